@@ -1,0 +1,30 @@
+# Two commands for a newcomer: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := demo
+
+.PHONY: demo test
+
+# Torch first and by its pinned version, so that nothing else pulls in a larger build of it.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,png]'
+	touch $@
+
+demo: .venv/installed
+	@test -e $(DEMO)/config.json || $(BIN)/mechgrok train --out $(DEMO)
+	$(BIN)/mechgrok info $(DEMO)
+	$(BIN)/mechgrok analyze accuracy $(DEMO)
+	$(BIN)/mechgrok analyze fourier $(DEMO)
+	@echo "Open the figures in a browser: $(DEMO)/analysis/accuracy.html and $(DEMO)/analysis/fourier.html"
+
+test: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PYTEST_ARGS)

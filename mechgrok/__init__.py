@@ -1,0 +1,1 @@
+"""Train networks that grok, keep every checkpoint, and ask the sequence questions."""

@@ -1,0 +1,288 @@
+"""A transformer without layer norm, hooked by TransformerLens's names, that answers at its end."""
+
+from typing import Annotated, Literal, Self
+
+import torch
+from jaxtyping import Float, Integer
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+
+from mechgrok.errors import UserError
+from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
+
+
+class TransformerConfig(BaseModel):
+    """The shape of a `HookedTransformer`, apart from what the task settles.
+
+    Attributes:
+        d_model: width of the residual stream.
+        n_layers: blocks of attention and MLP.
+        n_heads: attention heads per block.
+        d_head: width of a head; d_model / n_heads unless given.
+        d_mlp: neurons per block.
+        act: the neurons' non-linearity.
+        init_scale: κ in N(0, κ²/d_in), from which every weight is drawn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["transformer"] = "transformer"
+    d_model: Annotated[int, Field(ge=1)] = 500
+    n_layers: Annotated[int, Field(ge=1)] = 1
+    n_heads: Annotated[int, Field(ge=1)] = 1
+    d_head: Annotated[int, Field(ge=1)] | None = None
+    d_mlp: Annotated[int, Field(ge=1)] = 128
+    act: Literal["relu", "gelu"] = "relu"
+    init_scale: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.d_head is None and self.d_model % self.n_heads:
+            raise UserError(
+                f"{self.n_heads} heads do not divide a d_model of {self.d_model}: choose a divisor "
+                "of d_model, or give d_head."
+            )
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """d_head, given or d_model / n_heads."""
+        return self.d_head or self.d_model // self.n_heads
+
+
+class _Weights:
+    """Draws the weights of one model in the order in which they are asked for."""
+
+    def __init__(self, config: TransformerConfig, seed: int) -> None:
+        self.init_scale = config.init_scale
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, *shape: int, d_in: int) -> nn.Parameter:
+        return normal_weight(
+            *shape, d_in=d_in, init_scale=self.init_scale, generator=self.generator
+        )
+
+
+class Embed(nn.Module):
+    """Token embedding W_E [d_vocab, d_model]."""
+
+    def __init__(self, d_vocab: int, d_model: int, weight: _Weights) -> None:
+        super().__init__()
+        self.W_E = weight(d_vocab, d_model, d_in=d_vocab)
+
+
+class PosEmbed(nn.Module):
+    """Learned positions W_pos [n_ctx, d_model], drawn with d_in = d_model to stay small."""
+
+    def __init__(self, n_ctx: int, d_model: int, weight: _Weights) -> None:
+        super().__init__()
+        self.W_pos = weight(n_ctx, d_model, d_in=d_model)
+
+
+class Attention(nn.Module):
+    """Causal self-attention without biases; scores are divided by √d_head."""
+
+    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+        super().__init__()
+        heads, width, d_model = config.n_heads, config.head_width, config.d_model
+        self.scale = width**-0.5
+        self.W_Q = weight(heads, d_model, width, d_in=d_model)
+        self.W_K = weight(heads, d_model, width, d_in=d_model)
+        self.W_V = weight(heads, d_model, width, d_in=d_model)
+        self.W_O = weight(heads, width, d_model, d_in=heads * width)
+        self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
+        self.hook_attn_scores, self.hook_pattern = HookPoint(), HookPoint()
+        self.hook_z = HookPoint()
+
+    def forward(
+        self, resid: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        q = self.hook_q(torch.einsum("bpm,hmk->bphk", resid, self.W_Q))
+        k = self.hook_k(torch.einsum("bpm,hmk->bphk", resid, self.W_K))
+        v = self.hook_v(torch.einsum("bpm,hmk->bphk", resid, self.W_V))
+        scores = torch.einsum("bqhk,bphk->bhqp", q, k) * self.scale
+        n_pos = resid.shape[1]
+        future = torch.ones(n_pos, n_pos, dtype=torch.bool, device=resid.device).triu(1)
+        scores = self.hook_attn_scores(scores.masked_fill(future, -torch.inf))
+        pattern = self.hook_pattern(scores.softmax(-1))
+        z = self.hook_z(torch.einsum("bhqp,bphk->bqhk", pattern, v))
+        return torch.einsum("bqhk,hkm->bqm", z, self.W_O)
+
+    def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
+        """The output at the last position, which attends to all."""
+        q = torch.einsum("bm,hmk->bhk", resid[:, -1], self.W_Q)
+        k = torch.einsum("bpm,hmk->bphk", resid, self.W_K)
+        v = torch.einsum("bpm,hmk->bphk", resid, self.W_V)
+        pattern = (torch.einsum("bhk,bphk->bhp", q, k) * self.scale).softmax(-1)
+        z = torch.einsum("bhp,bphk->bhk", pattern, v)
+        return torch.einsum("bhk,hkm->bm", z, self.W_O)
+
+
+class MLP(nn.Module):
+    """act(x W_in + b_in) W_out + b_out."""
+
+    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+        super().__init__()
+        self.act = ACTIVATIONS[config.act]
+        self.W_in = weight(config.d_model, config.d_mlp, d_in=config.d_model)
+        self.b_in = nn.Parameter(torch.zeros(config.d_mlp))
+        self.W_out = weight(config.d_mlp, config.d_model, d_in=config.d_mlp)
+        self.b_out = nn.Parameter(torch.zeros(config.d_model))
+        self.hook_pre, self.hook_post = HookPoint(), HookPoint()
+
+    def forward(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        pre = self.hook_pre(resid @ self.W_in + self.b_in)
+        return self.hook_post(self.act(pre)) @ self.W_out + self.b_out
+
+
+class Block(nn.Module):
+    """Attention, then the MLP, each added to the residual stream."""
+
+    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+        super().__init__()
+        self.attn, self.mlp = Attention(config, weight), MLP(config, weight)
+        self.hook_resid_pre, self.hook_resid_mid = HookPoint(), HookPoint()
+        self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
+        self.hook_resid_post = HookPoint()
+
+    def forward(
+        self, resid: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        resid_pre = self.hook_resid_pre(resid)
+        resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(resid_pre)))
+        return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(resid_mid)))
+
+    def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
+        """The residual stream after this block, at the last position only."""
+        resid_mid = resid[:, -1] + self.attn.last(resid)
+        mlp = self.mlp
+        return resid_mid + mlp.act(resid_mid @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out
+
+
+class Unembed(nn.Module):
+    """Unembedding W_U [d_model, d_output]."""
+
+    def __init__(self, d_model: int, d_output: int, weight: _Weights) -> None:
+        super().__init__()
+        self.W_U = weight(d_model, d_output, d_in=d_model)
+
+
+class HookedTransformer(HookedModel):
+    """A decoder-only transformer whose answer is read at the last position.
+
+    Weights: ``embed.W_E [d_vocab, d_model]``, ``pos_embed.W_pos [n_ctx, d_model]``,
+    ``blocks.l.attn.W_Q``, ``W_K``, ``W_V [n_heads, d_model, d_head]``,
+    ``W_O [n_heads, d_head, d_model]``, ``blocks.l.mlp.W_in [d_model, d_mlp]``, ``b_in``,
+    ``W_out [d_mlp, d_model]``, ``b_out`` and ``unembed.W_U [d_model, d_output]``.
+
+    Hooks: ``hook_embed``, ``hook_pos_embed``, and in each block ``hook_resid_pre``,
+    ``attn.hook_q``/``k``/``v``/``z [batch, pos, n_heads, d_head]``, ``attn.hook_attn_scores`` and
+    ``attn.hook_pattern [batch, n_heads, pos, pos]``, ``hook_attn_out``, ``hook_resid_mid``,
+    ``mlp.hook_pre`` and ``mlp.hook_post [batch, pos, d_mlp]``, ``hook_mlp_out``,
+    ``hook_resid_post``; and ``<weight>.hook_mask``.
+
+    Source: Minegishi et al. 2023 (arXiv 2310.19470), appendix A.2; the architecture is that of
+    Nanda et al. 2023 (arXiv 2301.05217).
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        d_vocab: int,
+        n_ctx: int,
+        d_output: int,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
+        weight = _Weights(config, seed)
+        self.embed = Embed(d_vocab, config.d_model, weight)
+        self.pos_embed = PosEmbed(n_ctx, config.d_model, weight)
+        self.blocks = nn.ModuleList([Block(config, weight) for _ in range(config.n_layers)])
+        self.unembed = Unembed(config.d_model, d_output, weight)
+        self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
+        self.setup()
+
+    @property
+    def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
+        """The token embedding."""
+        return self.embed.W_E
+
+    @property
+    def W_pos(self) -> Float[Tensor, "n_ctx d_model"]:
+        """The positional embedding."""
+        return self.pos_embed.W_pos
+
+    @property
+    def W_U(self) -> Float[Tensor, "d_model d_output"]:
+        """The unembedding."""
+        return self.unembed.W_U
+
+    def input_side(self) -> Float[Tensor, "d_vocab d_mlp"]:
+        """W_E W_in of the first block: the direct path from a token at the last position."""
+        return self.W_E @ self.blocks[0].mlp.W_in
+
+    def output_side(self) -> Float[Tensor, "d_mlp d_output"]:
+        """W_out W_U of the last block: the weight from every neuron to every answer."""
+        return self.blocks[-1].mlp.W_out @ self.W_U
+
+    def forward(
+        self,
+        inputs: Integer[Tensor, "batch pos"],
+        way: Way = "auto",
+        all_positions: bool = False,
+    ) -> Float[Tensor, "batch d_output"] | Float[Tensor, "batch pos d_output"]:
+        """The logits at the last position, or at every position where asked for."""
+        if all_positions or not self._takes_short_way(way):
+            resid = self._embed(inputs)
+            for block in self.blocks:
+                resid = block(resid)
+            return (resid if all_positions else resid[:, -1]) @ self.W_U
+        if len(self.blocks) == 1:
+            return self._from_tables(inputs)
+        resid = self._embed(inputs)
+        for block in self.blocks[:-1]:
+            resid = block(resid)
+        return self.blocks[-1].last(resid) @ self.W_U
+
+    def _embed(self, tokens: Integer[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
+        embed = self.hook_embed(self.W_E[tokens])
+        positions = self.W_pos[: tokens.shape[1]].expand_as(embed)
+        return embed + self.hook_pos_embed(positions)
+
+    def _from_tables(self, tokens: Integer[Tensor, "b pos"]) -> Float[Tensor, "b d_output"]:
+        """The short way of one block: all that depends on tokens one by one is made per token.
+
+        With S the embeddings of tokens and positions, stacked, each attention score is the sum of
+        two entries of S_q W_Q W_Kᵀ Sᵀ, one for the token and one for its position. Weighted by the
+        attention pattern, the rows of S make the head's input; what a head adds to the neurons and
+        to the logits is then a chain of products, which einsum takes in the cheapest order.
+        """
+        attn, mlp = self.blocks[0].attn, self.blocks[0].mlp
+        n_pos = tokens.shape[1]
+        stacked = torch.cat([self.W_E, self.W_pos[:n_pos]])  # [d_vocab + pos, d_model]
+        at_end = self.W_E + self.W_pos[n_pos - 1]  # what the last position reads, per token
+        last = tokens[:, -1]
+
+        query = torch.einsum("vm,hmk->vhk", at_end, attn.W_Q) * attn.scale
+        key = torch.einsum("sm,hmk->shk", stacked, attn.W_K)
+        table = torch.einsum("vhk,shk->vsh", query, key)
+        row = last[:, None] * len(stacked)
+        positions = torch.arange(self.d_vocab, len(stacked), device=tokens.device)
+        entries = torch.cat([row + tokens, row + positions], dim=1)
+        by_token, by_position = nn.functional.embedding(entries, table.flatten(0, 1)).chunk(2, 1)
+        pattern = (by_token + by_position).softmax(1)  # [b, pos, n_heads]
+
+        heads = pattern.shape[-1]
+        read = torch.cat([pattern.new_zeros(len(tokens), self.d_vocab, heads), pattern], dim=1)
+        read = read.scatter_add(1, tokens[:, :, None].expand_as(pattern), pattern)
+        write = torch.cat([mlp.W_in, self.W_U], dim=1)  # [d_model, d_mlp + d_output]
+        value = torch.einsum("sm,hmk->shk", stacked, attn.W_V)
+        both = torch.einsum("bsh,shk,hkm,mc->bc", read, value, attn.W_O, write)
+        both = both + nn.functional.embedding(last, at_end @ write)
+        pre, direct = both.split([mlp.W_in.shape[1], self.d_output], dim=1)
+        post = mlp.act(pre + mlp.b_in)
+        return direct + post @ self.output_side() + mlp.b_out @ self.W_U

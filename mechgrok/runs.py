@@ -1,0 +1,384 @@
+"""The run folder: what a run is on disk, and the door through which it is opened."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError, choices
+from mechgrok.files import write_text, write_whole
+from mechgrok.masks import Mask, apply_mask
+from mechgrok.models import HookedModel, load_weights, make_model
+from mechgrok.tasks import Task
+
+METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
+
+_CHECKPOINT = re.compile(r"step_(\d{8,})\.safetensors")
+_MASK, _SCORES = "mask.", "scores."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at one step: raw weights by name, the mask they carry, and edge-popup scores."""
+
+    step: int
+    weights: dict[str, Tensor]
+    mask: Mask | None = None
+    scores: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Run:
+    """A run folder, opened for reading.
+
+    Args:
+        path: the folder that ``mechgrok train`` wrote.
+
+    Raises:
+        UserError: the folder is no run, or was made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        config = self.path / "config.json"
+        if not config.is_file():
+            what = "holds no config.json" if self.path.is_dir() else "does not exist"
+            raise UserError(f"{self.path} is not a run: it {what}; make one with mechgrok train.")
+        try:
+            fields = json.loads(config.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise UserError(f"{config} cannot be read as JSON ({error}).") from None
+        if not isinstance(fields, dict):
+            raise UserError(f"{config} is not a run's configuration: it holds no JSON object.")
+        self.config = RunConfig.make(**fields)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.task}, {len(self.steps)} checkpoints)"
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which labels the run in figures."""
+        return self.path.resolve().name
+
+    @property
+    def task(self) -> Task:
+        """The data that the run was trained on, with its split."""
+        return self.config.task
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        found = (_CHECKPOINT.fullmatch(file.name) for file in self.path.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row per evaluation: step, train/test loss and accuracy, L1 and L2 norm of the weights.
+
+        Losses are the task's; L1 = Σ|w| and L2 = √Σw² run over all weights, masked.
+        """
+        path = self.path / "metrics.csv"
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a table ({error}).") from None
+        if tuple(table.columns) != METRICS:
+            raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
+        return table
+
+    def _first_step_learned(self, side: str) -> int | None:
+        quantity, level = self.task.criterion
+        curve = self.metrics[f"{side}_{quantity}"]
+        learned = self.metrics.step[curve >= level if quantity == "accuracy" else curve <= level]
+        return None if learned.empty else int(learned.iloc[0])
+
+    @property
+    def t_mem(self) -> int | None:
+        """The first evaluated step at which the *train* curve meets the task's criterion."""
+        return self._first_step_learned("train")
+
+    @property
+    def t_gen(self) -> int | None:
+        """The first evaluated step at which the *test* curve meets the task's criterion."""
+        return self._first_step_learned("test")
+
+    @property
+    def tau_grok(self) -> float | None:
+        """τ_grok = t_gen / t_mem; None where either is not reached."""
+        t_mem, t_gen = self.t_mem, self.t_gen
+        return t_gen / t_mem if t_mem and t_gen is not None else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended as it was meant to: no step is left to take."""
+        training = self.config.training
+        if not self.steps:
+            return False
+        last = self.steps[-1]
+        if last >= training.steps:
+            return True
+        margin, t_gen = training.until_grokked, self.t_gen
+        return margin is not None and t_gen is not None and last >= t_gen + margin
+
+    def file(self, step: int) -> Path:
+        """The checkpoint file of a step, whether or not it exists."""
+        return self.path / f"step_{step:08d}.safetensors"
+
+    @contextmanager
+    def _open(self, step: int) -> Any:
+        """The open, memory-mapped file of a step.
+
+        Raises:
+            UserError: the step has no checkpoint, or its file is truncated or foreign.
+        """
+        path = self.file(step)
+        if not path.is_file():
+            if not self.steps:
+                raise UserError(f"{self.path} has no checkpoint yet.")
+            nearest = min(self.steps, key=lambda other: abs(other - step))
+            raise UserError(
+                f"{self.path} has no checkpoint at step {step}; the nearest is at {nearest}."
+            )
+        try:
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                if metadata.get("step") != str(step):
+                    raise UserError(
+                        f"{path} is not this run's checkpoint: its metadata name "
+                        f"step {metadata.get('step')} instead of {step}."
+                    )
+                yield opened
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is truncated or no safetensors file ({error}): delete it, then go on "
+                "from the checkpoint before it with --resume."
+            ) from None
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """Everything saved at ``step``; a negative one counts from the last (−1 is the last)."""
+        step = self._resolve(step)
+        with self._open(step) as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        mask = {n.removeprefix(_MASK): t for n, t in tensors.items() if n.startswith(_MASK)}
+        scores = {n.removeprefix(_SCORES): t for n, t in tensors.items() if n.startswith(_SCORES)}
+        weights = {n: t for n, t in tensors.items() if not n.startswith((_MASK, _SCORES))}
+        return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
+
+    def _resolve(self, step: int) -> int:
+        return self.steps[step] if -len(self.steps) <= step < 0 else step
+
+    def select(self, steps: Sequence[int] | None = None) -> list[int]:
+        """``steps``, checked to have checkpoints, or all of them.
+
+        Raises:
+            UserError: one has no checkpoint; the message names the nearest that has.
+        """
+        if steps is None:
+            return self.steps
+        for step in steps:
+            if self._resolve(step) not in self.steps:
+                with self._open(step):
+                    pass
+        return [self._resolve(step) for step in steps]
+
+    @cached_property
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in the order in which the model holds them."""
+        saved = self.checkpoint(self.steps[0]).weights
+        return list(saved)
+
+    def weight_name(self, name: str) -> str:
+        """The full name of a weight from a name that ends it: W_in for blocks.0.mlp.W_in.
+
+        Raises:
+            UserError: no weight ends so, or several do.
+        """
+        found = [full for full in self.weight_names if full == name or full.endswith(f".{name}")]
+        if len(found) != 1:
+            raise UserError(
+                f"{self.path} has {'several weights' if found else 'no weight'} {name!r}: choose "
+                f"{choices(found or self.weight_names)}."
+            )
+        return found[0]
+
+    def weights(
+        self, name: str, steps: Sequence[int] | None = None, *, masked: bool = True
+    ) -> Float[Tensor, "step ..."]:
+        """One weight at all steps, or at some: only its own bytes are read, file by file.
+
+        Args:
+            name: the weight's name, or the end of it where that is unique.
+            steps: the checkpoints to read; all unless given.
+            masked: multiply by the mask where there is one, as the model does.
+        """
+        name = self.weight_name(name)
+        stack: Tensor | None = None
+        steps = self.select(steps)
+        for row, step in enumerate(steps):
+            with self._open(step) as opened:
+                names = opened.keys()
+                weight = opened.get_tensor(name)
+                if masked and _MASK + name in names:
+                    weight = weight * opened.get_tensor(_MASK + name)
+            if stack is None:
+                stack = weight.new_empty(len(steps), *weight.shape)
+            stack[row] = weight
+        assert stack is not None
+        return stack
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask of the last checkpoint; None for a dense run."""
+        return self.mask_at(-1)
+
+    def mask_at(self, step: int) -> Mask | None:
+        """The mask at ``step`` (edge-popup changes it as it trains); None for a dense run."""
+        return self.checkpoint(step).mask
+
+    def model(self, step: int = -1, *, device: str = "cpu") -> HookedModel:
+        """The network at ``step``: a live hooked model with its mask on.
+
+        A negative step counts from the last checkpoint.
+        """
+        saved = self.checkpoint(step)
+        model = make_model(self.config.model, self.task, self.config.seed)
+        load_weights(model, saved.weights)
+        if saved.mask is not None:
+            apply_mask(model, saved.mask)
+        return model.to(device)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def create_run(
+    path: str | Path, config: RunConfig, start: Checkpoint | None = None, *, overwrite: bool = False
+) -> Run:
+    """Make a run folder that holds a configuration and its first checkpoint, ready to train.
+
+    Args:
+        path: the folder; it must be absent or empty, unless it holds a run and ``overwrite`` is on.
+        config: what the run is.
+        start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
+        overwrite: replace a run that is there.
+
+    Raises:
+        UserError: the folder holds a run or anything else, or cannot be written.
+    """
+    path = Path(path)
+    _make_room(path, overwrite=overwrite)
+    if start is None:
+        model = make_model(config.model, config.task, config.seed)
+        start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
+    write_checkpoint(path, start)
+    write_metrics(path, [])
+    write_config(path, config)
+    return Run(path)
+
+
+def _make_room(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file: choose another folder with --out.")
+    if path.is_dir() and any(path.iterdir()):
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"{path} holds something other than a run: choose another folder with --out."
+            )
+        if not overwrite:
+            raise UserError(
+                f"{path} already holds a run: go on with it (--resume), replace it (--overwrite), "
+                "or choose another folder with --out."
+            )
+        _remove_run(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {path} cannot be made ({error}).") from None
+
+
+def _remove_run(path: Path) -> None:
+    """Delete the files that a run consists of, its configuration first, and nothing else."""
+    ours = [path / "config.json", path / "metrics.csv", path / "resume.safetensors"]
+    ours += [file for file in path.iterdir() if _CHECKPOINT.fullmatch(file.name)]
+    analysis = path / "analysis"
+    if analysis.is_dir():
+        ours += [file for file in analysis.iterdir() if file.is_file()]
+    for file in ours:
+        file.unlink(missing_ok=True)
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write ``config.json``, whole or not at all."""
+    write_text(path / "config.json", config.model_dump_json(indent=2) + "\n")
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write ``step_….safetensors``, whole or not at all."""
+    tensors = dict(checkpoint.weights)
+    tensors |= {_MASK + name: kept for name, kept in (checkpoint.mask or {}).items()}
+    tensors |= {_SCORES + name: scores for name, scores in checkpoint.scores.items()}
+    _save(path / f"step_{checkpoint.step:08d}.safetensors", tensors, checkpoint.step)
+
+
+def write_resume(path: Path, step: int, state: dict[str, Tensor]) -> None:
+    """Write ``resume.safetensors``, the optimizer's state at ``step``, whole or not at all."""
+    _save(path / "resume.safetensors", state, step)
+
+
+def _save(path: Path, tensors: dict[str, Tensor], step: int) -> None:
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda beside: save_file(on_cpu, beside, metadata={"step": str(step)}))
+
+
+def read_resume(run: Run) -> tuple[int, dict[str, Tensor]]:
+    """The step that the run can go on from, and the optimizer's state there.
+
+    The newest checkpoint may lack its state, where the program was killed between writing the one
+    and the other; then the state, and the step, are those of the checkpoint before.
+
+    Raises:
+        UserError: the state is unreadable or belongs to no checkpoint.
+    """
+    path = run.path / "resume.safetensors"
+    if not path.is_file():
+        if 0 not in run.steps:
+            raise UserError(f"{path} is missing, so {run.path} can be analyzed but not resumed.")
+        return 0, {}
+    try:
+        with safe_open(path, framework="pt") as opened:
+            step = int((opened.metadata() or {}).get("step", -1))
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
+    if step not in run.steps:
+        raise UserError(f"{path} belongs to step {step}, which has no checkpoint in {run.path}.")
+    return step, state
+
+
+def write_metrics(path: Path, rows: Iterable[dict[str, float]]) -> None:
+    """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
+    lines = [",".join(METRICS)]
+    lines += [",".join(_digits(row[column]) for column in METRICS) for row in rows]
+    write_text(path / "metrics.csv", "\n".join(lines) + "\n")
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def drop_checkpoints_after(run: Run, step: int) -> None:
+    """Delete checkpoints that are newer than the state to go on from; they will be made again."""
+    for later in [other for other in run.steps if other > step]:
+        run.file(later).unlink()
+    run.__dict__.pop("steps", None)

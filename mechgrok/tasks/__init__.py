@@ -1,0 +1,36 @@
+"""The data sets that networks grok, each a small pydantic class registered by name."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from mechgrok.errors import UserError
+from mechgrok.registry import find
+from mechgrok.tasks.base import Criterion, Examples, Task
+
+__all__ = ["Criterion", "Examples", "Task", "make_task"]
+
+
+def make_task(name: str, **options: Any) -> Task:
+    """The task registered under ``name`` (entry-point group ``mechgrok.tasks``) with its options.
+
+    Raises:
+        UserError: the task, an option or an option's value is unknown.
+    """
+    task_class = find("mechgrok.tasks", name).load()
+    try:
+        return task_class(name=name, **options)
+    except ValidationError as error:
+        raise UserError(sentence(error, f"task {name}")) from None
+
+
+def sentence(error: ValidationError, what: str) -> str:
+    """The first complaint of a pydantic error as one sentence about ``what``."""
+    first = error.errors()[0]
+    if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
+        return str(cause)
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"The {what} has no option {field!r}."
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"The {what} was given {field} = {first['input']!r}: {message}."
