@@ -98,14 +98,15 @@ class Run:
         return table
 
     def _first_step_learned(self, side: str) -> int | None:
-        quantity, level = self.task.criterion
+        task = self.task
+        quantity, level = task.train_criterion if side == "train" else task.criterion
         curve = self.metrics[f"{side}_{quantity}"]
         learned = self.metrics.step[curve >= level if quantity == "accuracy" else curve <= level]
         return None if learned.empty else int(learned.iloc[0])
 
     @property
     def t_mem(self) -> int | None:
-        """The first evaluated step at which the *train* curve meets the task's criterion."""
+        """The first evaluated step at which the *train* curve meets the task's train criterion."""
         return self._first_step_learned("train")
 
     @property
@@ -236,6 +237,28 @@ class Run:
             stack[row] = weight
         assert stack is not None
         return stack
+
+    def input_side(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab d_mlp"]:
+        """W_E W_in of the first hidden layer: each neuron's weight from every input, per step.
+
+        For a transformer this is the direct path of a token at the last position; what reaches the
+        neurons through attention is not in it.
+        """
+        W_in = self.weights(self._in_layer("W_in", 0), steps)
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
+        return self.weights(names[0], steps) @ W_in if names else W_in
+
+    def output_side(
+        self, steps: Sequence[int] | None = None
+    ) -> Float[Tensor, "step d_mlp d_output"]:
+        """W_out W_U of the last hidden layer: each neuron's weight to every output, per step."""
+        W_out = self.weights(self._in_layer("W_out", -1), steps)
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_U"]
+        return W_out @ self.weights(names[0], steps) if names else W_out
+
+    def _in_layer(self, suffix: str, layer: int) -> str:
+        """The weight that ends in ``suffix`` in the first (0) or last (−1) layer that has one."""
+        return [name for name in self.weight_names if name.rpartition(".")[2] == suffix][layer]
 
     @property
     def mask(self) -> Mask | None:

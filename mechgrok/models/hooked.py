@@ -132,3 +132,11 @@ def normal_weight(
     """A weight drawn from N(0, κ²/d_in), κ = ``init_scale``, d_in = the width of what it reads."""
     draw: Float[Tensor, ...] = torch.randn(shape, generator=generator)
     return nn.Parameter(draw * (init_scale / math.sqrt(d_in)))
+
+
+def uniform_weight(
+    *shape: int, d_in: int, init_scale: float, generator: torch.Generator
+) -> nn.Parameter:
+    """A weight drawn from κ · U(−1/√d_in, 1/√d_in), as PyTorch's nn.Linear starts (times κ)."""
+    draw: Float[Tensor, ...] = 2 * torch.rand(shape, generator=generator) - 1
+    return nn.Parameter(draw * (init_scale / math.sqrt(d_in)))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
+from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight, uniform_weight
 
 #: Inputs become a float matrix of token counts unless that would hold more numbers than this.
 _LARGEST_COUNTS = 2**25
@@ -23,8 +23,10 @@ class MLPConfig(BaseModel):
         d_mlp: neurons per hidden layer.
         n_layers: hidden layers.
         act: the neurons' non-linearity.
-        bias: whether hidden and output layers have biases (which start at 0).
-        init_scale: κ in N(0, κ²/d_in), from which every weight is drawn.
+        bias: whether hidden and output layers have biases.
+        init: how weights start: "normal" draws them from N(0, κ²/d_in) and biases are 0; "linear"
+            draws weights and biases from κ · U(−1/√d_in, 1/√d_in), PyTorch's nn.Linear times κ.
+        init_scale: κ.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +37,7 @@ class MLPConfig(BaseModel):
     n_layers: Annotated[int, Field(ge=1)] = 1
     act: Literal["relu", "gelu"] = "relu"
     bias: bool = False
+    init: Literal["normal", "linear"] = "normal"
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
@@ -75,10 +78,15 @@ class HookedMLP(HookedModel):
         self.act = ACTIVATIONS[config.act]
         generator = torch.Generator().manual_seed(seed)
 
+        draw = uniform_weight if config.init == "linear" else normal_weight
+
         def weight(d_in: int, d_out: int) -> nn.Parameter:
-            return normal_weight(
-                d_in, d_out, d_in=d_in, init_scale=config.init_scale, generator=generator
-            )
+            return draw(d_in, d_out, d_in=d_in, init_scale=config.init_scale, generator=generator)
+
+        def bias(d_in: int, d_out: int) -> nn.Parameter:
+            if config.init == "normal":
+                return nn.Parameter(torch.zeros(d_out))
+            return draw(d_out, d_in=d_in, init_scale=config.init_scale, generator=generator)
 
         d_mlp = config.d_mlp
         if config.d_model is not None:
@@ -90,10 +98,10 @@ class HookedMLP(HookedModel):
         if config.d_model is not None:
             self.W_U = weight(config.d_model, d_output)
         if config.bias:
-            self.b_in = nn.Parameter(torch.zeros(d_mlp))
+            self.b_in = bias(config.d_model or d_vocab, d_mlp)
             for layer in range(1, config.n_layers):
-                setattr(self, f"b_hidden_{layer}", nn.Parameter(torch.zeros(d_mlp)))
-            self.b_out = nn.Parameter(torch.zeros(config.d_model or d_output))
+                setattr(self, f"b_hidden_{layer}", bias(d_mlp, d_mlp))
+            self.b_out = bias(d_mlp, config.d_model or d_output)
 
         self.hook_embed = HookPoint()
         last = config.n_layers - 1

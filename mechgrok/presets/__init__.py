@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from mechgrok.errors import UserError, choices
+from mechgrok.registry import entries
 
 #: The preset that is trained when none is named.
 DEFAULT = "paper-mlp"
@@ -43,6 +44,29 @@ def load(name: str) -> dict[str, Any]:
     return fields
 
 
+def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """``preset`` with every field that ``given`` holds in place of its own.
+
+    A task of another class, or a model of another kind, takes nothing from the preset's: it starts
+    from its own defaults.
+    """
+    merged = dict(preset)
+    for key, value in given.items():
+        before = merged.get(key)
+        alike = isinstance(before, dict) and isinstance(value, dict) and _alike(before, value)
+        merged[key] = before | value if alike else value
+    return merged
+
+
+def _alike(before: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether the fields of ``before`` mean something beside those of ``given``."""
+    if given.get("kind", before.get("kind")) != before.get("kind"):
+        return False
+    known = entries("mechgrok.tasks")
+    old, new = (known.get((before | fields).get("name", "")) for fields in ({}, given))
+    return (old and (old.module, old.attribute)) == (new and (new.module, new.attribute))
+
+
 def _folder() -> Any:
     return files("mechgrok") / "presets"
 
@@ -57,3 +81,23 @@ def _null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _null(item) for key, item in value.items()}
     return None if value == "none" else value
+
+
+def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A preset with options over it.
+
+    Where an option changes *which* task or model it is, the preset's other fields of that part no
+    longer mean anything and are dropped.
+    """
+    merged = dict(preset)
+    for part, fields in given.items():
+        if not isinstance(fields, dict):
+            merged[part] = fields
+            continue
+        before = preset.get(part, {})
+        kind = {"task": "name", "model": "kind"}.get(part)
+        if kind and kind in fields and fields[kind] != before.get(kind, fields[kind]):
+            before = {}
+        merged[part] = before | fields
+    usual = {"task": {"name": "add"}, "model": {"kind": "mlp"}, "training": {}}
+    return merged | {part: fields | merged.get(part, {}) for part, fields in usual.items()}

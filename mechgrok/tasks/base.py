@@ -19,10 +19,7 @@ class Examples(NamedTuple):
 
 
 class Criterion(NamedTuple):
-    """When a curve counts as learned: ``quantity`` at least (accuracy) or at most (loss) ``level``.
-
-    t_mem and t_gen are the first evaluated steps at which the train and the test curve meet it.
-    """
+    """A curve counts as learned at an accuracy of at least, or a loss of at most, ``level``."""
 
     quantity: Literal["accuracy", "loss"]
     level: float
@@ -47,8 +44,10 @@ class Task(BaseModel):
     input_kind: ClassVar[Literal["tokens", "vectors"]] = "tokens"
     #: True where inputs and labels are residues modulo ``p``, so that frequencies mean something.
     modular: ClassVar[bool] = False
-    #: What memorized and generalized mean here.
+    #: Generalized: t_gen is the first evaluated step at which the test curve meets it.
     criterion: ClassVar[Criterion] = Criterion("accuracy", 0.95)
+    #: Memorized: t_mem is the first evaluated step at which the train curve meets it.
+    train_criterion: ClassVar[Criterion] = Criterion("accuracy", 0.95)
 
     name: str
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
