@@ -45,17 +45,19 @@ def load(name: str) -> dict[str, Any]:
 
 
 def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """``preset`` with every field that ``given`` holds in place of its own.
+    """A preset with options over it, as `mechgrok.config.RunConfig.make` takes them.
 
-    A task of another class, or a model of another kind, takes nothing from the preset's: it starts
-    from its own defaults.
+    Where an option changes the class of the task or the kind of the model, the preset's other
+    fields of that part no longer mean anything and are dropped.
     """
-    merged = dict(preset)
-    for key, value in given.items():
-        before = merged.get(key)
-        alike = isinstance(before, dict) and isinstance(value, dict) and _alike(before, value)
-        merged[key] = before | value if alike else value
-    return merged
+    usual = {"task": {"name": "add"}, "model": {"kind": "mlp"}, "training": {}}
+    merged: dict[str, Any] = {part: fields | preset.get(part, {}) for part, fields in usual.items()}
+    for part, fields in given.items():
+        if part in usual:
+            merged[part] = merged[part] | fields if _alike(merged[part], fields) else fields
+        else:
+            merged[part] = fields
+    return {**preset, **merged}
 
 
 def _alike(before: dict[str, Any], given: dict[str, Any]) -> bool:
@@ -81,23 +83,3 @@ def _null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _null(item) for key, item in value.items()}
     return None if value == "none" else value
-
-
-def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A preset with options over it.
-
-    Where an option changes *which* task or model it is, the preset's other fields of that part no
-    longer mean anything and are dropped.
-    """
-    merged = dict(preset)
-    for part, fields in given.items():
-        if not isinstance(fields, dict):
-            merged[part] = fields
-            continue
-        before = preset.get(part, {})
-        kind = {"task": "name", "model": "kind"}.get(part)
-        if kind and kind in fields and fields[kind] != before.get(kind, fields[kind]):
-            before = {}
-        merged[part] = before | fields
-    usual = {"task": {"name": "add"}, "model": {"kind": "mlp"}, "training": {}}
-    return merged | {part: fields | merged.get(part, {}) for part, fields in usual.items()}
