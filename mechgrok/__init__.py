@@ -1,1 +1,62 @@
 """Train networks that grok, keep every checkpoint, and ask the sequence questions."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mechgrok.analysis import analyze
+    from mechgrok.config import RunConfig, TrainingConfig
+    from mechgrok.errors import UserError
+    from mechgrok.masks import Mask, apply_mask
+    from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig
+    from mechgrok.runs import Run
+    from mechgrok.tasks import Task, make_task
+    from mechgrok.training import resume, train
+
+#: Public names and where they live; each is imported when it is first used, so that
+#: ``import mechgrok`` and the command line's help do not wait for torch.
+_HOME = {
+    "HookedMLP": "models",
+    "HookedTransformer": "models",
+    "MLPConfig": "models",
+    "Mask": "masks",
+    "Run": "runs",
+    "RunConfig": "config",
+    "Task": "tasks",
+    "TrainingConfig": "config",
+    "TransformerConfig": "models",
+    "UserError": "errors",
+    "analyze": "analysis",
+    "apply_mask": "masks",
+    "make_task": "tasks",
+    "resume": "training",
+    "train": "training",
+}
+
+__all__ = [
+    "HookedMLP",
+    "HookedTransformer",
+    "MLPConfig",
+    "Mask",
+    "Run",
+    "RunConfig",
+    "Task",
+    "TrainingConfig",
+    "TransformerConfig",
+    "UserError",
+    "analyze",
+    "apply_mask",
+    "make_task",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mechgrok' has no attribute {name!r}")
+    return getattr(import_module(f"mechgrok.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

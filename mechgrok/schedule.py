@@ -17,7 +17,7 @@ def evaluation_steps(steps: int) -> list[int]:
 
 
 def checkpoint_steps(steps: int, every: int, extra: Iterable[int] = ()) -> list[int]:
-    """Multiples of ``every``, four times as many in the first five intervals, extras and the last."""
+    """Multiples of ``every``, four times as dense in the first five intervals; extras; the last."""
     early = range(0, min(5 * every, steps) + 1, max(1, every // 4))
     late = range(0, steps + 1, every)
     return sorted({*early, *late, *(step for step in extra if 0 <= step <= steps), steps})

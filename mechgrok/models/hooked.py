@@ -56,7 +56,7 @@ class HookedModel(HookedRootModule):
         """Outputs ``[batch, d_output]``."""
 
     def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
-        """The form of ``inputs`` that the short way takes fastest; worth keeping over many calls."""
+        """The form of ``inputs`` that the short way takes fastest; keep it over many calls."""
         return inputs
 
     def n_parameters(self) -> int:

@@ -1,5 +1,6 @@
 """The paper's network: embeddings summed, hidden layers, unembedding; and any plain MLP."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -41,14 +42,26 @@ class MLPConfig(BaseModel):
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
+class Neurons(nn.Module):
+    """The non-linearity, with a hook point before and after it."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.act = act
+        self.hook_pre, self.hook_post = HookPoint(), HookPoint()
+
+    def forward(self, pre: Float[Tensor, "batch d_mlp"]) -> Float[Tensor, "batch d_mlp"]:
+        return self.hook_post(self.act(self.hook_pre(pre)))
+
+
 class HiddenLayer(nn.Module):
     """The hook points of one hidden layer, under the names they have in a transformer's block."""
 
-    def __init__(self, *, first: bool, last: bool) -> None:
+    def __init__(self, act: Callable[[Tensor], Tensor], *, first: bool, last: bool) -> None:
         super().__init__()
         if first:
             self.hook_resid_pre = HookPoint()
-        self.mlp = nn.ModuleDict({"hook_pre": HookPoint(), "hook_post": HookPoint()})
+        self.mlp = Neurons(act)
         if last:
             self.hook_mlp_out = HookPoint()
 
@@ -75,7 +88,7 @@ class HookedMLP(HookedModel):
         super().__init__()
         self.config = config
         self.d_vocab, self.d_output = d_vocab, d_output
-        self.act = ACTIVATIONS[config.act]
+        act = ACTIVATIONS[config.act]
         generator = torch.Generator().manual_seed(seed)
 
         draw = uniform_weight if config.init == "linear" else normal_weight
@@ -105,8 +118,8 @@ class HookedMLP(HookedModel):
 
         self.hook_embed = HookPoint()
         last = config.n_layers - 1
-        self.blocks = nn.ModuleList(
-            [HiddenLayer(first=layer == 0, last=layer == last) for layer in range(last + 1)]
+        self.blocks: Sequence[HiddenLayer] = nn.ModuleList(  # type: ignore[assignment]
+            [HiddenLayer(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
         )
         self.short_hooks = frozenset(
             f"blocks.{layer}.mlp.{hook}"
@@ -147,8 +160,8 @@ class HookedMLP(HookedModel):
                 pre = post @ getattr(self, f"W_hidden_{layer}")
                 if self.config.bias:
                     pre = pre + getattr(self, f"b_hidden_{layer}")
-            pre = block.mlp["hook_pre"](pre)
-            post = block.mlp["hook_post"](self.act(pre))
+            pre = block.mlp.hook_pre(pre)
+            post = block.mlp.hook_post(self.act(pre))
         return self._outputs_short(post) if short else self._outputs_plain(post)
 
     def _first_pre_short(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:

@@ -1,5 +1,6 @@
 """A transformer without layer norm, hooked by TransformerLens's names, that answers at its end."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 import torch
@@ -201,7 +202,9 @@ class HookedTransformer(HookedModel):
         weight = _Weights(config, seed)
         self.embed = Embed(d_vocab, config.d_model, weight)
         self.pos_embed = PosEmbed(n_ctx, config.d_model, weight)
-        self.blocks = nn.ModuleList([Block(config, weight) for _ in range(config.n_layers)])
+        self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
+            [Block(config, weight) for _ in range(config.n_layers)]
+        )
         self.unembed = Unembed(config.d_model, d_output, weight)
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
         self.setup()

@@ -1,0 +1,100 @@
+"""When did it memorize and when did it generalize? Accuracy and loss on both sides of the split.
+
+t_mem and t_gen are the first evaluated steps at which the train and the test curve meet the task's
+criterion; τ_grok = t_gen / t_mem is the delay (Minegishi et al. 2023, arXiv 2310.19470).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.subplots import make_subplots
+
+from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
+from mechgrok.runs import Run
+
+
+def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
+    """Accuracy and loss at every evaluation, or at the given steps.
+
+    Returns:
+        ``train_accuracy``, ``test_accuracy`` (shares), ``train_loss`` and ``test_loss`` (the
+        task's own loss) over ``step``; t_mem, t_gen and tau_grok in the attributes where reached.
+    """
+    table = run.metrics
+    if steps is not None:
+        table = table[table.step.isin(run.select(steps))]
+    columns = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
+    dataset = table.set_index("step")[columns].to_xarray()
+    for column in columns:
+        dataset[column].attrs["units"] = "share" if "accuracy" in column else "nats"
+    quantity, level = run.task.criterion
+    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen, "tau_grok": run.tau_grok}
+    dataset.attrs = {key: value for key, value in reached.items() if value is not None}
+    dataset.attrs |= {"criterion": quantity, "level": level}
+    return dataset
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """t_mem, t_gen and τ_grok, or how far it came."""
+    attrs, last = dataset.attrs, dataset.isel(step=-1)
+    quantity, level = attrs["criterion"], attrs["level"]
+    if "t_gen" not in attrs:
+        reached = float(last[f"test_{quantity}"])
+        return (
+            f"memorized at step {attrs['t_mem']:,} but" if "t_mem" in attrs else "did not memorize,"
+        ) + f" not generalized by step {int(last.step):,} (test {quantity} {reached:.3g})"
+    if "t_mem" not in attrs:
+        return f"t_gen {attrs['t_gen']:,} (test {quantity} {level:g})"
+    return (
+        f"t_mem {attrs['t_mem']:,}, t_gen {attrs['t_gen']:,} at {quantity} {level:g}: "
+        f"τ_grok {attrs.get('tau_grok', float('nan')):,.1f}"
+    )
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
+    """Accuracy above loss, runs in colours, train dashed and test solid."""
+    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.6, 0.4])
+    colors = run_colors(measured)
+    for label, dataset in measured.items():
+        if log:
+            dataset = dataset.sel(step=dataset.step > 0)
+        for side, dash in (("train", "dash"), ("test", "solid")):
+            for row, quantity in enumerate(("accuracy", "loss"), 1):
+                figure.add_scatter(
+                    x=dataset.step,
+                    y=dataset[f"{side}_{quantity}"],
+                    name=f"{label} {side}",
+                    legendgroup=f"{label} {side}",
+                    showlegend=row == 1,
+                    line={"color": colors[label], "dash": dash, "width": 2},
+                    opacity=0.65 if side == "train" else 1,
+                    hovertemplate=f"{label} {side}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
+                    row=row,
+                    col=1,
+                )
+    mark_learning(figure, measured, colors, row=1, col=1)
+    step_axis(figure, log=log)
+    figure.update_xaxes(title=None, row=1, col=1)
+    figure.update_yaxes(title="accuracy", range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
+    figure.update_yaxes(title="loss", type="log", exponentformat="power", row=2, col=1)
+    title = "Test accuracy follows train accuracy late: grokking"
+    if not any("t_gen" in dataset.attrs for dataset in measured.values()):
+        title = "Accuracy and loss over training"
+    return figure.update_layout(
+        template=TEMPLATE,
+        title={
+            "text": title,
+            "subtitle": {
+                "text": "; ".join(
+                    f"{label}: {finding(dataset)}" for label, dataset in measured.items()
+                )
+            },
+        },
+        height=700,
+    )

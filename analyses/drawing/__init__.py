@@ -1,0 +1,19 @@
+"""How figures look and where they go: one template, sliders over steps, HTML and PNG."""
+
+from analyses.drawing.export import write_html, write_png
+from analyses.drawing.style import COLORS, DIVERGING, SEQUENTIAL, TEMPLATE, run_colors
+from analyses.drawing.trajectory import mark_learning, spread, step_axis, with_slider
+
+__all__ = [
+    "COLORS",
+    "DIVERGING",
+    "SEQUENTIAL",
+    "TEMPLATE",
+    "mark_learning",
+    "run_colors",
+    "spread",
+    "step_axis",
+    "with_slider",
+    "write_html",
+    "write_png",
+]

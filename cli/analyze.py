@@ -1,0 +1,216 @@
+"""Ask one or several runs a question: `mechgrok analyze --list` describes them"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from cli.main import LazyGroup, as_command
+from mechgrok.analysis import Analysis, analyses
+from mechgrok.errors import UserError
+from mechgrok.registry import Entry
+
+
+class AnalysisGroup(LazyGroup):
+    """A subcommand for every analysis, its options read from the functions' signatures."""
+
+    def entries(self) -> Mapping[str, Entry]:
+        return analyses()
+
+    def load(self, entry: Entry) -> Any:
+        return as_command(entry.name, command_of(Analysis.load(entry.name)))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.entries():
+            from mechgrok.analysis import GROUP
+            from mechgrok.registry import find
+
+            find(GROUP, args[0])
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=AnalysisGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
+)
+
+
+def _list(wanted: bool) -> None:
+    if not wanted:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, entry in analyses().items():
+        table.add_row(f"[bold]{name}[/bold]", entry.description)
+    Console().print(table)
+    raise typer.Exit()
+
+
+@app.callback()
+def analyze(
+    list_: Annotated[
+        bool, typer.Option("--list", callback=_list, is_eager=True, help="Describe all analyses.")
+    ] = False,
+) -> None:
+    """Ask runs a question; the answer goes to the run's `analysis/` as HTML and Parquet."""
+
+
+def command_of(analysis: Analysis) -> Callable[..., None]:
+    """The function behind ``mechgrok analyze NAME``: its parameters are the analysis's options."""
+    measuring = _options(analysis.measure)
+    drawing = _options(analysis.draw)
+
+    def command(
+        runs: list[Path], steps: str | None, out: Path | None, open_: bool, png: bool, **given: Any
+    ) -> None:
+        answer(
+            analysis,
+            runs,
+            steps,
+            {name: given[name] for name in measuring},
+            {name: given[name] for name in drawing},
+            out=out,
+            open_=open_,
+            png=png,
+        )
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    frame = {
+        "runs": (list[Path], typer.Argument(help="Run folders, measured each and overlaid."), ...),
+        "steps": (
+            str | None,
+            typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all."),
+            None,
+        ),
+        "out": (Path | None, typer.Option(help="Folder for the results."), None),
+        "open_": (bool, typer.Option("--open", help="Show the figure in a browser."), False),
+        "png": (bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png])."), False),
+    }
+    parameters = [
+        inspect.Parameter(
+            name,
+            keyword,
+            annotation=Annotated[kind, option],
+            default=inspect.Parameter.empty if default is ... else default,
+        )
+        for name, (kind, option, default) in frame.items()
+    ]
+    parameters += [
+        inspect.Parameter(
+            name, keyword, annotation=Annotated[kind, typer.Option(help=help_)], default=default
+        )
+        for name, (kind, help_, default) in (measuring | drawing).items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = inspect.getdoc(inspect.getmodule(analysis.measure)) or analysis.description
+    return command
+
+
+def _options(function: Callable[..., Any]) -> dict[str, tuple[Any, str, Any]]:
+    """The keyword options of ``measure`` or ``draw``: type, help (from Annotated), default."""
+    hints = get_type_hints(function, include_extras=True)
+    options = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name == "steps":
+            continue
+        kind, help_ = hints[name], ""
+        if get_origin(kind) is Annotated:
+            kind, help_ = get_args(kind)[0], str(get_args(kind)[1])
+        options[name] = (kind, help_, parameter.default)
+    return options
+
+
+def answer(
+    analysis: Analysis,
+    paths: list[Path],
+    steps: str | None,
+    measuring: dict[str, Any],
+    drawing: dict[str, Any],
+    *,
+    out: Path | None,
+    open_: bool,
+    png: bool,
+) -> None:
+    """Measure every run, write Parquet beside each and one figure, and say what was found."""
+    from analyses.drawing import write_html, write_png
+    from mechgrok.results import write_parquet
+    from mechgrok.runs import Run
+
+    runs = labelled([Run(path) for path in paths])
+    measured = {
+        label: analysis(run, steps=parse_steps(steps, run), **measuring)
+        for label, run in runs.items()
+    }
+    figure = analysis.draw(measured, **drawing)
+    for label, run in runs.items():
+        folder = out or run.path / "analysis"
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = analysis.name if out is None or len(runs) == 1 else f"{analysis.name}-{label}"
+        write_parquet(measured[label], folder / f"{stem}.parquet")
+        print(f"{label}: {analysis.finding(measured[label])}")
+        print(f"  {folder / f'{stem}.parquet'}")
+    first, *others = runs
+    stem = "-vs-".join([analysis.name, *others]) if out is None else analysis.name
+    page = (out or runs[first].path / "analysis") / f"{stem}.html"
+    write_html(figure, page)
+    print(f"  {page}")
+    if png:
+        write_png(figure, page.with_suffix(".png"))
+        print(f"  {page.with_suffix('.png')}")
+    if open_:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+def labelled(runs: list[Any]) -> dict[str, Any]:
+    """The runs under their folders' names, made distinct by the folder above where they are not."""
+    names = [run.name for run in runs]
+    labels = [
+        run.name if names.count(run.name) == 1 else f"{run.path.resolve().parent.name}-{run.name}"
+        for run in runs
+    ]
+    if len(set(labels)) < len(labels):
+        raise UserError("The same run is given twice: give each folder once.")
+    return dict(zip(labels, runs, strict=True))
+
+
+def parse_steps(text: str | None, run: Any) -> list[int] | None:
+    """Checkpoints of a run from ``0,2000``, ``start:stop:every``, ``last`` or a mix of them.
+
+    A range takes those checkpoints in it that are multiples of ``every`` after ``start``.
+
+    Raises:
+        UserError: the text is none of these, or a step has no checkpoint.
+    """
+    if text is None:
+        return None
+    chosen: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        try:
+            if part == "last":
+                chosen.add(run.steps[-1])
+            elif ":" in part:
+                start, stop, *rest = (int(number or 0) for number in part.split(":"))
+                every = rest[0] if rest else 1
+                stop = stop or run.steps[-1]
+                chosen |= {
+                    step
+                    for step in run.steps
+                    if start <= step <= stop and (step - start) % max(1, every) == 0
+                }
+            else:
+                chosen.update(run.select([int(part)]))
+        except (ValueError, IndexError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"--steps {text} is not of the form 0,2000,30000 or 0:30000:1000 or last."
+            ) from None
+    if not chosen:
+        raise UserError(f"--steps {text} selects no checkpoint of {run.path}.")
+    return sorted(chosen)

@@ -1,0 +1,101 @@
+"""The ``mechgrok`` command: a table of subcommands, each imported when it is called."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+
+from mechgrok.errors import UserError
+from mechgrok.registry import Entry
+
+#: Every subcommand and the module that holds it; the module's first line is its help.
+COMMANDS = {
+    name: Entry(name, module)
+    for name, module in {
+        "train": "cli.train",
+        "info": "cli.info",
+        "analyze": "cli.analyze",
+    }.items()
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group of commands that lists their names and help without importing any of them."""
+
+    def entries(self) -> Mapping[str, Entry]:
+        """The commands by name."""
+        return COMMANDS
+
+    def load(self, entry: Entry) -> Any:
+        """The command of one entry, imported: the module's ``app``, or the function it names."""
+        module = entry.load()
+        if hasattr(module, "app"):
+            return typer.main.get_command(module.app)
+        function = getattr(module, entry.module.rpartition(".")[2])
+        return as_command(entry.name, function)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.entries())
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = self.entries().get(cmd_name)
+        return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        _, stub, rest = super().resolve_command(ctx, args)
+        return stub.name, self.load(self.entries()[stub.name]), rest
+
+
+def as_command(name: str, function: Any) -> Any:
+    """A function as a command, its typed parameters as arguments and options."""
+    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    single.command(name)(function)
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=True
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("mechgrok"))
+        raise typer.Exit()
+
+
+@app.callback()
+def mechgrok(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train networks that grok, keep every checkpoint, and ask the sequence questions."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
+    except UserError as error:
+        print(f"mechgrok: {error}", file=sys.stderr)
+        code = 2
+    except TyperException as error:
+        if message := error.format_message():
+            print(f"mechgrok: {message}", file=sys.stderr)
+        code = 2
+    except typer.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

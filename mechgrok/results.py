@@ -1,0 +1,92 @@
+"""Results on disk: an xarray Dataset as one tidy Parquet table, and back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from mechgrok.errors import UserError
+from mechgrok.files import write_whole
+
+_METADATA = b"mechgrok"
+
+
+def write_parquet(dataset: xr.Dataset, path: Path) -> None:
+    """Write ``dataset`` as a tidy table, whole or not at all.
+
+    There is a column for every dimension, coordinate and variable. Variables over the same
+    dimensions share rows; a dimension that a variable does not have is null in its rows. What a
+    table cannot say (dimensions, attributes) is in the file's metadata, so that `read_parquet`
+    gives the same dataset back.
+    """
+    groups = _groups(dataset)
+    frames = [_frame(dataset, list(dims), names) for dims, names in groups.items()]
+    table = pa.Table.from_pandas(pd.concat(frames, ignore_index=True), preserve_index=False)
+    described: dict[str, Any] = {
+        "attrs": dataset.attrs,
+        "groups": [[list(dims), names] for dims, names in groups.items()],
+        "coords": {
+            str(name): [list(coord.dims), coord.to_index().tolist()]
+            for name, coord in dataset.coords.items()
+            if coord.ndim == 1
+        },
+        "variables": {
+            str(name): [list(dataset[name].dims), str(dataset[name].dtype), dataset[name].attrs]
+            for name in dataset.data_vars
+        },
+    }
+    text = json.dumps(described, default=_plain).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: text})
+    write_whole(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+
+
+def read_parquet(path: Path) -> xr.Dataset:
+    """The dataset that `write_parquet` wrote.
+
+    Raises:
+        UserError: the file is missing, truncated or not one of ours.
+    """
+    try:
+        table = pq.read_table(path)
+        described = json.loads(table.schema.metadata[_METADATA])
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+    sizes = {name: len(values) for name, (_, values) in described["coords"].items()}
+    variables, start = {}, 0
+    for dims, names in described["groups"]:
+        shape = [sizes[dim] for dim in dims]
+        stop = start + int(np.prod(shape))
+        for name in names:
+            _, dtype, attrs = described["variables"][name]
+            column = table.column(name).slice(start, stop - start).to_numpy()
+            variables[name] = (dims, column.astype(dtype).reshape(shape), attrs)
+        start = stop
+    coords = {name: (dims, values) for name, (dims, values) in described["coords"].items()}
+    return xr.Dataset(variables, coords=coords, attrs=described["attrs"])
+
+
+def _groups(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
+    """The variables' names by the dimensions they are over."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, variable in dataset.data_vars.items():
+        groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
+    return groups
+
+
+def _frame(dataset: xr.Dataset, dims: list[str], names: list[str]) -> pd.DataFrame:
+    """One row per coordinate of ``dims``, in C order, with the variables that are over them."""
+    index = [dataset.get_index(dim) for dim in dims]
+    rows = pd.MultiIndex.from_product(index, names=dims) if dims else pd.RangeIndex(1)
+    columns = {name: dataset[name].to_numpy().reshape(-1) for name in names}
+    frame = pd.DataFrame(columns, index=rows)
+    return frame.reset_index() if dims else frame
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's scalars and arrays as JSON knows them."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
