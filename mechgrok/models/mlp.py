@@ -155,13 +155,12 @@ class HookedMLP(HookedModel):
         pre = self._first_pre_short(inputs) if short else self._first_pre_plain(inputs)
         if self.config.bias:
             pre = pre + self.b_in
-        for layer, block in enumerate(self.blocks):
-            if layer > 0:
-                pre = post @ getattr(self, f"W_hidden_{layer}")
-                if self.config.bias:
-                    pre = pre + getattr(self, f"b_hidden_{layer}")
-            pre = block.mlp.hook_pre(pre)
-            post = block.mlp.hook_post(self.act(pre))
+        post = self.blocks[0].mlp(pre)
+        for layer, block in enumerate(self.blocks[1:], 1):
+            pre = post @ getattr(self, f"W_hidden_{layer}")
+            if self.config.bias:
+                pre = pre + getattr(self, f"b_hidden_{layer}")
+            post = block.mlp(pre)
         return self._outputs_short(post) if short else self._outputs_plain(post)
 
     def _first_pre_short(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:

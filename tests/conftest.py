@@ -1,0 +1,49 @@
+"""Small real runs that tests ask questions of; each is trained once per session."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mechgrok.config import RunConfig
+from mechgrok.masks import Mask
+from mechgrok.models import raw_weights
+from mechgrok.runs import Checkpoint, Run
+from mechgrok.training import train
+
+torch.set_num_threads(1)
+
+TINY_MLP = {
+    "task": {"name": "add", "p": 7, "train_fraction": 0.7},
+    "model": {"kind": "mlp", "d_model": 12, "d_mlp": 8},
+    "training": {"steps": 60, "checkpoint_every": 20},
+}
+TINY_TRANSFORMER = {
+    "task": {"name": "add", "p": 7, "pairs": "ordered"},
+    "model": {"kind": "transformer", "d_model": 12, "n_heads": 2, "d_mlp": 10},
+    "training": {"steps": 40, "checkpoint_every": 20},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An MLP on a + b mod 7, 60 steps."""
+    return train(tmp_path_factory.mktemp("runs") / "tiny", RunConfig.make(**TINY_MLP))
+
+
+@pytest.fixture(scope="session")
+def tiny_transformer_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A two-head transformer on a + b mod 7, 40 steps."""
+    path = tmp_path_factory.mktemp("runs") / "tiny-transformer"
+    return train(path, RunConfig.make(**TINY_TRANSFORMER))
+
+
+@pytest.fixture(scope="session")
+def masked_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run like ``tiny_run`` under a random mask of half of each matrix, trained from θ₀ ⊙ m."""
+    generator = torch.Generator().manual_seed(0)
+    theta = {name: w.detach() for name, w in raw_weights(tiny_run.model(0)).items()}
+    mask = Mask({name: torch.rand(w.shape, generator=generator) < 0.5 for name, w in theta.items()})
+    start = Checkpoint(0, {name: w * mask[name] for name, w in theta.items()}, mask)
+    path: Path = tmp_path_factory.mktemp("runs") / "masked"
+    return train(path, RunConfig.make(**TINY_MLP), start=start)
