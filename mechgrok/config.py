@@ -73,6 +73,78 @@ class TrainingConfig(BaseModel):
         return fields
 
 
+class PopupConfig(BaseModel):
+    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.popup`).
+
+    Attributes:
+        rate: the share of each weight's edges that is off.
+        train_weights: train the weights too, instead of freezing them.
+        score_weight_decay: weight decay on the scores.
+        score_seed: seeds the scores.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    train_weights: bool = False
+    score_weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    score_seed: Annotated[int, Field(ge=0)] = 0
+
+
+class TicketOrigin(BaseModel):
+    """How a ticket, or a control for one, was taken from its parent (`mechgrok.tickets`).
+
+    Attributes:
+        parent: the parent's folder, relative to the ticket's.
+        step: of the parent's checkpoint that was pruned.
+        method: how its weights were scored.
+        rate: the share of the entries of all matrices that was pruned.
+        scope: whether weights compete for being kept with all others or within their own matrix.
+        rounds: of an iterative method.
+        seed: of random scores and of the shuffle.
+        rewind: the step of the parent whose weights the ticket starts from.
+        reinit: seeds fresh weights to start from instead.
+        shuffle_mask: each weight's mask was shuffled: same density, other places.
+        prune_only: "dead": the edges of the mask's dead neurons were pruned, and nothing else.
+        revive: "dead": the edges of the mask's dead neurons were put back.
+        control: no mask; instead all weights times r_p = ‖θ ⊙ m‖_p / ‖θ‖_p, p = 1 or 2.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["ticket"] = "ticket"
+    parent: str
+    step: int
+    method: Literal["magnitude", "random", "snip", "grasp", "synflow", "imp"] = "magnitude"
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    scope: Literal["global", "layer"] = "global"
+    rounds: Annotated[int, Field(ge=1)] = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+    rewind: int = 0
+    reinit: Annotated[int, Field(ge=0)] | None = None
+    shuffle_mask: bool = False
+    prune_only: Literal["dead"] | None = None
+    revive: Literal["dead"] | None = None
+    control: Literal["l1", "l2"] | None = None
+
+
+class PopupOrigin(BaseModel):
+    """Where the weights came from in which edge-popup looks for a network.
+
+    Attributes:
+        parent: the parent's folder, relative to the run's.
+        step: of the parent's checkpoint whose weights were taken.
+        width: how many times wider than the parent the network is; then its weights are fresh.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["popup"] = "popup"
+    parent: str
+    step: int
+    width: Annotated[int, Field(ge=1)] = 1
+
+
 def _as_task(value: Any) -> Any:
     return make_task(**value) if isinstance(value, dict) else value
 
@@ -86,6 +158,8 @@ class RunConfig(BaseModel):
         model: the network's shape and the scale of its initial weights.
         training: the loop's settings.
         seed: seeds the initial weights.
+        popup: edge-popup's settings, where scores for edges are trained.
+        origin: the run that this one was made from, and how.
         versions: of the packages that made the run.
     """
 
@@ -98,6 +172,8 @@ class RunConfig(BaseModel):
     model: ModelConfig = MLPConfig()
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     seed: Annotated[int, Field(ge=0)] = 0
+    popup: PopupConfig | None = None
+    origin: Annotated[TicketOrigin | PopupOrigin, Field(discriminator="kind")] | None = None
     versions: dict[str, str] = Field(
         default_factory=lambda: {
             "python": platform.python_version(),

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mechgrok.config import RunConfig, TrainingConfig
 from mechgrok.errors import UserError
+from mechgrok.masks import mask_of
 from mechgrok.models import HookedModel, effective_weights, raw_weights
+from mechgrok.popup import apply_popup, scores_of
 from mechgrok.runs import (
     Checkpoint,
     Run,
@@ -89,9 +92,13 @@ def resume(
         return run
     step, state = read_resume(run)
     drop_checkpoints_after(run, step)
-    rows = [row for row in run.metrics.to_dict("records") if row["step"] < step]
-    model = run.model(step, device=device)
-    optimizer = make_optimizer(model, run.config.training)
+    rows = [
+        {str(column): value for column, value in row.items()}
+        for row in run.metrics.to_dict("records")
+        if row["step"] < step
+    ]
+    model = trained_model(run, step, device)
+    optimizer = make_optimizer(model, run.config)
     load_optimizer(optimizer, model, state)
     _loop(run, model, optimizer, step, rows, progress or (lambda row: None))
     return Run(out)
@@ -114,7 +121,6 @@ def _loop(
         checkpoint_steps(training.steps, training.checkpoint_every, training.checkpoint_at)
     )
     stop_at = stopping_step(rows, task, training)
-    mask = run.mask_at(start)
 
     with interrupts() as interrupted:
         for step in range(start, training.steps + 1):
@@ -125,7 +131,7 @@ def _loop(
                 stop_at = stopping_step(rows, task, training)
                 stopping = stopping or step >= stop_at
             if step in save_at or stopping:
-                write_checkpoint(run.path, Checkpoint(step, dict(raw_weights(model)), mask))
+                write_checkpoint(run.path, snapshot(model, step))
                 write_metrics(run.path, rows)
                 write_resume(run.path, step, optimizer_state(optimizer, model))
             if interrupted and step < min(stop_at, training.steps):
@@ -199,21 +205,45 @@ def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingCo
     return float("inf")
 
 
-def make_optimizer(model: HookedModel, training: TrainingConfig) -> torch.optim.Optimizer:
-    """The configured optimizer over every weight that is trained."""
+def trained_model(run: Run, step: int, device: str = "cpu") -> HookedModel:
+    """The network at ``step`` as it is trained: with the scores that choose edge-popup's mask."""
+    model = run.model(step, device=device)
+    if run.config.popup is not None:
+        apply_popup(model, run.config.popup, run.checkpoint(step).scores)
+    return model
+
+
+def snapshot(model: HookedModel, step: int) -> Checkpoint:
+    """What a checkpoint keeps of the model: weights, the mask that is on, scores."""
+    return Checkpoint(step, dict(raw_weights(model)), mask_of(model), dict(scores_of(model)))
+
+
+def make_optimizer(model: HookedModel, config: RunConfig) -> torch.optim.Optimizer:
+    """The configured optimizer over every weight that is trained, and edge-popup's scores."""
+    training = config.training
     weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
-    common = {"lr": training.learning_rate, "weight_decay": training.weight_decay, "fused": True}
+    groups = [{"params": weights, "weight_decay": training.weight_decay}]
+    if config.popup is not None:
+        scores = list(scores_of(model).values())
+        groups.append({"params": scores, "weight_decay": config.popup.score_weight_decay})
+    common: dict[str, Any] = {"lr": training.learning_rate, "fused": True}
     if training.optimizer == "sgd":
-        return torch.optim.SGD(weights, momentum=training.momentum, **common)
+        return torch.optim.SGD(groups, momentum=training.momentum, **common)
     adam = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return adam(weights, betas=training.betas, **common)
+    return adam(groups, betas=training.betas, **common)
+
+
+def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
+    """Everything that can be trained, as checkpoints name it: weights, and ``scores.<weight>``."""
+    scores = {f"scores.{name}": parameter for name, parameter in scores_of(model).items()}
+    return raw_weights(model) | scores
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dict[str, Tensor]:
     """The optimizer's tensors as ``<weight>/<key>``, for ``resume.safetensors``."""
     return {
         f"{name}/{key}": value
-        for name, weight in raw_weights(model).items()
+        for name, weight in parameters_by_name(model).items()
         for key, value in optimizer.state.get(weight, {}).items()
         if isinstance(value, Tensor)
     }
@@ -223,10 +253,10 @@ def load_optimizer(
     optimizer: torch.optim.Optimizer, model: HookedModel, state: dict[str, Tensor]
 ) -> None:
     """Put what `optimizer_state` gave back into a fresh optimizer."""
-    weights = raw_weights(model)
+    parameters = parameters_by_name(model)
     for entry, value in state.items():
         name, _, key = entry.rpartition("/")
-        weight = weights[name]
+        weight = parameters[name]
         optimizer.state[weight][key] = value.to(weight.device)
 
 

@@ -61,16 +61,17 @@ class HookedModel(HookedRootModule):
 
     def n_parameters(self) -> int:
         """The number of weights, pruned ones included."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return sum(weight.numel() for weight in raw_weights(self).values())
 
 
 def weight_name(parameter_name: str) -> str:
     """The name of a weight from PyTorch's name of the parameter that holds it.
 
     A weight under a mask is stored by ``torch.nn.utils.parametrize`` as
-    ``parametrizations.W_in.original``; its name is ``W_in`` all the same.
+    ``parametrizations.W_in.original``; its name is ``W_in`` all the same. So is a weight's in the
+    ``_original_component`` that a TransformerLens bridge wraps.
     """
-    path = parameter_name.split(".")
+    path = [part for part in parameter_name.split(".") if part != "_original_component"]
     if "parametrizations" not in path:
         return parameter_name
     at = path.index("parametrizations")
@@ -79,8 +80,13 @@ def weight_name(parameter_name: str) -> str:
 
 
 def raw_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that are trained, before any mask, by name."""
-    return {weight_name(name): parameter for name, parameter in model.named_parameters()}
+    """The weights themselves, before any mask and without edge-popup's scores, by name."""
+    # nn.Module's own names: a TransformerLens bridge reports those of the model that it wraps.
+    return {
+        weight_name(name): parameter
+        for name, parameter in nn.Module.named_parameters(model)
+        if "parametrizations" not in name or name.endswith(".original")
+    }
 
 
 def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
@@ -96,6 +102,8 @@ def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     except AttributeError:
         known = ", ".join(raw_weights(model))
         raise UserError(f"The model has no weight {name!r}; it has {known}.") from None
+    while hasattr(owner, "_original_component"):
+        owner = owner._original_component  # type: ignore[assignment]
     return owner, attribute
 
 

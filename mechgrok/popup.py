@@ -1,0 +1,95 @@
+"""Edge-popup: a network is found inside fixed weights by training a score for every edge."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+
+from mechgrok.config import PopupConfig
+from mechgrok.masks import mask_hooks, name_hooks, prunable_weights, put_hook, top_entries
+from mechgrok.models import raw_weights
+
+
+class _TopEdges(torch.autograd.Function):
+    """1 for the ``n_kept`` highest of |scores|, else 0; backwards as if it returned |scores|."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, scores: Tensor, n_kept: int) -> Tensor:
+        ctx.save_for_backward(scores)
+        return top_entries(scores.abs(), n_kept).to(scores.dtype)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        (scores,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return grads[0] * scores.sign(), None
+
+
+class PopupHook(nn.Module):
+    """The parametrization w = θ ⊙ m, where m keeps the edges whose scores are largest: edge-popup.
+
+    m_uv = 1 for the (1 − rate) n edges with the largest |s_uv|. Backwards the choice is skipped
+    (straight-through), so that an edge from u to v gains
+
+        |s_uv| ← |s_uv| − α (∂L/∂I_v) Z_u θ_uv
+
+    with I_v the input of v and Z_u the output of u: an edge's score rises where the edge, present
+    or not, would lower the loss.
+
+    Source: Ramanujan et al. 2020 (arXiv 1911.13299), whose code takes |s| too.
+    """
+
+    def __init__(self, scores: Float[Tensor, "d_in d_out"], rate: float) -> None:
+        super().__init__()
+        self.scores = nn.Parameter(scores)
+        self.n_kept = scores.numel() - round(rate * scores.numel())
+        self.hook_mask = HookPoint()
+
+    def forward(self, weight: Float[Tensor, "d_in d_out"]) -> Float[Tensor, "d_in d_out"]:
+        return weight * self.hook_mask(_TopEdges.apply(self.scores, self.n_kept))
+
+    def kept(self) -> Bool[Tensor, "d_in d_out"]:
+        """Which edges the scores select now."""
+        return top_entries(self.scores.abs(), self.n_kept)
+
+
+def initial_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Float[Tensor, "..."]]:
+    """Kaiming-uniform scores U(−1/√d_in, 1/√d_in), d_in the width that the weight reads.
+
+    That is ``kaiming_uniform_`` with a = √5, as edge-popup's authors start them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (2 * torch.rand(weight.shape, generator=generator) - 1) / weight.shape[-2] ** 0.5
+        for name, weight in weights.items()
+    }
+
+
+def apply_popup(
+    model: nn.Module, popup: PopupConfig, scores: Mapping[str, Tensor] | None = None
+) -> None:
+    """Let scores choose the model's edges; they are parameters of the model from now on.
+
+    Every weight itself, biases included, is frozen unless ``popup.train_weights``.
+
+    Args:
+        model: any hooked model; a mask that is on is replaced.
+        popup: rate, seed of the scores, and whether the weights are trained too.
+        scores: by weight; fresh ones for every matrix unless given.
+    """
+    if scores is None:
+        scores = initial_scores(prunable_weights(model), popup.score_seed)
+    raw = raw_weights(model)
+    for name, score in scores.items():
+        put_hook(model, name, PopupHook(score.to(raw[name].device, copy=True), popup.rate))
+    name_hooks(model)
+    for weight in raw_weights(model).values():
+        weight.requires_grad_(popup.train_weights)
+
+
+def scores_of(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Edge-popup's scores on the model, by weight; none for a model without."""
+    return {
+        name: hook.scores for name, hook in mask_hooks(model).items() if isinstance(hook, PopupHook)
+    }
