@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mechgrok.masks import Mask, apply_mask
     from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig
     from mechgrok.runs import Run
-    from mechgrok.tasks import Task, make_task
+    from mechgrok.tasks import Regression, Task, make_task, task
     from mechgrok.training import resume, train
 
 #: Public names and where they live; each is imported when it is first used, so that
@@ -20,6 +20,7 @@ _HOME = {
     "HookedTransformer": "models",
     "MLPConfig": "models",
     "Mask": "masks",
+    "Regression": "tasks",
     "Run": "runs",
     "RunConfig": "config",
     "Task": "tasks",
@@ -30,6 +31,7 @@ _HOME = {
     "apply_mask": "masks",
     "make_task": "tasks",
     "resume": "training",
+    "task": "tasks",
     "train": "training",
 }
 
@@ -38,6 +40,7 @@ __all__ = [
     "HookedTransformer",
     "MLPConfig",
     "Mask",
+    "Regression",
     "Run",
     "RunConfig",
     "Task",
@@ -48,6 +51,7 @@ __all__ = [
     "apply_mask",
     "make_task",
     "resume",
+    "task",
     "train",
 ]
 

@@ -22,6 +22,7 @@ from mechgrok.files import write_text, write_whole
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedModel, load_weights, make_model
 from mechgrok.tasks import Task
+from mechgrok.tasks.custom import check_trusted, trust
 
 METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
 
@@ -61,6 +62,8 @@ class Run:
             raise UserError(f"{config} cannot be read as JSON ({error}).") from None
         if not isinstance(fields, dict):
             raise UserError(f"{config} is not a run's configuration: it holds no JSON object.")
+        if isinstance(task := fields.get("task"), dict):
+            check_trusted(str(task.get("name")))
         self.config = RunConfig.make(**fields)
 
     def __repr__(self) -> str:
@@ -306,6 +309,7 @@ def create_run(
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     write_checkpoint(path, start)
     write_metrics(path, [])
+    trust(config.task.name)
     write_config(path, config)
     return Run(path)
 

@@ -6,18 +6,27 @@ from pydantic import ValidationError
 
 from mechgrok.errors import UserError
 from mechgrok.registry import find
+from mechgrok.tasks import custom
 from mechgrok.tasks.base import Criterion, Examples, Task
+from mechgrok.tasks.custom import task
+from mechgrok.tasks.losses import Regression
 
-__all__ = ["Criterion", "Examples", "Task", "make_task"]
+__all__ = ["Criterion", "Examples", "Regression", "Task", "make_task", "task"]
 
 
 def make_task(name: str, **options: Any) -> Task:
     """The task registered under ``name`` (entry-point group ``mechgrok.tasks``) with its options.
 
+    A name with a colon is a task of a person's own, ``file.py:name`` or ``module:name``.
+
     Raises:
         UserError: the task, an option or an option's value is unknown.
     """
-    task_class = find("mechgrok.tasks", name).load()
+    if ":" in name:
+        name = custom.absolute(name)
+        task_class = custom.load(name)
+    else:
+        task_class = find("mechgrok.tasks", name).load()
     try:
         return task_class(name=name, **options)
     except ValidationError as error:

@@ -1,0 +1,46 @@
+"""The IDX format, in which MNIST and its relatives are published."""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mechgrok.errors import UserError
+
+_DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array in an IDX file, gzipped (by its first bytes, not its name) or not.
+
+    The format: two zero bytes, a byte for the type, a byte for the number of dimensions, each
+    dimension as a big-endian 32-bit number, then the entries in row-major order.
+
+    Raises:
+        UserError: the file is missing, truncated, too long, or not IDX.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): fetch the file again, it may be cut short."
+        ) from None
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
+        raise UserError(
+            f"{path} is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'} instead of "
+            "a magic number such as 00 00 08 03."
+        )
+    dtype, dimensions = np.dtype(_DTYPES[content[2]]), content[3]
+    start = 4 + 4 * dimensions
+    shape = tuple(int(size) for size in np.frombuffer(content[4:start][: 4 * dimensions], ">u4"))
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(shape) < dimensions or len(content) != expected:
+        raise UserError(
+            f"{path} is {'truncated' if len(content) < expected else 'too long'}: its header tells "
+            f"of {expected} bytes, but it holds {len(content)}."
+        )
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)

@@ -1,0 +1,76 @@
+"""Several modular operations at once, told apart by a token between the operands."""
+
+from functools import cached_property
+from typing import Annotated, ClassVar, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from mechgrok.errors import UserError
+from mechgrok.tasks.base import Examples, Task
+from mechgrok.tasks.modular import ModularArithmetic, Operation
+
+
+class MultitaskArithmetic(Task):
+    """c = a ∘ b mod p over all ordered pairs and several operations ∘, as tokens (a, ∘, b, =).
+
+    Tokens 0 … p − 1 are the residues, p … the operations in the order given, and the last is "=".
+
+    Attributes:
+        operations: which operations, by the names of their own tasks (all but random).
+        p: the modulus.
+
+    The operation token between the operands is that of Power et al. 2022 (arXiv 2201.02177), here
+    with several operations in one table.
+    """
+
+    modular: ClassVar[bool] = True
+
+    name: str = "multitask"
+    operations: Annotated[tuple[Operation, ...], Field(min_length=1)] = ("add", "sub")
+    p: Annotated[int, Field(ge=2)] = 59
+
+    @model_validator(mode="after")
+    def _known_answers(self) -> Self:
+        if "random" in self.operations:
+            raise UserError("Random labels are a task of their own: choose --task random.")
+        if len(set(self.operations)) < len(self.operations):
+            raise UserError(f"The operations {', '.join(self.operations)} name one twice.")
+        _ = self._parts
+        return self
+
+    @cached_property
+    def _parts(self) -> list[ModularArithmetic]:
+        return [ModularArithmetic(name=name, p=self.p, pairs="ordered") for name in self.operations]
+
+    @cached_property
+    def operation(self) -> torch.Tensor:
+        """Which operation each example is of, as an index into ``operations``."""
+        counts = torch.tensor([len(part.pair) for part in self._parts])
+        return torch.arange(len(self._parts)).repeat_interleave(counts)
+
+    @cached_property
+    def examples(self) -> Examples:
+        a, b = torch.cat([part.pair for part in self._parts]).unbind(1)
+        equals = torch.full_like(a, self.d_vocab - 1)
+        inputs = torch.stack([a, self.p + self.operation, b, equals], dim=1)
+        return Examples(inputs, torch.cat([part.examples.labels for part in self._parts]))
+
+    @property
+    def d_vocab(self) -> int:
+        return self.p + len(self.operations) + 1
+
+    @property
+    def n_ctx(self) -> int:
+        return 4
+
+    @property
+    def d_output(self) -> int:
+        return self.p
+
+    @property
+    def vocabulary(self) -> list[str]:
+        return [*(str(residue) for residue in range(self.p)), *self.operations, "="]
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.operations)} mod {self.p}, ordered pairs"
