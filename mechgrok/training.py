@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -160,8 +161,8 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
     per_epoch = -(-n // size)
     epoch, skip = divmod(start, per_epoch)
     while True:
-        generator = torch.Generator().manual_seed(training.batch_seed * 2**32 + epoch)
-        order = torch.randperm(n, generator=generator).to(data.labels.device)
+        shuffled = np.random.default_rng([training.batch_seed, epoch]).permutation(n)
+        order = torch.from_numpy(shuffled).to(data.labels.device)
         for chosen in order.split(size)[skip:]:
             yield Examples(data.inputs[chosen], data.labels[chosen])
         epoch, skip = epoch + 1, 0
