@@ -64,7 +64,13 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
     drawing = _options(analysis.draw)
 
     def command(
-        runs: list[Path], steps: str | None, out: Path | None, open_: bool, png: bool, **given: Any
+        runs: list[Path],
+        steps: str | None,
+        out: Path | None,
+        fresh: bool,
+        open_: bool,
+        png: bool,
+        **given: Any,
     ) -> None:
         answer(
             analysis,
@@ -73,6 +79,7 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
             {name: given[name] for name in measuring},
             {name: given[name] for name in drawing},
             out=out,
+            fresh=fresh,
             open_=open_,
             png=png,
         )
@@ -86,6 +93,7 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
             None,
         ),
         "out": (Path | None, typer.Option(help="Folder for the results."), None),
+        "fresh": (bool, typer.Option("--fresh", help="Measure anew, whatever is kept."), False),
         "open_": (bool, typer.Option("--open", help="Show the figure in a browser."), False),
         "png": (bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png])."), False),
     }
@@ -132,30 +140,35 @@ def answer(
     drawing: dict[str, Any],
     *,
     out: Path | None,
+    fresh: bool,
     open_: bool,
     png: bool,
 ) -> None:
-    """Measure every run, write Parquet beside each and one figure, and say what was found."""
+    """Measure every run, keep Parquet beside each, draw one figure, and say what was found."""
     from analyses.drawing import write_html, write_png
     from mechgrok.results import write_parquet
     from mechgrok.runs import Run
 
     runs = labelled([Run(path) for path in paths])
+    chosen = {label: parse_steps(steps, run) for label, run in runs.items()}
     measured = {
-        label: analysis(run, steps=parse_steps(steps, run), **measuring)
+        label: analysis(run, steps=chosen[label], fresh=fresh, **measuring)
         for label, run in runs.items()
     }
     figure = analysis.draw(measured, **drawing)
     for label, run in runs.items():
-        folder = out or run.path / "analysis"
-        folder.mkdir(parents=True, exist_ok=True)
-        stem = analysis.name if out is None or len(runs) == 1 else f"{analysis.name}-{label}"
-        write_parquet(measured[label], folder / f"{stem}.parquet")
         print(f"{label}: {analysis.finding(measured[label])}")
-        print(f"  {folder / f'{stem}.parquet'}")
+        table = analysis.kept_at(run, steps=chosen[label], **measuring)
+        if out is not None:
+            make_folder(out)
+            table = out / f"{analysis.name}{f'-{label}' if len(runs) > 1 else ''}.parquet"
+            write_parquet(measured[label], table)
+        if table.exists():
+            print(f"  {table}")
     first, *others = runs
     stem = "-vs-".join([analysis.name, *others]) if out is None else analysis.name
     page = (out or runs[first].path / "analysis") / f"{stem}.html"
+    make_folder(page.parent)
     write_html(figure, page)
     print(f"  {page}")
     if png:
@@ -165,6 +178,20 @@ def answer(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder for results, and those above it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {path} cannot be made ({error}): choose another with --out."
+        ) from None
 
 
 def labelled(runs: list[Any]) -> dict[str, Any]:

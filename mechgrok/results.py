@@ -14,15 +14,17 @@ from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 
 _METADATA = b"mechgrok"
+#: What reading a file that is missing, truncated or foreign raises.
+_UNREADABLE = (OSError, KeyError, TypeError, ValueError, pa.ArrowException)
 
 
-def write_parquet(dataset: xr.Dataset, path: Path) -> None:
+def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | None = None) -> None:
     """Write ``dataset`` as a tidy table, whole or not at all.
 
     There is a column for every dimension, coordinate and variable. Variables over the same
     dimensions share rows; a dimension that a variable does not have is null in its rows. What a
     table cannot say (dimensions, attributes) is in the file's metadata, so that `read_parquet`
-    gives the same dataset back.
+    gives the same dataset back; so is ``made_from``, which `read_made_from` reads alone.
     """
     groups = _groups(dataset)
     frames = [_frame(dataset, list(dims), names) for dims, names in groups.items()]
@@ -30,10 +32,11 @@ def write_parquet(dataset: xr.Dataset, path: Path) -> None:
     described: dict[str, Any] = {
         "attrs": dataset.attrs,
         "groups": [[list(dims), names] for dims, names in groups.items()],
+        "made_from": made_from,
+        "sizes": {str(dim): size for dim, size in dataset.sizes.items()},
         "coords": {
-            str(name): [list(coord.dims), coord.to_index().tolist()]
+            str(name): [list(coord.dims), coord.to_numpy().tolist(), coord.attrs]
             for name, coord in dataset.coords.items()
-            if coord.ndim == 1
         },
         "variables": {
             str(name): [list(dataset[name].dims), str(dataset[name].dtype), dataset[name].attrs]
@@ -54,9 +57,9 @@ def read_parquet(path: Path) -> xr.Dataset:
     try:
         table = pq.read_table(path)
         described = json.loads(table.schema.metadata[_METADATA])
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
-    sizes = {name: len(values) for name, (_, values) in described["coords"].items()}
+    sizes = described["sizes"]
     variables, start = {}, 0
     for dims, names in described["groups"]:
         shape = [sizes[dim] for dim in dims]
@@ -66,8 +69,17 @@ def read_parquet(path: Path) -> xr.Dataset:
             column = table.column(name).slice(start, stop - start).to_numpy()
             variables[name] = (dims, column.astype(dtype).reshape(shape), attrs)
         start = stop
-    coords = {name: (dims, values) for name, (dims, values) in described["coords"].items()}
+    coords = {name: tuple(coord) for name, coord in described["coords"].items()}
     return xr.Dataset(variables, coords=coords, attrs=described["attrs"])
+
+
+def read_made_from(path: Path) -> dict[str, Any] | None:
+    """What the results in ``path`` were made from; None where there are none that say so."""
+    try:
+        described = json.loads(pq.read_schema(path).metadata[_METADATA])
+        return described["made_from"]
+    except _UNREADABLE:
+        return None
 
 
 def _groups(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
