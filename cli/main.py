@@ -45,8 +45,8 @@ class LazyGroup(TyperGroup):
         return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        _, stub, rest = super().resolve_command(ctx, args)
-        return stub.name, self.load(self.entries()[stub.name]), rest
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, self.load(self.entries()[name or ""]), rest
 
 
 def as_command(name: str, function: Any) -> Any:

@@ -269,11 +269,13 @@ def find_device(name: str) -> str:
     """The device that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
 
     Raises:
-        UserError: CUDA is asked for and not there.
+        UserError: CUDA is asked for and not there, or the name is unknown.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"There is no device {name!r}: choose auto, cpu or cuda.")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device on this machine: choose --device cpu.")
     return name
 

@@ -53,6 +53,10 @@ class Task(BaseModel):
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
     split_seed: Annotated[int, Field(ge=0)] = 0
 
+    def __eq__(self, other: object) -> bool:
+        """Tasks are equal by their fields; what was computed from them does not count."""
+        return type(self) is type(other) and self.model_dump() == other.model_dump()  # type: ignore[attr-defined]
+
     @cached_property
     def examples(self) -> Examples:
         """Every example of the task, train and test, in an order that depends on nothing else."""

@@ -1,0 +1,67 @@
+"""A HookedTransformer is TransformerLens's native model with the same weights."""
+
+import pytest
+import torch
+from transformer_lens import TransformerBridge, TransformerBridgeConfig
+from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
+
+from mechgrok.models import HookedTransformer, TransformerConfig
+
+P, D_MODEL, D_MLP = 13, 24, 17
+
+
+def native(model: HookedTransformer) -> TransformerBridge:
+    """TransformerLens's own model carrying the weights of ours."""
+    config = TransformerBridgeConfig(
+        d_model=D_MODEL,
+        d_head=model.config.head_width,
+        n_heads=model.config.n_heads,
+        n_layers=model.config.n_layers,
+        n_ctx=2,
+        d_vocab=P,
+        d_mlp=D_MLP,
+        act_fn=model.config.act,
+        normalization_type=None,
+        architecture="TransformerLensNative",
+    )
+    bridge = TransformerBridge.boot_native(config)
+    state = bridge.state_dict()
+    ours = convert_tl_checkpoint({n: w.detach() for n, w in model.named_parameters()}, config)
+    missing = {name: torch.zeros_like(state[name]) for name in state if name not in ours}
+    assert all("bias" in name for name in missing)  # attention's and the unembedding's, which are 0
+    bridge.load_state_dict(ours | missing)
+    return bridge
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("n_heads", [1, 4])
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_logits_equal(n_layers: int, n_heads: int, act: str) -> None:
+    config = TransformerConfig(
+        d_model=D_MODEL, d_mlp=D_MLP, n_layers=n_layers, n_heads=n_heads, act=act
+    )
+    model = HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P, seed=3)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.mlp.b_in.normal_()
+            block.mlp.b_out.normal_()
+    tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
+    theirs = native(model)(tokens)
+    torch.testing.assert_close(model(tokens, all_positions=True), theirs, atol=1e-5, rtol=1e-5)
+    for way in ("short", "plain"):
+        torch.testing.assert_close(model(tokens, way=way), theirs[:, -1], atol=1e-5, rtol=1e-5)
+
+
+def test_activations_have_their_names_and_values() -> None:
+    model = HookedTransformer(
+        TransformerConfig(d_model=D_MODEL, d_mlp=D_MLP, n_heads=4), d_vocab=P, n_ctx=2, d_output=P
+    )
+    tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
+    _, ours = model.run_with_cache(tokens)
+    _, theirs = native(model).run_with_cache(tokens)
+    for name in set(ours) - {"blocks.0.attn.hook_attn_scores"}:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
+    # The native model shows the pattern under this name too; ours are q·k/√d_head, −∞ where masked,
+    # as TransformerLens's models had them before version 4.
+    scores = ours["blocks.0.attn.hook_attn_scores"]
+    torch.testing.assert_close(scores.softmax(-1), theirs["blocks.0.attn.hook_attn_scores"])

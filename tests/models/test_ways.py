@@ -1,0 +1,97 @@
+"""The short way and the plain way compute one function, and hooks see the same activations."""
+
+import pytest
+import torch
+
+from mechgrok.models import HookedModel, MLPConfig, TransformerConfig, make_model
+from mechgrok.tasks import Task, make_task
+
+TOKENS = make_task("add", p=11)
+WITH_EQUALS = make_task("add", p=11, equals=True, pairs="ordered")
+CASES = {
+    "mlp": (MLPConfig(d_model=20, d_mlp=9), TOKENS),
+    "mlp without embedding": (MLPConfig(d_model=None, d_mlp=9), TOKENS),
+    "deep mlp with biases": (MLPConfig(d_model=20, d_mlp=9, n_layers=3, bias=True), TOKENS),
+    "gelu": (MLPConfig(d_model=20, d_mlp=9, act="gelu"), TOKENS),
+    "1 layer, 1 head": (TransformerConfig(d_model=16, d_mlp=9), TOKENS),
+    "1 layer, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_heads=4), WITH_EQUALS),
+    "2 layers, 1 head": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2), WITH_EQUALS),
+    "2 layers, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2, n_heads=4), TOKENS),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "-").replace(",", ""))
+def case(request: pytest.FixtureRequest) -> tuple[HookedModel, Task]:
+    config, task = CASES[request.param]
+    model = make_model(config, task, seed=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.abs().sum() == 0:  # a bias: let it matter
+                parameter.normal_(generator=torch.Generator().manual_seed(0))
+    return model, task
+
+
+def _gradients(model: HookedModel, task: Task, way: str) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    task.loss(model(task.train.inputs, way=way), task.train.labels).backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+def test_values_agree(case: tuple[HookedModel, Task]) -> None:
+    model, task = case
+    inputs = task.examples.inputs
+    plain = model(inputs, way="plain")
+    torch.testing.assert_close(model(inputs, way="short"), plain, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(model.encode(inputs)), plain, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_agree(case: tuple[HookedModel, Task]) -> None:
+    model, task = case
+    short, plain = (_gradients(model, task, way) for way in ("short", "plain"))
+    for name in plain:
+        torch.testing.assert_close(short[name], plain[name], atol=1e-6, rtol=1e-4)
+
+
+def test_hooks_of_both_ways_see_the_same(case: tuple[HookedModel, Task]) -> None:
+    model, task = case
+    inputs = task.train.inputs
+    _, plain = model.run_with_cache(inputs, way="plain")
+    _, short = model.run_with_cache(inputs, way="short")
+    assert set(short) >= set(model.short_hooks)
+    for name in short:
+        torch.testing.assert_close(short[name], plain[name], atol=1e-5, rtol=1e-5)
+
+
+def test_a_hook_that_only_the_plain_way_makes_is_reached(case: tuple[HookedModel, Task]) -> None:
+    model, task = case
+    inputs = task.train.inputs
+    before = model(inputs)
+    silenced = model.run_with_hooks(
+        inputs, fwd_hooks=[("hook_embed", lambda embed, hook: torch.zeros_like(embed))]
+    )
+    assert not torch.allclose(silenced, before)
+    torch.testing.assert_close(model(inputs), before)
+
+
+def test_knocking_out_every_neuron_leaves_what_does_not_pass_through_them() -> None:
+    model = make_model(MLPConfig(d_model=20, d_mlp=9), TOKENS)
+    logits = model.run_with_hooks(
+        TOKENS.train.inputs,
+        fwd_hooks=[("blocks.0.mlp.hook_post", lambda post, hook: torch.zeros_like(post))],
+    )
+    assert logits.abs().max() == 0
+
+
+def test_initial_weights_have_the_stated_scale() -> None:
+    task = make_task("add")
+    model = make_model(MLPConfig(init_scale=2.0), task, seed=0)
+    for name, d_in in {"W_E": 67, "W_in": 500, "W_out": 48, "W_U": 500}.items():
+        weight = getattr(model, name)
+        assert weight.std().item() == pytest.approx(2 / d_in**0.5, rel=0.02)
+        assert abs(weight.mean().item()) < 0.05 / d_in**0.5
+
+
+def test_seeds_settle_the_weights() -> None:
+    one, same, other = (make_model(MLPConfig(), TOKENS, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.W_in, same.W_in)
+    assert not torch.equal(one.W_in, other.W_in)
