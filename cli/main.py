@@ -16,8 +16,11 @@ COMMANDS = {
     name: Entry(name, module)
     for name, module in {
         "train": "cli.train",
+        "presets": "cli.presets",
         "info": "cli.info",
         "analyze": "cli.analyze",
+        "import": "cli.import_",
+        "export": "cli.export",
     }.items()
 }
 

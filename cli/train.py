@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from cli.options import assign, whole_numbers
 from mechgrok import presets
 from mechgrok.errors import UserError
 
@@ -36,7 +37,7 @@ def train(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="add, sub, mul, div, x2+y2, x2+xy+y2, random, or your own.", **Task),
+        typer.Option(help="add, sub, mul, …, parity, mnist, or your own: file.py:name.", **Task),
     ] = None,
     p: Annotated[int | None, typer.Option(help="Modulus.", **Task)] = None,
     pairs: Annotated[
@@ -44,6 +45,11 @@ def train(
     ] = None,
     equals: Annotated[
         bool | None, typer.Option("--equals", help="Append an '=' token to each pair.", **Task)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Training images (mnist).", **Task)] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(help="IDX files to use instead of downloading them (mnist).", **Task),
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="Share of examples trained on.", **Task)
@@ -101,6 +107,8 @@ def train(
             "p": p,
             "pairs": pairs,
             "equals": equals,
+            "limit": limit,
+            "folder": folder,
             "train_fraction": train_fraction,
             "split_seed": split_seed,
         },
@@ -125,7 +133,7 @@ def train(
             "l2": l2,
             "until_grokked": margin if until_grokked else None,
             "checkpoint_every": checkpoint_every,
-            "checkpoint_at": checkpoint_at and _whole_numbers(checkpoint_at),
+            "checkpoint_at": checkpoint_at and whole_numbers(checkpoint_at),
         },
     }
     given: dict[str, Any] = {
@@ -135,7 +143,7 @@ def train(
     if seed is not None:
         given["seed"] = seed
     for assignment in set_ or []:
-        _assign(given, assignment)
+        assign(given, assignment)
     if resume:
         _go_on(out, given, device, quiet)
     else:
@@ -208,25 +216,3 @@ def _interrupted(out: Path, step: int) -> NoReturn:
         file=sys.stderr,
     )
     raise typer.Exit(130)
-
-
-def _whole_numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in text.replace(" ", "").split(",")]
-    except ValueError:
-        raise UserError(f"{text!r} is no list of whole numbers such as 7,13.") from None
-
-
-def _assign(given: dict[str, Any], assignment: str) -> None:
-    """Put ``part.key=value`` into the nested options; the value is read as JSON where it is."""
-    import json
-
-    path, equals, text = assignment.partition("=")
-    *parts, key = path.split(".")
-    if not equals or not key or len(parts) > 1:
-        raise UserError(f"--set {assignment} is not of the form task.KEY=VALUE.")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    (given.setdefault(parts[0], {}) if parts else given)[key] = value

@@ -145,6 +145,24 @@ class PopupOrigin(BaseModel):
     width: Annotated[int, Field(ge=1)] = 1
 
 
+class ImportOrigin(BaseModel):
+    """Where weights that were trained elsewhere came from (`mechgrok.importing`).
+
+    The run's training settings are those that the files tell, and defaults where they tell
+    nothing; the split is not the one that the weights were trained on.
+
+    Attributes:
+        files: the names of the files.
+        layout: the layout that was recognized in them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["import"] = "import"
+    files: tuple[str, ...]
+    layout: str
+
+
 def _as_task(value: Any) -> Any:
     return make_task(**value) if isinstance(value, dict) else value
 
@@ -159,7 +177,7 @@ class RunConfig(BaseModel):
         training: the loop's settings.
         seed: seeds the initial weights.
         popup: edge-popup's settings, where scores for edges are trained.
-        origin: the run that this one was made from, and how.
+        origin: the run, or the files, that this one was made from, and how.
         versions: of the packages that made the run.
     """
 
@@ -173,7 +191,9 @@ class RunConfig(BaseModel):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     seed: Annotated[int, Field(ge=0)] = 0
     popup: PopupConfig | None = None
-    origin: Annotated[TicketOrigin | PopupOrigin, Field(discriminator="kind")] | None = None
+    origin: (
+        Annotated[TicketOrigin | PopupOrigin | ImportOrigin, Field(discriminator="kind")] | None
+    ) = None
     versions: dict[str, str] = Field(
         default_factory=lambda: {
             "python": platform.python_version(),

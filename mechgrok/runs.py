@@ -284,6 +284,16 @@ class Run:
             apply_mask(model, saved.mask)
         return model.to(device)
 
+    def to_transformer_lens(self, step: int = -1) -> Any:
+        """TransformerLens's native model (a ``TransformerBridge``) with the logits of `model`.
+
+        Raises:
+            UserError: the model is an MLP, of which TransformerLens has no native form.
+        """
+        from mechgrok.exporting import to_transformer_lens
+
+        return to_transformer_lens(self.model(step))
+
 
 # --- writing ------------------------------------------------------------------------------------
 

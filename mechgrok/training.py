@@ -86,6 +86,11 @@ def resume(
         steps: train to this step instead, which must not be before the one it was meant to reach.
     """
     run = Run(out)
+    if run.config.origin is not None and run.config.origin.kind == "import":
+        raise UserError(
+            f"{run.path} was imported, without its optimizer and its split, so it can be analyzed "
+            "but not resumed."
+        )
     device = find_device(device)
     if steps is not None and steps != run.config.training.steps:
         run = _extend(run, steps)

@@ -1,0 +1,22 @@
+"""List the presets that `mechgrok train` starts from, or show one"""
+
+from typing import Annotated
+
+import typer
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show the settings of this one.")] = None,
+) -> None:
+    """List the presets that `mechgrok train NAME` starts from; with a name, print its settings."""
+    import json
+
+    from mechgrok import presets as known
+
+    if name is not None:
+        print(json.dumps(known.load(name), indent=2))
+        return
+    width = max(map(len, known.names()))
+    for preset, description in known.names().items():
+        default = " (default)" if preset == known.DEFAULT else ""
+        print(f"{preset:{width}}  {description}{default}")
