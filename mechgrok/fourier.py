@@ -1,8 +1,51 @@
 """Signals over the residues modulo p and their discrete Fourier transform."""
 
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
+
+from mechgrok.errors import UserError
+
+#: How residues are lined up: by their value, or by their discrete logarithm.
+Order = Literal["additive", "multiplicative"]
+
+
+def primitive_root(p: int) -> int:
+    """The smallest g whose powers g⁰, …, g^(p−2) are all the non-zero residues modulo a prime p.
+
+    Raises:
+        UserError: p is not a prime.
+    """
+    for g in range(1, p):
+        power, order = g % p, 1
+        while power != 1 and order < p:
+            power, order = power * g % p, order + 1
+        if order == p - 1:
+            # Modulo a composite number no element has p − 1 distinct powers.
+            return g
+    raise UserError(
+        f"{p} is not prime, so its residues have no discrete logarithm: choose the additive order."
+    )
+
+
+def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
+    """The residues in the order in which an operation is a shift.
+
+    Additive: 0, 1, …, p − 1, where adding 1 is a shift. Multiplicative: g⁰, g¹, …, g^(p−2) for the
+    smallest primitive root g, where multiplying by g is a shift; a product is then a sum of
+    positions, modulo p − 1, and 0 has no place. What is periodic for a network that multiplies is
+    periodic in this order (Chughtai et al. 2023, arXiv 2302.03025: characters of the group).
+
+    Raises:
+        UserError: the order is multiplicative and p is not a prime.
+    """
+    if order == "additive":
+        return torch.arange(p)
+    g = primitive_root(p)
+    return torch.tensor([pow(g, exponent, p) for exponent in range(p - 1)])
 
 
 def amplitude_spectrum(
@@ -41,3 +84,154 @@ def live(signal: Float[Tensor, "*rest neuron x"], tolerance: float = 0.01) -> Te
     """Whether each neuron's weights are above ``tolerance`` times the largest neuron's L2 norm."""
     norm = signal.norm(dim=-1)
     return norm > tolerance * norm.amax(-1, keepdim=True)
+
+
+# --- concentration ------------------------------------------------------------------------------
+
+
+def spectral_entropy(
+    spectrum: Float[Tensor, "*rest frequency"],
+) -> Float[Tensor, "*rest"]:
+    """H = −Σ_ω q(ω) ln q(ω) with q = spectrum / Σ spectrum, ω = 0 (the first entry) aside, in nats.
+
+    0 for a single wave, ln(number of frequencies) for a flat spectrum; NaN where all is zero.
+    Source: Minegishi et al. 2023 (arXiv 2310.19470, version 2), where it is averaged over neurons.
+    """
+    q = spectrum[..., 1:] / spectrum[..., 1:].sum(-1, keepdim=True)
+    return -torch.special.xlogy(q, q).sum(-1)
+
+
+def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
+    """Gini coefficient of non-negative values: Σ_i Σ_j |x_i − x_j| / (2 n Σ x).
+
+    0 where all are equal, (n − 1)/n where one holds everything; NaN where all are zero. Nanda et
+    al. 2023 (arXiv 2301.05217) take it over Fourier norms as a measure of sparsity.
+    """
+    n = values.shape[-1]
+    rank = 2 * torch.arange(1, n + 1, dtype=values.dtype) - n - 1
+    return (values.sort(-1).values * rank).sum(-1) / (n * values.sum(-1))
+
+
+def key_frequencies(spectrum: Float[Tensor, " frequency"]) -> list[int]:
+    """The frequencies that stand out, strongest first: at least twice the mean over ω > 0.
+
+    None stands out of a flat spectrum by much; the strongest is always given.
+    """
+    entries = spectrum[1:]
+    strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
+    n_key = int((entries >= 2 * entries.mean()).sum())
+    return strongest[: max(1, n_key)]
+
+
+# --- one wave -----------------------------------------------------------------------------------
+
+
+class CosineFit(NamedTuple):
+    """offset + amplitude · cos(2π frequency x / n − phase), the best single wave for a signal.
+
+    ``explained`` is the share of the signal's variance that the wave accounts for; NaN for a
+    constant signal.
+    """
+
+    frequency: Integer[Tensor, "*rest"]
+    amplitude: Float[Tensor, "*rest"]
+    phase: Float[Tensor, "*rest"]
+    offset: Float[Tensor, "*rest"]
+    explained: Float[Tensor, "*rest"]
+
+    def curve(self, x: Float[Tensor, " m"], n: int) -> Float[Tensor, "*rest m"]:
+        """The fitted wave of period n/frequency at the positions ``x``."""
+        turns = self.frequency.to(self.phase.dtype)[..., None] * x / n
+        angle = 2 * torch.pi * turns - self.phase[..., None]
+        return self.offset[..., None] + self.amplitude[..., None] * angle.cos()
+
+
+def cosine_fit(signal: Float[Tensor, "*rest n"]) -> CosineFit:
+    """The least-squares wave at the signal's dominant frequency (any offset, amplitude, phase).
+
+    Waves of different frequencies are orthogonal over the n positions, so it can be read off the
+    Fourier transform: amplitude 2|F(k)|/n (|F(k)|/n for k = n/2, which has no sine), phase −arg
+    F(k) in (−π, π].
+    """
+    n = signal.shape[-1]
+    spectrum = torch.fft.rfft(signal, dim=-1)
+    share = power_share(spectrum.abs(), n)
+    k = dominant_frequency(share)
+    peak = spectrum.gather(-1, k[..., None])[..., 0]
+    amplitude = torch.where(2 * k == n, 1, 2) * peak.abs() / n
+    explained = share.gather(-1, k[..., None])[..., 0]
+    return CosineFit(k, amplitude, -peak.angle(), signal.mean(-1), explained)
+
+
+def wave_projection(
+    n: int, frequencies: Sequence[int], weight: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]]:
+    """Least-squares projections on the constant with waves, and on those waves alone.
+
+    Applied to signals over the n residues (as columns), the first gives offset + Σ_k (cos and sin
+    of 2π k s / n) fitted over the frequencies k, every residue counted ``weight`` times; the second
+    gives the same fit without its offset. With equal weights waves are orthogonal and this keeps
+    entries of the Fourier transform.
+    """
+    s = torch.arange(n, dtype=torch.float64)
+    angle = 2 * torch.pi * torch.tensor(list(frequencies), dtype=torch.float64) * s[:, None] / n
+    waves = torch.cat([torch.ones(n, 1, dtype=torch.float64), angle.cos(), angle.sin()], dim=1)
+    root = weight.double().sqrt()
+    # The cut-off drops the sine at k = n/2, which is zero up to rounding.
+    coefficients = torch.linalg.pinv(root[:, None] * waves, rtol=1e-9) * root
+    return waves @ coefficients, waves[:, 1:] @ coefficients[1:]
+
+
+# --- two indices --------------------------------------------------------------------------------
+
+
+def trig_components(
+    logits: Float[Tensor, "*rest n n"], weight: Float[Tensor, " n"] | None = None
+) -> Float[Tensor, "*rest frequency"]:
+    """The coefficient of cos(w_k (s − c)), w_k = 2πk/n, in logits over (right answer s, answer c).
+
+    α_k = (2/n) Σ_s v_s Σ_c L(s, c) cos(w_k (s − c)) for k = 1 … ⌊n/2⌋ (half of it at k = n/2), with
+    v the ``weight`` of the right answers, normalized to sum 1 (equal unless given). They are the
+    least-squares fit Σ_k α_k cos(w_k (s − c)), whatever the weight, because the waves are
+    orthogonal over c for each s; the entry at k = 0 is the mean. For addition s = a + b: these are
+    the logits of the trigonometric algorithm of Nanda et al. 2023 (arXiv 2301.05217).
+    """
+    n = logits.shape[-1]
+    s = torch.arange(n)
+    weight = torch.ones(n) if weight is None else weight
+    weight = weight.to(logits.dtype)
+    share = weight / weight.sum()
+    by_distance = logits[..., s[:, None], (s[:, None] + s) % n]
+    profile = (by_distance * share[:, None]).sum(-2)
+    k = torch.arange(n // 2 + 1)
+    return torch.where((k == 0) | (2 * k == n), 1, 2) * torch.fft.rfft(profile).real / n
+
+
+def grid_share(grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest frequency"]:
+    """Share of the variance of a function of (a, b) that waves of one frequency make up.
+
+    For each k: the eight directions cos and sin of w_k a, of w_k b and their products, i.e. the
+    entries (±k, 0), (0, ±k) and (±k, ±k) of the two-dimensional Fourier transform. Nanda et al.
+    2023 (arXiv 2301.05217) assign neurons to frequencies by it. The entry at k = 0 is 0, and
+    terms that mix two frequencies belong to none, so the shares sum to at most 1. NaN for a
+    constant function.
+    """
+    n = grid.shape[-1]
+    power = torch.fft.fft2(grid).abs().square()
+    power[..., 0, 0] = 0
+    k = torch.arange(n // 2 + 1)
+    # At k = n/2 (n even) the entries k and −k are one and the same.
+    minus = [(-1, -1), (-1, 0), (0, -1), (1, -1)]
+    plus = [(1, 1), (1, 0), (0, 1), (-1, 1)]
+    by_frequency = sum(power[..., i * k % n, j * k % n] for i, j in plus)
+    mirrored = sum(power[..., i * k % n, j * k % n] for i, j in minus)
+    assert isinstance(by_frequency, Tensor)
+    by_frequency = by_frequency + torch.where(2 * k == n, 0, mirrored)
+    if n % 2 == 0:
+        nyquist = power[..., n // 2, n // 2]
+        by_frequency[..., -1] -= nyquist  # (k, k) and (−k, k) are one entry, counted twice above
+    by_frequency[..., 0] = 0
+    # A constant has no variance; what rounding leaves of it is not a wave.
+    constant = grid.flatten(-2).amax(-1) == grid.flatten(-2).amin(-1)
+    variance = power.sum((-2, -1)).masked_fill(constant, torch.nan)
+    return by_frequency / variance[..., None]
