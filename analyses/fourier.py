@@ -45,20 +45,16 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     inputs = amplitude_spectrum(input_side)
     share = power_share(inputs.clone(), p)
     outputs = amplitude_spectrum(run.output_side(steps))
+    embedding = amplitude_spectrum(run.embedding(steps)[:, :p].transpose(1, 2))
     variables = {
         "input_amplitude": (("step", "neuron", "frequency"), inputs),
         "output_amplitude": (("step", "neuron", "frequency"), outputs),
+        "embedding_amplitude": (("step", "frequency"), embedding.norm(dim=1)),
         "share": (("step", "neuron"), share.amax(-1)),
         "frequency_of": (("step", "neuron"), dominant_frequency(share)),
         "live": (("step", "neuron"), alive),
         "use": (("step", "frequency"), _mean_over(alive, share)),
     }
-    if "W_E" in {name.rpartition(".")[2] for name in run.weight_names}:
-        embedding = run.weights("W_E", steps)[:, :p].transpose(1, 2)
-        variables["embedding_amplitude"] = (
-            ("step", "frequency"),
-            amplitude_spectrum(embedding).norm(dim=1),
-        )
     return xr.Dataset(
         {name: (dims, tensor.numpy()) for name, (dims, tensor) in variables.items()},
         coords={
@@ -97,189 +93,186 @@ def draw(
     side: Annotated[Literal["both", "input", "output"], "spectra to show as heat maps"] = "both",
 ) -> go.Figure:
     """Heat maps of neurons by frequency, shares, and what the network uses, with a slider."""
-    sides = ["input", "output"] if side == "both" else [side]
-    colors = run_colors(measured)
+    sides = ("input", "output") if side == "both" else (side,)
     n_runs, n_sides = len(measured), len(sides)
-    names = {"input": "input side W_E W_in", "output": "output side W_out W_U"}
+    last, right = n_runs + 1, n_sides + 1
+    height = 400 * n_runs + 480
     titles = [
-        title
+        f"{label}: {title}"
         for label in measured
-        for title in [f"{label}: {names[each]}" for each in sides] + ["power in one frequency"]
+        for title in [_NAME[each] for each in sides] + ["in one frequency"]
     ]
     figure = make_subplots(
-        n_runs + 1,
-        n_sides + 1,
-        specs=[[{}] * (n_sides + 1)] * n_runs
-        + [[{"colspan": n_sides}, *[None] * (n_sides - 1), {}]],
-        column_widths=[1] * n_sides + [0.55],
-        row_heights=[1] * n_runs + [0.55],
-        subplot_titles=[*titles, "the network's use of frequencies", "over training"],
-        vertical_spacing=0.36 / (n_runs + 1.5),
-        horizontal_spacing=0.07,
+        last,
+        right,
+        column_widths=[1] * n_sides + [0.7],
+        row_heights=[1] * n_runs + [0.6],
+        subplot_titles=[
+            *titles,
+            "neurons' use of frequencies",
+            *["embedding W_E"] * (n_sides - 1),
+            "over training",
+        ],
+        vertical_spacing=110 / (height - 240),
+        horizontal_spacing=0.08,
     )
-    common = sorted(
-        set.intersection(*(set(ds.step.to_numpy().tolist()) for ds in measured.values()))
-    )
-    stops = spread(common or measured[next(iter(measured))].step.to_numpy().tolist())
+    steps = [set(dataset.step.to_numpy().tolist()) for dataset in measured.values()]
+    stops = spread(sorted(set.intersection(*steps) or set.union(*steps)))
+    colors = run_colors(measured)
 
-    def changing(step: int) -> list[dict]:
-        """The traces that follow the slider: heat maps and shares per run, use per run, a line."""
-        traces: list[dict] = []
-        for label, dataset in measured.items():
-            at = dataset.sel(step=step, method="nearest")
-            order = np.lexsort(
-                (-at.share.to_numpy(), at.frequency_of.to_numpy(), ~at.live.to_numpy())
-            )
-            for each in sides:
-                traces.append(
-                    {
-                        "type": "heatmap",
-                        "z": at[f"{each}_amplitude"].to_numpy()[order, 1:].astype(np.float32),
-                        "customdata": np.repeat(order[:, None], dataset.sizes["frequency"] - 1, 1),
-                    }
-                )
-            traces.append(
-                {
-                    "type": "bar",
-                    "x": at.share.to_numpy()[order],
-                    "customdata": np.stack([order, at.frequency_of.to_numpy()[order]], 1),
-                    "marker": {
-                        "color": [
-                            colors[label] if on else "#BBBBBB" for on in at.live.to_numpy()[order]
-                        ]
-                    },
-                }
-            )
-        for dataset in measured.values():
-            traces.append({"type": "bar", "y": dataset.use.sel(step=step, method="nearest")[1:]})
-        for dataset in measured.values():
-            at = dataset.sel(step=step, method="nearest")
-            traces.append({"type": "scatter", "x": [int(at.step)], "y": [_median_share(at)]})
+    def at(step: int) -> list[tuple[go.Figure, int, int]]:
+        """Every trace that the slider changes, with its row and column."""
+        traces = []
+        for row, (label, dataset) in enumerate(measured.items(), 1):
+            now = dataset.sel(step=step, method="nearest")
+            traces += [
+                (_spectra(now, each, column), row, column) for column, each in enumerate(sides, 1)
+            ]
+            traces.append((_shares(now, colors[label]), row, right))
+            traces.append((_bars(now.use, label, colors[label]), last, 1))
+            if n_sides > 1:
+                traces.append((_bars(now.embedding_amplitude, label, colors[label]), last, 2))
+            traces.append((_where(now, colors[label]), last, right))
         return traces
 
-    row_of = {label: row for row, label in enumerate(measured, 1)}
-    traces = iter(changing(stops[-1]))
-    frequency = measured[next(iter(measured))].frequency.to_numpy()[1:]
-    for label, row in row_of.items():
-        for column, _ in enumerate(sides, 1):
-            figure.add_trace(
-                go.Heatmap(
-                    next(traces),
-                    x=frequency,
-                    coloraxis=f"coloraxis{'' if column == 1 else column}",
-                    hovertemplate="neuron %{customdata}<br>ω = %{x}<br>|F| %{z:.3g}<extra></extra>",
-                ),
-                row=row,
-                col=column,
-            )
-        figure.add_trace(
-            go.Bar(
-                next(traces),
-                orientation="h",
-                showlegend=False,
-                hovertemplate="neuron %{customdata[0]}<br>frequency %{customdata[1]}<br>"
-                "share %{x:.1%}<extra></extra>",
-            ),
-            row=row,
-            col=n_sides + 1,
-        )
-    last = n_runs + 1
-    for label in measured:
-        figure.add_trace(
-            go.Bar(
-                next(traces),
-                x=frequency,
-                name=label,
-                legendgroup=label,
-                marker={"color": colors[label]},
-                hovertemplate=f"{label}<br>ω = %{{x}}<br>mean share %{{y:.1%}}<extra></extra>",
-            ),
-            row=last,
-            col=1,
-        )
-    for label in measured:
-        figure.add_trace(
-            go.Scatter(
-                next(traces),
-                mode="markers",
-                marker={"color": colors[label], "size": 10},
-                showlegend=False,
-                hoverinfo="skip",
-            ),
-            row=last,
-            col=n_sides + 1,
-        )
+    for trace, row, column in at(stops[-1]):
+        figure.add_trace(trace, row=row, col=column)
     for label, dataset in measured.items():
-        figure.add_trace(
-            go.Scatter(
-                x=dataset.step,
-                y=[_median_share(dataset.sel(step=step)) for step in dataset.step],
-                line={"color": colors[label], "width": 2},
-                name=label,
-                legendgroup=label,
-                showlegend=False,
-                hovertemplate=f"{label}<br>step %{{x:,}}<br>median share %{{y:.1%}}<extra></extra>",
-            ),
-            row=last,
-            col=n_sides + 1,
-        )
-    _label(figure, measured, sides)
+        figure.add_trace(_concentration(dataset, label, colors[label]), row=last, col=right)
+    _label_axes(figure, measured, sides)
+    periodic = all(_median_share(dataset.isel(step=-1)) > 0.5 for dataset in measured.values())
     figure.update_layout(
         template=TEMPLATE,
-        height=430 * n_runs + 330,
+        height=height,
+        margin={"t": 130, "b": 110},
         title={
-            "text": "Neurons become periodic: each row is a neuron, each column a frequency",
-            "subtitle": {"text": "ordered by strongest frequency; dead neurons grey, at the top"},
+            "text": "Neurons become periodic: each holds its power in one frequency"
+            if periodic
+            else "Spectra of the neurons' weights",
+            "subtitle": {
+                "text": "a row is a neuron, a column a frequency; rows ordered by strongest "
+                "frequency, dead neurons last and grey"
+            },
+            "y": 1 - 25 / height,
+            "yanchor": "top",
         },
-        legend={"x": 1, "xanchor": "right", "y": 1.0, "yanchor": "bottom"},
+        legend={"x": 1, "xanchor": "right", "y": 1 + 45 / (height - 240), "yanchor": "bottom"},
+        showlegend=n_runs > 1,
+        barmode="group",
         bargap=0.15,
     )
-    return with_slider(figure, stops, changing)
+    return with_slider(figure, stops, lambda step: [trace for trace, _, _ in at(step)])
 
 
-def _median_share(at: xr.Dataset) -> float:
+_NAME = {"input": "input side W_E W_in", "output": "output side W_out W_U"}
+
+
+def _order(now: xr.Dataset) -> np.ndarray:
+    """Neurons by strongest frequency, the most concentrated first, dead ones last."""
+    return np.lexsort((-now.share.to_numpy(), now.frequency_of.to_numpy(), ~now.live.to_numpy()))
+
+
+def _spectra(now: xr.Dataset, side: str, column: int) -> go.Heatmap:
+    order = _order(now)
+    amplitude = now[f"{side}_amplitude"].to_numpy()[order, 1:].astype(np.float32)
+    return go.Heatmap(
+        z=amplitude,
+        x=now.frequency.to_numpy()[1:],
+        customdata=np.repeat(order[:, None], amplitude.shape[1], axis=1),
+        coloraxis=f"coloraxis{'' if column == 1 else column}",
+        hovertemplate="neuron %{customdata}<br>ω = %{x}<br>|F| %{z:.3g}<extra></extra>",
+    )
+
+
+def _shares(now: xr.Dataset, color: str) -> go.Bar:
+    order = _order(now)
+    alive = now.live.to_numpy()[order]
+    return go.Bar(
+        x=now.share.to_numpy()[order],
+        orientation="h",
+        showlegend=False,
+        customdata=np.stack([order, now.frequency_of.to_numpy()[order]], axis=1),
+        marker={"color": [color if on else "#BBBBBB" for on in alive], "line": {"width": 0}},
+        hovertemplate="neuron %{customdata[0]}<br>ω = %{customdata[1]}<br>"
+        "share %{x:.1%}<extra></extra>",
+    )
+
+
+def _bars(spectrum: xr.DataArray, label: str, color: str) -> go.Bar:
+    """One bar for each frequency above 0."""
+    value = "mean share %{y:.1%}" if spectrum.name == "use" else "|F| %{y:.3g}"
+    return go.Bar(
+        x=spectrum.frequency.to_numpy()[1:],
+        y=spectrum.to_numpy()[1:],
+        name=label,
+        legendgroup=label,
+        showlegend=spectrum.name == "use",
+        marker={"color": color},
+        hovertemplate=f"{label}<br>ω = %{{x}}<br>{value}<extra></extra>",
+    )
+
+
+def _where(now: xr.Dataset, color: str) -> go.Scatter:
+    return go.Scatter(
+        x=[int(now.step)],
+        y=[_median_share(now)],
+        mode="markers",
+        marker={"color": color, "size": 10},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _concentration(dataset: xr.Dataset, label: str, color: str) -> go.Scatter:
+    return go.Scatter(
+        x=dataset.step.to_numpy(),
+        y=[_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])],
+        mode="lines",
+        line={"color": color, "width": 2},
+        showlegend=False,
+        hovertemplate=f"{label}<br>step %{{x:,}}<br>median share %{{y:.1%}}<extra></extra>",
+    )
+
+
+def _median_share(now: xr.Dataset) -> float:
     """The median share of the live neurons at one step."""
-    shares = at.share.to_numpy()[at.live.to_numpy()]
+    shares = now.share.to_numpy()[now.live.to_numpy()]
     return float(np.median(shares)) if len(shares) else float("nan")
 
 
-def _label(figure: go.Figure, measured: Mapping[str, xr.Dataset], sides: Sequence[str]) -> None:
+def _label_axes(
+    figure: go.Figure, measured: Mapping[str, xr.Dataset], sides: Sequence[str]
+) -> None:
     """Axis titles, shared ranges, and one colour bar for each side's heat maps."""
-    n_runs, n_sides = len(measured), len(sides)
-    for row in range(1, n_runs + 1):
-        for column in range(1, n_sides + 1):
-            figure.update_xaxes(title="frequency ω", row=row, col=column)
-        figure.update_yaxes(title="neuron", showticklabels=False, row=row, col=1)
-        for column in range(2, n_sides + 2):
-            figure.update_yaxes(showticklabels=False, row=row, col=column)
-        figure.update_xaxes(
-            title="share of power", range=[0, 1], tickformat=".0%", row=row, col=n_sides + 1
-        )
-    figure.update_xaxes(title="frequency ω", row=n_runs + 1, col=1)
-    figure.update_yaxes(title="mean share of power", tickformat=".0%", row=n_runs + 1, col=1)
-    figure.update_xaxes(title="training step", row=n_runs + 1, col=n_sides + 1)
-    figure.update_yaxes(
-        title="median share", range=[0, 1], tickformat=".0%", row=n_runs + 1, col=n_sides + 1
-    )
+    last, right = len(measured) + 1, len(sides) + 1
+    percent = {"range": [0, 1.03], "tickformat": ".0%"}
+    figure.update_annotations(font_size=14)
+    for row in range(1, last):
+        figure.update_yaxes(autorange="reversed", showticklabels=False, ticks="", row=row)
+        figure.update_yaxes(title="neuron", row=row, col=1)
+        figure.update_xaxes(title="frequency ω", title_standoff=6, row=row)
+        figure.update_xaxes(title="share of power", **percent, row=row, col=right)
+    figure.update_xaxes(title="frequency ω", title_standoff=6, row=last, col=1)
+    figure.update_yaxes(title="mean share of power", tickformat=".0%", row=last, col=1)
+    if len(sides) > 1:
+        figure.update_xaxes(title="frequency ω", title_standoff=6, row=last, col=2)
+        figure.update_yaxes(title="|F(ω)| over d_model", row=last, col=2)
+    figure.update_xaxes(title="training step", title_standoff=6, row=last, col=right)
+    figure.update_yaxes(title="median share", **percent, row=last, col=right)
+    bottom, top = (figure.get_subplot(row, 1).yaxis.domain for row in (last - 1, 1))
     for column, side in enumerate(sides, 1):
-        top = max(float(ds[f"{side}_amplitude"][-1, :, 1:].max()) for ds in measured.values())
-        axis = f"coloraxis{'' if column == 1 else column}"
-        domain = figure.get_subplot(1, column).xaxis.domain
-        figure.update_layout(
-            {
-                axis: {
-                    "colorscale": SEQUENTIAL,
-                    "cmin": 0,
-                    "cmax": top,
-                    "colorbar": {
-                        "title": {"text": "|F(ω)|", "side": "right"},
-                        "x": domain[1] + 0.003,
-                        "xanchor": "left",
-                        "thickness": 10,
-                        "len": 0.8 / (n_runs + 0.55),
-                        "y": 1,
-                        "yanchor": "top",
-                    },
-                }
-            }
-        )
+        largest = max(float(ds[f"{side}_amplitude"][-1, :, 1:].max()) for ds in measured.values())
+        axis = {
+            "colorscale": SEQUENTIAL,
+            "cmin": 0,
+            "cmax": largest,
+            "colorbar": {
+                "title": {"text": "|F(ω)|", "side": "right"},
+                "x": figure.get_subplot(1, column).xaxis.domain[1] + 0.003,
+                "xanchor": "left",
+                "thickness": 10,
+                "len": top[1] - bottom[0],
+                "y": (top[1] + bottom[0]) / 2,
+            },
+        }
+        figure.update_layout({f"coloraxis{'' if column == 1 else column}": axis})

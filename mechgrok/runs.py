@@ -124,6 +124,12 @@ class Run:
         return t_gen / t_mem if t_mem and t_gen is not None else None
 
     @property
+    def milestones(self) -> dict[str, float]:
+        """t_mem, t_gen and tau_grok, those that were reached: attributes of a result."""
+        found = {"t_mem": self.t_mem, "t_gen": self.t_gen, "tau_grok": self.tau_grok}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
     def finished(self) -> bool:
         """Whether training has ended as it was meant to: no step is left to take."""
         training = self.config.training
@@ -258,6 +264,11 @@ class Run:
         W_out = self.weights(self._in_layer("W_out", -1), steps)
         names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_U"]
         return W_out @ self.weights(names[0], steps) if names else W_out
+
+    def embedding(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab width"]:
+        """W_E, or W_in where the network has no embedding: what each input is turned into."""
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
+        return self.weights(names[0] if names else "W_in", steps)
 
     def _in_layer(self, suffix: str, layer: int) -> str:
         """The weight that ends in ``suffix`` in the first (0) or last (−1) layer that has one."""
