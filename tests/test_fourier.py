@@ -174,7 +174,8 @@ def test_trig_components_are_projections() -> None:
     logits = torch.randn(2, 9, 9, dtype=torch.float64)
     s, c = torch.arange(9)[:, None], torch.arange(9)
     expected = [
-        2 * (logits * (2 * torch.pi * k * (s - c) / 9).cos()).mean((1, 2)) for k in range(1, 5)
+        2 * (logits * (2 * torch.pi * k * (s - c).double() / 9).cos()).mean((1, 2))
+        for k in range(1, 5)
     ]
     torch.testing.assert_close(trig_components(logits)[:, 1:], torch.stack(expected, 1))
 
