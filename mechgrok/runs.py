@@ -20,7 +20,7 @@ from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.files import write_text, write_whole
 from mechgrok.masks import Mask, apply_mask
-from mechgrok.models import HookedModel, load_weights, make_model
+from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
 from mechgrok.tasks import Task
 from mechgrok.tasks.custom import check_trusted, trust
 
@@ -205,8 +205,11 @@ class Run:
     @cached_property
     def weight_names(self) -> list[str]:
         """The names of the weights, in the order in which the model holds them."""
+        # A checkpoint's file holds them in alphabetical order.
         saved = self.checkpoint(self.steps[0]).weights
-        return list(saved)
+        model = make_model(self.config.model, self.task, self.config.seed)
+        order = {name: place for place, name in enumerate(raw_weights(model))}
+        return sorted(saved, key=lambda name: order.get(name, len(order)))
 
     def weight_name(self, name: str) -> str:
         """The full name of a weight from a name that ends it: W_in for blocks.0.mlp.W_in.

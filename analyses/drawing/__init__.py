@@ -1,6 +1,7 @@
 """How figures look and where they go: one template, sliders over steps, HTML and PNG."""
 
 from analyses.drawing.export import write_html, write_png
+from analyses.drawing.labels import short_names
 from analyses.drawing.style import COLORS, DIVERGING, SEQUENTIAL, TEMPLATE, run_colors
 from analyses.drawing.trajectory import mark_learning, spread, step_axis, with_slider
 
@@ -11,6 +12,7 @@ __all__ = [
     "TEMPLATE",
     "mark_learning",
     "run_colors",
+    "short_names",
     "spread",
     "step_axis",
     "with_slider",

@@ -1,0 +1,314 @@
+"""Which way do the weights go? Their path in principal components, speed, distances and ranks.
+
+A checkpoint is a point in the space of all weights (θ ⊙ m). The path is shown in the plane that
+holds most of its variance; speed is ‖θ_t' − θ_t‖ / (t' − t) between neighbouring checkpoints; the
+effective rank of a matrix is exp(−Σ q_i log q_i), q_i = σ_i / Σ σ (Roy and Vetterli 2007). A word of
+caution: principal components of any long smooth path, a random walk included, look like cosines
+(Antognini and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from analyses.drawing import (
+    TEMPLATE,
+    mark_learning,
+    run_colors,
+    short_names,
+    spread,
+    step_axis,
+)
+from mechgrok.runs import Run
+
+#: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.
+_LARGE_SIDE, _STEPS_IF_LARGE = 256, 40
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    components: Annotated[int, "principal components to keep"] = 3,
+) -> xr.Dataset:
+    """The path through every checkpoint, or through the given steps.
+
+    Returns:
+        ``position [step, component]``: the weights' coordinates in the path's principal components,
+        from its mean; ``explained [component]``: share of the variance over checkpoints;
+        ``speed [step]``: distance to the next checkpoint per training step (NaN at the last);
+        ``from_start`` and ``to_end [step]``: L2 distances to the first and the last checkpoint;
+        ``effective_rank [rank_step, weight]`` of every matrix, heads side by side, at all steps,
+        or at 40 of them where a matrix has more than 256 rows and columns; ``full_rank [weight]``:
+        the most it could be.
+    """
+    steps = run.select(steps)
+    gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
+    squares = np.zeros((3, len(steps)))
+    matrices = {}
+    for name in run.weight_names:
+        stack = run.weights(name, steps)
+        flat = stack.flatten(1)
+        squares += _square_distances(flat)
+        centred = flat - flat.mean(0)
+        gram += (centred @ centred.T).double()
+        if stack.ndim >= 3:
+            matrices[name] = tuple(as_matrix(stack[0]).shape)
+    position, explained = principal_components(gram, components)
+    to_next, from_start, to_end = np.sqrt(squares)
+    gaps = np.diff(steps, append=np.nan)
+    rank_steps = _rank_steps(steps, matrices.values())
+    ranks = [effective_rank(_matrices(run, name, rank_steps)) for name in matrices]
+    distance = {"units": "L2 norm of all weights"}
+    return xr.Dataset(
+        {
+            "position": (("step", "component"), position, distance),
+            "explained": ("component", explained, {"units": "share of variance"}),
+            "speed": ("step", to_next / gaps, {"units": "L2 norm per training step"}),
+            "from_start": ("step", from_start, distance),
+            "to_end": ("step", to_end, distance),
+            "effective_rank": (("rank_step", "weight"), torch.stack(ranks, 1).numpy()),
+            "full_rank": ("weight", [min(shape) for shape in matrices.values()]),
+        },
+        coords={
+            "step": steps,
+            "rank_step": rank_steps,
+            "component": np.arange(1, position.shape[1] + 1),
+            "weight": list(matrices),
+        },
+        attrs={"definition": "effective rank = exp(−Σ q log q), q = σ / Σ σ", **run.milestones},
+    )
+
+
+def as_matrix(weight: Float[Tensor, "*heads row column"]) -> Float[Tensor, "row column"]:
+    """A weight as one matrix; the heads of a stack side by side on the shorter axis of each."""
+    if weight.ndim == 2:
+        return weight
+    tall = weight.shape[-2] >= weight.shape[-1]
+    return weight.movedim(0, -2).flatten(-2) if tall else weight.flatten(0, 1)
+
+
+def _matrices(run: Run, name: str, steps: Sequence[int]) -> Float[Tensor, "step row column"]:
+    return torch.stack([as_matrix(weight) for weight in run.weights(name, steps)])
+
+
+def _rank_steps(steps: Sequence[int], shapes: object) -> list[int]:
+    large = any(min(shape) > _LARGE_SIDE for shape in shapes)  # type: ignore[attr-defined]
+    return spread(steps, _STEPS_IF_LARGE if large else len(steps))
+
+
+def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3 step"]:
+    """Squared distances to the next checkpoint (0 at the last), to the first, and to the last."""
+    next_ = torch.cat([(flat[1:] - flat[:-1]).square().sum(1), flat.new_zeros(1)])
+    others = [(flat - flat[end]).square().sum(1) for end in (0, -1)]
+    return torch.stack([next_, *others]).double().numpy()
+
+
+def principal_components(
+    gram: Float[Tensor, "step step"], count: int
+) -> tuple[Float[np.ndarray, "step component"], Float[np.ndarray, " component"]]:
+    """Coordinates in the leading principal components, and the share of variance of each.
+
+    From the Gram matrix X Xᵀ of centred points X = U S Vᵀ: the coordinates are U S. The sign of a
+    component, which is free, is chosen so that the path ends on the positive side.
+    """
+    values, vectors = torch.linalg.eigh(gram)
+    order = torch.arange(len(values) - 1, -1, -1)[:count]
+    variance = values[order].clamp(min=0)
+    position = vectors[:, order] * variance.sqrt()
+    position = position * torch.where(position[-1] < 0, -1.0, 1.0)
+    total = values.clamp(min=0).sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return position.numpy(), (variance / total).numpy()
+
+
+def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:
+    """exp of the entropy of the singular values, normalized to sum 1; 0 for a zero matrix.
+
+    Singular values are the roots of the eigenvalues of the smaller of W Wᵀ and Wᵀ W, in float64.
+    """
+    if matrices.shape[-2] > matrices.shape[-1]:
+        matrices = matrices.transpose(-1, -2)
+    ranks = []
+    for matrix in matrices.double():
+        sigma = torch.linalg.eigvalsh(matrix @ matrix.T).clamp(min=0).sqrt()
+        share = sigma / sigma.sum().clamp(min=torch.finfo(torch.float64).tiny)
+        rank = torch.special.entr(share).sum().exp()
+        ranks.append(rank if sigma.sum() > 0 else torch.zeros_like(rank))
+    return torch.stack(ranks)
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """How much two components hold, when it moves fastest and slowest, and how ranks change."""
+    held = float(dataset.explained[:2].sum())
+    ranks = dataset.effective_rank
+    short = short_names([str(name) for name in dataset.weight.to_numpy()])
+    change = ", ".join(
+        f"{short[str(name)]} {float(ranks.sel(weight=name)[0]):.0f} → "
+        f"{float(ranks.sel(weight=name)[-1]):.0f}"
+        for name in dataset.weight.to_numpy()
+    )
+    return (
+        f"two components hold {held:.0%} of the path's variance; it ends "
+        f"{float(dataset.from_start[-1]):,.3g} from where it started; effective rank {change}"
+    )
+
+
+def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+    """The path of each run; speed, distances and effective ranks with runs in colours."""
+    colors = run_colors(measured)
+    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
+    short = short_names(weights)
+    n_runs, n_across = len(measured), min(len(weights), 4)
+    n_rank_rows = -(-len(weights) // n_across)
+    columns = 12 * n_runs
+    spans = {"path": columns // n_runs, "curve": columns // 3, "rank": columns // n_across}
+    specs: list[list[dict | None]] = [
+        _row(spans["path"], n_runs, columns),
+        _row(spans["curve"], 3, columns),
+        *[_row(spans["rank"], n_across, columns)] * n_rank_rows,
+    ]
+    figure = make_subplots(
+        len(specs),
+        columns,
+        specs=specs,
+        subplot_titles=[
+            *(f"{label}: the path, from dark to bright" for label in measured),
+            "speed",
+            "distance from the start",
+            "distance to the end",
+            *(f"effective rank of {short[weight]}" for weight in weights),
+        ],
+        row_heights=[1.9, 1.0, *[0.8] * n_rank_rows],
+        vertical_spacing=0.29 / len(specs),
+        horizontal_spacing=0.4 / columns,
+    )
+    for place, (label, dataset) in enumerate(measured.items()):
+        _path(figure, dataset, 1 + place * spans["path"], first=place == 0)
+        curves = [
+            (2, 1 + i * spans["curve"], dataset[name], "step") for i, name in enumerate(CURVES)
+        ]
+        for place_, weight in enumerate(weights):
+            if weight in dataset.weight:
+                row, column = divmod(place_, n_across)
+                rank = dataset.effective_rank.sel(weight=weight)
+                curves.append((3 + row, 1 + column * spans["rank"], rank, "rank_step"))
+        for row, column, y, along in curves:
+            figure.add_scatter(
+                x=y[along],
+                y=y,
+                name=label,
+                legendgroup=label,
+                showlegend=(row, column) == (2, 1) and n_runs > 1,
+                line={"color": colors[label], "width": 2},
+                hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
+                row=row,
+                col=column,
+            )
+    for i in range(3):
+        mark_learning(figure, measured, colors, row=2, col=1 + i * spans["curve"])
+        step_axis(figure, row=2, col=1 + i * spans["curve"])
+        figure.update_yaxes(
+            type="log" if i == 0 else "linear",
+            exponentformat="power",
+            rangemode="tozero",
+            row=2,
+            col=1 + i * spans["curve"],
+        )
+    figure.update_yaxes(title="‖Δθ‖ per step", row=2, col=1)
+    figure.update_yaxes(title="L2 distance", row=2, col=1 + spans["curve"])
+    for i in range(len(weights)):
+        row, column = divmod(i, n_across)
+        where = {"row": 3 + row, "col": 1 + column * spans["rank"]}
+        figure.update_yaxes(rangemode="tozero", **where)
+        if i >= len(weights) - n_across:
+            step_axis(figure, **where)
+    return figure.update_layout(
+        template=TEMPLATE,
+        height=900 + 260 * n_rank_rows,
+        margin={"t": 125, "r": 80},
+        title={
+            "text": _title(measured),
+            "subtitle": {"text": "dotted line or ring: t_mem; dashed line or star: t_gen"},
+        },
+    )
+
+
+CURVES = ("speed", "from_start", "to_end")
+
+
+def _row(span: int, count: int, columns: int) -> list[dict | None]:
+    """A row of ``count`` subplots, each ``span`` wide, on a grid of so many columns."""
+    row: list[dict | None] = ([{"colspan": span}] + [None] * (span - 1)) * count
+    return row + [None] * (columns - len(row))
+
+
+def _path(figure: go.Figure, dataset: xr.Dataset, column: int, *, first: bool) -> None:
+    """Two components against one another, coloured by step, with its milestones marked."""
+    where = {"row": 1, "col": column}
+    x, y = (dataset.position.sel(component=c) for c in (1, 2))
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        showlegend=False,
+        line={"color": "#CCCCCC", "width": 1},
+        marker={
+            "color": dataset.step,
+            "colorscale": "Viridis",
+            "size": 6,
+            "showscale": first,
+            "colorbar": {
+                "title": {"text": "training step", "side": "right"},
+                "thickness": 12,
+                "x": 1.01,
+                "y": 1,
+                "yanchor": "top",
+                "len": 0.38,
+            },
+        },
+        customdata=dataset.step,
+        hovertemplate="step %{customdata:,}<br>PC1 %{x:.3g}<br>PC2 %{y:.3g}<extra></extra>",
+        **where,
+    )
+    marks = [("start", int(dataset.step[0]), "square"), ("end", int(dataset.step[-1]), "diamond")]
+    marks += [
+        (name, int(dataset.attrs[name]), symbol)
+        for name, symbol in (("t_mem", "circle-open"), ("t_gen", "star"))
+        if name in dataset.attrs
+    ]
+    for name, step, symbol in marks:
+        at = dataset.position.sel(step=step, method="nearest")
+        figure.add_scatter(
+            x=[float(at[0])],
+            y=[float(at[1])],
+            mode="markers+text",
+            text=[name],
+            textposition="top center",
+            marker={"symbol": symbol, "size": 13, "color": "#D55E00", "line": {"width": 2}},
+            showlegend=False,
+            hovertemplate=f"{name}: step {step:,}<extra></extra>",
+            **where,
+        )
+    shares = dataset.explained.to_numpy()
+    figure.update_xaxes(title=f"PC1 ({shares[0]:.0%} of variance)", **where)
+    figure.update_yaxes(title=f"PC2 ({shares[1]:.0%})", **where)
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    """How the total effective rank changes between t_mem and the end, which all runs share."""
+    changes = []
+    for dataset in measured.values():
+        ranks = dataset.effective_rank.mean("weight")
+        start = ranks.sel(rank_step=dataset.attrs.get("t_mem", 0), method="nearest")
+        changes.append(float(ranks[-1] / start) - 1)
+    if all(change < -0.1 for change in changes):
+        fall = " and ".join(f"{-change:.0%}" for change in changes)
+        return f"After memorizing, the path turns to matrices of lower rank (by {fall})"
+    return "The path of the weights, its speed, and the rank of their matrices"
