@@ -1,0 +1,38 @@
+"""Speed as a ratio within one run, because machines are shared and noisy."""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+MEASURED: list[str] = []
+
+
+def report(line: str) -> None:
+    """Print a measured figure at the end of the test run."""
+    MEASURED.append(line)
+
+
+def ratio(
+    slow: Callable[[], Any], fast: Callable[[], Any], *, repeats: int = 9, inner: int = 1
+) -> tuple[float, float, float]:
+    """Median seconds of ``slow``, of ``fast``, and the median of their ratios, taken in turn."""
+    slow(), fast()
+    pairs = []
+    for _ in range(repeats):
+        took = []
+        for function in (slow, fast):
+            began = perf_counter()
+            for _ in range(inner):
+                function()
+            took.append((perf_counter() - began) / inner)
+        pairs.append(took)
+    return median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs)
+
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for line in MEASURED:
+        terminalreporter.write_line(line)

@@ -1,0 +1,23 @@
+"""The command line answers before torch could have been imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks.conftest import ratio, report
+
+pytestmark = pytest.mark.benchmark
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["analyze", "--list"]])
+def test_help_takes_under_half_a_second(arguments: list[str]) -> None:
+    def run(*program: str) -> None:
+        subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, check=True)
+
+    torch, ours, times = ratio(
+        lambda: run("-c", "import torch"), lambda: run("-m", "cli.main", *arguments), repeats=5
+    )
+    report(f"mechgrok {' '.join(arguments)}: {ours:.2f} s ({torch:.2f} s to import torch)")
+    assert ours < 0.5
+    assert times > 2
