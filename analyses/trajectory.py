@@ -2,9 +2,9 @@
 
 A checkpoint is a point in the space of all weights (θ ⊙ m). The path is shown in the plane that
 holds most of its variance; speed is ‖θ_t' − θ_t‖ / (t' − t) between neighbouring checkpoints; the
-effective rank of a matrix is exp(−Σ q_i log q_i), q_i = σ_i / Σ σ (Roy and Vetterli 2007). A word of
-caution: principal components of any long smooth path, a random walk included, look like cosines
-(Antognini and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
+effective rank of a matrix is exp(−Σ q_i log q_i), q_i = σ_i / Σ σ (Roy and Vetterli 2007). The
+principal components of any long smooth path, a random walk included, look like cosines (Antognini
+and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
 """
 
 from collections.abc import Mapping, Sequence

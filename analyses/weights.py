@@ -1,0 +1,361 @@
+"""What do the weights look like? Every weight matrix and its mask as an image, over training.
+
+The mask is the run's own where it has one, else the magnitude mask that a ticket taken at that step
+would get. A grokked network's weights and mask show the waves of its frequencies along the tokens;
+masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.19470v3, fig. 18, 19).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float, Integer, Shaped
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slider
+from analyses.similarity import magnitude_mask
+from analyses.trajectory import as_matrix
+from mechgrok.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.masks import check_rate
+from mechgrok.runs import Run
+
+#: A larger matrix is pooled until it has at most this many entries.
+_LARGEST_IMAGE = 2**16
+#: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 8.
+_PIXELS, _FEWEST, _MOST = 1_200_000, 3, 8
+
+#: What the rows and columns of a weight stand for.
+_AXES = {
+    "W_E": ("token", "d_model"),
+    "W_pos": ("position", "d_model"),
+    "W_Q": ("d_model", "d_head"),
+    "W_K": ("d_model", "d_head"),
+    "W_V": ("d_model", "d_head"),
+    "W_O": ("d_head", "d_model"),
+    "W_in": ("d_model", "neuron"),
+    "W_out": ("neuron", "d_model"),
+    "W_U": ("d_model", "output"),
+}
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    rate: Annotated[float, "prune rate of the magnitude mask, for runs without a mask"] = 0.6,
+    order: Annotated[
+        Literal["frequency", "index"], "neurons and d_model by their last frequency, or as they are"
+    ] = "frequency",
+) -> xr.Dataset:
+    """Images of every matrix at a few checkpoints, or at the given steps.
+
+    Returns:
+        For each weight W ``W [step, W row, W column]``, the entries (θ ⊙ m, several heads side by
+        side), and ``W kept`` of the same shape, whether the mask keeps them. The coordinates are
+        the indices of rows and columns; in order of frequency, neurons stand by the strongest
+        frequency of their input side at the last step shown, d_model by that of W_E's column. Of a
+        matrix with more than 65,536 entries the strongest of each block stands for it, and is
+        indexed by its block's first row and column.
+    """
+    check_rate(rate)
+    matrices = {
+        name: as_matrix(weight)
+        for name, weight in run.checkpoint(0 if 0 in run.steps else -1).weights.items()
+        if weight.ndim >= 2
+    }
+    names = [name for name in run.weight_names if name in matrices]
+    blocks = {name: _block(*matrices[name].shape) for name in names}
+    pixels = sum(
+        matrices[name].numel() // (rows * columns) for name, (rows, columns) in blocks.items()
+    )
+    count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
+    steps = spread(run.steps, count) if steps is None else run.select(steps)
+    places = _places(run, steps[-1]) if order == "frequency" else {}
+    masks = {step: _mask(run, step, rate) for step in steps}
+    short = short_names(names)
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict]] = {}
+    coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
+    for name in names:
+        axes, block = axes_of(run, name), blocks[name]
+        rows, columns = (
+            _order(places.get(axis), size)
+            for axis, size in zip(axes, matrices[name].shape, strict=True)
+        )
+        weight = torch.stack([as_matrix(each) for each in run.weights(name, steps)])
+        kept = torch.stack([as_matrix(masks[step][name]) for step in steps])
+        weight, kept = (image[:, rows][:, :, columns] for image in (weight, kept))
+        strongest = _strongest(weight, block)
+        dims = ("step", f"{short[name]} row", f"{short[name]} column")
+        for label, image in ((short[name], weight), (f"{short[name]} kept", kept)):
+            pooled = _pooled(image, strongest, block).numpy()
+            variables[label] = (dims, pooled, {"axes": axes})
+        for dim, order_, side, every in zip(
+            dims[1:], (rows, columns), pooled.shape[1:], block, strict=True
+        ):
+            coords[dim] = order_[: side * every : every].numpy()
+    return xr.Dataset(
+        variables,
+        coords=coords,
+        attrs={
+            "weights": [short[name] for name in names],
+            "mask": "its own mask" if run.mask is not None else f"its {1 - rate:.0%} largest",
+            "order": "frequency" if places else "index",
+            **run.milestones,
+        },
+    )
+
+
+def axes_of(run: Run, name: str) -> list[str]:
+    """What the rows and columns of weight ``name`` stand for in this run's model."""
+    last = name.rpartition(".")[2]
+    rows, columns = _AXES.get(last, ("neuron", "neuron"))
+    embeds = any(each.rpartition(".")[2] == "W_E" for each in run.weight_names)
+    if not embeds:
+        rows, columns = (
+            ("input" if last == "W_in" else rows),
+            ("output" if last == "W_out" else columns),
+        )
+    return [rows, columns]
+
+
+def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
+    """The strongest frequency of each neuron, and of each column of W_E, on modular tasks."""
+    embeddings = [name for name in run.weight_names if name.rpartition(".")[2] == "W_E"]
+    if not run.task.modular or not embeddings:
+        return {}
+    p = run.task.d_output
+    W_E = run.weights(embeddings[0], [step])[0, :p]
+    neurons = run.input_side([step])[0, :p]
+    return {
+        axis: dominant_frequency(power_share(amplitude_spectrum(signals.T), p))
+        for axis, signals in (("d_model", W_E), ("neuron", neurons))
+    }
+
+
+def _order(frequency: Integer[Tensor, " unit"] | None, size: int) -> Integer[Tensor, " unit"]:
+    if frequency is None or len(frequency) != size:
+        return torch.arange(size)
+    return frequency.argsort(stable=True)
+
+
+def _mask(run: Run, step: int, rate: float) -> dict[str, Shaped[Tensor, "..."]]:
+    """The run's own mask, all ones for matrices it leaves whole, or else the magnitude mask."""
+    own = run.mask_at(step)
+    if own is None:
+        return dict(magnitude_mask(run, step, rate, "global"))
+    weights = run.checkpoint(step).weights
+    return {
+        name: own[name] if name in own else torch.ones_like(weight, dtype=torch.bool)
+        for name, weight in weights.items()
+    }
+
+
+def _block(rows: int, columns: int) -> tuple[int, int]:
+    """How many rows and columns become one pixel: the longer side is halved until it fits."""
+    by_row = by_column = 1
+    while (rows // by_row) * (columns // by_column) > _LARGEST_IMAGE:
+        if rows / by_row > columns / by_column:
+            by_row *= 2
+        else:
+            by_column *= 2
+    return by_row, by_column
+
+
+def _blocks(
+    image: Shaped[Tensor, "step row column"], block: tuple[int, int]
+) -> Shaped[Tensor, "step row column entry"]:
+    """The entries of every block side by side; rows and columns that fill no block are left out."""
+    tiles = image.unfold(1, block[0], block[0]).unfold(2, block[1], block[1])
+    return tiles.flatten(3)
+
+
+def _strongest(
+    weight: Float[Tensor, "step row column"], block: tuple[int, int]
+) -> Integer[Tensor, "step row column 1"]:
+    return _blocks(weight, block).abs().argmax(-1, keepdim=True)
+
+
+def _pooled(
+    image: Shaped[Tensor, "step row column"],
+    entry: Integer[Tensor, "step row column 1"],
+    block: tuple[int, int],
+) -> Shaped[Tensor, "step row column"]:
+    """The chosen entry of every block."""
+    return _blocks(image, block).gather(-1, entry).squeeze(-1)
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """What share of each matrix the mask keeps at the first and at the last step shown."""
+    shares = ", ".join(
+        f"{name} {float(dataset[f'{name} kept'][0].mean()):.0%} → "
+        f"{float(dataset[f'{name} kept'][-1].mean()):.0%}"
+        for name in dataset.attrs["weights"]
+    )
+    first, last = (int(dataset.step[at]) for at in (0, -1))
+    return f"{dataset.attrs['mask']} keep, from step {first:,} to {last:,}: {shares}"
+
+
+def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+    """Two columns per run, weights and what the mask keeps; a row per matrix; a slider."""
+    names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
+    largest = max(
+        float(np.quantile(np.abs(ds[name][-1]), 0.995))
+        for ds in measured.values()
+        for name in ds.attrs["weights"]
+    )
+    digits = math.floor(math.log10(9999 / largest)) if largest > 0 else 0
+    cells = [(label, name) for name in names for label in measured]
+    figure = make_subplots(
+        len(names),
+        2 * len(measured),
+        subplot_titles=[
+            words
+            for label, name in cells
+            for words in _titles(measured[label], label, name, many=len(measured) > 1)
+        ],
+        row_heights=[_height(measured, name) for name in names],
+        vertical_spacing=0.26 / (len(names) + 1),
+        horizontal_spacing=0.09 / len(measured),
+    )
+    shown = {label: dataset.step.to_numpy() for label, dataset in measured.items()}
+    stops = spread(sorted({int(step) for steps in shown.values() for step in steps}), _MOST)
+
+    def images(step: int) -> list[dict]:
+        """Weights as whole multiples of 10^−digits, and masks, in the order of ``cells``."""
+        traces: list[dict] = []
+        for label, name in cells:
+            dataset = measured[label]
+            if name not in dataset:
+                continue
+            at = dataset.sel(step=shown[label][np.abs(shown[label] - step).argmin()])
+            weight = np.clip(at[name].to_numpy() * 10.0**digits, -32767, 32767)
+            kept = at[f"{name} kept"].to_numpy()
+            if _upright(dataset, name):
+                weight, kept = weight.T, kept.T
+            traces.append({"type": "heatmap", "z": weight.round().astype(np.int16)})
+            traces.append({"type": "heatmap", "z": kept.astype(np.uint8)})
+        return traces
+
+    traces = iter(images(stops[-1]))
+    for place, (label, name) in enumerate(cells):
+        if name not in measured[label]:
+            continue
+        row, column = divmod(place, len(measured))
+        for side, axis in enumerate(("coloraxis", "coloraxis2")):
+            _add_image(
+                figure,
+                measured[label],
+                name,
+                next(traces),
+                axis,
+                digits,
+                row + 1,
+                2 * column + side + 1,
+            )
+    limit = largest * 10.0**digits
+    bar = {"thickness": 11, "len": 0.3, "yanchor": "top", "x": 1.01}
+    figure.update_layout(
+        template=TEMPLATE,
+        height=int(230 + sum(_height(measured, name) + 75 for name in names)),
+        margin={"t": 125, "r": 100},
+        coloraxis={
+            "colorscale": DIVERGING,
+            "cmin": -limit,
+            "cmax": limit,
+            "colorbar": {"title": {"text": f"weight × 10{_superscript(digits)}"}, "y": 1, **bar},
+        },
+        coloraxis2={
+            "colorscale": [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]],
+            "cmin": 0,
+            "cmax": 1,
+            "colorbar": {
+                "tickvals": [0.25, 0.75],
+                "ticktext": ["pruned", "kept"],
+                "y": 0.55,
+                **bar,
+                "len": 0.12,
+            },
+        },
+        title={
+            "text": "The weights at a training step, and which of them a mask keeps",
+            "subtitle": {"text": _subtitle(measured)},
+        },
+    )
+    return with_slider(figure, stops, images)
+
+
+def _add_image(
+    figure: go.Figure,
+    dataset: xr.Dataset,
+    name: str,
+    trace: dict,
+    coloraxis: str,
+    digits: int,
+    row: int,
+    column: int,
+) -> None:
+    rows, columns = (dataset[f"{name} {side}"].to_numpy() for side in ("row", "column"))
+    row_axis, column_axis = dataset[name].attrs["axes"]
+    across, down = (rows, columns) if _upright(dataset, name) else (columns, rows)
+    words = (row_axis, column_axis) if _upright(dataset, name) else (column_axis, row_axis)
+    value = (
+        f"weight × 10{_superscript(digits)}: %{{z}}" if coloraxis == "coloraxis" else "kept %{z}"
+    )
+    figure.add_trace(
+        go.Heatmap(
+            trace,
+            # Positions, because an axis of numbers would put the units back in numerical order.
+            x=np.arange(len(across)),
+            y=np.arange(len(down)),
+            coloraxis=coloraxis,
+            hovertemplate=f"{name}<br>{words[0]} at place %{{x}}<br>{words[1]} at place %{{y}}<br>"
+            f"{value}<extra></extra>",
+        ),
+        row=row,
+        col=column,
+    )
+    figure.update_xaxes(
+        title={"text": words[0], "standoff": 2}, row=row, col=column, showgrid=False
+    )
+    figure.update_yaxes(
+        title={"text": words[1], "standoff": 2} if column % 2 else None,
+        showticklabels=column % 2 == 1,
+        nticks=4,
+        showgrid=False,
+        row=row,
+        col=column,
+    )
+
+
+def _upright(dataset: xr.Dataset, name: str) -> bool:
+    """Whether the matrix is taller than wide; it is drawn lying down."""
+    _, rows, columns = dataset[name].shape
+    return rows > columns
+
+
+def _height(measured: Mapping[str, xr.Dataset], name: str) -> float:
+    """Pixels for a matrix, from its shorter side."""
+    short_sides = [min(ds[name].shape[1:]) for ds in measured.values() if name in ds]
+    return float(np.clip(1.7 * max(short_sides), 60, 240))
+
+
+def _titles(dataset: xr.Dataset, label: str, name: str, *, many: bool) -> tuple[str, str]:
+    prefix = f"{label}: " if many else ""
+    return f"{prefix}{name}", f"{prefix}mask of {name}"
+
+
+def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
+    masks = "; ".join(f"{label}: {dataset.attrs['mask']}" for label, dataset in measured.items())
+    ordered = all(dataset.attrs["order"] == "frequency" for dataset in measured.values())
+    order = "; neurons and d_model ordered by frequency" if ordered else ""
+    nearest = "; each run at its step nearest to the slider's" if len(measured) > 1 else ""
+    return f"masks: {masks}{order}{nearest}"
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
