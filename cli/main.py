@@ -18,7 +18,11 @@ COMMANDS = {
         "train": "cli.train",
         "presets": "cli.presets",
         "info": "cli.info",
+        "ticket": "cli.ticket",
+        "popup": "cli.popup",
+        "compare": "cli.compare",
         "analyze": "cli.analyze",
+        "report": "cli.report",
         "import": "cli.import_",
         "export": "cli.export",
     }.items()

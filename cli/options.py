@@ -1,9 +1,12 @@
 """Options whose values are small languages: lists of numbers, and assignments."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
+
+if TYPE_CHECKING:
+    from mechgrok.tickets import At
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -25,3 +28,20 @@ def assign(given: dict[str, Any], assignment: str) -> None:
     except ValueError:
         value = text
     (given.setdefault(parts[0], {}) if parts else given)[key] = value
+
+
+def parse_at(text: str) -> "At":
+    """A step of a run: a number, or ``mem``, ``gen`` or ``last``."""
+    if text in ("mem", "gen", "last"):
+        return text  # type: ignore[return-value]
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--at {text} is no step: give a number, mem, gen or last.") from None
+
+
+def training_options(checkpoint_at: str | None, **options: Any) -> dict[str, Any]:
+    """The training settings that were given on the command line, and no others."""
+    if checkpoint_at is not None:
+        options["checkpoint_at"] = whole_numbers(checkpoint_at)
+    return {name: value for name, value in options.items() if value is not None}

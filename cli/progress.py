@@ -1,11 +1,19 @@
 """Progress of a training run: a bar on a terminal, a line every tenth where there is none."""
 
 import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from mechgrok.runs import Run
 
 
 class TrainingProgress:
@@ -57,3 +65,39 @@ class TrainingProgress:
         elif step >= self.next_line:
             print(f"step {step:,}/{self.steps:,} {words}", file=sys.stderr, flush=True)
             self.next_line = step + self.steps / 10
+
+
+def train_and_report(
+    out: Path, steps: int, quiet: bool, start: "Callable[[TrainingProgress], Run]"
+) -> None:
+    """Run ``start(progress)`` under a progress display and say how the run it trains ended."""
+    from mechgrok.training import Interrupted
+
+    began = time.monotonic()
+    try:
+        with TrainingProgress(steps, quiet=quiet) as progress, warnings.catch_warnings():
+            warnings.showwarning = _in_one_line  # type: ignore[assignment]
+            run = start(progress)
+    except Interrupted as stopped:
+        _interrupted(out, stopped.step)
+    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
+    words = [
+        f"{name} {value:,}" if value is not None else f"{name} not reached"
+        for name, value in reached.items()
+    ]
+    print(
+        f"{run.path}: {run.task}; {', '.join(words)}; {len(run.steps)} checkpoints in "
+        f"{time.monotonic() - began:.0f} s"
+    )
+
+
+def _in_one_line(message: Warning | str, *where: object) -> None:
+    print(f"mechgrok: warning: {message}", file=sys.stderr)
+
+
+def _interrupted(out: Path, step: int) -> NoReturn:
+    print(
+        f"Stopped at step {step:,} and saved; go on with: mechgrok train --out {out} --resume",
+        file=sys.stderr,
+    )
+    raise typer.Exit(130)

@@ -1,13 +1,12 @@
 """Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
 
-import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from cli.options import assign, whole_numbers
+from cli.progress import train_and_report
 from mechgrok import presets
 from mechgrok.errors import UserError
 
@@ -157,7 +156,7 @@ def _begin(
     from mechgrok.training import train
 
     config = RunConfig.make(**presets.merge(presets.load(preset), given))
-    _train(
+    train_and_report(
         out,
         config.training.steps,
         quiet,
@@ -180,39 +179,9 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
                     f"{out} was trained with {key or part} = {before}, so it cannot be resumed "
                     f"with {value}: leave the option out, or train into another folder."
                 )
-    _train(
+    train_and_report(
         out,
         steps or run.config.training.steps,
         quiet,
         lambda progress: resume(out, steps=steps, device=device, progress=progress),
     )
-
-
-def _train(out: Path, steps: int, quiet: bool, start: Any) -> None:
-    """Run ``start(progress)`` under a progress display and say how it ended."""
-    from cli.progress import TrainingProgress
-    from mechgrok.training import Interrupted
-
-    began = time.monotonic()
-    try:
-        with TrainingProgress(steps, quiet=quiet) as progress:
-            run = start(progress)
-    except Interrupted as stopped:
-        _interrupted(out, stopped.step)
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    words = [
-        f"{name} {value:,}" if value is not None else f"{name} not reached"
-        for name, value in reached.items()
-    ]
-    print(
-        f"{run.path}: {run.task}; {', '.join(words)}; {len(run.steps)} checkpoints in "
-        f"{time.monotonic() - began:.0f} s"
-    )
-
-
-def _interrupted(out: Path, step: int) -> NoReturn:
-    print(
-        f"Stopped at step {step:,} and saved; go on with: mechgrok train --out {out} --resume",
-        file=sys.stderr,
-    )
-    raise typer.Exit(130)

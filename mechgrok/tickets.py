@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mechgrok.config import PopupConfig, PopupOrigin, RunConfig, TicketOrigin
+from mechgrok.config import RunConfig, TicketOrigin
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, apply_mask, check_rate, prunable_weights
 from mechgrok.models import (
@@ -106,23 +106,29 @@ def train_ticket(
                 **common,
             )
             at, rewind, reinit = None, 0, None
-    origin = TicketOrigin(
-        parent=_relative(parent, out),
-        step=_pruned_step(parent, at, method),
-        method=method,
-        rate=rate,
-        scope=scope,
-        rounds=rounds or (100 if method == "synflow" else 1),
-        seed=seed,
-        rewind=resolve_step(parent, rewind),
-        reinit=reinit,
-        shuffle_mask=shuffle_mask,
-        prune_only=prune_only,
-        revive=revive,
-        control=control,
+    config = _config(
+        parent,
+        training,
+        origin={
+            "kind": "ticket",
+            "parent": _relative(parent, out),
+            "step": _pruned_step(parent, at, method),
+            "method": method,
+            "rate": rate,
+            "scope": scope,
+            "rounds": rounds or (100 if method == "synflow" else 1),
+            "seed": seed,
+            "rewind": resolve_step(parent, rewind),
+            "reinit": reinit,
+            "shuffle_mask": shuffle_mask,
+            "prune_only": prune_only,
+            "revive": revive,
+            "control": control,
+        },
     )
+    origin = config.origin
+    assert isinstance(origin, TicketOrigin)
     mask = ticket_mask(parent, origin)
-    config = _config(parent, training, origin=origin)
     if reinit is not None:
         config = config.model_copy(update={"seed": reinit})
     model = make_model(config.model, config.task, config.seed)
@@ -181,13 +187,18 @@ def train_popup(
     config = _config(
         parent,
         training,
-        origin=PopupOrigin(parent=_relative(parent, out), step=step, width=width),
-        popup=PopupConfig(
-            rate=rate,
-            train_weights=train_weights,
-            score_weight_decay=score_weight_decay,
-            score_seed=seed,
-        ),
+        origin={
+            "kind": "popup",
+            "parent": _relative(parent, out),
+            "step": step,
+            "width": width,
+        },
+        popup={
+            "rate": rate,
+            "train_weights": train_weights,
+            "score_weight_decay": score_weight_decay,
+            "score_seed": seed,
+        },
     )
     config = config.model_copy(update={"model": _widened(config.model, width)})
     model = make_model(config.model, config.task, config.seed)

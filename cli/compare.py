@@ -1,0 +1,80 @@
+"""Set runs beside one another: one table, and accuracy, L1 and L2 overlaid in one figure"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: How a column is headed and its numbers are written.
+COLUMNS = {
+    "density": ("density", "{:.3f}"),
+    "l1_start": ("L1 start", "{:,.0f}"),
+    "l1_end": ("L1 end", "{:,.0f}"),
+    "l2_start": ("L2 start", "{:,.1f}"),
+    "l2_end": ("L2 end", "{:,.1f}"),
+    "t_mem": ("t_mem", "{:,}"),
+    "t_gen": ("t_gen", "{:,}"),
+    "tau_grok": ("τ_grok", "{:,.1f}"),
+    "train_accuracy": ("train", "{:.2%}"),
+    "test_accuracy": ("test", "{:.2%}"),
+}
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The figure's file; analysis/compare-….html of the first run."),
+    ] = None,
+    log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
+    open_: Annotated[bool, typer.Option("--open", help="Show the figure in a browser.")] = False,
+    png: Annotated[
+        bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png]).")
+    ] = False,
+) -> None:
+    """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves."""
+    from analyses.drawing import write_html, write_png
+    from analyses.drawing.overlay import overlay
+    from cli.analyze import labelled, make_folder
+    from mechgrok.comparison import compare as table_of
+    from mechgrok.runs import Run
+
+    opened = labelled([Run(path) for path in runs])
+    print_table(table_of(opened))
+    first, *others = opened
+    page = out or opened[first].path / "analysis" / f"{'-vs-'.join(['compare', *others])}.html"
+    make_folder(page.parent)
+    figure = overlay(opened, log=log)
+    write_html(figure, page)
+    print(page)
+    if png:
+        write_png(figure, page.with_suffix(".png"))
+        print(page.with_suffix(".png"))
+    if open_:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+def print_table(table: "pd.DataFrame") -> None:
+    """The comparison as a table on the terminal; a dash where something was not reached."""
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=None, padding=(0, 1), header_style="bold")
+    drawn.add_column("run", overflow="fold")
+    for heading, _ in COLUMNS.values():
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    for label, row in table.iterrows():
+        cells = [
+            "—" if pd.isna(row[column]) else form.format(row[column])
+            for column, (_, form) in COLUMNS.items()
+        ]
+        drawn.add_row(str(label), *cells)
+    terminal = Console()
+    # A pipe has no width to fit: there, every column is printed whole.
+    (terminal if terminal.is_terminal else Console(width=200)).print(drawn)

@@ -1,0 +1,46 @@
+"""Runs side by side: what each kept, how large it was, when it learned."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mechgrok.errors import UserError
+from mechgrok.runs import Run
+
+
+def compare(runs: Mapping[str, Run]) -> pd.DataFrame:
+    """A row per run, in the order given, under its label.
+
+    Returns:
+        ``density`` (kept share of the masked weights' entries at the end; 1 for a dense run),
+        ``l1_start``, ``l1_end``, ``l2_start``, ``l2_end`` (norms of all weights, masked),
+        ``t_mem``, ``t_gen``, ``tau_grok`` (missing where not reached), ``train_accuracy`` and
+        ``test_accuracy`` at the last evaluation, ``best_test_accuracy``.
+
+    Raises:
+        UserError: a run has no metrics yet.
+    """
+    return pd.DataFrame.from_dict(
+        {label: _facts(run) for label, run in runs.items()}, orient="index"
+    ).astype({"t_mem": "Int64", "t_gen": "Int64", "tau_grok": float})
+
+
+def _facts(run: Run) -> dict[str, float | None]:
+    metrics = run.metrics
+    if metrics.empty:
+        raise UserError(f"{run.path} has no metrics yet: train it first.")
+    first, last = metrics.iloc[0], metrics.iloc[-1]
+    mask = run.mask
+    return {
+        "density": 1.0 if mask is None else mask.density,
+        "l1_start": first.l1,
+        "l1_end": last.l1,
+        "l2_start": first.l2,
+        "l2_end": last.l2,
+        "t_mem": run.t_mem,
+        "t_gen": run.t_gen,
+        "tau_grok": run.tau_grok,
+        "train_accuracy": last.train_accuracy,
+        "test_accuracy": last.test_accuracy,
+        "best_test_accuracy": metrics.test_accuracy.max(),
+    }
