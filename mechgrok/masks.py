@@ -248,7 +248,7 @@ class MaskHook(nn.Module):
 
     def __init__(self, kept: Bool[Tensor, "..."]) -> None:
         super().__init__()
-        self.mask: Float[Tensor, ...]
+        self.mask: Float[Tensor, "..."]
         self.register_buffer("mask", kept.float())
         self.hook_mask = HookPoint()
 
