@@ -3,7 +3,7 @@
 from analyses.drawing.export import write_html, write_png
 from analyses.drawing.labels import short_names
 from analyses.drawing.style import COLORS, DIVERGING, SEQUENTIAL, TEMPLATE, run_colors
-from analyses.drawing.trajectory import mark_learning, spread, step_axis, with_slider
+from analyses.drawing.trajectory import mark_learning, slider_steps, spread, step_axis, with_slider
 
 __all__ = [
     "COLORS",
@@ -13,6 +13,7 @@ __all__ = [
     "mark_learning",
     "run_colors",
     "short_names",
+    "slider_steps",
     "spread",
     "step_axis",
     "with_slider",

@@ -18,7 +18,14 @@ TEMPLATE = go.layout.Template(
     layout={
         "colorway": COLORS,
         "font": {"family": "Helvetica, Arial, sans-serif", "size": 13, "color": "#222"},
-        "title": {"x": 0.02, "xanchor": "left", "font": {"size": 17}},
+        "title": {
+            "x": 0.02,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 20},
+            "font": {"size": 17},
+        },
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",

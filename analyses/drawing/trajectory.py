@@ -36,6 +36,15 @@ def spread(steps: Sequence[int], count: int = 60) -> list[int]:
     return [int(steps[index]) for index in at]
 
 
+def slider_steps(measured: Mapping[str, xr.Dataset], count: int = 60) -> list[int]:
+    """The stops of a slider over several runs: the steps of all of them, thinned to ``count``.
+
+    Runs were saved at steps of their own; a figure shows each at its step nearest to the stop.
+    """
+    steps = {step for dataset in measured.values() for step in dataset.step.to_numpy().tolist()}
+    return spread(sorted(steps), count)
+
+
 def with_slider(
     figure: go.Figure,
     steps: Sequence[int],

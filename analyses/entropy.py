@@ -1,0 +1,244 @@
+"""How many frequencies does a neuron mix? Entropy of its spectrum, beside test accuracy.
+
+H_i = −Σ_ω q_i(ω) ln q_i(ω), where q_i is the spectrum of neuron i's weights over the residues,
+normalized to sum 1 over ω = 1 … ⌊n/2⌋. A neuron that is one wave has 0 nats; a flat spectrum has
+ln ⌊n/2⌋ (ln 33 = 3.50 for p = 67). The mean over neurons is the frequency entropy of Minegishi et
+al. 2023 (arXiv 2310.19470, version 2, fig. 5), who leave open whether amplitude or power is meant.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
+from mechgrok.circuits import InputPath, OrderOption, input_weights, natural_path, residues
+from mechgrok.fourier import amplitude_spectrum, live, spectral_entropy
+from mechgrok.runs import Run
+
+PER_STEP = True
+
+SIDES = {"input": "input side", "output": "output side", "embedding": "embedding W_E"}
+
+
+def applies(run: Run) -> str | None:
+    """Frequencies mean something only where inputs are residues modulo p."""
+    return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    spectrum: Annotated[
+        Literal["amplitude", "power"], "normalize |F(ω)| or |F(ω)|² to sum 1"
+    ] = "amplitude",
+    neurons: Annotated[
+        Literal["live", "all"], "average over live neurons (weights above 1 % of the largest), all"
+    ] = "live",
+    path: Annotated[InputPath, "from tokens to neurons; auto: attention in a transformer"] = "auto",
+    order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
+) -> xr.Dataset:
+    """Entropy of the spectra on the input side, the output side and in W_E, in nats.
+
+    Returns:
+        ``input_entropy`` and ``output_entropy [step]``: means over neurons; ``embedding_entropy
+        [step]``: of √Σ_d |F_d(ω)|² (or its square) over the columns d of W_E, which are no neurons
+        and have no basis of their own; ``input_entropy_of`` and ``output_entropy_of [step,
+        neuron]``; ``live [step, neuron]``; ``test_accuracy [step]``, NaN where it was not
+        evaluated. t_mem and t_gen are in the attributes where reached, and ``flat``, the entropy
+        of a flat spectrum.
+    """
+    steps = run.select(steps)
+    tokens = residues(run.task, order)
+    exponent = {"amplitude": 1, "power": 2}[spectrum]
+
+    def entropy(amplitude: Float[Tensor, "... frequency"]) -> Float[Tensor, "..."]:
+        return spectral_entropy(amplitude.double() ** exponent)
+
+    inputs = input_weights(run, steps, path=path)[:, tokens].transpose(1, 2)
+    outputs = run.output_side(steps)[..., tokens]
+    alive = {"input": live(inputs), "output": live(outputs)}
+    variables: dict[str, tuple[tuple[str, ...], Tensor]] = {}
+    for side, signal in (("input", inputs), ("output", outputs)):
+        each = entropy(amplitude_spectrum(signal))
+        counted = alive[side] if neurons == "live" else torch.ones_like(alive[side])
+        mean = torch.where(counted, each, torch.nan).nanmean(-1)
+        variables[f"{side}_entropy"] = (("step",), mean)
+        variables[f"{side}_entropy_of"] = (("step", f"{side}_neuron"), each)
+        variables[f"{side}_live"] = (("step", f"{side}_neuron"), alive[side])
+    if any(name.rpartition(".")[2] == "W_E" for name in run.weight_names):
+        columns = run.weights("W_E", steps)[:, tokens].transpose(1, 2)
+        variables["embedding_entropy"] = (
+            ("step",),
+            entropy(amplitude_spectrum(columns).norm(dim=1)),
+        )
+    dataset = xr.Dataset(
+        {name: (dims, tensor.numpy()) for name, (dims, tensor) in variables.items()},
+        coords={
+            "step": steps,
+            "input_neuron": np.arange(inputs.shape[1]),
+            "output_neuron": np.arange(outputs.shape[1]),
+        },
+        attrs={
+            "definition": f"H = −Σ_ω q ln q, q the normalized {spectrum} spectrum, ω = 0 aside",
+            "spectrum": spectrum,
+            "neurons": neurons,
+            "path": natural_path(run) if path == "auto" else path,
+            "flat": float(np.log(len(tokens) // 2)),
+        },
+    )
+    for name, variable in dataset.data_vars.items():
+        variable.attrs["units"] = "none" if str(name).endswith("live") else "nats"
+    accuracy = run.metrics.drop_duplicates("step").set_index("step").test_accuracy.reindex(steps)
+    dataset["test_accuracy"] = (("step",), accuracy.to_numpy(), {"units": "share"})
+    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
+    dataset.attrs |= {key: value for key, value in reached.items() if value is not None}
+    return dataset
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """Where each side's entropy starts and ends, and how it moves with test accuracy."""
+    first, last = dataset.isel(step=0), dataset.isel(step=-1)
+    changes = [
+        f"{name} {float(first[f'{side}_entropy']):.2f} → {float(last[f'{side}_entropy']):.2f}"
+        for side, name in SIDES.items()
+        if f"{side}_entropy" in dataset
+    ]
+    text = f"entropy from step {int(first.step):,} to {int(last.step):,}: {', '.join(changes)} nats"
+    together = dataset[["input_entropy", "test_accuracy"]].to_dataframe().dropna()
+    if len(together) > 2 and together.test_accuracy.std() > 0 and together.input_entropy.std() > 0:
+        rank = together[["input_entropy", "test_accuracy"]].rank().corr().iloc[0, 1]
+        text += f"; rank correlation of the input side with test accuracy {rank:+.2f}"
+    return text
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = False,
+) -> go.Figure:
+    """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
+    sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
+    figure = make_subplots(
+        1,
+        len(sides),
+        specs=[[{"secondary_y": True}] * len(sides)],
+        subplot_titles=[SIDES[side] for side in sides],
+        horizontal_spacing=0.09,
+    )
+    colors = run_colors(measured)
+    for label, dataset in measured.items():
+        shown = dataset.sel(step=dataset.step > 0) if log else dataset
+        for column, side in enumerate(sides, 1):
+            if f"{side}_entropy" in shown:
+                _add_curves(figure, shown, side, label, colors[label], column)
+    for column in range(1, len(sides) + 1):
+        mark_learning(figure, measured, colors, row=1, col=column)
+    flat = {round(ds.attrs["flat"], 6) for ds in measured.values()}
+    for at in flat:
+        figure.add_hline(y=at, line={"color": "#777", "dash": "dot", "width": 1})
+    figure.add_annotation(
+        x=1, xref="x domain", y=max(flat), text="flat spectrum", showarrow=False,
+        xanchor="right", yanchor="bottom", font={"size": 11, "color": "#555"},
+    )  # fmt: skip
+    step_axis(figure, log=log)
+    figure.update_yaxes(range=[0, 1.08 * max(flat)], secondary_y=False)
+    figure.update_yaxes(title="entropy (nats)", secondary_y=False, row=1, col=1)
+    figure.update_yaxes(
+        range=[0, 1.08],
+        tickmode="array",
+        tickvals=[0, 0.25, 0.5, 0.75, 1],
+        tickformat=".0%",
+        showgrid=False,
+        secondary_y=True,
+    )
+    figure.update_yaxes(title="test accuracy", secondary_y=True, row=1, col=len(sides))
+    return figure.update_layout(
+        template=TEMPLATE,
+        height=520 + 22 * len(measured),
+        title={
+            "text": _title(measured),
+            "subtitle": {
+                "text": "thick: mean over neurons; thin: single neurons; dotted: test accuracy "
+                "(right axis); vertical lines: t_mem (dotted), t_gen (dashed)"
+            },
+        },
+        legend={"y": -0.22},
+        margin={"t": 110, "b": 110},
+    )
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    """What happened to the input side, in all runs."""
+    spectrum = next(iter(measured.values())).attrs["spectrum"]
+    ends = [
+        ds.input_entropy.to_numpy()[[0, -1]] for ds in measured.values() if ds.sizes["step"] > 1
+    ]
+    if ends and all(end < 0.8 * start for start, end in ends):
+        return (
+            f"Neurons settle on single frequencies: the entropy of their {spectrum} spectra falls"
+        )
+    return f"Entropy of the neurons' {spectrum} spectra over training"
+
+
+#: Neurons drawn one by one behind the mean.
+_NEURONS_SHOWN = 48
+
+
+def _add_curves(
+    figure: go.Figure, dataset: xr.Dataset, side: str, label: str, color: str, column: int
+) -> None:
+    """The curves of one run in one panel; single neurons are one broken line, to stay light."""
+    step = dataset.step.to_numpy()
+    if f"{side}_entropy_of" in dataset and len(step) > 1:
+        each = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"]).to_numpy().T
+        each = each[
+            np.linspace(0, len(each) - 1, min(len(each), _NEURONS_SHOWN)).round().astype(int)
+        ]
+        thinned = slice(None, None, max(1, len(step) // 120))
+        broken = np.pad(each[:, thinned], ((0, 0), (0, 1)), constant_values=np.nan)
+        figure.add_scattergl(
+            x=np.tile(np.append(step[thinned], step[-1]), len(each)),
+            y=broken.astype(np.float32).ravel(),
+            mode="lines",
+            line={"color": color, "width": 0.6},
+            opacity=0.25,
+            name=f"{label}, neurons",
+            showlegend=False,
+            hoverinfo="skip",
+            row=1,
+            col=column,
+        )
+    single = len(step) == 1
+    figure.add_scatter(
+        x=step,
+        y=dataset[f"{side}_entropy"],
+        mode="markers" if single else "lines",
+        line={"color": color, "width": 3},
+        name=label,
+        legendgroup=label,
+        showlegend=column == 1,
+        hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:.3f}} nats<extra></extra>",
+        row=1,
+        col=column,
+    )
+    figure.add_scatter(
+        x=step,
+        y=dataset.test_accuracy,
+        mode="markers" if single else "lines",
+        line={"color": color, "width": 1.5, "dash": "dot"},
+        name=f"{label}, test accuracy",
+        legendgroup=label,
+        showlegend=False,
+        hovertemplate=f"{label}<br>step %{{x:,}}<br>test accuracy %{{y:.1%}}<extra></extra>",
+        row=1,
+        col=column,
+        secondary_y=True,
+    )
