@@ -349,7 +349,7 @@ def _label(figure: go.Figure, measured: Mapping[str, xr.Dataset]) -> None:
     figure.update_layout(
         template=TEMPLATE,
         height=1250,
-        margin={"t": 125, "r": 90},
+        margin={"t": 125, "l": 95, "r": 90},
         coloraxis={
             "colorscale": SEQUENTIAL,
             "cmin": 0,

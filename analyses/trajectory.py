@@ -7,6 +7,7 @@ principal components of any long smooth path, a random walk included, look like 
 and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -167,7 +168,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     short = short_names(weights)
     n_runs, n_across = len(measured), min(len(weights), 4)
     n_rank_rows = -(-len(weights) // n_across)
-    columns = 12 * n_runs
+    columns = math.lcm(n_runs, 3, n_across)
     spans = {"path": columns // n_runs, "curve": columns // 3, "rank": columns // n_across}
     specs: list[list[dict | None]] = [
         _row(spans["path"], n_runs, columns),
@@ -187,7 +188,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
         ],
         row_heights=[1.9, 1.0, *[0.8] * n_rank_rows],
         vertical_spacing=0.29 / len(specs),
-        horizontal_spacing=0.4 / columns,
+        horizontal_spacing=0.5 / columns,
     )
     for place, (label, dataset) in enumerate(measured.items()):
         _path(figure, dataset, 1 + place * spans["path"], first=place == 0)
@@ -221,14 +222,13 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
             row=2,
             col=1 + i * spans["curve"],
         )
-    figure.update_yaxes(title="‖Δθ‖ per step", row=2, col=1)
-    figure.update_yaxes(title="L2 distance", row=2, col=1 + spans["curve"])
+    figure.update_yaxes(title="L2 norm per step", row=2, col=1)
     for i in range(len(weights)):
         row, column = divmod(i, n_across)
-        where = {"row": 3 + row, "col": 1 + column * spans["rank"]}
-        figure.update_yaxes(rangemode="tozero", **where)
+        at = 1 + column * spans["rank"]
+        figure.update_yaxes(rangemode="tozero", row=3 + row, col=at)
         if i >= len(weights) - n_across:
-            step_axis(figure, **where)
+            step_axis(figure, row=3 + row, col=at)
     return figure.update_layout(
         template=TEMPLATE,
         height=900 + 260 * n_rank_rows,

@@ -29,6 +29,9 @@ _LARGEST_IMAGE = 2**16
 #: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 8.
 _PIXELS, _FEWEST, _MOST = 1_200_000, 3, 8
 
+#: Pixels between the images, for titles.
+_GAP = 72
+
 #: What the rows and columns of a weight stand for.
 _AXES = {
     "W_E": ("token", "d_model"),
@@ -210,6 +213,8 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     )
     digits = math.floor(math.log10(9999 / largest)) if largest > 0 else 0
     cells = [(label, name) for name in names for label in measured]
+    heights = [_height(measured, name) for name in names]
+    total = sum(heights) + _GAP * (len(names) - 1)
     figure = make_subplots(
         len(names),
         2 * len(measured),
@@ -218,8 +223,8 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
             for label, name in cells
             for words in _titles(measured[label], label, name, many=len(measured) > 1)
         ],
-        row_heights=[_height(measured, name) for name in names],
-        vertical_spacing=0.26 / (len(names) + 1),
+        row_heights=heights,
+        vertical_spacing=_GAP / total,
         horizontal_spacing=0.09 / len(measured),
     )
     shown = {label: dataset.step.to_numpy() for label, dataset in measured.items()}
@@ -261,8 +266,8 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     bar = {"thickness": 11, "len": 0.3, "yanchor": "top", "x": 1.01}
     figure.update_layout(
         template=TEMPLATE,
-        height=int(230 + sum(_height(measured, name) + 75 for name in names)),
-        margin={"t": 125, "r": 100},
+        height=int(total + 110 + 130),
+        margin={"t": 110, "b": 130, "r": 100},
         coloraxis={
             "colorscale": DIVERGING,
             "cmin": -limit,

@@ -1,0 +1,126 @@
+"""Many figures on one page: a report that opens without a network, on a laptop and on a phone."""
+
+import base64
+import gzip
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from mechgrok.files import write_text
+
+#: The tags that plotly understands in titles and that mean the same on a page.
+_TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One analysis on the page.
+
+    Attributes:
+        name: of the analysis; also the section's anchor.
+        question: what it asks.
+        findings: what was seen, by run.
+        passed_over: why it was not asked, by run.
+        figure: the figure, packed by `pack`; None where no run was measured.
+        title: the figure's title and subtitle, which the page sets as text that wraps.
+    """
+
+    name: str
+    question: str
+    findings: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    figure: str | None = None
+    title: tuple[str, str] = ("", "")
+
+
+def pack(figure: go.Figure) -> tuple[str, tuple[str, str]]:
+    """A figure as compressed text for a page, without its titles; and its title and subtitle.
+
+    The page unpacks a figure when it comes into view, so that forty megabytes of pictures do not
+    keep a phone busy at once.
+    """
+    layout = figure.layout
+    title = (layout.title.text or "", layout.title.subtitle.text or "")
+    top = 60 if layout.margin.t is None else max(60, layout.margin.t - 65)
+    height = layout.height and layout.height - ((layout.margin.t or 80) - top)
+    bare = go.Figure(figure).update_layout(
+        title=None, margin={"t": top}, height=height, width=None, autosize=True
+    )
+    return base64.b64encode(gzip.compress(bare.to_json().encode(), 6)).decode(), title
+
+
+def write_page(
+    path: Path,
+    title: str,
+    facts: Mapping[str, Mapping[str, str]],
+    sections: Sequence[Section],
+    footer: str,
+) -> None:
+    """Write the report, whole or not at all, with one copy of plotly.js in it.
+
+    Args:
+        path: the HTML file.
+        title: its heading.
+        facts: what there is to say about each run, by the run's label and then by heading.
+        sections: in the order in which they appear.
+        footer: how and when it was made.
+    """
+    text = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(title),
+        contents="\n".join(_entry(section) for section in sections),
+        facts=_table(facts),
+        sections="\n".join(_section(section) for section in sections),
+        figures="\n".join(
+            f'<script type="text/plain" id="data-{section.name}">{section.figure}</script>'
+            for section in sections
+            if section.figure is not None
+        ),
+        footer=html.escape(footer),
+        plotly=get_plotlyjs(),
+    )
+    write_text(path, text)
+
+
+def _entry(section: Section) -> str:
+    muted = "" if section.figure is not None else ' class="muted"'
+    return f'<li><a href="#{section.name}"{muted}>{html.escape(section.name)}</a></li>'
+
+
+def _table(facts: Mapping[str, Mapping[str, str]]) -> str:
+    headings = list(dict.fromkeys(heading for about in facts.values() for heading in about))
+    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in facts)
+    rows = [
+        f'<tr><th scope="row">{html.escape(heading)}</th>'
+        + "".join(f"<td>{html.escape(about.get(heading, '—'))}</td>" for about in facts.values())
+        + "</tr>"
+        for heading in headings
+    ]
+    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _section(section: Section) -> str:
+    parts = [f'<section id="{section.name}">', f"<h2>{html.escape(section.name)}</h2>"]
+    parts.append(f'<p class="question">{html.escape(section.question)}</p>')
+    parts += [
+        f'<p class="muted">Not asked of {html.escape(label)}: {html.escape(reason)}</p>'
+        for label, reason in section.passed_over.items()
+    ]
+    if section.findings:
+        lines = "".join(
+            f"<li><b>{html.escape(label)}</b>: {html.escape(found)}</li>"
+            for label, found in section.findings.items()
+        )
+        parts.append(f'<ul class="findings">{lines}</ul>')
+    if section.figure is not None:
+        heading, below = (_TITLE_TAGS.sub(r"<\1>", html.escape(t)) for t in section.title)
+        parts.append(f"<h3>{heading}</h3>" + (f'<p class="below">{below}</p>' if below else ""))
+        parts.append(
+            f'<div class="pan"><div class="figure" data-figure="{section.name}"></div></div>'
+        )
+    return "\n".join([*parts, "</section>"])
