@@ -73,7 +73,7 @@ def weight_name(parameter_name: str) -> str:
     """
     path = [part for part in parameter_name.split(".") if part != "_original_component"]
     if "parametrizations" not in path:
-        return parameter_name
+        return ".".join(path)
     at = path.index("parametrizations")
     rest = [part for part in path[at + 2 :] if part != "original" and not part.isdigit()]
     return ".".join([*path[:at], path[at + 1], *rest])
