@@ -1,0 +1,684 @@
+"""Which neurons are dead, and which does the network need? Neurons knocked out and revived.
+
+A neuron is dead when nothing reaches it: no weight into it is kept by the mask (in a dense run, by
+the checkpoint's magnitude mask), or its input weights have shrunk to a hundredth of the largest
+neuron's. Killing the dead and giving them back their edges shows what they are good for; removing
+each neuron, and each group of neurons of one frequency, shows what the others do (Minegishi et al.
+2023, arXiv 2310.19470v2, fig. 13; there 18.75 % of the edges hung on dead neurons).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Integer
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from analyses.drawing import (
+    COLORS,
+    TEMPLATE,
+    mark_learning,
+    run_colors,
+    spread,
+    step_axis,
+    with_slider,
+)
+from mechgrok.errors import UserError
+from mechgrok.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.graphs import kept_edges
+from mechgrok.masks import Mask, apply_mask, check_rate, mask_hooks
+from mechgrok.models import HookedModel, effective_weights
+from mechgrok.runs import Checkpoint, Run
+from mechgrok.tasks import Task
+
+SIDES = ("train", "test")
+#: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
+#: mask, others as they are); and under that mask with the dead neurons' edges put back.
+STATES = ("whole", "killed", "pruned", "revived")
+
+
+class Neurons(NamedTuple):
+    """Where the neurons of the last hidden layer are in a model.
+
+    Attributes:
+        reads: the weight that reads for them, ``[d_in, neuron]``.
+        writes: the weight that writes for them, ``[neuron, d_out]``.
+        hook: the hook point of their activations.
+        embedding: W_E, where the neurons read the embedding and nothing else.
+    """
+
+    reads: str
+    writes: str
+    hook: str
+    embedding: str | None
+
+    @classmethod
+    def of(cls, run: Run) -> "Neurons":
+        """The neurons of a run's model: those of the last hidden layer."""
+        model = run.config.model
+        last = model.n_layers - 1
+        hook = f"blocks.{last}.mlp.hook_post"
+        if model.kind == "transformer":
+            return cls(f"blocks.{last}.mlp.W_in", f"blocks.{last}.mlp.W_out", hook, None)
+        reads = f"W_hidden_{last}" if last else "W_in"
+        is_embedded = model.d_model is not None and not last
+        return cls(reads, "W_out", hook, "W_E" if is_embedded else None)
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
+    scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
+    tolerance: Annotated[float, "share of the largest input norm below which one is dead"] = 0.01,
+    knockouts: Annotated[int, "checkpoints at which neurons are knocked out"] = 16,
+) -> xr.Dataset:
+    """The dead at every checkpoint, or at the given steps, and knock-outs at some of them.
+
+    The neurons are those of the last hidden layer. An input norm is that of the neuron's column of
+    W_E W_in where neurons read the embedding alone, else of the weight that reads for it.
+
+    Returns:
+        Over ``[step, neuron]``: ``input_norm``, ``unconnected`` (no kept weight into it),
+        ``vanished`` (norm below tolerance), ``dead`` (either). Over ``step``: ``edge_share``, of
+        the kept weights into and out of neurons, the share at dead ones. ``died [neuron]``: the
+        step since which it is dead, −1 for the living. Over ``[knockout, side, state]``:
+        ``accuracy`` and ``loss`` (of `STATES`). Over ``[knockout, side, neuron]``:
+        ``accuracy_without`` and ``loss_without`` that neuron. Over ``[knockout, neuron]``:
+        ``firing``, the share of all examples on which it is active, and on modular tasks
+        ``frequency_of``, its strongest. Over ``[knockout, side, frequency]``:
+        ``accuracy_without_frequency`` and ``loss_without_frequency``, without all living neurons of
+        a frequency (NaN where there are none).
+
+    Raises:
+        UserError: the rate or the tolerance is outside [0, 1), or ``knockouts`` is not positive.
+    """
+    check_rate(rate)
+    if not 0 <= tolerance < 1:
+        raise UserError(f"A tolerance of {tolerance} is outside [0, 1): choose one such as 0.01.")
+    if knockouts < 1:
+        raise UserError(f"{knockouts} knock-outs cannot be measured: choose 1 or more.")
+    steps = run.select(steps)
+    neurons = Neurons.of(run)
+    task = run.task
+    _ = task.train, task.test, run.metrics  # made once, before threads ask for them together
+
+    def counted(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        saved = run.checkpoint(step)
+        return census(saved, kept_edges(saved, rate, scope), neurons)
+
+    knocked = spread(steps, knockouts)
+    with ThreadPoolExecutor() as pool:
+        counts = list(pool.map(counted, steps))
+        norm, unconnected, edges = (np.stack(each) for each in zip(*counts, strict=True))
+        vanished = norm < tolerance * norm.max(1, keepdims=True)
+        dead = unconnected | vanished
+        dead_at = {step: dead[steps.index(step)] for step in knocked}
+        found = list(
+            pool.map(
+                lambda step: knock_out(
+                    run, step, torch.from_numpy(dead_at[step]), neurons, rate, scope
+                ),
+                knocked,
+            )
+        )
+    each = ("step", "neuron")
+    dims: dict[str, tuple[str, ...]] = {
+        name: tuple("knockout" if dim == "step" else dim for dim in ("step", *_KNOCKOUT_DIMS[name]))
+        for name in found[0]
+    }
+    total = edges.sum(1)
+    quantity = f"test_{task.criterion.quantity}"
+    return xr.Dataset(
+        {
+            "input_norm": (each, norm, {"definition": "L2 norm of the weights into the neuron"}),
+            "unconnected": (each, unconnected, {"definition": "no kept weight into the neuron"}),
+            "vanished": (each, vanished, {"definition": f"norm < {tolerance:g} of the largest"}),
+            "dead": (each, dead, {"definition": "unconnected or vanished"}),
+            "edge_share": (
+                "step",
+                np.divide((edges * dead).sum(1), total, out=np.zeros(len(total)), where=total > 0),
+                {"units": "share", "definition": "of the kept weights into and out of neurons"},
+            ),
+            "died": (
+                "neuron",
+                _since(dead, steps),
+                {"definition": "dead since this step; −1: alive"},
+            ),
+            quantity: ("step", np.interp(steps, run.metrics.step, run.metrics[quantity])),
+            **{name: (dims[name], np.stack([at[name] for at in found])) for name in found[0]},
+        },
+        coords={
+            "step": steps,
+            "neuron": np.arange(norm.shape[1]),
+            "knockout": knocked,
+            "side": list(SIDES),
+            "state": list(STATES),
+            **(
+                {"frequency": np.arange(found[0]["loss_without_frequency"].shape[1])}
+                if "loss_without_frequency" in found[0]
+                else {}
+            ),
+        },
+        attrs={
+            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
+            "tolerance": tolerance,
+            "quantity": task.criterion.quantity,
+            **run.milestones,
+        },
+    )
+
+
+_KNOCKOUT_DIMS: dict[str, tuple[str, ...]] = {
+    "accuracy": ("side", "state"),
+    "loss": ("side", "state"),
+    "accuracy_without": ("side", "neuron"),
+    "loss_without": ("side", "neuron"),
+    "firing": ("neuron",),
+    "frequency_of": ("neuron",),
+    "accuracy_without_frequency": ("side", "frequency"),
+    "loss_without_frequency": ("side", "frequency"),
+}
+
+
+# --- who is dead --------------------------------------------------------------------------------
+
+
+def census(
+    saved: Checkpoint, kept: Mask, neurons: Neurons
+) -> tuple[
+    Float[np.ndarray, " neuron"], Bool[np.ndarray, " neuron"], Integer[np.ndarray, " neuron"]
+]:
+    """Each neuron's input norm, whether no weight into it is kept, and its kept weights in and out.
+
+    Args:
+        saved: a checkpoint.
+        kept: which of its weights are edges (`mechgrok.graphs.kept_edges`).
+        neurons: where the neurons are.
+    """
+
+    def masked(name: str) -> Tensor:
+        weight = saved.weights[name]
+        return weight if saved.mask is None else weight * kept[name]
+
+    side = masked(neurons.reads)
+    if neurons.embedding is not None:
+        side = masked(neurons.embedding) @ side
+    reads = kept[neurons.reads].sum(0)
+    return (
+        side.norm(dim=0).double().numpy(),
+        (reads == 0).numpy(),
+        (reads + kept[neurons.writes].sum(1)).numpy(),
+    )
+
+
+def _since(
+    dead: Bool[np.ndarray, "step neuron"], steps: Sequence[int]
+) -> Integer[np.ndarray, " neuron"]:
+    """The first step of the spell of death that lasts to the end; −1 for those alive at the end."""
+    alive_later = np.flip(np.logical_or.accumulate(np.flip(~dead, 0), 0), 0)
+    first = alive_later.sum(0)  # as many steps as have life at or after them
+    return np.array([-1 if at == len(steps) else steps[at] for at in first])
+
+
+# --- what they do -------------------------------------------------------------------------------
+
+Hooks = list[tuple[str, Callable[..., Tensor]]]
+
+
+def killing(neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
+    """Hooks that silence neurons: for ``model.run_with_hooks(inputs, fwd_hooks=…)``."""
+    return [(neurons.hook, lambda post, hook: post.masked_fill(which, 0.0))]
+
+
+def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
+    """Hooks that set the masks of all weights into and out of neurons to 1.
+
+    A weight that carries no mask is whole already. What comes back are the raw weights behind the
+    mask: in a ticket they are 0 and nothing changes before it is trained; under a magnitude mask
+    or edge-popup they are what was pruned.
+    """
+
+    def into(mask: Tensor, hook: Any) -> Tensor:
+        return mask.masked_fill(which, 1.0)
+
+    def out_of(mask: Tensor, hook: Any) -> Tensor:
+        return mask.masked_fill(which[:, None], 1.0)
+
+    masked = mask_hooks(model)
+    pairs = ((neurons.reads, into), (neurons.writes, out_of))
+    return [(f"{name}.hook_mask", hook) for name, hook in pairs if name in masked]
+
+
+def contributions(
+    model: HookedModel, neurons: Neurons, inputs: Tensor
+) -> tuple[
+    Float[Tensor, "n d_output"], Float[Tensor, "n neuron"], Float[Tensor, "neuron d_output"]
+]:
+    """The outputs, the last layer's activations, and what each neuron writes when it is at 1.
+
+    Nothing but linear maps follows the last hidden layer (the models have no layer norm), so that
+    the outputs without neuron i are, exactly, outputs − post[:, i] ⊗ writes[i].
+    """
+    seen = {}
+
+    def keep(post: Tensor, hook: Any) -> None:
+        seen["post"] = post if post.ndim == 2 else post[:, -1]
+
+    with torch.no_grad():
+        outputs = model.run_with_hooks(inputs, fwd_hooks=[(neurons.hook, keep)])
+        return outputs.double(), seen["post"].double(), model.output_side().double()
+
+
+def knock_out(
+    run: Run,
+    step: int,
+    dead: Bool[Tensor, " neuron"],
+    neurons: Neurons,
+    rate: float,
+    scope: Literal["global", "layer"],
+) -> dict[str, np.ndarray]:
+    """Accuracy and loss of a checkpoint after every knock-out, ``[side, …]`` each."""
+    task, model = run.task, run.model(step)
+    found: dict[str, list[np.ndarray]] = {}
+    parts = {side: contributions(model, neurons, getattr(task, side).inputs) for side in SIDES}
+    outputs = {
+        side: list(_states(run, step, model, side, dead, neurons, rate, scope)) for side in SIDES
+    }
+    for side in SIDES:
+        labels = getattr(task, side).labels
+        whole, post, writes = parts[side]
+        _append(found, "", (_judge(task, each, labels) for each in outputs[side]))
+        _append(
+            found,
+            "_without",
+            (
+                _judge(task, torch.addcmul(whole, post[:, i, None], writes[i], value=-1), labels)
+                for i in range(len(writes))
+            ),
+        )
+    active = torch.cat([post > 0 for _, post, _ in parts.values()])
+    answer = {name: np.stack(values) for name, values in found.items()}
+    answer["firing"] = active.double().mean(0).numpy()
+    if task.modular:
+        answer |= _by_frequency(task, model, neurons, dead, parts)
+    return answer
+
+
+def _states(
+    run: Run,
+    step: int,
+    model: HookedModel,
+    side: str,
+    dead: Bool[Tensor, " neuron"],
+    neurons: Neurons,
+    rate: float,
+    scope: Literal["global", "layer"],
+) -> Iterator[Tensor]:
+    """Outputs in each of `STATES`."""
+    inputs = getattr(run.task, side).inputs
+    with torch.no_grad():
+        yield model(inputs)
+        yield model.run_with_hooks(inputs, fwd_hooks=killing(neurons, dead))
+        pruned = model
+        if run.mask is None:
+            pruned = run.model(step)
+            apply_mask(pruned, kept_edges(run.checkpoint(step), rate, scope))
+        yield pruned(inputs)
+        yield pruned.run_with_hooks(inputs, fwd_hooks=reviving(pruned, neurons, dead))
+
+
+def _judge(task: Task, outputs: Tensor, labels: Tensor) -> tuple[float, float]:
+    return float(task.accuracy(outputs, labels)), float(task.loss(outputs, labels))
+
+
+def _append(
+    found: dict[str, list[np.ndarray]], suffix: str, judged: Iterator[tuple[float, float]]
+) -> None:
+    accuracy, loss = np.array(list(judged)).reshape(-1, 2).T
+    found.setdefault(f"accuracy{suffix}", []).append(accuracy)
+    found.setdefault(f"loss{suffix}", []).append(loss)
+
+
+def _by_frequency(
+    task: Task,
+    model: HookedModel,
+    neurons: Neurons,
+    dead: Bool[Tensor, " neuron"],
+    parts: Mapping[str, tuple[Tensor, Tensor, Tensor]],
+) -> dict[str, np.ndarray]:
+    """Each neuron's strongest frequency, and the outputs without all living neurons of one."""
+    p = task.d_output
+    weights = effective_weights(model)
+    signal = weights[neurons.reads]
+    if neurons.embedding is not None:
+        signal = weights[neurons.embedding] @ signal
+    # Neurons that read more than an embedding are told apart by what they write.
+    side = signal[:p].T if len(signal) == task.d_vocab else model.output_side()
+    frequency = dominant_frequency(power_share(amplitude_spectrum(side.detach()), p))
+    n_frequencies = p // 2 + 1
+    groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~dead[:, None]
+    shape = (len(SIDES), n_frequencies)
+    accuracy, loss = np.full(shape, np.nan), np.full(shape, np.nan)
+    for row, name in enumerate(SIDES):
+        whole, post, writes = parts[name]
+        for omega in groups.any(0).nonzero().flatten().tolist():
+            members = groups[:, omega]
+            rest = whole - post[:, members] @ writes[members]
+            accuracy[row, omega], loss[row, omega] = _judge(task, rest, getattr(task, name).labels)
+    return {
+        "frequency_of": frequency.numpy(),
+        "accuracy_without_frequency": accuracy,
+        "loss_without_frequency": loss,
+    }
+
+
+# --- in words and in a figure -------------------------------------------------------------------
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """How many are dead at the end and at most, and what killing the dead and the living costs."""
+    count = dataset.dead.sum("neuron")
+    quantity = dataset.attrs["quantity"]
+    last = dataset.isel(knockout=-1).sel(side="test")
+    whole = float(last[quantity].sel(state="whole"))
+    without = last[f"{quantity}_without"]
+    worst = int(without.idxmin("neuron") if quantity == "accuracy" else without.idxmax("neuron"))
+    words = (
+        f"{int(count[-1])} of {dataset.sizes['neuron']} neurons dead at step "
+        f"{int(dataset.step[-1]):,} ({float(dataset.edge_share[-1]):.2%} of their edges), at most "
+        f"{int(count.max())} at step {int(count.idxmax('step')):,}; test {quantity} {whole:.3g}, "
+        f"{float(last[quantity].sel(state='killed')):.3g} with the dead killed, "
+        f"{float(without[worst]):.3g} without neuron {worst}"
+    )
+    by_frequency = f"{quantity}_without_frequency"
+    if by_frequency not in dataset:
+        return words
+    values = last[by_frequency]
+    key = int(values.idxmin("frequency") if quantity == "accuracy" else values.idxmax("frequency"))
+    return f"{words}, {float(values.sel(frequency=key)):.3g} without frequency {key}"
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    side: Annotated[
+        Literal["train", "test"], "the examples that knock-outs are judged on"
+    ] = "test",
+) -> go.Figure:
+    """Counts of the dead, what killing and reviving does, norms, and knock-outs with a slider."""
+    if len(measured) > 6:
+        raise UserError(f"{len(measured)} runs do not fit into one figure: give at most 6.")
+    colors = run_colors(measured)
+    n_runs = len(measured)
+    wide = 12 // n_runs
+    quantity = str(next(iter(measured.values())).attrs["quantity"])
+    with_frequencies = any("frequency" in dataset.dims for dataset in measured.values())
+    across: list[dict[str, Any] | None] = [{"colspan": wide}, *[None] * (wide - 1)] * n_runs
+    across += [None] * (12 - len(across))
+    top: list[dict[str, Any] | None] = [{"colspan": 4}, None, None, None] * 3
+    drop = f"fall of {side} accuracy" if quantity == "accuracy" else f"rise of {side} loss"
+    titles = [
+        "dead neurons",
+        "share of edges at dead neurons",
+        f"{side} {quantity}: whole, killed, revived",
+        *(f"{label}: input norm of each neuron" for label in measured),
+        *(f"{label}: {drop} without one neuron" for label in measured),
+        *(f"{label}: {drop} without a frequency" for label in measured if with_frequencies),
+    ]
+    figure = make_subplots(
+        4 if with_frequencies else 3,
+        12,
+        specs=[top, *[across] * (3 if with_frequencies else 2)],
+        subplot_titles=titles,
+        vertical_spacing=0.085,
+        horizontal_spacing=0.065,
+    )
+    places = {label: 1 + wide * at for at, label in enumerate(measured)}
+    stops = sorted({int(step) for dataset in measured.values() for step in dataset.knockout})
+
+    def changing(step: int) -> list[dict[str, Any]]:
+        return [
+            trace for dataset in measured.values() for trace in _bars(dataset, step, side, quantity)
+        ]
+
+    for (label, row, hover), trace in zip(_bar_slots(measured), changing(stops[-1]), strict=True):
+        figure.add_trace(
+            go.Bar(trace, showlegend=False, hovertemplate=hover), row=row, col=places[label]
+        )
+    _add_counts(figure, measured, colors, side, quantity)
+    for label, dataset in measured.items():
+        _add_norms(figure, dataset, colors[label], places[label])
+    tickformat = {"tickformat": ".0%"} if quantity == "accuracy" else {"type": "log"}
+    figure.update_yaxes(title=f"{side} {quantity}", **tickformat, row=1, col=9)
+    for label, dataset in measured.items():
+        where = {"col": places[label]}
+        figure.update_xaxes(
+            title="neuron, by strongest frequency" if "frequency" in dataset.dims else "neuron",
+            showticklabels=False,
+            row=3,
+            **where,
+        )
+        _same_scale(figure, measured, f"{quantity}_without", side, quantity, 3, places[label])
+        if "frequency" in dataset.dims:
+            figure.update_xaxes(title="frequency ω of the group", row=4, **where)
+            _same_scale(
+                figure, measured, f"{quantity}_without_frequency", side, quantity, 4, places[label]
+            )
+    figure.update_yaxes(title=drop, row=3, col=1)
+    if with_frequencies:
+        figure.update_yaxes(title=drop, row=4, col=1)
+    figure.update_xaxes(title_standoff=6)
+    figure.update_yaxes(title_standoff=4)
+    figure.update_annotations(font_size=14)
+    figure.update_layout(
+        template=TEMPLATE,
+        height=1350 if with_frequencies else 1080,
+        title={
+            "text": _title(measured, side, quantity),
+            "subtitle": {"text": _subtitle(measured)},
+            "y": 0.985,
+            "yanchor": "top",
+        },
+        margin={"t": 135},
+        legend={"x": 1, "xanchor": "right", "y": 1.025, "yanchor": "bottom"},
+        bargap=0.1,
+    )
+    return with_slider(figure, stops, changing)
+
+
+def _title(measured: Mapping[str, xr.Dataset], side: str, quantity: str) -> str:
+    """What killing the dead, and what removing a single neuron, costs at most."""
+    killed, single = 0.0, 0.0
+    for dataset in measured.values():
+        judged = dataset[quantity].sel(side=side)
+        whole = judged.sel(state="whole")
+        killed = max(killed, float(abs(judged.sel(state="killed") - whole).max()))
+        without = dataset[f"{quantity}_without"].sel(side=side)
+        single = max(single, float(abs(without - whole).max()))
+    by = [
+        f"{100 * each:.2g} points" if quantity == "accuracy" else f"{each:.2g}"
+        for each in (killed, single)
+    ]
+    if not any(bool(dataset.dead.any()) for dataset in measured.values()):
+        return f"No neuron is dead; removing one changes {side} {quantity} by up to {by[1]}"
+    return (
+        f"Killing all dead neurons changes {side} {quantity} by at most {by[0]}, removing one "
+        f"neuron by up to {by[1]}"
+    )
+
+
+def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
+    kinds = "; ".join(f"{label}: {dataset.edges}" for label, dataset in measured.items())
+    tolerance = next(iter(measured.values())).tolerance
+    return (
+        f"dead: no kept weight into it ({kinds}), or input norm below {tolerance:g} of the largest."
+        "<br>Vertical lines: t_mem (dotted) and t_gen (dashed). Grey bars: dead."
+    )
+
+
+def _bar_slots(measured: Mapping[str, xr.Dataset]) -> list[tuple[str, int, str]]:
+    """The run, row and hover text of each trace that `_bars` makes."""
+    slots = []
+    for label, dataset in measured.items():
+        neuron = "neuron %{customdata[0]}"
+        if "frequency" in dataset.dims:
+            neuron += ", ω = %{customdata[1]}"
+        hover = f"{neuron}<br>fires on %{{customdata[2]:.0%}} of all examples"
+        slots.append((label, 3, f"{hover}<br>%{{y:.3g}}<extra></extra>"))
+        if "frequency" in dataset.dims:
+            hover = "ω = %{x}: %{customdata} neurons<br>%{y:.3g}<extra></extra>"
+            slots.append((label, 4, hover))
+    return slots
+
+
+def _bars(dataset: xr.Dataset, step: int, side: str, quantity: str) -> list[dict[str, Any]]:
+    """What removing each neuron, and each frequency's neurons, costs at a step."""
+    at = dataset.sel(knockout=step, method="nearest")
+    dead = dataset.dead.sel(step=int(at.knockout)).to_numpy()
+    cost = _cost(at, f"{quantity}_without", side, quantity).to_numpy()
+    neurons = np.arange(len(cost))
+    if "frequency" not in dataset.dims:
+        order = np.argsort(-cost)
+        color = np.where(dead, "#BBBBBB", COLORS[0])[order]
+        extra = np.stack([neurons, neurons, at.firing.to_numpy()], 1)[order]
+        return [{"y": cost[order], "x": neurons, "customdata": extra, "marker": {"color": color}}]
+    frequency = at.frequency_of.to_numpy()
+    order = np.lexsort((-cost, frequency, dead))
+    palette = _frequency_colors(dataset)
+    color = np.where(dead, "#BBBBBB", palette[frequency])[order]
+    extra = np.stack([neurons, frequency, at.firing.to_numpy()], 1)[order]
+    omega = dataset.frequency.to_numpy()
+    size = np.array([int((~dead & (frequency == each)).sum()) for each in omega])
+    return [
+        {"y": cost[order], "x": neurons, "customdata": extra, "marker": {"color": color}},
+        {
+            "x": omega,
+            "y": _cost(at, f"{quantity}_without_frequency", side, quantity).fillna(0).to_numpy(),
+            "customdata": size,
+            "marker": {"color": palette[omega]},
+        },
+    ]
+
+
+def _frequency_colors(dataset: xr.Dataset) -> np.ndarray:
+    """A colour for each frequency, distinct for those that have most living neurons at the end."""
+    last = dataset.isel(knockout=-1)
+    alive = ~dataset.dead.sel(step=int(last.knockout)).to_numpy()
+    members = np.bincount(last.frequency_of.to_numpy()[alive], minlength=dataset.sizes["frequency"])
+    rank = np.argsort(np.argsort(-members, kind="stable"))
+    return np.array(COLORS)[rank % len(COLORS)]
+
+
+def _cost(dataset: xr.Dataset, name: str, side: str, quantity: str) -> xr.DataArray:
+    """How much worse it is without: the fall of accuracy, or the rise of loss."""
+    sign = -1 if quantity == "accuracy" else 1
+    judged = dataset.sel(side=side)
+    return sign * (judged[name] - judged[quantity].sel(state="whole", drop=True))
+
+
+def _same_scale(
+    figure: go.Figure,
+    measured: Mapping[str, xr.Dataset],
+    name: str,
+    side: str,
+    quantity: str,
+    row: int,
+    column: int,
+) -> None:
+    """One range for all steps and runs, so that bars can be compared along the slider."""
+    costs = [_cost(ds, name, side, quantity) for ds in measured.values() if name in ds]
+    low = min(0.0, *(float(cost.min()) for cost in costs))
+    high = max(1e-3, *(float(cost.max()) for cost in costs))
+    margin = 0.05 * (high - low)
+    figure.update_yaxes(range=[low - margin, high + margin], row=row, col=column)
+    if quantity == "accuracy":
+        figure.update_yaxes(tickformat=".1%" if high < 0.05 else ".0%", row=row, col=column)
+
+
+def _add_counts(
+    figure: go.Figure,
+    measured: Mapping[str, xr.Dataset],
+    colors: Mapping[str, str],
+    side: str,
+    quantity: str,
+) -> None:
+    """The first row: how many are dead, their share of edges, and what kills and revivals do."""
+    dashes = {"whole": "solid", "killed": "dash", "pruned": "dashdot", "revived": "dot"}
+    for label, dataset in measured.items():
+        for column, curve, text in (
+            (1, dataset.dead.sum("neuron"), "%{y} dead"),
+            (5, dataset.edge_share, "%{y:.2%} of the edges"),
+        ):
+            figure.add_scatter(
+                x=dataset.step,
+                y=curve,
+                name=label,
+                legendgroup=label,
+                showlegend=column == 1,
+                line={"color": colors[label], "width": 2},
+                hovertemplate=f"{label}<br>step %{{x:,}}<br>{text}<extra></extra>",
+                row=1,
+                col=column,
+            )
+        for state, dash in dashes.items():
+            figure.add_scatter(
+                x=dataset.knockout,
+                y=dataset[quantity].sel(side=side, state=state),
+                name=state,
+                legendgroup=state,
+                showlegend=label == next(iter(measured)),
+                mode="lines+markers",
+                marker={"size": 4},
+                line={"color": colors[label], "dash": dash, "width": 3 if state == "whole" else 2},
+                opacity=0.5 if state == "whole" else 1,
+                hovertemplate=f"{label}, {state}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
+                row=1,
+                col=9,
+            )
+    for column in (1, 5, 9):
+        step_axis(figure, row=1, col=column)
+        mark_learning(figure, measured, colors, row=1, col=column)
+    figure.update_yaxes(title="neurons", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="share of edges", tickformat=".2~%", rangemode="tozero", row=1, col=5)
+
+
+def _add_norms(figure: go.Figure, dataset: xr.Dataset, color: str, column: int) -> None:
+    """A line for each neuron's input norm over the largest; those that die in black."""
+    relative = dataset.input_norm / dataset.input_norm.max("neuron")
+    shown = spread(dataset.neuron.to_numpy().tolist(), 128)
+    x = np.append(dataset.step.to_numpy().astype(float), np.nan)
+    ever_dead = dataset.dead.any("step").to_numpy()
+    for is_dead, shade in ((False, color), (True, "#000000")):
+        chosen = [neuron for neuron in shown if ever_dead[neuron] == is_dead]
+        if not chosen:
+            continue
+        values = relative.sel(neuron=chosen).transpose("neuron", "step").to_numpy()
+        gaps = np.full((len(chosen), 1), np.nan)
+        figure.add_scatter(
+            x=np.tile(x, len(chosen)),
+            y=np.concatenate([np.where(values > 0, values, np.nan), gaps], 1).ravel(),
+            customdata=np.repeat(chosen, len(x)),
+            mode="lines",
+            name="dead at some step",
+            legendgroup="dead",
+            showlegend=is_dead and column == 1,
+            line={"color": shade, "width": 0.8},
+            opacity=0.8 if is_dead else 0.35,
+            hovertemplate="neuron %{customdata}<br>step %{x:,}<br>%{y:.3g} of the largest"
+            "<extra></extra>",
+            row=2,
+            col=column,
+        )
+    figure.add_hline(
+        y=dataset.attrs["tolerance"], line={"color": "#777", "dash": "dot"}, row=2, col=column
+    )
+    figure.update_yaxes(title="share of the largest norm", type="log", dtick=1, row=2, col=column)
+    step_axis(figure, row=2, col=column)
+    mark_learning(figure, {"": dataset}, {"": color}, row=2, col=column)
