@@ -108,8 +108,13 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
     return out
 
 
+def _architecture(model: HookedModel) -> str:
+    # A masked model is of a class of its own, which torch.nn.utils.parametrize made.
+    return "HookedTransformer" if isinstance(model, HookedTransformer) else "HookedMLP"
+
+
 def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:
-    kind = {"architectures": [type(model).__name__]}
+    kind = {"architectures": [_architecture(model)]}
     shape = transformer_lens_config(model) if isinstance(model, HookedTransformer) else {}
     made = run.config.model_dump(mode="json", exclude={"format"})
     return kind | shape | {"mechgrok": {"step": step, **made}}
@@ -137,7 +142,7 @@ tags:
 - mechanistic-interpretability
 ---
 
-# {task}: {type(model).__name__} at step {step:,}
+# {task}: {_architecture(model)} at step {step:,}
 
 A network from a run of [mechgrok](https://pypi.org/project/mechgrok/), {model.n_parameters():,}
 weights.{density}

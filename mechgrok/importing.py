@@ -192,7 +192,8 @@ def read(path: Path) -> Iterator[Saved]:
         raise UserError(f"{path} is not there, or is no file: name files that hold weights.")
     with path.open("rb") as opened:
         head = opened.read(9)
-    content, facts = _safetensors(path) if head[8:] == b"{" else (_pickle(path), {})
+    is_safetensors = path.suffix == ".safetensors" or head[8:] == b"{"
+    content, facts = _safetensors(path) if is_safetensors else (_pickle(path), {})
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of weights.")
     config = content.get("config")
@@ -378,11 +379,12 @@ def _transformer(weights: State, masks: State, path: Path) -> Network:
     }
     known = {"pos_embed.W_pos", *shapes, *biases}
     _refuse_unused({name: value for name, value in weights.items() if name not in known}, path)
-    turn = _Orientation(path, old)
+    # The older orientation turns every matrix but the unembedding.
+    turn = {name: _Orientation(path, old and name != "unembed.W_U") for name in shapes}
 
     def turned(tensors: State) -> State:
         return {
-            name: turn(name, _heads_apart(tensors[name], n_heads, name), *shapes[name])
+            name: turn[name](name, _heads_apart(tensors[name], n_heads, name), *shapes[name])
             for name in shapes
             if name in tensors
         }

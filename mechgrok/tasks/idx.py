@@ -34,13 +34,12 @@ def read_idx(path: Path) -> np.ndarray:
             f"{path} is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'} instead of "
             "a magic number such as 00 00 08 03."
         )
-    dtype, dimensions = np.dtype(_DTYPES[content[2]]), content[3]
-    start = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start][: 4 * dimensions], ">u4"))
+    dtype, start = np.dtype(_DTYPES[content[2]]), 4 + 4 * content[3]
+    shape = tuple(np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4").tolist())
     expected = start + math.prod(shape) * dtype.itemsize
-    if len(shape) < dimensions or len(content) != expected:
+    if len(content) < start or len(content) != expected:
         raise UserError(
             f"{path} is {'truncated' if len(content) < expected else 'too long'}: its header tells "
             f"of {expected} bytes, but it holds {len(content)}."
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return np.frombuffer(content[start:], dtype).reshape(shape)

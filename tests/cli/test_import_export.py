@@ -1,0 +1,77 @@
+"""``mechgrok import`` and ``mechgrok export``: options, what they say, and mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mechgrok.runs import Run
+
+
+def test_files_become_a_run_that_every_command_opens(mechgrok: Any, tiny_run: Run) -> None:
+    files = [tiny_run.file(step) for step in (0, 20, 60)]
+    ended = mechgrok("import", *files, "--out", "run", "--train-fraction", 0.7)
+    assert ended.code == 0, ended.err
+    assert "run: a + b mod 7, unordered pairs; MLP; 3 checkpoints" in ended.out
+    assert f"accuracy {tiny_run.metrics.train_accuracy.iloc[-1]:.4f} and " in ended.out
+    shown = mechgrok("info", "run")
+    assert shown.code == 0
+    assert "steps 0 to 60" in shown.out
+
+
+def test_options_tell_what_the_file_does_not(mechgrok: Any, tiny_transformer_run: Run) -> None:
+    ended = mechgrok(
+        "import", tiny_transformer_run.file(40), "--out", "run", "--task", "random", "--p", 7,
+        "--pairs", "unordered", "--set", "task.label_seed=3", "--split-seed", 2, "--steps", 5,
+        "--act", "gelu",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    run = Run("run")
+    assert (run.task.name, run.task.pairs, run.task.label_seed) == ("random", "unordered", 3)
+    assert (run.task.split_seed, run.steps, run.config.model.act) == (2, [5], "gelu")
+
+
+def test_weights_that_do_no_better_than_chance_raise_a_doubt(mechgrok: Any, tiny_run: Run) -> None:
+    ended = mechgrok("import", tiny_run.file(0), "--out", "run")
+    assert ended.code == 0
+    assert "check --task, --p, --pairs and --act" in ended.err
+
+
+def test_a_folder_is_overwritten_only_when_told_so(mechgrok: Any, tiny_run: Run) -> None:
+    assert mechgrok("import", tiny_run.file(60), "--out", "run").code == 0
+    again = mechgrok("import", tiny_run.file(0), "--out", "run")
+    assert again.code == 2
+    assert "already holds a run" in again.err
+    assert Run("run").steps == [60]
+    assert mechgrok("import", tiny_run.file(0), "--out", "run", "--overwrite").code == 0
+    assert Run("run").steps == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--p", 11), "choose another --task or --p"),
+        (("--steps", "1,2"), "2 steps were given for 1 sets"),
+        (("--steps", "one"), "no list of whole numbers"),
+        (("--task", "adding"), "no task 'adding'"),
+        (("--act", "tanh"), "act = 'tanh'"),
+    ],
+)
+def test_mistakes(mechgrok: Any, tiny_run: Run, options: tuple, complaint: str) -> None:
+    ended = mechgrok("import", tiny_run.file(60), "--out", "run", *options)
+    assert ended.code == 2
+    assert complaint in ended.err
+    assert not Path("run").exists()
+
+
+def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) -> None:
+    ended = mechgrok("export", tiny_run.path, "--step", 20, "--out", "hub")
+    assert ended.code == 0, ended.err
+    assert ended.out == "hub: README.md, config.json, model.safetensors\n"
+    assert mechgrok("import", "hub/model.safetensors", "--out", "back").code == 0
+    inputs = tiny_run.task.examples.inputs
+    assert torch.equal(Run("back").model(20)(inputs), tiny_run.model(20)(inputs))
+    again = mechgrok("export", tiny_run.path, "--out", "hub")
+    assert again.code == 2
+    assert "is not an empty folder" in again.err

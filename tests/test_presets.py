@@ -1,0 +1,64 @@
+"""Presets are data that make whole configurations, and any option overrides them."""
+
+from typing import Any
+
+import pytest
+
+from mechgrok import presets
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
+
+PROMISED = {
+    "paper-mlp", "paper-transformer", "nanda", "sub", "mul", "x2y2", "random", "parity",
+    "polynomial", "mnist", "digits", "multitask", "quick",
+}  # fmt: skip
+
+
+def test_every_setting_of_the_paper_has_a_preset_and_the_first_is_the_default() -> None:
+    assert set(presets.names()) == PROMISED
+    assert next(iter(presets.names())) == presets.DEFAULT == "paper-mlp"
+
+
+@pytest.mark.parametrize("name", sorted(PROMISED))
+def test_a_preset_makes_a_configuration_with_every_value_it_names(name: str) -> None:
+    preset = presets.load(name)
+    made = RunConfig.make(**presets.merge(preset, {})).model_dump(mode="json")
+    assert presets.names()[name]
+    for part in ("task", "model", "training"):
+        for key, value in preset[part].items():
+            assert made[part][key] == value, f"{part}.{key}"
+
+
+def test_the_default_preset_is_the_default_configuration() -> None:
+    preset = RunConfig.make(**presets.merge(presets.load("paper-mlp"), {}))
+    assert preset.model_dump() == RunConfig().model_dump()
+
+
+def test_a_preset_can_be_changed_without_changing_the_next_ones() -> None:
+    presets.load("nanda")["task"]["p"] = 7
+    assert presets.load("nanda")["task"]["p"] == 113
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "part", "expected"),
+    [
+        # One operation after another: the rest of the task still means the same.
+        ("nanda", {"task": {"name": "mul"}}, "task", {"p": 113, "equals": True}),
+        ("paper-mlp", {"task": {"name": "sub"}}, "task", {"pairs": "descending", "p": 67}),
+        # Another kind of task or model: what the preset says of the first means nothing.
+        ("paper-mlp", {"task": {"name": "parity"}}, "task", {"n": 40, "train_fraction": 0.5}),
+        ("paper-mlp", {"model": {"kind": "transformer"}}, "model", {"d_model": 500, "d_mlp": 128}),
+        ("quick", {"model": {"d_mlp": 9}}, "model", {"d_model": 128, "d_mlp": 9}),
+        ("quick", {"training": {"steps": 9}}, "training", {"steps": 9, "weight_decay": 1.0}),
+    ],
+)
+def test_options_over_presets(
+    preset: str, given: dict[str, Any], part: str, expected: dict[str, Any]
+) -> None:
+    made = RunConfig.make(**presets.merge(presets.load(preset), given)).model_dump()[part]
+    assert {key: made[key] for key in expected} == expected
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError, match=r"no preset 'qick': choose paper-mlp, digits, .* or x2y2"):
+        presets.load("qick")
