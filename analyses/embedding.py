@@ -184,12 +184,12 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
 
     traces = iter(changing(stops[-1]))
     for number, (label, dataset) in enumerate(measured.items()):
-        for panel in [*range(dataset.sizes["key"]), _PLANES]:
+        for panel in range(dataset.sizes["key"] + 1):
             figure.add_trace(_style_points(next(traces), dataset), *_cell(number, panel))
         hover = f"{label}<br>frequency %{{x}}<br>%{{y:.1%}} of variance<extra></extra>"
         bar = go.Bar(next(traces), x=dataset.frequency[1:], hovertemplate=hover)
         bar.update(marker={"color": colors[label]})
-        figure.add_trace(bar, *_cell(number, _PLANES + 1))
+        figure.add_trace(bar, *_cell(number, dataset.sizes["key"] + 1))
         _frame(figure, dataset, number)
     figure.update_layout(
         template=TEMPLATE,
@@ -216,10 +216,9 @@ def _titles(label: str, dataset: xr.Dataset) -> list[str]:
         for key in dataset.key.to_numpy().tolist()
     ]
     planes[0] = f"<b>{label}</b>: {planes[0]}"
-    planes += [""] * (_PLANES - len(planes))
     share = float(last.pca_share.sum())
     pca = f"principal components<br><sup>end with {share:.0%} of variance</sup>"
-    return [*planes, pca, "power by frequency"]
+    return [*planes, pca, "power by frequency", *[""] * (_PLANES - len(planes))]
 
 
 def _style_points(trace: dict[str, Any], dataset: xr.Dataset) -> go.Scatter:
@@ -239,11 +238,11 @@ def _frame(figure: go.Figure, dataset: xr.Dataset, number: int) -> None:
     """One scale for all circles of a run at all steps, so that growing and shrinking show."""
     last = dataset.isel(step=-1)
     size = 1.15 * max(float(np.abs(last[name]).max()) for name in ("circle", "pca"))
-    for panel in range(_PLANES + 1):
+    n_keys = dataset.sizes["key"]
+    for panel in range(n_keys + 1):
         row, column = _cell(number, panel)
-        empty = dataset.sizes["key"] <= panel < _PLANES
-        names = ("component 1", "component 2") if panel == _PLANES else ("along cos", "along sin")
-        common = {"range": [-size, size], "visible": not empty, "nticks": 5, "row": row}
+        names = ("component 1", "component 2") if panel == n_keys else ("along cos", "along sin")
+        common = {"range": [-size, size], "nticks": 5, "row": row}
         x_axis = figure.get_subplot(row, column).xaxis.plotly_name.replace("axis", "")
         figure.update_xaxes(title={"text": names[0], "standoff": 2}, col=column, **common)
         figure.update_yaxes(
@@ -254,8 +253,12 @@ def _frame(figure: go.Figure, dataset: xr.Dataset, number: int) -> None:
             **common,
         )
         figure.update_xaxes(constrain="domain", row=row, col=column)
-    row, column = _cell(number, _PLANES + 1)
+    row, column = _cell(number, n_keys + 1)
     figure.update_xaxes(title={"text": "frequency", "standoff": 2}, row=row, col=column)
+    for panel in range(n_keys + 2, _PLANES + 2):
+        empty_row, empty_column = _cell(number, panel)
+        figure.update_xaxes(visible=False, row=empty_row, col=empty_column)
+        figure.update_yaxes(visible=False, row=empty_row, col=empty_column)
     figure.update_yaxes(
         title="share of variance",
         range=[0, 1.1 * float(dataset.power.max())],

@@ -1,0 +1,469 @@
+"""Memorizing, forming the circuit, cleaning up: progress measures on the way to generalization.
+
+A network that has learned c = f(a, b) modulo p answers with Σ_k α_k cos(w_k (f(a, b) − c)),
+w_k = 2πk/n, over a few key frequencies k. Nanda et al. 2023 (arXiv 2301.05217) follow this
+algorithm through training: the *restricted* loss keeps nothing else of the logits, the *excluded*
+loss removes it. Excluded loss falls while the network memorizes and rises when it comes to rely on
+the circuit; restricted loss falls while the circuit forms, long before test loss does; clean-up is
+when the weights that memorized decay and test loss falls.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Annotated, Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Integer
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from analyses.drawing import COLORS, TEMPLATE, step_axis
+from mechgrok.circuits import OrderOption, residues
+from mechgrok.errors import UserError
+from mechgrok.fourier import (
+    amplitude_spectrum,
+    gini,
+    key_frequencies,
+    trig_components,
+    wave_projection,
+)
+from mechgrok.runs import Run
+from mechgrok.tasks.modular import ModularArithmetic
+
+#: Examples whose logits are in memory at once, as numbers.
+_LARGEST_LOGITS = 2**23
+
+
+def applies(run: Run) -> str | None:
+    """The answers must be one function of two residues."""
+    if not isinstance(run.task, ModularArithmetic):
+        return f"{run.task.name} is not one modular operation on two residues."
+    return "random labels follow no formula." if run.task.name == "random" else None
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs that the measures run over, and how the logits are averaged over them.
+
+    Attributes:
+        inputs: tokens of every pair of the task whose answer has a place in the residues' order.
+        answer: the place of each pair's right answer in that order.
+        weight: how often a pair counts: a < b of unordered pairs stands for (b, a) too.
+        train: whether the pair is trained on.
+        order: the residues in their order, which is also where the answers' logits are read.
+    """
+
+    inputs: Integer[Tensor, "pair pos"]
+    answer: Integer[Tensor, " pair"]
+    weight: Float[Tensor, " pair"]
+    train: Bool[Tensor, " pair"]
+    order: Integer[Tensor, " n"]
+
+    @classmethod
+    def of(cls, task: ModularArithmetic, order: Integer[Tensor, " n"]) -> "_Pairs":
+        place = torch.full((task.p,), -1)
+        place[order] = torch.arange(len(order))
+        inputs, labels = task.examples
+        train = torch.zeros(len(labels), dtype=torch.bool)
+        train[task.train_index] = True
+        twice = (task.pair[:, 0] != task.pair[:, 1]) & (task.pairs == "unordered")
+        # Products with 0 are 0, which is no power of a root: they have no place.
+        kept = place[labels] >= 0
+        return cls(
+            inputs[kept], place[labels][kept], 1.0 + twice[kept].double(), train[kept], order
+        )
+
+    @property
+    def answer_weight(self) -> Float[Tensor, " n"]:
+        """How often each answer is the right one."""
+        return torch.zeros(len(self.order), dtype=torch.float64).index_add_(
+            0, self.answer, self.weight
+        )
+
+    def mean_by_answer(self, logits: Float[Tensor, "pair c"]) -> Float[Tensor, "s c"]:
+        """The mean logits of the pairs with right answer s; 0 where no pair has it."""
+        total = torch.zeros(len(self.order), logits.shape[1], dtype=torch.float64)
+        total.index_add_(0, self.answer, logits * self.weight[:, None])
+        return total / self.answer_weight.clamp(min=1)[:, None]
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    key: Annotated[
+        list[int] | None, "key frequencies; those that stand out in the last logits unless given"
+    ] = None,
+    order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
+) -> xr.Dataset:
+    """Progress measures at every checkpoint, or at the given steps.
+
+    The logits are taken over all pairs of the task, an unordered pair a < b counting for (b, a)
+    too (which makes it all p² where the operation is commutative). With L̄(s, c) their mean over
+    the pairs whose right answer is s, the waves cos and sin of w_k s, fitted to L̄ over s for each
+    c, are the projections of Nanda et al. on cos(w_k (a + b)) and sin(w_k (a + b)) where f is
+    addition, on w_k (a − b) where it is subtraction, and so on. In multiplicative order s and c
+    are discrete logarithms, pairs with the answer 0 are left out, and c = 0 keeps its logit.
+
+    Returns:
+        ``train_loss``, ``test_loss [step]`` (all logits); ``restricted_loss [step]``: over all
+        pairs, only the constant and the waves of the key frequencies kept; ``excluded_loss
+        [step]``: over the training pairs, those waves removed; ``restricted_accuracy`` and
+        ``test_accuracy [step]``: the share of right answers, with the restricted logits over all
+        pairs and with all logits over the test pairs; ``trig_component [step,
+        frequency]``: α_k, the coefficient of cos(w_k (s − c)); ``explained [step]``: the share of
+        the logits' variance, each pair's mean over c aside, that Σ_k α_k cos(w_k (s − c)) over the
+        key frequencies accounts for;
+        ``gini_embedding`` and ``gini_output [step]``: Gini coefficient of the norms √Σ|F(ω)|²,
+        ω > 0, over frequencies, of W_E (W_in where there is none) and of W_out W_U;
+        ``squared_weights [step]``: Σ w². ``key`` holds the key frequencies. The attributes
+        ``memorized_by``, ``circuit_by`` and ``cleaned_by`` are the steps that end the three
+        phases, as far as they are reached (see `phases`).
+
+    Raises:
+        UserError: a key frequency is outside 1 … ⌊n/2⌋.
+    """
+    steps = run.select(steps)
+    task = run.task
+    assert isinstance(task, ModularArithmetic)
+    tokens = residues(task, order)
+    n = len(tokens)
+    pairs = _Pairs.of(task, tokens)
+    if wrong := [k for k in key or [] if not 0 < k <= n // 2]:
+        raise UserError(f"{wrong[0]} is no key frequency: choose from 1 to {n // 2}.")
+    last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
+    chosen = key or key_frequencies(_alpha(last, pairs).abs())
+    projections = wave_projection(n, chosen, pairs.answer_weight)
+    rows = [_at(run, step, pairs, chosen, projections) for step in steps]
+    scalars = [name for name in rows[0] if name != "trig_component"]
+    dataset = xr.Dataset(
+        {name: (("step",), np.array([float(row[name]) for row in rows])) for name in scalars},
+        coords={"step": steps, "frequency": np.arange(n // 2 + 1), "key": chosen},
+    )
+    components = np.stack([row["trig_component"].numpy() for row in rows])
+    dataset["trig_component"] = (("step", "frequency"), components)
+    for side in ("embedding", "output"):
+        dataset[f"gini_{side}"] = (("step",), _gini(run, steps, tokens, side).numpy())
+    for name, variable in dataset.data_vars.items():
+        unit = "nats" if str(name).endswith("loss") else "none"
+        variable.attrs["units"] = "logits" if name == "trig_component" else unit
+    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
+    dataset.attrs = {"order": "additive" if n == task.p else "multiplicative"}
+    dataset.attrs |= {name: value for name, value in reached.items() if value is not None}
+    dataset.attrs |= phases(dataset, task.criterion.level)
+    return dataset
+
+
+@torch.no_grad()
+def _logits(run: Run, step: int, pairs: _Pairs) -> Float[Tensor, "pair p"]:
+    """All logits in float64, those of the residues in their order first."""
+    model = run.model(step)
+    size = max(1, _LARGEST_LOGITS // run.task.d_output)
+    logits = torch.cat([model(chunk).double() for chunk in pairs.inputs.split(size)])
+    rest = [c for c in range(run.task.d_output) if c not in set(pairs.order.tolist())]
+    return logits[:, torch.cat([pairs.order, torch.tensor(rest, dtype=torch.long)])]
+
+
+def _alpha(mean: Float[Tensor, "s c"], pairs: _Pairs) -> Float[Tensor, " frequency"]:
+    return trig_components(mean[:, : len(pairs.order)], pairs.answer_weight)
+
+
+def _at(
+    run: Run,
+    step: int,
+    pairs: _Pairs,
+    key: list[int],
+    projections: tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]],
+) -> dict[str, Any]:
+    """All measures at one step."""
+    logits = _logits(run, step, pairs)
+    mean = pairs.mean_by_answer(logits)
+    with_offset, waves = projections
+    restricted = with_offset @ mean
+    losses = _cross_entropy(logits, pairs.answer)
+    right = (logits.argmax(1) == pairs.answer).double()
+    answers = torch.arange(len(pairs.order))
+    weight = pairs.answer_weight / pairs.answer_weight.sum()
+    trained = pairs.answer[pairs.train]
+    without = logits[pairs.train] - (waves @ mean)[trained]
+    alpha = _alpha(mean, pairs)
+    saved = run.checkpoint(step)
+    masked = {
+        name: w * saved.mask[name] if saved.mask and name in saved.mask else w
+        for name, w in saved.weights.items()
+    }
+    return {
+        "train_loss": losses[pairs.train].mean(),
+        "test_loss": losses[~pairs.train].mean(),
+        "restricted_loss": _cross_entropy(restricted, answers) @ weight,
+        "excluded_loss": _cross_entropy(without, trained).mean(),
+        "restricted_accuracy": (restricted.argmax(1) == answers).double() @ weight,
+        "test_accuracy": right[~pairs.train].mean(),
+        "trig_component": alpha,
+        "explained": _explained(logits[:, : len(pairs.order)], mean, alpha, key, pairs),
+        "squared_weights": sum(w.double().square().sum() for w in masked.values()),
+    }
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "pair c"], answer: Integer[Tensor, " pair"]
+) -> Float[Tensor, " pair"]:
+    return torch.nn.functional.cross_entropy(logits, answer, reduction="none")
+
+
+def _explained(
+    logits: Float[Tensor, "pair c"],
+    mean: Float[Tensor, "s c"],
+    alpha: Float[Tensor, " frequency"],
+    key: list[int],
+    pairs: _Pairs,
+) -> float:
+    """1 − Σ (L − T)² / Σ L², L centred over c, T = Σ_k α_k cos(w_k (s − c)) over key frequencies.
+
+    Being the least-squares fit, T is orthogonal to what it leaves, so this is Σ T² / Σ L².
+    """
+    n = len(pairs.order)
+    distance = torch.arange(n, dtype=torch.float64)
+    angle = 2 * torch.pi * torch.tensor(key, dtype=torch.float64)[:, None] * distance / n
+    fitted = (alpha[key][:, None] * angle.cos()).sum(0)
+    total = (logits - logits.mean(1, keepdim=True)).square().sum(1) @ pairs.weight
+    return float(fitted.square().sum() * pairs.weight.sum() / total)
+
+
+def _gini(
+    run: Run, steps: Sequence[int], tokens: Integer[Tensor, " n"], side: str
+) -> Float[Tensor, " step"]:
+    """Gini coefficient, over frequencies, of the norms of the Fourier components."""
+    has_embedding = any(name.rpartition(".")[2] == "W_E" for name in run.weight_names)
+    if side == "output":
+        signal = run.output_side(steps)[..., tokens]
+    elif has_embedding:
+        signal = run.weights("W_E", steps)[:, tokens].transpose(1, 2)
+    else:
+        signal = run.input_side(steps)[:, tokens].transpose(1, 2)
+    return gini(amplitude_spectrum(signal).norm(dim=1)[:, 1:].double())
+
+
+def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
+    """The steps that end memorization, circuit formation and clean-up, as far as they are reached.
+
+    Nanda et al. read the phases off their curves; to be told without looking, here they end
+
+    * ``memorized_by``: at the minimum of the excluded loss, from where on the network relies on
+      the key frequencies more and more;
+    * ``circuit_by``: at the first step from there at which the key frequencies alone answer the
+      share ``level`` of all pairs: the circuit would generalize if nothing drowned it;
+    * ``cleaned_by``: at the first step from there at which all logits answer that share of the
+      test pairs: nothing drowns it any more.
+    """
+    step = dataset.step.to_numpy()
+    lowest = int(dataset.excluded_loss.to_numpy().argmin())
+    if lowest in (0, len(step) - 1):
+        return {}
+    found = {"memorized_by": int(step[lowest])}
+    at = lowest
+    for name, curve in (("circuit_by", "restricted_accuracy"), ("cleaned_by", "test_accuracy")):
+        reached = np.flatnonzero(dataset[curve].to_numpy()[at:] >= level)
+        if not len(reached):
+            break
+        at += int(reached[0])
+        found[name] = int(step[at])
+    return found
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """The key frequencies, what they explain, and the phases as far as they were reached."""
+    last, attrs = dataset.isel(step=-1), dataset.attrs
+    text = (
+        f"key frequencies {', '.join(map(str, dataset.key.to_numpy()))} explain "
+        f"{float(last.explained):.0%} of the logits' variance at step {int(last.step):,}"
+    )
+    ends = [
+        f"{what} by {attrs[name]:,}"
+        for name, what in (
+            ("memorized_by", "memorized"),
+            ("circuit_by", "circuit formed"),
+            ("cleaned_by", "cleaned up"),
+        )
+        if name in attrs
+    ]
+    return f"{text}; {', '.join(ends)}" if ends else text
+
+
+# --- figure -------------------------------------------------------------------------------------
+
+_LOSSES = {
+    "train_loss": ("train", COLORS[0], "dash"),
+    "test_loss": ("test", COLORS[0], "solid"),
+    "restricted_loss": ("restricted (key frequencies only)", COLORS[2], "solid"),
+    "excluded_loss": ("excluded (key frequencies removed)", COLORS[1], "solid"),
+}
+_SHARES = {
+    "explained": ("logits explained by key cosines", COLORS[6], "solid"),
+    "gini_embedding": ("Gini, embedding", COLORS[3], "solid"),
+    "gini_output": ("Gini, W_out W_U", COLORS[3], "dash"),
+}
+_PHASES = {
+    "memorized_by": ("memorization", "#0072B2"),
+    "circuit_by": ("circuit formation", "#009E73"),
+    "cleaned_by": ("clean-up", "#E69F00"),
+}
+_ROWS = ("loss", "coefficient α<sub>k</sub>", "share, Gini", "Σ w²")
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
+    """A column for each run: losses, trig components, sparsity and weights, phases shaded."""
+    figure = make_subplots(
+        len(_ROWS),
+        len(measured),
+        shared_xaxes=True,
+        row_heights=[1.6, 1, 0.8, 0.6],
+        vertical_spacing=0.025,
+        horizontal_spacing=0.07,
+        column_titles=list(measured),
+    )
+    figure.update_annotations(yshift=16)  # room for the names of the phases
+    log = log and all(dataset.sizes["step"] > 1 for dataset in measured.values())
+    for column, dataset in enumerate(measured.values(), 1):
+        shown = dataset.sel(step=dataset.step > 0) if log else dataset
+        _lines(figure, shown, _LOSSES, 1, column, "legend")
+        _components(figure, shown, column, _key_names(measured))
+        _lines(figure, shown, _SHARES, 3, column, "legend3")
+        weights = {"squared_weights": ("sum of squared weights", COLORS[5], "solid")}
+        _lines(figure, shown, weights, 4, column, "legend4")
+        _shade(figure, shown, column, log)
+    step_axis(figure, log=log)
+    figure.update_xaxes(title=None, dtick=1 if log else None)
+    figure.update_xaxes(title="training step", row=len(_ROWS))
+    for row, name in enumerate(_ROWS, 1):
+        figure.update_yaxes(title=name, row=row, col=1)
+    figure.update_yaxes(type="log", exponentformat="power", dtick=2, row=1)
+    figure.update_yaxes(range=[-0.03, 1.03], row=3)
+    figure.update_yaxes(rangemode="tozero", row=4)
+    findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
+    return figure.update_layout(
+        template=TEMPLATE,
+        height=980 + 16 * len(measured),
+        title={"text": _title(measured), "subtitle": {"text": "<br>".join(findings)}},
+        margin={"t": 110 + 16 * len(measured), "r": 270},
+        **_legends(figure),
+    )
+
+
+def _lines(
+    figure: go.Figure,
+    dataset: xr.Dataset,
+    curves: Mapping[str, tuple[str, str, str]],
+    row: int,
+    column: int,
+    legend: str,
+) -> None:
+    for variable, (name, color, dash) in curves.items():
+        figure.add_scatter(
+            x=dataset.step,
+            y=dataset[variable],
+            mode="lines" if dataset.sizes["step"] > 1 else "markers",
+            name=name,
+            legend=legend,
+            legendgroup=variable,
+            showlegend=column == 1,
+            line={"color": color, "dash": dash, "width": 2},
+            hovertemplate=f"{name}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
+            row=row,
+            col=column,
+        )
+
+
+def _components(figure: go.Figure, dataset: xr.Dataset, column: int, names: Sequence[str]) -> None:
+    """α_k of the key frequencies in colours, those of all others as one grey line."""
+    key = dataset.key.to_numpy().tolist()
+    rest = [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]
+    mode = "lines" if dataset.sizes["step"] > 1 else "markers"
+    step = dataset.step.to_numpy()
+    if rest:
+        others = dataset.trig_component.sel(frequency=rest).to_numpy().T
+        figure.add_scatter(
+            x=np.tile(np.append(step, step[-1]), len(rest)),
+            y=np.pad(others, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
+            mode=mode,
+            name="other frequencies",
+            legend="legend2",
+            legendgroup="others",
+            showlegend=column == 1,
+            line={"color": "#BBBBBB", "width": 1},
+            hoverinfo="skip",
+            row=2,
+            col=column,
+        )
+    for number, k in enumerate(key):
+        figure.add_scatter(
+            x=step,
+            y=dataset.trig_component.sel(frequency=k),
+            mode=mode,
+            name=names[number],
+            legend="legend2",
+            legendgroup=names[number],
+            showlegend=names[number] not in {trace.name for trace in figure.data},
+            line={"color": COLORS[number % len(COLORS)], "width": 2},
+            hovertemplate=f"k = {k}<br>step %{{x:,}}<br>α %{{y:.3g}}<extra></extra>",
+            row=2,
+            col=column,
+        )
+
+
+def _key_names(measured: Mapping[str, xr.Dataset]) -> list[str]:
+    """What the legend calls the strongest key frequency, the second, …: one for each column."""
+    keys = [dataset.key.to_numpy().tolist() for dataset in measured.values()]
+    return [f"k = {' | '.join(map(str, each))}" for each in zip_longest(*keys, fillvalue="–")]
+
+
+def _shade(figure: go.Figure, dataset: xr.Dataset, column: int, log: bool) -> None:
+    """Bands for the phases that were completed, named above the losses."""
+    start = float(dataset.step[0])
+    for name, (what, color) in _PHASES.items():
+        if name not in dataset.attrs:
+            break
+        end = dataset.attrs[name]
+        for row in range(1, len(_ROWS) + 1):
+            band = {"x0": start, "x1": end, "fillcolor": color, "opacity": 0.1, "line_width": 0}
+            figure.add_vrect(**band, row=row, col=column)
+        middle = (start * end) ** 0.5 if log else (start + end) / 2
+        figure.add_annotation(
+            x=np.log10(middle) if log else middle,
+            y=1,
+            yref="y domain",
+            text=what,
+            showarrow=False,
+            yanchor="bottom",
+            font={"size": 11, "color": color},
+            row=1,
+            col=column,
+        )
+        start = end
+
+
+def _legends(figure: go.Figure) -> dict[str, dict[str, Any]]:
+    """A legend at the right of each row of panels."""
+    places = {}
+    for row in range(1, len(_ROWS) + 1):
+        top = figure.get_subplot(row, 1).yaxis.domain[1]
+        common = {"orientation": "v", "x": 1.01, "y": top, "yanchor": "top", "font": {"size": 11}}
+        places[f"legend{'' if row == 1 else row}"] = common
+    return places
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    """Whether the three phases can be told apart, in all runs."""
+    if all("cleaned_by" in dataset.attrs for dataset in measured.values()):
+        return (
+            "The circuit forms while test loss is high, and shows when memorization is cleaned up"
+        )
+    return "Progress measures over training"
