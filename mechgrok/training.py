@@ -30,6 +30,9 @@ from mechgrok.runs import (
 from mechgrok.schedule import checkpoint_steps, evaluation_steps
 from mechgrok.tasks import Examples, Task
 
+#: Networks with fewer weights are trained on one thread.
+_WEIGHTS_WORTH_THREADS = 500_000
+
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
 
@@ -128,7 +131,7 @@ def _loop(
     )
     stop_at = stopping_step(rows, task, training)
 
-    with interrupts() as interrupted:
+    with few_threads(model), interrupts() as interrupted:
         for step in range(start, training.steps + 1):
             stopping = step >= stop_at or bool(interrupted)
             if step in evaluate_at or step in save_at or stopping:
@@ -283,6 +286,22 @@ def find_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device on this machine: choose --device cpu.")
     return name
+
+
+@contextmanager
+def few_threads(model: HookedModel) -> Iterator[None]:
+    """One thread for small networks while it lasts, as many as torch likes for others.
+
+    The operations of a small network take microseconds: threads gain little on an idle machine and
+    lose up to a hundredfold on a busy one, where each waits for all others to be scheduled.
+    """
+    before = torch.get_num_threads()
+    if model.n_parameters() < _WEIGHTS_WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
