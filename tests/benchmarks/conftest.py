@@ -16,18 +16,18 @@ def report(line: str) -> None:
 
 
 def ratio(
-    slow: Callable[[], Any], fast: Callable[[], Any], *, repeats: int = 9, inner: int = 1
+    slow: Callable[[], Any], fast: Callable[[], Any], *, repeats: int = 9, warm_up: bool = True
 ) -> tuple[float, float, float]:
     """Median seconds of ``slow``, of ``fast``, and the median of their ratios, taken in turn."""
-    slow(), fast()
+    if warm_up:
+        slow(), fast()
     pairs = []
     for _ in range(repeats):
         took = []
         for function in (slow, fast):
             began = perf_counter()
-            for _ in range(inner):
-                function()
-            took.append((perf_counter() - began) / inner)
+            function()
+            took.append(perf_counter() - began)
         pairs.append(took)
     return median(a for a, _ in pairs), median(b for _, b in pairs), median(a / b for a, b in pairs)
 

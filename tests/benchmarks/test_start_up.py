@@ -11,7 +11,7 @@ pytestmark = pytest.mark.benchmark
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["analyze", "--list"]])
-def test_help_takes_under_half_a_second(arguments: list[str]) -> None:
+def test_help_is_three_times_faster_than_importing_torch(arguments: list[str]) -> None:
     def run(*program: str) -> None:
         subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, check=True)
 
@@ -19,5 +19,4 @@ def test_help_takes_under_half_a_second(arguments: list[str]) -> None:
         lambda: run("-c", "import torch"), lambda: run("-m", "cli.main", *arguments), repeats=5
     )
     report(f"mechgrok {' '.join(arguments)}: {ours:.2f} s ({torch:.2f} s to import torch)")
-    assert ours < 0.5
-    assert times > 2
+    assert times > 3
