@@ -278,7 +278,7 @@ class TestOnATransformerLensBridge:
         names = raw_weights(bridge)
         assert self.NAME in names
         assert "embed.weight" in names
-        assert "blocks.0.mlp.in.weight" in names
+        assert "blocks.0.mlp.fc_in.weight" in names
 
     def test_a_mask_works_and_can_be_hooked(self, bridge: TransformerBridge) -> None:
         tokens = torch.tensor([[1, 2, 3], [4, 5, 6]])
