@@ -153,7 +153,7 @@ def draw(
         mark_learning(figure, measured, colors, row=1, col=1 + place * wide)
     for place in range(n_across):
         step_axis(figure, row=1 + n_rows, col=1 + place * narrow)
-    figure.update_yaxes(rangemode="tozero", exponentformat="none")
+    figure.update_yaxes(rangemode="tozero", tickformat="~s")
     for row in range(n_rows):
         figure.update_yaxes(title=formula[norm], row=2 + row, col=1)
     return figure.update_layout(

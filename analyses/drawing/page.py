@@ -121,6 +121,6 @@ def _section(section: Section) -> str:
         heading, below = (_TITLE_TAGS.sub(r"<\1>", html.escape(t)) for t in section.title)
         parts.append(f"<h3>{heading}</h3>" + (f'<p class="below">{below}</p>' if below else ""))
         parts.append(
-            f'<div class="pan"><div class="figure" data-figure="{section.name}"></div></div>'
+            f'<div class="pan wide"><div class="figure" data-figure="{section.name}"></div></div>'
         )
     return "\n".join([*parts, "</section>"])

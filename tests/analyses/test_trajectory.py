@@ -1,0 +1,95 @@
+"""The path of the weights."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from analyses import trajectory
+from mechgrok.runs import Run
+
+
+def flat(run: Run) -> np.ndarray:
+    """Every checkpoint as one vector of masked weights, in float64."""
+    columns = [run.weights(name).flatten(1).double().numpy() for name in run.weight_names]
+    return np.concatenate(columns, 1)
+
+
+def test_a_straight_path_has_one_component() -> None:
+    points = torch.arange(5, dtype=torch.float64)[:, None] * torch.tensor([[3.0, 4.0]])
+    centred = points - points.mean(0)
+    position, explained = trajectory.principal_components(centred @ centred.T, 2)
+    assert explained == pytest.approx([1, 0], abs=1e-12)
+    assert position[:, 0] == pytest.approx([-10, -5, 0, 5, 10])
+
+
+@pytest.mark.parametrize("name", ["tiny_run", "masked_run", "tiny_transformer_run"])
+def test_positions_are_those_of_a_singular_value_decomposition(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    run = request.getfixturevalue(name)
+    points = flat(run)
+    found = trajectory.measure(run, components=2)
+    U, S, _ = np.linalg.svd(points - points.mean(0), full_matrices=False)
+    expected = (U * S)[:, :2]
+    expected *= np.where(expected[-1] < 0, -1, 1)
+    assert found.position.to_numpy() == pytest.approx(expected, abs=1e-3)
+    assert found.explained.to_numpy() == pytest.approx((S**2 / (S**2).sum())[:2], rel=1e-4)
+
+
+def test_speed_and_distances_are_norms_of_differences(masked_run: Run) -> None:
+    points, steps = flat(masked_run), np.array(masked_run.steps)
+    found = trajectory.measure(masked_run)
+    gaps = np.linalg.norm(np.diff(points, axis=0), axis=1) / np.diff(steps)
+    assert found.speed.to_numpy()[:-1] == pytest.approx(gaps, rel=1e-4)
+    assert np.isnan(found.speed[-1])
+    start, end = (np.linalg.norm(points - points[at], axis=1) for at in (0, -1))
+    assert found.from_start.to_numpy() == pytest.approx(start, rel=1e-4)
+    assert found.to_end.to_numpy() == pytest.approx(end, rel=1e-4)
+
+
+def test_the_effective_rank_of_equal_singular_values_is_their_number() -> None:
+    equal = torch.eye(6)[:4] * 3
+    one = torch.outer(torch.arange(1.0, 5), torch.ones(6))
+    ranks = trajectory.effective_rank(torch.stack([equal, one, torch.zeros(4, 6)]))
+    assert ranks.tolist() == pytest.approx([4, 1, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (6, 6)])
+def test_the_effective_rank_agrees_with_the_singular_values(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(shape, generator=generator)
+    sigma = np.linalg.svd(matrix.double().numpy(), compute_uv=False)
+    share = sigma / sigma.sum()
+    expected = math.exp(-(share * np.log(share)).sum())
+    assert trajectory.effective_rank(matrix[None]).item() == pytest.approx(expected, rel=1e-9)
+    turned = matrix[torch.randperm(shape[0], generator=generator)].T * 7
+    assert trajectory.effective_rank(turned[None]).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_heads_stand_side_by_side() -> None:
+    W_Q = torch.arange(24.0).reshape(2, 4, 3)  # [head, d_model, d_head]
+    assert torch.equal(trajectory.as_matrix(W_Q), torch.cat([W_Q[0], W_Q[1]], 1))
+    W_O = torch.arange(24.0).reshape(2, 3, 4)  # [head, d_head, d_model]
+    assert torch.equal(trajectory.as_matrix(W_O), torch.cat([W_O[0], W_O[1]], 0))
+
+
+def test_ranks_of_large_matrices_are_measured_at_fewer_steps() -> None:
+    steps = list(range(0, 3000, 10))
+    assert trajectory._rank_steps(steps, [(67, 500)]) == steps
+    assert len(trajectory._rank_steps(steps, [(67, 500), (500, 500)])) == 40
+
+
+def test_the_figure_has_a_path_for_each_run(tiny_run: Run, tiny_transformer_run: Run) -> None:
+    found = {run.name: trajectory.measure(run) for run in (tiny_run, tiny_transformer_run)}
+    figure = trajectory.draw(found)
+    titles = [note.text for note in figure.layout.annotations]
+    assert sum("the path" in title for title in titles) == 2
+    assert all("effective rank" in trajectory.finding(dataset) for dataset in found.values())
+
+
+def test_a_run_of_one_checkpoint_stands_still(tiny_run: Run) -> None:
+    found = trajectory.measure(tiny_run, steps=[0])
+    assert found.from_start.item() == 0
+    assert np.isnan(found.speed.item())
