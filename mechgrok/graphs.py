@@ -23,8 +23,8 @@ from scipy.sparse import coo_array, csgraph, csr_array
 from torch import Tensor
 
 from mechgrok.errors import UserError
+from mechgrok.folder import Checkpoint
 from mechgrok.masks import Mask, Scope
-from mechgrok.runs import Checkpoint
 
 #: Which bound on the second singular value makes a layer a Ramanujan graph (`ramanujan_bound`).
 Bound = Literal["biregular", "regular", "printed"]

@@ -31,9 +31,10 @@ from torch import Tensor
 
 from mechgrok.config import ImportOrigin, RunConfig
 from mechgrok.errors import UserError
+from mechgrok.folder import Checkpoint, write_checkpoint, write_metrics
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import load_weights, make_model
-from mechgrok.runs import Checkpoint, Run, create_run, write_checkpoint, write_metrics
+from mechgrok.runs import Run, create_run
 from mechgrok.tasks import Task
 from mechgrok.tasks.modular import Operation
 from mechgrok.training import evaluate

@@ -1,11 +1,8 @@
-"""The run folder: what a run is on disk, and the door through which it is opened."""
+"""A run: the door through which everything that was trained is opened."""
 
 import json
-import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,31 +10,26 @@ from typing import Any
 import pandas as pd
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
-from mechgrok.files import write_text, write_whole
+from mechgrok.folder import (
+    MASK,
+    METRICS,
+    SCORES,
+    Checkpoint,
+    checkpoint_file,
+    checkpoints,
+    make_room,
+    write_checkpoint,
+    write_config,
+    write_metrics,
+)
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
 from mechgrok.tasks import Task
 from mechgrok.tasks.custom import check_trusted, trust
-
-METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
-
-_CHECKPOINT = re.compile(r"step_(\d{8,})\.safetensors")
-_MASK, _SCORES = "mask.", "scores."
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run at one step: raw weights by name, the mask they carry, and edge-popup scores."""
-
-    step: int
-    weights: dict[str, Tensor]
-    mask: Mask | None = None
-    scores: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Run:
@@ -82,8 +74,7 @@ class Run:
     @cached_property
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
-        found = (_CHECKPOINT.fullmatch(file.name) for file in self.path.iterdir())
-        return sorted(int(match[1]) for match in found if match)
+        return checkpoints(self.path)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -143,7 +134,7 @@ class Run:
 
     def file(self, step: int) -> Path:
         """The checkpoint file of a step, whether or not it exists."""
-        return self.path / f"step_{step:08d}.safetensors"
+        return checkpoint_file(self.path, step)
 
     @contextmanager
     def _open(self, step: int) -> Any:
@@ -180,9 +171,9 @@ class Run:
         step = self._resolve(step)
         with self._open(step) as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        mask = {n.removeprefix(_MASK): t for n, t in tensors.items() if n.startswith(_MASK)}
-        scores = {n.removeprefix(_SCORES): t for n, t in tensors.items() if n.startswith(_SCORES)}
-        weights = {n: t for n, t in tensors.items() if not n.startswith((_MASK, _SCORES))}
+        mask = {n.removeprefix(MASK): t for n, t in tensors.items() if n.startswith(MASK)}
+        scores = {n.removeprefix(SCORES): t for n, t in tensors.items() if n.startswith(SCORES)}
+        weights = {n: t for n, t in tensors.items() if not n.startswith((MASK, SCORES))}
         return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
 
     def _resolve(self, step: int) -> int:
@@ -242,8 +233,8 @@ class Run:
             with self._open(step) as opened:
                 names = opened.keys()
                 weight = opened.get_tensor(name)
-                if masked and _MASK + name in names:
-                    weight = weight * opened.get_tensor(_MASK + name)
+                if masked and MASK + name in names:
+                    weight = weight * opened.get_tensor(MASK + name)
             if stack is None:
                 stack = weight.new_empty(len(steps), *weight.shape)
             stack[row] = weight
@@ -309,9 +300,6 @@ class Run:
         return to_transformer_lens(self.model(step))
 
 
-# --- writing ------------------------------------------------------------------------------------
-
-
 def create_run(
     path: str | Path, config: RunConfig, start: Checkpoint | None = None, *, overwrite: bool = False
 ) -> Run:
@@ -327,7 +315,7 @@ def create_run(
         UserError: the folder holds a run or anything else, or cannot be written.
     """
     path = Path(path)
-    _make_room(path, overwrite=overwrite)
+    make_room(path, overwrite=overwrite)
     if start is None:
         model = make_model(config.model, config.task, config.seed)
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
@@ -336,100 +324,3 @@ def create_run(
     trust(config.task.name)
     write_config(path, config)
     return Run(path)
-
-
-def _make_room(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file: choose another folder with --out.")
-    if path.is_dir() and any(path.iterdir()):
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"{path} holds something other than a run: choose another folder with --out."
-            )
-        if not overwrite:
-            raise UserError(
-                f"{path} already holds a run: go on with it (--resume), replace it (--overwrite), "
-                "or choose another folder with --out."
-            )
-        _remove_run(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {path} cannot be made ({error}).") from None
-
-
-def _remove_run(path: Path) -> None:
-    """Delete the files that a run consists of, its configuration first, and nothing else."""
-    ours = [path / "config.json", path / "metrics.csv", path / "resume.safetensors"]
-    ours += [file for file in path.iterdir() if _CHECKPOINT.fullmatch(file.name)]
-    analysis = path / "analysis"
-    if analysis.is_dir():
-        ours += [file for file in analysis.iterdir() if file.is_file()]
-    for file in ours:
-        file.unlink(missing_ok=True)
-
-
-def write_config(path: Path, config: RunConfig) -> None:
-    """Write ``config.json``, whole or not at all."""
-    write_text(path / "config.json", config.model_dump_json(indent=2) + "\n")
-
-
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``step_….safetensors``, whole or not at all."""
-    tensors = dict(checkpoint.weights)
-    tensors |= {_MASK + name: kept for name, kept in (checkpoint.mask or {}).items()}
-    tensors |= {_SCORES + name: scores for name, scores in checkpoint.scores.items()}
-    _save(path / f"step_{checkpoint.step:08d}.safetensors", tensors, checkpoint.step)
-
-
-def write_resume(path: Path, step: int, state: dict[str, Tensor]) -> None:
-    """Write ``resume.safetensors``, the optimizer's state at ``step``, whole or not at all."""
-    _save(path / "resume.safetensors", state, step)
-
-
-def _save(path: Path, tensors: dict[str, Tensor], step: int) -> None:
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda beside: save_file(on_cpu, beside, metadata={"step": str(step)}))
-
-
-def read_resume(run: Run) -> tuple[int, dict[str, Tensor]]:
-    """The step that the run can go on from, and the optimizer's state there.
-
-    The newest checkpoint may lack its state, where the program was killed between writing the one
-    and the other; then the state, and the step, are those of the checkpoint before.
-
-    Raises:
-        UserError: the state is unreadable or belongs to no checkpoint.
-    """
-    path = run.path / "resume.safetensors"
-    if not path.is_file():
-        if 0 not in run.steps:
-            raise UserError(f"{path} is missing, so {run.path} can be analyzed but not resumed.")
-        return 0, {}
-    try:
-        with safe_open(path, framework="pt") as opened:
-            step = int((opened.metadata() or {}).get("step", -1))
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
-    if step not in run.steps:
-        raise UserError(f"{path} belongs to step {step}, which has no checkpoint in {run.path}.")
-    return step, state
-
-
-def write_metrics(path: Path, rows: Iterable[dict[str, float]]) -> None:
-    """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
-    lines = [",".join(METRICS)]
-    lines += [",".join(_digits(row[column]) for column in METRICS) for row in rows]
-    write_text(path / "metrics.csv", "\n".join(lines) + "\n")
-
-
-def _digits(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
-
-
-def drop_checkpoints_after(run: Run, step: int) -> None:
-    """Delete checkpoints that are newer than the state to go on from; they will be made again."""
-    for later in [other for other in run.steps if other > step]:
-        run.file(later).unlink()
-    run.__dict__.pop("steps", None)

@@ -13,13 +13,8 @@ from torch import Tensor, nn
 
 from mechgrok.config import RunConfig, TrainingConfig
 from mechgrok.errors import UserError
-from mechgrok.masks import mask_of
-from mechgrok.models import HookedModel, effective_weights, raw_weights
-from mechgrok.popup import apply_popup, scores_of
-from mechgrok.runs import (
+from mechgrok.folder import (
     Checkpoint,
-    Run,
-    create_run,
     drop_checkpoints_after,
     read_resume,
     write_checkpoint,
@@ -27,6 +22,10 @@ from mechgrok.runs import (
     write_metrics,
     write_resume,
 )
+from mechgrok.masks import mask_of
+from mechgrok.models import HookedModel, effective_weights, raw_weights
+from mechgrok.popup import apply_popup, scores_of
+from mechgrok.runs import Run, create_run
 from mechgrok.schedule import checkpoint_steps, evaluation_steps
 from mechgrok.tasks import Examples, Task
 
@@ -99,8 +98,8 @@ def resume(
         run = _extend(run, steps)
     if run.finished and not _lacks_state(run):
         return run
-    step, state = read_resume(run)
-    drop_checkpoints_after(run, step)
+    step, state = read_resume(run.path)
+    drop_checkpoints_after(run.path, step)
     rows = [
         {str(column): value for column, value in row.items()}
         for row in run.metrics.to_dict("records")
@@ -341,4 +340,4 @@ def _extend(run: Run, steps: int) -> Run:
 
 def _lacks_state(run: Run) -> bool:
     """Whether the newest checkpoint was written but not the optimizer's state after it."""
-    return (run.path / "resume.safetensors").is_file() and read_resume(run)[0] < run.steps[-1]
+    return (run.path / "resume.safetensors").is_file() and read_resume(run.path)[0] < run.steps[-1]

@@ -14,8 +14,9 @@ import xarray as xr
 import mechgrok
 from mechgrok import UserError
 from mechgrok.analysis import Analysis
+from mechgrok.folder import write_checkpoint
 from mechgrok.provenance import Provenance, source_digest
-from mechgrok.runs import Run, write_checkpoint
+from mechgrok.runs import Run
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch
 from networkx.algorithms import bipartite
 
 from mechgrok.errors import UserError
+from mechgrok.folder import Checkpoint
 from mechgrok.graphs import (
     NeuronGraph,
     Wiring,
@@ -27,7 +28,7 @@ from mechgrok.graphs import (
 )
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights
-from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs import Run
 
 
 def random_mask(*shape: int, density: float = 0.4, seed: int = 0) -> torch.Tensor:

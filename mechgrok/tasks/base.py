@@ -55,7 +55,7 @@ class Task(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         """Tasks are equal by their fields; what was computed from them does not count."""
-        return type(self) is type(other) and self.model_dump() == other.model_dump()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.model_dump() == other.model_dump()
 
     @cached_property
     def examples(self) -> Examples:

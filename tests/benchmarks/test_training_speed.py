@@ -9,8 +9,9 @@ import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
 from mechgrok.config import RunConfig
+from mechgrok.folder import Checkpoint, write_checkpoint
 from mechgrok.models import make_model
-from mechgrok.runs import Checkpoint, create_run
+from mechgrok.runs import create_run
 from mechgrok.schedule import evaluation_steps
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import evaluate, few_threads, make_optimizer, train
@@ -166,7 +167,6 @@ def test_fourier_on_three_hundred_checkpoints_takes_under_five_seconds(tmp_path:
     from analyses import fourier
     from analyses.drawing import write_html
     from mechgrok.results import write_parquet
-    from mechgrok.runs import write_checkpoint
 
     config = RunConfig.make(task={"name": "add"}, training={"steps": 300, "checkpoint_every": 100})
     run = create_run(tmp_path / "run", config)
