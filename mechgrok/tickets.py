@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mechgrok.config import RunConfig, TicketOrigin
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, Scope, apply_mask, check_rate, prunable_weights
+from mechgrok.masks import Mask, Scope, apply_mask, check_rate, mask_of, prunable_weights
 from mechgrok.models import (
     HookedModel,
     MLPConfig,
@@ -175,7 +175,8 @@ def train_popup(
 
     Raises:
         UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
-            outside [0, 1), or a wider network was asked for at another step than 0.
+            outside [0, 1) or empties a weight, or a wider network was asked for at another step
+            than 0.
     """
     check_rate(rate)
     step = resolve_step(parent, at)
@@ -206,6 +207,12 @@ def train_popup(
         load_weights(model, parent.checkpoint(step).weights)
     assert config.popup is not None
     apply_popup(model, config.popup)
+    for name, density in (mask_of(model) or Mask({})).densities.items():
+        if density == 0:
+            raise UserError(
+                f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
+                "through it: choose a lower --rate."
+            )
     return _train(parent, out, config, model, overwrite, device, progress)
 
 
