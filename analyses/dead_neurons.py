@@ -29,11 +29,12 @@ from analyses.drawing import (
     with_slider,
 )
 from mechgrok.errors import UserError
+from mechgrok.folder import Checkpoint
 from mechgrok.fourier import amplitude_spectrum, dominant_frequency, power_share
 from mechgrok.graphs import kept_edges
 from mechgrok.masks import Mask, apply_mask, check_rate, mask_hooks
 from mechgrok.models import HookedModel, effective_weights
-from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
@@ -256,24 +257,49 @@ def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"
     return [(f"{name}.hook_mask", hook) for name, hook in pairs if name in masked]
 
 
-def contributions(
-    model: HookedModel, neurons: Neurons, inputs: Tensor
-) -> tuple[
-    Float[Tensor, "n d_output"], Float[Tensor, "n neuron"], Float[Tensor, "neuron d_output"]
-]:
-    """The outputs, the last layer's activations, and what each neuron writes when it is at 1.
+class Parts(NamedTuple):
+    """The outputs of a model, taken apart: past + post @ writes.
 
     Nothing but linear maps follows the last hidden layer (the models have no layer norm), so that
-    the outputs without neuron i are, exactly, outputs − post[:, i] ⊗ writes[i].
+    the outputs without some neurons are this sum without their terms.
+
+    Attributes:
+        past: what does not go through the neurons.
+        post: their activations.
+        writes: what each adds to the outputs when its activation is 1.
     """
-    seen = {}
 
-    def keep(post: Tensor, hook: Any) -> None:
-        seen["post"] = post if post.ndim == 2 else post[:, -1]
+    past: Float[Tensor, "n d_output"]
+    post: Float[Tensor, "n neuron"]
+    writes: Float[Tensor, "neuron d_output"]
 
-    with torch.no_grad():
-        outputs = model.run_with_hooks(inputs, fwd_hooks=[(neurons.hook, keep)])
-        return outputs.double(), seen["post"].double(), model.output_side().double()
+    @classmethod
+    def of(cls, model: HookedModel, neurons: Neurons, inputs: Tensor) -> "Parts":
+        """The parts of a model's outputs for ``inputs``, in float64."""
+        seen = {}
+
+        def silence(post: Tensor, hook: Any) -> Tensor:
+            seen["post"] = post if post.ndim == 2 else post[:, -1]
+            return torch.zeros_like(post)
+
+        with torch.no_grad():
+            past = model.run_with_hooks(inputs, fwd_hooks=[(neurons.hook, silence)])
+            return cls(past.double(), seen["post"].double(), model.output_side().double())
+
+    def without(self, which: Bool[Tensor, " neuron"]) -> Float[Tensor, "n d_output"]:
+        """The outputs without the neurons in ``which``."""
+        return self.past + self.post[:, ~which] @ self.writes[~which]
+
+    def without_each(self) -> Iterator[Float[Tensor, "n d_output"]]:
+        """The outputs without neuron 0, without neuron 1, and so on."""
+        whole = self.past + self.post @ self.writes
+        active = (self.post != 0).sum(1)
+        for post, writes in zip(self.post.T, self.writes, strict=True):
+            rest = torch.addcmul(whole, post[:, None], writes, value=-1)
+            # Rounding must not decide between outputs that are equal: where no other neuron
+            # speaks, what is left is exactly what goes past them.
+            is_alone = active == (post != 0)
+            yield torch.where(is_alone[:, None], self.past, rest)
 
 
 def knock_out(
@@ -287,23 +313,16 @@ def knock_out(
     """Accuracy and loss of a checkpoint after every knock-out, ``[side, …]`` each."""
     task, model = run.task, run.model(step)
     found: dict[str, list[np.ndarray]] = {}
-    parts = {side: contributions(model, neurons, getattr(task, side).inputs) for side in SIDES}
+    parts = {side: Parts.of(model, neurons, getattr(task, side).inputs) for side in SIDES}
     outputs = {
         side: list(_states(run, step, model, side, dead, neurons, rate, scope)) for side in SIDES
     }
     for side in SIDES:
         labels = getattr(task, side).labels
-        whole, post, writes = parts[side]
         _append(found, "", (_judge(task, each, labels) for each in outputs[side]))
-        _append(
-            found,
-            "_without",
-            (
-                _judge(task, torch.addcmul(whole, post[:, i, None], writes[i], value=-1), labels)
-                for i in range(len(writes))
-            ),
-        )
-    active = torch.cat([post > 0 for _, post, _ in parts.values()])
+        without_each = parts[side].without_each()
+        _append(found, "_without", (_judge(task, each, labels) for each in without_each))
+    active = torch.cat([part.post > 0 for part in parts.values()])
     answer = {name: np.stack(values) for name, values in found.items()}
     answer["firing"] = active.double().mean(0).numpy()
     if task.modular:
@@ -351,7 +370,7 @@ def _by_frequency(
     model: HookedModel,
     neurons: Neurons,
     dead: Bool[Tensor, " neuron"],
-    parts: Mapping[str, tuple[Tensor, Tensor, Tensor]],
+    parts: Mapping[str, Parts],
 ) -> dict[str, np.ndarray]:
     """Each neuron's strongest frequency, and the outputs without all living neurons of one."""
     p = task.d_output
@@ -360,17 +379,15 @@ def _by_frequency(
     if neurons.embedding is not None:
         signal = weights[neurons.embedding] @ signal
     # Neurons that read more than an embedding are told apart by what they write.
-    side = signal[:p].T if len(signal) == task.d_vocab else model.output_side()
+    side = signal[:p].T if neurons.reads == "W_in" else model.output_side()
     frequency = dominant_frequency(power_share(amplitude_spectrum(side.detach()), p))
     n_frequencies = p // 2 + 1
     groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~dead[:, None]
     shape = (len(SIDES), n_frequencies)
     accuracy, loss = np.full(shape, np.nan), np.full(shape, np.nan)
     for row, name in enumerate(SIDES):
-        whole, post, writes = parts[name]
         for omega in groups.any(0).nonzero().flatten().tolist():
-            members = groups[:, omega]
-            rest = whole - post[:, members] @ writes[members]
+            rest = parts[name].without(groups[:, omega])
             accuracy[row, omega], loss[row, omega] = _judge(task, rest, getattr(task, name).labels)
     return {
         "frequency_of": frequency.numpy(),
@@ -380,6 +397,9 @@ def _by_frequency(
 
 
 # --- in words and in a figure -------------------------------------------------------------------
+
+#: As many neurons as a panel has room for: evenly chosen for norms, those that matter for bars.
+_SHOWN = 128
 
 
 def finding(dataset: xr.Dataset) -> str:
@@ -460,7 +480,9 @@ def draw(
     for label, dataset in measured.items():
         where = {"col": places[label]}
         figure.update_xaxes(
-            title="neuron, by strongest frequency" if "frequency" in dataset.dims else "neuron",
+            title="neuron, by strongest frequency"
+            if "frequency" in dataset.dims
+            else "neuron, by cost",
             showticklabels=False,
             row=3,
             **where,
@@ -545,10 +567,11 @@ def _bars(dataset: xr.Dataset, step: int, side: str, quantity: str) -> list[dict
     cost = _cost(at, f"{quantity}_without", side, quantity).to_numpy()
     neurons = np.arange(len(cost))
     if "frequency" not in dataset.dims:
-        order = np.argsort(-cost)
+        order = np.argsort(-cost, kind="stable")[:_SHOWN]
         color = np.where(dead, "#BBBBBB", COLORS[0])[order]
         extra = np.stack([neurons, neurons, at.firing.to_numpy()], 1)[order]
-        return [{"y": cost[order], "x": neurons, "customdata": extra, "marker": {"color": color}}]
+        x = np.arange(len(order))
+        return [{"y": cost[order], "x": x, "customdata": extra, "marker": {"color": color}}]
     frequency = at.frequency_of.to_numpy()
     order = np.lexsort((-cost, frequency, dead))
     palette = _frequency_colors(dataset)
@@ -652,7 +675,7 @@ def _add_counts(
 def _add_norms(figure: go.Figure, dataset: xr.Dataset, color: str, column: int) -> None:
     """A line for each neuron's input norm over the largest; those that die in black."""
     relative = dataset.input_norm / dataset.input_norm.max("neuron")
-    shown = spread(dataset.neuron.to_numpy().tolist(), 128)
+    shown = spread(dataset.neuron.to_numpy().tolist(), _SHOWN)
     x = np.append(dataset.step.to_numpy().astype(float), np.nan)
     ever_dead = dataset.dead.any("step").to_numpy()
     for is_dead, shade in ((False, color), (True, "#000000")):

@@ -1,0 +1,191 @@
+"""The graph analysis: the metrics of `mechgrok.graphs` at every step of real runs."""
+
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+import xarray as xr
+from networkx.algorithms import bipartite
+
+from analyses import graph
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
+from mechgrok.graphs import NeuronGraph, as_matrix, kept_edges
+from mechgrok.results import read_parquet, write_parquet
+from mechgrok.runs import Run
+from mechgrok.training import train
+
+RUNS = ("tiny_run", "tiny_transformer_run", "masked_run")
+
+
+@pytest.fixture(params=RUNS)
+def run(request: pytest.FixtureRequest) -> Run:
+    found: Run = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_neuron_graph_at_a_step_is_networkxs(run: Run):
+    step = run.steps[1]
+    at = graph.measure(run, rate=0.7).sel(step=step)
+    reference = nx.from_scipy_sparse_array(
+        NeuronGraph(kept_edges(run.checkpoint(step), 0.7)).adjacency
+    )
+    lengths = [
+        d
+        for source, to in nx.all_pairs_shortest_path_length(reference)
+        for target, d in to.items()
+        if source != target
+    ]
+    assert float(at.path_length) == pytest.approx(np.mean(lengths))
+    assert int(at.diameter) == max(lengths)
+    assert int(at.components) == nx.number_connected_components(reference)
+    assert int(at.isolated) == nx.number_of_isolates(reference)
+    expected = bipartite.robins_alexander_clustering(reference)
+    assert float(at.clustering) == pytest.approx(expected)
+    assert at.degree.to_numpy().tolist() == [degree for _, degree in reference.degree]
+
+
+def test_layers_are_measured_each_by_its_own_matrix(run: Run):
+    step = run.steps[-1]
+    at = graph.measure(run).sel(step=step)
+    saved = run.checkpoint(step)
+    kept = kept_edges(saved)
+    for name in at.weight.to_numpy().tolist():
+        mask = as_matrix(name, kept[name]).double().numpy()
+        weight = np.abs(as_matrix(name, saved.weights[name]).double().numpy()) * mask
+        layer = at.sel(weight=name)
+        values = np.linalg.svd(mask, compute_uv=False)
+        weighted = np.linalg.svd(weight, compute_uv=False)
+        assert float(layer.density) == pytest.approx(mask.mean())
+        assert float(layer.spectral_gap) == pytest.approx(values[0] - values[1])
+        assert float(layer.weighted_spectral_gap) == pytest.approx(weighted[0] - weighted[1])
+        d = 2 * mask.sum() / sum(mask.shape)
+        expected = 2 * np.sqrt(max(d - 1, 0)) - values[1]
+        assert float(layer.ramanujan_gap.sel(bound="regular")) == pytest.approx(expected)
+
+
+def test_a_masked_run_has_one_graph_and_a_dense_run_has_many(tiny_run: Run, masked_run: Run):
+    masked, dense = graph.measure(masked_run), graph.measure(tiny_run)
+    assert len(set(masked.path_length.to_numpy())) == len(set(masked.clustering.to_numpy())) == 1
+    assert (masked.degree == masked.degree[0]).all()
+    assert not (dense.degree == dense.degree[0]).all()
+    assert masked.attrs["edges"] == "the run's mask"
+
+
+def test_the_accuracy_beside_it_is_the_runs(tiny_run: Run):
+    dataset = graph.measure(tiny_run)
+    table = tiny_run.metrics.set_index("step").test_accuracy
+    assert dataset.test_accuracy.to_numpy().tolist() == table[tiny_run.steps].tolist()
+
+
+def test_everything_kept_makes_paths_as_short_as_can_be(tiny_run: Run):
+    """In a complete layered graph a pair is as far apart as its layers, or 2 apart in one layer."""
+    at = graph.measure(tiny_run, rate=0.0, steps=[60]).isel(step=0)
+    sizes = np.array([7, 12, 8, 12, 7])
+    layer = np.repeat(np.arange(5), sizes)
+    distance = np.abs(layer[:, None] - layer).astype(float)
+    distance[distance == 0] = 2
+    np.fill_diagonal(distance, 0)
+    n = len(layer)
+    assert float(at.path_length) == pytest.approx(distance.sum() / (n * (n - 1)))
+    assert (int(at.diameter), int(at.components)) == (4, 1)
+    # Four-cycles close every path within a layer, but none that runs through three of them.
+    assert at.layer_clustering.to_numpy().tolist() == [1, 1, 1, 1]
+    assert float(at.clustering) < 1
+
+
+def test_pictured_edges_are_the_strongest_and_join_the_units_they_belong_to(run: Run):
+    dataset = graph.measure(run, pictures=1, strongest=5)
+    step = int(dataset.picture[0])
+    saved = run.checkpoint(step)
+    kept = kept_edges(saved)
+    group = dataset.group.to_numpy()
+    for name in dataset.weight.to_numpy().tolist():
+        at = dataset.sel(picture=step, weight=name)
+        matrix = as_matrix(name, saved.weights[name] * kept[name])
+        strongest = matrix.flatten()[matrix.abs().flatten().argsort(descending=True)[:5]]
+        assert at.edge_weight.to_numpy().tolist() == strongest.tolist()
+        for value, source, target in zip(
+            at.edge_weight, at.edge_source, at.edge_target, strict=True
+        ):
+            row = int(source) - int(np.argmax(group == group[int(source)]))
+            column = int(target) - int(np.argmax(group == group[int(target)]))
+            assert float(matrix[row, column]) == float(value)
+
+
+def test_relational_graphs_are_averaged_over_partitions(tiny_run: Run):
+    kinds = {n: graph.measure(tiny_run, steps=[60], partitions=n) for n in (0, 1, 10)}
+    assert kinds[10].attrs["nodes"] == 8  # the narrowest layer has 8 neurons, not 32
+    values = [float(kinds[n].relational_path_length[0]) for n in kinds]
+    assert len(set(values)) == 3
+    again = graph.measure(tiny_run, steps=[60], partitions=10)
+    xr.testing.assert_identical(again, kinds[10])
+
+
+def test_vectors_and_one_output_make_a_graph_too(tmp_path: Path):
+    fields = {
+        "task": {"name": "parity", "n": 8, "k": 2, "samples": 100},
+        "model": {"kind": "mlp", "d_model": None, "d_mlp": 6, "n_layers": 2, "bias": True},
+        "training": {"steps": 2},
+    }
+    parity = train(tmp_path / "parity", RunConfig.make(**fields))
+    dataset = graph.measure(parity, pictures=0)
+    assert dataset.sizes["unit"] == 8 + 6 + 6 + 1
+    assert dataset.weight.to_numpy().tolist() == ["W_in", "W_hidden_1", "W_out"]
+    assert not graph.draw({"parity": dataset}).frames
+
+
+def test_it_is_kept_drawn_and_put_in_words(run: Run, tmp_path: Path):
+    dataset = graph.measure(run, pictures=2)
+    write_parquet(dataset, tmp_path / "kept.parquet")
+    xr.testing.assert_identical(read_parquet(tmp_path / "kept.parquet"), dataset)
+    assert "relational graph of" in graph.finding(dataset)
+    figure = graph.draw({"one": dataset}, bound="printed")
+    assert [frame.name for frame in figure.frames] == [str(step) for step in dataset.picture.values]
+    lines = {tuple(trace.y) for trace in figure.data if trace.name == "one"}
+    assert tuple(dataset.path_length.to_numpy()) in lines
+    printed = dataset.ramanujan_gap.sel(bound="printed").mean("weight")
+    means = [trace for trace in figure.data if trace.name == "one mean"]
+    np.testing.assert_allclose(means[-1].y, printed)
+
+
+def test_the_title_says_what_every_run_did(tiny_run: Run):
+    dataset = graph.measure(tiny_run, pictures=0)
+    ramp = xr.DataArray(np.linspace(0, 1, dataset.sizes["step"]), dims="step")
+    up = dataset.assign(relational_path_length=2 + ramp, relational_clustering=0.9 - ramp / 2)
+    down = dataset.assign(relational_path_length=3 - ramp, relational_clustering=0.9 - ramp / 2)
+
+    def title(**measured: xr.Dataset) -> str:
+        return str(graph.draw(measured).layout.title.text)
+
+    assert "paths lengthen and clustering falls" in title(up=up)
+    assert "paths shorten and clustering falls" in title(down=down)
+    assert "weights clustering falls" in title(up=up, down=down)
+
+
+def test_runs_of_different_shape_are_drawn_side_by_side(tiny_run: Run, tiny_transformer_run: Run):
+    measured = {
+        "mlp": graph.measure(tiny_run, pictures=2),
+        "transformer": graph.measure(tiny_transformer_run, pictures=2),
+    }
+    figure = graph.draw(measured)
+    ticks = [text for axis in figure.select_xaxes() if axis.ticktext for text in axis.ticktext]
+    assert "inputs<br>positions" in ticks
+    assert "queries<br>keys<br>heads<br>neurons<br>outputs" in ticks
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rate": -0.1}, "prune rate"), ({"density": 0.0}, "density"), ({"nodes": 1}, "nodes")],
+)
+def test_impossible_options_are_refused(tiny_run: Run, options: dict, message: str):
+    with pytest.raises(UserError, match=message):
+        graph.measure(tiny_run, **options)
+
+
+def test_steps_measured_together_are_measured_as_each_alone(tiny_run: Run):
+    together = graph.measure(tiny_run, pictures=0)
+    for step in tiny_run.steps[:3]:
+        alone = graph.measure(tiny_run, steps=[step], pictures=0)
+        xr.testing.assert_equal(alone, together.sel(step=[step]))
