@@ -15,6 +15,7 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 from plotly.subplots import make_subplots
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
@@ -97,9 +98,9 @@ def measure(
     for name, variable in dataset.data_vars.items():
         variable.attrs["units"] = "none" if str(name).endswith("live") else "nats"
     accuracy = run.metrics.drop_duplicates("step").set_index("step").test_accuracy.reindex(steps)
-    dataset["test_accuracy"] = (("step",), accuracy.to_numpy(), {"units": "share"})
+    dataset["test_accuracy"] = (("step",), accuracy.to_numpy(float), {"units": "share"})
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    dataset.attrs |= {key: value for key, value in reached.items() if value is not None}
+    dataset.attrs |= {mark: step for mark, step in reached.items() if step is not None}
     return dataset
 
 
@@ -112,9 +113,12 @@ def finding(dataset: xr.Dataset) -> str:
         if f"{side}_entropy" in dataset
     ]
     text = f"entropy from step {int(first.step):,} to {int(last.step):,}: {', '.join(changes)} nats"
-    together = dataset[["input_entropy", "test_accuracy"]].to_dataframe().dropna()
-    if len(together) > 2 and together.test_accuracy.std() > 0 and together.input_entropy.std() > 0:
-        rank = together[["input_entropy", "test_accuracy"]].rank().corr().iloc[0, 1]
+    known = np.isfinite(dataset.test_accuracy) & np.isfinite(dataset.input_entropy)
+    entropy, accuracy = (
+        dataset[name].to_numpy()[known] for name in ("input_entropy", "test_accuracy")
+    )
+    if len(entropy) > 2 and np.ptp(entropy) > 0 and np.ptp(accuracy) > 0:
+        rank = float(spearmanr(entropy, accuracy).statistic)
         text += f"; rank correlation of the input side with test accuracy {rank:+.2f}"
     return text
 
@@ -122,7 +126,7 @@ def finding(dataset: xr.Dataset) -> str:
 def draw(
     measured: Mapping[str, xr.Dataset],
     *,
-    log: Annotated[bool, "logarithmic step axis"] = False,
+    log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
     sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
@@ -134,6 +138,7 @@ def draw(
         horizontal_spacing=0.09,
     )
     colors = run_colors(measured)
+    log = log and all(int(dataset.step[-1]) > 0 for dataset in measured.values())
     for label, dataset in measured.items():
         shown = dataset.sel(step=dataset.step > 0) if log else dataset
         for column, side in enumerate(sides, 1):

@@ -376,6 +376,7 @@ def _lines(
             legendgroup=variable,
             showlegend=column == 1,
             line={"color": color, "dash": dash, "width": 2},
+            marker={"symbol": "circle-open" if dash == "dash" else "circle"},
             hovertemplate=f"{name}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
             row=row,
             col=column,
@@ -455,7 +456,7 @@ def _legends(figure: go.Figure) -> dict[str, dict[str, Any]]:
     places = {}
     for row in range(1, len(_ROWS) + 1):
         top = figure.get_subplot(row, 1).yaxis.domain[1]
-        common = {"orientation": "v", "x": 1.01, "y": top, "yanchor": "top", "font": {"size": 11}}
+        common = {"orientation": "v", "x": 1.01, "y": top, "yanchor": "top", "tracegroupgap": 0}
         places[f"legend{'' if row == 1 else row}"] = common
     return places
 

@@ -1,0 +1,31 @@
+"""Runs whose weights are written by hand, so that the answer is known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mechgrok.config import RunConfig
+from mechgrok.runs import Checkpoint, Run, create_run
+
+
+def handmade_run(path: Path, W_in: Tensor, W_out: Tensor, **task: Any) -> Run:
+    """An MLP ReLU(x W_in) W_out without embeddings, on a modular task, with one checkpoint."""
+    weights = {"W_in": W_in.float(), "W_out": W_out.float()}
+    return run_of(path, weights, {"kind": "mlp", "d_model": None, "d_mlp": W_in.shape[1]}, task)
+
+
+def run_of(
+    path: Path, weights: dict[str, Tensor], model: Mapping[str, Any], task: Mapping[str, Any]
+) -> Run:
+    """A run with these weights at step 0."""
+    config = RunConfig.make(task=dict(task), model=dict(model), training={"steps": 0})
+    return create_run(path, config, Checkpoint(0, weights))
+
+
+def waves(n: int, frequencies: list[int], phases: list[float]) -> Tensor:
+    """A column cos(2π k x / n − φ) for each frequency and phase."""
+    x = torch.arange(n, dtype=torch.float64)[:, None]
+    return (2 * torch.pi * torch.tensor(frequencies) * x / n - torch.tensor(phases)).cos()

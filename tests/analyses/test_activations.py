@@ -1,0 +1,109 @@
+"""Activations and attention over the grid of all pairs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from handmade import handmade_run, waves
+
+from analyses import activations
+from mechgrok.results import read_parquet, write_parquet
+from mechgrok.runs import Run
+from mechgrok.tasks import make_task
+
+
+def test_activations_of_an_mlp_are_its_formula(tiny_run: Run) -> None:
+    measured = activations.measure(tiny_run, neurons=8)
+    table = tiny_run.input_side([60])[0].numpy()
+    for neuron in range(8):
+        expected = np.maximum(table[:, None, neuron] + table[None, :, neuron], 0)
+        got = measured.activation.sel(step=60, shown=neuron)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        assert float(measured.variance.sel(step=60, neuron=neuron)) == pytest.approx(
+            expected.var(), rel=1e-4, abs=1e-9
+        )
+    np.testing.assert_allclose(
+        measured.push.sel(step=60), tiny_run.output_side([60])[0][measured.shown.values.tolist()]
+    )
+
+
+def test_the_transform_is_numpys(tiny_run: Run) -> None:
+    measured = activations.measure(tiny_run, steps=[60])
+    for shown in measured.shown.values:
+        one = measured.isel(step=0).sel(shown=shown)
+        spectrum = np.abs(np.fft.fft2(one.activation)) / 49
+        for i in one.i.values:
+            for j in one.j.values:
+                assert float(one.transform.sel(i=i, j=j)) == pytest.approx(spectrum[i, j], abs=1e-5)
+
+
+def test_a_neuron_of_one_frequency_is_explained_by_it(tmp_path: Path) -> None:
+    # Far above its threshold a ReLU does nothing, and the activation is the wave itself.
+    W_in = 5 + waves(11, [3, 2], [0.4, 1.0])
+    run = handmade_run(tmp_path / "run", W_in, torch.ones(2, 11), name="add", p=11)
+    at = activations.measure(run).isel(step=0)
+    assert at.frequency_of.values.tolist() == [3, 2]
+    np.testing.assert_allclose(at.explained, 1, atol=1e-5)
+
+
+def test_a_neuron_that_never_fires_explains_nothing_and_breaks_nothing(tmp_path: Path) -> None:
+    W_in = torch.cat([5 + waves(11, [3], [0.4]), -torch.ones(11, 2)], dim=1)
+    run = handmade_run(tmp_path / "run", W_in, torch.ones(3, 11), name="add", p=11)
+    measured = activations.measure(run, neurons=3)
+    assert measured.variance[0, 1:].values.tolist() == [0, 0]
+    assert np.isnan(measured.explained[0, 1:]).all()
+    assert "explains 100%" in activations.finding(measured)
+    assert activations.draw({"run": measured}).data
+
+
+def test_shown_neurons_are_the_most_active_one_of_each_frequency_first() -> None:
+    variance = torch.tensor([1.0, 9.0, 8.0, 2.0])
+    frequency = torch.tensor([5, 3, 3, 4])
+    assert activations._most_active(variance, frequency, 3) == [1, 3, 0]
+    assert activations._most_active(variance, frequency, 9) == [1, 3, 0, 2]
+
+
+def test_attention_is_that_of_the_model(tiny_transformer_run: Run) -> None:
+    run = tiny_transformer_run
+    measured = activations.measure(run, steps=[40]).isel(step=0)
+    _, cache = run.model(40).run_with_cache(torch.tensor([[2, 5]]))
+    pattern = cache["blocks.0.attn.hook_pattern"][0, :, -1]
+    got = measured.attention.sel(a=2, b=5)
+    np.testing.assert_allclose(got, pattern.detach(), atol=1e-5)
+    # Two tokens, nothing else to attend to.
+    np.testing.assert_allclose(measured.attention.sum("source"), 1, atol=1e-5)
+    assert float(measured.head_share.sum("frequency").max()) <= 1 + 1e-6
+
+
+def test_a_product_is_shown_in_logarithms(tmp_path: Path) -> None:
+    order = [3**exponent % 7 for exponent in range(6)]
+    W_in = torch.zeros(7, 1, dtype=torch.float64)
+    W_in[order] = 5 + waves(6, [2], [0.4])
+    run = handmade_run(tmp_path / "run", W_in, torch.ones(1, 7), name="mul", p=7)
+    measured = activations.measure(run)
+    assert measured.a.values.tolist() == order
+    assert float(measured.explained[0, 0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_activations_survive_a_file_and_are_drawn_for_two_runs(
+    tiny_run: Run, tiny_transformer_run: Run, tmp_path: Path
+) -> None:
+    measured = {
+        "mlp": activations.measure(tiny_run),
+        "transformer": activations.measure(tiny_transformer_run),
+    }
+    for label, dataset in measured.items():
+        write_parquet(dataset, tmp_path / f"{label}.parquet")
+        assert read_parquet(tmp_path / f"{label}.parquet").identical(dataset)
+    figure = activations.draw(measured)
+    stops = [int(frame.name) for frame in figure.frames]
+    assert stops == sorted(stops)
+    assert (stops[0], stops[-1]) == (0, 60)
+    assert all(len(frame.data) < len(figure.data) for frame in figure.frames)
+
+
+def test_a_task_without_two_operands_has_no_grid(tiny_run: Run) -> None:
+    other = Run(tiny_run.path)
+    other.config = tiny_run.config.model_copy(update={"task": make_task("multitask")})
+    assert "not one modular operation" in str(activations.applies(other))
