@@ -141,7 +141,13 @@ def draw(
     for label, dataset in measured.items():
         at = dataset.sel(state=state)
         for place, name in enumerate(NORMS):
-            curve(label, at[f"total_{name}"], 1, 1 + place * wide, legend=place == 0)
+            curve(
+                label,
+                at[f"total_{name}"],
+                1,
+                1 + place * wide,
+                legend=place == 0 and len(measured) > 1,
+            )
         for place, weight in enumerate(weights):
             if weight in at.weight:
                 y = at[norm].sel(weight=weight)
@@ -153,7 +159,7 @@ def draw(
         mark_learning(figure, measured, colors, row=1, col=1 + place * wide)
     for place in range(n_across):
         step_axis(figure, row=1 + n_rows, col=1 + place * narrow)
-    figure.update_yaxes(rangemode="tozero", tickformat="~s")
+    figure.update_yaxes(rangemode="tozero", exponentformat="SI")
     for row in range(n_rows):
         figure.update_yaxes(title=formula[norm], row=2 + row, col=1)
     return figure.update_layout(

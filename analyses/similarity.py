@@ -227,7 +227,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     n_runs = len(measured)
     titles = [
         *(f"{label}: similarity to {ds.reference}" for label, ds in measured.items()),
-        *(f"Jaccard distance over δt = {ds.lag:,} steps" for ds in measured.values()),
+        *map(_distance_title, measured.values()),
         *("similarity of all pairs of checkpoints" for _ in measured),
     ]
     figure = make_subplots(
@@ -257,6 +257,12 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     if len(layers) > 2:
         _choose_layer(figure, measured, layers, pairs_from)
     return figure
+
+
+def _distance_title(dataset: xr.Dataset) -> str:
+    few = int((dataset.later >= 0).sum()) < 3
+    note = ": too few checkpoints so far apart" if few else ""
+    return f"Jaccard distance over δt = {dataset.lag:,} steps{note}"
 
 
 def _curves(figure: go.Figure, dataset: xr.Dataset, layers: Sequence[str], column: int) -> None:

@@ -106,7 +106,7 @@ def measure(
         coords=coords,
         attrs={
             "weights": [short[name] for name in names],
-            "mask": "its own mask" if run.mask is not None else f"its {1 - rate:.0%} largest",
+            "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
             "order": "frequency" if places else "index",
             **run.milestones,
         },
@@ -200,17 +200,14 @@ def finding(dataset: xr.Dataset) -> str:
         for name in dataset.attrs["weights"]
     )
     first, last = (int(dataset.step[at]) for at in (0, -1))
-    return f"{dataset.attrs['mask']} keep, from step {first:,} to {last:,}: {shares}"
+    return f"kept ({dataset.attrs['mask']}) from step {first:,} to {last:,}: {shares}"
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     """Two columns per run, weights and what the mask keeps; a row per matrix; a slider."""
     names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
-    largest = max(
-        float(np.quantile(np.abs(ds[name][-1]), 0.995))
-        for ds in measured.values()
-        for name in ds.attrs["weights"]
-    )
+    limits = {name: _limit(measured, name) for name in names}
+    largest = max(limits.values())
     digits = math.floor(math.log10(9999 / largest)) if largest > 0 else 0
     cells = [(label, name) for name in names for label in measured]
     heights = [_height(measured, name) for name in names]
@@ -221,7 +218,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
         subplot_titles=[
             words
             for label, name in cells
-            for words in _titles(measured[label], label, name, many=len(measured) > 1)
+            for words in _titles(label if len(measured) > 1 else "", name, limits[name])
         ],
         row_heights=heights,
         vertical_spacing=_GAP / total,
@@ -251,41 +248,33 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
         if name not in measured[label]:
             continue
         row, column = divmod(place, len(measured))
-        for side, axis in enumerate(("coloraxis", "coloraxis2")):
-            _add_image(
-                figure,
-                measured[label],
-                name,
-                next(traces),
-                axis,
-                digits,
-                row + 1,
-                2 * column + side + 1,
-            )
-    limit = largest * 10.0**digits
-    bar = {"thickness": 11, "len": 0.3, "yanchor": "top", "x": 1.01}
+        where = {"row": row + 1, "col": 2 * column + 1}
+        value = f"weight × 10{_superscript(digits)}: %{{z}}"
+        image = _image(measured[label], name, next(traces), value)
+        limit = limits[name] * 10.0**digits
+        image.update(colorscale=DIVERGING, zmin=-limit, zmax=limit, showscale=place == 0)
+        image.colorbar = {
+            "tickvals": [-limit, 0, limit],
+            "ticktext": ["−limit", "0", "+limit"],
+            "y": 1,
+            **_BAR,
+        }
+        figure.add_trace(image, **where)
+        mask = _image(measured[label], name, next(traces), "kept %{z}")
+        mask.update(colorscale=_KEPT, zmin=0, zmax=1, showscale=place == 0)
+        mask.colorbar = {
+            "tickvals": [0.25, 0.75],
+            "ticktext": ["pruned", "kept"],
+            "y": 1 - 200 / total,
+            **_BAR,
+            "len": 90,
+        }
+        figure.add_trace(mask, row=where["row"], col=where["col"] + 1)
+        _label(figure, measured[label], name, **where)
     figure.update_layout(
         template=TEMPLATE,
         height=int(total + 110 + 130),
         margin={"t": 110, "b": 130, "r": 100},
-        coloraxis={
-            "colorscale": DIVERGING,
-            "cmin": -limit,
-            "cmax": limit,
-            "colorbar": {"title": {"text": f"weight × 10{_superscript(digits)}"}, "y": 1, **bar},
-        },
-        coloraxis2={
-            "colorscale": [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]],
-            "cmin": 0,
-            "cmax": 1,
-            "colorbar": {
-                "tickvals": [0.25, 0.75],
-                "ticktext": ["pruned", "kept"],
-                "y": 0.55,
-                **bar,
-                "len": 0.12,
-            },
-        },
         title={
             "text": "The weights at a training step, and which of them a mask keeps",
             "subtitle": {"text": _subtitle(measured)},
@@ -294,47 +283,52 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     return with_slider(figure, stops, images)
 
 
-def _add_image(
-    figure: go.Figure,
-    dataset: xr.Dataset,
-    name: str,
-    trace: dict,
-    coloraxis: str,
-    digits: int,
-    row: int,
-    column: int,
-) -> None:
-    rows, columns = (dataset[f"{name} {side}"].to_numpy() for side in ("row", "column"))
+_BAR = {"thickness": 11, "lenmode": "pixels", "len": 170, "yanchor": "top", "x": 1.01}
+_KEPT = [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]]
+
+
+def _image(dataset: xr.Dataset, name: str, trace: dict, value: str) -> go.Heatmap:
+    across, down, words = _lying(dataset, name)
+    return go.Heatmap(
+        trace,
+        # Positions, because an axis of numbers would put the units back in numerical order.
+        x=np.arange(across),
+        y=np.arange(down),
+        hovertemplate=f"{name}<br>{words[0]} at place %{{x}}<br>{words[1]} at place %{{y}}<br>"
+        f"{value}<extra></extra>",
+    )
+
+
+def _label(figure: go.Figure, dataset: xr.Dataset, name: str, *, row: int, col: int) -> None:
+    """Axes of a matrix and of its mask beside it: what the units are, and few ticks."""
+    _, _, words = _lying(dataset, name)
+    for column in (col, col + 1):
+        figure.update_xaxes(
+            title={"text": words[0], "standoff": 2}, showgrid=False, row=row, col=column
+        )
+        figure.update_yaxes(
+            title={"text": words[1], "standoff": 2} if column == col else None,
+            showticklabels=column == col,
+            nticks=4,
+            showgrid=False,
+            row=row,
+            col=column,
+        )
+
+
+def _lying(dataset: xr.Dataset, name: str) -> tuple[int, int, tuple[str, str]]:
+    """Width and height of a matrix as it is drawn, and what its units are across and down."""
+    _, rows, columns = dataset[name].shape
     row_axis, column_axis = dataset[name].attrs["axes"]
-    across, down = (rows, columns) if _upright(dataset, name) else (columns, rows)
-    words = (row_axis, column_axis) if _upright(dataset, name) else (column_axis, row_axis)
-    value = (
-        f"weight × 10{_superscript(digits)}: %{{z}}" if coloraxis == "coloraxis" else "kept %{z}"
-    )
-    figure.add_trace(
-        go.Heatmap(
-            trace,
-            # Positions, because an axis of numbers would put the units back in numerical order.
-            x=np.arange(len(across)),
-            y=np.arange(len(down)),
-            coloraxis=coloraxis,
-            hovertemplate=f"{name}<br>{words[0]} at place %{{x}}<br>{words[1]} at place %{{y}}<br>"
-            f"{value}<extra></extra>",
-        ),
-        row=row,
-        col=column,
-    )
-    figure.update_xaxes(
-        title={"text": words[0], "standoff": 2}, row=row, col=column, showgrid=False
-    )
-    figure.update_yaxes(
-        title={"text": words[1], "standoff": 2} if column % 2 else None,
-        showticklabels=column % 2 == 1,
-        nticks=4,
-        showgrid=False,
-        row=row,
-        col=column,
-    )
+    if _upright(dataset, name):
+        return rows, columns, (row_axis, column_axis)
+    return columns, rows, (column_axis, row_axis)
+
+
+def _limit(measured: Mapping[str, xr.Dataset], name: str) -> float:
+    """Where colours end: the 99.5th percentile of the weight's last absolute values."""
+    sizes = [np.abs(ds[name][-1].to_numpy()) for ds in measured.values() if name in ds]
+    return max(float(np.quantile(size, 0.995)) for size in sizes)
 
 
 def _upright(dataset: xr.Dataset, name: str) -> bool:
@@ -349,9 +343,9 @@ def _height(measured: Mapping[str, xr.Dataset], name: str) -> float:
     return float(np.clip(1.7 * max(short_sides), 60, 240))
 
 
-def _titles(dataset: xr.Dataset, label: str, name: str, *, many: bool) -> tuple[str, str]:
-    prefix = f"{label}: " if many else ""
-    return f"{prefix}{name}", f"{prefix}mask of {name}"
+def _titles(label: str, name: str, limit: float) -> tuple[str, str]:
+    prefix = f"{label}: " if label else ""
+    return f"{prefix}{name} (limit {limit:.2g})", f"{prefix}mask of {name}"
 
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
