@@ -20,6 +20,8 @@ from mechgrok.fourier import amplitude_spectrum, dominant_frequency, live, power
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
+PER_STEP = True
+
 
 def applies(run: Run) -> str | None:
     """Frequencies mean something only where inputs are residues modulo p."""
