@@ -668,8 +668,12 @@ def _add_counts(
     for column in (1, 5, 9):
         step_axis(figure, row=1, col=column)
         mark_learning(figure, measured, colors, row=1, col=column)
-    figure.update_yaxes(title="neurons", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title="share of edges", tickformat=".2~%", rangemode="tozero", row=1, col=5)
+    most = max(float(dataset.dead.sum("neuron").max()) for dataset in measured.values())
+    share = max(float(dataset.edge_share.max()) for dataset in measured.values())
+    figure.update_yaxes(title="neurons", range=[0, 1.08 * max(4, most)], row=1, col=1)
+    figure.update_yaxes(
+        title="share of edges", tickformat=".2~%", range=[0, 1.08 * max(0.01, share)], row=1, col=5
+    )
 
 
 def _add_norms(figure: go.Figure, dataset: xr.Dataset, color: str, column: int) -> None:

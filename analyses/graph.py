@@ -371,8 +371,8 @@ def draw(
             "y": 0.985,
             "yanchor": "top",
         },
-        margin={"t": 130},
-        legend={"x": 1, "xanchor": "right", "y": 1.022, "yanchor": "bottom"},
+        margin={"t": 160},
+        legend={"x": 0, "xanchor": "left", "y": 1.018, "yanchor": "bottom"},
     )
     if not pictured:
         return figure
@@ -461,6 +461,7 @@ def _add_layers(
                 showlegend=alone and where["col"] == 1,
                 line={
                     "color": _PALETTE[at % len(_PALETTE)] if alone else colors[label],
+                    "dash": "solid" if at < len(_PALETTE) else "dash",
                     "width": 1,
                 },
                 opacity=0.9 if alone else 0.35,
@@ -587,7 +588,7 @@ def _add_pictures(
                     mode="markers",
                     marker={
                         "color": color,
-                        "size": 4 if color == "#222222" else 9,
+                        "size": 4 if color == "#222222" else 6,
                         "symbol": "circle" if color == "#222222" else "x",
                     },
                     hovertemplate="%{text}<extra></extra>",
@@ -605,22 +606,19 @@ def _add_pictures(
                     legend="legend2",
                     legendgroup=f"group {name}",
                     showlegend=place == 0,
-                    line={"color": _PALETTE[at % len(_PALETTE)], "shape": "hvh", "width": 1.8},
+                    line={
+                        "color": _PALETTE[at % len(_PALETTE)],
+                        "dash": "solid" if at < len(_PALETTE) else "dash",
+                        "shape": "hvh",
+                        "width": 1.8,
+                    },
                     hovertemplate=f"{name}<br>degree %{{x:.0f}}<br>%{{y:.1%}} of the group"
                     "<extra></extra>",
                 ),
                 row=5,
                 col=column,
             )
-        columns = dataset.attrs["columns"]
-        names = {c: [g for g, at in zip(groups, columns, strict=True) if at == c] for c in columns}
-        figure.update_xaxes(
-            tickvals=list(names),
-            ticktext=["<br>".join(group) for group in names.values()],
-            showgrid=False,
-            row=4,
-            col=column,
-        )
+        _label_groups(figure, dataset, groups, column)
         figure.update_yaxes(visible=False, row=4, col=column)
         figure.update_xaxes(title="degree of a unit", row=5, col=column)
         figure.update_yaxes(tickformat=".0%", row=5, col=column)
@@ -629,4 +627,38 @@ def _add_pictures(
     below = figure.get_subplot(4, 1).yaxis.domain[0] - 0.035
     figure.update_layout(
         legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": below, "yanchor": "middle"}
+    )
+
+
+def _label_groups(
+    figure: go.Figure, dataset: xr.Dataset, groups: Sequence[str], column: int
+) -> None:
+    """Names of the groups: under a column that one group fills, beside one that several share."""
+    x, y = _positions(dataset)
+    group = dataset.group.to_numpy()
+    at = dict(zip(groups, dataset.attrs["columns"], strict=True))
+    shared = {place for place in at.values() if list(at.values()).count(place) > 1}
+    last = max(at.values())
+    for name in groups:
+        if at[name] not in shared:
+            continue
+        members = group == name
+        figure.add_scatter(
+            x=x[members][:1],
+            y=[float(y[members].mean())],
+            text=[f"  {name}  "],
+            mode="text",
+            textposition="middle left" if at[name] < last else "middle right",
+            showlegend=False,
+            hoverinfo="skip",
+            row=4,
+            col=column,
+        )
+    figure.update_xaxes(
+        tickvals=[place for place in at.values() if place not in shared],
+        ticktext=[name for name, place in at.items() if place not in shared],
+        range=[-0.25, last + 0.25] if shared else [-0.05 * last, 1.05 * last],
+        showgrid=False,
+        row=4,
+        col=column,
     )

@@ -170,9 +170,10 @@ def test_runs_of_different_shape_are_drawn_side_by_side(tiny_run: Run, tiny_tran
         "transformer": graph.measure(tiny_transformer_run, pictures=2),
     }
     figure = graph.draw(measured)
-    ticks = [text for axis in figure.select_xaxes() if axis.ticktext for text in axis.ticktext]
-    assert "inputs<br>positions" in ticks
-    assert "queries<br>keys<br>heads<br>neurons<br>outputs" in ticks
+    below = {text for axis in figure.select_xaxes() if axis.ticktext for text in axis.ticktext}
+    beside = {trace.text[0].strip() for trace in figure.data if trace.mode == "text"}
+    assert below == {"inputs", "resid_pre", "neurons", "mlp_out", "outputs", "resid"}
+    assert beside == {"inputs", "positions", "queries", "keys", "heads", "neurons", "outputs"}
 
 
 @pytest.mark.parametrize(
