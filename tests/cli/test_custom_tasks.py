@@ -1,6 +1,8 @@
 """A person's own function or class becomes a task, and no stranger's code runs unasked."""
 
 import json
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.tasks import custom, make_task
+
+DOCS = Path(__file__).parents[2] / "docs" / "custom_tasks.md"
 
 SOURCE = '''
 import torch
@@ -93,6 +97,19 @@ def test_a_function_trains_from_the_command_line_and_its_run_opens_again(
     shown = mechgrok("info", "ckpts")
     assert shown.code == 0
     assert "triangle" in shown.out
+
+
+def test_what_the_documentation_shows_works(source: Path, mechgrok: Any) -> None:
+    text = DOCS.read_text()
+    for block in re.findall(r"```python\n(# \w+\.py\n.*?)```", text, re.DOTALL):
+        Path(block.split()[1]).write_text(block)
+    commands = re.findall(r"\$ mechgrok (train --task \w+\.py.*)", text)
+    assert len(commands) == 2
+    for command in commands:
+        # The last option of its kind counts.
+        ended = mechgrok(*shlex.split(command), *TINY)
+        assert ended.code == 0, ended.err
+    assert (Run("ckpts").task.shift, len(Run("threes").task.examples.labels)) == (3, 90)
 
 
 def test_a_relative_path_is_stored_so_that_it_is_found_from_elsewhere(
