@@ -425,9 +425,7 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
     """Whether neurons respond in one frequency each, in all runs."""
     last = [_median(dataset.isel(step=-1)) for dataset in measured.values()]
     if min(last) > 0.6:
-        return (
-            "Each neuron responds to pairs in waves of one frequency, and pushes answers likewise"
-        )
+        return "Each neuron responds to pairs (a, b) in waves of one frequency"
     return "What neurons respond to, and which answers they push"
 
 

@@ -154,6 +154,7 @@ def draw(
         xanchor="right", yanchor="bottom", font={"size": 11, "color": "#555"},
     )  # fmt: skip
     step_axis(figure, log=log)
+    figure.update_xaxes(dtick=1 if log else None)
     figure.update_yaxes(range=[0, 1.08 * max(flat)], secondary_y=False)
     figure.update_yaxes(title="entropy (nats)", secondary_y=False, row=1, col=1)
     figure.update_yaxes(

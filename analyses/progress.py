@@ -259,10 +259,13 @@ def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
       share ``level`` of all pairs: the circuit would generalize if nothing drowned it;
     * ``cleaned_by``: at the first step from there at which all logits answer that share of the
       test pairs: nothing drowns it any more.
+
+    Nothing is found where the excluded loss has no minimum inside the steps, or where the circuit
+    is there at it already: then memorization and circuit formation cannot be told apart.
     """
     step = dataset.step.to_numpy()
     lowest = int(dataset.excluded_loss.to_numpy().argmin())
-    if lowest in (0, len(step) - 1):
+    if lowest in (0, len(step) - 1) or dataset.restricted_accuracy[lowest] >= level:
         return {}
     found = {"memorized_by": int(step[lowest])}
     at = lowest

@@ -194,6 +194,7 @@ def test_phases_end_where_the_curves_say() -> None:
     unfinished = dataset.isel(step=slice(0, 5))
     assert progress.phases(unfinished) == {"memorized_by": 20, "circuit_by": 30}
     assert progress.phases(dataset.isel(step=slice(0, 3))) == {}
+    assert progress.phases(dataset.isel(step=[0, 3, 5]), level=0.9) == {}
 
 
 def test_a_frequency_that_is_none_is_refused(tiny_run: Run) -> None:
