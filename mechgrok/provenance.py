@@ -117,7 +117,7 @@ def _digest(*parts: bytes) -> str:
 def source_digest(module: str) -> str:
     """Digest of the source of ``module`` and of all it imports from its own package and this one.
 
-    Imports inside functions count too. Nothing is imported to find out.
+    Imports inside functions count too.
     """
     packages = {module.partition(".")[0], __name__.partition(".")[0]}
     sources: dict[str, bytes] = {}
