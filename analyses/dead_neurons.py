@@ -508,8 +508,8 @@ def draw(
             "y": 0.985,
             "yanchor": "top",
         },
-        margin={"t": 135},
-        legend={"x": 1, "xanchor": "right", "y": 1.025, "yanchor": "bottom"},
+        margin={"t": 165},
+        legend={"x": 0, "xanchor": "left", "y": 1.025, "yanchor": "bottom"},
         bargap=0.1,
     )
     return with_slider(figure, stops, changing)
@@ -706,6 +706,15 @@ def _add_norms(figure: go.Figure, dataset: xr.Dataset, color: str, column: int) 
     figure.add_hline(
         y=dataset.attrs["tolerance"], line={"color": "#777", "dash": "dot"}, row=2, col=column
     )
-    figure.update_yaxes(title="share of the largest norm", type="log", dtick=1, row=2, col=column)
+    lowest = max(1e-5, min(float(relative.min()), dataset.attrs["tolerance"]))
+    figure.update_yaxes(
+        title="share of the largest" if column == 1 else None,
+        type="log",
+        dtick=1,
+        exponentformat="power",
+        range=[np.log10(lowest) - 0.2, 0.1],
+        row=2,
+        col=column,
+    )
     step_axis(figure, row=2, col=column)
     mark_learning(figure, {"": dataset}, {"": color}, row=2, col=column)

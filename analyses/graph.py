@@ -331,7 +331,7 @@ def draw(
         specs=specs,
         subplot_titles=titles,
         row_heights=[1, 1, 1, *([2.6, 0.9] if pictured else [])],
-        vertical_spacing=0.055,
+        vertical_spacing=0.055 if pictured else 0.1,
         horizontal_spacing=0.065,
     )
     places = {label: 1 + wide * at for at, label in enumerate(measured)}
