@@ -1,6 +1,7 @@
 """Options whose values are small languages: lists of numbers, and assignments."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
@@ -45,3 +46,9 @@ def training_options(checkpoint_at: str | None, **options: Any) -> dict[str, Any
     if checkpoint_at is not None:
         options["checkpoint_at"] = whole_numbers(checkpoint_at)
     return {name: value for name, value in options.items() if value is not None}
+
+
+def beside(run: Path, ending: str) -> Path:
+    """The folder next to a run's that is named after it: ckpts-ticket for ckpts."""
+    run = run if run.name not in ("", "..") else run.resolve()
+    return run.with_name(f"{run.name}-{ending}")

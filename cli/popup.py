@@ -59,7 +59,7 @@ def popup(
     The weights are those of the first checkpoint that has memorized everything (θ_mem), and are
     frozen, unless told otherwise. Every checkpoint holds the scores and the mask they select.
     """
-    from cli.options import parse_at, training_options
+    from cli.options import beside, parse_at, training_options
     from cli.progress import train_and_report
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
@@ -68,7 +68,7 @@ def popup(
     parent = Run(run)
     if from_init and at != "mem":
         raise UserError(f"--from-init starts from step 0, so --at {at} contradicts it: give one.")
-    out = out or parent.path.with_name(f"{parent.name}-popup")
+    out = out or beside(run, "popup")
     given = training_options(
         steps=steps,
         weight_decay=weight_decay,

@@ -80,16 +80,16 @@ def ticket(
     initialization. `--control` trains the dense network of the same norm, `--shuffle-mask` the same
     density elsewhere. The ticket is a run like any other and knows its parent.
     """
-    from cli.options import parse_at, training_options
+    from cli.options import beside, parse_at, training_options
     from cli.progress import train_and_report
     from mechgrok.runs import Run
     from mechgrok.tickets import train_ticket
 
     parent = Run(run)
-    kind = [method if method != "magnitude" else "ticket"]
+    kind = [method] if method != "magnitude" else [] if control else ["ticket"]
     kind += ["shuffled"] * shuffle_mask + [f"control-{control}"] * (control is not None)
     kind += ["only-dead"] * (prune_only is not None) + ["revived"] * (revive is not None)
-    out = out or parent.path.with_name(f"{parent.name}-{'-'.join(kind)}")
+    out = out or beside(run, "-".join(kind))
     given = training_options(
         steps=steps,
         weight_decay=weight_decay,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Num
 from safetensors import SafetensorError
@@ -225,15 +226,16 @@ def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
     if n_kept <= 0 or n_kept >= len(flat):
         return torch.full_like(scores, n_kept > 0, dtype=torch.bool)
     if flat.device.type == "cpu":
-        # numpy's partition is vectorized: ten times as fast as torch.kthvalue or torch.topk.
-        import numpy as np
-
-        n_pruned = len(flat) - n_kept
-        lowest_kept = float(np.partition(flat.numpy(), n_pruned)[n_pruned])
+        # numpy selects, compares and counts with vector instructions: ten times as fast as
+        # torch.kthvalue or torch.topk.
+        values, n_pruned = flat.numpy(), len(flat) - n_kept
+        lowest_kept = np.partition(values, n_pruned)[n_pruned]
+        kept = torch.from_numpy(values >= lowest_kept)
+        excess = np.count_nonzero(kept.numpy()) - n_kept
     else:
-        lowest_kept = float(flat.topk(n_kept, sorted=False).values.min())
-    kept = flat >= lowest_kept
-    excess = int(kept.count_nonzero()) - n_kept
+        lowest_kept = flat.topk(n_kept, sorted=False).values.min()
+        kept = flat >= lowest_kept
+        excess = int(kept.count_nonzero()) - n_kept
     if excess:
         last_ties = (flat == lowest_kept).nonzero().flatten()[-excess:]
         kept[last_ties] = False

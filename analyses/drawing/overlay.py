@@ -44,14 +44,24 @@ def overlay(runs: Mapping[str, Run], *, log: bool = True) -> go.Figure:
     figure.update_yaxes(title="accuracy", range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
     figure.update_yaxes(title="L1 Σ|w|", rangemode="tozero", row=2, col=1)
     figure.update_yaxes(title="L2 √Σw²", rangemode="tozero", row=3, col=1)
-    reached = [f"{label}: t_gen {run.t_gen:,}" for label, run in runs.items() if run.t_gen]
+    reached = [
+        f"{label} {'never' if run.t_gen is None else f'{run.t_gen:,}'}"
+        for label, run in runs.items()
+    ]
+    subtitle = f"train dashed, test solid; t_gen: {', '.join(reached)}"
     return figure.update_layout(
         template=TEMPLATE,
-        title={
-            "text": "When each run generalizes, and how large its weights are meanwhile",
-            "subtitle": {
-                "text": "; ".join(reached) or "no run generalized",
-            },
-        },
+        title={"text": _title(runs), "subtitle": {"text": subtitle}},
         height=820,
     )
+
+
+def _title(runs: Mapping[str, Run]) -> str:
+    """Who generalizes first, and by how much."""
+    t_gen = {label: run.t_gen for label, run in runs.items() if run.t_gen}
+    if not t_gen:
+        return "None of the runs generalizes"
+    first, last = min(t_gen, key=t_gen.__getitem__), max(t_gen, key=t_gen.__getitem__)
+    if first == last:
+        return f"{first} alone generalizes" if len(runs) > 1 else f"{first} generalizes"
+    return f"{first} generalizes {t_gen[last] / t_gen[first]:,.1f} times as early as {last}"
