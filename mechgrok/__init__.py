@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mechgrok.analysis import analyze
+    from mechgrok.comparison import compare
     from mechgrok.config import RunConfig, TrainingConfig
     from mechgrok.errors import UserError
     from mechgrok.masks import Mask, apply_mask
     from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig
+    from mechgrok.pruning import prune
     from mechgrok.runs import Run
     from mechgrok.tasks import Regression, Task, make_task, task
+    from mechgrok.tickets import train_popup, train_ticket
     from mechgrok.training import resume, train
 
 #: Public names and where they live; each is imported when it is first used, so that
@@ -29,10 +32,14 @@ _HOME = {
     "UserError": "errors",
     "analyze": "analysis",
     "apply_mask": "masks",
+    "compare": "comparison",
     "make_task": "tasks",
+    "prune": "pruning",
     "resume": "training",
     "task": "tasks",
     "train": "training",
+    "train_popup": "tickets",
+    "train_ticket": "tickets",
 }
 
 __all__ = [
@@ -49,10 +56,14 @@ __all__ = [
     "UserError",
     "analyze",
     "apply_mask",
+    "compare",
     "make_task",
+    "prune",
     "resume",
     "task",
     "train",
+    "train_popup",
+    "train_ticket",
 ]
 
 
