@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from handmade import run_of, waves
 
 from analyses import embedding
 from mechgrok.results import read_parquet, write_parquet
 from mechgrok.runs import Run
+from tests.analyses.handmade import run_of, waves
 
 
 def embedded_run(path: Path, W_E: torch.Tensor) -> Run:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from handmade import handmade_run, waves
 
 from analyses import entropy
 from mechgrok.results import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
+from tests.analyses.handmade import handmade_run, waves
 
 
 def by_definition(signals: np.ndarray, exponent: int) -> np.ndarray:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from handmade import handmade_run, waves
 
 from analyses import periodicity
 from mechgrok.circuits import residues
 from mechgrok.errors import UserError
 from mechgrok.results import read_parquet, write_parquet
 from mechgrok.runs import Run
+from tests.analyses.handmade import handmade_run, waves
 
 
 def test_waves_written_into_the_weights_are_found_again(tmp_path: Path) -> None:

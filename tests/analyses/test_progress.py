@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from handmade import handmade_run, run_of
 
 from analyses import progress
 from mechgrok.config import RunConfig
@@ -14,6 +13,7 @@ from mechgrok.errors import UserError
 from mechgrok.results import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.training import train
+from tests.analyses.handmade import handmade_run, run_of
 
 P = 7
 
