@@ -231,7 +231,7 @@ def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
         values, n_pruned = flat.numpy(), len(flat) - n_kept
         lowest_kept = np.partition(values, n_pruned)[n_pruned]
         kept = torch.from_numpy(values >= lowest_kept)
-        excess = np.count_nonzero(kept.numpy()) - n_kept
+        excess = int(np.count_nonzero(kept.numpy())) - n_kept
     else:
         lowest_kept = flat.topk(n_kept, sorted=False).values.min()
         kept = flat >= lowest_kept

@@ -328,3 +328,42 @@ class TestMistakes:
         with pytest.raises(UserError, match=next(iter(options))):
             train_ticket(tiny_run, tmp_path / "t", **options)
         assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.slow
+class TestTheClaim:
+    """On the base run that ships with the project, which generalizes at step 12,270."""
+
+    BASE = Path(__file__).parents[1] / "data" / "base"
+
+    def test_the_grokked_ticket_generalizes_within_a_thousand_steps(self, tmp_path: Path) -> None:
+        base = Run(self.BASE)
+        ticket = train_ticket(base, tmp_path / "t", steps=1000, checkpoint_every=1000)
+        assert ticket.t_gen is not None
+        assert base.t_gen is not None
+        assert ticket.t_gen < base.t_gen / 10
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"at": 500},
+            {"control": "l1"},
+            {"control": "l2"},
+            {"method": "random"},
+            {"method": "snip"},
+            {"method": "grasp"},
+            {"method": "synflow"},
+            {"shuffle_mask": True},
+            {"reinit": 1},
+        ],
+        ids=str,
+    )
+    def test_nothing_else_of_the_same_norm_or_density_does(
+        self, options: dict[str, Any], tmp_path: Path
+    ) -> None:
+        other = train_ticket(
+            Run(self.BASE), tmp_path / "t", steps=1000, checkpoint_every=1000, **options
+        )
+        assert other.t_mem is not None
+        assert other.t_gen is None
+        assert other.metrics.test_accuracy.max() < 0.3
