@@ -1,5 +1,6 @@
 """Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -156,8 +157,13 @@ def _begin(
     from mechgrok.training import train
 
     config = RunConfig.make(**presets.merge(presets.load(preset), given))
+    if config.model.kind == "mlp" and getattr(config.task, "order_matters", False):
+        print(
+            f"mechgrok: An MLP sums its tokens and cannot tell (a, b) from (b, a), so that it will "
+            f"never fit {config.task}: --pairs descending or --model transformer would.",
+            file=sys.stderr,
+        )
     train_and_report(
-        out,
         config.training.steps,
         quiet,
         lambda progress: train(out, config, overwrite=overwrite, device=device, progress=progress),
@@ -173,14 +179,13 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
     steps = given["training"].pop("steps", None)
     for part, fields in given.items():
         for key, value in fields.items() if isinstance(fields, dict) else [("", fields)]:
-            before = saved[part].get(key) if key else saved[part]
+            before = saved.get(part, {}).get(key) if key else saved.get(part)
             if value != before:
                 raise UserError(
                     f"{out} was trained with {key or part} = {before}, so it cannot be resumed "
                     f"with {value}: leave the option out, or train into another folder."
                 )
     train_and_report(
-        out,
         steps or run.config.training.steps,
         quiet,
         lambda progress: resume(out, steps=steps, device=device, progress=progress),

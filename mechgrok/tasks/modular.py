@@ -76,6 +76,11 @@ class ModularArithmetic(Task):
             )
         return self
 
+    @property
+    def order_matters(self) -> bool:
+        """Whether both (a, b) and (b, a) are examples, with different answers."""
+        return self.name in ("sub", "div") and self.pairs == "ordered"
+
     @cached_property
     def pair(self) -> Integer[Tensor, "n 2"]:
         """All pairs (a, b) in lexicographic order."""

@@ -145,3 +145,17 @@ def test_an_occupied_folder_is_refused(mechgrok: Any, there: str) -> None:
 def test_versions_are_in_the_configuration(mechgrok: Any) -> None:
     mechgrok("train", *TINY)
     assert "torch" in json.loads(Path("ckpts/config.json").read_text())["versions"]
+
+
+def test_a_task_that_the_model_cannot_fit_is_said_to_be_one(mechgrok: Any) -> None:
+    hopeless = mechgrok("train", *TINY, "--task", "sub", "--pairs", "ordered")
+    assert "will never fit a − b mod 7, ordered pairs" in hopeless.err
+    fine = mechgrok("train", *TINY, "--task", "sub", "--out", "fine")
+    assert "never fit" not in fine.err
+
+
+def test_resuming_with_an_unknown_setting_is_refused(mechgrok: Any) -> None:
+    mechgrok("train", *TINY)
+    ended = mechgrok("train", "--resume", "--set", "trainer.speed=5")
+    assert ended.code == 2
+    assert "speed" in ended.err
