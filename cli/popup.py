@@ -78,7 +78,6 @@ def popup(
         checkpoint_at=checkpoint_at,
     )
     train_and_report(
-        out,
         steps or parent.config.training.steps,
         quiet,
         lambda progress: train_popup(

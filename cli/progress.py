@@ -67,9 +67,7 @@ class TrainingProgress:
             self.next_line = step + self.steps / 10
 
 
-def train_and_report(
-    out: Path, steps: int, quiet: bool, start: "Callable[[TrainingProgress], Run]"
-) -> None:
+def train_and_report(steps: int, quiet: bool, start: "Callable[[TrainingProgress], Run]") -> None:
     """Run ``start(progress)`` under a progress display and say how the run it trains ended."""
     from mechgrok.training import Interrupted
 
@@ -79,7 +77,7 @@ def train_and_report(
             warnings.showwarning = _in_one_line  # type: ignore[assignment]
             run = start(progress)
     except Interrupted as stopped:
-        _interrupted(out, stopped.step)
+        _interrupted(stopped.path, stopped.step)
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     words = [
         f"{name} {value:,}" if value is not None else f"{name} not reached"

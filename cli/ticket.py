@@ -113,7 +113,6 @@ def ticket(
         "control": control,
     }
     train_and_report(
-        out,
         steps or parent.config.training.steps,
         quiet,
         lambda progress: train_ticket(

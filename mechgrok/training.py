@@ -37,11 +37,12 @@ Progress = Callable[[dict[str, float]], object]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by the user and saved at ``step``."""
+    """Training was interrupted by the user and saved at ``step``, in the run's folder ``path``."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, path: Path) -> None:
         super().__init__(f"interrupted at step {step}")
         self.step = step
+        self.path = path
 
 
 def train(
@@ -143,7 +144,7 @@ def _loop(
                 write_metrics(run.path, rows)
                 write_resume(run.path, step, optimizer_state(optimizer, model))
             if interrupted and step < min(stop_at, training.steps):
-                raise Interrupted(step)
+                raise Interrupted(step, run.path)
             if stopping or step == training.steps:
                 break
 
