@@ -188,7 +188,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
         ],
         row_heights=[1.9, 1.0, *[0.8] * n_rank_rows],
         vertical_spacing=0.29 / len(specs),
-        horizontal_spacing=0.5 / columns,
+        horizontal_spacing=0.7 / columns,
     )
     for place, (label, dataset) in enumerate(measured.items()):
         _path(figure, dataset, 1 + place * spans["path"], first=place == 0)

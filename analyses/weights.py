@@ -307,7 +307,7 @@ def _label(figure: go.Figure, dataset: xr.Dataset, name: str, *, row: int, col: 
             title={"text": words[0], "standoff": 2}, showgrid=False, row=row, col=column
         )
         figure.update_yaxes(
-            title={"text": words[1], "standoff": 2} if column == col else None,
+            title={"text": words[1], "standoff": 2} if column == 1 else None,
             showticklabels=column == col,
             nticks=4,
             showgrid=False,
