@@ -312,9 +312,11 @@ def create_run(
         overwrite: replace a run that is there.
 
     Raises:
-        UserError: the folder holds a run or anything else, or cannot be written.
+        UserError: the folder holds a run or anything else, or cannot be written; or the task's
+            data cannot be had.
     """
     path = Path(path)
+    _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     make_room(path, overwrite=overwrite)
     if start is None:
         model = make_model(config.model, config.task, config.seed)

@@ -221,12 +221,12 @@ def download_mnist() -> list[Path]:
             files = ", ".join(f"{name}.gz" for name in MNIST_FILES)
             raise UserError(
                 f"MNIST could not be fetched from {url} ({type(error).__name__}): place {files} in "
-                f"{folder / 'mnist'}, or name a folder that holds them with --set task.folder=…"
+                f"{folder / 'mnist'}, or name a folder that holds them with --folder."
             ) from None
         except ValueError as error:
             raise UserError(
                 f"What {url} sent is not the published MNIST ({error}): place the four files in a "
-                "folder and name it with --set task.folder=…"
+                "folder and name it with --folder."
             ) from None
         found.append(Path(path))
     return found

@@ -1,7 +1,9 @@
 """``mechgrok presets`` lists what ``mechgrok train NAME`` trains."""
 
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,18 @@ def test_a_preset_trains_with_options_over_it(mechgrok: Any) -> None:
     assert (config.task.name, config.task.k, config.model.d_model) == ("parity", 3, None)
     assert (config.model.d_mlp, config.training.steps) == (20, 30)
     assert (config.training.learning_rate, config.training.batch_size) == (0.05, 32)
+
+
+def test_data_that_cannot_be_had_costs_nothing(
+    mechgrok: Any, tiny_run: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_run.path, "ckpts")
+    for out in ("ckpts", "new"):
+        ended = mechgrok("train", "mnist", "--folder", tmp_path, "--out", out, "--overwrite")
+        assert ended.code == 2
+        assert "holds no train-images-idx3-ubyte" in ended.err
+    assert Run("ckpts").steps == tiny_run.steps
+    assert not Path("new").exists()
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_without_a_network_the_person_is_told_where_to_place_what(
     monkeypatch.setattr(images, "MNIST_MIRROR", "http://127.0.0.1:9/")
     with pytest.raises(UserError) as refused:
         images.download_mnist()
-    for word in (*images.MNIST_FILES, str(tmp_path / "cache" / "mnist"), "task.folder"):
+    for word in (*images.MNIST_FILES, str(tmp_path / "cache" / "mnist"), "--folder"):
         assert word in str(refused.value)
 
 
