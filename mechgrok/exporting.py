@@ -1,4 +1,4 @@
-"""Taking a network out: as TransformerLens's own model, or as a folder for a model hub."""
+"""Taking a network out, as a folder for a model hub."""
 
 import json
 import os
@@ -7,61 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from transformer_lens import TransformerBridge, TransformerBridgeConfig
-from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 from mechgrok.errors import UserError
-from mechgrok.models import HookedModel, HookedTransformer, effective_weights
+from mechgrok.models import HookedModel, HookedTransformer
+from mechgrok.models.native import contiguous_weights, transformer_lens_config
 from mechgrok.runs import Run
 from mechgrok.training import evaluate
-
-
-def to_transformer_lens(model: HookedModel) -> TransformerBridge:
-    """TransformerLens's native model with the weights of ``model``, masked ones as zeros.
-
-    Its logits ``[batch, pos, d_vocab_out]`` at the last position are those of ``model``.
-    TransformerLens gives attention and the unembedding biases, which are zero here.
-
-    Raises:
-        UserError: the model is an MLP, of which TransformerLens has no native form.
-    """
-    if not isinstance(model, HookedTransformer):
-        raise UserError(
-            "TransformerLens has no native form of an MLP: use run.model(step), whose hooks carry "
-            "TransformerLens's names."
-        )
-    config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
-    config.architecture = "TransformerLensNative"
-    bridge = TransformerBridge.boot_native(config)
-    blank = {name: torch.zeros_like(value) for name, value in bridge.state_dict().items()}
-    bridge.load_state_dict(blank | convert_tl_checkpoint(_weights(model), config))
-    return bridge
-
-
-def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
-    """The shape of ``model`` in the words of TransformerLens's configuration."""
-    return {
-        "d_model": model.config.d_model,
-        "d_head": model.config.head_width,
-        "n_heads": model.config.n_heads,
-        "n_layers": model.config.n_layers,
-        "n_ctx": model.n_ctx,
-        "d_vocab": model.d_vocab,
-        "d_vocab_out": model.d_output,
-        "d_mlp": model.config.d_mlp,
-        "act_fn": model.config.act,
-        "normalization_type": None,
-    }
-
-
-def _weights(model: HookedModel) -> dict[str, Tensor]:
-    return {
-        name: weight.detach().cpu().contiguous()
-        for name, weight in effective_weights(model).items()
-    }
 
 
 def export(run: Run, out: str | Path, step: int = -1) -> Path:
@@ -92,7 +44,7 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
         raise UserError(f"The folder {out} cannot be made ({error}).") from None
     try:
         metadata = {"format": "pt", "step": str(step), "task": task}
-        save_file(_weights(model), beside / "model.safetensors", metadata=metadata)
+        save_file(contiguous_weights(model), beside / "model.safetensors", metadata=metadata)
         config = json.dumps(_config(run, model, step), indent=2, ensure_ascii=False)
         (beside / "config.json").write_text(config + "\n", encoding="utf-8")
         (beside / "README.md").write_text(_card(run, model, step), encoding="utf-8")
@@ -126,7 +78,7 @@ def _card(run: Run, model: HookedModel, step: int) -> str:
     row = evaluate(model, task, task.train, task.test)
     mask = run.mask_at(step)
     weights = "\n".join(
-        f"| `{name}` | {list(weight.shape)} |" for name, weight in effective_weights(model).items()
+        f"| `{name}` | {list(weight.shape)} |" for name, weight in contiguous_weights(model).items()
     )
     batch = f"batches of {training.batch_size}" if training.batch_size else "full batch"
     density = f" Of the masked weights {mask.density:.1%} are kept." if mask else ""
@@ -172,8 +124,6 @@ _LOAD_TRANSFORMER = """```python
 import json
 
 from safetensors.torch import load_file
-from transformer_lens import TransformerBridge, TransformerBridgeConfig
-from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 fields = json.load(open("config.json"))
 shape = {key: fields[key] for key in fields if key not in ("architectures", "mechgrok")}

@@ -295,7 +295,7 @@ class Run:
         Raises:
             UserError: the model is an MLP, of which TransformerLens has no native form.
         """
-        from mechgrok.exporting import to_transformer_lens
+        from mechgrok.models.native import to_transformer_lens
 
         return to_transformer_lens(self.model(step))
 

@@ -9,10 +9,11 @@ from safetensors import safe_open
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.exporting import export, to_transformer_lens
+from mechgrok.exporting import export
 from mechgrok.importing import import_run
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedTransformer, TransformerConfig, effective_weights
+from mechgrok.models.native import to_transformer_lens
 from mechgrok.runs import Run
 from mechgrok.training import train
 

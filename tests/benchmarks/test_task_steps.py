@@ -123,7 +123,7 @@ def test_an_mnist_step_costs_at_most_one_and_a_half_bare_steps() -> None:
 
 
 def test_a_nanda_step_is_faster_than_on_transformer_lens_own_model() -> None:
-    from mechgrok.exporting import to_transformer_lens
+    from mechgrok.models.native import to_transformer_lens
 
     config = config_of("nanda")
     data, training = config.task.train, config.training
