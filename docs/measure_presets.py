@@ -116,7 +116,8 @@ def figure(pairs: dict[str, tuple[Run, Run]]) -> go.Figure:
         template=TEMPLATE,
         title="Every preset memorizes early and generalizes late; its grokked ticket does not wait",
         height=260 * rows + 160,
-        legend={"y": -0.06},
+        margin={"t": 130},
+        legend={"y": 1 + 60 / (260 * rows), "yanchor": "bottom"},
     )
 
 

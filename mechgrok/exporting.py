@@ -96,7 +96,7 @@ tags:
 
 # {task}: {_architecture(model)} at step {step:,}
 
-A network from a run of [mechgrok](https://pypi.org/project/mechgrok/), {model.n_parameters():,}
+A network from a run of mechgrok, {model.n_parameters():,}
 weights.{density}
 
 - Task: `{task.model_dump_json()}`
@@ -124,6 +124,8 @@ _LOAD_TRANSFORMER = """```python
 import json
 
 from safetensors.torch import load_file
+from transformer_lens import TransformerBridge, TransformerBridgeConfig
+from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 fields = json.load(open("config.json"))
 shape = {key: fields[key] for key in fields if key not in ("architectures", "mechgrok")}
