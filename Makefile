@@ -17,7 +17,7 @@ DEMO := demo
 	touch $@
 
 demo: .venv/installed
-	@test -e $(DEMO)/config.json || $(BIN)/mechgrok train --out $(DEMO)
+	$(BIN)/mechgrok train --out $(DEMO) $$(test ! -e $(DEMO)/config.json || echo --resume)
 	$(BIN)/mechgrok info $(DEMO)
 	$(BIN)/mechgrok analyze accuracy $(DEMO)
 	$(BIN)/mechgrok analyze fourier $(DEMO)
