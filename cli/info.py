@@ -1,5 +1,6 @@
 """One screen about a run: task, model, checkpoints, t_mem and t_gen, norms"""
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,11 @@ def facts(run: "Run") -> dict[str, str]:
         "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
         f"of {training.steps:,}" + ("" if run.finished else " (unfinished)"),
     }
+    for name in ("origin", "popup"):
+        if (made := getattr(run.config, name)) is not None:
+            told = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
+            told = {key: value for key, value in told.items() if value not in (None, False)}
+            facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
     if (mask := run.mask) is not None:
         facts["density"] = f"{mask.density:.3f}"
     for name, value in (("t_mem", run.t_mem), ("t_gen", run.t_gen)):
@@ -50,9 +56,9 @@ def facts(run: "Run") -> dict[str, str]:
         return facts
     first, last = metrics.iloc[0], metrics.iloc[-1]
     for side in ("train", "test"):
-        facts[f"{side} at the end"] = (
-            f"accuracy {last[f'{side}_accuracy']:.2%}, loss {last[f'{side}_loss']:.3g}"
-        )
+        accuracy, loss = last[f"{side}_accuracy"], last[f"{side}_loss"]
+        words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
+        facts[f"{side} at the end"] = ", ".join([*words, f"loss {loss:.3g}"])
     for norm in ("l1", "l2"):
         facts[norm.upper()] = f"{first[norm]:,.1f} at the start, {last[norm]:,.1f} at the end"
     return facts
