@@ -1,9 +1,10 @@
 """Which frequencies do neurons use? Spectra of weights on the input, embedding and output side.
 
-The input side of a neuron is its column of W_E W_in, one number per residue; the output side its
-row of W_out W_U, one number per answer. A network that has generalized uses waves: each neuron
-holds most of its power |F(ω)|² in one frequency ω, and the network uses only a few of them
-(Nanda et al. 2023, arXiv 2301.05217; Minegishi et al. 2023, arXiv 2310.19470, fig. 4).
+The input side of a neuron is its column of W_E W_in (through attention in a transformer), a number
+per residue; the output side its row of W_out W_U, a number per answer. A network that has
+generalized uses waves: each neuron holds most of its power |F(ω)|² in one frequency ω, and the
+network uses only a few of them (Nanda et al. 2023, arXiv 2301.05217; Minegishi et al. 2023, arXiv
+2310.19470, fig. 4).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from analyses.drawing import SEQUENTIAL, TEMPLATE, run_colors, spread, with_slider
+from mechgrok.circuits import InputPath, OrderOption, input_weights, natural_path, residues
 from mechgrok.fourier import amplitude_spectrum, dominant_frequency, live, power_share
 from mechgrok.runs import Run
-from mechgrok.tasks import Task
 
 PER_STEP = True
 
@@ -28,8 +29,20 @@ def applies(run: Run) -> str | None:
     return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
 
 
-def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    path: Annotated[InputPath, "from tokens to neurons; auto: attention in a transformer"] = "auto",
+    order: Annotated[OrderOption, "of residues; auto: multiplicative for mul and div"] = "auto",
+) -> xr.Dataset:
     """Amplitude spectra at every checkpoint, or at the given steps.
+
+    Args:
+        run: on a modular task.
+        steps: the checkpoints; all unless given.
+        path: the input side is W_E W_in (direct) or Σ_h W_E W_V W_O W_in (attention).
+        order: the order of the residues along which signals are transformed.
 
     Returns:
         ``input_amplitude`` and ``output_amplitude [step, neuron, frequency]``: |F(ω)| of each
@@ -39,15 +52,14 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         ``live [step, neuron]``: whether its weights are above 1 % of the largest neuron's;
         ``use [step, frequency]``: the mean over live neurons of each frequency's share.
     """
-    task: Task = run.task
-    p = task.d_output
-    steps = run.select(steps)
-    input_side = run.input_side(steps)[:, :p].transpose(1, 2)
+    steps, along = run.select(steps), residues(run.task, order)
+    p = len(along)
+    input_side = input_weights(run, steps, path=path)[:, along].transpose(1, 2)
     alive = live(input_side)
     inputs = amplitude_spectrum(input_side)
     share = power_share(inputs.clone(), p)
-    outputs = amplitude_spectrum(run.output_side(steps))
-    embedding = amplitude_spectrum(run.embedding(steps)[:, :p].transpose(1, 2))
+    outputs = amplitude_spectrum(run.output_side(steps)[..., along])
+    embedding = amplitude_spectrum(run.embedding(steps)[:, along].transpose(1, 2))
     variables = {
         "input_amplitude": (("step", "neuron", "frequency"), inputs),
         "output_amplitude": (("step", "neuron", "frequency"), outputs),
@@ -64,7 +76,11 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             "neuron": np.arange(inputs.shape[1]),
             "frequency": np.arange(inputs.shape[2]),
         },
-        attrs={"p": p, "definition": "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / p)"},
+        attrs={
+            "p": p,
+            "path": natural_path(run) if path == "auto" else path,
+            "definition": "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / p)",
+        },
     )
 
 
@@ -101,8 +117,8 @@ def draw(
     height = 400 * n_runs + 480
     titles = [
         f"{label}: {title}"
-        for label in measured
-        for title in [_NAME[each] for each in sides] + ["in one frequency"]
+        for label, dataset in measured.items()
+        for title in [_NAME[each, dataset.path] for each in sides] + ["in one frequency"]
     ]
     figure = make_subplots(
         last,
@@ -166,7 +182,12 @@ def draw(
     return with_slider(figure, stops, lambda step: [trace for trace, _, _ in at(step)])
 
 
-_NAME = {"input": "input side W_E W_in", "output": "output side W_out W_U"}
+_NAME = {
+    ("input", "direct"): "input side W_E W_in",
+    ("input", "attention"): "input side W_E W_V W_O W_in",
+    ("output", "direct"): "output side W_out W_U",
+    ("output", "attention"): "output side W_out W_U",
+}
 
 
 def _order(now: xr.Dataset) -> np.ndarray:

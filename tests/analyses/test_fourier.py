@@ -37,7 +37,7 @@ def test_a_wave_holds_all_its_power_in_its_frequency(tmp_path: object, tiny_run:
 
 def test_spectra_are_numpys(tiny_run: Run, tiny_transformer_run: Run) -> None:
     for run in (tiny_run, tiny_transformer_run):
-        measured = fourier.measure(run)
+        measured = fourier.measure(run, path="direct")
         step = run.steps[-1]
         model = run.model(step)
         with torch.no_grad():
@@ -69,3 +69,16 @@ def test_the_figure_follows_its_slider(tiny_run: Run, masked_run: Run) -> None:
     assert len(first.data) == len(first.traces)
     spectrum = np.sort(measured["base"].input_amplitude.sel(step=60)[:, 1:].to_numpy(), axis=0)
     np.testing.assert_allclose(np.sort(figure.data[0].z, axis=0), spectrum, rtol=1e-6)
+
+
+def test_a_transformers_input_side_goes_through_attention(tiny_transformer_run: Run) -> None:
+    run = tiny_transformer_run
+    weights = {name: w.double().numpy() for name, w in run.checkpoint(-1).weights.items()}
+    attention = sum(
+        weights["embed.W_E"] @ W_V @ W_O @ weights["blocks.0.mlp.W_in"]
+        for W_V, W_O in zip(weights["blocks.0.attn.W_V"], weights["blocks.0.attn.W_O"], strict=True)
+    )
+    measured = fourier.measure(run, steps=[run.steps[-1]])
+    assert measured.path == "attention"
+    expected = np.abs(np.fft.rfft(attention, axis=0)).T
+    np.testing.assert_allclose(measured.input_amplitude[0], expected, atol=1e-4)
