@@ -96,12 +96,12 @@ def finding(dataset: xr.Dataset) -> str:
     live_shares = last.share.to_numpy()[last.live.to_numpy()]
     use = last.use.to_numpy()
     key = [int(at) for at in np.argsort(use)[::-1] if use[at] > 0.05]
-    concentration = f"{np.median(live_shares):.0%} of their power in one frequency (median;"
+    before = f"; {_median_share(first):.0%} at step {int(first.step):,}"
+    before = before if first.step < last.step else ""
     return (
-        f"step {int(last.step):,}: {len(live_shares)} live neurons hold {concentration} "
-        f"{np.median(first.share):.0%} at step {int(first.step):,}), {(live_shares > 0.5).sum()} "
-        f"of them more than half; key frequencies "
-        f"{', '.join(map(str, key)) or 'none above 5 % of the power'}"
+        f"step {int(last.step):,}: {len(live_shares)} live neurons hold {_median_share(last):.0%} of "
+        f"their power in one frequency (median{before}), {(live_shares > 0.5).sum()} of them more "
+        f"than half; key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}"
     )
 
 
