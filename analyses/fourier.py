@@ -100,8 +100,8 @@ def finding(dataset: xr.Dataset) -> str:
     before = before if first.step < last.step else ""
     return (
         f"step {int(last.step):,}: {len(live_shares)} live neurons hold "
-        f"{_median_share(last):.0%} of their power in one frequency (median{before}), {(live_shares > 0.5).sum()} of them more "
-        f"than half; key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}"
+        f"{_median_share(last):.0%} of their power in one frequency (median{before}), "
+        f"{(live_shares > 0.5).sum()} of them more than half; key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}"
     )
 
 
