@@ -97,12 +97,13 @@ def finding(dataset: xr.Dataset) -> str:
     use = last.use.to_numpy()
     key = [int(at) for at in np.argsort(use)[::-1] if use[at] > 0.05]
     before = f"; {_median_share(first):.0%} at step {int(first.step):,}"
-    before = before if first.step < last.step else ""
-    return (
-        f"step {int(last.step):,}: {len(live_shares)} live neurons hold "
-        f"{_median_share(last):.0%} of their power in one frequency (median{before}), "
-        f"{(live_shares > 0.5).sum()} of them more than half; key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}"
-    )
+    lines = [
+        f"step {int(last.step):,}: {len(live_shares)} live neurons hold {_median_share(last):.0%}",
+        f"of their power in one frequency (median{before if first.step < last.step else ''}),",
+        f"{(live_shares > 0.5).sum()} of them more than half;",
+        f"key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}",
+    ]
+    return " ".join(lines)
 
 
 def draw(
