@@ -210,7 +210,7 @@ def test_analyze_answers_by_name(run: Run) -> None:
 def test_an_unknown_analysis_or_option_is_named(run: Run) -> None:
     with pytest.raises(UserError, match="no analysis 'entropie': choose"):
         mechgrok.analyze(run, "entropie")
-    with pytest.raises(UserError, match="fourier has no option 'colour': it has none"):
-        mechgrok.analyze(run, "fourier", colour="red")
+    with pytest.raises(UserError, match="accuracy has no option 'colour': it has none"):
+        mechgrok.analyze(run, "accuracy", colour="red")
     with pytest.raises(UserError, match="no checkpoint at step 7; the nearest is at"):
         mechgrok.analyze(run, "fourier", steps=[7])
