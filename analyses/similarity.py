@@ -419,7 +419,7 @@ def _choose_layer(
                 "buttons": buttons,
                 "x": 0,
                 "xanchor": "left",
-                "y": top + 0.012,
+                "y": top + 0.024,
                 "yanchor": "bottom",
                 "pad": {"t": 0, "b": 0},
             }
