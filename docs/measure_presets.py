@@ -114,7 +114,7 @@ def figure(pairs: dict[str, tuple[Run, Run]]) -> go.Figure:
     panels.update_xaxes(title_text="step", row=rows)
     return panels.update_layout(
         template=TEMPLATE,
-        title="Every preset memorizes early and generalizes late; its grokked ticket does not wait",
+        title="Memorized early, generalized late; grokked tickets do not wait; random labels never",
         height=260 * rows + 160,
         margin={"t": 130},
         legend={"y": 1 + 60 / (260 * rows), "yanchor": "bottom"},
