@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -129,12 +130,14 @@ def read_resume(folder: Path) -> tuple[int, dict[str, Tensor]]:
 def write_metrics(path: Path, rows: Iterable[dict[str, float]]) -> None:
     """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
     lines = [",".join(METRICS)]
-    lines += [",".join(_digits(row[column]) for column in METRICS) for row in rows]
+    lines += [_line(tuple(row[column] for column in METRICS)) for row in rows]
     write_text(path / "metrics.csv", "\n".join(lines) + "\n")
 
 
-def _digits(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
+@lru_cache(maxsize=4096)
+def _line(values: tuple[float, ...]) -> str:
+    """A row as text, kept because a run writes all its rows again at every checkpoint."""
+    return ",".join("" if math.isnan(value) else repr(value) for value in values)
 
 
 def drop_checkpoints_after(folder: Path, step: int) -> None:
