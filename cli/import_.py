@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import assign, whole_numbers
+from mechgrok import own_code
 
 Task = {"rich_help_panel": "Task"}
 
@@ -64,6 +65,7 @@ def import_(
     }
     for assignment in set_ or []:
         assign(given, assignment)
+    own_code.allow(given["task"].get("name"))
     at = whole_numbers(steps) if steps else None
     run = import_run(files, out, task=given["task"], steps=at, act=act, overwrite=overwrite)
     last = run.metrics.iloc[-1]

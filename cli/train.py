@@ -8,7 +8,7 @@ import typer
 
 from cli.options import assign, whole_numbers
 from cli.progress import train_and_report
-from mechgrok import presets
+from mechgrok import own_code, presets
 from mechgrok.errors import UserError
 
 Task = {"rich_help_panel": "Task"}
@@ -144,6 +144,7 @@ def train(
         given["seed"] = seed
     for assignment in set_ or []:
         assign(given, assignment)
+    own_code.allow(given["task"].get("name"))
     if resume:
         _go_on(out, given, device, quiet)
     else:

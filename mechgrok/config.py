@@ -17,7 +17,7 @@ from pydantic import (
 from mechgrok.errors import UserError
 from mechgrok.models import MLPConfig, ModelConfig
 from mechgrok.schedule import usual_interval
-from mechgrok.tasks import Task, make_task, sentence
+from mechgrok.tasks import Task, make_task, saved_task, sentence
 
 #: The version of the run folder's layout; a folder with a higher one was made by newer code.
 FORMAT = 1
@@ -164,7 +164,7 @@ class ImportOrigin(BaseModel):
 
 
 def _as_task(value: Any) -> Any:
-    return make_task(**value) if isinstance(value, dict) else value
+    return saved_task(**{"name": None, **value}) if isinstance(value, dict) else value
 
 
 class RunConfig(BaseModel):

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.folder import (
@@ -29,7 +30,6 @@ from mechgrok.folder import (
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
 from mechgrok.tasks import Task
-from mechgrok.tasks.custom import check_trusted, trust
 
 
 class Run:
@@ -54,8 +54,6 @@ class Run:
             raise UserError(f"{config} cannot be read as JSON ({error}).") from None
         if not isinstance(fields, dict):
             raise UserError(f"{config} is not a run's configuration: it holds no JSON object.")
-        if isinstance(task := fields.get("task"), dict):
-            check_trusted(str(task.get("name")))
         self.config = RunConfig.make(**fields)
 
     def __repr__(self) -> str:
@@ -323,6 +321,6 @@ def create_run(
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     write_checkpoint(path, start)
     write_metrics(path, [])
-    trust(config.task.name)
+    own_code.remember(config.task.name)
     write_config(path, config)
     return Run(path)

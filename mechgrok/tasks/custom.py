@@ -1,18 +1,13 @@
 """Tasks of a person's own: a decorated function or a subclass of Task, named by where it lives.
 
-``path/to/file.py:name`` and ``package.module:name`` both name a task. Opening a run imports the
-file its task comes from, so a run folder that somebody sent could run code that came with it. That
-is why only tasks that a person has trained with on this machine, which are listed in `trust_list`,
-are imported when a run is opened.
+``path/to/file.py:name`` and ``package.module:name`` both name a task; `mechgrok.own_code` loads
+what a person has named and refuses what a file names.
 """
 
-import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
@@ -20,8 +15,8 @@ from jaxtyping import Float, Shaped
 from pydantic import create_model
 from torch import Tensor
 
+from mechgrok import own_code
 from mechgrok.errors import UserError
-from mechgrok.files import write_text
 from mechgrok.tasks.base import Criterion, Examples, Task
 from mechgrok.tasks.losses import Regression
 
@@ -139,86 +134,22 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
         **fields,
     )
     made.function = staticmethod(function)
+    own_code.allow(location)  # It runs already.
     return made
-
-
-def absolute(name: str) -> str:
-    """``name`` with the path of its file, if it has one, made absolute."""
-    where, _, attribute = name.rpartition(":")
-    return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
 
 
 def load(name: str) -> type[Task]:
     """The task class that ``file.py:name`` or ``module:name`` stands for.
 
     Raises:
-        UserError: the file or module is not there, or what it holds under the name is no task.
+        UserError: no person has named it here, the file or module is not there, or what it holds
+            under the name is no task.
     """
-    where, _, attribute = name.rpartition(":")
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_module(where)
-    found = getattr(module, attribute, None)
+    found = own_code.load(name, "task")
     if isinstance(found, type) and issubclass(found, Task):
         return found
-    if found is None:
-        raise UserError(f"{where} holds nothing called {attribute!r}: choose a task that it does.")
+    where, _, attribute = name.rpartition(":")
     raise UserError(
         f"{attribute} in {where} is no task: decorate the function with @mechgrok.task, or make "
         "the class a subclass of mechgrok.Task."
     )
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UserError(
-            f"The task's file {path} is not there: put it back, or change the task's name in the "
-            "run's config.json to where it is now."
-        )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _from_module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
-        raise UserError(
-            f"The task's module {name} is not installed: install the package that holds it, or "
-            "name a file, path/to/file.py:name."
-        ) from None
-
-
-def trust_list() -> Path:
-    """The file that lists the tasks of their own that a person has trained with, one a line."""
-    import pooch
-
-    return Path(pooch.os_cache("mechgrok")) / "trusted_tasks.txt"
-
-
-def _trusted() -> list[str]:
-    return trust_list().read_text(encoding="utf-8").splitlines() if trust_list().is_file() else []
-
-
-def trust(name: str) -> None:
-    """Remember that a person has trained with the task ``name`` on this machine."""
-    if ":" in name and name not in _trusted():
-        trust_list().parent.mkdir(parents=True, exist_ok=True)
-        write_text(trust_list(), "".join(f"{line}\n" for line in [*_trusted(), name]))
-
-
-def check_trusted(name: str) -> None:
-    """Refuse to import the task of a run that was not trained on this machine.
-
-    Raises:
-        UserError: ``name`` is a file or module that is not on the list.
-    """
-    if ":" in name and absolute(name) not in _trusted():
-        raise UserError(
-            f"The run's task is made by code in {name}, which was never trained with here: read "
-            f"that code, and if you trust it add the line {absolute(name)} to {trust_list()}."
-        )

@@ -1,0 +1,120 @@
+"""Code of a person's own: what ``file.py:name`` and ``module:name`` stand for, and who may name it.
+
+Importing a file executes it. A run folder, a file of weights or a plan that somebody sent can name
+any file, one that came along with it too. So code is imported only where a person has named it: on
+the command line or in Python just now (`allow`), or when they trained with it on this machine
+earlier (`remember`). A name that is read from a file gains no rights by being read.
+"""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mechgrok.errors import UserError
+from mechgrok.files import write_text
+
+#: What a person has named in this process.
+_allowed: set[str] = set()
+
+
+def is_own(name: object) -> bool:
+    """Whether a name stands for somebody's own code instead of something registered."""
+    return isinstance(name, str) and ":" in name
+
+
+def absolute(name: str) -> str:
+    """``name`` with the path of its file, if it has one, made absolute."""
+    where, _, attribute = name.rpartition(":")
+    return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
+
+
+def allow(name: object) -> None:
+    """A person has named this code, just now: it may be loaded while this process lasts.
+
+    To be called where a person's own words come in, and never on what a file says.
+    """
+    if is_own(name):
+        _allowed.add(absolute(str(name)))
+
+
+def remember(name: str) -> None:
+    """Code that is in use, its object live: let runs made with it be opened here later, too."""
+    allow(name)
+    if is_own(name) and (name := absolute(name)) not in _remembered():
+        trust_list().parent.mkdir(parents=True, exist_ok=True)
+        write_text(trust_list(), "".join(f"{line}\n" for line in [*_remembered(), name]))
+
+
+def trust_list() -> Path:
+    """The file that lists the code that a person has trained with on this machine, one a line."""
+    import pooch
+
+    return Path(pooch.os_cache("mechgrok")) / "trusted_tasks.txt"
+
+
+def _remembered() -> list[str]:
+    return trust_list().read_text(encoding="utf-8").splitlines() if trust_list().is_file() else []
+
+
+def check(name: str) -> None:
+    """Refuse code that no person has named here.
+
+    Raises:
+        UserError: ``name`` was not allowed in this process and is not on the list.
+    """
+    name = absolute(name)
+    if name not in _allowed and name not in _remembered():
+        raise UserError(
+            f"A file asks for code in {name}, which was never trained with here: read that code, "
+            f"and if you trust it add the line {name} to {trust_list()}."
+        )
+
+
+def load(name: str, kind: str) -> Any:
+    """What ``file.py:name`` or ``module:name`` stands for, imported.
+
+    Args:
+        name: where it is, and what it is called there.
+        kind: what it should be ("task"), for messages.
+
+    Raises:
+        UserError: no person has named it here, the file or module is not there, or it holds
+            nothing of that name.
+    """
+    check(name)
+    where, _, attribute = name.rpartition(":")
+    module = _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UserError(
+            f"{where} holds nothing called {attribute!r}: choose a {kind} that it does."
+        )
+    return found
+
+
+def _from_file(path: Path, kind: str) -> ModuleType:
+    if not path.is_file():
+        raise UserError(
+            f"The {kind}'s file {path} is not there: put it back, or change the {kind}'s name in "
+            "the run's config.json to where it is now."
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_module(name: str, kind: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise UserError(
+            f"The {kind}'s module {name} is not installed: install the package that holds it, or "
+            "name a file, path/to/file.py:name."
+        ) from None

@@ -1,0 +1,134 @@
+"""No file that somebody sent can have code imported: only a person's own words can."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mechgrok import own_code
+from mechgrok.config import RunConfig
+from mechgrok.runs import Run
+from mechgrok.training import train
+
+TINY = {
+    "task": {"name": "add", "p": 5, "train_fraction": 0.6},
+    "model": {"kind": "mlp", "d_model": 6, "d_mlp": 4},
+    "training": {"steps": 4, "checkpoint_every": 2},
+}
+#: Every way in which a name can point at evil.py.
+NAMES = ("{sent}/evil.py:f", "sent/evil.py:f", "/proc/self/cwd/sent/evil.py:f", "sent.evil:f")
+#: Commands that open a run folder, on which a stranger's may be tried.
+OPENING = (
+    ("info", "sent/run"),
+    ("train", "--resume", "--out", "sent/run"),
+    ("train", "--resume", "--out", "sent/run", "--steps", "9"),
+    ("analyze", "accuracy", "sent/run"),
+    ("compare", "sent/run"),
+    ("report", "sent/run"),
+    ("ticket", "sent/run"),
+    ("popup", "sent/run"),
+    ("export", "sent/run", "--out", "exported"),
+)
+
+
+class Sent:
+    """A folder from a stranger: a run, a file of weights, and code that must not run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.proof = folder.parent / "executed"
+        self.run = train(folder / "run", RunConfig.make(**TINY))
+        (folder / "__init__.py").touch()
+        (folder / "evil.py").write_text(
+            f"open({str(self.proof)!r}, 'w')\nimport mechgrok\n"
+            "@mechgrok.task\ndef f(p: int = 5):\n    return [[0], [1]], [0, 1]\n"
+        )
+
+    def name_in_config(self, name: str) -> None:
+        config = json.loads((self.run.path / "config.json").read_text())
+        config["task"] = {"name": name.format(sent=self.folder)}
+        (self.run.path / "config.json").write_text(json.dumps(config))
+
+    def untouched(self) -> bool:
+        listed = own_code.trust_list()
+        return not self.proof.exists() and not (listed.exists() and "evil" in listed.read_text())
+
+
+@pytest.fixture
+def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sent:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Sent(tmp_path / "sent")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("command", OPENING, ids=lambda words: " ".join(words[:2]))
+def test_a_run_folder_cannot_name_code(
+    sent: Sent, mechgrok: Any, command: tuple[str, ...], name: str
+) -> None:
+    sent.name_in_config(name)
+    ended = mechgrok(*command)
+    assert ended.code == 2
+    assert "was never trained with here" in ended.err
+    assert sent.untouched()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_metadata_of_weights_cannot_name_code(sent: Sent, mechgrok: Any, name: str) -> None:
+    weights = load_file(sent.run.file(4))
+    task = json.dumps({"name": name.format(sent=sent.folder)})
+    save_file(weights, "w.safetensors", metadata={"step": "4", "task": task})
+    ended = mechgrok("import", "w.safetensors", "--out", "imported")
+    assert ended.code == 2
+    assert "was never trained with here" in ended.err
+    assert not Path("imported").exists()
+    assert sent.untouched()
+
+
+@pytest.mark.parametrize("key", ["task", "name", "fn_name"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "in its config"])
+def test_the_facts_of_a_pickle_cannot_name_code(
+    sent: Sent, mechgrok: Any, key: str, wrapped: bool
+) -> None:
+    told = {key: f"{sent.folder}/evil.py:f"}
+    content = {"model": load_file(sent.run.file(4))} | ({"config": told} if wrapped else told)
+    torch.save(content, "w.pth")
+    mechgrok("import", "w.pth", "--out", "imported")
+    assert sent.untouched()
+
+
+def test_naming_another_task_on_the_command_line_does_not_allow_the_file_s(
+    sent: Sent, mechgrok: Any
+) -> None:
+    weights = load_file(sent.run.file(4))
+    task = json.dumps({"name": f"{sent.folder}/evil.py:f"})
+    save_file(weights, "w.safetensors", metadata={"step": "4", "task": task})
+    ended = mechgrok("import", "w.safetensors", "--out", "imported", "--task", "add")
+    assert ended.code == 0, ended.err
+    assert Run("imported").task.name == "add"
+    assert sent.untouched()
+
+
+@pytest.mark.parametrize("name", [None, 5, ["add"], {"a": "evil.py:f"}, True])
+def test_a_name_that_is_no_text_is_refused(sent: Sent, mechgrok: Any, name: object) -> None:
+    config = json.loads((sent.run.path / "config.json").read_text())
+    config["task"]["name"] = name
+    (sent.run.path / "config.json").write_text(json.dumps(config))
+    ended = mechgrok("info", "sent/run")
+    assert ended.code == 2
+    assert "A task's name is a text" in ended.err
+
+
+def test_what_a_person_names_is_imported_and_remembered(sent: Sent, mechgrok: Any) -> None:
+    """The same file, named on the command line: it runs, and its run opens again."""
+    ended = mechgrok(
+        "train", "--task", "sent/evil.py:f", "--train-fraction", 0.5, "--steps", 2, "--quiet"
+    )
+    assert ended.code == 0, ended.err
+    assert sent.proof.exists()
+    own_code._allowed.clear()  # as in another process
+    assert mechgrok("info", "ckpts").code == 0
