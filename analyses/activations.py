@@ -27,8 +27,8 @@ from analyses.drawing import (
     spread,
     with_slider,
 )
-from mechgrok.circuits import OrderOption, residues
-from mechgrok.fourier import grid_share
+from analyses.measures.fourier import grid_share
+from analyses.measures.paths import OrderOption, residues
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 

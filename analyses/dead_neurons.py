@@ -28,13 +28,13 @@ from analyses.drawing import (
     step_axis,
     with_slider,
 )
+from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from analyses.measures.graphs import kept_edges
 from mechgrok.errors import UserError
-from mechgrok.folder import Checkpoint
-from mechgrok.fourier import amplitude_spectrum, dominant_frequency, power_share
-from mechgrok.graphs import kept_edges
 from mechgrok.masks import Mask, apply_mask, check_rate, mask_hooks
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.runs import Run
+from mechgrok.runs.folder import Checkpoint
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
@@ -200,7 +200,7 @@ def census(
 
     Args:
         saved: a checkpoint.
-        kept: which of its weights are edges (`mechgrok.graphs.kept_edges`).
+        kept: which of its weights are edges (`analyses.measures.graphs.kept_edges`).
         neurons: where the neurons are.
     """
 

@@ -19,8 +19,8 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_slider
-from mechgrok.circuits import OrderOption, residues
-from mechgrok.fourier import amplitude_spectrum, key_frequencies, power_share
+from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
+from analyses.measures.paths import OrderOption, residues
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.

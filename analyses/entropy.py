@@ -19,8 +19,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
-from mechgrok.circuits import InputPath, OrderOption, input_weights, natural_path, residues
-from mechgrok.fourier import amplitude_spectrum, live, spectral_entropy
+from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
+from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
 from mechgrok.runs import Run
 
 PER_STEP = True

@@ -17,8 +17,8 @@ import xarray as xr
 from plotly.subplots import make_subplots
 
 from analyses.drawing import SEQUENTIAL, TEMPLATE, run_colors, spread, with_slider
-from mechgrok.circuits import InputPath, OrderOption, input_weights, natural_path, residues
-from mechgrok.fourier import amplitude_spectrum, dominant_frequency, live, power_share
+from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
+from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
 from mechgrok.runs import Run
 
 PER_STEP = True

@@ -5,7 +5,7 @@ checkpoint. Measured are each layer's spectral, weighted spectral and Ramanujan 
 2023), path length and four-cycle clustering of the neuron graph, and path length, clustering and
 small-world index of the relational graph (You et al. 2020, arXiv 2007.06559), which Minegishi et
 al. 2025 (arXiv 2310.19470v3, fig. 9 and 20) follow through grokking. Definitions with formulas are
-in `mechgrok.graphs`.
+in `analyses.measures.graphs`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,7 @@ from analyses.drawing import (
     step_axis,
     with_slider,
 )
-from mechgrok.errors import UserError
-from mechgrok.graphs import (
+from analyses.measures.graphs import (
     Bound,
     NeuronGraph,
     Wiring,
@@ -44,6 +43,7 @@ from mechgrok.graphs import (
     small_world,
     top_singular_values,
 )
+from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.runs import Run
 

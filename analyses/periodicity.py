@@ -25,8 +25,8 @@ from analyses.drawing import (
     spread,
     with_slider,
 )
-from mechgrok.circuits import InputPath, OrderOption, input_weights, natural_path, residues
-from mechgrok.fourier import CosineFit, cosine_fit, live
+from analyses.measures.fourier import CosineFit, cosine_fit, live
+from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.

@@ -22,15 +22,15 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import COLORS, TEMPLATE, step_axis
-from mechgrok.circuits import OrderOption, residues
-from mechgrok.errors import UserError
-from mechgrok.fourier import (
+from analyses.measures.fourier import (
     amplitude_spectrum,
     gini,
     key_frequencies,
     trig_components,
     wave_projection,
 )
+from analyses.measures.paths import OrderOption, residues
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 

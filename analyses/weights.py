@@ -18,9 +18,9 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slider
+from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.similarity import magnitude_mask
 from analyses.trajectory import as_matrix
-from mechgrok.fourier import amplitude_spectrum, dominant_frequency, power_share
 from mechgrok.masks import check_rate
 from mechgrok.runs import Run
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from cli.main import LazyGroup, as_command
-from mechgrok.analysis import Analysis, analyses
 from mechgrok.errors import UserError
 from mechgrok.registry import Entry
+from mechgrok.results.analysis import Analysis, analyses
 
 
 class AnalysisGroup(LazyGroup):
@@ -24,8 +24,8 @@ class AnalysisGroup(LazyGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in self.entries():
-            from mechgrok.analysis import GROUP
             from mechgrok.registry import find
+            from mechgrok.results.analysis import GROUP
 
             find(GROUP, args[0])
         return super().resolve_command(ctx, args)
@@ -146,7 +146,7 @@ def answer(
 ) -> None:
     """Measure every run, keep Parquet beside each, draw one figure, and say what was found."""
     from analyses.drawing import write_html, write_png
-    from mechgrok.results import write_parquet
+    from mechgrok.results.parquet import write_parquet
     from mechgrok.runs import Run
 
     runs = labelled([Run(path) for path in paths])

@@ -39,8 +39,8 @@ def compare(
     from analyses.drawing import write_html, write_png
     from analyses.drawing.overlay import overlay
     from cli.analyze import labelled, make_folder
-    from mechgrok.comparison import compare as table_of
     from mechgrok.runs import Run
+    from mechgrok.runs.comparison import compare as table_of
 
     opened = labelled([Run(path) for path in runs])
     print_table(table_of(opened))

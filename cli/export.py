@@ -12,8 +12,8 @@ def export(
     step: Annotated[int, typer.Option(help="The checkpoint; -1 is the last.")] = -1,
 ) -> None:
     """Write the network of a run at one step: `model.safetensors`, `config.json`, `README.md`."""
-    from mechgrok.exporting import export as write
     from mechgrok.runs import Run
+    from mechgrok.runs.exporting import export as write
 
     folder = write(Run(run), out, step)
     print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

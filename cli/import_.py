@@ -50,7 +50,7 @@ def import_(
     """
     import sys
 
-    from mechgrok.importing import doubt, import_run
+    from mechgrok.runs.importing import doubt, import_run
 
     fields: dict[str, Any] = {
         "name": task,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
-    from mechgrok.tickets import At
+    from mechgrok.runs.tickets import At
 
 
 def whole_numbers(text: str) -> list[int]:

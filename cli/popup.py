@@ -63,7 +63,7 @@ def popup(
     from cli.progress import train_and_report
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
-    from mechgrok.tickets import train_popup
+    from mechgrok.runs.tickets import train_popup
 
     parent = Run(run)
     if from_init and at != "mem":

@@ -18,7 +18,7 @@ from mechgrok.errors import UserError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from analyses.drawing.page import Section
+    from mechgrok.results.page import Section
 
 
 def report(
@@ -36,9 +36,9 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
     """One page with every analysis that applies: facts, findings and figures, self-contained."""
-    from analyses.drawing.page import write_page
     from cli.analyze import labelled, make_folder
     from cli.info import facts
+    from mechgrok.results.page import write_page
     from mechgrok.runs import Run
 
     began = time.monotonic()
@@ -78,8 +78,8 @@ def _chosen(only: str | None) -> list[str]:
     Raises:
         UserError: one is unknown.
     """
-    from mechgrok.analysis import GROUP, analyses
     from mechgrok.registry import find
+    from mechgrok.results.analysis import GROUP, analyses
 
     if only is not None:
         return [find(GROUP, name).name for name in only.replace(" ", "").split(",")]
@@ -97,8 +97,8 @@ def ask_all(
         fresh: measure anew, whatever is kept.
         workers: processes.
     """
-    from analyses.drawing.page import Section
-    from mechgrok.analysis import analyses
+    from mechgrok.results.analysis import analyses
+    from mechgrok.results.page import Section
 
     known = analyses()
     # A fork server imports torch and the analyses once, for all workers.
@@ -172,7 +172,7 @@ def _one_thread() -> None:
 
 def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | str":
     """In a worker: the answer of one run, or why the question makes no sense for it."""
-    from mechgrok.analysis import Analysis
+    from mechgrok.results.analysis import Analysis
     from mechgrok.runs import Run
 
     analysis, run = Analysis.load(name), Run(path)
@@ -186,8 +186,8 @@ def _draw(
     name: str, measured: "dict[str, xr.Dataset]"
 ) -> tuple[str, tuple[str, str], dict[str, str]]:
     """In a worker: the packed figure of one analysis, its titles, and what was found."""
-    from analyses.drawing.page import pack
-    from mechgrok.analysis import Analysis
+    from mechgrok.results.analysis import Analysis
+    from mechgrok.results.page import pack
 
     analysis = Analysis.load(name)
     figure, title = pack(analysis.draw(measured))

@@ -83,7 +83,7 @@ def ticket(
     from cli.options import beside, parse_at, training_options
     from cli.progress import train_and_report
     from mechgrok.runs import Run
-    from mechgrok.tickets import train_ticket
+    from mechgrok.runs.tickets import train_ticket
 
     parent = Run(run)
     kind = [method] if method != "magnitude" else [] if control else ["ticket"]

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mechgrok.config import RunConfig
-from mechgrok.tickets import train_ticket
+from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import train
 
 #: Checkpoints, beside the quarters of the run that are always saved.

@@ -20,7 +20,7 @@ from analyses.drawing import COLORS, TEMPLATE, write_png
 from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.runs import Run
-from mechgrok.tickets import train_ticket
+from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import train
 
 COLUMNS = 3

@@ -14,10 +14,10 @@ from pydantic import (
     model_validator,
 )
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, sentence
 from mechgrok.models import MLPConfig, ModelConfig
-from mechgrok.schedule import usual_interval
-from mechgrok.tasks import Task, make_task, saved_task, sentence
+from mechgrok.tasks import Task, make_task, saved_task
+from mechgrok.training.schedule import usual_interval
 
 #: The version of the run folder's layout; a folder with a higher one was made by newer code.
 FORMAT = 1
@@ -74,7 +74,7 @@ class TrainingConfig(BaseModel):
 
 
 class PopupConfig(BaseModel):
-    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.popup`).
+    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.masks.popup`).
 
     Attributes:
         rate: the share of each weight's edges that is off.
@@ -92,7 +92,7 @@ class PopupConfig(BaseModel):
 
 
 class TicketOrigin(BaseModel):
-    """How a ticket, or a control for one, was taken from its parent (`mechgrok.tickets`).
+    """How a ticket, or a control for one, was taken from its parent (`mechgrok.runs.tickets`).
 
     Attributes:
         parent: the parent's folder, relative to the ticket's.
@@ -146,7 +146,7 @@ class PopupOrigin(BaseModel):
 
 
 class ImportOrigin(BaseModel):
-    """Where weights that were trained elsewhere came from (`mechgrok.importing`).
+    """Where weights that were trained elsewhere came from (`mechgrok.runs.importing`).
 
     The run's training settings are those that the files tell, and defaults where they tell
     nothing; the split is not the one that the weights were trained on.

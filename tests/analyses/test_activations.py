@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses import activations
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
 from tests.analyses.handmade import handmade_run, waves

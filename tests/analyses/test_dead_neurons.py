@@ -9,14 +9,14 @@ import xarray as xr
 
 from analyses import dead_neurons
 from analyses.dead_neurons import Neurons, Parts, census, killing, reviving
+from analyses.measures.graphs import kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.folder import Checkpoint
-from mechgrok.graphs import kept_edges
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.folder import Checkpoint
 from mechgrok.training import train
 
 RUNS = ("tiny_run", "tiny_transformer_run", "masked_run")

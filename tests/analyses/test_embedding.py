@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses import embedding
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from tests.analyses.handmade import run_of, waves
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from analyses import fourier
-from mechgrok.folder import Checkpoint
 from mechgrok.runs import Run, create_run
+from mechgrok.runs.folder import Checkpoint
 
 
 def wave_run(tmp_path: object, tiny_run: Run, frequencies: list[int]) -> Run:

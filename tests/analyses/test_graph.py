@@ -1,4 +1,4 @@
-"""The graph analysis: the metrics of `mechgrok.graphs` at every step of real runs."""
+"""The graph analysis: the metrics of `analyses.measures.graphs` at every step of real runs."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import xarray as xr
 from networkx.algorithms import bipartite
 
 from analyses import graph
+from analyses.measures.graphs import NeuronGraph, as_matrix, kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.graphs import NeuronGraph, as_matrix, kept_edges
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.training import train
 

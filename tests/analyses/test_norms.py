@@ -9,9 +9,9 @@ import torch
 
 from analyses import norms
 from mechgrok.config import RunConfig
-from mechgrok.folder import Checkpoint
 from mechgrok.masks import Mask
 from mechgrok.runs import Run, create_run
+from mechgrok.runs.folder import Checkpoint
 
 
 @pytest.fixture

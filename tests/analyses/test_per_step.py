@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mechgrok.analysis import Analysis, analyses
+from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.runs import Run
 
 PROMISED = [name for name in analyses() if Analysis.load(name).per_step]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from analyses import periodicity
-from mechgrok.circuits import residues
+from analyses.measures.paths import residues
 from mechgrok.errors import UserError
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from tests.analyses.handmade import handmade_run, waves
 

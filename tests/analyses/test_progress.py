@@ -10,7 +10,7 @@ import xarray as xr
 from analyses import progress
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.results import read_parquet, write_parquet
+from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.training import train
 from tests.analyses.handmade import handmade_run, run_of

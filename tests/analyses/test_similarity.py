@@ -10,8 +10,8 @@ import xarray as xr
 from analyses import similarity
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.folder import Checkpoint, write_checkpoint
 from mechgrok.runs import Run, create_run
+from mechgrok.runs.folder import Checkpoint, write_checkpoint
 
 
 def by_numpy(run: Run, step: int, rate: float) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyses import weights
-from mechgrok.fourier import amplitude_spectrum
+from analyses.measures.fourier import amplitude_spectrum
 from mechgrok.runs import Run
 
 

@@ -8,8 +8,8 @@ from time import perf_counter, process_time
 
 import pytest
 
-from mechgrok.analysis import Analysis, analyses
 from mechgrok.config import RunConfig
+from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.runs import Run
 from mechgrok.training import train
 from tests.benchmarks.conftest import report
@@ -22,7 +22,7 @@ LIMIT, LIMITS = 10, {"graph": 180}
 MEMORY = """
 import re, sys
 import torch, plotly.graph_objects
-from mechgrok.analysis import Analysis
+from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])

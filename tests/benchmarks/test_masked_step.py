@@ -9,10 +9,10 @@ import torch
 
 from mechgrok.config import PopupConfig, RunConfig
 from mechgrok.masks import apply_mask
+from mechgrok.masks.popup import apply_popup
+from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model
-from mechgrok.popup import apply_popup
-from mechgrok.pruning import grasp, magnitude, prune, random, snip, synflow
-from mechgrok.training import make_optimizer
+from mechgrok.training.optimizers import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

@@ -17,7 +17,8 @@ from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.models import make_model
 from mechgrok.tasks import Examples
-from mechgrok.training import make_batches, make_optimizer
+from mechgrok.training.loop import make_batches
+from mechgrok.training.optimizers import make_optimizer
 
 pytestmark = pytest.mark.benchmark
 

@@ -9,12 +9,14 @@ import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
 from mechgrok.config import RunConfig
-from mechgrok.folder import Checkpoint, write_checkpoint
 from mechgrok.models import make_model
 from mechgrok.runs import create_run
-from mechgrok.schedule import evaluation_steps
+from mechgrok.runs.folder import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
-from mechgrok.training import evaluate, few_threads, make_optimizer, train
+from mechgrok.training import evaluate, train
+from mechgrok.training.machine import few_threads
+from mechgrok.training.optimizers import make_optimizer
+from mechgrok.training.schedule import evaluation_steps
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark
@@ -167,7 +169,7 @@ def test_fourier_on_three_hundred_checkpoints_takes_under_five_seconds(tmp_path:
 
     from analyses import fourier
     from analyses.drawing import write_html
-    from mechgrok.results import write_parquet
+    from mechgrok.results.parquet import write_parquet
 
     config = RunConfig.make(task={"name": "add"}, training={"steps": 300, "checkpoint_every": 100})
     run = create_run(tmp_path / "run", config)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mechgrok.results import read_parquet
+from mechgrok.results.parquet import read_parquet
 from mechgrok.runs import Run
 
 Command = Callable[..., Any]

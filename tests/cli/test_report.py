@@ -62,7 +62,7 @@ def test_what_was_measured_for_the_page_is_kept_beside_the_runs(page: str, tiny_
 def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analyses.drawing.page import Section, write_page
+    from mechgrok.results.page import Section, write_page
 
     sections = [Section("fourier", "Which?", passed_over={"<b>bits</b>": "parity is not modular"})]
     write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, sections, "")

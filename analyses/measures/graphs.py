@@ -1,0 +1,495 @@
+"""Networks as graphs: units are nodes, kept weights are edges; and what can be measured on them.
+
+Two graphs are made of a network. The *neuron graph* has a node for every unit (input, residual
+dimension, neuron, output) and an edge for every kept weight; it is bipartite, so that it has no
+triangles and its clustering is counted in four-cycles. The *relational graph* (You et al. 2020,
+arXiv 2007.06559) has a few nodes, each a block of units in every layer, and joins those between
+which most weight lies. A layer by itself is a bipartite graph too, with singular values for a
+spectrum. Everything here takes masks or weights by name, as `Run.checkpoint` and `Mask` hold them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import igraph
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Integer, Num
+from scipy.sparse import coo_array, csgraph, csr_array
+from torch import Tensor
+
+from mechgrok.errors import UserError
+from mechgrok.masks import Mask, Scope
+from mechgrok.runs.folder import Checkpoint
+
+#: Which bound on the second singular value makes a layer a Ramanujan graph (`ramanujan_bound`).
+Bound = Literal["biregular", "regular", "printed"]
+
+# --- the plan of a network ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Which groups of units the matrices of a network join.
+
+    Attributes:
+        groups: the number of units of each group, such as ``{"inputs": 67, "resid_pre": 500, …}``.
+        joins: for each matrix the group that it reads and the group that it writes to.
+
+    In an MLP the groups form a chain: inputs, resid_pre, neurons, mlp_out, outputs. In a
+    transformer the residual stream is one group that everything reads and writes; the units of a
+    block are its queries, keys, heads (a value and what the head passes on of it) and neurons.
+    """
+
+    groups: dict[str, int]
+    joins: dict[str, tuple[str, str]]
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Tensor]) -> "Wiring":
+        """The wiring of a network from its weights or masks, in any order; biases are left out."""
+        matrices = {name: as_matrix(name, w) for name, w in weights.items() if w.ndim >= 2}
+        is_transformer = any(name.endswith(".W_Q") for name in matrices)
+        joins = (_transformer_joins if is_transformer else _chain)(list(matrices))
+        groups: dict[str, int] = {}
+        for name, (source, target) in joins.items():
+            n_source, n_target = matrices[name].shape[-2:]
+            groups.setdefault(source, n_source)
+            groups.setdefault(target, n_target)
+        return cls(groups, joins)
+
+    @property
+    def n_units(self) -> int:
+        """The number of nodes of the neuron graph."""
+        return sum(self.groups.values())
+
+    @cached_property
+    def start(self) -> dict[str, int]:
+        """The number of each group's first unit; groups are numbered through in order."""
+        at = np.cumsum([0, *self.groups.values()])
+        return dict(zip(self.groups, at.tolist(), strict=False))
+
+    @cached_property
+    def group_of(self) -> list[str]:
+        """The group of every unit."""
+        return [group for group, size in self.groups.items() for _ in range(size)]
+
+    @cached_property
+    def column(self) -> dict[str, int]:
+        """How many matrices lie between the inputs and each group: its place in a drawing."""
+        written = {target for _, target in self.joins.values()}
+        column = {group: 0 for group in self.groups if group not in written}
+        for _ in self.groups:
+            for source, target in self.joins.values():
+                if source in column and target not in column:
+                    column[target] = column[source] + 1
+        return column
+
+    @cached_property
+    def left(self) -> Bool[np.ndarray, " unit"]:
+        """One side of the neuron graph: every matrix joins a unit that is in it to one that is not.
+
+        Groups an even number of matrices away from the inputs are on one side in every network
+        here, because a transformer reads its residual stream and writes to it in two matrices.
+        """
+        return np.array([self.column[group] % 2 == 0 for group in self.group_of])
+
+
+def _chain(names: list[str]) -> dict[str, tuple[str, str]]:
+    """An MLP: each matrix reads what the one before it writes."""
+    hidden = sorted((n for n in names if n.startswith("W_hidden_")), key=lambda n: int(n[9:]))
+    order = [n for n in ("W_E", "W_in", *hidden, "W_out", "W_U") if n in names]
+    layers = [f"neurons{_number(layer, len(hidden) + 1)}" for layer in range(len(hidden) + 1)]
+    embedded = ["resid_pre"] if "W_E" in names else []
+    unembedded = ["mlp_out"] if "W_U" in names else []
+    groups = ["inputs", *embedded, *layers, *unembedded, "outputs"]
+    return dict(zip(order, pairwise(groups), strict=True))
+
+
+def _transformer_joins(names: list[str]) -> dict[str, tuple[str, str]]:
+    """A transformer: everything reads the residual stream or writes to it."""
+    joins = {"embed.W_E": ("inputs", "resid"), "pos_embed.W_pos": ("positions", "resid")}
+    layers = {int(name.split(".")[1]) for name in names if name.startswith("blocks.")}
+    for layer in sorted(layers):
+        block, number = f"blocks.{layer}", _number(layer, len(layers))
+        joins |= {
+            f"{block}.attn.W_Q": ("resid", f"queries{number}"),
+            f"{block}.attn.W_K": ("resid", f"keys{number}"),
+            f"{block}.attn.W_V": ("resid", f"heads{number}"),
+            f"{block}.attn.W_O": (f"heads{number}", "resid"),
+            f"{block}.mlp.W_in": ("resid", f"neurons{number}"),
+            f"{block}.mlp.W_out": (f"neurons{number}", "resid"),
+        }
+    return joins | {"unembed.W_U": ("resid", "outputs")}
+
+
+def _number(layer: int, n_layers: int) -> str:
+    """What tells a layer's groups from those of other layers, where there are others."""
+    return f" {layer}" if n_layers > 1 else ""
+
+
+def as_matrix(name: str, weight: Num[Tensor, "..."]) -> Num[Tensor, "... d_in d_out"]:
+    """A weight as one matrix: the heads of an attention weight are laid side by side."""
+    kind = name.rpartition(".")[2]
+    if kind in ("W_Q", "W_K", "W_V"):
+        return rearrange(
+            weight, "... head d_model d_head -> ... d_model (head d_head)"
+        ).contiguous()
+    if kind == "W_O":
+        return rearrange(
+            weight, "... head d_head d_model -> ... (head d_head) d_model"
+        ).contiguous()
+    return weight
+
+
+def kept_edges(saved: Checkpoint, rate: float = 0.6, scope: Scope = "global") -> Mask:
+    """Which entries of a checkpoint's matrices are edges of its graphs.
+
+    A checkpoint with a mask keeps what the mask keeps (all of a matrix that it does not name). A
+    dense one has no zeros: its edges are those of its magnitude mask, the (1 − rate) largest.
+
+    Raises:
+        UserError: the rate is outside [0, 1).
+    """
+    matrices = {name: weight for name, weight in saved.weights.items() if weight.ndim >= 2}
+    if saved.mask is None:
+        return Mask.from_scores({name: w.abs() for name, w in matrices.items()}, rate, scope)
+    return Mask({**Mask.full(matrices), **saved.mask})
+
+
+# --- one layer: a bipartite graph and its spectrum ----------------------------------------------
+
+
+def top_singular_values(
+    matrix: Num[Tensor, "*rest d_in d_out"],
+) -> Float[Tensor, "*rest 2"]:
+    """λ₀ ≥ λ₁, the two largest singular values; λ₁ = 0 where there is only one.
+
+    The bipartite graph with this biadjacency matrix has the eigenvalues ±λ_i.
+    """
+    values = torch.linalg.svdvals(matrix.double())
+    return torch.nn.functional.pad(values, (0, 1))[..., :2]
+
+
+def spectral_gap(matrix: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *rest"]:
+    """λ₀ − λ₁ of the bipartite graph of a layer: how well it mixes.
+
+    Args:
+        matrix: the layer's mask for the spectral gap; |w| on the kept edges for the *weighted* one.
+
+    Source: Hoang et al. 2023 (ICLR, "Revisiting pruning at initialization through the lens of
+    Ramanujan graph").
+    """
+    first, second = top_singular_values(matrix).unbind(-1)
+    return first - second
+
+
+def ramanujan_bound(
+    kept: Bool[Tensor, "*rest d_in d_out"], bound: Bound = "biregular"
+) -> Float[Tensor, " *rest"]:
+    """What λ₁ stays below in the best of expanders with as many edges.
+
+    With m edges between n_l and n_r units, average degrees d_l = m/n_l, d_r = m/n_r and
+    d = 2m/(n_l + n_r), units without edges included:
+
+    * ``biregular``: √(d_l − 1) + √(d_r − 1), the bound for bipartite graphs;
+    * ``regular``: 2 √(d − 1) (Lubotzky, Phillips and Sarnak 1988);
+    * ``printed``: √(2 d − 1), as Minegishi et al. 2025 print it (arXiv 2310.19470 version 3).
+
+    A root of a negative number (less than one edge per unit) counts as 0.
+    """
+    n_l, n_r = kept.shape[-2:]
+    edges = kept.double().sum((-2, -1))
+    d_l, d_r, d = edges / n_l, edges / n_r, 2 * edges / (n_l + n_r)
+    if bound == "biregular":
+        return (d_l - 1).clamp_min(0).sqrt() + (d_r - 1).clamp_min(0).sqrt()
+    if bound == "regular":
+        return 2 * (d - 1).clamp_min(0).sqrt()
+    return (2 * d - 1).clamp_min(0).sqrt()
+
+
+def ramanujan_gap(
+    kept: Bool[Tensor, "*rest d_in d_out"], bound: Bound = "biregular"
+) -> Float[Tensor, " *rest"]:
+    """Δ_r = bound − μ̂: positive for a Ramanujan graph, an expander as good as can be.
+
+    μ̂ is the largest eigenvalue that is not trivial. ±λ₀ are trivial in a bipartite graph, so μ̂ is
+    the third largest in magnitude, which is λ₁, the second singular value (Hoang et al. 2023).
+    """
+    return ramanujan_bound(kept, bound) - top_singular_values(kept)[..., 1]
+
+
+def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *rest"]:
+    """4 C₄ / L₃: the share of paths of three edges that are closed to a cycle of four.
+
+    C₄ = Σ_{u<v} s_uv (s_uv − 1) / 2 over pairs of units on one side, s_uv their common neighbours;
+    L₃ = Σ_{edges (u, v)} (k_u − 1)(k_v − 1), k the degrees. In a random bipartite graph it is about
+    the density; 1 in a complete one; NaN where there is no path of three edges.
+
+    Source: Robins and Alexander 2004; ``robins_alexander_clustering`` in networkx.
+    """
+    a = kept.double()
+    if a.shape[-2] > a.shape[-1]:
+        a = a.mT
+    shared = a @ a.mT
+    degree, other = a.sum(-1), a.sum(-2)
+    ordered = (shared * (shared - 1)).sum((-2, -1)) - (degree * (degree - 1)).sum(-1)
+    pairs = torch.einsum("...u,...uv,...v->...", degree - 1, a, other - 1)
+    return ordered / pairs  # each cycle is in two of the ordered pairs on one side, twice: 4 C₄
+
+
+# --- the neuron graph ---------------------------------------------------------------------------
+
+
+class NeuronGraph:
+    """The graph whose nodes are a network's units and whose edges are its kept weights.
+
+    Args:
+        kept: which entries of each matrix are kept, by name: a `Mask`, or any such mapping.
+        wiring: which units the matrices join; found from the names and shapes unless given.
+
+    Attributes:
+        wiring: which units the matrices join.
+        adjacency: the symmetric 0/1 matrix ``[unit, unit]``, sparse.
+    """
+
+    def __init__(self, kept: Mapping[str, Bool[Tensor, "..."]], wiring: Wiring | None = None):
+        self.wiring = wiring or Wiring.of(kept)
+        rows, columns = [], []
+        for name, (source, target) in self.wiring.joins.items():
+            at = as_matrix(name, kept[name]).numpy().nonzero()
+            rows.append(at[0] + self.wiring.start[source])
+            columns.append(at[1] + self.wiring.start[target])
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        n = self.wiring.n_units
+        ends = (np.concatenate([row, column]), np.concatenate([column, row]))
+        ones = np.ones(2 * len(row), dtype=np.float32)
+        self.adjacency: csr_array = coo_array((ones, ends), shape=(n, n)).tocsr()
+        # A transformer's unit may read a residual dimension and write to it: one edge all the same.
+        self.adjacency.data[:] = 1
+
+    @property
+    def degrees(self) -> Integer[np.ndarray, " unit"]:
+        """The number of units that kept weights join to each unit."""
+        return np.diff(self.adjacency.indptr)
+
+    @cached_property
+    def pairs_at_distance(self) -> Integer[np.ndarray, " distance"]:
+        """How many ordered pairs of units are 0, 1, 2, … edges apart (`pairs_at_distance`)."""
+        return pairs_at_distance(self.adjacency)
+
+    @property
+    def average_path_length(self) -> float:
+        """L = mean of d(i, j) over the pairs i ≠ j that a path joins; NaN without edges."""
+        return average_path_length(self.pairs_at_distance)
+
+    @property
+    def diameter(self) -> int:
+        """The largest distance between two units that a path joins."""
+        return len(self.pairs_at_distance) - 1
+
+    @property
+    def connected_share(self) -> float:
+        """Share of the pairs i ≠ j that a path joins."""
+        n = self.wiring.n_units
+        return float(self.pairs_at_distance[1:].sum() / (n * (n - 1)))
+
+    @property
+    def n_components(self) -> int:
+        """Connected components, a unit without edges being one of its own."""
+        return int(csgraph.connected_components(self.adjacency, directed=False)[0])
+
+    @property
+    def clustering(self) -> float:
+        """`four_cycle_clustering` of the whole graph."""
+        left = self.wiring.left
+        return float(
+            four_cycle_clustering(torch.from_numpy(self.adjacency[left][:, ~left].toarray()))
+        )
+
+
+def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
+    """How many ordered pairs of nodes are 0, 1, 2, … edges apart, pairs without a path aside.
+
+    Breadth-first from all nodes at once: what a node reaches in d + 1 steps is the union of what
+    its neighbours reach in d. The sets are rows of bits, and a node that reaches all is done; in a
+    network's graph, where nothing is more than a few edges apart, this is more than ten times as
+    fast as one search per node.
+
+    Args:
+        adjacency: a symmetric sparse matrix without self-loops; every stored entry is an edge.
+    """
+    n = adjacency.shape[0]
+    degrees = np.diff(adjacency.indptr)
+    # Units without edges reach nothing and would keep every other row from being done.
+    graph = adjacency[degrees > 0][:, degrees > 0]
+    n_joined = graph.shape[0]
+    n_words = -(-n_joined // 64)
+    members = np.zeros((n_joined, 64 * n_words), dtype=bool)
+    members[np.repeat(np.arange(n_joined), np.diff(graph.indptr)), graph.indices] = True
+    np.fill_diagonal(members, True)
+    reached = np.packbits(members, axis=1).view(np.uint64)
+    counts = [n, graph.nnz]
+    while True:
+        size = np.bitwise_count(reached).sum(1)
+        unfinished = np.flatnonzero(size < n_joined)
+        if not len(unfinished):
+            break
+        grown = _union_with_neighbours(reached, graph[unfinished], unfinished)
+        added = int(np.bitwise_count(grown).sum()) - int(size.sum())
+        if not added:
+            break
+        counts.append(added)
+        reached = grown
+    return np.array(counts if counts[1] else counts[:1])
+
+
+def _union_with_neighbours(
+    sets: Integer[np.ndarray, "node word"], edges: csr_array, nodes: Integer[np.ndarray, " row"]
+) -> Integer[np.ndarray, "node word"]:
+    """The sets as they were, but those of ``nodes`` (the rows of ``edges``) grown by one step."""
+    grown = sets.copy()
+    # In parts whose neighbours' sets stay in the processor's cache together.
+    per_part = max(1, 2**14 * len(nodes) // (edges.nnz * sets.shape[1]))
+    for start in range(0, len(nodes), per_part):
+        rows = nodes[start : start + per_part]
+        at = edges.indptr[start : start + len(rows) + 1]
+        neighbours = sets[edges.indices[at[0] : at[-1]]]
+        grown[rows] |= np.bitwise_or.reduceat(neighbours, at[:-1] - at[0], axis=0)
+    return grown
+
+
+def average_path_length(pairs: Integer[np.ndarray, " distance"]) -> float:
+    """L = Σ_d d n_d / Σ_d n_d, n_d the number of pairs at distance d > 0; NaN if there are none."""
+    joined = pairs[1:].sum()
+    return float(np.arange(len(pairs)) @ pairs / joined) if joined else float("nan")
+
+
+# --- the relational graph -----------------------------------------------------------------------
+
+
+def relational_weights(
+    weights: Mapping[str, Float[Tensor, "..."]],
+    nodes: int,
+    wiring: Wiring | None = None,
+    seed: int | None = None,
+) -> Float[np.ndarray, "node node"]:
+    """Σ |w| between blocks of units: the weighted relational graph of a network.
+
+    Each group of units is split into ``nodes`` blocks as even as can be: unit u of a group of size
+    s belongs to node ⌊u · nodes / s⌋. The weight between nodes i and j is Σ |w| over all matrices
+    and over all entries that join block i to block j, in either direction; the diagonal is 0.
+
+    Args:
+        weights: masked weights by name.
+        nodes: at most the size of the narrowest hidden group, so that every node is in each layer.
+        wiring: found from the weights unless given.
+        seed: shuffle the units of each group first (neurons have no order); None leaves them as
+            they are numbered.
+
+    Source: You et al. 2020 (arXiv 2007.06559).
+
+    Raises:
+        UserError: there are more nodes than units in a hidden group.
+    """
+    wiring = wiring or Wiring.of(weights)
+    narrowest = narrowest_group(wiring)
+    if not 2 <= nodes <= narrowest:
+        raise UserError(
+            f"A relational graph of {nodes} nodes does not fit this network: choose from 2 up to "
+            f"{narrowest}, the size of its narrowest hidden layer."
+        )
+    generator = np.random.default_rng(seed)
+    member = {}
+    for group, size in wiring.groups.items():
+        units = np.arange(size) if seed is None else generator.permutation(size)
+        member[group] = torch.zeros(size, nodes)
+        member[group][torch.arange(size), torch.from_numpy(units * nodes // size)] = 1
+    total = torch.zeros(nodes, nodes, dtype=torch.float64)
+    for name, (source, target) in wiring.joins.items():
+        total += (member[source].T @ as_matrix(name, weights[name]).abs() @ member[target]).double()
+    symmetric = (total + total.T).numpy()
+    np.fill_diagonal(symmetric, 0)
+    return symmetric
+
+
+def narrowest_group(wiring: Wiring) -> int:
+    """The size of the narrowest group of units that something is read from and written to."""
+    read = {source for source, _ in wiring.joins.values()}
+    written = {target for _, target in wiring.joins.values()}
+    return min(wiring.groups[group] for group in read & written)
+
+
+def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -> igraph.Graph:
+    """The graph of the strongest pairs of nodes: a share ``density`` of all, none of weight 0.
+
+    Raises:
+        UserError: the density is outside (0, 1].
+    """
+    if not 0 < density <= 1:
+        raise UserError(
+            f"A density of {density} is outside (0, 1]: it is the share of pairs of nodes that the "
+            "relational graph joins, such as 0.2."
+        )
+    row, column = np.triu_indices(len(strength), 1)
+    pairs = strength[row, column]
+    strongest = np.argsort(-pairs, kind="stable")[: round(density * len(pairs))]
+    chosen = strongest[pairs[strongest] > 0]
+    return igraph.Graph(len(strength), np.stack([row[chosen], column[chosen]], 1))
+
+
+class SmallWorld(NamedTuple):
+    """A graph's path length and clustering beside those of random graphs of the same density.
+
+    Attributes:
+        path_length: L, the mean distance between two nodes that a path joins.
+        clustering: C, the mean over nodes of 2 e_i / (k_i (k_i − 1)), e_i the edges among the k_i
+            neighbours; 0 for a node with fewer than two.
+        random_path_length: the mean L of random graphs with as many nodes and edges.
+        random_clustering: their mean C.
+    """
+
+    path_length: float
+    clustering: float
+    random_path_length: float
+    random_clustering: float
+
+    @property
+    def small_world_index(self) -> float:
+        """σ = (C / C_random) / (L / L_random), > 1 in a small world (Humphries and Gurney 2008)."""
+        if not (self.random_clustering and self.path_length):
+            return float("nan")
+        return (self.clustering / self.random_clustering) / (
+            self.path_length / self.random_path_length
+        )
+
+
+def small_world(graph: igraph.Graph, samples: int = 50) -> SmallWorld:
+    """L, C, and the means of ``samples`` random graphs, the same ones at every call."""
+    length, clustering = _length_and_clustering(graph)
+    return SmallWorld(
+        length, clustering, *_random_reference(graph.vcount(), graph.ecount(), samples)
+    )
+
+
+def _length_and_clustering(graph: igraph.Graph) -> tuple[float, float]:
+    return (
+        graph.average_path_length(directed=False, unconn=True),
+        graph.transitivity_avglocal_undirected(mode="zero"),
+    )
+
+
+@cache
+def _random_reference(n: int, m: int, samples: int) -> tuple[float, float]:
+    """Mean L and C of uniform random graphs with n nodes and m edges."""
+    generator = np.random.default_rng(0)
+    pairs = np.stack(np.triu_indices(n, 1), 1)
+    drawn = [
+        _length_and_clustering(igraph.Graph(n, pairs[generator.choice(len(pairs), m, False)]))
+        for _ in range(samples)
+    ]
+    length, clustering = np.mean(drawn, axis=0)
+    return float(length), float(clustering)

@@ -1,0 +1,13 @@
+from .hooks import apply_mask as apply_mask
+from .hooks import mask_hooks as mask_hooks
+from .hooks import mask_of as mask_of
+from .hooks import name_hooks as name_hooks
+from .hooks import prunable_weights as prunable_weights
+from .hooks import put_hook as put_hook
+from .mask import Mask as Mask
+from .mask import Scope as Scope
+from .mask import check_rate as check_rate
+from .mask import top_entries as top_entries
+from .popup import apply_popup as apply_popup
+from .popup import scores_of as scores_of
+from .scores import prune as prune

@@ -1,0 +1,239 @@
+"""Which weights are kept: a value type with the algebra of sets."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Num
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mechgrok.errors import UserError
+from mechgrok.files import write_whole
+
+#: Whether the scores of all weights compete with one another, or those of each weight apart.
+Scope = Literal["global", "layer"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Mapping[str, Bool[Tensor, "..."]]):
+    """For some of a model's weights, by name, which of their entries are kept (True).
+
+    Weights that it does not name are kept whole. Masks over the same weights have the algebra of
+    sets: ``a & b``, ``a | b``, ``~a``, ``a == b``.
+
+    Raises:
+        UserError: a value is neither 0 nor 1.
+    """
+
+    kept: dict[str, Bool[Tensor, "..."]]
+
+    def __post_init__(self) -> None:
+        for name, kept in self.kept.items():
+            if kept.dtype != torch.bool and not ((kept == 0) | (kept == 1)).all():
+                raise UserError(f"The mask of {name} holds values other than 0 and 1.")
+        # Frozen, and never the caller's dictionary: a mask does not change under its holder.
+        object.__setattr__(self, "kept", {name: kept.bool() for name, kept in self.kept.items()})
+
+    def __getitem__(self, name: str) -> Bool[Tensor, "..."]:
+        return self.kept[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{name} {density:.1%}" for name, density in self.densities.items())
+        return f"Mask({self.density:.1%} kept: {layers})"
+
+    # --- how much is kept -----------------------------------------------------------------------
+
+    @property
+    def n_kept(self) -> int:
+        """The number of entries that are kept, over all masked weights."""
+        return sum(int(kept.sum()) for kept in self.kept.values())
+
+    @property
+    def n_entries(self) -> int:
+        """The number of entries of all masked weights."""
+        return sum(kept.numel() for kept in self.kept.values())
+
+    @property
+    def density(self) -> float:
+        """Share of the masked weights' entries that are kept, over all of them; 1 if none is."""
+        return self.n_kept / self.n_entries if self.n_entries else 1.0
+
+    @property
+    def densities(self) -> dict[str, float]:
+        """Share of the entries that are kept, for each weight."""
+        return {name: float(kept.double().mean()) for name, kept in self.kept.items()}
+
+    # --- sets -----------------------------------------------------------------------------------
+
+    def __and__(self, other: "Mask") -> "Mask":
+        return Mask({name: a & b for name, a, b in self._pairs(other)})
+
+    def __or__(self, other: "Mask") -> "Mask":
+        return Mask({name: a | b for name, a, b in self._pairs(other)})
+
+    def __invert__(self) -> "Mask":
+        return Mask({name: ~kept for name, kept in self.kept.items()})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask) or self.kept.keys() != other.kept.keys():
+            return False
+        return all(torch.equal(kept, other[name]) for name, kept in self.kept.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def jaccard(self, other: "Mask") -> float:
+        """Jaccard similarity |a ∩ b| / |a ∪ b| over all weights; 1 where both are empty."""
+        return _ratio((self & other).n_kept, (self | other).n_kept)
+
+    def jaccards(self, other: "Mask") -> dict[str, float]:
+        """Jaccard similarity |a ∩ b| / |a ∪ b| of each weight; 1 where both are empty."""
+        return {
+            name: _ratio(int((a & b).sum()), int((a | b).sum()))
+            for name, a, b in self._pairs(other)
+        }
+
+    def _pairs(self, other: "Mask") -> list[tuple[str, Tensor, Tensor]]:
+        """The weights of both masks, side by side.
+
+        Raises:
+            UserError: they are not over the same weights.
+        """
+        shapes, others = ({n: tuple(k.shape) for n, k in m.items()} for m in (self, other))
+        if shapes != others:
+            raise UserError(
+                f"Two masks over different weights cannot be combined: one is over {shapes}, the "
+                f"other over {others}."
+            )
+        return [(name, kept, other[name]) for name, kept in self.items()]
+
+    # --- where masks come from ------------------------------------------------------------------
+
+    @classmethod
+    def full(cls, weights: Mapping[str, Tensor]) -> "Mask":
+        """The mask that keeps every entry of ``weights``."""
+        return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()})
+
+    @classmethod
+    def from_threshold(cls, scores: Mapping[str, Num[Tensor, "..."]], threshold: float) -> "Mask":
+        """Keeps the entries whose score is at least ``threshold``."""
+        return cls({name: score >= threshold for name, score in scores.items()})
+
+    @classmethod
+    def from_scores(
+        cls, scores: Mapping[str, Num[Tensor, "..."]], rate: float, scope: Scope = "global"
+    ) -> "Mask":
+        """Keeps the entries with the highest scores, all but the share ``rate`` of them.
+
+        Exactly round(rate · n) of n entries are pruned; of equal scores the ones that come first
+        (in the order of the weights, then row by row) are kept.
+
+        Args:
+            scores: a score for every entry, by weight.
+            rate: the share that is pruned, in [0, 1).
+            scope: "global": n counts all entries together; "layer": those of each weight apart.
+
+        Raises:
+            UserError: the rate is outside [0, 1), or a score is not a number.
+        """
+        check_rate(rate)
+        for name, score in scores.items():
+            if score.isnan().any():
+                raise UserError(f"The scores of {name} hold values that are not numbers.")
+        if scope == "layer":
+            return cls(
+                {
+                    name: top_entries(s, s.numel() - round(rate * s.numel()))
+                    for name, s in scores.items()
+                }
+            )
+        together = torch.cat([score.flatten() for score in scores.values()])
+        kept = top_entries(together, len(together) - round(rate * len(together)))
+        parts = kept.split([score.numel() for score in scores.values()])
+        return cls(
+            {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
+        )
+
+    def shuffled(self, seed: int) -> "Mask":
+        """A mask that keeps as many entries of each weight, in random places."""
+        generator = torch.Generator().manual_seed(seed)
+        return Mask(
+            {
+                name: kept.flatten()[torch.randperm(kept.numel(), generator=generator)].view_as(
+                    kept
+                )
+                for name, kept in self.kept.items()
+            }
+        )
+
+    # --- on disk --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask to a safetensors file, one boolean tensor per weight."""
+        tensors = {name: kept.cpu().contiguous() for name, kept in self.kept.items()}
+        write_whole(Path(path), lambda beside: save_file(tensors, beside))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Mask":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is missing, truncated, or holds something else than 0 and 1.
+        """
+        try:
+            return cls(load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{path} cannot be read as a mask ({error}).") from None
+
+
+def _ratio(common: int, either: int) -> float:
+    return common / either if either else 1.0
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a prune rate outside [0, 1).
+
+    Raises:
+        UserError: it is outside.
+    """
+    if not (math.isfinite(rate) and 0 <= rate < 1):
+        raise UserError(
+            f"A prune rate of {rate} is outside [0, 1): it is the share of the weights that is "
+            "removed, such as 0.6."
+        )
+
+
+def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
+    """Where the ``n_kept`` highest scores are, in the shape of ``scores``; of equals, the first.
+
+    It selects instead of sorting, because edge-popup asks for it at every step.
+    """
+    flat = scores.detach().flatten()
+    if n_kept <= 0 or n_kept >= len(flat):
+        return torch.full_like(scores, n_kept > 0, dtype=torch.bool)
+    if flat.device.type == "cpu":
+        # numpy selects, compares and counts with vector instructions: ten times as fast as
+        # torch.kthvalue or torch.topk.
+        values, n_pruned = flat.numpy(), len(flat) - n_kept
+        lowest_kept = np.partition(values, n_pruned)[n_pruned]
+        kept = torch.from_numpy(values >= lowest_kept)
+        excess = int(np.count_nonzero(kept.numpy())) - n_kept
+    else:
+        lowest_kept = flat.topk(n_kept, sorted=False).values.min()
+        kept = flat >= lowest_kept
+        excess = int(kept.count_nonzero()) - n_kept
+    if excess:
+        last_ties = (flat == lowest_kept).nonzero().flatten()[-excess:]
+        kept[last_ties] = False
+    return kept.view_as(scores)

@@ -1,0 +1,12 @@
+from .hooked import HookedModel as HookedModel
+from .hooked import effective_weights as effective_weights
+from .hooked import load_weights as load_weights
+from .hooked import raw_weights as raw_weights
+from .hooked import weight_name as weight_name
+from .hooked import weight_owner as weight_owner
+from .making import ModelConfig as ModelConfig
+from .making import make_model as make_model
+from .mlp import HookedMLP as HookedMLP
+from .mlp import MLPConfig as MLPConfig
+from .transformer import HookedTransformer as HookedTransformer
+from .transformer import TransformerConfig as TransformerConfig

@@ -1,0 +1,3 @@
+from .analysis import Analysis as Analysis
+from .analysis import analyses as analyses
+from .analysis import analyze as analyze

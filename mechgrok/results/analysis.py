@@ -1,0 +1,234 @@
+"""Analyses: questions asked of runs, found by name and answered with an xarray Dataset.
+
+An analysis is a module with
+
+* ``measure(run, *, …) -> xarray.Dataset``: the answer, on named dimensions with units in its
+  attributes; its typed keyword options become command-line options;
+* ``draw({label: dataset}, …) -> plotly.graph_objects.Figure``: the figure of one or several runs;
+* ``finding(dataset) -> str``: what was seen, in a line;
+* optionally ``applies(run) -> str | None``: why the question makes no sense for a run;
+* optionally ``PER_STEP = True``: without ``steps`` it measures every checkpoint, each by itself, so
+  that the answer for some steps is a part of the answer for all.
+
+The first line of the module's docstring says what it asks. Modules are announced as entry points
+in the group ``mechgrok.analyses``.
+
+Answers are kept in the run's ``analysis/`` and given again while they are fresh. When a run has
+grown, an analysis that is ``PER_STEP`` measures the new checkpoints only.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mechgrok.errors import UserError, choices
+from mechgrok.registry import Entry, entries, find
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import xarray as xr
+
+    from mechgrok.results.provenance import Provenance
+    from mechgrok.runs import Run
+
+GROUP = "mechgrok.analyses"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One question: how it is measured, drawn and put in words."""
+
+    name: str
+    description: str
+    module: str
+    measure: Callable[..., "xr.Dataset"]
+    draw: Callable[..., "go.Figure"]
+    finding: Callable[["xr.Dataset"], str]
+    applies: Callable[["Run"], str | None]
+    per_step: bool = False
+
+    @classmethod
+    def load(cls, name: str) -> "Analysis":
+        """The analysis called ``name``, imported.
+
+        Raises:
+            UserError: there is none, or its module lacks one of the three functions.
+        """
+        entry = find(GROUP, name)
+        module = entry.load()
+        lacking = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
+        if lacking:
+            raise UserError(
+                f"The analysis {name} in {entry.module} lacks {' and '.join(lacking)}()."
+            )
+        return cls(
+            name,
+            entry.description,
+            entry.module,
+            module.measure,
+            module.draw,
+            module.finding,
+            getattr(module, "applies", lambda run: None),
+            getattr(module, "PER_STEP", False),
+        )
+
+    def __call__(
+        self,
+        run: "Run",
+        *,
+        steps: Sequence[int] | None = None,
+        fresh: bool = False,
+        **options: Any,
+    ) -> "xr.Dataset":
+        """The answer for ``run``: the one that is kept where it is fresh, else measured and kept.
+
+        A folder that cannot be written keeps nothing.
+
+        Args:
+            run: what to ask.
+            steps: the checkpoints to look at; the analysis's own choice unless given.
+            fresh: measure anew, whatever is kept.
+            options: of `measure`.
+
+        Raises:
+            UserError: the question makes no sense for this run, or has no such option.
+        """
+        if reason := self.applies(run):
+            raise UserError(f"The analysis {self.name} does not apply to {run.path}: {reason}")
+        options = self._all_options(options)
+        wanted = steps if steps is None else run.select(steps)
+        if self.per_step:
+            return self._step_by_step(run, wanted, options, fresh)
+        return self._as_a_whole(run, wanted, options, fresh)
+
+    def kept_at(self, run: "Run", *, steps: Sequence[int] | None = None, **options: Any) -> Path:
+        """The file that keeps the answer: named after the analysis, and after what is unusual."""
+        chosen = self._all_options(options)
+        usual = self._all_options({})
+        unusual: dict[str, Any] = {k: v for k, v in chosen.items() if v != usual[k]}
+        if steps is not None and not self.per_step:
+            unusual["steps"] = run.select(steps)
+        stem = self.name
+        if unusual:
+            text = json.dumps(unusual, default=str, sort_keys=True)
+            stem += f"-{blake2b(text.encode(), digest_size=4).hexdigest()}"
+        return run.path / "analysis" / f"{stem}.parquet"
+
+    def _all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of `measure`, those given and the defaults of the rest.
+
+        Raises:
+            UserError: there is no such option.
+        """
+        known = {
+            name: parameter.default
+            for name, parameter in inspect.signature(self.measure).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "steps"
+        }
+        if unknown := [name for name in given if name not in known]:
+            has = f"choose {choices(known)}" if known else "it has none"
+            raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {has}.")
+        return known | dict(given)
+
+    def _as_a_whole(
+        self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
+    ) -> "xr.Dataset":
+        from mechgrok.results.parquet import read_parquet
+        from mechgrok.results.provenance import Provenance
+
+        path = self.kept_at(run, steps=steps, **options)
+        now = Provenance.now(run, self.module, options)
+        if not fresh and _kept_provenance(path) == now:
+            return read_parquet(path)
+        return _keep(self.measure(run, steps=steps, **options), path, now)
+
+    def _step_by_step(
+        self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
+    ) -> "xr.Dataset":
+        from mechgrok.results.parquet import read_parquet
+        from mechgrok.results.provenance import Provenance
+
+        path = self.kept_at(run, **options)
+        now = Provenance.now(run, self.module, options)
+        kept = None if fresh else _kept_provenance(path)
+        shared = kept.shared_steps(now, run) if kept else set()
+        wanted = run.steps if steps is None else sorted(set(steps))
+        missing = [step for step in wanted if step not in shared]
+        if kept and not missing and kept.metrics != now.metrics:
+            # What is true of the whole run, such as t_gen, may have changed with its metrics.
+            missing = wanted[-1:]
+        if not missing:
+            return read_parquet(path).sel(step=wanted)
+        measured = self.measure(run, steps=missing, **options)
+        if old := sorted(shared - set(missing)):
+            measured = _merged(read_parquet(path).sel(step=old), measured)
+        stamps = {step: now.checkpoints[step] for step in measured.step.to_numpy().tolist()}
+        return _keep(measured, path, replace(now, checkpoints=stamps)).sel(step=wanted)
+
+
+def _kept_provenance(path: Path) -> "Provenance | None":
+    from mechgrok.results.parquet import read_made_from
+    from mechgrok.results.provenance import Provenance
+
+    made_from = read_made_from(path)
+    return Provenance.from_json(made_from) if made_from else None
+
+
+def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":
+    """The dataset as it will be read back from ``path``, or as it is where it cannot be kept."""
+    from mechgrok.results.parquet import read_parquet, write_parquet
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_parquet(measured, path, made_from.as_json())
+    except (OSError, UserError):
+        return measured
+    return read_parquet(path)
+
+
+def _merged(kept: "xr.Dataset", measured: "xr.Dataset") -> "xr.Dataset":
+    """Two answers for different steps as one; what is not per step is the newer answer's."""
+    import xarray as xr
+
+    both = xr.concat(
+        [kept, measured],
+        "step",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="exact",
+    ).sortby("step")
+    fixed = {name: v for name, v in measured.data_vars.items() if "step" not in v.dims}
+    return both.assign(fixed).assign_attrs(measured.attrs)
+
+
+def analyses() -> Mapping[str, Entry]:
+    """Every analysis that is installed, by name, without importing any."""
+    return entries(GROUP)
+
+
+def analyze(
+    run: "Run | str | Path",
+    name: str,
+    *,
+    steps: Sequence[int] | None = None,
+    fresh: bool = False,
+    **options: Any,
+) -> "xr.Dataset":
+    """Ask ``run`` the question called ``name``; an answer that is kept and fresh is given again.
+
+    Args:
+        run: a run, or its folder.
+        name: an analysis; ``mechgrok analyze --list`` describes them.
+        steps: the checkpoints to look at; the analysis's own choice unless given.
+        fresh: measure anew, whatever is kept.
+        options: further keyword options of its ``measure``.
+    """
+    from mechgrok.runs import Run
+
+    opened = run if isinstance(run, Run) else Run(run)
+    return Analysis.load(name)(opened, steps=steps, fresh=fresh, **options)

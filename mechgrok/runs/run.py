@@ -1,0 +1,326 @@
+"""A run: the door through which everything that was trained is opened."""
+
+import json
+from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mechgrok import own_code
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError, choices
+from mechgrok.masks import Mask, apply_mask
+from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
+from mechgrok.runs.folder import (
+    MASK,
+    METRICS,
+    SCORES,
+    Checkpoint,
+    checkpoint_file,
+    checkpoints,
+    make_room,
+    write_checkpoint,
+    write_config,
+    write_metrics,
+)
+from mechgrok.tasks import Task
+
+
+class Run:
+    """A run folder, opened for reading.
+
+    Args:
+        path: the folder that ``mechgrok train`` wrote.
+
+    Raises:
+        UserError: the folder is no run, or was made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        config = self.path / "config.json"
+        if not config.is_file():
+            what = "holds no config.json" if self.path.is_dir() else "does not exist"
+            raise UserError(f"{self.path} is not a run: it {what}; make one with mechgrok train.")
+        try:
+            fields = json.loads(config.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise UserError(f"{config} cannot be read as JSON ({error}).") from None
+        if not isinstance(fields, dict):
+            raise UserError(f"{config} is not a run's configuration: it holds no JSON object.")
+        self.config = RunConfig.make(**fields)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.task}, {len(self.steps)} checkpoints)"
+
+    @property
+    def name(self) -> str:
+        """The folder's name, which labels the run in figures."""
+        return self.path.resolve().name
+
+    @property
+    def task(self) -> Task:
+        """The data that the run was trained on, with its split."""
+        return self.config.task
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in order."""
+        return checkpoints(self.path)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row per evaluation: step, train/test loss and accuracy, L1 and L2 norm of the weights.
+
+        Losses are the task's; L1 = Σ|w| and L2 = √Σw² run over all weights, masked.
+        """
+        path = self.path / "metrics.csv"
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as a table ({error}).") from None
+        if tuple(table.columns) != METRICS:
+            raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
+        return table
+
+    def _first_step_learned(self, side: str) -> int | None:
+        task = self.task
+        quantity, level = task.train_criterion if side == "train" else task.criterion
+        curve = self.metrics[f"{side}_{quantity}"]
+        learned = self.metrics.step[curve >= level if quantity == "accuracy" else curve <= level]
+        return None if learned.empty else int(learned.iloc[0])
+
+    @property
+    def t_mem(self) -> int | None:
+        """The first evaluated step at which the *train* curve meets the task's train criterion."""
+        return self._first_step_learned("train")
+
+    @property
+    def t_gen(self) -> int | None:
+        """The first evaluated step at which the *test* curve meets the task's criterion."""
+        return self._first_step_learned("test")
+
+    @property
+    def tau_grok(self) -> float | None:
+        """τ_grok = t_gen / t_mem; None where either is not reached."""
+        t_mem, t_gen = self.t_mem, self.t_gen
+        return t_gen / t_mem if t_mem and t_gen is not None else None
+
+    @property
+    def milestones(self) -> dict[str, float]:
+        """t_mem, t_gen and tau_grok, those that were reached: attributes of a result."""
+        found = {"t_mem": self.t_mem, "t_gen": self.t_gen, "tau_grok": self.tau_grok}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended as it was meant to: no step is left to take."""
+        training = self.config.training
+        if not self.steps:
+            return False
+        last = self.steps[-1]
+        if last >= training.steps:
+            return True
+        margin, t_gen = training.until_grokked, self.t_gen
+        return margin is not None and t_gen is not None and last >= t_gen + margin
+
+    def file(self, step: int) -> Path:
+        """The checkpoint file of a step, whether or not it exists."""
+        return checkpoint_file(self.path, step)
+
+    @contextmanager
+    def _open(self, step: int) -> Any:
+        """The open, memory-mapped file of a step.
+
+        Raises:
+            UserError: the step has no checkpoint, or its file is truncated or foreign.
+        """
+        path = self.file(step)
+        if not path.is_file():
+            if not self.steps:
+                raise UserError(f"{self.path} has no checkpoint yet.")
+            nearest = min(self.steps, key=lambda other: abs(other - step))
+            raise UserError(
+                f"{self.path} has no checkpoint at step {step}; the nearest is at {nearest}."
+            )
+        try:
+            with safe_open(path, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                if metadata.get("step") != str(step):
+                    raise UserError(
+                        f"{path} is not this run's checkpoint: its metadata name "
+                        f"step {metadata.get('step')} instead of {step}."
+                    )
+                yield opened
+        except SafetensorError as error:
+            raise UserError(
+                f"{path} is truncated or no safetensors file ({error}): delete it, then go on "
+                "from the checkpoint before it with --resume."
+            ) from None
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """Everything saved at ``step``; a negative one counts from the last (−1 is the last)."""
+        step = self._resolve(step)
+        with self._open(step) as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        mask = {n.removeprefix(MASK): t for n, t in tensors.items() if n.startswith(MASK)}
+        scores = {n.removeprefix(SCORES): t for n, t in tensors.items() if n.startswith(SCORES)}
+        weights = {n: t for n, t in tensors.items() if not n.startswith((MASK, SCORES))}
+        return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
+
+    def _resolve(self, step: int) -> int:
+        return self.steps[step] if -len(self.steps) <= step < 0 else step
+
+    def select(self, steps: Sequence[int] | None = None) -> list[int]:
+        """``steps``, checked to have checkpoints, or all of them.
+
+        Raises:
+            UserError: one has no checkpoint; the message names the nearest that has.
+        """
+        if steps is None:
+            return self.steps
+        for step in steps:
+            if self._resolve(step) not in self.steps:
+                with self._open(step):
+                    pass
+        return [self._resolve(step) for step in steps]
+
+    @cached_property
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in the order in which the model holds them."""
+        # A checkpoint's file holds them in alphabetical order.
+        saved = self.checkpoint(self.steps[0]).weights
+        model = make_model(self.config.model, self.task, self.config.seed)
+        order = {name: place for place, name in enumerate(raw_weights(model))}
+        return sorted(saved, key=lambda name: order.get(name, len(order)))
+
+    def weight_name(self, name: str) -> str:
+        """The full name of a weight from a name that ends it: W_in for blocks.0.mlp.W_in.
+
+        Raises:
+            UserError: no weight ends so, or several do.
+        """
+        found = [full for full in self.weight_names if full == name or full.endswith(f".{name}")]
+        if len(found) != 1:
+            raise UserError(
+                f"{self.path} has {'several weights' if found else 'no weight'} {name!r}: choose "
+                f"{choices(found or self.weight_names)}."
+            )
+        return found[0]
+
+    def weights(
+        self, name: str, steps: Sequence[int] | None = None, *, masked: bool = True
+    ) -> Float[Tensor, "step ..."]:
+        """One weight at all steps, or at some: only its own bytes are read, file by file.
+
+        Args:
+            name: the weight's name, or the end of it where that is unique.
+            steps: the checkpoints to read; all unless given.
+            masked: multiply by the mask where there is one, as the model does.
+        """
+        name = self.weight_name(name)
+        stack: Tensor | None = None
+        steps = self.select(steps)
+        for row, step in enumerate(steps):
+            with self._open(step) as opened:
+                names = opened.keys()
+                weight = opened.get_tensor(name)
+                if masked and MASK + name in names:
+                    weight = weight * opened.get_tensor(MASK + name)
+            if stack is None:
+                stack = weight.new_empty(len(steps), *weight.shape)
+            stack[row] = weight
+        assert stack is not None
+        return stack
+
+    def input_side(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab d_mlp"]:
+        """W_E W_in of the first hidden layer: each neuron's weight from every input, per step.
+
+        For a transformer this is the direct path of a token at the last position; what reaches the
+        neurons through attention is not in it.
+        """
+        W_in = self.weights(self._in_layer("W_in", 0), steps)
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
+        return self.weights(names[0], steps) @ W_in if names else W_in
+
+    def output_side(
+        self, steps: Sequence[int] | None = None
+    ) -> Float[Tensor, "step d_mlp d_output"]:
+        """W_out W_U of the last hidden layer: each neuron's weight to every output, per step."""
+        W_out = self.weights(self._in_layer("W_out", -1), steps)
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_U"]
+        return W_out @ self.weights(names[0], steps) if names else W_out
+
+    def embedding(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab width"]:
+        """W_E, or W_in where the network has no embedding: what each input is turned into."""
+        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
+        return self.weights(names[0] if names else "W_in", steps)
+
+    def _in_layer(self, suffix: str, layer: int) -> str:
+        """The weight that ends in ``suffix`` in the first (0) or last (−1) layer that has one."""
+        return [name for name in self.weight_names if name.rpartition(".")[2] == suffix][layer]
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask of the last checkpoint; None for a dense run."""
+        return self.mask_at(-1)
+
+    def mask_at(self, step: int) -> Mask | None:
+        """The mask at ``step`` (edge-popup changes it as it trains); None for a dense run."""
+        return self.checkpoint(step).mask
+
+    def model(self, step: int = -1, *, device: str = "cpu") -> HookedModel:
+        """The network at ``step``: a live hooked model with its mask on.
+
+        A negative step counts from the last checkpoint.
+        """
+        saved = self.checkpoint(step)
+        model = make_model(self.config.model, self.task, self.config.seed)
+        load_weights(model, saved.weights)
+        if saved.mask is not None:
+            apply_mask(model, saved.mask)
+        return model.to(device)
+
+    def to_transformer_lens(self, step: int = -1) -> Any:
+        """TransformerLens's native model (a ``TransformerBridge``) with the logits of `model`.
+
+        Raises:
+            UserError: the model is an MLP, of which TransformerLens has no native form.
+        """
+        from mechgrok.models.native import to_transformer_lens
+
+        return to_transformer_lens(self.model(step))
+
+
+def create_run(
+    path: str | Path, config: RunConfig, start: Checkpoint | None = None, *, overwrite: bool = False
+) -> Run:
+    """Make a run folder that holds a configuration and its first checkpoint, ready to train.
+
+    Args:
+        path: the folder; it must be absent or empty, unless it holds a run and ``overwrite`` is on.
+        config: what the run is.
+        start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
+        overwrite: replace a run that is there.
+
+    Raises:
+        UserError: the folder holds a run or anything else, or cannot be written; or the task's
+            data cannot be had.
+    """
+    path = Path(path)
+    _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
+    make_room(path, overwrite=overwrite)
+    if start is None:
+        model = make_model(config.model, config.task, config.seed)
+        start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
+    write_checkpoint(path, start)
+    write_metrics(path, [])
+    own_code.remember(config.task.name)
+    write_config(path, config)
+    return Run(path)

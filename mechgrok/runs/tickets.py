@@ -1,0 +1,395 @@
+"""Runs made from runs: lottery tickets, their controls, and edge-popup.
+
+A ticket is θ₀ ⊙ m, m the mask of a trained parent, trained again: an ordinary run that begins with
+a mask. Each function here makes one such run, trains it and returns it; what it was made from is
+its ``config.origin``.
+
+Source: Minegishi et al. 2023 (arXiv 2310.19470); Frankle and Carbin 2019 (arXiv 1803.03635).
+"""
+
+import os
+import warnings
+from collections.abc import Iterable
+from itertools import count, pairwise, takewhile
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from mechgrok.config import RunConfig, TicketOrigin
+from mechgrok.errors import UserError
+from mechgrok.masks import Mask, Scope, apply_mask, check_rate, mask_of, prunable_weights
+from mechgrok.masks.popup import apply_popup
+from mechgrok.masks.scores import is_trainable, prune
+from mechgrok.models import (
+    HookedModel,
+    MLPConfig,
+    TransformerConfig,
+    load_weights,
+    make_model,
+    raw_weights,
+)
+from mechgrok.runs import Run, create_run
+from mechgrok.tasks import Task
+from mechgrok.training.loop import Progress, resume, snapshot
+from mechgrok.training.machine import find_device
+
+#: A step of a run: a number, or "mem" (the first checkpoint that has memorized all of the training
+#: set), "gen" (the first at or after t_gen) or "last".
+At = int | Literal["mem", "gen", "last"]
+
+
+def train_ticket(
+    parent: Run,
+    out: str | Path,
+    *,
+    at: At | None = None,
+    rate: float = 0.6,
+    method: Literal["magnitude", "random", "snip", "grasp", "synflow", "imp"] = "magnitude",
+    scope: Scope = "global",
+    rounds: int | None = None,
+    seed: int = 0,
+    rewind: int = 0,
+    reinit: int | None = None,
+    shuffle_mask: bool = False,
+    prune_only: Literal["dead"] | None = None,
+    revive: Literal["dead"] | None = None,
+    control: Literal["l1", "l2"] | None = None,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **training: Any,
+) -> Run:
+    """Prune a run at a step, rewind it, and train the ticket, into the folder ``out``.
+
+    Args:
+        parent: the run to take it from.
+        out: the ticket's folder; absent or empty.
+        at: the step whose weights are pruned; the last for magnitude, 0 (pruning at
+            initialization) for random, snip, grasp and synflow, unless given.
+        rate: the share of all matrices' entries that is pruned.
+        method: how weights are scored (`mechgrok.masks.scores`); "imp" is iterative magnitude
+            pruning: in each round the last round's ticket is trained, pruned further and rewound.
+            The rounds before the last are runs of their own beside ``out``.
+        scope: "global": one threshold for all matrices; "layer": ``rate`` in each.
+        rounds: of imp (3 unless given) and synflow (100 unless given).
+        seed: of random pruning and of the shuffle.
+        rewind: the step of the parent whose weights the ticket starts from.
+        reinit: start from fresh weights drawn with this seed instead.
+        shuffle_mask: shuffle each matrix's mask: same density, other places.
+        prune_only: "dead" prunes the edges of the mask's dead neurons and nothing else.
+        revive: "dead" puts the edges of the mask's dead neurons back.
+        control: no mask; all weights are scaled to the ticket's L1 or L2 norm instead.
+        overwrite: replace the run that ``out`` holds.
+        device: "auto", "cpu" or "cuda".
+        progress: called after every evaluation with its row of the metrics.
+        training: fields of `TrainingConfig` that differ from the parent's.
+
+    Raises:
+        UserError: a step has no checkpoint, the parent is unfinished and ``at`` not given, the rate
+            is outside [0, 1), or nothing that is kept could be trained.
+    """
+    check_rate(rate)
+    common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
+    if method == "imp":
+        rounds = rounds or 3
+        for done in range(1, rounds):
+            parent = train_ticket(
+                parent,
+                Path(out).with_name(f"{Path(out).name}-round-{done}"),
+                at=at,
+                rate=1 - (1 - rate) ** (done / rounds),
+                scope=scope,
+                rewind=rewind,
+                reinit=reinit,
+                **common,
+            )
+            at, rewind, reinit = None, 0, None
+    config = _config(
+        parent,
+        training,
+        origin={
+            "kind": "ticket",
+            "parent": _relative(parent, out),
+            "step": _pruned_step(parent, at, method),
+            "method": method,
+            "rate": rate,
+            "scope": scope,
+            "rounds": rounds or (100 if method == "synflow" else 1),
+            "seed": seed,
+            "rewind": resolve_step(parent, rewind),
+            "reinit": reinit,
+            "shuffle_mask": shuffle_mask,
+            "prune_only": prune_only,
+            "revive": revive,
+            "control": control,
+        },
+    )
+    origin = config.origin
+    assert isinstance(origin, TicketOrigin)
+    mask = ticket_mask(parent, origin)
+    if reinit is not None:
+        config = config.model_copy(update={"seed": reinit})
+    model = make_model(config.model, config.task, config.seed)
+    if reinit is None:
+        load_weights(model, parent.checkpoint(origin.rewind).weights)
+    if control is not None:
+        scale_to_norm(model, mask, control)
+    else:
+        with torch.no_grad():
+            for name, weight in prunable_weights(model).items():
+                weight.mul_(mask[name])
+        apply_mask(model, mask)
+        _check_trainable(model, config.task, mask, origin)
+    return _train(parent, out, config, model, overwrite, device, progress)
+
+
+def train_popup(
+    parent: Run,
+    out: str | Path,
+    *,
+    at: At = "mem",
+    rate: float = 0.6,
+    train_weights: bool = False,
+    score_weight_decay: float = 0.0,
+    width: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **training: Any,
+) -> Run:
+    """Look for a generalizing network inside a run's weights with edge-popup, into ``out``.
+
+    Args:
+        parent: the run whose weights are taken.
+        out: the new run's folder; absent or empty.
+        at: the step of the weights: "mem" for θ_mem, 0 for θ₀.
+        rate: the share of each matrix's edges that is off.
+        train_weights: train the weights too; unless given they are frozen, and only the mask moves.
+        score_weight_decay: weight decay on the scores (the parent's own is on the weights).
+        width: with at = 0, a fresh network that is so many times wider (d_model and d_mlp).
+        seed: of the scores.
+        overwrite, device, progress, training: as in `train_ticket`.
+
+    Raises:
+        UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
+            outside [0, 1) or empties a weight, or a wider network was asked for at another step
+            than 0.
+    """
+    check_rate(rate)
+    step = resolve_step(parent, at)
+    if width != 1 and step != 0:
+        raise UserError(
+            f"A network {width} times as wide has no weights of {parent.path} at step {step}: take "
+            "fresh ones, with --from-init."
+        )
+    config = _config(
+        parent,
+        training,
+        origin={
+            "kind": "popup",
+            "parent": _relative(parent, out),
+            "step": step,
+            "width": width,
+        },
+        popup={
+            "rate": rate,
+            "train_weights": train_weights,
+            "score_weight_decay": score_weight_decay,
+            "score_seed": seed,
+        },
+    )
+    config = config.model_copy(update={"model": _widened(config.model, width)})
+    model = make_model(config.model, config.task, config.seed)
+    if width == 1:
+        load_weights(model, parent.checkpoint(step).weights)
+    assert config.popup is not None
+    apply_popup(model, config.popup)
+    for name, density in (mask_of(model) or Mask({})).densities.items():
+        if density == 0:
+            raise UserError(
+                f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
+                "through it: choose a lower --rate."
+            )
+    return _train(parent, out, config, model, overwrite, device, progress)
+
+
+# --- masks and steps ----------------------------------------------------------------------------
+
+
+def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
+    """The mask that ``origin`` describes, taken from ``parent``.
+
+    Raises:
+        UserError: dead neurons are asked for and there is none, or in two ways at once.
+    """
+    mask = prune(
+        parent.model(origin.step),
+        parent.task,
+        origin.rate,
+        "magnitude" if origin.method == "imp" else origin.method,
+        scope=origin.scope,
+        rounds=origin.rounds,
+        seed=origin.seed,
+    )
+    if origin.shuffle_mask:
+        mask = mask.shuffled(origin.seed)
+    if not (origin.prune_only or origin.revive):
+        return mask
+    if origin.prune_only and origin.revive:
+        raise UserError("Dead neurons can be pruned only or revived, not both: choose one.")
+    dead = dead_edges(mask)
+    if not dead.n_kept:
+        raise UserError(
+            f"No neuron of {parent.path} is dead at step {origin.step} and prune rate "
+            f"{origin.rate}: choose a higher --rate."
+        )
+    return ~dead if origin.prune_only else mask | dead
+
+
+def dead_edges(mask: Mask) -> Mask:
+    """The edges from and to dead neurons: those of which the mask keeps no input edge.
+
+    Returns:
+        A mask over the same weights that is True on these edges alone, pruned ones included.
+    """
+    edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
+    for inwards, outwards in hidden_layers(mask):
+        dead = dead_neurons(mask, inwards)
+        edges[inwards][:, dead] = True
+        edges[outwards][dead] = True
+    return Mask(edges)
+
+
+def dead_neurons(mask: Mask, inwards: str = "W_in") -> Bool[Tensor, " d_mlp"]:
+    """Which neurons the mask leaves without any input edge; ``inwards`` names their input side."""
+    return ~mask[inwards].any(0)
+
+
+def hidden_layers(names: Iterable[str]) -> list[tuple[str, str]]:
+    """For every hidden layer, the names of the weights that its neurons read by and write by."""
+    known = list(names)
+    layers: list[tuple[str, str]] = []
+    for name in known:
+        if name.rpartition(".")[2] != "W_in":
+            continue
+        prefix = name.removesuffix("W_in")
+        between = (f"{prefix}W_hidden_{layer}" for layer in count(1))
+        layers += pairwise([name, *takewhile(known.__contains__, between), f"{prefix}W_out"])
+    return layers
+
+
+def resolve_step(run: Run, at: At) -> int:
+    """The step of the checkpoint that ``at`` names.
+
+    Raises:
+        UserError: that step has no checkpoint (the nearest is named), or was never reached.
+    """
+    if isinstance(at, int):
+        return run.select([at])[0]
+    if at == "last":
+        return run.select([-1])[0]
+    reached = _fully_memorized(run) if at == "mem" else run.t_gen
+    later = [step for step in run.steps if reached is not None and step >= reached]
+    if not later:
+        what = "memorized its training set" if at == "mem" else "generalized"
+        raise UserError(
+            f"{run.path} never {what} up to its last checkpoint at step {run.steps[-1]}: train it "
+            "for longer, or name a step with --at."
+        )
+    return later[0]
+
+
+def _fully_memorized(run: Run) -> int | None:
+    """The first evaluated step with every training example right; t_mem where loss decides."""
+    if run.task.train_criterion.quantity != "accuracy":
+        return run.t_mem
+    all_right = run.metrics.step[run.metrics.train_accuracy == 1]
+    return None if all_right.empty else int(all_right.iloc[0])
+
+
+def _pruned_step(parent: Run, at: At | None, method: str) -> int:
+    if at is not None:
+        return resolve_step(parent, at)
+    if method not in ("magnitude", "imp"):
+        return resolve_step(parent, 0)
+    if not parent.finished:
+        last = parent.steps[-1] if parent.steps else 0
+        raise UserError(
+            f"{parent.path} is unfinished (step {last} of {parent.config.training.steps}): finish "
+            "it with mechgrok train --resume, or choose a step to prune with --at."
+        )
+    return resolve_step(parent, "last")
+
+
+# --- making the run -----------------------------------------------------------------------------
+
+
+def scale_to_norm(model: HookedModel, mask: Mask, norm: Literal["l1", "l2"]) -> None:
+    """Multiply all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p: the norm of the ticket, without its mask."""
+    p = 1 if norm == "l1" else 2
+    weights = {name: weight.detach().double() for name, weight in raw_weights(model).items()}
+    pruned = {name: w * mask[name] if name in mask else w for name, w in weights.items()}
+    dense_norm, ticket_norm = (
+        torch.cat([weight.flatten() for weight in side.values()]).norm(p)
+        for side in (weights, pruned)
+    )
+    with torch.no_grad():
+        for weight in raw_weights(model).values():
+            weight.mul_(ticket_norm / dense_norm)
+
+
+def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketOrigin) -> None:
+    """Refuse a ticket that cannot learn; warn of one that lost a whole matrix."""
+    empty = [name for name, density in mask.densities.items() if density == 0]
+    if not is_trainable(model, task):
+        what = f"empties {', '.join(empty)}" if empty else "cuts every path from input to output"
+        raise UserError(
+            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) {what}, so that "
+            "nothing can be trained: choose a lower rate, or --scope layer."
+        )
+    if empty:
+        warnings.warn(
+            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) empties "
+            f"{', '.join(empty)}.",
+            stacklevel=3,
+        )
+
+
+def _config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
+    """The parent's configuration with other training settings and an origin."""
+    saved = parent.config.model_dump(mode="json", exclude={"versions", "origin", "popup", "format"})
+    if "steps" in training:  # as many checkpoints as a run of that length has by itself
+        saved["training"].pop("checkpoint_every")
+    saved["training"] |= training
+    return RunConfig.make(**saved, **fields)
+
+
+def _widened(model: MLPConfig | TransformerConfig, width: int) -> MLPConfig | TransformerConfig:
+    wider = {"d_mlp": model.d_mlp * width}
+    if model.d_model is not None:
+        wider["d_model"] = model.d_model * width
+    return model.model_copy(update=wider)
+
+
+def _relative(parent: Run, out: str | Path) -> str:
+    return os.path.relpath(parent.path.resolve(), Path(out).resolve())
+
+
+def _train(
+    parent: Run,
+    out: str | Path,
+    config: RunConfig,
+    model: HookedModel,
+    overwrite: bool,
+    device: str,
+    progress: Progress | None,
+) -> Run:
+    device = find_device(device)
+    if Path(out).resolve() == parent.path.resolve():
+        raise UserError(f"{out} is the parent itself: choose another folder with --out.")
+    create_run(out, config, snapshot(model, 0), overwrite=overwrite)
+    return resume(out, device=device, progress=progress)

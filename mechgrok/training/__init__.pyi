@@ -1,0 +1,5 @@
+from .loop import Interrupted as Interrupted
+from .loop import Progress as Progress
+from .loop import evaluate as evaluate
+from .loop import resume as resume
+from .loop import train as train

@@ -1,0 +1,67 @@
+"""What a training asks of the machine: a device, threads, and to be told of Ctrl-C."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from mechgrok.errors import UserError
+from mechgrok.models import HookedModel
+
+#: Networks with fewer weights are trained on one thread.
+_WEIGHTS_WORTH_THREADS = 500_000
+
+
+def find_device(name: str) -> str:
+    """The device that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
+
+    Raises:
+        UserError: CUDA is asked for and not there, or the name is unknown.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"There is no device {name!r}: choose auto, cpu or cuda.")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device on this machine: choose --device cpu.")
+    return name
+
+
+@contextmanager
+def few_threads(model: HookedModel) -> Iterator[None]:
+    """One thread for small networks while it lasts, as many as torch likes for others.
+
+    The operations of a small network take microseconds: threads gain little on an idle machine and
+    lose up to a hundredfold on a busy one, where each waits for all others to be scheduled.
+    """
+    before = torch.get_num_threads()
+    if model.n_parameters() < _WEIGHTS_WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """A list that fills on Ctrl-C, so that the loop ends between two steps; the second one raises.
+
+    Only the main thread can catch a signal; elsewhere the list stays empty.
+    """
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def catch(number: int, frame: object) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, catch)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)

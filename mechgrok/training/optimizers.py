@@ -1,0 +1,52 @@
+"""Optimizers, and their state by the names of the weights that it belongs to."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mechgrok.config import RunConfig
+from mechgrok.masks.popup import scores_of
+from mechgrok.models import HookedModel, raw_weights
+
+
+def make_optimizer(model: HookedModel, config: RunConfig) -> torch.optim.Optimizer:
+    """The configured optimizer over every weight that is trained, and edge-popup's scores."""
+    training = config.training
+    weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
+    groups = [{"params": weights, "weight_decay": training.weight_decay}]
+    if config.popup is not None:
+        scores = list(scores_of(model).values())
+        groups.append({"params": scores, "weight_decay": config.popup.score_weight_decay})
+    common: dict[str, Any] = {"lr": training.learning_rate, "fused": True}
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=training.momentum, **common)
+    adam = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return adam(groups, betas=training.betas, **common)
+
+
+def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
+    """Everything that can be trained, as checkpoints name it: weights, and ``scores.<weight>``."""
+    scores = {f"scores.{name}": parameter for name, parameter in scores_of(model).items()}
+    return raw_weights(model) | scores
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dict[str, Tensor]:
+    """The optimizer's tensors as ``<weight>/<key>``, for ``resume.safetensors``."""
+    return {
+        f"{name}/{key}": value
+        for name, weight in parameters_by_name(model).items()
+        for key, value in optimizer.state.get(weight, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, model: HookedModel, state: dict[str, Tensor]
+) -> None:
+    """Put what `optimizer_state` gave back into a fresh optimizer."""
+    parameters = parameters_by_name(model)
+    for entry, value in state.items():
+        name, _, key = entry.rpartition("/")
+        weight = parameters[name]
+        optimizer.state[weight][key] = value.to(weight.device)

@@ -1,0 +1,62 @@
+"""What a comparison says of each run is what the run says of itself."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analyses.drawing.overlay import overlay
+from mechgrok.errors import UserError
+from mechgrok.runs import Run, create_run
+from mechgrok.runs.comparison import compare
+
+
+def test_every_run_has_its_own_row(tiny_run: Run, masked_run: Run) -> None:
+    table = compare({"base": tiny_run, "half": masked_run})
+    assert list(table.index) == ["base", "half"]
+    assert table.density["base"] == 1
+    assert masked_run.mask is not None
+    assert table.density["half"] == masked_run.mask.density
+    for label, run in (("base", tiny_run), ("half", masked_run)):
+        row, metrics = table.loc[label], run.metrics
+        assert (row.l1_start, row.l2_start) == (metrics.l1.iloc[0], metrics.l2.iloc[0])
+        assert (row.l1_end, row.l2_end) == (metrics.l1.iloc[-1], metrics.l2.iloc[-1])
+        assert row.test_accuracy == metrics.test_accuracy.iloc[-1]
+        assert row.best_test_accuracy == metrics.test_accuracy.max()
+
+
+def test_what_was_not_reached_is_missing(tiny_run: Run) -> None:
+    run = Run(tiny_run.path)
+    run.metrics["test_accuracy"] = 0.0
+    run.metrics["train_accuracy"] = [*[0.0] * (len(run.metrics) - 1), 1.0]
+    row = compare({"base": run}).loc["base"]
+    assert row.t_mem == run.metrics.step.iloc[-1]
+    assert pd.isna(row.t_gen)
+    assert pd.isna(row.tau_grok)
+
+
+def test_a_run_that_was_never_evaluated_cannot_be_compared(tiny_run: Run, tmp_path: Path) -> None:
+    fresh = create_run(tmp_path / "fresh", tiny_run.config)
+    with pytest.raises(UserError, match="no metrics yet"):
+        compare({"fresh": fresh})
+
+
+def test_the_figure_overlays_accuracy_l1_and_l2_of_every_run(
+    tiny_run: Run, masked_run: Run
+) -> None:
+    figure = overlay({"base": tiny_run, "half": masked_run}, log=False)
+    assert len(figure.data) == 8
+    by_panel = {(trace.name, trace.yaxis, trace.line.dash): trace for trace in figure.data}
+    test_curve = by_panel["half", "y", "solid"]
+    assert list(test_curve.x) == list(masked_run.metrics.step)
+    assert list(test_curve.y) == pytest.approx(list(masked_run.metrics.test_accuracy))
+    assert list(by_panel["base", "y3", "solid"].y) == pytest.approx(list(tiny_run.metrics.l2))
+
+
+def test_its_title_says_who_was_first(tiny_run: Run) -> None:
+    early, late, never = (Run(tiny_run.path) for _ in range(3))
+    for run, step in ((early, 20), (late, 60), (never, 1000)):
+        run.metrics["test_accuracy"] = (run.metrics.step >= step).astype(float)
+    title = overlay({"ticket": early, "base": late, "random": never}).layout.title
+    assert title.text == "ticket generalizes 3.0 times as early as base"
+    assert "random never" in title.subtitle.text

@@ -1,0 +1,317 @@
+"""Weights in other people's layouts become runs that compute the same; code is never executed."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from einops import rearrange
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mechgrok.errors import UserError
+from mechgrok.models import HookedTransformer, TransformerConfig
+from mechgrok.runs import Run
+from mechgrok.runs.importing import doubt, import_run
+from mechgrok.training import resume
+
+#: A published file that may lie beside a checkout of the project.
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "peers" / "nanda_mod113_wd1.pth"
+
+
+def older(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A transformer's weights as Nanda et al. stored them, causal mask and all."""
+    turned = {}
+    for name, weight in weights.items():
+        if name.endswith("W_O"):
+            turned[name] = rearrange(weight, "h k m -> m (h k)").clone()
+        elif name.endswith(("W_E", "W_Q", "W_K", "W_V", "W_in", "W_out")):
+            turned[name] = weight.transpose(-1, -2).clone()
+        else:
+            turned[name] = weight.clone()
+    turned["blocks.0.attn.mask"] = torch.ones(3, 3).tril()
+    return turned
+
+
+def transformer(d_model: int = 12, n_heads: int = 2, p: int = 5) -> HookedTransformer:
+    config = TransformerConfig(d_model=d_model, n_heads=n_heads, d_mlp=10)
+    model = HookedTransformer(config, d_vocab=p + 1, n_ctx=3, d_output=p + 1, seed=4)
+    with torch.no_grad():
+        model.blocks[0].mlp.b_in.normal_()
+        model.blocks[0].mlp.b_out.normal_()
+    return model
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("wrap", ["bare", "model", "state_dict", "prefix"])
+@pytest.mark.parametrize("orientation", ["ours", "older"])
+# Where d_model = d_vocab or d_head = d_model a shape alone does not tell the orientation.
+@pytest.mark.parametrize(("d_model", "n_heads"), [(12, 2), (6, 2), (6, 1), (10, 1)])
+def test_a_transformer_in_either_orientation(
+    tmp_path: Path, wrap: str, orientation: str, d_model: int, n_heads: int
+) -> None:
+    model = transformer(d_model, n_heads)
+    state: dict[str, Any] = state_of(model)
+    state = older(state) if orientation == "older" else state
+    if wrap == "prefix":
+        state = {f"module.{name}": weight for name, weight in state.items()}
+    file = tmp_path / "weights.pth"
+    torch.save({wrap: state} if wrap in ("model", "state_dict") else state, file)
+    run = import_run([file], tmp_path / "run")
+    # p, the "=" and the pairs follow from the shapes; the output for "=" is no answer.
+    assert (run.task.p, run.task.equals, run.task.pairs) == (5, True, "ordered")
+    tokens = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(tokens), model(tokens)[:, :5])
+
+
+def test_the_authors_mlp_with_masks_and_several_steps(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    p, d_emb, d_mlp = 7, 12, 8
+    shapes = {
+        "embed.W_E": (d_emb, p),
+        "inproj.W": (d_mlp, d_emb),
+        "outproj.W": (d_emb, d_mlp),
+        "unembed.W_U": (d_emb, p),
+    }
+    files, expected = [], {}
+    for step in (2000, 0, 500):
+        state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+        masks = {
+            f"{name.partition('.')[0]}.weight_mask": (
+                torch.rand(shape, generator=generator) < 0.4
+            ).float()
+            for name, shape in shapes.items()
+        }
+        files.append(tmp_path / f"epoch_{step}.pth")
+        torch.save({"model": state | masks}, files[-1])
+        W_E, W_in, W_out, W_U = (
+            state[name] * masks[f"{name.partition('.')[0]}.weight_mask"] for name in shapes
+        )
+        pair = torch.tensor([[2, 5], [6, 6]])
+        embedded = W_E[:, pair[:, 0]] + W_E[:, pair[:, 1]]
+        expected[step] = (W_U.T @ (W_out @ torch.relu(W_in @ embedded))).T
+    run = import_run(files, tmp_path / "run", task={"train_fraction": 0.6})
+    assert run.steps == list(run.metrics.step) == [0, 500, 2000]
+    assert (run.task.p, run.task.pairs, run.task.train_fraction) == (7, "unordered", 0.6)
+    for step, logits in expected.items():
+        torch.testing.assert_close(run.model(step)(pair), logits)
+    assert run.mask is not None
+    assert set(run.mask) == {"W_E", "W_in", "W_out", "W_U"}
+
+
+def test_a_mask_of_ones_is_no_mask(tmp_path: Path, tiny_run: Run) -> None:
+    state = state_of(tiny_run.model())
+    ones = {f"{name}_mask": torch.ones_like(weight) for name, weight in state.items()}
+    torch.save(state | ones, tmp_path / "mlp.pt")
+    assert import_run([tmp_path / "mlp.pt"], tmp_path / "run").mask is None
+
+
+def test_a_checkpoint_of_a_run_is_a_file_like_any_other(tmp_path: Path, masked_run: Run) -> None:
+    run = import_run([masked_run.file(40), masked_run.file(60)], tmp_path / "run")
+    assert run.steps == [40, 60]
+    assert run.mask == masked_run.mask
+    inputs = masked_run.task.examples.inputs
+    assert torch.equal(run.model()(inputs), masked_run.model()(inputs))
+
+
+def test_a_stack_of_linear_layers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 1, bias=False)
+    )
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    run = import_run(
+        [tmp_path / "net.pt"], tmp_path / "run", task={"name": "parity", "n": 6, "samples": 30}
+    )
+    inputs = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(inputs), net(inputs))
+    assert (run.config.model.n_layers, run.steps) == (2, [0])
+
+
+def test_many_steps_in_one_file(tmp_path: Path, tiny_run: Run) -> None:
+    states = [state_of(tiny_run.model(step)) for step in (0, 20, 60)]
+    torch.save({"checkpoints": states, "checkpoint_epochs": [0, 20, 60]}, tmp_path / "all.pth")
+    run = import_run([tmp_path / "all.pth"], tmp_path / "run", task={"train_fraction": 0.7})
+    assert run.steps == [0, 20, 60]
+    columns = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2"]
+    theirs = tiny_run.metrics.set_index("step").loc[[0, 20, 60], columns]
+    np.testing.assert_allclose(run.metrics[columns], theirs, rtol=1e-6)
+
+
+def test_facts_in_the_file_become_settings(tmp_path: Path) -> None:
+    config = {"p": 5, "frac_train": 0.25, "lr": 0.002, "weight_decay": 0.5, "fn_name": "subtract"}
+    saved = {"model": older(state_of(transformer())), "epoch": 123, "config": config}
+    torch.save(saved, tmp_path / "full.pth")
+    run = import_run([tmp_path / "full.pth"], tmp_path / "run")
+    assert (run.task.name, run.task.train_fraction, run.steps) == ("sub", 0.25, [123])
+    training = run.config.training
+    assert (training.learning_rate, training.weight_decay, training.steps) == (0.002, 0.5, 123)
+    # What a person says counts more than what the file says.
+    said = import_run([tmp_path / "full.pth"], tmp_path / "said", task={"name": "mul"}, steps=[7])
+    assert (said.task.name, said.steps) == ("mul", [7])
+
+
+def test_an_imported_run_is_not_resumed(tmp_path: Path, tiny_run: Run) -> None:
+    run = import_run([tiny_run.file(0)], tmp_path / "run")
+    with pytest.raises(UserError, match="imported, without its optimizer"):
+        resume(run.path, steps=100)
+    assert run.steps == [0]
+
+
+def test_untrained_weights_raise_a_doubt_and_trained_ones_do_not(
+    tmp_path: Path, tiny_run: Run
+) -> None:
+    right = import_run([tiny_run.file(60)], tmp_path / "right", task={"train_fraction": 0.7})
+    assert doubt(right) is None
+    untrained = import_run([tiny_run.file(0)], tmp_path / "untrained")
+    assert untrained.metrics.train_accuracy.max() < 2 / 7
+    assert "which is chance" in str(doubt(untrained))
+
+
+class Payload:
+    """Pickles into a call that makes a file."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.proof}",)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("how", ["torch", "legacy", "pickle"])
+def test_code_in_a_pickle_is_refused_and_not_executed(tmp_path: Path, how: str) -> None:
+    proof, file = tmp_path / "executed", tmp_path / "weights.pth"
+    content = {"model": {"W_E": torch.zeros(2, 2)}, "config": Payload(proof)}
+    if how == "pickle":
+        file.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, file, _use_new_zipfile_serialization=how == "torch")
+    with pytest.raises(UserError, match="can carry code, so it was not loaded"):
+        import_run([file], tmp_path / "run")
+    assert not proof.exists()
+    assert not (tmp_path / "run").exists()
+    # The file is as malicious as it is meant to be: a looser loader executes it.
+    if how != "pickle":
+        torch.load(file, weights_only=False)
+        assert proof.exists()
+
+
+def _state(**changes: Any) -> dict[str, Any]:
+    state = older(state_of(transformer()))
+    return {name: weight for name, weight in (state | changes).items() if weight is not None}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"a": torch.zeros(2)}, r"no known layout: it holds a \[2\]; expected is a transformer"),
+        ({"losses": [1.0, 2.0]}, r"no tensors by name but \['losses'\]; expected is"),
+        ([torch.zeros(2)], "holds a list, not a dictionary"),
+        (_state(**{"pos_embed.W_pos": None}), "lacks 'pos_embed.W_pos'"),
+        (_state(**{"blocks.0.attn.W_K": None}), "lacks 'blocks.0.attn.W_K'"),
+        (_state(**{"blocks.0.mlp.W_out": torch.zeros(12, 11)}), r"W_out is \[12, 11\]"),
+        (_state(**{"blocks.0.mlp.b_in": torch.zeros(11)}), "b_in has shape"),
+        (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "no layer norm"),
+        (_state(**{"unembed.b_U": torch.ones(6)}), "holds unembed.b_U"),
+        (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), "no one weight of its shape"),
+        (
+            {"embed.W_E": torch.zeros(12, 7), "inproj.W": torch.zeros(8, 11)}
+            | {"outproj.W": torch.zeros(12, 8), "unembed.W_U": torch.zeros(12, 7)},
+            "shapes that do not fit together",
+        ),
+        ({"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)}, "writes 4 numbers"),
+    ],
+)
+def test_what_is_not_recognized_is_refused_with_what_was_found(
+    tmp_path: Path, content: Any, complaint: str
+) -> None:
+    torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(UserError, match=complaint):
+        import_run([tmp_path / "file.pth"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_biases_that_are_zero_change_nothing(tmp_path: Path) -> None:
+    torch.save(_state(**{"unembed.b_U": torch.zeros(6)}), tmp_path / "file.pth")
+    assert import_run([tmp_path / "file.pth"], tmp_path / "run").steps == [0]
+
+
+@pytest.mark.parametrize(
+    ("task", "complaint"),
+    [
+        ({"p": 6}, "reads 6 different tokens, but a [+] b mod 6, ordered pairs has 7"),
+        ({"equals": False, "p": 6}, "has 3 positions, .* has 2 tokens"),
+        ({"p": 1}, "p = 1"),
+        ({"name": "parity"}, "reads 6 different numbers, but parity of 3 out of 40 bits has 40"),
+        ({"name": "adding"}, "no task 'adding'"),
+    ],
+)
+def test_a_task_that_does_not_fit_the_shapes(
+    tmp_path: Path, task: dict[str, Any], complaint: str
+) -> None:
+    torch.save(_state(), tmp_path / "file.pth")
+    with pytest.raises(UserError, match=complaint):
+        import_run([tmp_path / "file.pth"], tmp_path / "run", task=task)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
+    for name, d_model in (("1.pth", 12), ("2.pth", 6)):
+        torch.save(state_of(transformer(d_model)), tmp_path / name)
+    with pytest.raises(UserError, match="holds another network than"):
+        import_run([tmp_path / "1.pth", tmp_path / "2.pth"], tmp_path / "run")
+
+
+def test_steps_that_are_unknown_or_too_few(tmp_path: Path) -> None:
+    for name in ("a.pth", "b.pth"):
+        torch.save(state_of(transformer()), tmp_path / name)
+    files = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    with pytest.raises(UserError, match="give one for each with --steps"):
+        import_run(files, tmp_path / "run")
+    with pytest.raises(UserError, match="1 steps were given for 2 sets"):
+        import_run(files, tmp_path / "run", steps=[5])
+    assert import_run(files, tmp_path / "run", steps=[5, 3]).steps == [3, 5]
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    if name.endswith("safetensors"):
+        save_file(state_of(transformer()), file)
+    else:
+        torch.save(state_of(transformer()), file)
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(UserError, match=f"{name} is (damaged|truncated)"):
+        import_run([file], tmp_path / "run")
+    file.write_text("hello")
+    with pytest.raises(UserError, match=name):
+        import_run([file], tmp_path / "run")
+    with pytest.raises(UserError, match="is not there"):
+        import_run([tmp_path / "nothing.pth"], tmp_path / "run")
+    with pytest.raises(UserError, match="name at least one file"):
+        import_run([], tmp_path / "run")
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="no published file beside the checkout")
+def test_a_published_run_is_what_its_authors_say(tmp_path: Path) -> None:
+    run = import_run([PUBLISHED], tmp_path / "run")
+    task = run.task
+    assert (task.p, task.equals, len(task.examples.labels)) == (113, True, 12769)
+    assert (task.train_fraction, run.steps) == (0.3, [107790])
+    model = run.model()
+    with torch.no_grad():
+        logits = model(task.examples.inputs)
+    assert task.accuracy(logits, task.examples.labels) == 1
+    assert task.loss(logits, task.examples.labels).item() == pytest.approx(3.5e-7, rel=0.02)
+    amplitude = torch.fft.rfft(model.W_E[:113].detach().double(), dim=0).norm(dim=1)
+    amplitude[0] = 0
+    assert set(amplitude.topk(5).indices.tolist()) == {23, 6, 37, 41, 39}
+    theirs = run.to_transformer_lens()(task.examples.inputs)[:, -1]
+    torch.testing.assert_close(theirs, logits, atol=1e-4, rtol=1e-5)

@@ -1,0 +1,179 @@
+"""A run folder opens whole, says what is wrong with it, and is never written over unasked."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mechgrok.config import FORMAT, RunConfig
+from mechgrok.errors import UserError
+from mechgrok.models import effective_weights
+from mechgrok.runs import Run, create_run
+from mechgrok.training import resume, train
+
+
+@pytest.fixture
+def copy(tiny_run: Run, tmp_path: Path) -> Path:
+    """A copy of a run that a test may damage."""
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "copy"))
+
+
+def test_everything_comes_back_from_the_folder(tiny_run: Run) -> None:
+    run = Run(tiny_run.path)
+    assert (run.task.name, run.task.p) == ("add", 7)
+    assert torch.equal(run.task.train_index, tiny_run.task.train_index)
+    assert run.config == tiny_run.config
+    assert {"python", "torch", "mechgrok", "transformer-lens"} <= set(run.config.versions)
+    assert run.steps == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60] or run.steps[-1] == 60
+
+
+def test_weights_are_stacked_over_steps(tiny_run: Run) -> None:
+    stack = tiny_run.weights("W_in")
+    assert stack.shape == (len(tiny_run.steps), 12, 8)
+    for step, weight in zip(tiny_run.steps, stack, strict=True):
+        assert torch.equal(weight, tiny_run.checkpoint(step).weights["W_in"])
+    assert torch.equal(tiny_run.weights("W_in", [0, 60]), stack[[0, -1]])
+
+
+def test_a_transformers_weights_are_found_by_the_end_of_their_name(
+    tiny_transformer_run: Run,
+) -> None:
+    run = tiny_transformer_run
+    assert torch.equal(run.weights("W_Q"), run.weights("blocks.0.attn.W_Q"))
+    with pytest.raises(UserError, match="no weight 'W_X'"):
+        run.weights("W_X")
+
+
+def test_masked_weights_are_those_the_model_computes_with(masked_run: Run) -> None:
+    model = masked_run.model(20)
+    for name, weight in effective_weights(model).items():
+        assert torch.equal(masked_run.weights(name, [20])[0], weight)
+
+
+def test_sides_are_the_products_of_the_weights(tiny_run: Run, tiny_transformer_run: Run) -> None:
+    for run in (tiny_run, tiny_transformer_run):
+        model = run.model()
+        torch.testing.assert_close(run.input_side([run.steps[-1]])[0], model.input_side())
+        torch.testing.assert_close(run.output_side([run.steps[-1]])[0], model.output_side())
+
+
+def test_t_mem_and_t_gen_are_first_steps(copy: Path) -> None:
+    table = Run(copy).metrics.copy()
+    table.loc[:, ["train_accuracy", "test_accuracy"]] = 0.0
+    table.loc[2:, "train_accuracy"] = 0.95
+    table.loc[4, "test_accuracy"] = 0.96
+    table.to_csv(copy / "metrics.csv", index=False)
+    run = Run(copy)
+    assert run.t_mem == table.step[2]
+    assert run.t_gen == table.step[4]
+    assert run.tau_grok == table.step[4] / table.step[2]
+
+
+def test_never_reached_is_none(copy: Path) -> None:
+    table = Run(copy).metrics.copy()
+    table.loc[:, "test_accuracy"] = 0.5
+    table.to_csv(copy / "metrics.csv", index=False)
+    assert Run(copy).t_gen is None
+    assert Run(copy).tau_grok is None
+
+
+def test_a_missing_step_names_the_nearest(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="no checkpoint at step 42; the nearest is at 40"):
+        tiny_run.model(42)
+
+
+def test_a_truncated_checkpoint_is_named(copy: Path) -> None:
+    path = Run(copy).file(40)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"step_00000040\.safetensors is truncated"):
+        Run(copy).model(40)
+    assert Run(copy).model(60) is not None
+
+
+def test_a_foreign_checkpoint_is_named(copy: Path) -> None:
+    save_file({"W": torch.zeros(2)}, Run(copy).file(40))
+    with pytest.raises(UserError, match="not this run's checkpoint"):
+        Run(copy).model(40)
+
+
+def test_another_models_checkpoint_is_named(copy: Path) -> None:
+    save_file({"W_E": torch.zeros(2, 2)}, Run(copy).file(40), metadata={"step": "40"})
+    with pytest.raises(UserError, match="lack"):
+        Run(copy).model(40)
+
+
+@pytest.mark.parametrize("what", ["missing", "file", "empty", "not json", "list"])
+def test_no_run(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "folder"
+    if what == "file":
+        path.write_text("")
+    elif what != "missing":
+        path.mkdir()
+    if what == "not json":
+        (path / "config.json").write_text("{")
+    if what == "list":
+        (path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="folder"):
+        Run(path)
+
+
+def test_a_newer_layout_is_refused(copy: Path) -> None:
+    fields = json.loads((copy / "config.json").read_text())
+    fields |= {"format": FORMAT + 1, "new_setting": True}
+    fields["versions"]["mechgrok"] = "9.9"
+    (copy / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match=r"mechgrok 9\.9 .* update mechgrok"):
+        Run(copy)
+
+
+def test_nothing_is_overwritten_unasked(copy: Path, tmp_path: Path) -> None:
+    before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
+    with pytest.raises(UserError, match="already holds a run"):
+        create_run(copy, RunConfig())
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter1.tex").write_text("x")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="something other than a run"):
+            create_run(other, RunConfig(), overwrite=overwrite)
+    assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
+    assert (other / "chapter1.tex").read_text() == "x"
+
+
+def test_overwriting_removes_the_old_run_and_nothing_else(copy: Path) -> None:
+    (copy / "notes.txt").write_text("keep")
+    run = create_run(copy, RunConfig.make(task={"name": "add", "p": 5}), overwrite=True)
+    assert run.steps == [0]
+    assert run.metrics.empty
+    assert (copy / "notes.txt").read_text() == "keep"
+
+
+def test_a_full_disk_leaves_the_run_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_run: Run
+) -> None:
+    import mechgrok.runs.folder as folder
+
+    save, room = folder.save_file, [9]
+
+    def save_until_full(tensors: dict, path: Path, metadata: dict) -> None:
+        room[0] -= 1
+        if room[0] < 0:
+            path.write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(folder, "save_file", save_until_full)
+    with pytest.raises(UserError, match="No space left on device"):
+        train(tmp_path / "run", tiny_run.config)
+    broken = Run(tmp_path / "run")
+    assert not list(broken.path.glob("*.partial")) + list(broken.path.glob(".*.partial"))
+    assert broken.steps
+    assert all(broken.checkpoint(step) for step in broken.steps)
+    assert len(broken.metrics) > 0
+    room[0] = 10**6
+    whole = resume(broken.path)
+    ours, theirs = whole.checkpoint(-1).weights, tiny_run.checkpoint(-1).weights
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
