@@ -230,7 +230,7 @@ def _since(
 
 # --- what they do -------------------------------------------------------------------------------
 
-Hooks = list[tuple[str, Callable[..., Tensor]]]
+Hooks = list[tuple[Any, Callable[..., Any]]]
 
 
 def killing(neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:

@@ -2,9 +2,12 @@
 
 from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mechgrok.runs import Run
 
 
 def info(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:

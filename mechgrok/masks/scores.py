@@ -7,7 +7,7 @@ carries a mask already, what that mask prunes stays pruned: it scores −∞.
 
 import copy
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -171,7 +171,7 @@ def _flow(network: HookedModel) -> Float[Tensor, ""]:
         return attention_scores.pop()
 
     tokens = torch.zeros(1, network.n_ctx, dtype=torch.long, device=device)
-    hooks: list[tuple[str, Callable[..., Tensor | None]]] = [("hook_embed", ones)]
+    hooks: list[tuple[Any, Callable[..., Any]]] = [("hook_embed", ones)]
     for layer in range(len(network.blocks)):
         hooks.append((f"blocks.{layer}.attn.hook_attn_scores", remember))
         hooks.append((f"blocks.{layer}.attn.hook_pattern", linear))

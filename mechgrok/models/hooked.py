@@ -27,6 +27,9 @@ class HookedModel(HookedRootModule):
     the activations in `short_hooks`.
     """
 
+    #: Width of the input and of the output: tokens (or numbers) read, answers given.
+    d_vocab: int
+    d_output: int
     #: Names of the hook points that the short way makes too.
     short_hooks: frozenset[str] = frozenset()
 
@@ -54,6 +57,14 @@ class HookedModel(HookedRootModule):
     @abstractmethod
     def forward(self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto") -> Tensor:
         """Outputs ``[batch, d_output]``."""
+
+    @abstractmethod
+    def input_side(self) -> Float[Tensor, "d_vocab d_mlp"]:
+        """The weight from every input to every neuron of the first hidden layer."""
+
+    @abstractmethod
+    def output_side(self) -> Float[Tensor, "d_mlp d_output"]:
+        """The weight from every neuron of the last hidden layer to every output."""
 
     def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """The form of ``inputs`` that the short way takes fastest; keep it over many calls."""
