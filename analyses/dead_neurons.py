@@ -7,9 +7,9 @@ each neuron, and each group of neurons of one frequency, shows what the others d
 2023, arXiv 2310.19470v2, fig. 13; there 18.75 % of the edges hung on dead neurons).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -28,10 +28,11 @@ from analyses.drawing import (
     step_axis,
     with_slider,
 )
+from analyses.measures.ablation import Neurons, Performance, Readout, killing, reviving
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
-from analyses.measures.graphs import kept_edges
+from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, apply_mask, check_rate, mask_hooks
+from mechgrok.masks import Mask, apply_mask, check_rate
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.runs import Run
 from mechgrok.runs.folder import Checkpoint
@@ -41,34 +42,6 @@ SIDES = ("train", "test")
 #: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
 #: mask, others as they are); and under that mask with the dead neurons' edges put back.
 STATES = ("whole", "killed", "pruned", "revived")
-
-
-class Neurons(NamedTuple):
-    """Where the neurons of the last hidden layer are in a model.
-
-    Attributes:
-        reads: the weight that reads for them, ``[d_in, neuron]``.
-        writes: the weight that writes for them, ``[neuron, d_out]``.
-        hook: the hook point of their activations.
-        embedding: W_E, where the neurons read the embedding and nothing else.
-    """
-
-    reads: str
-    writes: str
-    hook: str
-    embedding: str | None
-
-    @classmethod
-    def of(cls, run: Run) -> "Neurons":
-        """The neurons of a run's model: those of the last hidden layer."""
-        model = run.config.model
-        last = model.n_layers - 1
-        hook = f"blocks.{last}.mlp.hook_post"
-        if model.kind == "transformer":
-            return cls(f"blocks.{last}.mlp.W_in", f"blocks.{last}.mlp.W_out", hook, None)
-        reads = f"W_hidden_{last}" if last else "W_in"
-        is_embedded = model.d_model is not None and not last
-        return cls(reads, "W_out", hook, "W_E" if is_embedded else None)
 
 
 def measure(
@@ -200,17 +173,13 @@ def census(
 
     Args:
         saved: a checkpoint.
-        kept: which of its weights are edges (`analyses.measures.graphs.kept_edges`).
+        kept: which of its weights are edges (`analyses.measures.masks.kept_edges`).
         neurons: where the neurons are.
     """
-
-    def masked(name: str) -> Tensor:
-        weight = saved.weights[name]
-        return weight if saved.mask is None else weight * kept[name]
-
-    side = masked(neurons.reads)
+    weights = saved.effective_weights
+    side = weights[neurons.reads]
     if neurons.embedding is not None:
-        side = masked(neurons.embedding) @ side
+        side = weights[neurons.embedding] @ side
     reads = kept[neurons.reads].sum(0)
     return (
         side.norm(dim=0).double().numpy(),
@@ -230,77 +199,6 @@ def _since(
 
 # --- what they do -------------------------------------------------------------------------------
 
-Hooks = list[tuple[Any, Callable[..., Any]]]
-
-
-def killing(neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
-    """Hooks that silence neurons: for ``model.run_with_hooks(inputs, fwd_hooks=…)``."""
-    return [(neurons.hook, lambda post, hook: post.masked_fill(which, 0.0))]
-
-
-def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
-    """Hooks that set the masks of all weights into and out of neurons to 1.
-
-    A weight that carries no mask is whole already. What comes back are the raw weights behind the
-    mask: in a ticket they are 0 and nothing changes before it is trained; under a magnitude mask
-    or edge-popup they are what was pruned.
-    """
-
-    def into(mask: Tensor, hook: Any) -> Tensor:
-        return mask.masked_fill(which, 1.0)
-
-    def out_of(mask: Tensor, hook: Any) -> Tensor:
-        return mask.masked_fill(which[:, None], 1.0)
-
-    masked = mask_hooks(model)
-    pairs = ((neurons.reads, into), (neurons.writes, out_of))
-    return [(f"{name}.hook_mask", hook) for name, hook in pairs if name in masked]
-
-
-class Parts(NamedTuple):
-    """The outputs of a model, taken apart: past + post @ writes.
-
-    Nothing but linear maps follows the last hidden layer (the models have no layer norm), so that
-    the outputs without some neurons are this sum without their terms.
-
-    Attributes:
-        past: what does not go through the neurons.
-        post: their activations.
-        writes: what each adds to the outputs when its activation is 1.
-    """
-
-    past: Float[Tensor, "n d_output"]
-    post: Float[Tensor, "n neuron"]
-    writes: Float[Tensor, "neuron d_output"]
-
-    @classmethod
-    def of(cls, model: HookedModel, neurons: Neurons, inputs: Tensor) -> "Parts":
-        """The parts of a model's outputs for ``inputs``, in float64."""
-        seen = {}
-
-        def silence(post: Tensor, hook: Any) -> Tensor:
-            seen["post"] = post if post.ndim == 2 else post[:, -1]
-            return torch.zeros_like(post)
-
-        with torch.no_grad():
-            past = model.run_with_hooks(inputs, fwd_hooks=[(neurons.hook, silence)])
-            return cls(past.double(), seen["post"].double(), model.output_side().double())
-
-    def without(self, which: Bool[Tensor, " neuron"]) -> Float[Tensor, "n d_output"]:
-        """The outputs without the neurons in ``which``."""
-        return self.past + self.post[:, ~which] @ self.writes[~which]
-
-    def without_each(self) -> Iterator[Float[Tensor, "n d_output"]]:
-        """The outputs without neuron 0, without neuron 1, and so on."""
-        whole = self.past + self.post @ self.writes
-        active = (self.post != 0).sum(1)
-        for post, writes in zip(self.post.T, self.writes, strict=True):
-            rest = torch.addcmul(whole, post[:, None], writes, value=-1)
-            # Rounding must not decide between outputs that are equal: where no other neuron
-            # speaks, what is left is exactly what goes past them.
-            is_alone = active == (post != 0)
-            yield torch.where(is_alone[:, None], self.past, rest)
-
 
 def knock_out(
     run: Run,
@@ -313,15 +211,15 @@ def knock_out(
     """Accuracy and loss of a checkpoint after every knock-out, ``[side, …]`` each."""
     task, model = run.task, run.model(step)
     found: dict[str, list[np.ndarray]] = {}
-    parts = {side: Parts.of(model, neurons, getattr(task, side).inputs) for side in SIDES}
+    parts = {side: Readout.of(model, neurons, getattr(task, side).inputs) for side in SIDES}
     outputs = {
         side: list(_states(run, step, model, side, dead, neurons, rate, scope)) for side in SIDES
     }
     for side in SIDES:
         labels = getattr(task, side).labels
-        _append(found, "", (_judge(task, each, labels) for each in outputs[side]))
+        _append(found, "", (Performance.of(task, each, labels) for each in outputs[side]))
         without_each = parts[side].without_each()
-        _append(found, "_without", (_judge(task, each, labels) for each in without_each))
+        _append(found, "_without", (Performance.of(task, each, labels) for each in without_each))
     active = torch.cat([part.post > 0 for part in parts.values()])
     answer = {name: np.stack(values) for name, values in found.items()}
     answer["firing"] = active.double().mean(0).numpy()
@@ -353,13 +251,7 @@ def _states(
         yield pruned.run_with_hooks(inputs, fwd_hooks=reviving(pruned, neurons, dead))
 
 
-def _judge(task: Task, outputs: Tensor, labels: Tensor) -> tuple[float, float]:
-    return float(task.accuracy(outputs, labels)), float(task.loss(outputs, labels))
-
-
-def _append(
-    found: dict[str, list[np.ndarray]], suffix: str, judged: Iterator[tuple[float, float]]
-) -> None:
+def _append(found: dict[str, list[np.ndarray]], suffix: str, judged: Iterable[Performance]) -> None:
     accuracy, loss = np.array(list(judged)).reshape(-1, 2).T
     found.setdefault(f"accuracy{suffix}", []).append(accuracy)
     found.setdefault(f"loss{suffix}", []).append(loss)
@@ -370,7 +262,7 @@ def _by_frequency(
     model: HookedModel,
     neurons: Neurons,
     dead: Bool[Tensor, " neuron"],
-    parts: Mapping[str, Parts],
+    parts: Mapping[str, Readout],
 ) -> dict[str, np.ndarray]:
     """Each neuron's strongest frequency, and the outputs without all living neurons of one."""
     p = task.d_output
@@ -388,7 +280,9 @@ def _by_frequency(
     for row, name in enumerate(SIDES):
         for omega in groups.any(0).nonzero().flatten().tolist():
             rest = parts[name].without(groups[:, omega])
-            accuracy[row, omega], loss[row, omega] = _judge(task, rest, getattr(task, name).labels)
+            accuracy[row, omega], loss[row, omega] = Performance.of(
+                task, rest, getattr(task, name).labels
+            )
     return {
         "frequency_of": frequency.numpy(),
         "accuracy_without_frequency": accuracy,

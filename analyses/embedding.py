@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_slider
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
+from analyses.measures.geometry import frequency_plane, principal_plane, roundness
 from analyses.measures.paths import OrderOption, residues
 from mechgrok.runs import Run
 
@@ -64,18 +65,18 @@ def measure(
     embedding = _rows(run, steps, of)[:, tokens].double()
     power = power_share(amplitude_spectrum(embedding.transpose(1, 2)).norm(dim=1), n)
     keys = key_frequencies(power[-1])[:_PLANES]
-    circle = torch.stack([_in_plane(embedding, frequency) for frequency in keys], dim=1)
-    roundness = torch.stack(
-        [_share_of(circle[:, at], frequency) for at, frequency in enumerate(keys)], dim=1
+    circle = torch.stack([frequency_plane(embedding, frequency) for frequency in keys], dim=1)
+    round_ = torch.stack(
+        [roundness(circle[:, at], frequency) for at, frequency in enumerate(keys)], dim=1
     )
-    pca, pca_share = _principal(embedding)
+    pca, pca_share = principal_plane(embedding)
     length = {"units": "length in the embedding space"}
     variance = {"units": "share of variance"}
     return xr.Dataset(
         {
             "circle": (("step", "key", "axis", "token"), circle.numpy(), length),
             "power": (("step", "frequency"), power.numpy(), variance),
-            "roundness": (("step", "key"), roundness.numpy(), variance),
+            "roundness": (("step", "key"), round_.numpy(), variance),
             "pca": (("step", "component", "token"), pca.numpy(), length),
             "pca_share": (("step", "component"), pca_share.numpy(), variance),
         },
@@ -102,45 +103,6 @@ def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_voca
     return (
         run.weights("W_E", steps) if of == "embedding" and has_embedding else run.input_side(steps)
     )
-
-
-def _in_plane(
-    embedding: Float[Tensor, "step token d"], frequency: int
-) -> Float[Tensor, "step 2 token"]:
-    """Coordinates in the plane of ``frequency`` of the last step, its first axis along the cosine.
-
-    The two directions are made orthonormal by the rotation that changes them least (the polar
-    factor), so that a circle stays a circle.
-    """
-    angle = (
-        2 * torch.pi * frequency * torch.arange(embedding.shape[1]).double() / embedding.shape[1]
-    )
-    directions = torch.stack([angle.cos(), angle.sin()]) @ embedding[-1]
-    U, _, V = torch.linalg.svd(directions, full_matrices=False)
-    centred = embedding - embedding.mean(1, keepdim=True)
-    return (centred @ (U @ V).T).transpose(1, 2)
-
-
-def _share_of(points: Float[Tensor, "step 2 token"], frequency: int) -> Float[Tensor, " step"]:
-    """The share of the variance of both coordinates that is a wave of ``frequency``."""
-    amplitude = amplitude_spectrum(points).norm(dim=1)
-    return power_share(amplitude, points.shape[-1])[:, frequency]
-
-
-def _principal(
-    embedding: Float[Tensor, "step token d"],
-) -> tuple[Float[Tensor, "step 2 token"], Float[Tensor, "step 2"]]:
-    """The first two principal components of the tokens and their shares of the variance.
-
-    A component's sign means nothing; each is turned to agree with the step before.
-    """
-    centred = embedding - embedding.mean(1, keepdim=True)
-    U, S, _ = torch.linalg.svd(centred, full_matrices=False)
-    points = (U[..., :2] * S[:, None, :2]).transpose(1, 2)
-    agrees = (points[1:] * points[:-1]).sum(-1) >= 0
-    sign = torch.where(agrees, 1.0, -1.0).double().cumprod(0)
-    points[1:] *= sign[..., None]
-    return points, S[:, :2].square() / S.square().sum(-1, keepdim=True)
 
 
 def finding(dataset: xr.Dataset) -> str:

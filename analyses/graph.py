@@ -35,7 +35,6 @@ from analyses.measures.graphs import (
     Wiring,
     as_matrix,
     four_cycle_clustering,
-    kept_edges,
     narrowest_group,
     ramanujan_bound,
     relational_graph,
@@ -43,6 +42,7 @@ from analyses.measures.graphs import (
     small_world,
     top_singular_values,
 )
+from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.runs import Run

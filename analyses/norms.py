@@ -40,11 +40,10 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     norms = np.zeros((len(NORMS), len(steps), len(names), 2))
     for row, step in enumerate(steps):
         saved = run.checkpoint(step)
+        effective = saved.effective_weights
         for column, name in enumerate(names):
-            raw = saved.weights[name]
-            mask = saved.mask.get(name) if saved.mask else None
-            norms[:, row, column, 0] = _norms(raw)
-            norms[:, row, column, 1] = _norms(raw if mask is None else raw * mask)
+            norms[:, row, column, 0] = _norms(saved.weights[name])
+            norms[:, row, column, 1] = _norms(effective[name])
     l1, l2, l0 = norms
     total = {"l1": l1.sum(1), "l2": np.sqrt(np.square(l2).sum(1)), "l0": l0.sum(1)}
     each, all_ = ("step", "weight", "state"), ("step", "state")

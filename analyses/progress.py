@@ -191,11 +191,7 @@ def _at(
     trained = pairs.answer[pairs.train]
     without = logits[pairs.train] - (waves @ mean)[trained]
     alpha = _alpha(mean, pairs)
-    saved = run.checkpoint(step)
-    masked = {
-        name: w * saved.mask[name] if saved.mask and name in saved.mask else w
-        for name, w in saved.weights.items()
-    }
+    weights = run.checkpoint(step).effective_weights.values()
     return {
         "train_loss": losses[pairs.train].mean(),
         "test_loss": losses[~pairs.train].mean(),
@@ -205,7 +201,7 @@ def _at(
         "test_accuracy": right[~pairs.train].mean(),
         "trig_component": alpha,
         "explained": _explained(logits[:, : len(pairs.order)], mean, alpha, key, pairs),
-        "squared_weights": sum(w.double().square().sum() for w in masked.values()),
+        "squared_weights": sum(w.double().square().sum() for w in weights),
     }
 
 

@@ -26,8 +26,9 @@ from analyses.drawing import (
     short_names,
     spread,
 )
+from analyses.measures.masks import magnitude_mask
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, check_rate
+from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.runs import Run
 
 #: The name of all weights together among the layers.
@@ -63,7 +64,7 @@ def measure(
     """
     check_rate(rate)
     steps = run.select(steps)
-    masks = [magnitude_mask(run, step, rate, scope) for step in steps]
+    masks = [_mask(run, step, rate, scope) for step in steps]
     target = _reference(run, reference, reference_step, rate, scope)
     layers = list(masks[0])
     for name in layers:
@@ -115,27 +116,18 @@ def measure(
     )
 
 
-def magnitude_mask(run: Run, step: int, rate: float, scope: Literal["global", "layer"]) -> Mask:
-    """The mask that keeps the (1 − rate) largest absolute values of a checkpoint's matrices."""
-    saved = run.checkpoint(step)
-    size = {name: saved.weights[name].abs() for name in run.weight_names}
-    for name, kept in (saved.mask or {}).items():
-        size[name] = size[name] * kept
-    matrices = {name: score for name, score in size.items() if score.ndim >= 2}
-    return Mask.from_scores(matrices, rate, scope)
-
-
 def _reference(
-    run: Run,
-    reference: Path | None,
-    step: int | None,
-    rate: float,
-    scope: Literal["global", "layer"],
+    run: Run, reference: Path | None, step: int | None, rate: float, scope: Scope
 ) -> Mask:
     if reference is not None and Path(reference).is_file():
         return Mask.load(reference)
     other = run if reference is None else Run(reference)
-    return magnitude_mask(other, -1 if step is None else step, rate, scope)
+    return _mask(other, -1 if step is None else step, rate, scope)
+
+
+def _mask(run: Run, step: int, rate: float, scope: Scope) -> Mask:
+    weights = run.checkpoint(step).effective_weights
+    return magnitude_mask({name: weights[name] for name in run.weight_names}, rate, scope)
 
 
 def _reference_name(run: Run, reference: Path | None, step: int | None) -> str:

@@ -27,6 +27,7 @@ from analyses.drawing import (
     spread,
     step_axis,
 )
+from analyses.measures.geometry import effective_rank, principal_components
 from mechgrok.runs import Run
 
 #: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.
@@ -110,39 +111,6 @@ def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3
     next_ = torch.cat([(flat[1:] - flat[:-1]).square().sum(1), flat.new_zeros(1)])
     others = [(flat - flat[end]).square().sum(1) for end in (0, -1)]
     return torch.stack([next_, *others]).double().numpy()
-
-
-def principal_components(
-    gram: Float[Tensor, "step step"], count: int
-) -> tuple[Float[np.ndarray, "step component"], Float[np.ndarray, " component"]]:
-    """Coordinates in the leading principal components, and the share of variance of each.
-
-    From the Gram matrix X Xᵀ of centred points X = U S Vᵀ: the coordinates are U S. The sign of a
-    component, which is free, is chosen so that the path ends on the positive side.
-    """
-    values, vectors = torch.linalg.eigh(gram)
-    order = torch.arange(len(values) - 1, -1, -1)[:count]
-    variance = values[order].clamp(min=0)
-    position = vectors[:, order] * variance.sqrt()
-    position = position * torch.where(position[-1] < 0, -1.0, 1.0)
-    total = values.clamp(min=0).sum().clamp(min=torch.finfo(torch.float64).tiny)
-    return position.numpy(), (variance / total).numpy()
-
-
-def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:
-    """exp of the entropy of the singular values, normalized to sum 1; 0 for a zero matrix.
-
-    Singular values are the roots of the eigenvalues of the smaller of W Wᵀ and Wᵀ W, in float64.
-    """
-    if matrices.shape[-2] > matrices.shape[-1]:
-        matrices = matrices.transpose(-1, -2)
-    ranks = []
-    for matrix in matrices.double():
-        sigma = torch.linalg.eigvalsh(matrix @ matrix.T).clamp(min=0).sqrt()
-        share = sigma / sigma.sum().clamp(min=torch.finfo(torch.float64).tiny)
-        rank = torch.special.entr(share).sum().exp()
-        ranks.append(rank if sigma.sum() > 0 else torch.zeros_like(rank))
-    return torch.stack(ranks)
 
 
 def finding(dataset: xr.Dataset) -> str:

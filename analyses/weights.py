@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slider
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
-from analyses.similarity import magnitude_mask
+from analyses.measures.masks import kept_edges
 from analyses.trajectory import as_matrix
 from mechgrok.masks import check_rate
 from mechgrok.runs import Run
@@ -79,7 +79,7 @@ def measure(
     count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
     steps = spread(run.steps, count) if steps is None else run.select(steps)
     places = _places(run, steps[-1]) if order == "frequency" else {}
-    masks = {step: _mask(run, step, rate) for step in steps}
+    masks = {step: kept_edges(run.checkpoint(step), rate) for step in steps}
     short = short_names(names)
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict]] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
@@ -144,18 +144,6 @@ def _order(frequency: Integer[Tensor, " unit"] | None, size: int) -> Integer[Ten
     if frequency is None or len(frequency) != size:
         return torch.arange(size)
     return frequency.argsort(stable=True)
-
-
-def _mask(run: Run, step: int, rate: float) -> dict[str, Shaped[Tensor, "..."]]:
-    """The run's own mask, all ones for matrices it leaves whole, or else the magnitude mask."""
-    own = run.mask_at(step)
-    if own is None:
-        return dict(magnitude_mask(run, step, rate, "global"))
-    weights = run.checkpoint(step).weights
-    return {
-        name: own[name] if name in own else torch.ones_like(weight, dtype=torch.bool)
-        for name, weight in weights.items()
-    }
 
 
 def _block(rows: int, columns: int) -> tuple[int, int]:

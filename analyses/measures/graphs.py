@@ -23,8 +23,6 @@ from scipy.sparse import coo_array, csgraph, csr_array
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, Scope
-from mechgrok.runs.folder import Checkpoint
 
 #: Which bound on the second singular value makes a layer a Ramanujan graph (`ramanujan_bound`).
 Bound = Literal["biregular", "regular", "printed"]
@@ -143,21 +141,6 @@ def as_matrix(name: str, weight: Num[Tensor, "..."]) -> Num[Tensor, "... d_in d_
             weight, "... head d_head d_model -> ... (head d_head) d_model"
         ).contiguous()
     return weight
-
-
-def kept_edges(saved: Checkpoint, rate: float = 0.6, scope: Scope = "global") -> Mask:
-    """Which entries of a checkpoint's matrices are edges of its graphs.
-
-    A checkpoint with a mask keeps what the mask keeps (all of a matrix that it does not name). A
-    dense one has no zeros: its edges are those of its magnitude mask, the (1 − rate) largest.
-
-    Raises:
-        UserError: the rate is outside [0, 1).
-    """
-    matrices = {name: weight for name, weight in saved.weights.items() if weight.ndim >= 2}
-    if saved.mask is None:
-        return Mask.from_scores({name: w.abs() for name, w in matrices.items()}, rate, scope)
-    return Mask({**Mask.full(matrices), **saved.mask})
 
 
 # --- one layer: a bipartite graph and its spectrum ----------------------------------------------

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
     mask: Mask | None = None
     scores: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def effective_weights(self) -> dict[str, Tensor]:
+        """θ ⊙ m by name: the weights that the network computes with, raw where no mask is on."""
+        mask: Mapping[str, Tensor] = self.mask or {}
+        return {n: w * mask[n] if n in mask else w for n, w in self.weights.items()}
 
 
 def checkpoint_file(folder: Path, step: int) -> Path:

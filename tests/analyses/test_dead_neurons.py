@@ -8,8 +8,9 @@ import torch
 import xarray as xr
 
 from analyses import dead_neurons
-from analyses.dead_neurons import Neurons, Parts, census, killing, reviving
-from analyses.measures.graphs import kept_edges
+from analyses.dead_neurons import census
+from analyses.measures.ablation import Neurons, killing
+from analyses.measures.masks import kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
@@ -33,17 +34,6 @@ def ticket_with_dead_neurons(tiny_run: Run, tmp_path_factory: pytest.TempPathFac
     path: Path = tmp_path_factory.mktemp("runs") / "dead"
     fields = tiny_run.config.model_dump(exclude={"versions"})
     return train(path, RunConfig.make(**fields), start=start)
-
-
-@pytest.fixture(scope="session")
-def deep_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two hidden layers with biases on sparse parity, which has vectors and one output."""
-    fields = {
-        "task": {"name": "parity", "n": 8, "k": 2, "samples": 100},
-        "model": {"kind": "mlp", "d_model": None, "d_mlp": 6, "n_layers": 2, "bias": True},
-        "training": {"steps": 10, "checkpoint_every": 5},
-    }
-    return train(tmp_path_factory.mktemp("runs") / "deep", RunConfig.make(**fields))
 
 
 # --- who is dead --------------------------------------------------------------------------------
@@ -130,20 +120,6 @@ def test_removing_a_frequency_is_removing_its_neurons(name: str, request: pytest
         assert loss == pytest.approx(float(run.task.loss(outputs, run.task.test.labels)), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", [*RUNS, "deep_run"])
-def test_the_parts_add_up_to_the_outputs(name: str, request: pytest.FixtureRequest):
-    run: Run = request.getfixturevalue(name)
-    model, inputs = run.model(-1), run.task.test.inputs
-    parts = Parts.of(model, Neurons.of(run), inputs)
-    nobody = torch.zeros(parts.post.shape[1], dtype=torch.bool)
-    with torch.no_grad():
-        silent = model.run_with_hooks(inputs, fwd_hooks=killing(Neurons.of(run), ~nobody))
-        torch.testing.assert_close(parts.without(~nobody), silent.double())
-        whole = model(inputs).double()
-    torch.testing.assert_close(parts.without(nobody), whole, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(parts.past + parts.post @ parts.writes, whole, rtol=1e-4, atol=1e-5)
-
-
 def test_killing_the_dead_and_killing_nobody_change_nothing(ticket_with_dead_neurons: Run):
     dataset = dead_neurons.measure(ticket_with_dead_neurons)
     for name in ("accuracy", "loss"):
@@ -162,22 +138,6 @@ def test_a_ticket_whose_pruned_weights_are_zero_revives_to_itself(ticket_with_de
         dataset.loss.sel(state="revived"), dataset.loss.sel(state="whole")
     )
     np.testing.assert_array_equal(dataset.loss.sel(state="pruned"), dataset.loss.sel(state="whole"))
-
-
-def test_reviving_puts_the_raw_weights_back(tiny_run: Run):
-    inputs = tiny_run.task.test.inputs
-    neurons, dead = Neurons.of(tiny_run), torch.zeros(8, dtype=torch.bool)
-    dead[3] = True
-    model, whole = tiny_run.model(-1), tiny_run.model(-1)
-    mask = Mask.full({name: w.detach() for name, w in raw_weights(model).items()})
-    mask["W_in"][:, 3] = False
-    mask["W_out"][3, ::2] = False
-    apply_mask(model, mask)
-    with torch.no_grad():
-        assert not torch.allclose(model(inputs), whole(inputs))
-        revived = model.run_with_hooks(inputs, fwd_hooks=reviving(model, neurons, dead))
-        torch.testing.assert_close(revived, whole(inputs))
-    assert reviving(whole, neurons, dead) == []
 
 
 def test_a_dense_run_is_pruned_by_magnitude_and_revived_under_that_mask(tiny_run: Run):

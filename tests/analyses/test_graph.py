@@ -9,7 +9,8 @@ import xarray as xr
 from networkx.algorithms import bipartite
 
 from analyses import graph
-from analyses.measures.graphs import NeuronGraph, as_matrix, kept_edges
+from analyses.measures.graphs import NeuronGraph, as_matrix
+from analyses.measures.masks import kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.results.parquet import read_parquet, write_parquet

@@ -99,11 +99,11 @@ def test_the_reference_may_be_another_run_or_a_masks_file(
     tiny_run: Run, masked_run: Run, tmp_path: Path
 ) -> None:
     other = similarity.measure(tiny_run, reference=masked_run.path, reference_step=0)
-    mask = similarity.magnitude_mask(masked_run, 0, 0.6, "global")
+    mask = similarity._mask(masked_run, 0, 0.6, "global")
     mask.save(tmp_path / "mask.safetensors")
     file = similarity.measure(tiny_run, reference=tmp_path / "mask.safetensors")
     assert np.array_equal(other.similarity, file.similarity)
-    first = similarity.magnitude_mask(tiny_run, 0, 0.6, "global")
+    first = similarity._mask(tiny_run, 0, 0.6, "global")
     assert other.similarity.sel(step=0, layer="all").item() == pytest.approx(first.jaccard(mask))
     assert file.reference == "mask.safetensors"
     assert other.reference == "masked at step 0"

@@ -1,7 +1,5 @@
 """The path of the weights."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -14,14 +12,6 @@ def flat(run: Run) -> np.ndarray:
     """Every checkpoint as one vector of masked weights, in float64."""
     columns = [run.weights(name).flatten(1).double().numpy() for name in run.weight_names]
     return np.concatenate(columns, 1)
-
-
-def test_a_straight_path_has_one_component() -> None:
-    points = torch.arange(5, dtype=torch.float64)[:, None] * torch.tensor([[3.0, 4.0]])
-    centred = points - points.mean(0)
-    position, explained = trajectory.principal_components(centred @ centred.T, 2)
-    assert explained == pytest.approx([1, 0], abs=1e-12)
-    assert position[:, 0] == pytest.approx([-10, -5, 0, 5, 10])
 
 
 @pytest.mark.parametrize("name", ["tiny_run", "masked_run", "tiny_transformer_run"])
@@ -47,25 +37,6 @@ def test_speed_and_distances_are_norms_of_differences(masked_run: Run) -> None:
     start, end = (np.linalg.norm(points - points[at], axis=1) for at in (0, -1))
     assert found.from_start.to_numpy() == pytest.approx(start, rel=1e-4)
     assert found.to_end.to_numpy() == pytest.approx(end, rel=1e-4)
-
-
-def test_the_effective_rank_of_equal_singular_values_is_their_number() -> None:
-    equal = torch.eye(6)[:4] * 3
-    one = torch.outer(torch.arange(1.0, 5), torch.ones(6))
-    ranks = trajectory.effective_rank(torch.stack([equal, one, torch.zeros(4, 6)]))
-    assert ranks.tolist() == pytest.approx([4, 1, 0], abs=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (6, 6)])
-def test_the_effective_rank_agrees_with_the_singular_values(shape: tuple[int, int]) -> None:
-    generator = torch.Generator().manual_seed(1)
-    matrix = torch.randn(shape, generator=generator)
-    sigma = np.linalg.svd(matrix.double().numpy(), compute_uv=False)
-    share = sigma / sigma.sum()
-    expected = math.exp(-(share * np.log(share)).sum())
-    assert trajectory.effective_rank(matrix[None]).item() == pytest.approx(expected, rel=1e-9)
-    turned = matrix[torch.randperm(shape[0], generator=generator)].T * 7
-    assert trajectory.effective_rank(turned[None]).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_heads_stand_side_by_side() -> None:

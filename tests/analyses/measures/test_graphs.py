@@ -14,7 +14,6 @@ from analyses.measures.graphs import (
     as_matrix,
     average_path_length,
     four_cycle_clustering,
-    kept_edges,
     pairs_at_distance,
     ramanujan_bound,
     ramanujan_gap,
@@ -24,10 +23,10 @@ from analyses.measures.graphs import (
     spectral_gap,
     top_singular_values,
 )
+from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights
-from mechgrok.runs import Run
 from mechgrok.runs.folder import Checkpoint
 
 
@@ -241,30 +240,6 @@ def test_distances_do_not_depend_on_how_units_are_numbered():
         == NeuronGraph(renumbered).pairs_at_distance.tolist()
     )
     assert NeuronGraph(mask).clustering == pytest.approx(NeuronGraph(renumbered).clustering)
-
-
-# --- edges of a checkpoint ----------------------------------------------------------------------
-
-
-def test_a_dense_checkpoint_keeps_its_largest_weights(tiny_run: Run):
-    kept = kept_edges(tiny_run.checkpoint(-1), rate=0.75)
-    weights = tiny_run.checkpoint(-1).weights
-    largest = max(float(weights[name][~mask].abs().max()) for name, mask in kept.items())
-    assert kept.density == pytest.approx(0.25, abs=0.01)
-    assert all((weights[name].abs()[mask] >= largest).all() for name, mask in kept.items())
-
-
-def test_a_masked_checkpoint_keeps_its_mask_whatever_the_rate(masked_run: Run):
-    assert kept_edges(masked_run.checkpoint(-1), rate=0.9) == masked_run.mask
-
-
-def test_matrices_that_a_mask_does_not_name_are_kept_whole(masked_run: Run):
-    saved = masked_run.checkpoint(-1)
-    assert saved.mask is not None
-    part = Mask({"W_in": saved.mask["W_in"]})
-    kept = kept_edges(Checkpoint(0, saved.weights, part))
-    assert kept["W_E"].all()
-    assert kept["W_in"].equal(part["W_in"])
 
 
 # --- the relational graph -----------------------------------------------------------------------

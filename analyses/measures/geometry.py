@@ -1,0 +1,122 @@
+"""The geometry of points and matrices: principal components, planes of a frequency, ranks."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyses.measures.fourier import amplitude_spectrum, power_share
+
+
+def principal_components(
+    gram: Float[Tensor, "point point"], count: int
+) -> tuple[Float[np.ndarray, "point component"], Float[np.ndarray, " component"]]:
+    """Coordinates in the leading principal components, and the share of variance of each.
+
+    From the Gram matrix X Xᵀ of centred points X = U S Vᵀ: the coordinates are U S. The sign of a
+    component, which is free, is chosen so that the last point is on the positive side. Components
+    beyond the number of points, and all of them where the points coincide, are 0.
+
+    >>> import torch
+    >>> x = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    >>> position, explained = principal_components(x @ x.T, 2)
+    >>> position[:, 0].round(6).tolist(), explained.round(6).tolist()
+    ([-1.0, 0.0, 1.0], [1.0, 0.0])
+    """
+    values, vectors = torch.linalg.eigh(gram)
+    order = torch.arange(len(values) - 1, -1, -1)[:count]
+    variance = values[order].clamp(min=0)
+    position = vectors[:, order] * variance.sqrt()
+    position = position * torch.where(position[-1] < 0, -1.0, 1.0)
+    total = values.clamp(min=0).sum().clamp(min=torch.finfo(torch.float64).tiny)
+    missing = count - len(order)
+    return (
+        np.pad(position.numpy(), ((0, 0), (0, missing))),
+        np.pad((variance / total).numpy(), (0, missing)),
+    )
+
+
+def principal_plane(
+    points: Float[Tensor, "step point d"],
+) -> tuple[Float[Tensor, "step 2 point"], Float[Tensor, "step 2"]]:
+    """The first two principal components of points at every step, and their shares of variance.
+
+    A component's sign means nothing; each is turned to agree with the step before. Where the
+    points coincide the shares are NaN.
+
+    >>> import torch
+    >>> square = torch.tensor([[[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]]).double()
+    >>> principal_plane(square)[1]
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    """
+    centred = points - points.mean(1, keepdim=True)
+    U, S, _ = torch.linalg.svd(centred, full_matrices=False)
+    missing = max(0, 2 - S.shape[-1])
+    U = torch.nn.functional.pad(U, (0, missing))
+    S = torch.nn.functional.pad(S, (0, missing))
+    plane = (U[..., :2] * S[:, None, :2]).transpose(1, 2)
+    agrees = (plane[1:] * plane[:-1]).sum(-1) >= 0
+    sign = torch.where(agrees, 1.0, -1.0).double().cumprod(0)
+    plane[1:] *= sign[..., None]
+    return plane, S[:, :2].square() / S.square().sum(-1, keepdim=True)
+
+
+def frequency_plane(
+    points: Float[Tensor, "step residue d"], frequency: int
+) -> Float[Tensor, "step 2 residue"]:
+    """Coordinates in the plane that the last step gives a frequency, its first axis the cosine.
+
+    For a frequency k it is spanned by u = Σ_x cos(2πkx/n) E_x and v = Σ_x sin(2πkx/n) E_x. The two
+    directions are made orthonormal by the rotation that changes them least (the polar factor), so
+    that a circle stays a circle.
+
+    >>> import torch
+    >>> angle = 2 * torch.pi * torch.arange(5).double() / 5
+    >>> circle = torch.stack([angle.cos(), angle.sin()], 1)[None]
+    >>> torch.allclose(frequency_plane(circle, 1), circle.mT)
+    True
+    """
+    n = points.shape[1]
+    angle = 2 * torch.pi * frequency * torch.arange(n).double() / n
+    directions = torch.stack([angle.cos(), angle.sin()]) @ points[-1]
+    U, _, V = torch.linalg.svd(directions, full_matrices=False)
+    centred = points - points.mean(1, keepdim=True)
+    return (centred @ (U @ V).T).transpose(1, 2)
+
+
+def roundness(plane: Float[Tensor, "step 2 residue"], frequency: int) -> Float[Tensor, " step"]:
+    """The share of the variance of both coordinates that is a wave of ``frequency``.
+
+    1 for residues on an ellipse in order of k x; NaN where they coincide.
+
+    >>> import torch
+    >>> angle = 2 * torch.pi * 2 * torch.arange(5).double() / 5
+    >>> circle = torch.stack([angle.cos(), angle.sin()])[None]
+    >>> roundness(circle, 2).round(decimals=6)
+    tensor([1.], dtype=torch.float64)
+    """
+    amplitude = amplitude_spectrum(plane).norm(dim=1)
+    return power_share(amplitude, plane.shape[-1])[:, frequency]
+
+
+def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:
+    """exp(−Σ_i q_i ln q_i), q_i = σ_i / Σ σ: how many singular values a matrix has, in effect.
+
+    1 where one singular value holds all, the rank where all are equal, 0 for a zero matrix. The
+    singular values are the roots of the eigenvalues of the smaller of W Wᵀ and Wᵀ W, in float64.
+
+    Source: Roy and Vetterli 2007, "The effective rank".
+
+    >>> import torch
+    >>> effective_rank(torch.stack([torch.eye(3), torch.ones(3, 3), torch.zeros(3, 3)])).round()
+    tensor([3., 1., 0.], dtype=torch.float64)
+    """
+    if matrices.shape[-2] > matrices.shape[-1]:
+        matrices = matrices.transpose(-1, -2)
+    ranks = []
+    for matrix in matrices.double():
+        sigma = torch.linalg.eigvalsh(matrix @ matrix.T).clamp(min=0).sqrt()
+        share = sigma / sigma.sum().clamp(min=torch.finfo(torch.float64).tiny)
+        rank = torch.special.entr(share).sum().exp()
+        ranks.append(rank if sigma.sum() > 0 else torch.zeros_like(rank))
+    return torch.stack(ranks)
