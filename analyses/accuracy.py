@@ -15,6 +15,11 @@ from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
 from mechgrok.runs import Run
 
 
+def applies(run: Run) -> str | None:
+    """There must be something to read."""
+    return "it was never evaluated: it has no metrics yet." if run.metrics.empty else None
+
+
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Accuracy and loss at every evaluation, or at the given steps.
 
@@ -41,16 +46,15 @@ def finding(dataset: xr.Dataset) -> str:
     attrs, last = dataset.attrs, dataset.isel(step=-1)
     quantity, level = attrs["criterion"], attrs["level"]
     if "t_gen" not in attrs:
-        reached = float(last[f"test_{quantity}"])
+        curve = dataset[f"test_{quantity}"].dropna("step")
+        reached = f"test {quantity} {float(curve[-1]):.3g}" if curve.size else "never evaluated"
         return (
             f"memorized at step {attrs['t_mem']:,} but" if "t_mem" in attrs else "did not memorize,"
-        ) + f" not generalized by step {int(last.step):,} (test {quantity} {reached:.3g})"
+        ) + f" not generalized by step {int(last.step):,} ({reached})"
     if "t_mem" not in attrs:
         return f"t_gen {attrs['t_gen']:,} (test {quantity} {level:g})"
-    return (
-        f"t_mem {attrs['t_mem']:,}, t_gen {attrs['t_gen']:,} at {quantity} {level:g}: "
-        f"τ_grok {attrs.get('tau_grok', float('nan')):,.1f}"
-    )
+    text = f"t_mem {attrs['t_mem']:,}, t_gen {attrs['t_gen']:,} at {quantity} {level:g}"
+    return f"{text}: τ_grok {attrs['tau_grok']:,.1f}" if "tau_grok" in attrs else text
 
 
 def draw(

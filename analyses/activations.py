@@ -27,6 +27,7 @@ from analyses.drawing import (
     spread,
     with_slider,
 )
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
 from analyses.measures.paths import OrderOption, residues
 from mechgrok.runs import Run
@@ -68,7 +69,8 @@ def measure(
         [step, head, frequency]``: the share of the variance of the attention to a that each
         frequency explains.
     """
-    steps = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    steps = finite_steps(run, asked)
     task = run.task
     assert isinstance(task, ModularArithmetic)
     tokens = residues(task, order)
@@ -121,6 +123,7 @@ def measure(
         attrs={
             "definition": "explained: variance over the grid held by (±k, 0), (0, ±k), (±k, ±k)",
             "order": "additive" if n == task.p else "multiplicative",
+            **left_out(asked, steps),
         },
     )
 
@@ -169,18 +172,21 @@ def finding(dataset: xr.Dataset) -> str:
     first, last = dataset.isel(step=0), dataset.isel(step=-1)
     used, count = np.unique(last.frequency_of.where(last.variance > 0, 0), return_counts=True)
     groups = sorted(((c, int(k)) for k, c in zip(used, count, strict=True) if k), reverse=True)
+    before = f"; {_median(first):.0%} at step {int(first.step):,}"
     text = (
         f"one frequency explains {_median(last):.0%} of a neuron's activation over all pairs at "
-        f"step {int(last.step):,} (median; {_median(first):.0%} at step {int(first.step):,}); "
+        f"step {int(last.step):,} (median{before if np.isfinite(_median(first)) else ''}); "
         f"frequencies (neurons): {', '.join(f'{k} ({c})' for c, k in groups[:6])}"
     )
+    if not groups:
+        text = f"no neuron's activation depends on the pair at step {int(last.step):,}"
     if "head_share" in dataset:
         share = last.head_share.fillna(0)
         best = zip(
             share.argmax("frequency").to_numpy(), share.max("frequency").to_numpy(), strict=True
         )
         text += "; heads: " + ", ".join(f"{k} ({value:.0%})" for k, value in best)
-    return text
+    return and_left_out(text, dataset)
 
 
 def _median(at: xr.Dataset) -> float:

@@ -29,14 +29,16 @@ from analyses.drawing import (
     with_slider,
 )
 from analyses.measures.ablation import Neurons, Performance, Readout, killing, reviving
+from analyses.measures.curves import judged_curve
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
+from analyses.measures.paths import input_weights, residues
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask, check_rate
-from mechgrok.models import HookedModel, effective_weights
+from mechgrok.models import HookedModel
 from mechgrok.runs import Run
 from mechgrok.runs.folder import Checkpoint
-from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
 #: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
@@ -78,7 +80,8 @@ def measure(
         raise UserError(f"A tolerance of {tolerance} is outside [0, 1): choose one such as 0.01.")
     if knockouts < 1:
         raise UserError(f"{knockouts} knock-outs cannot be measured: choose 1 or more.")
-    steps = run.select(steps)
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
     neurons = Neurons.of(run)
     task = run.task
     _ = task.train, task.test, run.metrics  # made once, before threads ask for them together
@@ -108,7 +111,7 @@ def measure(
         for name in found[0]
     }
     total = edges.sum(1)
-    quantity = f"test_{task.criterion.quantity}"
+    quantity, curve = judged_curve(run, steps)
     return xr.Dataset(
         {
             "input_norm": (each, norm, {"definition": "L2 norm of the weights into the neuron"}),
@@ -125,7 +128,7 @@ def measure(
                 _since(dead, steps),
                 {"definition": "dead since this step; −1: alive"},
             ),
-            quantity: ("step", np.interp(steps, run.metrics.step, run.metrics[quantity])),
+            quantity: ("step", curve),
             **{name: (dims[name], np.stack([at[name] for at in found])) for name in found[0]},
         },
         coords={
@@ -144,6 +147,7 @@ def measure(
             "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
+            **left_out(asked, steps),
             **run.milestones,
         },
     )
@@ -224,7 +228,7 @@ def knock_out(
     answer = {name: np.stack(values) for name, values in found.items()}
     answer["firing"] = active.double().mean(0).numpy()
     if task.modular:
-        answer |= _by_frequency(task, model, neurons, dead, parts)
+        answer |= _by_frequency(run, step, model, dead, parts)
     return answer
 
 
@@ -258,22 +262,16 @@ def _append(found: dict[str, list[np.ndarray]], suffix: str, judged: Iterable[Pe
 
 
 def _by_frequency(
-    task: Task,
+    run: Run,
+    step: int,
     model: HookedModel,
-    neurons: Neurons,
     dead: Bool[Tensor, " neuron"],
     parts: Mapping[str, Readout],
 ) -> dict[str, np.ndarray]:
     """Each neuron's strongest frequency, and the outputs without all living neurons of one."""
-    p = task.d_output
-    weights = effective_weights(model)
-    signal = weights[neurons.reads]
-    if neurons.embedding is not None:
-        signal = weights[neurons.embedding] @ signal
-    # Neurons that read more than an embedding are told apart by what they write.
-    side = signal[:p].T if neurons.reads == "W_in" else model.output_side()
-    frequency = dominant_frequency(power_share(amplitude_spectrum(side.detach()), p))
-    n_frequencies = p // 2 + 1
+    task = run.task
+    frequency = _strongest_frequency(run, step, model)
+    n_frequencies = len(residues(task)) // 2 + 1
     groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~dead[:, None]
     shape = (len(SIDES), n_frequencies)
     accuracy, loss = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -290,6 +288,20 @@ def _by_frequency(
     }
 
 
+def _strongest_frequency(run: Run, step: int, model: HookedModel) -> Integer[Tensor, " neuron"]:
+    """Each neuron's strongest frequency, over the residues in the order of the task.
+
+    Of its input weights, as `analyses.fourier` has it. Neurons of a deeper layer read no residues
+    and are told apart by the answers that they write.
+    """
+    tokens = residues(run.task)
+    if run.config.model.n_layers == 1:
+        side = input_weights(run, [step])[0, tokens].T
+    else:
+        side = model.output_side().detach()[:, tokens]
+    return dominant_frequency(power_share(amplitude_spectrum(side), len(tokens)))
+
+
 # --- in words and in a figure -------------------------------------------------------------------
 
 #: As many neurons as a panel has room for: evenly chosen for norms, those that matter for bars.
@@ -302,21 +314,21 @@ def finding(dataset: xr.Dataset) -> str:
     quantity = dataset.attrs["quantity"]
     last = dataset.isel(knockout=-1).sel(side="test")
     whole = float(last[quantity].sel(state="whole"))
-    without = last[f"{quantity}_without"]
-    worst = int(without.idxmin("neuron") if quantity == "accuracy" else without.idxmax("neuron"))
     words = (
         f"{int(count[-1])} of {dataset.sizes['neuron']} neurons dead at step "
         f"{int(dataset.step[-1]):,} ({float(dataset.edge_share[-1]):.2%} of their edges), at most "
         f"{int(count.max())} at step {int(count.idxmax('step')):,}; test {quantity} {whole:.3g}, "
-        f"{float(last[quantity].sel(state='killed')):.3g} with the dead killed, "
-        f"{float(without[worst]):.3g} without neuron {worst}"
+        f"{float(last[quantity].sel(state='killed')):.3g} with the dead killed"
     )
-    by_frequency = f"{quantity}_without_frequency"
-    if by_frequency not in dataset:
-        return words
-    values = last[by_frequency]
-    key = int(values.idxmin("frequency") if quantity == "accuracy" else values.idxmax("frequency"))
-    return f"{words}, {float(values.sel(frequency=key)):.3g} without frequency {key}"
+    if int(count[-1]) == dataset.sizes["neuron"]:
+        words = f"no neuron is alive at step {int(dataset.step[-1]):,}; test {quantity} {whole:.3g}"
+        return and_left_out(words, dataset)
+    for what in ("neuron", "frequency"):
+        without = last.get(f"{quantity}_without{'_frequency' if what == 'frequency' else ''}")
+        if without is not None and without.notnull().any():
+            worst = int(without.idxmin() if quantity == "accuracy" else without.idxmax())
+            words += f", {float(without.sel({what: worst})):.3g} without {what} {worst}"
+    return and_left_out(words, dataset)
 
 
 def draw(

@@ -19,6 +19,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_slider
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
 from analyses.measures.paths import OrderOption, residues
@@ -59,7 +60,8 @@ def measure(
         two principal components of each step; ``pca_share [step, component]``: the share of
         variance that these hold.
     """
-    steps = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    steps = finite_steps(run, asked)
     tokens = residues(run.task, order)
     n = len(tokens)
     embedding = _rows(run, steps, of)[:, tokens].double()
@@ -93,6 +95,7 @@ def measure(
             "last step",
             "of": of,
             "order": "additive" if n == run.task.d_output else "multiplicative",
+            **left_out(asked, steps),
         },
     )
 
@@ -108,6 +111,8 @@ def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_voca
 def finding(dataset: xr.Dataset) -> str:
     """The key frequencies with their shares of the variance, and how round their circles are."""
     last = dataset.isel(step=-1)
+    if not np.isfinite(last.power).any():
+        return and_left_out(f"all tokens lie in one point at step {int(last.step):,}", dataset)
     keys: Integer[np.ndarray, " key"] = dataset.key.to_numpy()
     each = ", ".join(
         f"{key} ({float(last.power.sel(frequency=key)):.0%}, roundness "
@@ -116,10 +121,11 @@ def finding(dataset: xr.Dataset) -> str:
     )
     share = float(last.power.sel(frequency=keys).sum())
     start = float(dataset.isel(step=0).power.sel(frequency=keys).sum())
-    return (
+    text = (
         f"step {int(last.step):,}: frequencies {each} hold {share:.0%} of the variance of the "
         f"{dataset.attrs['of']} ({start:.0%} at step {int(dataset.step[0]):,})"
     )
+    return and_left_out(text, dataset)
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:

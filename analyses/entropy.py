@@ -106,13 +106,13 @@ def measure(
 
 def finding(dataset: xr.Dataset) -> str:
     """Where each side's entropy starts and ends, and how it moves with test accuracy."""
-    first, last = dataset.isel(step=0), dataset.isel(step=-1)
     changes = [
-        f"{name} {float(first[f'{side}_entropy']):.2f} → {float(last[f'{side}_entropy']):.2f}"
+        f"{name} {_change(dataset[f'{side}_entropy'])}"
         for side, name in SIDES.items()
         if f"{side}_entropy" in dataset
     ]
-    text = f"entropy from step {int(first.step):,} to {int(last.step):,}: {', '.join(changes)} nats"
+    first, last = (int(dataset.step[at]) for at in (0, -1))
+    text = f"entropy from step {first:,} to {last:,} in nats: {', '.join(changes)}"
     known = np.isfinite(dataset.test_accuracy) & np.isfinite(dataset.input_entropy)
     entropy, accuracy = (
         dataset[name].to_numpy()[known] for name in ("input_entropy", "test_accuracy")
@@ -121,6 +121,14 @@ def finding(dataset: xr.Dataset) -> str:
         rank = float(spearmanr(entropy, accuracy).statistic)
         text += f"; rank correlation of the input side with test accuracy {rank:+.2f}"
     return text
+
+
+def _change(entropy: xr.DataArray) -> str:
+    """The first and the last value of a curve, in words where there is none."""
+    known = entropy.dropna("step")
+    if not known.size:
+        return "has no spectrum (weights are constant, or no numbers)"
+    return f"{float(known[0]):.2f} → {float(known[-1]):.2f}"
 
 
 def draw(

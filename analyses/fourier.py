@@ -92,11 +92,20 @@ def _mean_over(alive: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
 
 def finding(dataset: xr.Dataset) -> str:
     """How concentrated the live neurons are at the last step, and on which frequencies."""
-    last, first = dataset.isel(step=-1), dataset.isel(step=0)
+    finite = np.isfinite(dataset.input_amplitude).all(("neuron", "frequency")).to_numpy()
+    if not finite.any():
+        return "the weights are not finite numbers at any step"
+    steps = np.flatnonzero(finite)
+    last, first = dataset.isel(step=int(steps[-1])), dataset.isel(step=int(steps[0]))
+    if not last.live.any():
+        return f"step {int(last.step):,}: no neuron is alive"
+    if not np.isfinite(_median_share(last)):
+        return f"step {int(last.step):,}: live neurons read all residues alike"
     live_shares = last.share.to_numpy()[last.live.to_numpy()]
     use = last.use.to_numpy()
     key = [int(at) for at in np.argsort(use)[::-1] if use[at] > 0.05]
-    before = f"; {_median_share(first):.0%} at step {int(first.step):,}"
+    was = _median_share(first)
+    before = f"; {was:.0%} at step {int(first.step):,}" if np.isfinite(was) else ""
     lines = [
         f"step {int(last.step):,}: {len(live_shares)} live neurons hold {_median_share(last):.0%}",
         f"of their power in one frequency (median{before if first.step < last.step else ''}),",
@@ -259,9 +268,10 @@ def _concentration(dataset: xr.Dataset, label: str, color: str) -> go.Scatter:
 
 
 def _median_share(now: xr.Dataset) -> float:
-    """The median share of the live neurons at one step."""
+    """The median share of the live neurons at one step; NaN where none has a spectrum."""
     shares = now.share.to_numpy()[now.live.to_numpy()]
-    return float(np.median(shares)) if len(shares) else float("nan")
+    known = shares[np.isfinite(shares)]
+    return float(np.median(known)) if known.size else float("nan")
 
 
 def _label_axes(

@@ -29,6 +29,8 @@ from analyses.drawing import (
     step_axis,
     with_slider,
 )
+from analyses.measures.curves import judged_curve
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.graphs import (
     Bound,
     NeuronGraph,
@@ -107,10 +109,14 @@ def measure(
         ``edge_target``. Each variable's definition is in its attributes.
 
     Raises:
-        UserError: the rate is outside [0, 1), or the density outside (0, 1].
+        UserError: the rate is outside [0, 1), the density outside (0, 1], or there are fewer than
+            two nodes.
     """
     check_rate(rate)
-    steps = run.select(steps)
+    if nodes < 2:
+        raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
     wiring = Wiring.of(run.checkpoint(steps[0]).weights)
     relational = _Relational(min(nodes, narrowest_group(wiring)), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
@@ -131,8 +137,7 @@ def measure(
     # NumPy's and LAPACK's loops let other threads run: two checkpoints are measured at a time.
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(at, steps))
-    quantity = f"test_{run.task.criterion.quantity}"
-    curve = np.interp(steps, run.metrics.step, run.metrics[quantity])
+    quantity, curve = judged_curve(run, steps)
     dims = {
         "density": ("step", "weight"),
         "spectral_gap": ("step", "weight"),
@@ -169,6 +174,7 @@ def measure(
             "relational_density": density,
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
+            **left_out(asked, steps),
             **run.milestones,
         },
     )
@@ -217,7 +223,12 @@ def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
 def _relational_graph(
     weights: Mapping[str, torch.Tensor], wiring: Wiring, how: _Relational
 ) -> dict[str, float]:
-    """L, C and small-world index, averaged over random ways of putting units into nodes."""
+    """L, C and small-world index, averaged over random ways of putting units into nodes.
+
+    NaN where a layer has one unit, which makes no two nodes.
+    """
+    if how.nodes < 2:
+        return dict.fromkeys(_RELATIONAL, float("nan"))
     seeds: Sequence[int | None] = range(how.partitions) if how.partitions else [None]
     found = [
         small_world(
@@ -225,14 +236,18 @@ def _relational_graph(
         )
         for seed in seeds
     ]
-    length, clustering, random_length, random_clustering = np.mean(np.array(found), axis=0)
-    return {
-        "relational_path_length": length,
-        "relational_clustering": clustering,
-        "random_relational_path_length": random_length,
-        "random_relational_clustering": random_clustering,
-        "small_world": float(np.mean([each.small_world_index for each in found])),
-    }
+    means = [*np.mean(np.array(found), axis=0), np.mean([each.small_world_index for each in found])]
+    return dict(zip(_RELATIONAL, map(float, means), strict=True))
+
+
+#: In the order of the fields of `SmallWorld`, and its index.
+_RELATIONAL = (
+    "relational_path_length",
+    "relational_clustering",
+    "random_relational_path_length",
+    "random_relational_clustering",
+    "small_world",
+)
 
 
 def _strongest_edges(
@@ -257,18 +272,29 @@ def finding(dataset: xr.Dataset) -> str:
     first, last = dataset.isel(step=0), dataset.isel(step=-1)
 
     def ends(name: str) -> str:
+        if not np.isfinite([first[name], last[name]]).all():
+            return "undefined"
         return f"{float(first[name]):.2f} → {float(last[name]):.2f}"
 
     def random(name: str) -> str:
-        return f"(random {float(last[f'random_{name}']):.2f})"
+        value = float(last[f"random_{name}"])
+        return f" (random {value:.2f})" if np.isfinite(value) else ""
 
-    return (
-        f"from step {int(first.step):,} to {int(last.step):,}: neuron graph L "
-        f"{ends('path_length')} {random('path_length')}, four-cycle clustering "
-        f"{ends('clustering')} {random('clustering')}, {int(last.isolated)} units without edges; "
+    edges = not np.isnan(last.path_length)
+    neurons = (
+        f"neuron graph L {ends('path_length')}{random('path_length')}, four-cycle clustering "
+        f"{ends('clustering')}{random('clustering')}, {int(last.isolated)} units without edges"
+        if edges
+        else "no weight is kept, the graph has no edges"
+    )
+    relational = (
         f"relational graph of {dataset.nodes} nodes L {ends('relational_path_length')}, C "
         f"{ends('relational_clustering')}, small-world index {ends('small_world')}"
+        if dataset.nodes > 1
+        else "no relational graph, a layer has one unit"
     )
+    steps = f"from step {int(first.step):,} to {int(last.step):,}"
+    return and_left_out(f"{steps}: {neurons}; {relational}", dataset)
 
 
 # --- the figure ---------------------------------------------------------------------------------

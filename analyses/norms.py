@@ -74,6 +74,10 @@ def per_parameter(norm: xr.DataArray, n: xr.DataArray, name: str) -> xr.DataArra
 def finding(dataset: xr.Dataset) -> str:
     """Where each norm of the whole network starts and ends, and where L2 peaked."""
     masked = dataset.sel(state="masked")
+    finite = np.isfinite(masked.total_l2).to_numpy()
+    if not finite.any():
+        return "the weights are not finite numbers at any step"
+    masked = masked.isel(step=finite)
     first, last = masked.isel(step=0), masked.isel(step=-1)
     ends = ", ".join(
         f"{_SYMBOL[name]} {_number(first[f'total_{name}'])} → {_number(last[f'total_{name}'])}"
@@ -83,6 +87,7 @@ def finding(dataset: xr.Dataset) -> str:
     return (
         f"{ends} from step {int(first.step):,} to {int(last.step):,}; "
         f"L2 peaks at {_number(masked.total_l2.max())} at step {int(peak):,}"
+        + ("" if finite.all() else "; at other steps the weights are not finite numbers")
     )
 
 

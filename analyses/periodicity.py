@@ -25,6 +25,7 @@ from analyses.drawing import (
     spread,
     with_slider,
 )
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
 from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
 from mechgrok.runs import Run
@@ -62,7 +63,8 @@ def measure(
         the share of the curve's variance that it accounts for; ``live [step, neuron]``: whether
         the weights are above 1 % of the largest neuron's.
     """
-    steps = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
+    steps = finite_steps(run, asked)
     tokens = residues(run.task, order)
     weights = input_weights(run, steps, path=path)[:, tokens].transpose(1, 2)
     fit = cosine_fit(weights)
@@ -86,6 +88,7 @@ def measure(
         attrs={
             "definition": "weight(x) ≈ offset + amplitude · cos(2π frequency x / n − phase)",
             "path": natural_path(run) if path == "auto" else path,
+            **left_out(asked, steps),
             "order": "additive" if len(tokens) == run.task.d_output else "multiplicative",
         },
     )
@@ -95,19 +98,27 @@ def finding(dataset: xr.Dataset) -> str:
     """How much of the live neurons' weights single cosines explain, and their frequencies."""
     first, last = _explained(dataset.isel(step=0)), _explained(dataset.isel(step=-1))
     at = dataset.isel(step=-1)
+    if not at.live.any():
+        return and_left_out(f"no neuron is alive at step {int(at.step):,}", dataset)
+    if not np.isfinite(last):
+        words = f"live neurons read all residues alike at step {int(at.step):,}"
+        return and_left_out(words, dataset)
     used, count = np.unique(at.frequency_of.to_numpy()[at.live.to_numpy()], return_counts=True)
     strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)
     names = ", ".join(f"{frequency} ({n})" for n, frequency in strongest[:6])
-    return (
+    before = f"; {first:.0%} at step {int(dataset.step[0]):,}" if np.isfinite(first) else ""
+    text = (
         f"one cosine explains {last:.0%} of a live neuron's input weights at step {int(at.step):,} "
-        f"(median; {first:.0%} at step {int(dataset.step[0]):,}); frequencies (neurons): {names}"
-        + (" …" if len(strongest) > 6 else "")
+        f"(median{before}); frequencies (neurons): {names}" + (" …" if len(strongest) > 6 else "")
     )
+    return and_left_out(text, dataset)
 
 
 def _explained(at: xr.Dataset) -> float:
-    """The median share of variance over the live neurons at one step."""
-    return float(np.median(at.explained.to_numpy()[at.live.to_numpy()]))
+    """The median share of variance over the live neurons at one step; NaN where none varies."""
+    shares = at.explained.to_numpy()[at.live.to_numpy()]
+    known = shares[np.isfinite(shares)]
+    return float(np.median(known)) if known.size else float("nan")
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:

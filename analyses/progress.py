@@ -22,6 +22,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import COLORS, TEMPLATE, step_axis
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import (
     amplitude_spectrum,
     gini,
@@ -127,7 +128,8 @@ def measure(
     Raises:
         UserError: a key frequency is outside 1 … ⌊n/2⌋.
     """
-    steps = run.select(steps)
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
     task = run.task
     assert isinstance(task, ModularArithmetic)
     tokens = residues(task, order)
@@ -154,7 +156,7 @@ def measure(
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     dataset.attrs = {"order": "additive" if n == task.p else "multiplicative"}
     dataset.attrs |= {name: value for name, value in reached.items() if value is not None}
-    dataset.attrs |= phases(dataset, task.criterion.level)
+    dataset.attrs |= phases(dataset, task.criterion.level) | left_out(asked, steps)
     return dataset
 
 
@@ -220,13 +222,16 @@ def _explained(
 ) -> float:
     """1 − Σ (L − T)² / Σ L², L centred over c, T = Σ_k α_k cos(w_k (s − c)) over key frequencies.
 
-    Being the least-squares fit, T is orthogonal to what it leaves, so this is Σ T² / Σ L².
+    Being the least-squares fit, T is orthogonal to what it leaves, so this is Σ T² / Σ L²; NaN
+    where no pair's logits differ.
     """
     n = len(pairs.order)
     distance = torch.arange(n, dtype=torch.float64)
     angle = 2 * torch.pi * torch.tensor(key, dtype=torch.float64)[:, None] * distance / n
     fitted = (alpha[key][:, None] * angle.cos()).sum(0)
     total = (logits - logits.mean(1, keepdim=True)).square().sum(1) @ pairs.weight
+    if not total:
+        return float("nan")
     return float(fitted.square().sum() * pairs.weight.sum() / total)
 
 
@@ -277,6 +282,9 @@ def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
 def finding(dataset: xr.Dataset) -> str:
     """The key frequencies, what they explain, and the phases as far as they were reached."""
     last, attrs = dataset.isel(step=-1), dataset.attrs
+    if not np.isfinite(last.explained):
+        words = f"the logits are the same for all answers at step {int(last.step):,}"
+        return and_left_out(words, dataset)
     text = (
         f"key frequencies {', '.join(map(str, dataset.key.to_numpy()))} explain "
         f"{float(last.explained):.0%} of the logits' variance at step {int(last.step):,}"
@@ -290,7 +298,7 @@ def finding(dataset: xr.Dataset) -> str:
         )
         if name in attrs
     ]
-    return f"{text}; {', '.join(ends)}" if ends else text
+    return and_left_out(f"{text}; {', '.join(ends)}" if ends else text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------

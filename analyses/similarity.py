@@ -26,6 +26,8 @@ from analyses.drawing import (
     short_names,
     spread,
 )
+from analyses.measures.curves import judged_curve
+from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.masks import magnitude_mask
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
@@ -63,7 +65,8 @@ def measure(
         UserError: the rate is outside [0, 1), or the reference has other weights.
     """
     check_rate(rate)
-    steps = run.select(steps)
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
     masks = [_mask(run, step, rate, scope) for step in steps]
     target = _reference(run, reference, reference_step, rate, scope)
     layers = list(masks[0])
@@ -87,7 +90,7 @@ def measure(
     similarity = _jaccard(_with_whole(shared), size, _with_whole(target_sizes))
     lag = max(1, round(steps[-1] / 15)) if lag is None else lag
     later = _later(steps, lag)
-    quantity, curve = _generalization(run, steps)
+    quantity, curve = judged_curve(run, steps)
     at = np.maximum(later, 0)
     rise = curve[at] - curve if quantity == "test_accuracy" else np.log10(curve / curve[at])
     change = np.where(later < 0, np.nan, rise)
@@ -111,6 +114,7 @@ def measure(
             "lag": lag,
             "reference": _reference_name(run, reference, reference_step),
             "definition": "JS(a, b) = |a ∩ b| / |a ∪ b|, JD = 1 − JS",
+            **left_out(asked, steps),
             **run.milestones,
         },
     )
@@ -122,7 +126,7 @@ def _reference(
     if reference is not None and Path(reference).is_file():
         return Mask.load(reference)
     other = run if reference is None else Run(reference)
-    return _mask(other, -1 if step is None else step, rate, scope)
+    return _mask(other, last_finite_step(other) if step is None else step, rate, scope)
 
 
 def _mask(run: Run, step: int, rate: float, scope: Scope) -> Mask:
@@ -134,7 +138,7 @@ def _reference_name(run: Run, reference: Path | None, step: int | None) -> str:
     if reference is not None and Path(reference).is_file():
         return Path(reference).name
     other = run if reference is None else Run(reference)
-    at = f"step {other.select([-1 if step is None else step])[0]:,}"
+    at = f"step {last_finite_step(other) if step is None else other.select([step])[0]:,}"
     return at if reference is None else f"{other.name} at {at}"
 
 
@@ -167,12 +171,6 @@ def _later(steps: Sequence[int], lag: int) -> np.ndarray:
     return np.where(near & (at[position] > at), position, -1)
 
 
-def _generalization(run: Run, steps: Sequence[int]) -> tuple[str, np.ndarray]:
-    """The test curve that the task is judged by, at the steps; between evaluations linear."""
-    quantity = f"test_{run.task.criterion.quantity}"
-    return quantity, np.interp(steps, run.metrics.step, run.metrics[quantity])
-
-
 def _change(dataset: xr.Dataset) -> xr.DataArray:
     return dataset["accuracy_change" if "accuracy_change" in dataset else "log_loss_fall"]
 
@@ -201,12 +199,14 @@ def finding(dataset: xr.Dataset) -> str:
     )
     found, change = peak(dataset), _change(dataset)
     if found is None or not change.notnull().any():
-        return f"{words}; the distance over δt = {dataset.lag:,} does not rise again"
-    return (
+        words = f"{words}; the distance over δt = {dataset.lag:,} does not rise again"
+        return and_left_out(words, dataset)
+    words = (
         f"{words}; the distance over δt = {dataset.lag:,} rises again to a peak of "
         f"{found[1]:.2f} from step {found[0]:,}, the {_judged(dataset)} changes most from step "
         f"{int(change.idxmax('step')):,}"
     )
+    return and_left_out(words, dataset)
 
 
 def _judged(dataset: xr.Dataset) -> str:

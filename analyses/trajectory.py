@@ -27,7 +27,9 @@ from analyses.drawing import (
     spread,
     step_axis,
 )
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.geometry import effective_rank, principal_components
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 
 #: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.
@@ -50,8 +52,17 @@ def measure(
         ``effective_rank [rank_step, weight]`` of every matrix, heads side by side, at all steps,
         or at 40 of them where a matrix has more than 256 rows and columns; ``full_rank [weight]``:
         the most it could be.
+
+    Raises:
+        UserError: fewer than two components are asked for.
     """
-    steps = run.select(steps)
+    if components < 2:
+        raise UserError(
+            f"A path is shown in a plane, which takes more than {components} components: choose "
+            "2 or more."
+        )
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
     gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
     squares = np.zeros((3, len(steps)))
     matrices = {}
@@ -85,7 +96,11 @@ def measure(
             "component": np.arange(1, position.shape[1] + 1),
             "weight": list(matrices),
         },
-        attrs={"definition": "effective rank = exp(−Σ q log q), q = σ / Σ σ", **run.milestones},
+        attrs={
+            "definition": "effective rank = exp(−Σ q log q), q = σ / Σ σ",
+            **left_out(asked, steps),
+            **run.milestones,
+        },
     )
 
 
@@ -123,10 +138,13 @@ def finding(dataset: xr.Dataset) -> str:
         f"{float(ranks.sel(weight=name)[-1]):.0f}"
         for name in dataset.weight.to_numpy()
     )
-    return (
+    path = (
         f"two components hold {held:.0%} of the path's variance; it ends "
-        f"{float(dataset.from_start[-1]):,.3g} from where it started; effective rank {change}"
+        f"{float(dataset.from_start[-1]):,.3g} from where it started"
+        if held
+        else "the weights do not move"
     )
+    return and_left_out(f"{path}; effective rank {change}", dataset)
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:

@@ -18,8 +18,10 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slider
+from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
+from analyses.measures.paths import input_weights, residues
 from analyses.trajectory import as_matrix
 from mechgrok.masks import check_rate
 from mechgrok.runs import Run
@@ -77,7 +79,8 @@ def measure(
         matrices[name].numel() // (rows * columns) for name, (rows, columns) in blocks.items()
     )
     count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
-    steps = spread(run.steps, count) if steps is None else run.select(steps)
+    asked = spread(run.steps, count) if steps is None else run.select(steps)
+    steps = finite_steps(run, asked)
     places = _places(run, steps[-1]) if order == "frequency" else {}
     masks = {step: kept_edges(run.checkpoint(step), rate) for step in steps}
     short = short_names(names)
@@ -108,6 +111,7 @@ def measure(
             "weights": [short[name] for name in names],
             "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
             "order": "frequency" if places else "index",
+            **left_out(asked, steps),
             **run.milestones,
         },
     )
@@ -131,11 +135,11 @@ def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
     embeddings = [name for name in run.weight_names if name.rpartition(".")[2] == "W_E"]
     if not run.task.modular or not embeddings:
         return {}
-    p = run.task.d_output
-    W_E = run.weights(embeddings[0], [step])[0, :p]
-    neurons = run.input_side([step])[0, :p]
+    tokens = residues(run.task)
+    W_E = run.weights(embeddings[0], [step])[0, tokens]
+    neurons = input_weights(run, [step])[0, tokens]
     return {
-        axis: dominant_frequency(power_share(amplitude_spectrum(signals.T), p))
+        axis: dominant_frequency(power_share(amplitude_spectrum(signals.T), len(tokens)))
         for axis, signals in (("d_model", W_E), ("neuron", neurons))
     }
 
@@ -188,7 +192,8 @@ def finding(dataset: xr.Dataset) -> str:
         for name in dataset.attrs["weights"]
     )
     first, last = (int(dataset.step[at]) for at in (0, -1))
-    return f"kept ({dataset.attrs['mask']}) from step {first:,} to {last:,}: {shares}"
+    words = f"kept ({dataset.attrs['mask']}) from step {first:,} to {last:,}: {shares}"
+    return and_left_out(words, dataset)
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:

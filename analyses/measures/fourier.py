@@ -67,10 +67,13 @@ def power_share(
     the frequency p/2 is its own. The entry at ω = 0 is 0. A constant signal has no variance: NaN.
     """
     power = amplitude.square()
+    # What rounding leaves of a constant is not a wave.
+    rounding = (4 * torch.finfo(power.dtype).eps) ** 2 * power[..., :1]
     power[..., 0] = 0
     if p % 2 == 0:
         power[..., -1] /= 2
-    return power / power.sum(-1, keepdim=True)
+    variance = power.sum(-1, keepdim=True)
+    return power / variance.masked_fill(variance <= rounding, torch.nan)
 
 
 def dominant_frequency(
@@ -98,7 +101,7 @@ def spectral_entropy(
     Source: Minegishi et al. 2023 (arXiv 2310.19470, version 2), where it is averaged over neurons.
     """
     q = spectrum[..., 1:] / spectrum[..., 1:].sum(-1, keepdim=True)
-    return -torch.special.xlogy(q, q).sum(-1)
+    return 0 - torch.special.xlogy(q, q).sum(-1)  # 0, not −0, for a single wave
 
 
 def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
@@ -115,11 +118,12 @@ def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
 def key_frequencies(spectrum: Float[Tensor, " frequency"]) -> list[int]:
     """The frequencies that stand out, strongest first: at least twice the mean over ω > 0.
 
-    None stands out of a flat spectrum by much; the strongest is always given.
+    None stands out of a flat spectrum by much; the strongest is always given, which is the first
+    where all are zero or not numbers.
     """
-    entries = spectrum[1:]
+    entries = spectrum[1:].nan_to_num(0)
     strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
-    n_key = int((entries >= 2 * entries.mean()).sum())
+    n_key = int(((entries >= 2 * entries.mean()) & (entries > 0)).sum())
     return strongest[: max(1, n_key)]
 
 

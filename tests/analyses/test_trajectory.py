@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from analyses import trajectory
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 
 
@@ -64,3 +65,10 @@ def test_a_run_of_one_checkpoint_stands_still(tiny_run: Run) -> None:
     found = trajectory.measure(tiny_run, steps=[0])
     assert found.from_start.item() == 0
     assert np.isnan(found.speed.item())
+
+
+def test_a_path_takes_two_components(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="choose 2 or more"):
+        trajectory.measure(tiny_run, components=1)
+    few = trajectory.measure(tiny_run, steps=[0, 60], components=5)
+    assert few.explained.to_numpy().round(6).tolist() == [1, 0, 0, 0, 0]
