@@ -33,7 +33,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     columns = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
     dataset = table.set_index("step")[columns].to_xarray()
     for column in columns:
-        dataset[column].attrs["units"] = "share" if "accuracy" in column else "nats"
+        dataset[column].attrs["units"] = "share" if "accuracy" in column else run.task.loss_units
     quantity, level = run.task.criterion
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen, "tau_grok": run.tau_grok}
     dataset.attrs = {key: value for key, value in reached.items() if value is not None}

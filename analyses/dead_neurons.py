@@ -33,12 +33,13 @@ from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
-from analyses.measures.paths import input_weights, residues
+from analyses.measures.paths import input_weights, not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask, check_rate
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run
 from mechgrok.runs.folder import Checkpoint
+from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
 #: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
@@ -129,7 +130,10 @@ def measure(
                 {"definition": "dead since this step; −1: alive"},
             ),
             quantity: ("step", curve),
-            **{name: (dims[name], np.stack([at[name] for at in found])) for name in found[0]},
+            **{
+                name: (dims[name], np.stack([at[name] for at in found]), _units(task, name))
+                for name in found[0]
+            },
         },
         coords={
             "step": steps,
@@ -151,6 +155,12 @@ def measure(
             **run.milestones,
         },
     )
+
+
+def _units(task: Task, name: str) -> dict[str, str]:
+    if name.startswith("loss"):
+        return {"units": task.loss_units}
+    return {} if name == "frequency_of" else {"units": "share"}
 
 
 _KNOCKOUT_DIMS: dict[str, tuple[str, ...]] = {
@@ -227,7 +237,7 @@ def knock_out(
     active = torch.cat([part.post > 0 for part in parts.values()])
     answer = {name: np.stack(values) for name, values in found.items()}
     answer["firing"] = active.double().mean(0).numpy()
-    if task.modular:
+    if not not_modular(task):
         answer |= _by_frequency(run, step, model, dead, parts)
     return answer
 

@@ -22,7 +22,7 @@ from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_sl
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
-from analyses.measures.paths import OrderOption, residues
+from analyses.measures.paths import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -34,7 +34,7 @@ _COLUMNS = 4
 
 def applies(run: Run) -> str | None:
     """Circles belong to residues."""
-    return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
+    return not_modular(run.task)
 
 
 def measure(

@@ -20,7 +20,14 @@ from torch import Tensor
 
 from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
 from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
-from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
+from analyses.measures.paths import (
+    InputPath,
+    OrderOption,
+    input_weights,
+    natural_path,
+    not_modular,
+    residues,
+)
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -30,7 +37,7 @@ SIDES = {"input": "input side", "output": "output side", "embedding": "embedding
 
 def applies(run: Run) -> str | None:
     """Frequencies mean something only where inputs are residues modulo p."""
-    return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
+    return not_modular(run.task)
 
 
 def measure(

@@ -18,7 +18,14 @@ from plotly.subplots import make_subplots
 
 from analyses.drawing import SEQUENTIAL, TEMPLATE, run_colors, spread, with_slider
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
-from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
+from analyses.measures.paths import (
+    InputPath,
+    OrderOption,
+    input_weights,
+    natural_path,
+    not_modular,
+    residues,
+)
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -26,7 +33,7 @@ PER_STEP = True
 
 def applies(run: Run) -> str | None:
     """Frequencies mean something only where inputs are residues modulo p."""
-    return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
+    return not_modular(run.task)
 
 
 def measure(

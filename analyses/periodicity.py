@@ -27,7 +27,14 @@ from analyses.drawing import (
 )
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
-from analyses.measures.paths import InputPath, OrderOption, input_weights, natural_path, residues
+from analyses.measures.paths import (
+    InputPath,
+    OrderOption,
+    input_weights,
+    natural_path,
+    not_modular,
+    residues,
+)
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -43,7 +50,7 @@ _FIT = ("frequency_of", "amplitude", "phase", "offset", "explained")
 
 def applies(run: Run) -> str | None:
     """Waves over residues exist only where inputs are residues modulo p."""
-    return None if run.task.modular else f"{run.task.name} is not modular arithmetic."
+    return not_modular(run.task)
 
 
 def measure(

@@ -21,7 +21,7 @@ from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slid
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
-from analyses.measures.paths import input_weights, residues
+from analyses.measures.paths import input_weights, not_modular, residues
 from analyses.trajectory import as_matrix
 from mechgrok.masks import check_rate
 from mechgrok.runs import Run
@@ -133,7 +133,7 @@ def axes_of(run: Run, name: str) -> list[str]:
 def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
     """The strongest frequency of each neuron, and of each column of W_E, on modular tasks."""
     embeddings = [name for name in run.weight_names if name.rpartition(".")[2] == "W_E"]
-    if not run.task.modular or not embeddings:
+    if not_modular(run.task) or not embeddings:
         return {}
     tokens = residues(run.task)
     W_E = run.weights(embeddings[0], [step])[0, tokens]

@@ -21,6 +21,22 @@ InputPath = Literal["auto", "direct", "attention"]
 _LARGEST_STACK = 2**26
 
 
+def not_modular(task: Task) -> str | None:
+    """Why frequencies mean nothing for a task; None where inputs and labels are residues.
+
+    >>> from mechgrok.tasks import make_task
+    >>> print(not_modular(make_task("add")))
+    None
+    >>> not_modular(make_task("parity"))
+    'parity of 3 out of 40 bits is not modular arithmetic.'
+    """
+    if not task.modular:
+        return f"{task} is not modular arithmetic."
+    if task.d_vocab < task.d_output:
+        return f"{task} has {task.d_vocab} tokens, too few for residues modulo {task.d_output}."
+    return None
+
+
 def natural_order(task: Task) -> Order:
     """Multiplicative for products and quotients modulo a prime, additive for everything else."""
     return "multiplicative" if task.name in ("mul", "div") and _is_field(task) else "additive"

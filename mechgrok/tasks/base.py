@@ -42,7 +42,8 @@ class Task(BaseModel):
 
     #: "tokens": integer inputs ``[n, pos]``; "vectors": real inputs ``[n, d_input]``.
     input_kind: ClassVar[Literal["tokens", "vectors"]] = "tokens"
-    #: True where inputs and labels are residues modulo ``p``, so that frequencies mean something.
+    #: True where labels are residues modulo ``d_output`` and the first tokens are the same
+    #: residues, so that frequencies mean something.
     modular: ClassVar[bool] = False
     #: Generalized: t_gen is the first evaluated step at which the test curve meets it.
     criterion: ClassVar[Criterion] = Criterion("accuracy", 0.95)
@@ -70,7 +71,7 @@ class Task(BaseModel):
     @property
     def n_ctx(self) -> int:
         """Tokens per example (1 for vectors)."""
-        return 1
+        return 1 if self.input_kind == "vectors" else self.examples.inputs.shape[1]
 
     @property
     def d_output(self) -> int:
@@ -133,6 +134,11 @@ class Task(BaseModel):
         1e-7, and with it the gradient that grokking lives on.
         """
         return torch.nn.functional.cross_entropy(outputs.double(), labels)
+
+    @property
+    def loss_units(self) -> str:
+        """What the loss is counted in: nats for cross-entropy."""
+        return "nats" if type(self).loss is Task.loss else "the task's own loss"
 
     def accuracy(
         self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]

@@ -6,9 +6,9 @@ what a person has named and refuses what a file names.
 
 import inspect
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import torch
 from jaxtyping import Float, Shaped
@@ -18,7 +18,7 @@ from torch import Tensor
 from mechgrok import own_code
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Criterion, Examples, Task
-from mechgrok.tasks.losses import Regression
+from mechgrok.tasks.losses import UNITS, Regression
 
 
 class FunctionTask(Regression):
@@ -76,10 +76,6 @@ class FunctionTask(Regression):
         return inputs.shape[1] if inputs.is_floating_point() else int(inputs.max()) + 1
 
     @property
-    def n_ctx(self) -> int:
-        return 1 if self.input_kind == "vectors" else self.examples.inputs.shape[1]
-
-    @property
     def d_output(self) -> int:
         labels = self.examples.labels
         return super().d_output if labels.is_floating_point() else int(labels.max()) + 1
@@ -88,6 +84,10 @@ class FunctionTask(Regression):
         self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
     ) -> Float[Tensor, ""]:
         return self._base.loss(self, outputs, labels)
+
+    @property
+    def loss_units(self) -> str:
+        return UNITS["cross-entropy" if self._base is Task else "regression"]
 
     def accuracy(
         self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
@@ -102,16 +102,34 @@ def _usual_dtype(side: Tensor) -> Tensor:
     return side.float() if side.is_floating_point() else side.long()
 
 
-def task(function: Callable[..., Any]) -> type[FunctionTask]:
+@overload
+def task(function: Callable[..., Any], *, modular: bool = False) -> type[FunctionTask]: ...
+
+
+@overload
+def task(*, modular: bool = False) -> Callable[[Callable[..., Any]], type[FunctionTask]]: ...
+
+
+def task(
+    function: Callable[..., Any] | None = None, *, modular: bool = False
+) -> type[FunctionTask] | Callable[[Callable[..., Any]], type[FunctionTask]]:
     """Decorator that makes a task of a function that returns (inputs, labels).
 
     The function's parameters become the task's fields, with their types and defaults, so that they
     can be set from the command line (``--set task.n=5``) and are stored in a run's config. The
     function must be pure: the same arguments, the same examples, in the same order.
 
+    Args:
+        function: makes the examples; without it a decorator is returned, as in
+            ``@task(modular=True)``.
+        modular: labels are residues, counted from 0, and the first tokens are the same residues,
+            so that analyses may ask for frequencies.
+
     Raises:
         UserError: a parameter has the name of a field that every task has.
     """
+    if function is None:
+        return partial(task, modular=modular)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         if hasattr(FunctionTask, name) or name in FunctionTask.model_fields:
@@ -134,6 +152,7 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
         **fields,
     )
     made.function = staticmethod(function)
+    made.modular = modular
     own_code.allow(location)  # It runs already.
     return made
 

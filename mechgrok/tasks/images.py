@@ -14,7 +14,7 @@ from torch import Tensor
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Criterion, Examples, Task
 from mechgrok.tasks.idx import read_idx
-from mechgrok.tasks.losses import one_hot_mse
+from mechgrok.tasks.losses import UNITS, one_hot_mse
 
 #: The files of MNIST with the MD5 sums under which they have been published.
 MNIST_FILES = {
@@ -46,6 +46,10 @@ class Images(Task):
     ) -> Float[Tensor, ""]:
         """The objective, in float64."""
         return (one_hot_mse if self.objective == "mse" else super().loss)(outputs, labels)
+
+    @property
+    def loss_units(self) -> str:
+        return UNITS[self.objective]
 
 
 class Digits(Images):

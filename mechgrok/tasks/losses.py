@@ -10,6 +10,13 @@ from torch import Tensor
 from mechgrok.tasks.base import Criterion, Task
 
 Objective = Literal["cross-entropy", "mse", "hinge"]
+#: What each objective is counted in.
+UNITS: dict[str, str] = {
+    "cross-entropy": "nats",
+    "mse": "mean squared error",
+    "hinge": "mean hinge loss",
+    "regression": "share of the labels' variance",
+}
 
 
 def one_hot_mse(
@@ -69,6 +76,11 @@ class Regression(Task):
         """⟨(f(x) − y)²⟩ / Var(y), in float64."""
         error = torch.nn.functional.mse_loss(outputs.double(), self.targets(labels))
         return error / self._variance.to(error.device)
+
+    @property
+    def loss_units(self) -> str:
+        own = type(self).loss is not Regression.loss
+        return super().loss_units if own else UNITS["regression"]
 
     def accuracy(
         self, outputs: Float[Tensor, "n d_output"], labels: Float[Tensor, "n ..."]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Task
-from mechgrok.tasks.losses import Objective, hinge, sign_mse
+from mechgrok.tasks.losses import UNITS, Objective, hinge, sign_mse
 
 #: Up to this many bits, all 2ⁿ inputs are listed and drawn from without repetition.
 _FEW_BITS = 20
@@ -84,6 +84,10 @@ class SparseParity(Task):
         if self.objective == "cross-entropy":
             return super().loss(outputs, labels)
         return {"hinge": hinge, "mse": sign_mse}[self.objective](outputs, labels)
+
+    @property
+    def loss_units(self) -> str:
+        return UNITS[self.objective]
 
     def accuracy(
         self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
