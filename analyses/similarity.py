@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -35,8 +35,10 @@ from mechgrok.runs import Run
 
 #: The name of all weights together among the layers.
 WHOLE = "all"
-#: Entries of masks that are multiplied at once, so that 0/1 floats stay under 200 MB.
-_CHUNK = 2**17
+#: Entries of all masks that are multiplied at once, so that 0/1 floats stay under 200 MB.
+_LARGEST = 2**25
+#: Every mask is compared with at most so many others.
+_OTHERS = 320
 
 
 def measure(
@@ -55,7 +57,8 @@ def measure(
 
     Returns:
         ``similarity [step, layer]``: JS(m_t, reference); ``pairwise [step, other_step, layer]``:
-        JS(m_t, m_s) for all pairs; ``distance [step, layer]``: JD(m_t, m_{t+δt}), where a
+        JS(m_t, m_s) with all other steps, or with 320 of them where there are more (then the
+        attribute ``other_steps`` says so); ``distance [step, layer]``: JD(m_t, m_{t+δt}), where a
         checkpoint lies within δt/10 of t + δt (else NaN), and ``later [step]``: its step;
         ``test_accuracy [step]`` and ``accuracy_change [step]`` = test accuracy at that later step
         less that at t (for tasks judged by their loss: ``test_loss``, and the fall of log10 loss);
@@ -67,53 +70,36 @@ def measure(
     check_rate(rate)
     asked = run.select(steps)
     steps = finite_steps(run, asked)
+    others = spread(steps, _OTHERS)
     masks = [_mask(run, step, rate, scope) for step in steps]
     target = _reference(run, reference, reference_step, rate, scope)
-    layers = list(masks[0])
-    for name in layers:
-        if name not in target or target[name].shape != masks[0][name].shape:
-            raise UserError(
-                f"The reference {reference} has no weight {name} of shape "
-                f"{tuple(masks[0][name].shape)}, so its mask cannot be compared with {run.path}."
-            )
-    common, sizes, shared, target_sizes = [], [], [], []
-    for name in layers:
-        stack = torch.stack([mask[name].flatten() for mask in masks])
-        both = intersections(torch.cat([stack, target[name].flatten()[None]]))
-        common.append(both[:-1, :-1])
-        shared.append(both[:-1, -1])
-        sizes.append(both.diagonal()[:-1])
-        target_sizes.append(both[-1, -1])
-    n = np.array([masks[0][name].numel() for name in layers])
-    common_, size = _with_whole(common), _with_whole(sizes)
-    pairwise = _jaccard(common_, size[:, None], size[None])
-    similarity = _jaccard(_with_whole(shared), size, _with_whole(target_sizes))
+    _check_reference(run, reference, masks[0], target)
     lag = max(1, round(steps[-1] / 15)) if lag is None else lag
     later = _later(steps, lag)
-    quantity, curve = judged_curve(run, steps)
     at = np.maximum(later, 0)
-    rise = curve[at] - curve if quantity == "test_accuracy" else np.log10(curve / curve[at])
-    change = np.where(later < 0, np.nan, rise)
-    distance = 1 - pairwise[np.arange(len(steps)), at]
+    similarity, distance, pairwise = _compared(masks, target, at, list(map(steps.index, others)))
     distance[later < 0] = np.nan
+    quantity, curve = judged_curve(run, steps)
+    rise = curve[at] - curve if quantity == "test_accuracy" else np.log10(curve / curve[at])
     change_name = "accuracy_change" if quantity == "test_accuracy" else "log_loss_fall"
     return xr.Dataset(
         {
             "similarity": (("step", "layer"), similarity.astype(np.float32)),
             "distance": (("step", "layer"), distance.astype(np.float32)),
             "pairwise": (("step", "other_step", "layer"), pairwise.astype(np.float32)),
-            "density": (("step", "layer"), size / np.append(n, n.sum())),
+            "density": (("step", "layer"), _densities(masks)),
             "later": ("step", np.where(later < 0, -1, np.array(steps)[at])),
             quantity: ("step", curve),
-            change_name: ("step", change),
+            change_name: ("step", np.where(later < 0, np.nan, rise)),
         },
-        coords={"step": steps, "other_step": steps, "layer": [*layers, WHOLE]},
+        coords={"step": steps, "other_step": others, "layer": [*masks[0], WHOLE]},
         attrs={
             "rate": rate,
             "scope": scope,
             "lag": lag,
             "reference": _reference_name(run, reference, reference_step),
             "definition": "JS(a, b) = |a ∩ b| / |a ∪ b|, JD = 1 − JS",
+            **({"other_steps": len(others)} if len(others) < len(steps) else {}),
             **left_out(asked, steps),
             **run.milestones,
         },
@@ -142,12 +128,53 @@ def _reference_name(run: Run, reference: Path | None, step: int | None) -> str:
     return at if reference is None else f"{other.name} at {at}"
 
 
-def intersections(masks: Bool[Tensor, "mask entry"]) -> Float[np.ndarray, "mask mask"]:
+def _check_reference(run: Run, reference: Path | None, mask: Mask, target: Mask) -> None:
+    for name, kept in mask.items():
+        if name not in target or target[name].shape != kept.shape:
+            raise UserError(
+                f"The reference {reference} has no weight {name} of shape {tuple(kept.shape)}, so "
+                f"its mask cannot be compared with {run.path}."
+            )
+
+
+def _compared(
+    masks: Sequence[Mask], target: Mask, at: Integer[np.ndarray, " step"], others: list[int]
+) -> tuple[
+    Float[np.ndarray, "step layer"],
+    Float[np.ndarray, "step layer"],
+    Float[np.ndarray, "step other layer"],
+]:
+    """JS with the target, JD with the masks ``at`` other places, and JS with the ``others``."""
+    sizes, target_sizes, shared, moved, common = [], [], [], [], []
+    for name in masks[0]:
+        stack = torch.stack([mask[name].flatten() for mask in masks])
+        reference = target[name].flatten()
+        sizes.append(stack.sum(1).numpy())
+        target_sizes.append(reference.sum().numpy())
+        shared.append((stack & reference).sum(1).numpy())
+        moved.append(np.array([int((a & stack[b]).sum()) for a, b in zip(stack, at, strict=True)]))
+        common.append(intersections(stack, stack[others]))
+    size = _with_whole(sizes)
+    return (
+        _jaccard(_with_whole(shared), size, _with_whole(target_sizes)),
+        1 - _jaccard(_with_whole(moved), size, size[at]),
+        _jaccard(_with_whole(common), size[:, None], size[None, others]),
+    )
+
+
+def _densities(masks: Sequence[Mask]) -> Float[np.ndarray, "step layer"]:
+    """The share of each weight that is kept, and of all of them."""
+    return np.array([[*mask.densities.values(), mask.density] for mask in masks])
+
+
+def intersections(
+    masks: Bool[Tensor, "mask entry"], others: Bool[Tensor, "other entry"]
+) -> Float[np.ndarray, "mask other"]:
     """|a ∩ b| for every pair of masks: the product of 0/1 matrices, exact in float32."""
-    total = torch.zeros(len(masks), len(masks), dtype=torch.float64)
-    for chunk in masks.split(_CHUNK, dim=1):
-        ones = chunk.float()
-        total += ones @ ones.T
+    total = torch.zeros(len(masks), len(others), dtype=torch.float64)
+    width = max(1, _LARGEST // (len(masks) + len(others)))
+    for ones, other_ones in zip(masks.split(width, 1), others.split(width, 1), strict=True):
+        total += ones.float() @ other_ones.float().T
     return total.numpy()
 
 
@@ -160,7 +187,7 @@ def _with_whole(per_layer: Sequence[np.ndarray]) -> np.ndarray:
 def _jaccard(common: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """|a ∩ b| / |a ∪ b| from counts; 1 where both are empty."""
     either = a + b - common
-    return np.divide(common, either, out=np.ones_like(common, dtype=float), where=either > 0)
+    return np.divide(common, either, out=np.ones(np.shape(either)), where=either > 0)
 
 
 def _later(steps: Sequence[int], lag: int) -> np.ndarray:
@@ -300,7 +327,7 @@ def _curves(figure: go.Figure, dataset: xr.Dataset, layers: Sequence[str], colum
 
 def _pairs(dataset: xr.Dataset, layer: str) -> go.Heatmap:
     """Similarity of pairs at evenly placed checkpoints, at most 150 of them."""
-    stops = spread(dataset.step.to_numpy().tolist(), 150)
+    stops = spread(dataset.other_step.to_numpy().tolist(), 150)
     values = dataset.pairwise.sel(layer=layer, step=stops, other_step=stops)
     ticks = [f"{step:,}" for step in stops]
     return go.Heatmap(

@@ -90,9 +90,24 @@ def test_intersections_of_many_entries_are_counted_in_parts(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     masks = torch.rand(4, 103, generator=generator) < 0.5
-    monkeypatch.setattr(similarity, "_CHUNK", 10)
-    expected = [[int((a & b).sum()) for b in masks] for a in masks]
-    assert similarity.intersections(masks).tolist() == expected
+    monkeypatch.setattr(similarity, "_LARGEST", 70)  # ten entries of seven masks at a time
+    expected = [[int((a & b).sum()) for b in masks[:3]] for a in masks]
+    assert similarity.intersections(masks, masks[:3]).tolist() == expected
+
+
+def test_of_many_checkpoints_each_is_compared_with_some_and_the_answer_says_so(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = similarity.measure(tiny_run)
+    assert "other_steps" not in whole.attrs
+    monkeypatch.setattr(similarity, "_OTHERS", 4)
+    thin = similarity.measure(tiny_run)
+    assert thin.attrs["other_steps"] == thin.sizes["other_step"] == 4
+    assert thin.sizes["step"] == len(tiny_run.steps)
+    xr.testing.assert_equal(thin.pairwise, whole.pairwise.sel(other_step=thin.other_step))
+    for name in ("similarity", "distance", "density", "later"):
+        xr.testing.assert_equal(thin[name], whole[name])
+    assert similarity.draw({"thin": thin}).data
 
 
 def test_the_reference_may_be_another_run_or_a_masks_file(
