@@ -38,7 +38,7 @@ from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask, check_rate
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")

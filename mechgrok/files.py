@@ -10,34 +10,72 @@ from mechgrok.errors import UserError
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a file beside ``path``, flush it to the disk, then rename it to ``path``.
 
-    A reader sees the old file or the new one, never a part of one, also after a crash.
+    A reader sees the old file or the new one, never a part of one, also after a crash. The file
+    may be read by whom the umask lets read.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; the file beside is removed.
     """
+    from safetensors import SafetensorError
+
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode
         write(beside)
         descriptor = os.open(beside, os.O_RDONLY)
         try:
+            os.fchmod(descriptor, mode)  # safetensors makes its files private
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(beside, path)
-    except Exception as error:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
         # safetensors reports the operating system's errors as its own kind.
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+        if isinstance(error, OSError | SafetensorError):
             raise UserError(
                 f"{path} could not be written ({error}); what was there before is untouched: "
                 "free some space or choose another folder."
             ) from error
-        raise
-    except BaseException:
-        beside.unlink(missing_ok=True)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append ``text`` to ``path`` as UTF-8 and flush it to the disk.
+
+    A kill in the middle can leave a part of it at the end of the file; readers look for the last
+    newline.
+
+    Raises:
+        UserError: the disk is full or the file cannot be written; it is as it was before.
+    """
+    before: int | None = None
+    try:
+        with open(path, "ab", buffering=0) as file:
+            before = file.tell()
+            file.write(text.encode("utf-8"))
+            if file.tell() < before + len(text.encode("utf-8")):
+                raise OSError(28, "No space left on device")
+            os.fsync(file.fileno())
+    except OSError as error:
+        if before is not None:
+            os.truncate(path, before)
+        raise UserError(
+            f"{path} could not be written ({error}); what was there before is untouched: "
+            "free some space or choose another folder."
+        ) from error
+
+
+def sweep_partials(folder: Path) -> None:
+    """Delete what `write_whole` left half-written in a folder where its process was killed.
+
+    To be called by the only one who writes there.
+    """
+    for file in folder.glob(".*.partial"):
+        file.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from mechgrok.config import RunConfig
 from mechgrok.masks import Mask
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.training import train
 
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.masks import Mask, Scope
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 
 
 def magnitude_mask(

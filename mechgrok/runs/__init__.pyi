@@ -1,6 +1,6 @@
+from .checkpoint import Checkpoint as Checkpoint
 from .comparison import compare as compare
 from .exporting import export as export
-from .folder import Checkpoint as Checkpoint
 from .importing import import_run as import_run
 from .run import Run as Run
 from .run import create_run as create_run

@@ -1,153 +1,186 @@
-"""The run folder on disk: the names of its files, and writing them so that each is whole."""
+"""The run folder as a whole: what in it is a run's, and how one is made or replaced.
 
-import math
+A new run is made in the hidden folder ``.making`` inside its own. When it is whole, that is renamed
+to ``.made``: from then on it takes the place of what was there, whatever happens: the old run's
+files are deleted, ``.made`` becomes ``.moving``, and its files move up, ``config.json`` last. Who
+next writes to the folder finishes what a killed process has begun.
+"""
+
+import json
+import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import Any
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.files import write_text, write_whole
-from mechgrok.masks import Mask
+from mechgrok.files import sweep_partials, write_text
+from mechgrok.runs import metrics, state
+from mechgrok.runs.checkpoint import checkpoint_file, checkpoints
+from mechgrok.runs.lock import HOLDER, LOCK, writing
 
-METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
+CONFIG = "config.json"
+MAKING, MADE, MOVING = ".making", ".made", ".moving"
 
-_CHECKPOINT = re.compile(r"step_(\d{8,})\.safetensors")
-MASK, SCORES = "mask.", "scores."
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A run at one step: raw weights by name, the mask they carry, and edge-popup scores."""
-
-    step: int
-    weights: dict[str, Tensor]
-    mask: Mask | None = None
-    scores: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def effective_weights(self) -> dict[str, Tensor]:
-        """θ ⊙ m by name: the weights that the network computes with, raw where no mask is on."""
-        mask: Mapping[str, Tensor] = self.mask or {}
-        return {n: w * mask[n] if n in mask else w for n, w in self.weights.items()}
+#: What every configuration of ours holds, since the first version.
+_CONFIG_HOLDS = {"format", "task", "model", "training"}
+_RESULT = re.compile(
+    r"(?P<name>.+?)(-[0-9a-f]{8}|-vs-.+|-[0-9]+-runs-[0-9a-f]{8})?"
+    r"\.(html|parquet|png|svg)"
+)
 
 
-def checkpoint_file(folder: Path, step: int) -> Path:
-    """The checkpoint file of a step, whether or not it exists."""
-    return folder / f"step_{step:08d}.safetensors"
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write ``config.json``, whole or not at all."""
+    write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 
-def checkpoints(folder: Path) -> list[int]:
-    """The steps that have a checkpoint, in order."""
-    found = (_CHECKPOINT.fullmatch(file.name) for file in folder.iterdir())
-    return sorted(int(match[1]) for match in found if match)
-
-
-def make_room(path: Path, *, overwrite: bool) -> None:
-    """An empty folder at ``path`` for a new run.
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of the run in ``folder``.
 
     Raises:
-        UserError: it holds a run, unless ``overwrite``, or anything else, or cannot be made.
+        UserError: the folder is no run, or was made by a newer version.
     """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file: choose another folder with --out.")
-    if path.is_dir() and any(path.iterdir()):
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"{path} holds something other than a run: choose another folder with --out."
+    path = folder / CONFIG
+    if not path.is_file():
+        what = "does not exist"
+        if folder.is_dir():
+            what = (
+                "is still being made, or was interrupted in that"
+                if is_unfinished(folder)
+                else "holds no config.json"
             )
-        if not overwrite:
-            raise UserError(
-                f"{path} already holds a run: go on with it (--resume), replace it (--overwrite), "
-                "or choose another folder with --out."
-            )
-        _remove_run(path)
+        raise UserError(f"{folder} is not a run: it {what}; make one with mechgrok train.")
+    fields = _fields(path)
+    if not isinstance(fields, dict):
+        raise UserError(f"{path} is not a run's configuration: it holds no JSON object.")
+    return RunConfig.make(**fields)
+
+
+def _fields(path: Path) -> Any:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {path} cannot be made ({error}).") from None
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}).") from None
 
 
-def _remove_run(path: Path) -> None:
+def is_run(folder: Path) -> bool:
+    """Whether the folder holds a configuration of ours; others have a ``config.json`` too."""
+    try:
+        fields = _fields(folder / CONFIG)
+    except UserError:
+        return False
+    return isinstance(fields, dict) and fields.keys() >= _CONFIG_HOLDS
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run was begun to be made here, and its process killed before it was whole."""
+    parts = (folder / name for name in (MAKING, MADE, MOVING))
+    return not (folder / CONFIG).exists() and any(part.is_dir() for part in parts)
+
+
+def check_room(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is taken.
+
+    Raises:
+        UserError: it holds a run, unless ``overwrite``, or anything else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another folder with --out.")
+    if not folder.is_dir() or is_unfinished(folder):
+        return
+    if all(entry.name in (LOCK, HOLDER) for entry in folder.iterdir()):
+        return
+    if not is_run(folder):
+        raise UserError(
+            f"{folder} holds something other than a run: choose another folder with --out."
+        )
+    if not overwrite:
+        raise UserError(
+            f"{folder} already holds a run: go on with it (--resume), replace it (--overwrite), "
+            "or choose another folder with --out."
+        )
+
+
+@contextmanager
+def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A place to make a run in, which is at ``folder`` on leaving; on an exception nothing changes.
+
+    Args:
+        folder: absent or empty, or a run that is to be replaced.
+        overwrite: replace the run that is there.
+
+    Raises:
+        UserError: the folder holds a run or anything else, is being written, or cannot be made.
+    """
+    check_room(folder, overwrite=overwrite)
+    with writing(folder):
+        check_room(folder, overwrite=overwrite)
+        if is_unfinished(folder):
+            _remove(folder)
+        settle(folder)
+        making = folder / MAKING
+        try:
+            making.mkdir()
+            yield making
+            os.replace(making, folder / MADE)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({error}).") from None
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        settle(folder)
+
+
+def finish_replacing(folder: Path) -> None:
+    """Put a new run in its place that is whole, where a killed process has left it halfway."""
+    if (folder / MADE).is_dir() or (folder / MOVING).is_dir():
+        with writing(folder):
+            settle(folder)
+
+
+def settle(folder: Path) -> None:
+    """Finish, or take back, what a killed process began; by one who holds the folder."""
+    sweep_partials(folder)
+    shutil.rmtree(folder / MAKING, ignore_errors=True)
+    if (folder / MADE).is_dir():
+        _remove_run(folder)
+        os.replace(folder / MADE, folder / MOVING)
+    if (folder / MOVING).is_dir():
+        files = sorted((folder / MOVING).iterdir(), key=lambda file: file.name == CONFIG)
+        for file in files:
+            os.replace(file, folder / file.name)
+        (folder / MOVING).rmdir()
+
+
+def _remove(folder: Path) -> None:
+    """Delete a run that never was whole."""
+    for name in (MAKING, MADE, MOVING):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    _remove_run(folder)
+
+
+def _remove_run(folder: Path) -> None:
     """Delete the files that a run consists of, its configuration first, and nothing else."""
-    ours = [path / "config.json", path / "metrics.csv", path / "resume.safetensors"]
-    ours += [checkpoint_file(path, step) for step in checkpoints(path)]
-    analysis = path / "analysis"
-    if analysis.is_dir():
-        ours += [file for file in analysis.iterdir() if file.is_file()]
-    for file in ours:
+    ours = [folder / name for name in (CONFIG, metrics.NAME, state.NEWEST, state.BEFORE)]
+    ours += [checkpoint_file(folder, step) for step in checkpoints(folder)]
+    for file in [*ours, *_results(folder / "analysis")]:
         file.unlink(missing_ok=True)
 
 
-def write_config(path: Path, config: RunConfig) -> None:
-    """Write ``config.json``, whole or not at all."""
-    write_text(path / "config.json", config.model_dump_json(indent=2) + "\n")
+def _results(analysis: Path) -> Iterator[Path]:
+    """The files in ``analysis/`` that analyses, comparisons and reports have written there.
 
-
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write ``step_….safetensors``, whole or not at all."""
-    tensors = dict(checkpoint.weights)
-    tensors |= {MASK + name: kept for name, kept in (checkpoint.mask or {}).items()}
-    tensors |= {SCORES + name: scores for name, scores in checkpoint.scores.items()}
-    _save(checkpoint_file(path, checkpoint.step), tensors, checkpoint.step)
-
-
-def write_resume(path: Path, step: int, state: dict[str, Tensor]) -> None:
-    """Write ``resume.safetensors``, the optimizer's state at ``step``, whole or not at all."""
-    _save(path / "resume.safetensors", state, step)
-
-
-def _save(path: Path, tensors: dict[str, Tensor], step: int) -> None:
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda beside: save_file(on_cpu, beside, metadata={"step": str(step)}))
-
-
-def read_resume(folder: Path) -> tuple[int, dict[str, Tensor]]:
-    """The step that the run can go on from, and the optimizer's state there.
-
-    The newest checkpoint may lack its state, where the program was killed between writing the one
-    and the other; then the state, and the step, are those of the checkpoint before.
-
-    Raises:
-        UserError: the state is unreadable or belongs to no checkpoint.
+    What a person keeps there is not among them, nor anything behind a link.
     """
-    path, steps = folder / "resume.safetensors", checkpoints(folder)
-    if not path.is_file():
-        if 0 not in steps:
-            raise UserError(f"{path} is missing, so {folder} can be analyzed but not resumed.")
-        return 0, {}
-    try:
-        with safe_open(path, framework="pt") as opened:
-            step = int((opened.metadata() or {}).get("step", -1))
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
-    if step not in steps:
-        raise UserError(f"{path} belongs to step {step}, which has no checkpoint in {folder}.")
-    return step, state
+    from mechgrok.results import analyses
 
-
-def write_metrics(path: Path, rows: Iterable[dict[str, float]]) -> None:
-    """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
-    lines = [",".join(METRICS)]
-    lines += [_line(tuple(row[column] for column in METRICS)) for row in rows]
-    write_text(path / "metrics.csv", "\n".join(lines) + "\n")
-
-
-@lru_cache(maxsize=4096)
-def _line(values: tuple[float, ...]) -> str:
-    """A row as text, kept because a run writes all its rows again at every checkpoint."""
-    return ",".join("" if math.isnan(value) else repr(value) for value in values)
-
-
-def drop_checkpoints_after(folder: Path, step: int) -> None:
-    """Delete checkpoints that are newer than the state to go on from; they will be made again."""
-    for later in checkpoints(folder):
-        if later > step:
-            checkpoint_file(folder, later).unlink()
+    if analysis.is_symlink() or not analysis.is_dir():
+        return
+    ours = {*analyses(), "compare", "report"}
+    for file in analysis.iterdir():
+        match = _RESULT.fullmatch(file.name)
+        if file.is_file() and match and match["name"] in ours:
+            yield file

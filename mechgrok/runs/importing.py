@@ -34,7 +34,8 @@ from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import load_weights, make_model
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import Checkpoint, write_checkpoint, write_metrics
+from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
+from mechgrok.runs.metrics import write_metrics
 from mechgrok.tasks import Task
 from mechgrok.tasks.modular import Operation
 from mechgrok.training import evaluate

@@ -1,6 +1,5 @@
 """A run: the door through which everything that was trained is opened."""
 
-import json
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mechgrok import own_code
@@ -17,18 +15,17 @@ from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
-from mechgrok.runs.folder import (
+from mechgrok.runs.checkpoint import (
     MASK,
-    METRICS,
-    SCORES,
     Checkpoint,
     checkpoint_file,
     checkpoints,
-    make_room,
+    open_checkpoint,
+    read_checkpoint,
     write_checkpoint,
-    write_config,
-    write_metrics,
 )
+from mechgrok.runs.folder import check_room, new_run, read_config, write_config
+from mechgrok.runs.metrics import read_metrics, write_metrics
 from mechgrok.tasks import Task
 
 
@@ -44,17 +41,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        config = self.path / "config.json"
-        if not config.is_file():
-            what = "holds no config.json" if self.path.is_dir() else "does not exist"
-            raise UserError(f"{self.path} is not a run: it {what}; make one with mechgrok train.")
-        try:
-            fields = json.loads(config.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise UserError(f"{config} cannot be read as JSON ({error}).") from None
-        if not isinstance(fields, dict):
-            raise UserError(f"{config} is not a run's configuration: it holds no JSON object.")
-        self.config = RunConfig.make(**fields)
+        self.config = read_config(self.path)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}: {self.task}, {len(self.steps)} checkpoints)"
@@ -80,14 +67,7 @@ class Run:
 
         Losses are the task's; L1 = Σ|w| and L2 = √Σw² run over all weights, masked.
         """
-        path = self.path / "metrics.csv"
-        try:
-            table = pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as a table ({error}).") from None
-        if tuple(table.columns) != METRICS:
-            raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
-        return table
+        return read_metrics(self.path)
 
     def _first_step_learned(self, side: str) -> int | None:
         task = self.task
@@ -141,38 +121,25 @@ class Run:
         Raises:
             UserError: the step has no checkpoint, or its file is truncated or foreign.
         """
-        path = self.file(step)
-        if not path.is_file():
-            if not self.steps:
-                raise UserError(f"{self.path} has no checkpoint yet.")
-            nearest = min(self.steps, key=lambda other: abs(other - step))
-            raise UserError(
-                f"{self.path} has no checkpoint at step {step}; the nearest is at {nearest}."
-            )
-        try:
-            with safe_open(path, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-                if metadata.get("step") != str(step):
-                    raise UserError(
-                        f"{path} is not this run's checkpoint: its metadata name "
-                        f"step {metadata.get('step')} instead of {step}."
-                    )
-                yield opened
-        except SafetensorError as error:
-            raise UserError(
-                f"{path} is truncated or no safetensors file ({error}): delete it, then go on "
-                "from the checkpoint before it with --resume."
-            ) from None
+        self._check_step(step)
+        with open_checkpoint(self.path, step) as opened:
+            yield opened
+
+    def _check_step(self, step: int) -> None:
+        if self.file(step).is_file():
+            return
+        if not self.steps:
+            raise UserError(f"{self.path} has no checkpoint yet.")
+        nearest = min(self.steps, key=lambda other: abs(other - step))
+        raise UserError(
+            f"{self.path} has no checkpoint at step {step}; the nearest is at {nearest}."
+        )
 
     def checkpoint(self, step: int) -> Checkpoint:
         """Everything saved at ``step``; a negative one counts from the last (−1 is the last)."""
         step = self._resolve(step)
-        with self._open(step) as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        mask = {n.removeprefix(MASK): t for n, t in tensors.items() if n.startswith(MASK)}
-        scores = {n.removeprefix(SCORES): t for n, t in tensors.items() if n.startswith(SCORES)}
-        weights = {n: t for n, t in tensors.items() if not n.startswith((MASK, SCORES))}
-        return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
+        self._check_step(step)
+        return read_checkpoint(self.path, step)
 
     def _resolve(self, step: int) -> int:
         return self.steps[step] if -len(self.steps) <= step < 0 else step
@@ -187,8 +154,7 @@ class Run:
             return self.steps
         for step in steps:
             if self._resolve(step) not in self.steps:
-                with self._open(step):
-                    pass
+                self._check_step(step)
         return [self._resolve(step) for step in steps]
 
     @cached_property
@@ -266,7 +232,7 @@ class Run:
         """The weight that ends in ``suffix`` in the first (0) or last (−1) layer that has one."""
         return [name for name in self.weight_names if name.rpartition(".")[2] == suffix][layer]
 
-    @property
+    @cached_property
     def mask(self) -> Mask | None:
         """The mask of the last checkpoint; None for a dense run."""
         return self.mask_at(-1)
@@ -304,7 +270,8 @@ def create_run(
     """Make a run folder that holds a configuration and its first checkpoint, ready to train.
 
     Args:
-        path: the folder; it must be absent or empty, unless it holds a run and ``overwrite`` is on.
+        path: the folder; it must be absent or empty, unless it holds a run and ``overwrite`` is on,
+            which the new one replaces when it is whole.
         config: what the run is.
         start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
         overwrite: replace a run that is there.
@@ -315,12 +282,13 @@ def create_run(
     """
     path = Path(path)
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
-    make_room(path, overwrite=overwrite)
+    check_room(path, overwrite=overwrite)
     if start is None:
         model = make_model(config.model, config.task, config.seed)
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
-    write_checkpoint(path, start)
-    write_metrics(path, [])
-    own_code.remember(config.task.name)
-    write_config(path, config)
+    with new_run(path, overwrite=overwrite) as making:
+        write_checkpoint(making, start)
+        write_metrics(making, [])
+        own_code.remember(config.task.name)
+        write_config(making, config)
     return Run(path)

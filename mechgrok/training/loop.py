@@ -13,15 +13,11 @@ from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, effective_weights, raw_weights
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import (
-    Checkpoint,
-    drop_checkpoints_after,
-    read_resume,
-    write_checkpoint,
-    write_config,
-    write_metrics,
-    write_resume,
-)
+from mechgrok.runs.checkpoint import Checkpoint, drop_checkpoints_after, write_checkpoint
+from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
+from mechgrok.runs.lock import writing
+from mechgrok.runs.metrics import append_metrics, drop_metrics_from
+from mechgrok.runs.state import read_state, write_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.machine import few_threads, find_device, interrupts
 from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
@@ -64,8 +60,10 @@ def train(
         Interrupted: Ctrl-C; the run is saved and `resume` goes on with it.
     """
     device = find_device(device)
-    run = create_run(out, config or RunConfig(), start, overwrite=overwrite)
-    return resume(run.path, device=device, progress=progress)
+    check_room(Path(out), overwrite=overwrite)
+    with writing(Path(out)):
+        create_run(out, config or RunConfig(), start, overwrite=overwrite)
+        return resume(out, device=device, progress=progress)
 
 
 def resume(
@@ -82,7 +80,12 @@ def resume(
     Args:
         out: the run's folder.
         steps: train to this step instead, which must not be before the one it was meant to reach.
+
+    Raises:
+        UserError: the folder holds no run, or one that cannot be gone on with: it is being written,
+            was imported, or has no optimizer's state.
     """
+    finish_replacing(Path(out))
     run = Run(out)
     if run.config.origin is not None and run.config.origin.kind == "import":
         raise UserError(
@@ -90,21 +93,26 @@ def resume(
             "but not resumed."
         )
     device = find_device(device)
-    if steps is not None and steps != run.config.training.steps:
-        run = _extend(run, steps)
-    if run.finished and not _lacks_state(run):
+    if steps is None and _complete(run):
         return run
-    step, state = read_resume(run.path)
-    drop_checkpoints_after(run.path, step)
-    rows = [
-        {str(column): value for column, value in row.items()}
-        for row in run.metrics.to_dict("records")
-        if row["step"] < step
-    ]
-    model = trained_model(run, step, device)
-    optimizer = make_optimizer(model, run.config)
-    load_optimizer(optimizer, model, state)
-    _loop(run, model, optimizer, step, rows, progress or (lambda row: None))
+    with writing(run.path):
+        settle(run.path)
+        step, state = read_state(run.path)
+        if steps is not None and steps != run.config.training.steps:
+            run = _extend(run, steps)
+            if _complete(run):
+                return run
+        drop_checkpoints_after(run.path, step)
+        drop_metrics_from(run.path, step)
+        run = Run(out)
+        rows = [
+            {str(column): value for column, value in row.items()}
+            for row in run.metrics.to_dict("records")
+        ]
+        model = trained_model(run, step, device)
+        optimizer = make_optimizer(model, run.config)
+        load_optimizer(optimizer, model, state)
+        _loop(run, model, optimizer, step, rows, progress or (lambda row: None))
     return Run(out)
 
 
@@ -125,6 +133,7 @@ def _loop(
         checkpoint_steps(training.steps, training.checkpoint_every, training.checkpoint_at)
     )
     stop_at = stopping_step(rows, task, training)
+    written = len(rows)
 
     with few_threads(model), interrupts() as interrupted:
         for step in range(start, training.steps + 1):
@@ -136,8 +145,9 @@ def _loop(
                 stopping = stopping or step >= stop_at
             if step in save_at or stopping:
                 write_checkpoint(run.path, snapshot(model, step))
-                write_metrics(run.path, rows)
-                write_resume(run.path, step, optimizer_state(optimizer, model))
+                append_metrics(run.path, rows[written:])
+                written = len(rows)
+                write_state(run.path, step, optimizer_state(optimizer, model))
             if interrupted and step < min(stop_at, training.steps):
                 raise Interrupted(step, run.path)
             if stopping or step == training.steps:
@@ -239,6 +249,12 @@ def _extend(run: Run, steps: int) -> Run:
     return Run(run.path)
 
 
-def _lacks_state(run: Run) -> bool:
-    """Whether the newest checkpoint was written but not the optimizer's state after it."""
-    return (run.path / "resume.safetensors").is_file() and read_resume(run.path)[0] < run.steps[-1]
+def _complete(run: Run) -> bool:
+    """Whether nothing is left to do: the run has ended, and what it ended with is sound."""
+    if not run.finished:
+        return False
+    try:
+        return read_state(run.path)[0] == run.steps[-1]
+    except UserError:
+        # Without a state it can only be looked at, and it is finished.
+        return True

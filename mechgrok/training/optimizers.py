@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
 from mechgrok.masks.popup import scores_of
 from mechgrok.models import HookedModel, raw_weights
 
@@ -31,22 +32,33 @@ def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
     return raw_weights(model) | scores
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dict[str, Tensor]:
-    """The optimizer's tensors as ``<weight>/<key>``, for ``resume.safetensors``."""
+def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dict[str, Any]:
+    """The optimizer's state as ``<weight>/<key>``, for ``resume.safetensors``."""
     return {
         f"{name}/{key}": value
         for name, weight in parameters_by_name(model).items()
         for key, value in optimizer.state.get(weight, {}).items()
-        if isinstance(value, Tensor)
     }
 
 
 def load_optimizer(
-    optimizer: torch.optim.Optimizer, model: HookedModel, state: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer, model: HookedModel, state: dict[str, Any]
 ) -> None:
-    """Put what `optimizer_state` gave back into a fresh optimizer."""
+    """Put what `optimizer_state` gave back into a fresh optimizer.
+
+    Raises:
+        UserError: the state is that of other weights.
+    """
     parameters = parameters_by_name(model)
     for entry, value in state.items():
         name, _, key = entry.rpartition("/")
-        weight = parameters[name]
-        optimizer.state[weight][key] = value.to(weight.device)
+        weight = parameters.get(name)
+        # What an optimizer keeps of a weight has its shape, or is one number (a count of steps).
+        shape = getattr(value, "shape", ())
+        if weight is None or (len(shape) and shape != weight.shape):
+            raise UserError(
+                f"The optimizer's state holds {entry} {list(shape)}, which belongs to another "
+                "network: resume.safetensors is not this run's."
+            )
+        is_tensor = isinstance(value, Tensor)
+        optimizer.state[weight][key] = value.to(weight.device) if is_tensor else value

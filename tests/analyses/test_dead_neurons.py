@@ -17,7 +17,7 @@ from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
 from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.training import train
 
 RUNS = ("tiny_run", "tiny_transformer_run", "masked_run")

@@ -15,7 +15,8 @@ from mechgrok.masks import Mask
 from mechgrok.models import make_model
 from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import Checkpoint, write_checkpoint, write_metrics
+from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
+from mechgrok.runs.metrics import write_metrics
 
 Weights = dict[str, Tensor]
 NAMES = list(analyses())

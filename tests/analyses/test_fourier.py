@@ -6,7 +6,7 @@ import torch
 
 from analyses import fourier
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 
 
 def wave_run(tmp_path: object, tiny_run: Run, frequencies: list[int]) -> Run:

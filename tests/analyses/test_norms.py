@@ -11,7 +11,7 @@ from analyses import norms
 from mechgrok.config import RunConfig
 from mechgrok.masks import Mask
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 
 
 @pytest.fixture

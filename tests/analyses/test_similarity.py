@@ -11,7 +11,7 @@ from analyses import similarity
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.folder import Checkpoint, write_checkpoint
+from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 
 
 def by_numpy(run: Run, step: int, rate: float) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from transformer_lens import TransformerBridge, TransformerBridgeConfig
 from mechgrok.config import RunConfig
 from mechgrok.models import make_model
 from mechgrok.runs import create_run
-from mechgrok.runs.folder import Checkpoint, write_checkpoint
+from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import evaluate, train
 from mechgrok.training.machine import few_threads

@@ -16,7 +16,7 @@ from mechgrok import UserError
 from mechgrok.results.analysis import Analysis
 from mechgrok.results.provenance import Provenance, source_digest
 from mechgrok.runs import Run
-from mechgrok.runs.folder import write_checkpoint
+from mechgrok.runs.checkpoint import write_checkpoint
 
 
 @pytest.fixture

@@ -154,9 +154,9 @@ def test_overwriting_removes_the_old_run_and_nothing_else(copy: Path) -> None:
 def test_a_full_disk_leaves_the_run_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_run: Run
 ) -> None:
-    import mechgrok.runs.folder as folder
+    import safetensors.torch
 
-    save, room = folder.save_file, [9]
+    save, room = safetensors.torch.save_file, [9]
 
     def save_until_full(tensors: dict, path: Path, metadata: dict) -> None:
         room[0] -= 1
@@ -165,7 +165,7 @@ def test_a_full_disk_leaves_the_run_whole(
             raise OSError(28, "No space left on device")
         save(tensors, path, metadata=metadata)
 
-    monkeypatch.setattr(folder, "save_file", save_until_full)
+    monkeypatch.setattr(safetensors.torch, "save_file", save_until_full)
     with pytest.raises(UserError, match="No space left on device"):
         train(tmp_path / "run", tiny_run.config)
     broken = Run(tmp_path / "run")

@@ -210,7 +210,7 @@ class TestDeadNeurons:
         """A run whose last checkpoint has two neurons with next to no input weights."""
         import shutil
 
-        from mechgrok.runs.folder import Checkpoint, write_checkpoint
+        from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 
         path = tmp_path / "crippled"
         shutil.copytree(tiny_run.path, path)
@@ -303,7 +303,7 @@ class TestMistakes:
     ) -> None:
         import shutil
 
-        from mechgrok.runs.folder import Checkpoint, write_checkpoint
+        from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 
         shutil.copytree(tiny_transformer_run.path, tmp_path / "parent")
         last = tiny_transformer_run.checkpoint(-1)

@@ -27,7 +27,7 @@ from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 
 
 def random_mask(*shape: int, density: float = 0.4, seed: int = 0) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from analyses.measures.masks import kept_edges, magnitude_mask
 from mechgrok.masks import Mask
 from mechgrok.runs import Run
-from mechgrok.runs.folder import Checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 
 
 def test_biases_are_not_pruned_and_the_largest_of_all_matrices_are_kept():

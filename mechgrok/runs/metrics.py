@@ -1,0 +1,86 @@
+"""The metrics on disk: ``metrics.csv``, a row per evaluation, appended to as training goes on."""
+
+import io
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechgrok.errors import UserError
+from mechgrok.files import append_text, write_text, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
+NAME = "metrics.csv"
+
+
+def write_metrics(folder: Path, rows: Iterable[dict[str, float]]) -> None:
+    """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
+    write_text(folder / NAME, ",".join(METRICS) + "\n" + _lines(rows))
+
+
+def append_metrics(folder: Path, rows: Iterable[dict[str, float]]) -> None:
+    """Append rows to ``metrics.csv``, which `write_metrics` has made."""
+    append_text(folder / NAME, _lines(rows))
+
+
+def drop_metrics_from(folder: Path, step: int) -> None:
+    """Delete the rows at ``step`` and after it, and a torn last line; they will be made again.
+
+    Raises:
+        UserError: they are no metrics.
+    """
+    read_metrics(folder)
+    header, *rows = whole_lines(folder).splitlines(keepends=True)
+    kept = b"".join([header, *(row for row in rows if int(row.partition(b",")[0]) < step)])
+    if kept != (folder / NAME).read_bytes():
+        write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
+
+
+def whole_lines(folder: Path) -> bytes:
+    """What ``metrics.csv`` holds, without a last line that is still being written or was torn.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        content = (folder / NAME).read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder / NAME} cannot be read as a table ({error}).") from None
+    return content[: content.rfind(b"\n") + 1]
+
+
+def read_metrics(folder: Path) -> "pd.DataFrame":
+    """The metrics as a table.
+
+    Raises:
+        UserError: they cannot be read, have other columns, or hold something else than numbers.
+    """
+    import pandas as pd
+
+    path = folder / NAME
+    try:
+        table = pd.read_csv(io.BytesIO(whole_lines(folder)))
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a table ({error}).") from None
+    if tuple(table.columns) != METRICS:
+        raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
+    if table.empty:
+        return table
+    for column, kind in table.dtypes.items():
+        if kind.kind not in "if" or (column == "step" and kind.kind != "i"):
+            raise UserError(f"{path} holds something else than numbers in its column {column}.")
+    if not table.step.is_monotonic_increasing:
+        raise UserError(f"{path} has steps that are out of order.")
+    return table
+
+
+def _lines(rows: Iterable[dict[str, float]]) -> str:
+    return "".join(
+        ",".join("" if math.isnan(row[column]) else repr(row[column]) for column in METRICS) + "\n"
+        for row in rows
+    )

@@ -1,0 +1,89 @@
+"""What training needs to go on, on disk: ``resume.safetensors`` and the one before it.
+
+Both the newest checkpoint's state and that of the checkpoint before it are kept, so that a run
+whose newest checkpoint is lost or damaged loses one interval and no more.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mechgrok.errors import UserError
+from mechgrok.runs.checkpoint import checkpoints, read_checkpoint
+from mechgrok.tensors import open_tensors, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEWEST, BEFORE = "resume.safetensors", "resume-before.safetensors"
+
+
+def write_state(folder: Path, step: int, state: "dict[str, Tensor | Any]") -> None:
+    """Write the optimizer's state at ``step``, whole or not at all; the last one moves aside.
+
+    Args:
+        folder: the run's.
+        step: of the checkpoint that it belongs to.
+        state: tensors, and whatever JSON can hold, as ``<weight>/<key>``.
+    """
+    from torch import Tensor
+
+    newest = folder / NEWEST
+    if newest.is_file() and _step(newest) != step:
+        os.replace(newest, folder / BEFORE)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    others = {name: value for name, value in state.items() if name not in tensors}
+    metadata = {"step": str(step)} | ({"others": json.dumps(others)} if others else {})
+    write_tensors(newest, tensors, metadata)
+
+
+def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
+    """The step that the run can go on from, and the optimizer's state there.
+
+    That is the newest checkpoint, unless the program was killed between writing it and its state,
+    or one of the two is damaged; then it is the checkpoint before.
+
+    Raises:
+        UserError: there is no state, or none that can be read and has a sound checkpoint, and the
+            run has gone further than its first step.
+    """
+    problem: UserError | None = None
+    for path in (folder / NEWEST, folder / BEFORE):
+        if not path.is_file():
+            continue
+        try:
+            return _read(path, folder)
+        except UserError as error:
+            problem = problem or error
+    if checkpoints(folder) == [0]:
+        return 0, {}
+    raise problem or UserError(
+        f"{folder / NEWEST} is missing, so {folder} can be analyzed but not resumed."
+    )
+
+
+def _read(path: Path, folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
+    tensors, metadata = read_tensors(path, check=True)
+    step = _number(metadata.get("step"))
+    if step not in checkpoints(folder):
+        raise UserError(f"{path} belongs to step {step}, which has no checkpoint in {folder}.")
+    read_checkpoint(folder, step, check=True)
+    try:
+        others = json.loads(metadata.get("others", "{}"))
+    except ValueError as error:
+        raise UserError(f"{path} is no state of an optimizer ({error}).") from None
+    return step, tensors | others
+
+
+def _step(path: Path) -> int:
+    """The step that a state belongs to; −1 where it cannot be read."""
+    try:
+        with open_tensors(path) as opened:
+            return _number((opened.metadata() or {}).get("step"))
+    except UserError:
+        return -1
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else -1
