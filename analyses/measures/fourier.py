@@ -18,6 +18,9 @@ def primitive_root(p: int) -> int:
 
     Raises:
         UserError: p is not a prime.
+
+    >>> primitive_root(7), [pow(3, k, 7) for k in range(6)]
+    (3, [1, 3, 2, 6, 4, 5])
     """
     for g in range(1, p):
         power, order = g % p, 1
@@ -41,6 +44,9 @@ def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
 
     Raises:
         UserError: the order is multiplicative and p is not a prime.
+
+    >>> cyclic_order(7, "multiplicative")
+    tensor([1, 3, 2, 6, 4, 5])
     """
     if order == "additive":
         return torch.arange(p)
@@ -54,6 +60,10 @@ def amplitude_spectrum(
     """|F(ω)| for ω = 0 … ⌊p/2⌋, with F(ω) = Σ_x f(x) exp(−2πi ω x / p) over the last axis.
 
     Frequencies above p/2 repeat those below for a real signal.
+
+    >>> x = torch.arange(8)
+    >>> amplitude_spectrum(1 + torch.cos(2 * torch.pi * 3 * x / 8)).round(decimals=3)
+    tensor([8., 0., 0., 4., 0.])
     """
     return torch.fft.rfft(signal, dim=-1).abs()
 
@@ -65,6 +75,11 @@ def power_share(
 
     By Parseval's theorem each frequency stands for itself and its mirror image p − ω; for even p
     the frequency p/2 is its own. The entry at ω = 0 is 0. A constant signal has no variance: NaN.
+
+    >>> x = torch.arange(7)
+    >>> two = torch.cos(2 * torch.pi * x / 7) + 2 * torch.sin(2 * torch.pi * 3 * x / 7)
+    >>> power_share(amplitude_spectrum(two), p=7).round(decimals=3)
+    tensor([0.0000, 0.2000, 0.0000, 0.8000])
     """
     power = amplitude.square()
     # What rounding leaves of a constant is not a wave.
@@ -79,12 +94,20 @@ def power_share(
 def dominant_frequency(
     share: Float[Tensor, "*rest frequency"],
 ) -> Integer[Tensor, " *rest"]:
-    """The frequency with the largest share of power."""
+    """The frequency with the largest share of power.
+
+    >>> dominant_frequency(torch.tensor([[0.0, 0.2, 0.8], [0.0, 0.7, 0.3]]))
+    tensor([2, 1])
+    """
     return share.nan_to_num(0).argmax(-1)
 
 
 def live(signal: Float[Tensor, "*rest neuron x"], tolerance: float = 0.01) -> Tensor:
-    """Whether each neuron's weights are above ``tolerance`` times the largest neuron's L2 norm."""
+    """Whether each neuron's weights are above ``tolerance`` times the largest neuron's L2 norm.
+
+    >>> live(torch.tensor([[3.0, 4.0], [0.01, 0.0], [0.0, 0.0]]))
+    tensor([ True, False, False])
+    """
     norm = signal.norm(dim=-1)
     return norm > tolerance * norm.amax(-1, keepdim=True)
 
@@ -99,6 +122,9 @@ def spectral_entropy(
 
     0 for a single wave, ln(number of frequencies) for a flat spectrum; NaN where all is zero.
     Source: Minegishi et al. 2023 (arXiv 2310.19470, version 2), where it is averaged over neurons.
+
+    >>> spectral_entropy(torch.tensor([[5.0, 0.0, 2.0, 0.0], [5.0, 1.0, 1.0, 1.0]]))
+    tensor([0.0000, 1.0986])
     """
     q = spectrum[..., 1:] / spectrum[..., 1:].sum(-1, keepdim=True)
     return 0 - torch.special.xlogy(q, q).sum(-1)  # 0, not −0, for a single wave
@@ -109,6 +135,9 @@ def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
 
     0 where all are equal, (n − 1)/n where one holds everything; NaN where all are zero. Nanda et
     al. 2023 (arXiv 2301.05217) take it over Fourier norms as a measure of sparsity.
+
+    >>> gini(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0]]))
+    tensor([0.0000, 0.7500])
     """
     n = values.shape[-1]
     rank = 2 * torch.arange(1, n + 1, dtype=values.dtype) - n - 1
@@ -120,6 +149,9 @@ def key_frequencies(spectrum: Float[Tensor, " frequency"]) -> list[int]:
 
     None stands out of a flat spectrum by much; the strongest is always given, which is the first
     where all are zero or not numbers.
+
+    >>> key_frequencies(torch.tensor([9.0, 0.1, 4.0, 0.1, 0.2, 5.0]))
+    [5, 2]
     """
     entries = spectrum[1:].nan_to_num(0)
     strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
@@ -135,6 +167,11 @@ class CosineFit(NamedTuple):
 
     ``explained`` is the share of the signal's variance that the wave accounts for; NaN for a
     constant signal.
+
+    >>> x = torch.arange(5.0)
+    >>> fit = cosine_fit(torch.cos(2 * torch.pi * x / 5))
+    >>> torch.allclose(fit.curve(x, n=5), torch.cos(2 * torch.pi * x / 5), atol=1e-6)
+    True
     """
 
     frequency: Integer[Tensor, "*rest"]
@@ -156,6 +193,11 @@ def cosine_fit(signal: Float[Tensor, "*rest n"]) -> CosineFit:
     Waves of different frequencies are orthogonal over the n positions, so it can be read off the
     Fourier transform: amplitude 2|F(k)|/n (|F(k)|/n for k = n/2, which has no sine), phase −arg
     F(k) in (−π, π].
+
+    >>> x = torch.arange(9)
+    >>> fit = cosine_fit(2 + 3 * torch.cos(2 * torch.pi * 4 * x / 9 - 1))
+    >>> [round(float(value), 3) for value in fit]
+    [4.0, 3.0, 1.0, 2.0, 1.0]
     """
     n = signal.shape[-1]
     spectrum = torch.fft.rfft(signal, dim=-1)
@@ -176,6 +218,11 @@ def wave_projection(
     of 2π k s / n) fitted over the frequencies k, every residue counted ``weight`` times; the second
     gives the same fit without its offset. With equal weights waves are orthogonal and this keeps
     entries of the Fourier transform.
+
+    >>> with_offset, waves = wave_projection(5, [1], torch.ones(5))
+    >>> signal = 7 + torch.cos(2 * torch.pi * torch.arange(5) / 5).double()
+    >>> torch.allclose(with_offset @ signal, signal), torch.allclose(waves @ signal, signal - 7)
+    (True, True)
     """
     s = torch.arange(n, dtype=torch.float64)
     angle = 2 * torch.pi * torch.tensor(list(frequencies), dtype=torch.float64) * s[:, None] / n
@@ -199,6 +246,11 @@ def trig_components(
     least-squares fit Σ_k α_k cos(w_k (s − c)), whatever the weight, because the waves are
     orthogonal over c for each s; the entry at k = 0 is the mean. For addition s = a + b: these are
     the logits of the trigonometric algorithm of Nanda et al. 2023 (arXiv 2301.05217).
+
+    >>> n, s = 7, torch.arange(7)
+    >>> logits = 4 * torch.cos(2 * torch.pi * 2 * (s[:, None] - s) / n)
+    >>> trig_components(logits).abs().round(decimals=3)
+    tensor([0., 0., 4., 0.])
     """
     n = logits.shape[-1]
     s = torch.arange(n)
@@ -219,6 +271,10 @@ def grid_share(grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest frequen
     2023 (arXiv 2301.05217) assign neurons to frequencies by it. The entry at k = 0 is 0, and
     terms that mix two frequencies belong to none, so the shares sum to at most 1. NaN for a
     constant function.
+
+    >>> a = 2 * torch.pi * torch.arange(5) / 5
+    >>> grid_share(torch.cos(a)[:, None] * torch.sin(a)).round(decimals=3)
+    tensor([0., 1., 0.])
     """
     n = grid.shape[-1]
     power = torch.fft.fft2(grid).abs().square()
