@@ -6,7 +6,7 @@ Near generalization the masks move towards the final one, and the distance betwe
 follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470v2 fig. 6, v3 fig. 7).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -149,17 +149,23 @@ def _compared(
     for name in masks[0]:
         stack = torch.stack([mask[name].flatten() for mask in masks])
         reference = target[name].flatten()
-        sizes.append(stack.sum(1).numpy())
-        target_sizes.append(reference.sum().numpy())
-        shared.append((stack & reference).sum(1).numpy())
-        moved.append(np.array([int((a & stack[b]).sum()) for a, b in zip(stack, at, strict=True)]))
-        common.append(intersections(stack, stack[others]))
+        sizes.append(_counts(stack))
+        target_sizes.append(_counts([reference])[0])
+        shared.append(_counts(kept & reference for kept in stack))
+        moved.append(_counts(kept & stack[b] for kept, b in zip(stack, at, strict=True)))
+        every = len(others) == len(stack)
+        common.append(intersections(stack, stack if every else stack[others]))
     size = _with_whole(sizes)
     return (
         _jaccard(_with_whole(shared), size, _with_whole(target_sizes)),
         1 - _jaccard(_with_whole(moved), size, size[at]),
         _jaccard(_with_whole(common), size[:, None], size[None, others]),
     )
+
+
+def _counts(masks: Iterable[Bool[Tensor, " entry"]]) -> Integer[np.ndarray, " mask"]:
+    # Row by row numpy counts a vector's width at once, several times as fast as a sum.
+    return np.array([np.count_nonzero(kept.numpy()) for kept in masks])
 
 
 def _densities(masks: Sequence[Mask]) -> Float[np.ndarray, "step layer"]:
@@ -173,8 +179,9 @@ def intersections(
     """|a ∩ b| for every pair of masks: the product of 0/1 matrices, exact in float32."""
     total = torch.zeros(len(masks), len(others), dtype=torch.float64)
     width = max(1, _LARGEST // (len(masks) + len(others)))
-    for ones, other_ones in zip(masks.split(width, 1), others.split(width, 1), strict=True):
-        total += ones.float() @ other_ones.float().T
+    for some, other_some in zip(masks.split(width, 1), others.split(width, 1), strict=True):
+        ones = some.float()
+        total += ones @ (ones if others is masks else other_some.float()).T
     return total.numpy()
 
 

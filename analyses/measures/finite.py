@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import xarray as xr
 
 from mechgrok.errors import UserError
@@ -44,9 +45,9 @@ def last_finite_step(run: Run) -> int:
 
 
 def _is_finite(run: Run, step: int) -> bool:
-    # One sum tells of NaN, infinity, and weights whose products would overflow.
-    weights = run.checkpoint(step).effective_weights.values()
-    return all(bool(weight.float().square().sum().isfinite()) for weight in weights)
+    # One sum of squares tells of NaN, infinity, and weights whose products would overflow.
+    weights = run.checkpoint(step).weights.values()
+    return all(bool(torch.linalg.vector_norm(weight.float()).isfinite()) for weight in weights)
 
 
 def left_out(asked: Sequence[int], measured: Sequence[int]) -> dict[str, list[int]]:
