@@ -137,45 +137,47 @@ class Analysis:
     def _as_a_whole(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        from mechgrok.results.parquet import read_parquet
         from mechgrok.results.provenance import Provenance
 
         path = self.kept_at(run, steps=steps, **options)
         now = Provenance.now(run, self.module, options)
-        if not fresh and _kept_provenance(path) == now:
-            return read_parquet(path)
+        made_from, kept = (None, None) if fresh else _kept(path)
+        if kept is not None and made_from == now:
+            return kept
         return _keep(self.measure(run, steps=steps, **options), path, now)
 
     def _step_by_step(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        from mechgrok.results.parquet import read_parquet
         from mechgrok.results.provenance import Provenance
 
         path = self.kept_at(run, **options)
         now = Provenance.now(run, self.module, options)
-        kept = None if fresh else _kept_provenance(path)
-        shared = kept.shared_steps(now, run) if kept else set()
+        made_from, kept = (None, None) if fresh else _kept(path)
+        shared = made_from.shared_steps(now, run) if made_from else set()
         wanted = run.steps if steps is None else sorted(set(steps))
         missing = [step for step in wanted if step not in shared]
-        if kept and not missing and kept.metrics != now.metrics:
+        if made_from and not missing and made_from.metrics != now.metrics:
             # What is true of the whole run, such as t_gen, may have changed with its metrics.
             missing = wanted[-1:]
-        if not missing:
-            return read_parquet(path).sel(step=wanted)
+        if kept is not None and not missing:
+            return kept.sel(step=wanted)
         measured = self.measure(run, steps=missing, **options)
-        if old := sorted(shared - set(missing)):
-            measured = _merged(read_parquet(path).sel(step=old), measured)
+        if kept is not None and (old := sorted(shared - set(missing))):
+            measured = _merged(kept.sel(step=old), measured)
         stamps = {step: now.checkpoints[step] for step in measured.step.to_numpy().tolist()}
         return _keep(measured, path, replace(now, checkpoints=stamps)).sel(step=wanted)
 
 
-def _kept_provenance(path: Path) -> "Provenance | None":
-    from mechgrok.results.parquet import read_made_from
+def _kept(path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
+    """The answer that is kept and what it was made from; nothing where it is damaged or foreign."""
+    from mechgrok.results.parquet import read_made_from, read_parquet
     from mechgrok.results.provenance import Provenance
 
-    made_from = read_made_from(path)
-    return Provenance.from_json(made_from) if made_from else None
+    try:
+        return Provenance.from_json(read_made_from(path)), read_parquet(path)
+    except (UserError, ValueError):
+        return None, None
 
 
 def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":

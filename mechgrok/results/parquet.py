@@ -1,6 +1,7 @@
 """Results on disk: an xarray Dataset as one tidy Parquet table, and back."""
 
 import json
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,17 @@ import xarray as xr
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 
-_METADATA = b"mechgrok"
+_METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
 #: What reading a file that is missing, truncated or foreign raises.
-_UNREADABLE = (OSError, KeyError, TypeError, ValueError, pa.ArrowException)
+_UNREADABLE = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    pa.ArrowException,
+    RecursionError,
+)
 
 
 def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | None = None) -> None:
@@ -44,21 +53,28 @@ def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | N
         },
     }
     text = json.dumps(described, default=_plain).encode()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: text})
-    write_whole(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+    ours = {_METADATA: text, _DIGEST: _digest(text)}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **ours})
+    write_whole(
+        path,
+        lambda beside: pq.write_table(table, beside, compression="zstd", write_page_checksum=True),
+    )
 
 
 def read_parquet(path: Path) -> xr.Dataset:
     """The dataset that `write_parquet` wrote.
 
     Raises:
-        UserError: the file is missing, truncated or not one of ours.
+        UserError: the file is missing, truncated, damaged or not one of ours.
     """
     try:
-        table = pq.read_table(path)
-        described = json.loads(table.schema.metadata[_METADATA])
+        table = pq.read_table(path, page_checksum_verification=True)
+        return _dataset(table, _described(table.schema.metadata))
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+
+
+def _dataset(table: pa.Table, described: dict[str, Any]) -> xr.Dataset:
     sizes = described["sizes"]
     variables, start = {}, 0
     for dims, names in described["groups"]:
@@ -73,13 +89,27 @@ def read_parquet(path: Path) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords, attrs=described["attrs"])
 
 
-def read_made_from(path: Path) -> dict[str, Any] | None:
-    """What the results in ``path`` were made from; None where there are none that say so."""
+def read_made_from(path: Path) -> dict[str, Any]:
+    """What the results in ``path`` were made from.
+
+    Raises:
+        UserError: the file is missing, truncated, damaged or says nothing of it.
+    """
     try:
-        described = json.loads(pq.read_schema(path).metadata[_METADATA])
-        return described["made_from"]
-    except _UNREADABLE:
-        return None
+        return dict(_described(pq.read_schema(path).metadata)["made_from"])
+    except _UNREADABLE as error:
+        raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+
+
+def _described(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+    text = metadata[_METADATA]
+    if metadata.get(_DIGEST, _digest(text)) != _digest(text):
+        raise ValueError("its description was damaged")
+    return json.loads(text)
+
+
+def _digest(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16).hexdigest().encode()
 
 
 def _groups(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:

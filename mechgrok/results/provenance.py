@@ -10,10 +10,13 @@ import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from mechgrok.errors import UserError
+from mechgrok.runs.metrics import whole_lines
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
@@ -63,9 +66,20 @@ class Provenance:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        """From what `as_json` gave, by way of a file."""
-        checkpoints = {int(step): stamp for step, stamp in fields.pop("checkpoints").items()}
-        return cls(metrics=tuple(fields.pop("metrics")), checkpoints=checkpoints, **fields)
+        """From what `as_json` gave, by way of a file.
+
+        Raises:
+            ValueError: they are not what `as_json` gives.
+        """
+        try:
+            checkpoints = {int(step): stamp for step, stamp in fields["checkpoints"].items()}
+            size, digest = fields["metrics"]
+            rest = {key: fields[key] for key in ("options", "files", "code", "setting")}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"no provenance: {error}") from None
+        if len(fields) > 6 or not isinstance(size, int):
+            raise ValueError("no provenance of this version")
+        return cls(metrics=(size, digest), checkpoints=checkpoints, **rest)
 
     def shared_steps(self, now: Self, run: "Run") -> set[int]:
         """The steps whose checkpoints are still what they were when this result was made.
@@ -86,8 +100,10 @@ class Provenance:
 
 
 def _metrics(run: "Run") -> bytes:
-    path = run.path / "metrics.csv"
-    return path.read_bytes() if path.is_file() else b""
+    try:
+        return whole_lines(run.path)
+    except UserError:
+        return b""
 
 
 def _stamp(path: Path) -> Stamp:
@@ -113,40 +129,109 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-@cache
 def source_digest(module: str) -> str:
     """Digest of the source of ``module`` and of all it imports from its own package and this one.
 
-    Imports inside functions count too.
+    Imports inside functions count too, relative ones, and names that a package gives lazily, by
+    the stub beside it.
+
+    Args:
+        module: its name, or the path of a file of Python.
     """
     packages = {module.partition(".")[0], __name__.partition(".")[0]}
-    sources: dict[str, bytes] = {}
-    waiting = [module]
+    digests: dict[str, str] = {}
+    waiting: list[_Import] = [(module, frozenset())]
+    seen = set(waiting)
     while waiting:
-        name = waiting.pop()
-        if name in sources or name.partition(".")[0] not in packages:
+        name, taken = waiting.pop()
+        if name != module and name.partition(".")[0] not in packages:
             continue
         if (file := _source_file(name)) is None:
             continue
-        sources[name] = file.read_bytes()
-        waiting += _imports(sources[name])
-    return _digest(*(name.encode() + sources[name] for name in sorted(sources)))
+        source = _read(file, *_stamp(file))
+        digests[name] = source.digest
+        is_package = file.name == "__init__.py"
+        found = [*source.imports(name, is_package), *_given_lazily(name, file, taken)]
+        waiting += (each for each in found if each not in seen)
+        seen.update(found)
+    return _digest(*(f"{name} {digests[name]}".encode() for name in sorted(digests)))
+
+
+#: A module's absolute name, and the names that are taken from it; none for the module itself.
+_Import = tuple[str, frozenset[str]]
+
+
+def _given_lazily(package: str, file: Path, taken: frozenset[str]) -> Iterator[_Import]:
+    """What a package's stub imports for the names that are taken from it; all of it for none.
+
+    A package that gives its names lazily (``lazy_loader.attach_stub``) imports nothing itself: what
+    a name is, the stub beside its ``__init__.py`` says.
+    """
+    stub = file.with_suffix(".pyi")
+    if file.name != "__init__.py" or not stub.is_file():
+        return
+    for full, inside in _read(stub, *_stamp(stub)).imports(package, is_package=True):
+        if not taken or "*" in taken or taken & inside:
+            yield full, inside
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What there is to know of one source file: its digest, and what it imports.
+
+    Attributes:
+        digest: of its bytes.
+        imported: for every import, how many dots it begins with, the module, and the names that
+            are taken from it; none where the module itself is imported.
+    """
+
+    digest: str
+    imported: tuple[tuple[int, str, frozenset[str]], ...]
+
+    def imports(self, module: str, is_package: bool) -> Iterator[_Import]:
+        """The absolute name of every module that is imported, and the names taken from it; each of
+        these names may be a module itself, and is given too."""
+        for level, name, inside in self.imported:
+            above = module.split(".")
+            if level:
+                above = above[: len(above) - level + is_package]
+                name = ".".join([*above, *([name] if name else [])])
+            yield name, inside
+            yield from ((f"{name}.{each}", frozenset()) for each in inside)
+
+
+@lru_cache(maxsize=4096)
+def _read(file: Path, size: int, changed: int) -> _Source:
+    """The source file as it is: another size or time of change is another file."""
+    content = file.read_bytes()
+    found: list[tuple[int, str, frozenset[str]]] = []
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            found += ((0, alias.name, frozenset()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = frozenset(alias.name for alias in node.names)
+            found.append((node.level, node.module or "", names))
+    return _Source(_digest(content), tuple(found))
 
 
 def _source_file(module: str) -> Path | None:
-    """The Python file of a module; None for a name that is no module (a function in one, say)."""
+    """The Python file of a module; None for a name that is no module (a function in one, say).
+
+    Found by where it lies, because asking Python would import the packages above it.
+    """
+    if module.endswith(".py"):
+        return Path(module)
+    top, *parts = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _imports(source: bytes) -> Iterator[str]:
-    """Every absolute name that a module's source imports, and the names inside those."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    if spec is None:
+        return None
+    file = Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    for part in parts:
+        files = (f / n for f in folders for n in (f"{part}/__init__.py", f"{part}.py"))
+        file = next((found for found in files if found.is_file()), None)
+        folders = [folder / part for folder in folders]
+    return file

@@ -165,10 +165,8 @@ def test_the_digest_of_an_analysis_covers_what_it_imports(tmp_path: Path, monkey
     parts.write_text("part = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     before = source_digest("studies.loss")
-    source_digest.cache_clear()
     assert source_digest("studies.loss") == before
     parts.write_text("part = 2\n")
-    source_digest.cache_clear()
     assert source_digest("studies.loss") != before
 
 

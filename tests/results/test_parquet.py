@@ -49,8 +49,9 @@ def test_what_it_was_made_from_is_read_alone(dataset: xr.Dataset, tmp_path: Path
     write_parquet(dataset, tmp_path / "a.parquet", {"options": {"rate": 0.6}})
     assert read_made_from(tmp_path / "a.parquet") == {"options": {"rate": 0.6}}
     write_parquet(dataset, tmp_path / "b.parquet")
-    assert read_made_from(tmp_path / "b.parquet") is None
-    assert read_made_from(tmp_path / "absent.parquet") is None
+    for lacking in ("b.parquet", "absent.parquet"):
+        with pytest.raises(UserError, match="holds no results"):
+            read_made_from(tmp_path / lacking)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 no table PAR1", b"step,entropy\n0,1\n"])
@@ -59,4 +60,5 @@ def test_a_foreign_or_truncated_file_is_refused(content: bytes, tmp_path: Path) 
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
         read_parquet(path)
-    assert read_made_from(path) is None
+    with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
+        read_made_from(path)
