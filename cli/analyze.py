@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from cli.main import LazyGroup, as_command
-from mechgrok.errors import UserError
+from cli.progress import waiting
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses
 
@@ -146,28 +146,29 @@ def answer(
 ) -> None:
     """Measure every run, keep Parquet beside each, draw one figure, and say what was found."""
     from analyses.drawing import write_html, write_png
+    from mechgrok.files import make_folder
     from mechgrok.results.parquet import write_parquet
     from mechgrok.runs import Run
+    from mechgrok.runs.labels import file_stem, labelled, short
 
-    runs = labelled([Run(path) for path in paths])
-    chosen = {label: parse_steps(steps, run) for label, run in runs.items()}
-    measured = {
-        label: analysis(run, steps=chosen[label], fresh=fresh, **measuring)
-        for label, run in runs.items()
-    }
+    runs = labelled(Run(path) for path in paths)
+    chosen = {label: run.select(steps) if steps else None for label, run in runs.items()}
+    measured = {}
+    for label, run in runs.items():
+        with waiting(f"measuring {analysis.name} on {label}"):
+            measured[label] = analysis(run, steps=chosen[label], fresh=fresh, **measuring)
     figure = analysis.draw(measured, **drawing)
     for label, run in runs.items():
         print(f"{label}: {analysis.finding(measured[label])}")
         table = analysis.kept_at(run, steps=chosen[label], **measuring)
         if out is not None:
             make_folder(out)
-            table = out / f"{analysis.name}{f'-{label}' if len(runs) > 1 else ''}.parquet"
+            table = out / f"{analysis.name}{f'-{short(label)}' if len(runs) > 1 else ''}.parquet"
             write_parquet(measured[label], table)
         if table.exists():
             print(f"  {table}")
-    first, *others = runs
-    stem = "-vs-".join([analysis.name, *others]) if out is None else analysis.name
-    page = (out or runs[first].path / "analysis") / f"{stem}.html"
+    stem = file_stem(analysis.name, list(runs)) if out is None else analysis.name
+    page = (out or next(iter(runs.values())).path / "analysis") / f"{stem}.html"
     make_folder(page.parent)
     write_html(figure, page)
     print(f"  {page}")
@@ -178,66 +179,3 @@ def answer(
         import webbrowser
 
         webbrowser.open(page.resolve().as_uri())
-
-
-def make_folder(path: Path) -> None:
-    """Make the folder for results, and those above it.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The folder {path} cannot be made ({error}): choose another with --out."
-        ) from None
-
-
-def labelled(runs: list[Any]) -> dict[str, Any]:
-    """The runs under their folders' names, made distinct by the folder above where they are not."""
-    names = [run.name for run in runs]
-    labels = [
-        run.name if names.count(run.name) == 1 else f"{run.path.resolve().parent.name}-{run.name}"
-        for run in runs
-    ]
-    if len(set(labels)) < len(labels):
-        raise UserError("The same run is given twice: give each folder once.")
-    return dict(zip(labels, runs, strict=True))
-
-
-def parse_steps(text: str | None, run: Any) -> list[int] | None:
-    """Checkpoints of a run from ``0,2000``, ``start:stop:every``, ``last`` or a mix of them.
-
-    A range takes those checkpoints in it that are multiples of ``every`` after ``start``.
-
-    Raises:
-        UserError: the text is none of these, or a step has no checkpoint.
-    """
-    if text is None:
-        return None
-    chosen: set[int] = set()
-    for part in text.replace(" ", "").split(","):
-        try:
-            if part == "last":
-                chosen.add(run.steps[-1])
-            elif ":" in part:
-                start, stop, *rest = (int(number or 0) for number in part.split(":"))
-                every = rest[0] if rest else 1
-                stop = stop or run.steps[-1]
-                chosen |= {
-                    step
-                    for step in run.steps
-                    if start <= step <= stop and (step - start) % max(1, every) == 0
-                }
-            else:
-                chosen.update(run.select([int(part)]))
-        except (ValueError, IndexError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(
-                f"--steps {text} is not of the form 0,2000,30000 or 0:30000:1000 or last."
-            ) from None
-    if not chosen:
-        raise UserError(f"--steps {text} selects no checkpoint of {run.path}.")
-    return sorted(chosen)

@@ -38,14 +38,15 @@ def compare(
     """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves."""
     from analyses.drawing import write_html, write_png
     from analyses.drawing.overlay import overlay
-    from cli.analyze import labelled, make_folder
+    from mechgrok.files import make_folder
     from mechgrok.runs import Run
     from mechgrok.runs.comparison import compare as table_of
+    from mechgrok.runs.labels import file_stem, labelled
 
-    opened = labelled([Run(path) for path in runs])
+    opened = labelled(Run(path) for path in runs)
     print_table(table_of(opened))
-    first, *others = opened
-    page = out or opened[first].path / "analysis" / f"{'-vs-'.join(['compare', *others])}.html"
+    first = next(iter(opened.values()))
+    page = out or first.path / "analysis" / f"{file_stem('compare', list(opened))}.html"
     make_folder(page.parent)
     figure = overlay(opened, log=log)
     write_html(figure, page)

@@ -1,13 +1,9 @@
 """One screen about a run: task, model, checkpoints, t_mem and t_gen, norms"""
 
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from mechgrok.runs import Run
 
 
 def info(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
@@ -16,6 +12,7 @@ def info(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None
     from rich.table import Table
 
     from mechgrok.runs import Run
+    from mechgrok.runs.facts import facts
 
     opened = Run(run)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), title=str(opened.path))
@@ -24,44 +21,3 @@ def info(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None
     for name, value in facts(opened).items():
         table.add_row(name, value)
     Console().print(table)
-
-
-def facts(run: "Run") -> dict[str, str]:
-    """What there is to say about a run, by heading."""
-    task, training, shape = run.task, run.config.training, run.config.model
-    metrics = run.metrics
-    model = run.model()
-    quantity, level = task.criterion
-    facts = {
-        "task": f"{task}",
-        "split": f"{len(task.train_index):,} train, {len(task.test_index):,} test "
-        f"(seed {task.split_seed})",
-        "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
-        "weights": f"{model.n_parameters():,} (seed {run.config.seed})",
-        "training": f"{training.optimizer}, learning rate {training.learning_rate:g}, "
-        f"weight decay {training.weight_decay:g}, "
-        + (f"batches of {training.batch_size}" if training.batch_size else "full batch"),
-        "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
-        f"of {training.steps:,}" + ("" if run.finished else " (unfinished)"),
-    }
-    for name in ("origin", "popup"):
-        if (made := getattr(run.config, name)) is not None:
-            told = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
-            told = {key: value for key, value in told.items() if value not in (None, False)}
-            facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
-    if (mask := run.mask) is not None:
-        facts["density"] = f"{mask.density:.3f}"
-    for name, value in (("t_mem", run.t_mem), ("t_gen", run.t_gen)):
-        facts[name] = "not reached" if value is None else f"{value:,}"
-    facts["τ_grok"] = "—" if run.tau_grok is None else f"{run.tau_grok:,.1f}"
-    facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
-    if metrics.empty:
-        return facts
-    first, last = metrics.iloc[0], metrics.iloc[-1]
-    for side in ("train", "test"):
-        accuracy, loss = last[f"{side}_accuracy"], last[f"{side}_loss"]
-        words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
-        facts[f"{side} at the end"] = ", ".join([*words, f"loss {loss:.3g}"])
-    for norm in ("l1", "l2"):
-        facts[norm.upper()] = f"{first[norm]:,.1f} at the start, {last[norm]:,.1f} at the end"
-    return facts

@@ -99,7 +99,8 @@ def main(args: list[str] | None = None) -> None:
         if message := error.format_message():
             print(f"mechgrok: {message}", file=sys.stderr)
         code = 2
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
+        print("mechgrok: stopped.", file=sys.stderr)
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
 

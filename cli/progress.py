@@ -1,9 +1,11 @@
 """Progress of a training run: a bar on a terminal, a line every tenth where there is none."""
 
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -87,6 +89,23 @@ def train_and_report(steps: int, quiet: bool, start: "Callable[[TrainingProgress
         f"{run.path}: {run.task}; {', '.join(words)}; {len(run.steps)} checkpoints in "
         f"{time.monotonic() - began:.0f} s"
     )
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on stderr what is being waited for, where it takes longer than a moment."""
+    console = Console(file=sys.stderr)
+    if console.is_terminal:
+        with console.status(f"{what} …"):
+            yield
+        return
+    line = threading.Timer(2, lambda: print(f"{what} …", file=sys.stderr, flush=True))
+    line.daemon = True
+    line.start()
+    try:
+        yield
+    finally:
+        line.cancel()
 
 
 def _in_one_line(message: Warning | str, *where: object) -> None:

@@ -79,3 +79,17 @@ def sweep_partials(folder: Path) -> None:
     """
     for file in folder.glob(".*.partial"):
         file.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder for results, and those above it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {path} cannot be made ({error}): choose another with --out."
+        ) from None

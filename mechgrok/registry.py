@@ -35,7 +35,10 @@ class Entry:
     @property
     def description(self) -> str:
         """The first line of the module's docstring, read from its source without importing it."""
-        spec = importlib.util.find_spec(self.module)
+        try:
+            spec = importlib.util.find_spec(self.module)
+        except (ImportError, ValueError):  # of a package that is gone
+            return ""
         if spec is None or spec.origin is None:
             return ""
         try:

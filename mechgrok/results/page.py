@@ -29,6 +29,7 @@ class Section:
         passed_over: why it was not asked, by run.
         figure: the figure, packed by `pack`; None where no run was measured.
         title: the figure's title and subtitle, which the page sets as text that wraps.
+        failed: what went wrong, by run.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Section:
     passed_over: Mapping[str, str] = field(default_factory=dict)
     figure: str | None = None
     title: tuple[str, str] = ("", "")
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def pack(figure: go.Figure) -> tuple[str, tuple[str, str]]:
@@ -110,6 +112,10 @@ def _section(section: Section) -> str:
     parts += [
         f'<p class="muted">Not asked of {html.escape(label)}: {html.escape(reason)}</p>'
         for label, reason in section.passed_over.items()
+    ]
+    parts += [
+        f'<p class="failed">Failed on {html.escape(label)}: {html.escape(reason)}</p>'
+        for label, reason in section.failed.items()
     ]
     if section.findings:
         lines = "".join(

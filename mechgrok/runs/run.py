@@ -26,6 +26,7 @@ from mechgrok.runs.checkpoint import (
 )
 from mechgrok.runs.folder import check_room, new_run, read_config, write_config
 from mechgrok.runs.metrics import read_metrics, write_metrics
+from mechgrok.runs.steps import parse_steps
 from mechgrok.tasks import Task
 
 
@@ -144,14 +145,21 @@ class Run:
     def _resolve(self, step: int) -> int:
         return self.steps[step] if -len(self.steps) <= step < 0 else step
 
-    def select(self, steps: Sequence[int] | None = None) -> list[int]:
+    def select(self, steps: Sequence[int] | str | None = None) -> list[int]:
         """``steps``, checked to have checkpoints, or all of them.
 
+        Args:
+            steps: numbers, negative ones counting from the last; or words, as ``--steps`` takes
+                them: ``"0,2000"``, ``"0:30000:1000"`` (start:stop:every), ``"last"``.
+
         Raises:
-            UserError: one has no checkpoint; the message names the nearest that has.
+            UserError: one has no checkpoint (the message names the nearest that has), or the words
+                are none.
         """
         if steps is None:
             return self.steps
+        if isinstance(steps, str):
+            steps = parse_steps(steps, self.steps)
         for step in steps:
             if self._resolve(step) not in self.steps:
                 self._check_step(step)

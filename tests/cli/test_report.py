@@ -19,10 +19,10 @@ FEW = "accuracy,norms,weights"
 @pytest.fixture(scope="module")
 def page(tiny_run: Run, masked_run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A report on two runs, of three analyses."""
-    from cli.report import report
+    from mechgrok import report
 
     out = tmp_path_factory.mktemp("report") / "deep" / "report.html"
-    report([tiny_run.path, masked_run.path], out=out, only=FEW, workers=2, open_=False, fresh=False)
+    report([tiny_run.path, masked_run.path], out=out, only=FEW.split(","), workers=2)
     return out.read_text(encoding="utf-8")
 
 
