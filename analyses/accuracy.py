@@ -5,13 +5,12 @@ criterion; τ_grok = t_gen / t_mem is the delay (Minegishi et al. 2023, arXiv 23
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
+from analyses.drawing import SHARE, Panels
 from mechgrok.runs import Run
 
 
@@ -63,42 +62,25 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Accuracy above loss, runs in colours, train dashed and test solid."""
-    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.6, 0.4])
-    colors = run_colors(measured)
-    for label, dataset in measured.items():
-        if log:
-            dataset = dataset.sel(step=dataset.step > 0)
-        for side, dash in (("train", "dash"), ("test", "solid")):
-            for row, quantity in enumerate(("accuracy", "loss"), 1):
-                figure.add_scatter(
-                    x=dataset.step,
-                    y=dataset[f"{side}_{quantity}"],
-                    name=f"{label} {side}",
-                    legendgroup=f"{label} {side}",
-                    showlegend=row == 1,
-                    line={"color": colors[label], "dash": dash, "width": 2},
-                    opacity=0.65 if side == "train" else 1,
-                    hovertemplate=f"{label} {side}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-                    row=row,
-                    col=1,
-                )
-    mark_learning(figure, measured, colors, row=1, col=1)
-    step_axis(figure, log=log)
-    figure.update_xaxes(title=None, row=1, col=1)
-    figure.update_yaxes(title="accuracy", range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
-    figure.update_yaxes(title="loss", type="log", exponentformat="power", row=2, col=1)
     title = "Test accuracy follows train accuracy late: grokking"
     if not any("t_gen" in dataset.attrs for dataset in measured.values()):
         title = "Accuracy and loss over training"
-    return figure.update_layout(
-        template=TEMPLATE,
-        title={
-            "text": title,
-            "subtitle": {
-                "text": "; ".join(
-                    f"{label}: {finding(dataset)}" for label, dataset in measured.items()
-                )
-            },
-        },
-        height=700,
-    )
+    found = "<br>".join(f"{label}: {finding(dataset)}" for label, dataset in measured.items())
+    figure = Panels(measured, title=title, subtitle=found, log=log)
+    units = sorted({str(ds.test_loss.attrs.get("units", "")) for ds in measured.values()} - {""})
+    loss = f"loss ({', '.join(units)})" if units else "loss"
+    panels = {
+        "accuracy": figure.row(height=300).over_training(y={"title": "accuracy", **SHARE}),
+        "loss": figure.row(height=200).over_training(
+            y={"title": loss, "type": "log", "exponentformat": "power"}
+        ),
+    }
+    for label, dataset in measured.items():
+        for side, look in _SIDES.items():
+            for quantity, panel in panels.items():
+                curve = dataset[f"{side}_{quantity}"]
+                panel.lines(dataset.step, curve, run=label, key=side, **look)
+    return figure.draw()
+
+
+_SIDES: dict[str, dict[str, Any]] = {"train": {"dash": "dash", "opacity": 0.65}, "test": {}}

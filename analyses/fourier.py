@@ -8,15 +8,15 @@ network uses only a few of them (Nanda et al. 2023, arXiv 2301.05217; Minegishi 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from analyses.drawing import SEQUENTIAL, TEMPLATE, run_colors, spread, with_slider
+from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
 from analyses.measures.paths import (
     InputPath,
@@ -126,79 +126,58 @@ def draw(
     measured: Mapping[str, xr.Dataset],
     *,
     side: Annotated[Literal["both", "input", "output"], "spectra to show as heat maps"] = "both",
+    log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Heat maps of neurons by frequency, shares, and what the network uses, with a slider."""
     sides = ("input", "output") if side == "both" else (side,)
-    n_runs, n_sides = len(measured), len(sides)
-    last, right = n_runs + 1, n_sides + 1
-    height = 400 * n_runs + 480
-    titles = [
-        f"{label}: {title}"
-        for label, dataset in measured.items()
-        for title in [_NAME[each, dataset.path] for each in sides] + ["in one frequency"]
-    ]
-    figure = make_subplots(
-        last,
-        right,
-        column_widths=[1] * n_sides + [0.7],
-        row_heights=[1] * n_runs + [0.6],
-        subplot_titles=[
-            *titles,
-            "neurons' use of frequencies",
-            *["embedding W_E"] * (n_sides - 1),
-            "over training",
-        ],
-        vertical_spacing=110 / (height - 240),
-        horizontal_spacing=0.08,
-    )
-    steps = [set(dataset.step.to_numpy().tolist()) for dataset in measured.values()]
-    stops = spread(sorted(set.intersection(*steps) or set.union(*steps)))
-    colors = run_colors(measured)
-
-    def at(step: int) -> list[tuple[go.Figure, int, int]]:
-        """Every trace that the slider changes, with its row and column."""
-        traces = []
-        for row, (label, dataset) in enumerate(measured.items(), 1):
-            now = dataset.sel(step=step, method="nearest")
-            traces += [
-                (_spectra(now, each, column), row, column) for column, each in enumerate(sides, 1)
-            ]
-            traces.append((_shares(now, colors[label]), row, right))
-            traces.append((_bars(now.use, label, colors[label]), last, 1))
-            if n_sides > 1:
-                traces.append((_bars(now.embedding_amplitude, label, colors[label]), last, 2))
-            traces.append((_where(now, colors[label]), last, right))
-        return traces
-
-    for trace, row, column in at(stops[-1]):
-        figure.add_trace(trace, row=row, col=column)
-    for label, dataset in measured.items():
-        figure.add_trace(_concentration(dataset, label, colors[label]), row=last, col=right)
-    _label_axes(figure, measured, sides)
     periodic = all(_median_share(dataset.isel(step=-1)) > 0.5 for dataset in measured.values())
-    figure.update_layout(
-        template=TEMPLATE,
-        height=height,
-        margin={"t": 130, "b": 110},
-        title={
-            "text": "Neurons become periodic: each holds its power in one frequency"
-            if periodic
-            else "Spectra of the neurons' weights",
-            "subtitle": {
-                "text": "a row is a neuron, a column a frequency; rows ordered by strongest "
-                "frequency, dead neurons last and grey"
-            },
-            "y": 1 - 25 / height,
-            "yanchor": "top",
-        },
-        legend={"x": 1, "xanchor": "right", "y": 1 + 45 / (height - 240), "yanchor": "bottom"},
-        showlegend=n_runs > 1,
-        barmode="group",
-        bargap=0.15,
+    figure = Panels(
+        measured,
+        title="Neurons become periodic: each holds its power in one frequency"
+        if periodic
+        else "Spectra of the neurons' weights",
+        subtitle="a row is a neuron, a column a frequency; rows ordered by strongest frequency, "
+        "dead neurons last and grey; a frequency has its colour in all figures",
+        log=log,
     )
-    return with_slider(figure, stops, lambda step: [trace for trace, _, _ in at(step)])
+    colors = {each: _scale(figure, measured, each) for each in sides}
+    for label, dataset in measured.items():
+        row = figure.row(height=290)
+        for each in sides:
+            panel = row.panel(f"{label}: {_NAME[each, dataset.path]}", x=_OMEGA, y=_neurons(each))
+            panel.heat(
+                colors[each],
+                run=label,
+                at=partial(_spectra, side=each),
+                x=dataset.frequency.to_numpy()[1:],
+                hover="neuron %{customdata}<br>ω = %{x}<br>|F| %{z:.3g}",
+            )
+        power = {"title": "share of power", **SHARE, "range": [0, 1.03]}
+        panel = row.panel("in one frequency", x=power, y=_neurons("input"), width=0.7)
+        words = "neuron %{customdata[0]}<br>ω = %{customdata[1]}<br>share %{x:.1%}"
+        panel.add("bar", run=label, at=_shares, orientation="h", hover=words)
+    row = figure.row(height=200)
+    use = row.panel(
+        "neurons' use of frequencies", x=_OMEGA, y={"title": "mean share", "tickformat": ".0%"}
+    )
+    panels = {"use": (use, "mean share %{y:.1%}")}
+    if side == "both":
+        embedding = row.panel("embedding W_E", x=_OMEGA, y="|F(ω)| over d_model")
+        panels["embedding_amplitude"] = (embedding, "|F| %{y:.3g}")
+    median = row.over_training(
+        "over training", y={"title": "median share", **SHARE}, width=0.7, marks=()
+    )
+    for label, dataset in measured.items():
+        x = dataset.frequency.to_numpy()[1:]
+        for name, (panel, words) in panels.items():
+            spectrum = partial(_spectrum, name=name)
+            panel.add("bar", run=label, at=spectrum, x=x, hover=f"ω = %{{x}}<br>{words}")
+        shares = [_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])]
+        median.lines(dataset.step, shares, run=label, value="median share %{y:.1%}", follow=True)
+    return figure.draw()
 
 
+_OMEGA = "frequency ω"
 _NAME = {
     ("input", "direct"): "input side W_E W_in",
     ("input", "attention"): "input side W_E W_V W_O W_in",
@@ -207,71 +186,45 @@ _NAME = {
 }
 
 
+def _neurons(side: str) -> dict[str, Any]:
+    """The axis of neurons, from top to bottom."""
+    title = "neuron" if side == "input" else ""
+    return {"title": title, "autorange": "reversed", "showticklabels": False, "ticks": ""}
+
+
+def _scale(figure: Panels, measured: Mapping[str, xr.Dataset], side: str) -> Colors:
+    """One scale for all steps and runs, up to the last step's largest amplitude."""
+    last = [ds[f"{side}_amplitude"][-1, :, 1:].to_numpy() for ds in measured.values()]
+    return figure.colors("|F(ω)|", 0, max(float(np.nanmax(each, initial=0)) for each in last))
+
+
 def _order(now: xr.Dataset) -> np.ndarray:
     """Neurons by strongest frequency, the most concentrated first, dead ones last."""
     return np.lexsort((-now.share.to_numpy(), now.frequency_of.to_numpy(), ~now.live.to_numpy()))
 
 
-def _spectra(now: xr.Dataset, side: str, column: int) -> go.Heatmap:
+def _spectra(now: xr.Dataset, side: str) -> dict[str, Any]:
     order = _order(now)
     amplitude = now[f"{side}_amplitude"].to_numpy()[order, 1:].astype(np.float32)
-    return go.Heatmap(
-        z=amplitude,
-        x=now.frequency.to_numpy()[1:],
-        customdata=np.repeat(order[:, None], amplitude.shape[1], axis=1),
-        coloraxis=f"coloraxis{'' if column == 1 else column}",
-        hovertemplate="neuron %{customdata}<br>ω = %{x}<br>|F| %{z:.3g}<extra></extra>",
-    )
+    return {"z": amplitude, "customdata": np.repeat(order[:, None], amplitude.shape[1], axis=1)}
 
 
-def _shares(now: xr.Dataset, color: str) -> go.Bar:
+def _shares(now: xr.Dataset) -> dict[str, Any]:
     order = _order(now)
-    alive = now.live.to_numpy()[order]
-    return go.Bar(
-        x=now.share.to_numpy()[order],
-        orientation="h",
-        showlegend=False,
-        customdata=np.stack([order, now.frequency_of.to_numpy()[order]], axis=1),
-        marker={"color": [color if on else "#BBBBBB" for on in alive], "line": {"width": 0}},
-        hovertemplate="neuron %{customdata[0]}<br>ω = %{customdata[1]}<br>"
-        "share %{x:.1%}<extra></extra>",
-    )
+    alive, frequency = now.live.to_numpy()[order], now.frequency_of.to_numpy()[order]
+    color = [
+        frequency_color(int(of)) if on else DEAD for on, of in zip(alive, frequency, strict=True)
+    ]
+    return {
+        "x": now.share.to_numpy()[order],
+        "customdata": np.stack([order, frequency], axis=1),
+        "marker": {"color": color, "line": {"width": 0}},
+    }
 
 
-def _bars(spectrum: xr.DataArray, label: str, color: str) -> go.Bar:
+def _spectrum(now: xr.Dataset, name: str) -> dict[str, Any]:
     """One bar for each frequency above 0."""
-    value = "mean share %{y:.1%}" if spectrum.name == "use" else "|F| %{y:.3g}"
-    return go.Bar(
-        x=spectrum.frequency.to_numpy()[1:],
-        y=spectrum.to_numpy()[1:],
-        name=label,
-        legendgroup=label,
-        showlegend=spectrum.name == "use",
-        marker={"color": color},
-        hovertemplate=f"{label}<br>ω = %{{x}}<br>{value}<extra></extra>",
-    )
-
-
-def _where(now: xr.Dataset, color: str) -> go.Scatter:
-    return go.Scatter(
-        x=[int(now.step)],
-        y=[_median_share(now)],
-        mode="markers",
-        marker={"color": color, "size": 10},
-        showlegend=False,
-        hoverinfo="skip",
-    )
-
-
-def _concentration(dataset: xr.Dataset, label: str, color: str) -> go.Scatter:
-    return go.Scatter(
-        x=dataset.step.to_numpy(),
-        y=[_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])],
-        mode="lines",
-        line={"color": color, "width": 2},
-        showlegend=False,
-        hovertemplate=f"{label}<br>step %{{x:,}}<br>median share %{{y:.1%}}<extra></extra>",
-    )
+    return {"y": now[name].to_numpy()[1:]}
 
 
 def _median_share(now: xr.Dataset) -> float:
@@ -279,41 +232,3 @@ def _median_share(now: xr.Dataset) -> float:
     shares = now.share.to_numpy()[now.live.to_numpy()]
     known = shares[np.isfinite(shares)]
     return float(np.median(known)) if known.size else float("nan")
-
-
-def _label_axes(
-    figure: go.Figure, measured: Mapping[str, xr.Dataset], sides: Sequence[str]
-) -> None:
-    """Axis titles, shared ranges, and one colour bar for each side's heat maps."""
-    last, right = len(measured) + 1, len(sides) + 1
-    percent = {"range": [0, 1.03], "tickformat": ".0%"}
-    figure.update_annotations(font_size=14)
-    for row in range(1, last):
-        figure.update_yaxes(autorange="reversed", showticklabels=False, ticks="", row=row)
-        figure.update_yaxes(title="neuron", row=row, col=1)
-        figure.update_xaxes(title="frequency ω", title_standoff=6, row=row)
-        figure.update_xaxes(title="share of power", **percent, row=row, col=right)
-    figure.update_xaxes(title="frequency ω", title_standoff=6, row=last, col=1)
-    figure.update_yaxes(title="mean share of power", tickformat=".0%", row=last, col=1)
-    if len(sides) > 1:
-        figure.update_xaxes(title="frequency ω", title_standoff=6, row=last, col=2)
-        figure.update_yaxes(title="|F(ω)| over d_model", row=last, col=2)
-    figure.update_xaxes(title="training step", title_standoff=6, row=last, col=right)
-    figure.update_yaxes(title="median share", **percent, row=last, col=right)
-    bottom, top = (figure.get_subplot(row, 1).yaxis.domain for row in (last - 1, 1))
-    for column, side in enumerate(sides, 1):
-        largest = max(float(ds[f"{side}_amplitude"][-1, :, 1:].max()) for ds in measured.values())
-        axis = {
-            "colorscale": SEQUENTIAL,
-            "cmin": 0,
-            "cmax": largest,
-            "colorbar": {
-                "title": {"text": "|F(ω)|", "side": "right"},
-                "x": figure.get_subplot(1, column).xaxis.domain[1] + 0.003,
-                "xanchor": "left",
-                "thickness": 10,
-                "len": top[1] - bottom[0],
-                "y": (top[1] + bottom[0]) / 2,
-            },
-        }
-        figure.update_layout({f"coloraxis{'' if column == 1 else column}": axis})

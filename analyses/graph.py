@@ -11,24 +11,15 @@ in `analyses.measures.graphs`.
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from analyses.drawing import (
-    COLORS,
-    TEMPLATE,
-    mark_learning,
-    run_colors,
-    short_names,
-    spread,
-    step_axis,
-    with_slider,
-)
+from analyses.drawing import COLORS, SHARE, Panel, Panels, short_names, spread
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.graphs import (
@@ -322,192 +313,155 @@ _GAPS = (
     ("weighted_spectral_gap", "weighted spectral gap"),
     ("ramanujan_gap", "Ramanujan gap"),
 )
+#: Networks beside one another, and a figure's runs at most.
+_ACROSS, _MOST = 3, 6
 
 
 def draw(
     measured: Mapping[str, xr.Dataset],
     *,
     bound: Annotated[Bound, "bound of the Ramanujan gap"] = "biregular",
-    log: Annotated[bool, "logarithmic step axis"] = False,
+    log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Metrics over training in nine panels; below, the network and its degrees with a slider."""
-    colors = run_colors(measured)
-    n_runs = len(measured)
-    pictured = {label: ds for label, ds in measured.items() if "edge_weight" in ds}
-    if n_runs > 6:
-        raise UserError(f"{n_runs} graphs do not fit into one figure: give at most 6 runs.")
-    quantity = "test_accuracy" if "test_accuracy" in next(iter(measured.values())) else "test_loss"
-    wide = 12 // max(1, n_runs)
-    specs: list[list[dict[str, Any] | None]] = [[{"colspan": 4}, None, None, None] * 3] * 3
-    titles = [quantity.replace("_", " "), *(title for _, _, title, _ in _PANELS)]
-    titles += [
-        title if name != "ramanujan_gap" else f"{title} ({bound} bound)" for name, title in _GAPS
-    ]
-    if pictured:
-        across = [{"colspan": wide}, *[None] * (wide - 1)] * n_runs
-        specs += [[*across, *[None] * (12 - len(across))]] * 2
-        titles += [
-            f"{label}: strongest kept weights (blue +, orange −)" if label in pictured else ""
-            for label in measured
-        ]
-        titles += [f"{label}: degrees" if label in pictured else "" for label in measured]
-    figure = make_subplots(
-        len(specs),
-        12,
-        specs=specs,
-        subplot_titles=titles,
-        row_heights=[1, 1, 1, *([2.6, 0.9] if pictured else [])],
-        vertical_spacing=0.055 if pictured else 0.1,
-        horizontal_spacing=0.065,
+    if len(measured) > _MOST:
+        raise UserError(
+            f"{len(measured)} graphs do not fit into one figure: give at most {_MOST} runs."
+        )
+    figure = Panels(
+        measured, title=_title(measured), subtitle=_subtitle(measured), log=log, along="picture"
     )
-    places = {label: 1 + wide * at for at, label in enumerate(measured)}
-    stops = sorted({int(step) for ds in pictured.values() for step in ds.picture})
-    if pictured:
-        _add_pictures(figure, pictured, places, stops[-1])
-    for at, (name, reference, _, axis) in enumerate(
-        ((quantity, None, "", quantity.replace("_", " ")), *_PANELS)
-    ):
-        where = {"row": 1 + at // 3, "col": 1 + 4 * (at % 3)}
-        _add_curves(figure, measured, colors, name, reference, where)
-        figure.update_yaxes(title=axis, **where)
-    figure.update_yaxes(
-        **({"tickformat": ".0%"} if quantity == "test_accuracy" else {"type": "log"}), row=1, col=1
-    )
-    for at, (name, _) in enumerate(_GAPS):
-        where = {"row": 3, "col": 1 + 4 * at}
-        _add_layers(figure, measured, colors, name, bound, where)
-        figure.update_yaxes(title="gap", **where)
+    accuracy = "test_accuracy" in next(iter(measured.values()))
+    judged = "accuracy" if accuracy else "loss"
+    panels = [(f"test_{judged}", None, f"test {judged}", judged), *_PANELS]
+    for first in (0, 3):
+        row = figure.row(height=170)
+        for name, reference, title, axis in panels[first : first + 3]:
+            y: dict[str, Any] = {"title": axis}
+            if axis == judged:
+                y |= SHARE if accuracy else {"type": "log"}
+            panel = row.over_training(title, y=y)
+            _curves(panel, measured, name, reference)
+    row = figure.row(height=170, legend=len(measured) == 1)
+    for name, title in _GAPS:
+        of = f" ({bound} bound)" if name == "ramanujan_gap" else ""
+        panel = row.over_training(title + of, y="gap" if name == "spectral_gap" else "")
+        _layer_curves(panel, measured, name, bound)
         if name == "ramanujan_gap":
-            figure.add_hline(y=0, line={"color": "#777", "width": 1}, **where)
-    for row in (1, 2, 3):
-        for column in (1, 5, 9):
-            step_axis(figure, log=log, row=row, col=column)
-            mark_learning(figure, measured, colors, row=row, col=column)
-    for row in (1, 2):
-        figure.update_xaxes(title=None, row=row)
-    figure.update_xaxes(title_standoff=6)
-    figure.update_yaxes(title_standoff=4)
-    figure.update_annotations(font_size=14)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=1640 if pictured else 900,
-        title={
-            "text": _title(measured),
-            "subtitle": {"text": _subtitle(measured)},
-            "y": 0.985,
-            "yanchor": "top",
-        },
-        margin={"t": 160},
-        legend={"x": 0, "xanchor": "left", "y": 1.018, "yanchor": "bottom"},
-    )
-    if not pictured:
-        return figure
-    return with_slider(figure, stops, lambda step: list(_picture(pictured, step)))
+            panel.level(0, dash="solid")
+    pictured = [label for label, dataset in measured.items() if "edge_weight" in dataset]
+    for first in range(0, len(pictured), _ACROSS):
+        _pictures(figure, {label: measured[label] for label in pictured[first : first + _ACROSS]})
+    return figure.draw()
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """What path length and clustering did after memorization, where they did so in every run."""
+    """What path length and clustering did, where they did so in every run.
+
+    After memorization, where every run has memorized; else over all of training.
+    """
+    memorized = all("t_mem" in dataset.attrs for dataset in measured.values())
+    since = "after memorization" if memorized else "over training"
     words = []
     for name, what in (
         ("relational_path_length", "paths"),
         ("relational_clustering", "clustering"),
     ):
-        changes = [_change_after_memorizing(ds, name) for ds in measured.values()]
+        changes = [_change(ds, name, since_t_mem=memorized) for ds in measured.values()]
         if all(change > 0.02 for change in changes):
             words.append(f"{what} {'lengthen' if what == 'paths' else 'rises'}")
         elif all(change < -0.02 for change in changes):
             words.append(f"{what} {'shorten' if what == 'paths' else 'falls'}")
     return (
-        f"In the relational graph of the kept weights {' and '.join(words)} after memorization"
+        f"In the relational graph of the kept weights {' and '.join(words)} {since}"
         if words
         else "The kept weights as a graph, over training"
     )
 
 
-def _change_after_memorizing(dataset: xr.Dataset, name: str) -> float:
-    after = dataset[name][dataset.step >= dataset.attrs.get("t_mem", 0)]
-    return float(after[-1] - after[0]) if after.size else 0.0
+def _change(dataset: xr.Dataset, name: str, *, since_t_mem: bool) -> float:
+    """From t_mem, or from the first step, to the last."""
+    curve = dataset[name]
+    if since_t_mem:
+        curve = curve[dataset.step >= dataset.attrs["t_mem"]]
+    return float(curve[-1] - curve[0]) if curve.size else 0.0
 
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     first = next(iter(measured.values()))
     kinds = "; ".join(f"{label}: {dataset.edges}" for label, dataset in measured.items())
     return (
-        f"edges: {kinds}. Dotted: random graphs of the same density. Relational graph: "
-        f"{first.nodes} nodes, {first.relational_density:.0%} of pairs."
-        "<br>Vertical lines: t_mem (dotted) and t_gen (dashed)."
+        f"edges: {kinds}; relational graph: {first.nodes} nodes, "
+        f"{first.relational_density:.0%} of pairs"
     )
 
 
-def _add_curves(
-    figure: go.Figure,
-    measured: Mapping[str, xr.Dataset],
-    colors: Mapping[str, str],
-    name: str,
-    reference: str | None,
-    where: dict[str, int],
+def _curves(
+    panel: Panel, measured: Mapping[str, xr.Dataset], name: str, reference: str | None
 ) -> None:
     """One quantity of every run over training, with that of random graphs dotted."""
     for label, dataset in measured.items():
-        for curve, dash in ((name, "solid"), (reference, "dot")):
-            if curve is None:
-                continue
-            random = "random, " if curve == reference else ""
-            figure.add_scatter(
-                x=dataset.step,
-                y=dataset[curve],
-                name=label,
-                legendgroup=label,
-                showlegend=where == {"row": 1, "col": 1},
-                line={"color": colors[label], "width": 1.3 if random else 2, "dash": dash},
-                hovertemplate=f"{label}<br>{random}step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-                **where,
+        panel.lines(dataset.step, dataset[name], run=label)
+        if reference is not None:
+            panel.lines(
+                dataset.step,
+                dataset[reference],
+                run=label,
+                key="random graphs of the same density",
+                dash="dot",
+                width=1.3,
             )
 
 
-def _add_layers(
-    figure: go.Figure,
-    measured: Mapping[str, xr.Dataset],
-    colors: Mapping[str, str],
-    name: str,
-    bound: Bound,
-    where: dict[str, int],
+def _layer_curves(
+    panel: Panel, measured: Mapping[str, xr.Dataset], name: str, bound: Bound
 ) -> None:
     """A gap of every layer, thin, and the mean over layers, thick; one run's layers in colours."""
+    alone = len(measured) == 1
     for label, dataset in measured.items():
         values = dataset[name].sel(bound=bound) if name == "ramanujan_gap" else dataset[name]
         short = short_names([str(weight) for weight in dataset.weight.to_numpy()])
         for at, (weight, layer) in enumerate(short.items()):
-            alone = len(measured) == 1
-            figure.add_scatter(
-                x=dataset.step,
-                y=values.sel(weight=weight),
-                name=layer,
-                legendgroup=layer,
-                showlegend=alone and where["col"] == 1,
-                line={
-                    "color": _PALETTE[at % len(_PALETTE)] if alone else colors[label],
-                    "dash": "solid" if at < len(_PALETTE) else "dash",
-                    "width": 1,
-                },
-                opacity=0.9 if alone else 0.35,
-                hovertemplate=f"{label}, {layer}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-                **where,
+            look = _distinct(at) | {"entry": layer} if alone else {"opacity": 0.35}
+            curve = values.sel(weight=weight)
+            value = f"{layer} %{{y:.4g}}"
+            panel.lines(dataset.step, curve, run=label, mode="lines", width=1, value=value, **look)
+        value = "mean of layers %{y:.4g}"
+        panel.lines(dataset.step, values.mean("weight"), run=label, value=value, width=2.5)
+
+
+def _distinct(at: int) -> dict[str, Any]:
+    """The look of the nth layer or group of units: not in the first run's colour."""
+    palette = COLORS[1:]
+    return {"color": palette[at % len(palette)], "dash": "solid" if at < len(palette) else "dash"}
+
+
+def _pictures(figure: Panels, pictured: Mapping[str, xr.Dataset]) -> None:
+    """The networks of some runs beside one another, and under each its degrees."""
+    networks, degrees = figure.row(height=400), figure.row(height=130, legend=True)
+    for label, dataset in pictured.items():
+        title = f"{label}: strongest kept weights (blue +, orange −)"
+        panel = networks.panel(title, x=_group_axis(dataset), y={"visible": False})
+        _network(panel, label, dataset)
+        share = {"title": "share" if not degrees.panels else "", "tickformat": ".0%"}
+        panel = degrees.panel(f"{label}: degrees", x="degree of a unit", y=share)
+        for at, group in enumerate(_groups(dataset)):
+            look = _distinct(at)
+            panel.add(
+                "scatter",
+                run=label,
+                at=partial(_degrees, group=group),
+                hover=f"{group}<br>degree %{{x:.0f}}<br>%{{y:.1%}} of the group",
+                entry=group,
+                color=look["color"],
+                mode="lines",
+                line={"shape": "hvh", "width": 1.8, "dash": look["dash"]},
             )
-        figure.add_scatter(
-            x=dataset.step,
-            y=values.mean("weight"),
-            name=f"{label} mean",
-            legendgroup=label,
-            showlegend=False,
-            line={"color": colors[label], "width": 2.5},
-            hovertemplate=f"{label}, mean of layers<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-            **where,
-        )
+    networks.fill(min(_ACROSS, len(pictured)))
 
 
-#: For layers and groups of units: not the first run's colour.
-_PALETTE = COLORS[1:]
+def _groups(dataset: xr.Dataset) -> list[str]:
+    return list(dict.fromkeys(dataset.group.to_numpy().tolist()))
 
 
 def _positions(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -527,164 +481,98 @@ def _positions(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _picture(pictured: Mapping[str, xr.Dataset], step: int) -> list[dict[str, Any]]:
-    """The traces of every run's network at a step: edges by sign and strength, units, degrees."""
-    traces: list[dict[str, Any]] = []
-    for dataset in pictured.values():
-        x, y = _positions(dataset)
-        at = dataset.sel(picture=step, method="nearest")
-        degree = dataset.degree.sel(step=int(at.picture)).to_numpy()
-        weight = at.edge_weight.to_numpy()
-        rank = np.broadcast_to(np.arange(weight.shape[1]), weight.shape)
-        n_strong = weight.shape[1] // 5
-        for is_positive in (True, False):
-            for is_strong in (False, True):
-                chosen = (weight > 0 if is_positive else weight < 0) & (
-                    (rank < n_strong) == is_strong
-                )
-                ends = [at[name].to_numpy()[chosen] for name in ("edge_source", "edge_target")]
-                gap = np.full(len(ends[0]), np.nan)
-                traces.append(
-                    {
-                        "type": "scatter",
-                        "x": np.stack([x[ends[0]], x[ends[1]], gap], 1).ravel().astype(np.float32),
-                        "y": np.stack([y[ends[0]], y[ends[1]], gap], 1).ravel().astype(np.float32),
-                    }
-                )
-        has_edges = degree > 0
-        for alive in (True, False):
-            units = np.flatnonzero(has_edges == alive)
-            names = dataset.group.to_numpy()[units]
-            first = {name: int(np.argmax(dataset.group.to_numpy() == name)) for name in set(names)}
-            traces.append(
-                {
-                    "type": "scatter",
-                    "x": x[units],
-                    "y": y[units],
-                    "text": [
-                        f"{name}, unit {unit - first[name]}<br>degree {degree[unit]}"
-                        for name, unit in zip(names, units, strict=True)
-                    ],
-                }
-            )
-        traces += _degree_curves(dataset, degree)
-    return traces
-
-
-def _degree_curves(dataset: xr.Dataset, degree: np.ndarray) -> list[dict[str, Any]]:
-    """The distribution of degrees of each group, in bins that are the same at every step."""
-    edges = np.linspace(0, float(dataset.degree.max()) + 1, 41)
-    middle = (edges[1:] + edges[:-1]) / 2
-    group = dataset.group.to_numpy()
-    curves = []
-    for name in dict.fromkeys(group.tolist()):
-        count, _ = np.histogram(degree[group == name], edges)
-        curves.append({"type": "scatter", "x": middle, "y": count / count.sum()})
-    return curves
-
-
-def _add_pictures(
-    figure: go.Figure,
-    pictured: Mapping[str, xr.Dataset],
-    places: Mapping[str, int],
-    step: int,
-) -> None:
-    """Add the traces that the slider changes, and label their axes."""
-    traces = iter(_picture(pictured, step))
-    for place, (label, dataset) in enumerate(pictured.items()):
-        column = places[label]
-        for color in (COLORS[0], COLORS[1]):
-            for opacity, width in ((0.25, 0.6), (0.7, 1.0)):
-                figure.add_trace(
-                    go.Scatter(
-                        next(traces),
-                        mode="lines",
-                        line={"color": color, "width": width},
-                        opacity=opacity,
-                        hoverinfo="skip",
-                        showlegend=False,
-                    ),
-                    row=4,
-                    col=column,
-                )
-        for color in ("#222222", "#E69F00"):
-            figure.add_trace(
-                go.Scatter(
-                    next(traces),
-                    mode="markers",
-                    marker={
-                        "color": color,
-                        "size": 4 if color == "#222222" else 6,
-                        "symbol": "circle" if color == "#222222" else "x",
-                    },
-                    hovertemplate="%{text}<extra></extra>",
-                    showlegend=False,
-                ),
-                row=4,
-                col=column,
-            )
-        groups = list(dict.fromkeys(dataset.group.to_numpy().tolist()))
-        for at, name in enumerate(groups):
-            figure.add_trace(
-                go.Scatter(
-                    next(traces),
-                    name=name,
-                    legend="legend2",
-                    legendgroup=f"group {name}",
-                    showlegend=place == 0,
-                    line={
-                        "color": _PALETTE[at % len(_PALETTE)],
-                        "dash": "solid" if at < len(_PALETTE) else "dash",
-                        "shape": "hvh",
-                        "width": 1.8,
-                    },
-                    hovertemplate=f"{name}<br>degree %{{x:.0f}}<br>%{{y:.1%}} of the group"
-                    "<extra></extra>",
-                ),
-                row=5,
-                col=column,
-            )
-        _label_groups(figure, dataset, groups, column)
-        figure.update_yaxes(visible=False, row=4, col=column)
-        figure.update_xaxes(title="degree of a unit", row=5, col=column)
-        figure.update_yaxes(tickformat=".0%", row=5, col=column)
-    figure.update_yaxes(title="share of the group", row=5, col=1)
-    figure.update_xaxes(title_standoff=2, row=5)
-    below = figure.get_subplot(4, 1).yaxis.domain[0] - 0.035
-    figure.update_layout(
-        legend2={"orientation": "h", "x": 1, "xanchor": "right", "y": below, "yanchor": "middle"}
-    )
-
-
-def _label_groups(
-    figure: go.Figure, dataset: xr.Dataset, groups: Sequence[str], column: int
-) -> None:
-    """Names of the groups: under a column that one group fills, beside one that several share."""
+def _network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
+    """Edges by sign and strength, and units, of which those without edges are crosses."""
     x, y = _positions(dataset)
-    group = dataset.group.to_numpy()
-    at = dict(zip(groups, dataset.attrs["columns"], strict=True))
-    shared = {place for place in at.values() if list(at.values()).count(place) > 1}
-    last = max(at.values())
-    for name in groups:
-        if at[name] not in shared:
-            continue
-        members = group == name
-        figure.add_scatter(
-            x=x[members][:1],
-            y=[float(y[members].mean())],
+    for positive, color in ((True, COLORS[0]), (False, COLORS[1])):
+        for strong, opacity, width in ((False, 0.25, 0.6), (True, 0.7, 1.0)):
+            edges = partial(_edges, x=x, y=y, positive=positive, strong=strong)
+            line = {"color": color, "width": width}
+            panel.add("scatter", run=label, at=edges, mode="lines", line=line, opacity=opacity)
+    for joined, marker in (
+        (True, {"color": "#222222", "size": 4}),
+        (False, {"color": "#E69F00", "size": 6, "symbol": "x"}),
+    ):
+        units = partial(_units, x=x, y=y, joined=joined)
+        panel.add("scatter", run=label, at=units, hover="%{text}", mode="markers", marker=marker)
+    for name, (text_x, text_y, side) in _names_beside(dataset, x, y).items():
+        panel.add(
+            "scatter",
+            x=[text_x],
+            y=[text_y],
             text=[f"  {name}  "],
             mode="text",
-            textposition="middle left" if at[name] < last else "middle right",
-            showlegend=False,
-            hoverinfo="skip",
-            row=4,
-            col=column,
+            textposition=f"middle {side}",
         )
-    figure.update_xaxes(
-        tickvals=[place for place in at.values() if place not in shared],
-        ticktext=[name for name, place in at.items() if place not in shared],
-        range=[-0.25, last + 0.25] if shared else [-0.05 * last, 1.05 * last],
-        showgrid=False,
-        row=4,
-        col=column,
-    )
+
+
+def _edges(
+    now: xr.Dataset, x: np.ndarray, y: np.ndarray, positive: bool, strong: bool
+) -> dict[str, Any]:
+    """Broken lines of the edges of a sign, among the strongest fifth of their matrix or not."""
+    weight = now.edge_weight.to_numpy()
+    rank = np.broadcast_to(np.arange(weight.shape[1]), weight.shape)
+    of_sign = weight > 0 if positive else weight < 0
+    chosen = of_sign & ((rank < weight.shape[1] // 5) == strong)
+    source, target = (now[name].to_numpy()[chosen] for name in ("edge_source", "edge_target"))
+    gap = np.full(len(source), np.nan)
+    ends = (np.stack([each[source], each[target], gap], 1).ravel() for each in (x, y))
+    return dict(zip("xy", (each.astype(np.float32) for each in ends), strict=True))
+
+
+def _degree(now: xr.Dataset) -> np.ndarray:
+    """Degrees of the units at the picture's step."""
+    return now.degree.sel(step=int(now.picture)).to_numpy()
+
+
+def _units(now: xr.Dataset, x: np.ndarray, y: np.ndarray, joined: bool) -> dict[str, Any]:
+    degree, group = _degree(now), now.group.to_numpy()
+    first = {name: int(np.argmax(group == name)) for name in set(group.tolist())}
+    units = np.flatnonzero((degree > 0) == joined)
+    text = [
+        f"{group[unit]}, unit {unit - first[group[unit]]}<br>degree {degree[unit]}"
+        for unit in units
+    ]
+    return {"x": x[units], "y": y[units], "text": text}
+
+
+def _degrees(now: xr.Dataset, group: str) -> dict[str, Any]:
+    """The distribution of a group's degrees, in bins that are the same at every step."""
+    edges = np.linspace(0, float(now.degree.max()) + 1, 41)
+    count, _ = np.histogram(_degree(now)[now.group.to_numpy() == group], edges)
+    return {"x": (edges[1:] + edges[:-1]) / 2, "y": count / count.sum()}
+
+
+def _columns(dataset: xr.Dataset) -> tuple[dict[str, float], set[float]]:
+    """Each group's column, and the columns that several groups share."""
+    at = dict(zip(_groups(dataset), dataset.attrs["columns"], strict=True))
+    return at, {place for place in at.values() if list(at.values()).count(place) > 1}
+
+
+def _names_beside(
+    dataset: xr.Dataset, x: np.ndarray, y: np.ndarray
+) -> dict[str, tuple[float, float, str]]:
+    """Where the names stand of groups that share a column, and on which side of it."""
+    at, shared = _columns(dataset)
+    last, group = max(at.values()), dataset.group.to_numpy()
+    return {
+        name: (
+            float(x[group == name][0]),
+            float(y[group == name].mean()),
+            "left" if place < last else "right",
+        )
+        for name, place in at.items()
+        if place in shared
+    }
+
+
+def _group_axis(dataset: xr.Dataset) -> dict[str, Any]:
+    """Under each column the name of the group that fills it."""
+    at, shared = _columns(dataset)
+    last = max(at.values())
+    return {
+        "tickvals": [place for place in at.values() if place not in shared],
+        "ticktext": [name for name, place in at.items() if place not in shared],
+        "range": [-0.25, last + 0.25] if shared else [-0.05 * last, 1.05 * last],
+        "showgrid": False,
+    }

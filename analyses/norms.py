@@ -12,9 +12,8 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from analyses.drawing import TEMPLATE, mark_learning, run_colors, short_names, step_axis
+from analyses.drawing import Panels, short_names
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -104,80 +103,38 @@ def draw(
     state: Annotated[
         Literal["masked", "raw"], "weights under their mask, or without it"
     ] = "masked",
+    log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Norms of the whole network above, one norm of each weight below, runs in colours."""
-    colors = run_colors(measured)
+    what = "θ ⊙ m, as the network uses them" if state == "masked" else "θ"
+    subtitle = f"weights {what}; below, weight by weight"
+    figure = Panels(measured, title=_title(measured, state), subtitle=subtitle, log=log)
+    row = figure.row(height=230)
+    for name in NORMS:
+        panel = row.over_training(f"{_SYMBOL[name]} of all weights: {_FORMULA[name]}", y=_SIZE)
+        for label, dataset in measured.items():
+            panel.lines(dataset.step, dataset[f"total_{name}"].sel(state=state), run=label)
     weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
     short = short_names(weights)
-    columns = 12
-    n_across = next(n for n in (4, 3, 2, 1) if len(weights) % n == 0 or n < 3 or len(weights) > n)
-    n_rows = -(-len(weights) // n_across)
-    wide, narrow = columns // len(NORMS), columns // n_across
-    whole: list[dict | None] = [{"colspan": wide}, *[None] * (wide - 1)] * len(NORMS)
-    parts: list[dict | None] = [{"colspan": narrow}, *[None] * (narrow - 1)] * n_across
-    formula = _SCALED if scaled else {name: f"{_SYMBOL[name]} {_FORMULA[name]}" for name in NORMS}
-    figure = make_subplots(
-        1 + n_rows,
-        columns,
-        specs=[whole, *[parts] * n_rows],
-        subplot_titles=[
-            *(f"{_SYMBOL[name]} of all weights: {_FORMULA[name]}" for name in NORMS),
-            *(f"{short[weight]}" for weight in weights),
-        ],
-        row_heights=[1.3, *[1.0] * n_rows],
-        horizontal_spacing=0.035,
-        vertical_spacing=0.28 / (1 + n_rows),
-    )
+    formula = _SCALED[norm] if scaled else f"{_SYMBOL[norm]} {_FORMULA[norm]}"
+    for at, weight in enumerate(weights):
+        if at % _ACROSS == 0:
+            row = figure.row(height=160)
+        title = {"title": formula} if at % _ACROSS == 0 else {}
+        panel = row.over_training(short[weight], y=_SIZE | title, marks=())
+        for label, dataset in measured.items():
+            if weight not in dataset.weight:
+                continue
+            each = dataset.sel(weight=weight, state=state)
+            y = per_parameter(each[norm], each.n, norm) if scaled else each[norm]
+            panel.lines(dataset.step, y, run=label)
+    row.fill(_ACROSS)
+    return figure.draw()
 
-    def curve(label: str, y: xr.DataArray, row: int, column: int, *, legend: bool) -> None:
-        figure.add_scatter(
-            x=y.step,
-            y=y.astype(np.float32),
-            name=label,
-            legendgroup=label,
-            showlegend=legend,
-            line={"color": colors[label], "width": 2},
-            hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:,.4g}}<extra></extra>",
-            row=row,
-            col=column,
-        )
 
-    for label, dataset in measured.items():
-        at = dataset.sel(state=state)
-        for place, name in enumerate(NORMS):
-            curve(
-                label,
-                at[f"total_{name}"],
-                1,
-                1 + place * wide,
-                legend=place == 0 and len(measured) > 1,
-            )
-        for place, weight in enumerate(weights):
-            if weight in at.weight:
-                y = at[norm].sel(weight=weight)
-                if scaled:
-                    y = per_parameter(y, at.n.sel(weight=weight), norm)
-                row, column = divmod(place, n_across)
-                curve(label, y, 2 + row, 1 + column * narrow, legend=False)
-    for place in range(len(NORMS)):
-        mark_learning(figure, measured, colors, row=1, col=1 + place * wide)
-    for place in range(n_across):
-        step_axis(figure, row=1 + n_rows, col=1 + place * narrow)
-    figure.update_yaxes(rangemode="tozero", exponentformat="SI")
-    for row in range(n_rows):
-        figure.update_yaxes(title=formula[norm], row=2 + row, col=1)
-    return figure.update_layout(
-        template=TEMPLATE,
-        height=450 + 260 * n_rows,
-        margin={"t": 125},
-        title={
-            "text": _title(measured, state),
-            "subtitle": {
-                "text": f"weights {'θ ⊙ m, as the network uses them' if state == 'masked' else 'θ'}"
-                "; dotted line: t_mem, dashed line: t_gen; below, weight by weight"
-            },
-        },
-    )
+#: Weights beside one another, and the axis of a size.
+_ACROSS = 4
+_SIZE = {"rangemode": "tozero", "exponentformat": "SI"}
 
 
 def _title(measured: Mapping[str, xr.Dataset], state: str) -> str:

@@ -1,17 +1,42 @@
 """Figures as files: HTML that opens without a network, and PNG where a browser can draw it."""
 
+import html
+import re
 from pathlib import Path
+from string import Template
 
 import plotly.graph_objects as go
 
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
 
+#: How a page shows a figure: nothing of it can be uploaded, and its image button gives SVG.
+CONFIG = {
+    "responsive": True,
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "toImageButtonOptions": {"format": "svg"},
+}
+
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+</head>
+<body>
+$figure
+</body>
+</html>
+""")
+
 
 def write_html(figure: go.Figure, path: Path) -> None:
-    """Write one self-contained, interactive page; plotly.js is in it."""
-    html = figure.to_html(include_plotlyjs=True, auto_play=False, config={"responsive": True})
-    write_text(path, html)
+    """Write one self-contained, interactive page under the figure's title; plotly.js is in it."""
+    title = re.sub(r"<[^>]*>", " ", figure.layout.title.text or path.stem)
+    drawn = figure.to_html(full_html=False, include_plotlyjs=True, auto_play=False, config=CONFIG)
+    write_text(path, _PAGE.substitute(title=html.escape(title), figure=drawn))
 
 
 def write_png(figure: go.Figure, path: Path, *, width: int = 1200, height: int = 800) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from analyses.drawing.style import TEMPLATE, run_colors
-from analyses.drawing.trajectory import step_axis
+from analyses.drawing.panels import Panels
+from analyses.drawing.style import SHARE
 from mechgrok.runs import Run
 
 
@@ -17,43 +16,34 @@ def overlay(runs: Mapping[str, Run], *, log: bool = True) -> go.Figure:
         runs: by the label that they get in the legend.
         log: a logarithmic step axis, on which the tickets' few hundred steps can be seen.
     """
-    figure = make_subplots(3, 1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[2, 1, 1])
-    colors = run_colors(runs)
-    panels = [("test_accuracy", 1), ("train_accuracy", 1), ("l1", 2), ("l2", 3)]
-    for label, run in runs.items():
-        metrics = run.metrics[run.metrics.step > 0] if log else run.metrics
-        for column, row in panels:
-            figure.add_scatter(
-                x=metrics.step,
-                y=metrics[column].astype("float32"),
-                name=label,
-                legendgroup=label,
-                showlegend=column == "test_accuracy",
-                line={
-                    "color": colors[label],
-                    "dash": "dash" if column == "train_accuracy" else "solid",
-                    "width": 1.2 if column == "train_accuracy" else 2,
-                },
-                hovertemplate=f"{label} {column.replace('_', ' ')}"
-                "<br>step %{x:,}<br>%{y:,.4g}<extra></extra>",
-                row=row,
-                col=1,
-            )
-    step_axis(figure, log=log, row=3, col=1)
-    figure.update_xaxes(type="log" if log else "linear")
-    figure.update_yaxes(title="accuracy", range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
-    figure.update_yaxes(title="L1 Σ|w|", rangemode="tozero", row=2, col=1)
-    figure.update_yaxes(title="L2 √Σw²", rangemode="tozero", row=3, col=1)
-    reached = [
+    reached = ", ".join(
         f"{label} {'never' if run.t_gen is None else f'{run.t_gen:,}'}"
         for label, run in runs.items()
-    ]
-    subtitle = f"train dashed, test solid; t_gen: {', '.join(reached)}"
-    return figure.update_layout(
-        template=TEMPLATE,
-        title={"text": _title(runs), "subtitle": {"text": subtitle}},
-        height=820,
     )
+    measured = {
+        label: run.metrics.set_index("step").to_xarray().assign_attrs(run.milestones)
+        for label, run in runs.items()
+    }
+    figure = Panels(measured, title=_title(runs), subtitle=f"t_gen: {reached}", log=log)
+    accuracy = figure.row(height=270).over_training(y={"title": "accuracy", **SHARE})
+    norms = {
+        name: figure.row(height=150).over_training(y={"title": words, "rangemode": "tozero"})
+        for name, words in (("l1", "L1 Σ|w|"), ("l2", "L2 √Σw²"))
+    }
+    for label, dataset in measured.items():
+        for side, dash, width in (("train", "dash", 1.2), ("test", "solid", 2)):
+            accuracy.lines(
+                dataset.step,
+                dataset[f"{side}_accuracy"],
+                run=label,
+                key=side,
+                dash=dash,
+                width=width,
+                value="%{y:.2%}",
+            )
+        for name, panel in norms.items():
+            panel.lines(dataset.step, dataset[name], run=label, value="%{y:,.4g}")
+    return figure.draw()
 
 
 def _title(runs: Mapping[str, Run]) -> str:

@@ -11,8 +11,19 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 SEQUENTIAL = "Viridis"
 #: For signed values around zero.
 DIVERGING = "RdBu"
+#: Of neurons that are dead.
+DEAD = "#BBBBBB"
+#: An axis of shares, such as accuracies.
+SHARE = {"range": [-0.03, 1.03], "tickformat": ".0%"}
 
-_GRID = {"gridcolor": "#E6E6E6", "linecolor": "#444", "ticks": "outside", "zeroline": False}
+_GRID = {
+    "gridcolor": "#E6E6E6",
+    "linecolor": "#444",
+    "ticks": "outside",
+    "zeroline": False,
+    "title": {"font": {"size": 13}},
+    "tickfont": {"size": 12},
+}
 
 TEMPLATE = go.layout.Template(
     layout={
@@ -29,6 +40,8 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",
+        # A figure is nobody's to upload: the button for it is off wherever the figure is shown.
+        "modebar": {"remove": ["sendChartToCloud"]},
         "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
         "margin": {"l": 70, "r": 30, "t": 80, "b": 70},
         "xaxis": _GRID,
@@ -38,5 +51,37 @@ TEMPLATE = go.layout.Template(
 
 
 def run_colors(labels: Iterable[str]) -> dict[str, str]:
-    """A colour for each run, the same in every figure that shows the same runs in this order."""
-    return dict(zip(labels, cycle(COLORS), strict=False))
+    """A colour for each run, the same in every figure that shows the same runs in this order.
+
+    Four lightnesses of the palette's eight hues: thirty-two colours before the first comes again.
+    """
+    return dict(zip(labels, cycle(_SHADES), strict=False))
+
+
+def _towards(color: str, end: int, share: float) -> str:
+    """The colour mixed with black (end 0) or white (end 255)."""
+    parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(part + (end - part) * share):02X}" for part in parts)
+
+
+def _shade(color: str, level: int) -> str:
+    """The colour itself, darker, lighter and darkest; black becomes three greys."""
+    if color == "#000000":
+        return _towards(color, 255, (0, 0.4, 0.8, 0.6)[level])
+    return _towards(color, (0, 0, 255, 0)[level], (0, 0.4, 0.5, 0.6)[level])
+
+
+#: Any two are at least 11 apart in CIELAB, about five times what can just be told apart.
+_SHADES = tuple(_shade(color, level) for level in range(4) for color in COLORS)
+
+
+def frequency_color(frequency: int) -> str:
+    """The colour of a frequency, the same in every figure; ω = 0, the mean, is grey.
+
+    Hue and lightness are two coordinates of the R₂ sequence (Roberts 2018), whose points lie apart
+    however many there are: frequencies of one hue differ in lightness, which the colour-blind see.
+    """
+    if frequency == 0:
+        return "#999999"
+    hue, lightness = (frequency * step % 1 for step in (0.7548776662466927, 0.5698402909980532))
+    return f"hsl({360 * hue:.0f}, 62%, {26 + 44 * lightness:.0f}%)"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+
+from analyses.drawing.steps import spread
 
 
 def step_axis(figure: go.Figure, *, log: bool = False, **where: int) -> None:
@@ -23,17 +24,6 @@ def mark_learning(
                 figure.add_vline(
                     x=at, line={"color": colors[label], "dash": dash, "width": 1.2}, **where
                 )
-
-
-def spread(steps: Sequence[int], count: int = 60) -> list[int]:
-    """At most ``count`` of the steps for a slider: the first, the last, and even places between.
-
-    Evenly by position in the sequence, which is dense early, where most happens.
-    """
-    if len(steps) <= count:
-        return [int(step) for step in steps]
-    at = np.unique(np.linspace(0, len(steps) - 1, count).round().astype(int))
-    return [int(steps[index]) for index in at]
 
 
 def slider_steps(measured: Mapping[str, xr.Dataset], count: int = 60) -> list[int]:

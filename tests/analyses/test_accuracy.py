@@ -41,4 +41,6 @@ def test_figure_marks_both_steps_of_each_run(tiny_run: Run, tmp_path: Path) -> N
     dashed = {shape.x0: shape.line.dash for shape in figure.layout.shapes}
     assert dashed[50] == "dash"
     assert set(dashed) == {15, 50} | ({tiny_run.t_mem} - {None})
-    assert len(figure.data) == 8
+    assert sum(trace.hovertemplate is not None for trace in figure.data) == 8
+    names = [note.text for note in figure.layout.annotations]
+    assert {"t_mem", "t_gen"} <= set(names)

@@ -1,0 +1,116 @@
+"""Where panels stand: rows of boxes, with room in pixels for what is written around them."""
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+#: The narrowest page, in pixels, on which nothing overlaps; on wider ones all rooms grow.
+NARROW = 850
+#: What letters take, in pixels: wide enough for a mean word of the fonts that figures use.
+_LETTER = 6.6
+
+
+@dataclass(frozen=True)
+class Box:
+    """One panel: its width as a share of its row, and the room for labels at its sides (pixels)."""
+
+    width: float
+    left: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """A row of boxes: their height, and the room above for titles and below for labels (pixels)."""
+
+    boxes: Sequence[Box]
+    height: float
+    above: float
+    below: float
+
+
+class Place(NamedTuple):
+    """Where a box's axes stand, from 0 to 1 across and from 0 to 1 upwards."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The boxes' places, row by row; the margins around all of them, and their height (pixels)."""
+
+    places: list[list[Place]]
+    left: float
+    right: float
+    height: float
+
+
+def lay_out(bands: Sequence[Band]) -> Grid:
+    """Put the bands under one another; rows of the same widths stand in the same columns."""
+    bands = _in_columns(bands)
+    left = max(band.boxes[0].left for band in bands)
+    right = max(band.boxes[-1].right for band in bands)
+    gaps = [band.below + below.above for band, below in itertools.pairwise(bands)]
+    height = sum(band.height for band in bands) + sum(gaps)
+    top, places = height, []
+    for band, gap in zip(bands, [*gaps, 0.0], strict=True):
+        y = ((top - band.height) / height, top / height)
+        places.append([Place(x, y) for x in _across(band.boxes, NARROW - left - right)])
+        top -= band.height + gap
+    return Grid(places, left, right, height)
+
+
+def _in_columns(bands: Sequence[Band]) -> list[Band]:
+    """The bands with rooms made equal, place by place, in those whose boxes are as wide."""
+    widths = [tuple(box.width for box in band.boxes) for band in bands]
+    aligned = []
+    for band, own in zip(bands, widths, strict=True):
+        alike = [each.boxes for each, other in zip(bands, widths, strict=True) if other == own]
+        boxes = [
+            Box(width, max(box.left for box in column), max(box.right for box in column))
+            for width, column in zip(own, zip(*alike, strict=True), strict=True)
+        ]
+        aligned.append(Band(boxes, band.height, band.above, band.below))
+    return aligned
+
+
+def _across(boxes: Sequence[Box], inner: float) -> list[tuple[float, float]]:
+    """The horizontal extents of a row's boxes, which share what the rooms between them leave."""
+    gaps = [box.right + after.left for box, after in itertools.pairwise(boxes)]
+    # A row of very many boxes keeps half of its width for what they show.
+    shrink = min(1.0, inner / 2 / sum(gaps)) if gaps else 1.0
+    gaps = [gap * shrink for gap in gaps]
+    unit = (inner - sum(gaps)) / sum(box.width for box in boxes)
+    extents, at = [], 0.0
+    for box, gap in zip(boxes, [*gaps, 0.0], strict=True):
+        extents.append((at / inner, min(1.0, (at + box.width * unit) / inner)))
+        at += box.width * unit + gap
+    return extents
+
+
+def wrap(text: str, pixels: float, size: float = 13) -> str:
+    """The text in lines (``<br>``) that fit into so many pixels at a font size.
+
+    Lines that hold tags with attributes stay whole: they cannot be cut at their spaces.
+    """
+    letters = max(12, int(pixels / (_LETTER * size / 13)))
+    lines: list[str] = []
+    for line in text.split("<br>"):
+        lines += [line] if "<span" in line else textwrap.wrap(line, letters) or [""]
+    return "<br>".join(lines)
+
+
+def n_lines(text: str) -> int:
+    """Lines of a text that `wrap` made; none where it is empty."""
+    return text.count("<br>") + 1 if text else 0
+
+
+def legend_lines(names: Sequence[str], pixels: float = NARROW - 100) -> int:
+    """Lines that a horizontal legend takes; plotly sets entries that wrap in even columns."""
+    widths = [45 + _LETTER * len(name) for name in names]
+    if sum(widths) <= pixels:
+        return min(1, len(widths))
+    return -(-len(widths) // max(1, int(pixels / max(widths))))

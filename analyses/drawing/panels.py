@@ -1,0 +1,657 @@
+"""A figure is rows of panels, and this is the one way to build it.
+
+    figure = Panels(measured, title="What is seen", subtitle="how to read it", log=log)
+    row = figure.row(height=300)
+    panel = row.over_training("accuracy", y={"title": "accuracy", **SHARE})
+    for label, dataset in measured.items():
+        panel.lines(dataset.step, dataset.test_accuracy, run=label)
+    colors = figure.colors("|F(ω)|", 0, largest)
+    row = figure.row(height=260)
+    for label in measured:
+        panel = row.panel(label, x="frequency ω", y="neuron")
+        panel.heat(colors, run=label, at=lambda now: {"z": now.amplitude.to_numpy()})
+    return figure.draw()
+
+A **panel** is added to a row with its title and its axes: a title, or any of plotly's attributes
+of an axis. ``row.over_training`` makes one whose x axis is the training step: shared by all such
+panels, logarithmic where the figure is, with every run's t_mem and t_gen marked.
+
+What is drawn in it knows its **run**, which gives it colour, legend and hover, and its **value at a
+step**: ``at`` takes the run's dataset at its step nearest to the slider's (of the dimension
+``along``) and returns the attributes of the plotly trace that change with the step. A figure in
+which anything has an ``at`` gets a slider. ``key`` names a style that all runs share (train dashed)
+in the legend, ``entry`` a trace of its own colour (a layer); a row with ``legend=True`` keeps these
+above itself. Colour bars stand beside the panels that use them. Widths of panels are shares of
+their row, ``row.empty()`` leaves a place free, heights are pixels of what is plotted; all other
+room is reckoned from what is written in it, and nothing overlaps on a page 850 pixels wide.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from analyses.drawing.grid import (
+    NARROW,
+    Band,
+    Box,
+    Grid,
+    Place,
+    lay_out,
+    legend_lines,
+    n_lines,
+    wrap,
+)
+from analyses.drawing.steps import StepAxis, spread
+from analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
+
+#: What of a trace changes with the slider: the run's dataset at a step → attributes of the trace.
+AtStep = Callable[[xr.Dataset], Mapping[str, Any]]
+#: The title of an axis, or any of plotly's attributes of one.
+Axis = str | Mapping[str, Any]
+
+_MARKS = {"t_mem": "dot", "t_gen": "dash"}
+#: The parts of a trace that have its colour.
+_COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
+#: Around letters that stand on curves.
+_HALO = ", ".join(["0px 0px 2px white"] * 4)
+#: Lines of a legend and of a title, and the room of the slider, in pixels.
+_LEGEND, _TITLE, _SLIDER = 23.0, 18.0, 95.0
+
+
+@dataclass
+class _Trace:
+    """Something drawn: plotly's attributes of it, and those that change with the step."""
+
+    kind: str
+    look: dict[str, Any]
+    dataset: xr.Dataset | None
+    at: AtStep | None
+    over_steps: bool
+
+    def value(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
+        """The attributes that it has at a step and need not have at another."""
+        changed = dict(self.at(now)) if self.at is not None else {}
+        if self.over_steps and "x" in changed:
+            changed["x"] = axis.place(changed["x"])
+        return changed
+
+
+@dataclass
+class Colors:
+    """A scale of colours that several panels share, and its bar."""
+
+    name: str
+    layout: dict[str, Any]
+    panels: list["Panel"] = field(default_factory=list)
+
+
+class Panel:
+    """One pair of axes and what is drawn on it; made by `Row.panel` and `Row.over_training`."""
+
+    def __init__(
+        self, row: "Row", title: str, x: Axis, y: Axis, width: float, over_steps: bool
+    ) -> None:
+        self.figure, self.row, self.width = row.figure, row, width
+        self.title, self.over_steps = title, over_steps
+        self.x, self.y = ({"title": a} if isinstance(a, str) else dict(a) for a in (x, y))
+        self.number = next(row.figure.numbers)
+        self.x_number = self.number
+        self.marked: Sequence[str] = ()
+        self.twin: Panel | None = None
+        self.bars = 0
+
+    def right(self, y: Axis) -> "Panel":
+        """A second y axis at the right, on which more is drawn over the same x axis."""
+        twin = Panel(self.row, "", {}, y, self.width, self.over_steps)
+        twin.x_number = self.number
+        self.twin = twin
+        return twin
+
+    def lines(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        run: str | None = None,
+        dash: str = "solid",
+        width: float = 2,
+        value: str | None = "%{y:.4g}",
+        follow: bool = False,
+        **more: Any,
+    ) -> None:
+        """A curve; a single point, and few points, are marked.
+
+        Args:
+            x: steps, on a panel over training.
+            y: a value at each.
+            run: whose it is.
+            dash: of plotly's dashes.
+            width: in pixels.
+            value: how hover writes a value; None for no hover.
+            follow: a dot follows the slider along the curve.
+            more: as in `add`.
+        """
+        x, y = np.asarray(x), np.asarray(y)
+        more.setdefault("mode", "lines" if len(x) > 25 else "lines+markers")
+        style = {"line": {"dash": dash, "width": width}, "marker": {"size": 2 + 1.5 * width}}
+        for name, given in style.items():
+            more[name] = given | more.get(name, {})
+        self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
+        if not follow or run is None:
+            return
+
+        def dot(now: xr.Dataset) -> dict[str, Any]:
+            nearest = int(np.abs(x - int(now[self.figure.along])).argmin())
+            return {"x": x[nearest : nearest + 1], "y": y[nearest : nearest + 1]}
+
+        self.add("scatter", run=run, at=dot, mode="markers", marker={"size": 10}, cliponaxis=False)
+
+    def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
+        """A picture: a number for each cell, in colours of `Panels.colors`."""
+        if self not in colors.panels:
+            colors.panels.append(self)
+        self.add("heatmap", at=at, hover=hover, coloraxis=colors.name, **more)
+
+    def add(
+        self,
+        kind: str,
+        *,
+        run: str | None = None,
+        at: AtStep | None = None,
+        hover: str | None = None,
+        color: Any = None,
+        key: str | None = None,
+        entry: str | None = None,
+        **look: Any,
+    ) -> None:
+        """Draw any kind of plotly's traces.
+
+        Args:
+            kind: "scatter", "bar", "heatmap", ….
+            run: whose it is: its dataset is given to ``at``, its colour and legend to the trace.
+            at: what changes with the step.
+            hover: what is told of a point, after the run and, over training, its step.
+            color: the run's unless given.
+            key: the name of its style in the legend, where all runs use it.
+            entry: its name in the legend, where it has a colour of its own.
+            look: plotly's attributes of the trace.
+        """
+        color = color if color is not None or run is None else self.figure.run_colors[run]
+        if color is not None:
+            for part in _COLORED.get(kind, ()):
+                look[part] = {"color": color} | look.get(part, {})
+        name = ", ".join(each for each in (run, key or entry) if each)
+        if hover is None:
+            look["hoverinfo"] = "skip"
+        else:
+            many = len(self.figure.measured) > 1 or self.over_steps
+            parts_ = [name] if many and name else []
+            parts_ += ["step %{x:,}"] if self.over_steps else []
+            look["hovertemplate"] = "<br>".join([*parts_, hover]) + "<extra></extra>"
+        look |= {"name": name, "legendgroup": entry or run, "showlegend": False}
+        look |= {"xaxis": _id("x", self.x_number), "yaxis": _id("y", self.number)}
+        dataset = self.figure.measured.get(run) if run is not None else None
+        if at is not None and dataset is None:
+            raise ValueError("What changes with the step belongs to a run: give run=.")
+        self.figure.traces.append(_Trace(kind, look, dataset, at, self.over_steps))
+        if key or entry:
+            self.figure.enter(self.row, kind, str(key or entry), look, own=entry is not None)
+
+    def level(self, y: float, text: str = "", color: str = "#777777", dash: str = "dot") -> None:
+        """A horizontal line across the panel, with a word at its right end."""
+        place = {"xref": f"{_id('x', self.x_number)} domain", "yref": _id("y", self.number)}
+        self.figure.shapes.append(
+            {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, "layer": "below", **place}
+            | {"line": {"color": color, "dash": dash, "width": 1}}
+        )
+        if text:
+            at = np.log10(y) if self.y.get("type") == "log" else y
+            self.figure.notes.append(
+                {"text": text, "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom", **place}
+                | {"showarrow": False, "font": {"size": 11, "color": "#555555"}}
+            )
+
+    def say(self, text: str) -> None:
+        """Words in the middle of a panel, such as why nothing is drawn in it."""
+        place = {"xref": f"{_id('x', self.x_number)} domain"}
+        place["yref"] = f"{_id('y', self.number)} domain"
+        self.figure.notes.append(
+            {"text": text, "x": 0.5, "y": 0.5, "showarrow": False, **place}
+            | {"font": {"size": 12, "color": "#555555"}, "bgcolor": "rgba(255,255,255,0.8)"}
+        )
+
+    def room(self) -> Box:
+        """Its width, and the pixels that its labels take at its sides."""
+
+        def side(axis: Mapping[str, Any]) -> float:
+            ticks = 42.0 if axis.get("showticklabels", True) else 8.0
+            return ticks + (22 if axis.get("title") else 0)
+
+        if self.y.get("visible") is False:
+            return Box(self.width, 8, 14 + self.bars)
+        right = side(self.twin.y) + 6 if self.twin is not None else 14.0
+        return Box(self.width, side(self.y) + 4, right + self.bars)
+
+
+class Row:
+    """Panels beside one another; made by `Panels.row`."""
+
+    def __init__(self, figure: "Panels", height: float, legend: bool) -> None:
+        self.figure, self.height, self.legend = figure, height, legend
+        self.panels: list[Panel | float] = []
+
+    def panel(self, title: str = "", *, x: Axis = "", y: Axis = "", width: float = 1) -> Panel:
+        """The next panel to the right."""
+        return self._added(Panel(self, title, x, y, width, over_steps=False))
+
+    def over_training(
+        self,
+        title: str = "",
+        *,
+        y: Axis = "",
+        width: float = 1,
+        marks: Iterable[str] | None = None,
+    ) -> Panel:
+        """The next panel, over training steps, with t_mem and t_gen of ``marks`` (of all runs)."""
+        panel = self._added(Panel(self, title, "training step", y, width, over_steps=True))
+        panel.marked = list(self.figure.measured if marks is None else marks)
+        return panel
+
+    def empty(self, width: float = 1) -> None:
+        """A place without a panel."""
+        self.panels.append(width)
+
+    def fill(self, count: int) -> None:
+        """Places without a panel, up to ``count`` of them: panels stay as wide as those above."""
+        for _ in range(count - len(self.panels)):
+            self.empty()
+
+    def _added(self, panel: Panel) -> Panel:
+        self.panels.append(panel)
+        return panel
+
+    def filled(self) -> Iterator[tuple[int, Panel]]:
+        """The panels, each with its place in the row."""
+        return ((at, each) for at, each in enumerate(self.panels) if isinstance(each, Panel))
+
+    def is_over_training(self) -> bool:
+        """Whether all its panels share the axis of training steps."""
+        return all(panel.over_steps for _, panel in self.filled())
+
+
+@dataclass
+class _Legend:
+    """Entries that stand together: dummies, which plotly's legend shows."""
+
+    traces: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def pixels(self) -> float:
+        return _LEGEND * legend_lines(list(self.traces))
+
+
+class Panels:
+    """A figure made of rows of panels.
+
+    Args:
+        measured: the datasets that it shows, by the label of their run.
+        title: what is seen.
+        subtitle: how to read it.
+        log: a logarithmic axis of training steps.
+        along: the dimension of the datasets that the slider goes along.
+        stops: the slider's stops at most.
+    """
+
+    def __init__(
+        self,
+        measured: Mapping[str, xr.Dataset],
+        *,
+        title: str,
+        subtitle: str = "",
+        log: bool = False,
+        along: str = "step",
+        stops: int = 60,
+    ) -> None:
+        self.measured, self.along, self.log, self.n_stops = measured, along, log, stops
+        self.title, self.subtitle = title, subtitle
+        self.run_colors = run_colors(measured)
+        self.numbers = itertools.count(1)
+        self.rows: list[Row] = []
+        self.traces: list[_Trace] = []
+        self.shapes: list[dict[str, Any]] = []
+        self.notes: list[dict[str, Any]] = []
+        self._colors: list[Colors] = []
+        self._legends: dict[Row | None, _Legend] = {}
+        if len(measured) > 1:
+            for label, color in self.run_colors.items():
+                look = {"mode": "lines", "line": {"color": color, "width": 3}, "legendgroup": label}
+                self._legends.setdefault(None, _Legend()).traces[label] = look
+
+    def row(self, *, height: float, legend: bool = False) -> Row:
+        """The next row of panels, with a legend of its own above it or not."""
+        self.rows.append(Row(self, height, legend))
+        return self.rows[-1]
+
+    def colors(
+        self, title: str, low: float, high: float, *, scale: Any = SEQUENTIAL, **bar: Any
+    ) -> Colors:
+        """A scale of colours for heat maps, the same at all steps and in all that use it.
+
+        Args:
+            title: the quantity and its unit.
+            low: the number at the scale's start.
+            high: the number at its end.
+            scale: of plotly's scales; a diverging one has its middle halfway.
+            bar: plotly's attributes of the colour bar, such as ``tickvals``.
+        """
+        number = len(self._colors) + 1
+        axis = {"colorscale": scale, "cmin": low, "cmax": high if high > low else low + 1}
+        bar = {"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 11}} | bar
+        bar["title"] = {"text": title, "side": "right", "font": {"size": 12}}
+        self._colors.append(Colors(_id("coloraxis", number), {**axis, "colorbar": bar}))
+        return self._colors[-1]
+
+    def enter(self, row: Row, kind: str, name: str, look: Mapping[str, Any], *, own: bool) -> None:
+        """Put a name into a legend once: with its own colour, or grey, for a style of all runs."""
+        legend = self._legends.setdefault(row if row.legend else None, _Legend())
+        if name in legend.traces:
+            return
+        mode = "markers" if kind == "bar" else look.get("mode", "lines")
+        entry: dict[str, Any] = {"mode": mode, "legendgroup": name}
+        for part in ("line", "marker"):
+            if part in look:
+                entry[part] = dict(look[part]) | ({} if own else {"color": "#555555"})
+        if kind == "bar":
+            entry["marker"]["symbol"] = "square"
+        if np.ndim(entry.get("marker", {}).get("size", 0)):
+            del entry["marker"]["size"]
+        legend.traces[name] = entry
+
+    def draw(self) -> go.Figure:
+        """The figure, as it opens at the slider's last stop."""
+        for colors in self._colors:
+            for panel in colors.panels:
+                panel.bars = 56 if _ends_row(panel, colors.panels) else panel.bars
+        stops = self._stops()
+        title, subtitle, head = self._heading()
+        grid = lay_out([self._band(row) for row in self.rows])
+        above, below = self._band(self.rows[0]).above, self._band(self.rows[-1]).below
+        axis = StepAxis(self._all_steps(), self.log)
+        traces = [self._opening(trace, stops, axis) for trace in self.traces]
+        layout: dict[str, Any] = {
+            "template": TEMPLATE,
+            "title": {"text": title, "subtitle": {"text": subtitle}},
+            "height": round(grid.height + head + above + below + (_SLIDER if stops else 0)),
+            "margin": {
+                "l": round(grid.left),
+                "r": round(grid.right),
+                "t": round(head + above),
+                "b": round(below + (_SLIDER if stops else 0)),
+            },
+            "bargap": 0.12,
+            **self._axes(grid, axis),
+        }
+        marks = list(self._marks(grid, axis))
+        shapes = [*self.shapes, *(line for line, _ in marks)]
+        notes = [*self.notes, *(name for _, name in marks if name["text"]), *self._titles(grid)]
+        for number, (row, legend) in enumerate(self._legends.items(), 1):
+            name = _id("legend", number)
+            layout[name] = self._legend_place(row, grid)
+            traces += [_dummy(key, entry, name) for key, entry in legend.traces.items()]
+        figure = go.Figure(traces, layout | {"shapes": shapes, "annotations": notes})
+        return self._with_slider(figure, stops, axis, below)
+
+    # --- room and places --------------------------------------------------------------------
+
+    def _heading(self) -> tuple[str, str, float]:
+        """Title and subtitle in lines, and the pixels of both and of the figure's legend."""
+        subtitle = self.subtitle
+        if len({tuple(self._steps_of(dataset)) for dataset in self._sliding()}) > 1:
+            subtitle += f"{'; ' if subtitle else ''}each run at its step nearest to the slider's"
+        title, subtitle = wrap(self.title, NARROW - 60, 17), wrap(subtitle, NARROW - 60)
+        legend = self._legends.get(None, _Legend())
+        pixels = 26 + 24 * n_lines(title) + 17 * n_lines(subtitle) + legend.pixels()
+        return title, subtitle, pixels
+
+    def _band(self, row: Row) -> Band:
+        boxes = [
+            panel.room() if isinstance(panel, Panel) else Box(panel, 8, 14) for panel in row.panels
+        ]
+        panels = [panel for _, panel in row.filled()]
+        titles = max((n_lines(text) for text in self._row_titles(row)), default=0)
+        legend = self._legends[row].pixels() if row in self._legends else 0.0
+        ticks = any(panel.x.get("showticklabels", True) for panel in panels)
+        words = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
+        below = 10 + (20 if ticks else 0) + (22 if words else 0)
+        return Band(boxes, row.height, 10 + _TITLE * titles + legend, below)
+
+    def _row_titles(self, row: Row) -> list[str]:
+        total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
+        inner = NARROW - 100 - 60 * (len(row.panels) - 1)
+        return [wrap(panel.title, inner * panel.width / total + 40) for _, panel in row.filled()]
+
+    def _is_continued(self, row: Row) -> bool:
+        """Whether the row below has the same axis of training steps, and names it."""
+        at = self.rows.index(row) + 1
+        if at == len(self.rows) or not row.is_over_training():
+            return False
+        return self.rows[at].is_over_training() and len(self.rows[at].panels) == len(row.panels)
+
+    def _placed(self, grid: Grid) -> Iterator[tuple[Panel, Place]]:
+        for row, places in zip(self.rows, grid.places, strict=True):
+            for at, panel in row.filled():
+                yield panel, places[at]
+
+    def _titles(self, grid: Grid) -> Iterator[dict[str, Any]]:
+        """Each panel's title, above its left end."""
+        for row, places in zip(self.rows, grid.places, strict=True):
+            for (at, _), text in zip(row.filled(), self._row_titles(row), strict=True):
+                if text:
+                    yield {
+                        "text": text,
+                        "x": places[at].x[0],
+                        "y": places[at].y[1],
+                        "xref": "paper",
+                        "yref": "paper",
+                        "xanchor": "left",
+                        "yanchor": "bottom",
+                        "yshift": 4,
+                        "align": "left",
+                        "showarrow": False,
+                        "font": {"size": 13},
+                    }
+
+    def _legend_place(self, row: Row | None, grid: Grid) -> dict[str, Any]:
+        """Above the row that the legend is of, or above all rows."""
+        of = self.rows[0] if row is None else row
+        pixels = self._band(of).above - 6
+        if row is not None:
+            pixels -= self._legends[row].pixels()
+        top = grid.places[self.rows.index(of)][0].y[1]
+        y = top + pixels / grid.height
+        return {"orientation": "h", "x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
+
+    def _axes(self, grid: Grid, axis: StepAxis) -> dict[str, Any]:
+        """The axes of all panels, and the colour bars beside them."""
+        layout: dict[str, Any] = {}
+        first: str | None = None
+        for panel, place in self._placed(grid):
+            x, y = _id("x", panel.number), _id("y", panel.number)
+            own = {"domain": place.x, "anchor": y} | _titled(panel.x)
+            if panel.over_steps:
+                own |= axis.layout() | ({"matches": first} if first else {})
+                first = first or x
+                if self._is_continued(panel.row):
+                    del own["title"]
+            layout[_id("xaxis", panel.number)] = own
+            layout[_id("yaxis", panel.number)] = {"domain": place.y, "anchor": x} | _titled(panel.y)
+            if panel.twin is not None:
+                layout[_id("yaxis", panel.twin.number)] = {
+                    "overlaying": y,
+                    "anchor": x,
+                    "side": "right",
+                    "showgrid": False,
+                } | _titled(panel.twin.y)
+        places = dict(self._placed(grid))
+        for colors in self._colors:
+            used = [places[panel] for panel in colors.panels]
+            if not used:
+                continue
+            low, high = min(each.y[0] for each in used), max(each.y[1] for each in used)
+            pixels = NARROW - grid.left - grid.right
+            bar = {"x": max(each.x[1] for each in used) + 6 / pixels, "xanchor": "left", "xpad": 0}
+            bar |= {"y": (low + high) / 2, "len": high - low, "ypad": 0}
+            bar |= colors.layout["colorbar"]
+            layout[colors.name] = colors.layout | {"colorbar": bar}
+        return layout
+
+    # --- steps ------------------------------------------------------------------------------
+
+    def _sliding(self) -> list[xr.Dataset]:
+        """The datasets of which something changes with the slider."""
+        changing = {id(each.dataset): each.dataset for each in self.traces if each.at is not None}
+        return [dataset for dataset in changing.values() if dataset is not None]
+
+    def _steps_of(self, dataset: xr.Dataset) -> list[int]:
+        return [int(step) for step in dataset[self.along].to_numpy()]
+
+    def _stops(self) -> list[int]:
+        """The steps of all runs together, thinned."""
+        steps = {step for dataset in self._sliding() for step in self._steps_of(dataset)}
+        return spread(sorted(steps), self.n_stops)
+
+    def _all_steps(self) -> np.ndarray:
+        """Every step that is drawn, milestones included."""
+        curves = [each.look["x"] for each in self.traces if each.over_steps and "x" in each.look]
+        marks = [step for ds in self.measured.values() for _, step in _milestones(ds)]
+        return np.concatenate([np.asarray(x, dtype=float) for x in [*curves, marks]])
+
+    def _opening(self, trace: _Trace, stops: Sequence[int], axis: StepAxis) -> Any:
+        """The trace as the figure opens."""
+        look = dict(trace.look)
+        if trace.over_steps and "x" in look:
+            look["x"] = axis.place(look["x"])
+            _tell_steps(look, trace.look["x"], axis)
+        made = go.Figure().add_trace({"type": trace.kind, **look}).data[0]
+        if trace.at is not None and trace.dataset is not None:
+            made.update(trace.value(self._now(trace.dataset, stops[-1]), axis))
+        return made
+
+    def _now(self, dataset: xr.Dataset, stop: int) -> xr.Dataset:
+        return dataset.sel({self.along: stop}, method="nearest")
+
+    def _with_slider(
+        self, figure: go.Figure, stops: Sequence[int], axis: StepAxis, below: float
+    ) -> go.Figure:
+        """The figure with a frame for each stop, which holds what changes."""
+        if not stops:
+            return figure
+        moving = [(at, trace) for at, trace in enumerate(self.traces) if trace.at is not None]
+        frames, steps = [], []
+        for stop in stops:
+            now = {id(dataset): self._now(dataset, stop) for dataset in self._sliding()}
+            data = [
+                {"type": trace.kind, **trace.value(now[id(trace.dataset)], axis)}
+                for _, trace in moving
+            ]
+            frames.append(go.Frame(data=data, traces=[at for at, _ in moving], name=str(stop)))
+            how = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
+            steps.append({"label": f"{stop:,}", "method": "animate", "args": [[str(stop)], how]})
+        figure.frames = frames
+        slider = {"steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 0}
+        slider |= {"yanchor": "top", "pad": {"t": below + 6}}
+        return figure.update_layout(
+            sliders=[slider | {"currentvalue": {"prefix": "training step "}}]
+        )
+
+    def _marks(self, grid: Grid, axis: StepAxis) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Lines at t_mem (dotted) and t_gen (dashed), and their names.
+
+        Named are those of the first row over training, as far as there is room; with more than
+        four runs only the first of each kind.
+        """
+        first = next((row for row in self.rows if any(p.marked for _, p in row.filled())), None)
+        for panel, place in self._placed(grid):
+            pixels = (place.x[1] - place.x[0]) * (NARROW - grid.left - grid.right)
+            marks = sorted(
+                (step, mark, label)
+                for label in panel.marked
+                for mark, step in _milestones(self.measured[label])
+            )
+            # Names stand below one another where lines are close: at which heights, and where.
+            heights = int((panel.row.height - 20) / 38) if panel.row is first else 0
+            named: list[list[float]] = [[] for _ in range(heights)]
+            told: set[str] = set()
+            for step, mark, label in marks:
+                at, name = pixels * axis.share(step), ""
+                free = [k for k, near in enumerate(named) if all(abs(at - x) > 13 for x in near)]
+                if free and (len(panel.marked) <= 4 or mark not in told):
+                    name, told = mark, told | {mark}
+                    named[free[0]].append(at)
+                color = self.run_colors[label] if len(self.measured) > 1 else "#555555"
+                x = float(axis.place(step))
+                where = {"xref": _id("x", panel.number), "yref": f"{_id('y', panel.number)} domain"}
+                line = {"color": color, "dash": _MARKS[mark], "width": 1.2}
+                yield (
+                    {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **where},
+                    {
+                        "text": name,
+                        "x": np.log10(x) if axis.log else x,
+                        "y": 1,
+                        "yshift": -38 * free[0] if free else 0,
+                        "textangle": -90,
+                        "xanchor": "right",
+                        "yanchor": "top",
+                        "showarrow": False,
+                        "font": {"size": 11, "color": color, "shadow": _HALO},
+                        **where,
+                    },
+                )
+
+
+def _milestones(dataset: xr.Dataset) -> list[tuple[str, int]]:
+    """t_mem and t_gen of a run, where it reached them."""
+    reached = {mark: dataset.attrs.get(mark) for mark in _MARKS}
+    return [(mark, int(at)) for mark, at in reached.items() if at is not None and at >= 0]
+
+
+def _ends_row(panel: Panel, panels: Sequence[Panel]) -> bool:
+    """Whether it is the last of its row among the panels."""
+    places = [at for at, each in panel.row.filled() if each in panels]
+    return panel.row.panels.index(panel) == max(places)
+
+
+def _tell_steps(look: dict[str, Any], steps: Any, axis: StepAxis) -> None:
+    """Have hover tell step 0 where it is drawn in another place."""
+    steps = np.asarray(steps)
+    if not axis.zero or not (steps == 0).any() or "hovertemplate" not in look:
+        return
+    words = look["hovertemplate"]
+    if "customdata" in look:
+        zero = words.replace("%{x:,}", "0")
+        look["hovertemplate"] = np.where(steps == 0, zero, words).tolist()
+    else:
+        look["customdata"] = steps
+        look["hovertemplate"] = words.replace("%{x:,}", "%{customdata:,}")
+
+
+def _titled(axis: Mapping[str, Any]) -> dict[str, Any]:
+    """The axis with its title close to its ticks."""
+    title = axis.get("title", "")
+    if isinstance(title, str):
+        title = {"text": title}
+    return {**axis, "title": {"standoff": 5, **title}}
+
+
+def _dummy(name: str, entry: Mapping[str, Any], legend: str) -> go.Scatter:
+    """A trace without points, for its line in a legend."""
+    return go.Scatter(x=[None], y=[None], name=name, legend=legend, showlegend=True, **entry)
+
+
+def _id(kind: str, number: int) -> str:
+    """Plotly's name of the nth axis, legend or scale: x, x2, …."""
+    return kind if number == 1 else f"{kind}{number}"

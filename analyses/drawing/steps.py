@@ -1,0 +1,94 @@
+"""Training steps in figures: as an axis that has a place for step 0, and as stops of a slider."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class StepAxis:
+    """The axis of training steps that all panels of a figure share.
+
+    On a logarithmic axis step 0, the network before training, stands by itself to the left of the
+    first step, under a tick of its own; everything else stands at its logarithm.
+
+    Args:
+        steps: all steps that are drawn; those that are no numbers are passed over.
+        log: logarithmic, where a step above 0 is drawn.
+    """
+
+    def __init__(self, steps: np.ndarray, log: bool) -> None:
+        steps = steps[np.isfinite(steps)]
+        positive = steps[steps > 0]
+        self.log = log and positive.size > 0
+        self.first, self.last = (float(f(steps)) if steps.size else 0.0 for f in (np.min, np.max))
+        self.zero = 0.0
+        if self.log:
+            lowest = float(positive.min())
+            self.first = lowest
+            if (steps == 0).any():
+                self.zero = lowest / 10 ** max(0.3, 0.08 * np.log10(self.last / lowest))
+                self.first = self.zero
+
+    def place(self, steps: Any) -> np.ndarray:
+        """Where the steps are drawn: as they are, except for step 0 on a logarithmic axis."""
+        steps = np.asarray(steps)
+        if not self.log:
+            return steps
+        return np.where(steps == 0, self.zero or self.first, steps)
+
+    def share(self, step: float) -> float:
+        """How far along the axis a step stands, from 0 to 1."""
+        low, high = self.range
+        at = np.log10(float(self.place(step))) if self.log else step
+        return float((at - low) / (high - low))
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The ends of the axis, as plotly takes them: logarithms on a logarithmic axis."""
+        low, high = np.log10([self.first, self.last]) if self.log else (self.first, self.last)
+        margin = 0.025 * (high - low) or 0.5
+        return float(low - margin), float(high + margin)
+
+    def layout(self) -> dict[str, Any]:
+        """The axis for plotly."""
+        if not self.log:
+            return {"range": self.range, "tickformat": "~s"}
+        places = [place for place in _round_numbers(*self.range) if place > 1.5 * self.zero]
+        ticks = [*([self.zero] if self.zero else []), *places]
+        return {
+            "type": "log",
+            "range": self.range,
+            "tickvals": ticks,
+            "ticktext": ["0" if tick == self.zero else _short(tick) for tick in ticks],
+        }
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Powers of ten between two logarithms; with their doubles and fives where there are few."""
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    for multiples in ([1], [1, 2, 5]):
+        found = [m * 10.0**power for power in powers for m in multiples]
+        found = [each for each in found if low <= np.log10(each) <= high]
+        if len(found) > 2:
+            break
+    return found
+
+
+def _short(number: float) -> str:
+    """1, 10, 500, 1k, 20k, 1M."""
+    for unit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:g}{sign}"
+    return f"{number:g}"
+
+
+def spread(steps: Sequence[int], count: int = 60) -> list[int]:
+    """At most ``count`` of the steps for a slider: the first, the last, and even places between.
+
+    Evenly by position in the sequence, which is dense early, where most happens.
+    """
+    if len(steps) <= count:
+        return [int(step) for step in steps]
+    at = np.unique(np.linspace(0, len(steps) - 1, count).round().astype(int))
+    return [int(steps[index]) for index in at]
