@@ -1,3 +1,7 @@
+from .config import MLPConfig as MLPConfig
+from .config import ModelShape as ModelShape
+from .config import PositionalMLPConfig as PositionalMLPConfig
+from .config import TransformerConfig as TransformerConfig
 from .hooked import HookedModel as HookedModel
 from .hooked import effective_weights as effective_weights
 from .hooked import load_weights as load_weights
@@ -6,7 +10,8 @@ from .hooked import weight_name as weight_name
 from .hooked import weight_owner as weight_owner
 from .making import ModelConfig as ModelConfig
 from .making import make_model as make_model
+from .making import wiring_of as wiring_of
 from .mlp import HookedMLP as HookedMLP
-from .mlp import MLPConfig as MLPConfig
+from .positional import HookedPositionalMLP as HookedPositionalMLP
 from .transformer import HookedTransformer as HookedTransformer
-from .transformer import TransformerConfig as TransformerConfig
+from .wiring import Wiring as Wiring

@@ -2,20 +2,32 @@
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from transformer_lens import HookedRootModule
+from transformer_lens import ActivationCache, HookedRootModule
 
 from mechgrok.errors import UserError
+from mechgrok.models.config import Activation, ModelShape
+from mechgrok.models.wiring import Wiring
 
 #: "short": the folded computation; "plain": every activation as TransformerLens makes it;
 #: "auto": the short way unless a hook listens to an activation that it never makes.
 Way = Literal["auto", "short", "plain"]
 
-ACTIVATIONS = {"relu": torch.relu, "gelu": nn.functional.gelu}
+#: The neurons' non-linearities by name.
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": nn.functional.gelu,
+    "quadratic": torch.square,
+    "tanh": torch.tanh,
+    "silu": nn.functional.silu,
+}
 
 
 class HookedModel(HookedRootModule):
@@ -27,8 +39,15 @@ class HookedModel(HookedRootModule):
     the activations in `short_hooks`.
     """
 
-    #: Width of the input and of the output: tokens (or numbers) read, answers given.
+    #: The class of its configuration.
+    Config: ClassVar[type[ModelShape]]
+    #: Whether it reads real vectors too, or tokens alone.
+    reads_vectors: ClassVar[bool] = False
+
+    config: ModelShape
+    #: Width of the input, positions read, width of the output.
     d_vocab: int
+    n_ctx: int
     d_output: int
     #: Names of the hook points that the short way makes too.
     short_hooks: frozenset[str] = frozenset()
@@ -58,13 +77,77 @@ class HookedModel(HookedRootModule):
     def forward(self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto") -> Tensor:
         """Outputs ``[batch, d_output]``."""
 
+    @classmethod
     @abstractmethod
-    def input_side(self) -> Float[Tensor, "d_vocab d_mlp"]:
-        """The weight from every input to every neuron of the first hidden layer."""
+    def wire(cls, config: Any, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
+        """How a network of this shape is wired; no weight is made to find out."""
 
-    @abstractmethod
+    @cached_property
+    def wiring(self) -> Wiring:
+        """How this network is wired."""
+        return self.wire(
+            self.config, d_vocab=self.d_vocab, n_ctx=self.n_ctx, d_output=self.d_output
+        )
+
+    @property
+    def cfg(self) -> SimpleNamespace:
+        """The shape in TransformerLens's words, for its `ActivationCache`."""
+        shape = {name: getattr(self.config, name) for name in type(self.config).model_fields}
+        sizes = {"n_ctx": self.n_ctx, "d_vocab": self.d_vocab, "d_vocab_out": self.d_output}
+        return SimpleNamespace(**shape, **sizes, normalization_type=None, attn_only=False)
+
+    def weight(self, name: str) -> Tensor:
+        """The weight called ``name`` as the model computes with it: masked where a mask is on."""
+        return getattr(*weight_owner(self, name))
+
+    def input_side(self, path: str | None = None) -> Float[Tensor, "d_vocab d_mlp"]:
+        """The weight from every token to every neuron of the first hidden layer.
+
+        Args:
+            path: one of the wiring's input paths, or "auto"; the direct one unless given.
+        """
+        return self.wiring.input_path(path or self.wiring.direct).product(self.weight)
+
     def output_side(self) -> Float[Tensor, "d_mlp d_output"]:
         """The weight from every neuron of the last hidden layer to every output."""
+        return self.wiring.output_path.product(self.weight)
+
+    def linear_flow(self) -> Float[Tensor, ""]:
+        """The sum of the outputs for an input of ones: SynFlow's R, where all weights are ≥ 0."""
+        ones = torch.ones(1, self.d_vocab, dtype=self.dtype, device=self.device)
+        return self(ones).sum()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device that it is on."""
+        return next(self.parameters()).device
+
+    def run_with_cache(  # type: ignore[override]
+        self,
+        *model_args: Any,
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Any]:
+        """Outputs and activations: an `ActivationCache`, so that ``cache["post", 0]`` works.
+
+        Args:
+            model_args: of `forward`.
+            return_cache_object: False for a plain dictionary.
+            remove_batch_dim: leave the batch out of activations, for a batch of one.
+            kwargs: of ``HookedRootModule.run_with_cache``.
+        """
+        outputs, cache = super().run_with_cache(
+            *model_args, remove_batch_dim=remove_batch_dim, **kwargs
+        )
+        if return_cache_object:
+            cache = ActivationCache(cache, self, has_batch_dim=not remove_batch_dim)
+        return outputs, cache
 
     def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """The form of ``inputs`` that the short way takes fastest; keep it over many calls."""

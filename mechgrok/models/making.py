@@ -1,30 +1,98 @@
-"""Models from their configurations."""
+"""Models from their configurations: the kinds that ship with the project, and a person's own."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
-from mechgrok.errors import UserError
-from mechgrok.models.hooked import HookedModel
-from mechgrok.models.mlp import HookedMLP, MLPConfig
-from mechgrok.models.transformer import HookedTransformer, TransformerConfig
-from mechgrok.tasks import Task
+from mechgrok import own_code
+from mechgrok.errors import UserError, choices, sentence
+from mechgrok.models.config import KINDS, ModelShape
 
-ModelConfig = Annotated[MLPConfig | TransformerConfig, Field(discriminator="kind")]
+if TYPE_CHECKING:
+    from mechgrok.models.hooked import HookedModel
+    from mechgrok.models.wiring import Wiring
+    from mechgrok.tasks import Task
 
 
-def make_model(config: MLPConfig | TransformerConfig, task: Task, seed: int = 0) -> HookedModel:
+def saved_shape(value: Any) -> Any:
+    """The configuration of a model from what ``config.json`` holds of it.
+
+    Raises:
+        UserError: its kind is unknown, or names code that no person has named here; or a field is
+            unknown or out of range.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    fields = dict(value)
+    kind = fields.setdefault("kind", "mlp")
+    try:
+        return config_class(kind)(**fields)
+    except ValidationError as error:
+        raise UserError(sentence(error, f"model {kind}")) from None
+
+
+#: A model's configuration of whatever kind, as a field of a run's.
+ModelConfig = Annotated[SerializeAsAny[ModelShape], BeforeValidator(saved_shape)]
+
+
+def config_class(kind: Any) -> type[ModelShape]:
+    """The class of the configurations of a kind of model.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    if isinstance(kind, str) and kind in KINDS:
+        return KINDS[kind][0]
+    return model_class(kind).Config
+
+
+def model_class(kind: Any) -> "type[HookedModel]":
+    """The class of the models of a kind: registered, or a person's own (``file.py:Class``).
+
+    Raises:
+        UserError: there is no such kind, or it names code that no person has named here.
+    """
+    if own_code.is_own(kind):
+        return _own_model(own_code.absolute(kind))
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"There is no model {kind!r}: choose {choices(KINDS)}.")
+    module, _, name = KINDS[kind][1].partition(":")
+    return getattr(import_module(module), name)
+
+
+def _own_model(name: str) -> "type[HookedModel]":
+    from mechgrok.models.hooked import HookedModel
+
+    found = own_code.load(name, "model")
+    if isinstance(found, type) and issubclass(found, HookedModel) and hasattr(found, "Config"):
+        return found
+    where, _, attribute = name.rpartition(":")
+    raise UserError(
+        f"{attribute} in {where} is no model: make the class a subclass of mechgrok.models."
+        "HookedModel with a Config that is a subclass of mechgrok.models.ModelShape."
+    )
+
+
+def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel":
     """A freshly initialized model of the shape that ``config`` and ``task`` settle together.
 
     Raises:
-        UserError: a transformer was asked to read vectors.
+        UserError: a model that reads tokens was given vectors.
     """
-    if isinstance(config, MLPConfig):
-        return HookedMLP(config, d_vocab=task.d_vocab, d_output=task.d_output, seed=seed)
-    if task.input_kind != "tokens":
+    kind = model_class(config.kind)
+    if task.input_kind != "tokens" and not kind.reads_vectors:
         raise UserError(
-            f"A transformer reads tokens, but {task.name} gives vectors: choose --model mlp."
+            f"A {config.kind} reads tokens, but {task.name} gives vectors: choose --model mlp."
         )
-    return HookedTransformer(
-        config, d_vocab=task.d_vocab, n_ctx=task.n_ctx, d_output=task.d_output, seed=seed
-    )
+    return kind(config, **_sizes(task), seed=seed)  # type: ignore[call-arg]
+
+
+def wiring_of(config: ModelShape, task: "Task") -> "Wiring":
+    """How the model of ``config`` and ``task`` is wired; no weight is made to find out."""
+    return model_class(config.kind).wire(config, **_sizes(task))
+
+
+def _sizes(task: "Task") -> dict[str, int]:
+    return {"d_vocab": task.d_vocab, "n_ctx": task.n_ctx, "d_output": task.d_output}

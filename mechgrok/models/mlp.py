@@ -1,45 +1,20 @@
 """The paper's network: embeddings summed, hidden layers, unembedding; and any plain MLP."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
+from mechgrok.models.config import MLPConfig
 from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight, uniform_weight
+from mechgrok.models.wiring import Group, HiddenLayer, Join, Wiring, numbered, product
 
 #: Inputs become a float matrix of token counts unless that would hold more numbers than this.
 _LARGEST_COUNTS = 2**25
-
-
-class MLPConfig(BaseModel):
-    """The shape of a `HookedMLP`, apart from what the task settles.
-
-    Attributes:
-        d_model: width of the embedding and of what the hidden layers write to; None for none, so
-            that W_in reads the input and W_out writes the output directly.
-        d_mlp: neurons per hidden layer.
-        n_layers: hidden layers.
-        act: the neurons' non-linearity.
-        bias: whether hidden and output layers have biases.
-        init: how weights start: "normal" draws them from N(0, κ²/d_in) and biases are 0; "linear"
-            draws weights and biases from κ · U(−1/√d_in, 1/√d_in), PyTorch's nn.Linear times κ.
-        init_scale: κ.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["mlp"] = "mlp"
-    d_model: Annotated[int, Field(ge=1)] | None = 500
-    d_mlp: Annotated[int, Field(ge=1)] = 48
-    n_layers: Annotated[int, Field(ge=1)] = 1
-    act: Literal["relu", "gelu"] = "relu"
-    bias: bool = False
-    init: Literal["normal", "linear"] = "normal"
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
 class Neurons(nn.Module):
@@ -54,7 +29,7 @@ class Neurons(nn.Module):
         return self.hook_post(self.act(self.hook_pre(pre)))
 
 
-class HiddenLayer(nn.Module):
+class HiddenBlock(nn.Module):
     """The hook points of one hidden layer, under the names they have in a transformer's block."""
 
     def __init__(self, act: Callable[[Tensor], Tensor], *, first: bool, last: bool) -> None:
@@ -84,10 +59,16 @@ class HookedMLP(HookedModel):
     Source: Minegishi et al. 2023 (arXiv 2310.19470), section 3.
     """
 
-    def __init__(self, config: MLPConfig, *, d_vocab: int, d_output: int, seed: int = 0) -> None:
+    Config = MLPConfig
+    reads_vectors: ClassVar[bool] = True
+    config: MLPConfig
+
+    def __init__(
+        self, config: MLPConfig, *, d_vocab: int, d_output: int, n_ctx: int = 1, seed: int = 0
+    ) -> None:
         super().__init__()
         self.config = config
-        self.d_vocab, self.d_output = d_vocab, d_output
+        self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
         act = ACTIVATIONS[config.act]
         generator = torch.Generator().manual_seed(seed)
 
@@ -118,8 +99,8 @@ class HookedMLP(HookedModel):
 
         self.hook_embed = HookPoint()
         last = config.n_layers - 1
-        self.blocks: Sequence[HiddenLayer] = nn.ModuleList(  # type: ignore[assignment]
-            [HiddenLayer(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
+        self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
+            [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
         )
         self.short_hooks = frozenset(
             f"blocks.{layer}.mlp.{hook}"
@@ -139,12 +120,63 @@ class HookedMLP(HookedModel):
         counts = torch.zeros(len(inputs), self.d_vocab, device=inputs.device)
         return counts.scatter_add_(1, inputs, torch.ones_like(inputs, dtype=counts.dtype))
 
-    def input_side(self) -> Float[Tensor, "d_vocab d_mlp"]:
-        """W_E W_in: the weight from every input to every neuron of the first hidden layer."""
+    @classmethod
+    def wire(cls, config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
+        """A chain: inputs, resid_pre, neurons, mlp_out, outputs; without d_model without the two
+        in between."""
+        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
+        embedded = d_model is not None
+        layers = [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
+        groups = {"inputs": Group(d_vocab, "token" if embedded else "input")}
+        if d_model is not None:
+            groups["resid_pre"] = Group(d_model, "d_model")
+        groups |= {layer: Group(d_mlp, "neuron") for layer in layers}
+        if d_model is not None:
+            groups["mlp_out"] = Group(d_model, "d_model")
+        groups["outputs"] = Group(d_output, "output")
+
+        hidden = [f"W_hidden_{layer}" for layer in range(1, n_layers)]
+        chain = ["W_E"] * embedded + ["W_in", *hidden, "W_out"] + ["W_U"] * embedded
+        joins = {
+            name: Join(source, target)
+            for name, (source, target) in zip(chain, pairwise(groups), strict=True)
+        }
+        weights: dict[str, tuple[int, ...]] = {
+            name: (groups[join.source].size, groups[join.target].size)
+            for name, join in joins.items()
+        }
+        if config.bias:
+            weights |= {"b_in": (d_mlp,)}
+            weights |= {f"b_hidden_{layer}": (d_mlp,) for layer in range(1, n_layers)}
+            weights |= {"b_out": (d_output if d_model is None else d_model,)}
+
+        into = product("W_E", "W_in") if embedded else product("W_in")
+        return Wiring(
+            weights=weights,
+            groups=groups,
+            joins=joins,
+            hidden=tuple(
+                HiddenLayer(
+                    group,
+                    hook=f"blocks.{layer}.mlp.hook_post",
+                    reads=reads,
+                    writes=writes,
+                    folded=None if layer else into.product,
+                )
+                for layer, (group, (reads, writes)) in enumerate(
+                    zip(layers, pairwise(["W_in", *hidden, "W_out"]), strict=True)
+                )
+            ),
+            input_paths={"direct": into},
+            direct="direct",
+            output_path=product("W_out", "W_U") if embedded else product("W_out"),
+            embedding=product("W_E") if embedded else None,
+        )
+
+    def _input_table(self) -> Float[Tensor, "d_vocab d_mlp"]:
         return self.W_E @ self.W_in if self.config.d_model is not None else self.W_in
 
-    def output_side(self) -> Float[Tensor, "d_mlp d_output"]:
-        """W_out W_U: the weight from every neuron of the last hidden layer to every output."""
+    def _output_table(self) -> Float[Tensor, "d_mlp d_output"]:
         return self.W_out @ self.W_U if self.config.d_model is not None else self.W_out
 
     def forward(
@@ -164,7 +196,7 @@ class HookedMLP(HookedModel):
         return self._outputs_short(post) if short else self._outputs_plain(post)
 
     def _first_pre_short(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
-        table = self.input_side()
+        table = self._input_table()
         if inputs.is_floating_point():
             return inputs @ table
         return nn.functional.embedding_bag(inputs, table, mode="sum")
@@ -179,7 +211,7 @@ class HookedMLP(HookedModel):
         return self.blocks[0].hook_resid_pre(resid_pre) @ self.W_in
 
     def _outputs_short(self, post: Tensor) -> Float[Tensor, "batch d_output"]:
-        outputs = post @ self.output_side()
+        outputs = post @ self._output_table()
         if not self.config.bias:
             return outputs
         return outputs + (self.b_out if self.config.d_model is None else self.b_out @ self.W_U)

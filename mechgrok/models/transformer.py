@@ -1,55 +1,25 @@
 """A transformer without layer norm, hooked by TransformerLens's names, that answers at its end."""
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.errors import UserError
+from mechgrok.models.config import TransformerConfig
 from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
-
-
-class TransformerConfig(BaseModel):
-    """The shape of a `HookedTransformer`, apart from what the task settles.
-
-    Attributes:
-        d_model: width of the residual stream.
-        n_layers: blocks of attention and MLP.
-        n_heads: attention heads per block.
-        d_head: width of a head; d_model / n_heads unless given.
-        d_mlp: neurons per block.
-        act: the neurons' non-linearity.
-        init_scale: κ in N(0, κ²/d_in), from which every weight is drawn.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["transformer"] = "transformer"
-    d_model: Annotated[int, Field(ge=1)] = 500
-    n_layers: Annotated[int, Field(ge=1)] = 1
-    n_heads: Annotated[int, Field(ge=1)] = 1
-    d_head: Annotated[int, Field(ge=1)] | None = None
-    d_mlp: Annotated[int, Field(ge=1)] = 128
-    act: Literal["relu", "gelu"] = "relu"
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.d_head is None and self.d_model % self.n_heads:
-            raise UserError(
-                f"{self.n_heads} heads do not divide a d_model of {self.d_model}: choose a divisor "
-                "of d_model, or give d_head."
-            )
-        return self
-
-    @property
-    def head_width(self) -> int:
-        """d_head, given or d_model / n_heads."""
-        return self.d_head or self.d_model // self.n_heads
+from mechgrok.models.wiring import (
+    Group,
+    HiddenLayer,
+    Join,
+    LinearPath,
+    Weights,
+    Wiring,
+    numbered,
+    product,
+)
 
 
 class _Weights:
@@ -187,6 +157,9 @@ class HookedTransformer(HookedModel):
     Nanda et al. 2023 (arXiv 2301.05217).
     """
 
+    Config = TransformerConfig
+    config: TransformerConfig
+
     def __init__(
         self,
         config: TransformerConfig,
@@ -224,13 +197,99 @@ class HookedTransformer(HookedModel):
         """The unembedding."""
         return self.unembed.W_U
 
-    def input_side(self) -> Float[Tensor, "d_vocab d_mlp"]:
-        """W_E W_in of the first block: the direct path from a token at the last position."""
-        return self.W_E @ self.blocks[0].mlp.W_in
+    @classmethod
+    def wire(cls, config: TransformerConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
+        """Everything reads the residual stream or writes to it.
 
-    def output_side(self) -> Float[Tensor, "d_mlp d_output"]:
-        """W_out W_U of the last block: the weight from every neuron to every answer."""
-        return self.blocks[-1].mlp.W_out @ self.W_U
+        The units of a block are its queries, keys, heads (a value and what the head passes on of
+        it) and neurons.
+        """
+        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
+        inside = config.n_heads * config.head_width
+        groups = {
+            "inputs": Group(d_vocab, "token"),
+            "resid": Group(d_model, "d_model"),
+            "positions": Group(n_ctx, "position"),
+        }
+        joins = {
+            "embed.W_E": Join("inputs", "resid"),
+            "pos_embed.W_pos": Join("positions", "resid"),
+        }
+        weights: dict[str, tuple[int, ...]] = {
+            "embed.W_E": (d_vocab, d_model),
+            "pos_embed.W_pos": (n_ctx, d_model),
+        }
+        hidden = []
+        for layer in range(n_layers):
+            block = f"blocks.{layer}"
+            queries, keys, heads, neurons = (
+                numbered(name, layer, n_layers) for name in ("queries", "keys", "heads", "neurons")
+            )
+            groups |= {name: Group(inside, "d_head") for name in (queries, keys, heads)}
+            groups |= {neurons: Group(d_mlp, "neuron")}
+            joins |= {
+                f"{block}.attn.W_Q": Join("resid", queries, "columns"),
+                f"{block}.attn.W_K": Join("resid", keys, "columns"),
+                f"{block}.attn.W_V": Join("resid", heads, "columns"),
+                f"{block}.attn.W_O": Join(heads, "resid", "rows"),
+                f"{block}.mlp.W_in": Join("resid", neurons),
+                f"{block}.mlp.W_out": Join(neurons, "resid"),
+            }
+            head = (config.n_heads, d_model, config.head_width)
+            weights |= {f"{block}.attn.{name}": head for name in ("W_Q", "W_K", "W_V")}
+            weights |= {
+                f"{block}.attn.W_O": (config.n_heads, config.head_width, d_model),
+                f"{block}.mlp.W_in": (d_model, d_mlp),
+                f"{block}.mlp.b_in": (d_mlp,),
+                f"{block}.mlp.W_out": (d_mlp, d_model),
+                f"{block}.mlp.b_out": (d_model,),
+            }
+            hidden.append(
+                HiddenLayer(
+                    neurons,
+                    hook=f"{block}.mlp.hook_post",
+                    reads=f"{block}.mlp.W_in",
+                    writes=f"{block}.mlp.W_out",
+                    pattern=f"{block}.attn.hook_pattern",
+                )
+            )
+        groups["outputs"] = Group(d_output, "output")
+        joins["unembed.W_U"] = Join("resid", "outputs")
+        weights["unembed.W_U"] = (d_model, d_output)
+        return Wiring(
+            weights=weights,
+            groups=groups,
+            joins=joins,
+            hidden=tuple(hidden),
+            input_paths={
+                "attention": LinearPath("W_E W_V W_O W_in", _through_attention),
+                "direct": product("embed.W_E", "blocks.0.mlp.W_in"),
+            },
+            direct="direct",
+            output_path=product(hidden[-1].writes, "unembed.W_U"),
+            embedding=product("embed.W_E"),
+        )
+
+    def linear_flow(self) -> Float[Tensor, ""]:
+        """The sum of the outputs for an input of ones, with attention made linear: the pattern is
+        the scores without softmax, so that every weight is on some path of products."""
+        scores_seen: list[Tensor] = []
+
+        def ones(embed: Tensor, hook: HookPoint) -> Tensor:
+            return self.W_E.sum(0).expand_as(embed)
+
+        def remember(scores: Tensor, hook: HookPoint) -> None:
+            scores_seen.append(scores.where(scores.isfinite(), 0))  # −∞ where it looks ahead
+
+        def linear(pattern: Tensor, hook: HookPoint) -> Tensor:
+            return scores_seen.pop()
+
+        tokens = torch.zeros(1, self.n_ctx, dtype=torch.long, device=self.device)
+        hooks: list[tuple[Any, Callable[..., Any]]] = [("hook_embed", ones)]
+        for layer in range(len(self.blocks)):
+            hooks.append((f"blocks.{layer}.attn.hook_attn_scores", remember))
+            hooks.append((f"blocks.{layer}.attn.hook_pattern", linear))
+        return self.run_with_hooks(tokens, fwd_hooks=hooks).sum()
 
     def forward(
         self,
@@ -288,4 +347,17 @@ class HookedTransformer(HookedModel):
         both = both + nn.functional.embedding(last, at_end @ write)
         pre, direct = both.split([mlp.W_in.shape[1], self.d_output], dim=1)
         post = mlp.act(pre + mlp.b_in)
-        return direct + post @ self.output_side() + mlp.b_out @ self.W_U
+        return direct + post @ (mlp.W_out @ self.W_U) + mlp.b_out @ self.W_U
+
+
+def _through_attention(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
+    """Σ_h W_E W_V^h W_O^h W_in: what a neuron reads where every head attends to the token.
+
+    The attention pattern scales each head's part.
+    """
+    W_E, W_in = weights("embed.W_E"), weights("blocks.0.mlp.W_in")
+    W_V, W_O = weights("blocks.0.attn.W_V"), weights("blocks.0.attn.W_O")
+    values = torch.einsum("...vm,...hmk->...hvk", W_E, W_V)
+    return torch.einsum(
+        "...hvk,...hkn->...vn", values, torch.einsum("...hkm,...mn->...hkn", W_O, W_in)
+    )

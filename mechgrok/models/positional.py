@@ -1,0 +1,208 @@
+"""An MLP that knows which operand is which: one embedding per position."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Integer, Shaped
+from torch import Tensor, nn
+from transformer_lens.hook_points import HookPoint
+
+from mechgrok.models.config import PositionalMLPConfig
+from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
+from mechgrok.models.mlp import HiddenBlock
+from mechgrok.models.wiring import (
+    Group,
+    HiddenLayer,
+    Join,
+    LinearPath,
+    Weights,
+    Wiring,
+    numbered,
+    product,
+)
+
+#: Inputs become a float matrix of one-hot rows unless that would hold more numbers than this.
+_LARGEST_COUNTS = 2**25
+
+
+class HookedPositionalMLP(HookedModel):
+    """f(x) = act((Σ_i x_i W_E_i) W_in) W_out W_U, with x_i the one-hot vector of the token at i.
+
+    The embeddings of the positions are summed; with ``join = "concat"`` they are put side by side,
+    so that W_in has rows of its own for each: act([x_0 W_E_0, x_1 W_E_1, …] W_in) W_out W_U.
+    Non-commutative tasks need it: a `HookedMLP` sums its tokens and cannot tell a − b from b − a.
+    Further hidden layers stand between W_in and W_out as ``W_hidden_1 [d_mlp, d_mlp]`` and so on.
+
+    Weights: ``W_E_0``, ``W_E_1``, … ``[d_vocab, d_model]``, ``W_in [d_model, d_mlp]`` (concat:
+    ``[n_ctx · d_model, d_mlp]``), ``W_out [d_mlp, d_model]``, ``W_U [d_model, d_output]``.
+
+    Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre`` (what the neurons
+    read), ``blocks.l.mlp.hook_pre`` and ``hook_post [batch, d_mlp]``, ``blocks.L.hook_mlp_out
+    [batch, d_model]`` for the last layer L, and ``<weight>.hook_mask``.
+
+    Source: the architecture of Gromov 2023 (arXiv 2301.02679) where W_in is joined by "concat".
+    """
+
+    Config = PositionalMLPConfig
+    config: PositionalMLPConfig
+
+    def __init__(
+        self,
+        config: PositionalMLPConfig,
+        *,
+        d_vocab: int,
+        n_ctx: int,
+        d_output: int,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
+        generator = torch.Generator().manual_seed(seed)
+        # W_in reads d_model numbers that are a sum, or n_ctx times as many.
+        for name, (d_in, d_out) in self.wiring.weights.items():
+            drawn = normal_weight(
+                d_in, d_out, d_in=d_in, init_scale=config.init_scale, generator=generator
+            )
+            setattr(self, name, drawn)
+        act = ACTIVATIONS[config.act]
+        self.hook_embed = HookPoint()
+        last = config.n_layers - 1
+        self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
+            [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
+        )
+        self.short_hooks = frozenset(
+            f"blocks.{layer}.mlp.{hook}"
+            for layer in range(config.n_layers)
+            for hook in ("hook_pre", "hook_post")
+        )
+        self.setup()
+
+    @classmethod
+    def wire(
+        cls, config: PositionalMLPConfig, *, d_vocab: int, n_ctx: int, d_output: int
+    ) -> Wiring:
+        """Inputs of each position, resid_pre, neurons, mlp_out, outputs."""
+        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
+        beside = config.join == "concat"
+        read = d_model * n_ctx if beside else d_model
+        layers = [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
+        inputs = [f"inputs {position}" for position in range(n_ctx)]
+        groups = {
+            **{name: Group(d_vocab, "token") for name in inputs},
+            "resid_pre": Group(read, "d_model"),
+            **{name: Group(d_mlp, "neuron") for name in layers},
+            "mlp_out": Group(d_model, "d_model"),
+            "outputs": Group(d_output, "output"),
+        }
+        hidden = [f"W_hidden_{layer}" for layer in range(1, n_layers)]
+        between = ["W_in", *hidden, "W_out"]
+        ends = ["resid_pre", *layers, "mlp_out"]
+        joins = {
+            f"W_E_{position}": Join(
+                source, "resid_pre", target_from=position * d_model if beside else 0
+            )
+            for position, source in enumerate(inputs)
+        }
+        joins |= {name: Join(ends[at], ends[at + 1]) for at, name in enumerate(between)} | {
+            "W_U": Join("mlp_out", "outputs")
+        }
+        embeddings = {name: (d_vocab, d_model) for name in joins if name.startswith("W_E_")}
+        weights = embeddings | {
+            name: (groups[join.source].size, groups[join.target].size)
+            for name, join in joins.items()
+            if name not in embeddings
+        }
+        paths = {
+            f"position-{position}": LinearPath(
+                f"W_E_{position} W_in", _into_neurons(position, d_model, beside)
+            )
+            for position in range(n_ctx)
+        }
+        return Wiring(
+            weights=weights,
+            groups=groups,
+            joins=joins,
+            hidden=tuple(
+                HiddenLayer(
+                    group,
+                    hook=f"blocks.{layer}.mlp.hook_post",
+                    reads=between[layer],
+                    writes=between[layer + 1],
+                    folded=None if layer else _all_positions(list(paths.values())),
+                )
+                for layer, group in enumerate(layers)
+            ),
+            input_paths=paths,
+            direct="position-0",
+            output_path=product("W_out", "W_U"),
+            embedding=product("W_E_0"),
+        )
+
+    def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+        """Tokens ``[batch, pos]`` as one-hot rows side by side, ``[batch, pos · d_vocab]``."""
+        if inputs.is_floating_point() or inputs.numel() * self.d_vocab > _LARGEST_COUNTS:
+            return inputs
+        one_hot = torch.zeros(len(inputs), self.n_ctx * self.d_vocab, device=inputs.device)
+        return one_hot.scatter_(1, self._rows(inputs), 1.0)
+
+    def linear_flow(self) -> Float[Tensor, ""]:
+        shape = (1, self.n_ctx * self.d_vocab)
+        return self(torch.ones(shape, dtype=self.dtype, device=self.device)).sum()
+
+    def forward(
+        self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto"
+    ) -> Float[Tensor, "batch d_output"]:
+        """Outputs for tokens ``[batch, pos]``, or for what `encode` made of them."""
+        short = self._takes_short_way(way)
+        post = self.blocks[0].mlp(self._short_pre(inputs) if short else self._plain_pre(inputs))
+        for layer, block in enumerate(self.blocks[1:], 1):
+            post = block.mlp(post @ getattr(self, f"W_hidden_{layer}"))
+        if short:
+            return post @ (self.W_out @ self.W_U)
+        return self.blocks[-1].hook_mlp_out(post @ self.W_out) @ self.W_U
+
+    def _embeddings(self) -> list[Float[Tensor, "d_vocab d_model"]]:
+        return [getattr(self, f"W_E_{position}") for position in range(self.n_ctx)]
+
+    def _rows(self, tokens: Integer[Tensor, "batch pos"]) -> Integer[Tensor, "batch pos"]:
+        """The rows of the tokens in a table that holds those of all positions, one below another."""
+        return tokens + self.d_vocab * torch.arange(self.n_ctx, device=tokens.device)
+
+    def _table(self) -> Float[Tensor, "rows d_mlp"]:
+        """What each token at each position adds to the neurons."""
+        if self.config.join == "sum":
+            return torch.cat(self._embeddings()) @ self.W_in
+        parts = self.W_in.split(self.config.d_model)
+        return torch.cat([W_E @ part for W_E, part in zip(self._embeddings(), parts, strict=True)])
+
+    def _short_pre(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
+        if inputs.is_floating_point():
+            return inputs @ self._table()
+        return nn.functional.embedding_bag(self._rows(inputs), self._table(), mode="sum")
+
+    def _plain_pre(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
+        if inputs.is_floating_point():
+            one_hot = inputs.unflatten(1, (self.n_ctx, self.d_vocab))
+            embed = torch.einsum("bpv,pvm->bpm", one_hot, torch.stack(self._embeddings()))
+        else:
+            embed = torch.cat(self._embeddings())[self._rows(inputs)]
+        embed = self.hook_embed(embed)
+        joined = embed.sum(1) if self.config.join == "sum" else embed.flatten(1)
+        return self.blocks[0].hook_resid_pre(joined) @ self.W_in
+
+
+def _into_neurons(position: int, d_model: int, beside: bool) -> Callable[[Weights], Tensor]:
+    rows = slice(position * d_model, (position + 1) * d_model) if beside else slice(None)
+
+    def multiply(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
+        return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
+
+    return multiply
+
+
+def _all_positions(paths: Sequence[LinearPath]) -> Callable[[Weights], Tensor]:
+    def stack(weights: Weights) -> Float[Tensor, "*step input d_mlp"]:
+        return torch.cat([path.product(weights) for path in paths], dim=-2)
+
+    return stack
