@@ -29,7 +29,7 @@ from analyses.drawing import (
 )
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
-from analyses.measures.paths import OrderOption, residues
+from analyses.measures.residues import OrderOption, residues
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 
@@ -134,16 +134,16 @@ def _at(
 ) -> tuple[Float[Tensor, "neuron n n"], Float[Tensor, "head 2 n n"] | None]:
     """Activations of the last layer's neurons over the grid, and the attention to a and to b."""
     model, n = run.model(step), len(tokens)
-    last = f"blocks.{run.config.model.n_layers - 1}"
-    names = [f"{last}.mlp.hook_post", f"{last}.attn.hook_pattern"]
+    layer = run.wiring.hidden[-1]
+    names = [layer.hook, layer.pattern]
     grid = task.tokens(torch.cartesian_prod(tokens, tokens))
     _, cache = model.run_with_cache(grid, names_filter=lambda name: name in names)
-    post = cache[names[0]]
+    post = cache[layer.hook]
     post = post[:, -1] if post.ndim == 3 else post
     activation = post.T.reshape(-1, n, n).double()
-    if names[1] not in cache:
+    if layer.pattern is None:
         return activation, None
-    pattern = cache[names[1]][:, :, -1, :2]
+    pattern = cache[layer.pattern][:, :, -1, :2]
     return activation, pattern.permute(1, 2, 0).reshape(-1, 2, n, n)
 
 

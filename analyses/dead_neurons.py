@@ -28,15 +28,16 @@ from analyses.drawing import (
     step_axis,
     with_slider,
 )
-from analyses.measures.ablation import Neurons, Performance, Readout, killing, reviving
+from analyses.measures.ablation import Performance, Readout, killing, reviving
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
-from analyses.measures.paths import input_weights, not_modular, residues
+from analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask, check_rate
 from mechgrok.models import HookedModel
+from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
@@ -83,7 +84,7 @@ def measure(
         raise UserError(f"{knockouts} knock-outs cannot be measured: choose 1 or more.")
     asked = run.select(steps)
     steps = finite_steps(run, asked)
-    neurons = Neurons.of(run)
+    neurons = run.wiring.hidden[-1]
     task = run.task
     _ = task.train, task.test, run.metrics  # made once, before threads ask for them together
 
@@ -179,7 +180,7 @@ _KNOCKOUT_DIMS: dict[str, tuple[str, ...]] = {
 
 
 def census(
-    saved: Checkpoint, kept: Mask, neurons: Neurons
+    saved: Checkpoint, kept: Mask, neurons: HiddenLayer
 ) -> tuple[
     Float[np.ndarray, " neuron"], Bool[np.ndarray, " neuron"], Integer[np.ndarray, " neuron"]
 ]:
@@ -191,9 +192,8 @@ def census(
         neurons: where the neurons are.
     """
     weights = saved.effective_weights
-    side = weights[neurons.reads]
-    if neurons.embedding is not None:
-        side = weights[neurons.embedding] @ side
+    read = weights.__getitem__
+    side = weights[neurons.reads] if neurons.folded is None else neurons.folded(read)
     reads = kept[neurons.reads].sum(0)
     return (
         side.norm(dim=0).double().numpy(),
@@ -218,7 +218,7 @@ def knock_out(
     run: Run,
     step: int,
     dead: Bool[Tensor, " neuron"],
-    neurons: Neurons,
+    neurons: HiddenLayer,
     rate: float,
     scope: Literal["global", "layer"],
 ) -> dict[str, np.ndarray]:
@@ -248,7 +248,7 @@ def _states(
     model: HookedModel,
     side: str,
     dead: Bool[Tensor, " neuron"],
-    neurons: Neurons,
+    neurons: HiddenLayer,
     rate: float,
     scope: Literal["global", "layer"],
 ) -> Iterator[Tensor]:
@@ -306,7 +306,7 @@ def _strongest_frequency(run: Run, step: int, model: HookedModel) -> Integer[Ten
     """
     tokens = residues(run.task)
     if run.config.model.n_layers == 1:
-        side = input_weights(run, [step])[0, tokens].T
+        side = run.input_side([step], path="auto")[0, tokens].T
     else:
         side = model.output_side().detach()[:, tokens]
     return dominant_frequency(power_share(amplitude_spectrum(side), len(tokens)))

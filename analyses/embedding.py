@@ -22,7 +22,7 @@ from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_sl
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
-from analyses.measures.paths import OrderOption, not_modular, residues
+from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -102,10 +102,7 @@ def measure(
 
 def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_vocab d"]:
     """A row for every token; a network without W_E reads tokens by W_in itself."""
-    has_embedding = any(name.rpartition(".")[2] == "W_E" for name in run.weight_names)
-    return (
-        run.weights("W_E", steps) if of == "embedding" and has_embedding else run.input_side(steps)
-    )
+    return run.embedding(steps) if of == "embedding" else run.input_side(steps)
 
 
 def finding(dataset: xr.Dataset) -> str:

@@ -20,14 +20,7 @@ from torch import Tensor
 
 from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
 from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
-from analyses.measures.paths import (
-    InputPath,
-    OrderOption,
-    input_weights,
-    natural_path,
-    not_modular,
-    residues,
-)
+from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -50,7 +43,7 @@ def measure(
     neurons: Annotated[
         Literal["live", "all"], "average over live neurons (weights above 1 % of the largest), all"
     ] = "live",
-    path: Annotated[InputPath, "from tokens to neurons; auto: attention in a transformer"] = "auto",
+    path: Annotated[str, "from tokens to neurons; auto: attention in a transformer"] = "auto",
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
     """Entropy of the spectra on the input side, the output side and in W_E, in nats.
@@ -70,7 +63,7 @@ def measure(
     def entropy(amplitude: Float[Tensor, "... frequency"]) -> Float[Tensor, "..."]:
         return spectral_entropy(amplitude.double() ** exponent)
 
-    inputs = input_weights(run, steps, path=path)[:, tokens].transpose(1, 2)
+    inputs = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
     outputs = run.output_side(steps)[..., tokens]
     alive = {"input": live(inputs), "output": live(outputs)}
     variables: dict[str, tuple[tuple[str, ...], Tensor]] = {}
@@ -81,8 +74,8 @@ def measure(
         variables[f"{side}_entropy"] = (("step",), mean)
         variables[f"{side}_entropy_of"] = (("step", f"{side}_neuron"), each)
         variables[f"{side}_live"] = (("step", f"{side}_neuron"), alive[side])
-    if any(name.rpartition(".")[2] == "W_E" for name in run.weight_names):
-        columns = run.weights("W_E", steps)[:, tokens].transpose(1, 2)
+    if run.wiring.embedding is not None:
+        columns = run.embedding(steps)[:, tokens].transpose(1, 2)
         variables["embedding_entropy"] = (
             ("step",),
             entropy(amplitude_spectrum(columns).norm(dim=1)),
@@ -98,7 +91,7 @@ def measure(
             "definition": f"H = −Σ_ω q ln q, q the normalized {spectrum} spectrum, ω = 0 aside",
             "spectrum": spectrum,
             "neurons": neurons,
-            "path": natural_path(run) if path == "auto" else path,
+            "path": run.wiring.path_name(path),
             "flat": float(np.log(len(tokens) // 2)),
         },
     )

@@ -18,14 +18,7 @@ import xarray as xr
 
 from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
-from analyses.measures.paths import (
-    InputPath,
-    OrderOption,
-    input_weights,
-    natural_path,
-    not_modular,
-    residues,
-)
+from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -40,7 +33,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    path: Annotated[InputPath, "from tokens to neurons; auto: attention in a transformer"] = "auto",
+    path: Annotated[str, "from tokens to neurons; auto: attention in a transformer"] = "auto",
     order: Annotated[OrderOption, "of residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
     """Amplitude spectra at every checkpoint, or at the given steps.
@@ -61,7 +54,7 @@ def measure(
     """
     steps, along = run.select(steps), residues(run.task, order)
     p = len(along)
-    input_side = input_weights(run, steps, path=path)[:, along].transpose(1, 2)
+    input_side = run.input_side(steps, path=path)[:, along].transpose(1, 2)
     alive = live(input_side)
     inputs = amplitude_spectrum(input_side)
     share = power_share(inputs.clone(), p)
@@ -85,7 +78,9 @@ def measure(
         },
         attrs={
             "p": p,
-            "path": natural_path(run) if path == "auto" else path,
+            "path": run.wiring.path_name(path),
+            "input_formula": run.wiring.input_path(path).formula,
+            "output_formula": run.wiring.output_path.formula,
             "definition": "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / p)",
         },
     )
@@ -144,7 +139,7 @@ def draw(
     for label, dataset in measured.items():
         row = figure.row(height=290)
         for each in sides:
-            panel = row.panel(f"{label}: {_NAME[each, dataset.path]}", x=_OMEGA, y=_neurons(each))
+            panel = row.panel(f"{label}: {_name(dataset, each)}", x=_OMEGA, y=_neurons(each))
             panel.heat(
                 colors[each],
                 run=label,
@@ -178,12 +173,10 @@ def draw(
 
 
 _OMEGA = "frequency ω"
-_NAME = {
-    ("input", "direct"): "input side W_E W_in",
-    ("input", "attention"): "input side W_E W_V W_O W_in",
-    ("output", "direct"): "output side W_out W_U",
-    ("output", "attention"): "output side W_out W_U",
-}
+
+
+def _name(dataset: xr.Dataset, side: str) -> str:
+    return f"{side} side {dataset.attrs[f'{side}_formula']}"
 
 
 def _neurons(side: str) -> dict[str, Any]:

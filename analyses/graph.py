@@ -25,10 +25,7 @@ from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.graphs import (
     Bound,
     NeuronGraph,
-    Wiring,
-    as_matrix,
     four_cycle_clustering,
-    narrowest_group,
     ramanujan_bound,
     relational_graph,
     relational_weights,
@@ -38,6 +35,7 @@ from analyses.measures.graphs import (
 from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
+from mechgrok.models import Wiring
 from mechgrok.runs import Run
 
 _DEFINITION = {
@@ -108,8 +106,8 @@ def measure(
         raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
     asked = run.select(steps)
     steps = finite_steps(run, asked)
-    wiring = Wiring.of(run.checkpoint(steps[0]).weights)
-    relational = _Relational(min(nodes, narrowest_group(wiring)), density, partitions)
+    wiring = run.wiring
+    relational = _Relational(min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
 
     def at(step: int) -> dict[str, Any]:
@@ -177,7 +175,7 @@ def _layers(
     """What is measured on each matrix by itself, one value per matrix."""
     rows = []
     for name in wiring.joins:
-        mask, weight = as_matrix(name, kept[name]), as_matrix(name, weights[name])
+        mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
         first, second = top_singular_values(mask)
         w_first, w_second = top_singular_values(weight.abs())
         bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
@@ -248,13 +246,14 @@ def _strongest_edges(
     value = np.zeros((len(wiring.joins), count), dtype=np.float32)
     source = np.full(value.shape, -1, dtype=np.int32)
     target = source.copy()
-    for row, (name, (reads, writes)) in enumerate(wiring.joins.items()):
-        matrix = as_matrix(name, weights[name])
+    for row, name in enumerate(wiring.joins):
+        matrix = wiring.matrix(name, weights[name])
+        rows, columns = wiring.ends(name)
         flat = matrix.flatten()
         top = flat.abs().topk(min(count, int(flat.count_nonzero()))).indices
         value[row, : len(top)] = flat[top]
-        source[row, : len(top)] = top // matrix.shape[1] + wiring.start[reads]
-        target[row, : len(top)] = top % matrix.shape[1] + wiring.start[writes]
+        source[row, : len(top)] = top // matrix.shape[1] + rows.start
+        target[row, : len(top)] = top % matrix.shape[1] + columns.start
     return {"edge_weight": value, "edge_source": source, "edge_target": target}
 
 

@@ -27,14 +27,7 @@ from analyses.drawing import (
 )
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
-from analyses.measures.paths import (
-    InputPath,
-    OrderOption,
-    input_weights,
-    natural_path,
-    not_modular,
-    residues,
-)
+from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -57,7 +50,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    path: Annotated[InputPath, "from tokens to neurons; auto: attention in a transformer"] = "auto",
+    path: Annotated[str, "from tokens to neurons; auto: attention in a transformer"] = "auto",
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
     """Input weights and the cosine that fits each neuron best, at 20 checkpoints or at ``steps``.
@@ -73,7 +66,7 @@ def measure(
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
     tokens = residues(run.task, order)
-    weights = input_weights(run, steps, path=path)[:, tokens].transpose(1, 2)
+    weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
     fit = cosine_fit(weights)
     each = ("step", "neuron")
     return xr.Dataset(
@@ -94,7 +87,7 @@ def measure(
         },
         attrs={
             "definition": "weight(x) ≈ offset + amplitude · cos(2π frequency x / n − phase)",
-            "path": natural_path(run) if path == "auto" else path,
+            "path": run.wiring.path_name(path),
             **left_out(asked, steps),
             "order": "additive" if len(tokens) == run.task.d_output else "multiplicative",
         },

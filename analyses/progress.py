@@ -30,7 +30,7 @@ from analyses.measures.fourier import (
     trig_components,
     wave_projection,
 )
-from analyses.measures.paths import OrderOption, residues
+from analyses.measures.residues import OrderOption, residues
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
@@ -239,13 +239,10 @@ def _gini(
     run: Run, steps: Sequence[int], tokens: Integer[Tensor, " n"], side: str
 ) -> Float[Tensor, " step"]:
     """Gini coefficient, over frequencies, of the norms of the Fourier components."""
-    has_embedding = any(name.rpartition(".")[2] == "W_E" for name in run.weight_names)
     if side == "output":
         signal = run.output_side(steps)[..., tokens]
-    elif has_embedding:
-        signal = run.weights("W_E", steps)[:, tokens].transpose(1, 2)
     else:
-        signal = run.input_side(steps)[:, tokens].transpose(1, 2)
+        signal = run.embedding(steps)[:, tokens].transpose(1, 2)
     return gini(amplitude_spectrum(signal).norm(dim=1)[:, 1:].double())
 
 

@@ -72,8 +72,8 @@ def measure(
         squares += _square_distances(flat)
         centred = flat - flat.mean(0)
         gram += (centred @ centred.T).double()
-        if stack.ndim >= 3:
-            matrices[name] = tuple(as_matrix(stack[0]).shape)
+        if name in run.wiring.joins:
+            matrices[name] = tuple(run.wiring.matrix(name, stack[0]).shape)
     position, explained = principal_components(gram, components)
     to_next, from_start, to_end = np.sqrt(squares)
     gaps = np.diff(steps, append=np.nan)
@@ -104,16 +104,8 @@ def measure(
     )
 
 
-def as_matrix(weight: Float[Tensor, "*heads row column"]) -> Float[Tensor, "row column"]:
-    """A weight as one matrix; the heads of a stack side by side on the shorter axis of each."""
-    if weight.ndim == 2:
-        return weight
-    tall = weight.shape[-2] >= weight.shape[-1]
-    return weight.movedim(0, -2).flatten(-2) if tall else weight.flatten(0, 1)
-
-
 def _matrices(run: Run, name: str, steps: Sequence[int]) -> Float[Tensor, "step row column"]:
-    return torch.stack([as_matrix(weight) for weight in run.weights(name, steps)])
+    return run.wiring.matrix(name, run.weights(name, steps))
 
 
 def _rank_steps(steps: Sequence[int], shapes: object) -> list[int]:

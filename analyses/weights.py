@@ -7,6 +7,7 @@ masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.194
 
 import math
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,8 +22,7 @@ from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slid
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
-from analyses.measures.paths import input_weights, not_modular, residues
-from analyses.trajectory import as_matrix
+from analyses.measures.residues import not_modular, residues
 from mechgrok.masks import check_rate
 from mechgrok.runs import Run
 
@@ -33,19 +33,6 @@ _PIXELS, _FEWEST, _MOST = 1_200_000, 3, 8
 
 #: Pixels between the images, for titles.
 _GAP = 72
-
-#: What the rows and columns of a weight stand for.
-_AXES = {
-    "W_E": ("token", "d_model"),
-    "W_pos": ("position", "d_model"),
-    "W_Q": ("d_model", "d_head"),
-    "W_K": ("d_model", "d_head"),
-    "W_V": ("d_model", "d_head"),
-    "W_O": ("d_head", "d_model"),
-    "W_in": ("d_model", "neuron"),
-    "W_out": ("neuron", "d_model"),
-    "W_U": ("d_model", "output"),
-}
 
 
 def measure(
@@ -68,16 +55,11 @@ def measure(
         indexed by its block's first row and column.
     """
     check_rate(rate)
-    matrices = {
-        name: as_matrix(weight)
-        for name, weight in run.checkpoint(0 if 0 in run.steps else -1).weights.items()
-        if weight.ndim >= 2
-    }
-    names = [name for name in run.weight_names if name in matrices]
-    blocks = {name: _block(*matrices[name].shape) for name in names}
-    pixels = sum(
-        matrices[name].numel() // (rows * columns) for name, (rows, columns) in blocks.items()
-    )
+    wiring = run.wiring
+    names = [name for name in run.weight_names if name in wiring.joins]
+    shapes = {name: tuple(len(units) for units in wiring.ends(name)) for name in names}
+    blocks = {name: _block(*shapes[name]) for name in names}
+    pixels = sum(prod(shapes[name]) // (rows * columns) for name, (rows, columns) in blocks.items())
     count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
     asked = spread(run.steps, count) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
@@ -87,13 +69,12 @@ def measure(
     variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict]] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
     for name in names:
-        axes, block = axes_of(run, name), blocks[name]
+        axes, block = list(wiring.axes(name)), blocks[name]
         rows, columns = (
-            _order(places.get(axis), size)
-            for axis, size in zip(axes, matrices[name].shape, strict=True)
+            _order(places.get(axis), size) for axis, size in zip(axes, shapes[name], strict=True)
         )
-        weight = torch.stack([as_matrix(each) for each in run.weights(name, steps)])
-        kept = torch.stack([as_matrix(masks[step][name]) for step in steps])
+        weight = wiring.matrix(name, run.weights(name, steps))
+        kept = wiring.matrix(name, torch.stack([masks[step][name] for step in steps]))
         weight, kept = (image[:, rows][:, :, columns] for image in (weight, kept))
         strongest = _strongest(weight, block)
         dims = ("step", f"{short[name]} row", f"{short[name]} column")
@@ -117,27 +98,13 @@ def measure(
     )
 
 
-def axes_of(run: Run, name: str) -> list[str]:
-    """What the rows and columns of weight ``name`` stand for in this run's model."""
-    last = name.rpartition(".")[2]
-    rows, columns = _AXES.get(last, ("neuron", "neuron"))
-    embeds = any(each.rpartition(".")[2] == "W_E" for each in run.weight_names)
-    if not embeds:
-        rows, columns = (
-            ("input" if last == "W_in" else rows),
-            ("output" if last == "W_out" else columns),
-        )
-    return [rows, columns]
-
-
 def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
     """The strongest frequency of each neuron, and of each column of W_E, on modular tasks."""
-    embeddings = [name for name in run.weight_names if name.rpartition(".")[2] == "W_E"]
-    if not_modular(run.task) or not embeddings:
+    if not_modular(run.task) or run.wiring.embedding is None:
         return {}
     tokens = residues(run.task)
-    W_E = run.weights(embeddings[0], [step])[0, tokens]
-    neurons = input_weights(run, [step])[0, tokens]
+    W_E = run.embedding([step])[0, tokens]
+    neurons = run.input_side([step], path="auto")[0, tokens]
     return {
         axis: dominant_frequency(power_share(amplitude_spectrum(signals.T), len(tokens)))
         for axis, signals in (("d_model", W_E), ("neuron", neurons))

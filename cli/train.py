@@ -158,10 +158,11 @@ def _begin(
     from mechgrok.training import train
 
     config = RunConfig.make(**presets.merge(presets.load(preset), given))
-    if config.model.kind == "mlp" and getattr(config.task, "order_matters", False):
+    if not config.model.knows_order and getattr(config.task, "order_matters", False):
         print(
             f"mechgrok: An MLP sums its tokens and cannot tell (a, b) from (b, a), so that it will "
-            f"never fit {config.task}: --pairs descending or --model transformer would.",
+            f"never fit {config.task}: --pairs descending, --model positional-mlp or "
+            "--model transformer would.",
             file=sys.stderr,
         )
     train_and_report(

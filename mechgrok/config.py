@@ -15,7 +15,8 @@ from pydantic import (
 )
 
 from mechgrok.errors import UserError, sentence
-from mechgrok.models import MLPConfig, ModelConfig
+from mechgrok.models.config import MLPConfig
+from mechgrok.models.making import ModelConfig
 from mechgrok.tasks import Task, make_task, saved_task
 from mechgrok.training.schedule import usual_interval
 

@@ -14,56 +14,28 @@ from torch import Tensor
 
 from mechgrok.masks import mask_hooks
 from mechgrok.models import HookedModel
-from mechgrok.runs import Run
+from mechgrok.models.wiring import HiddenLayer
 from mechgrok.tasks import Task
 
 #: What ``model.run_with_hooks(inputs, fwd_hooks=…)`` takes.
 Hooks = list[tuple[Any, Callable[..., Any]]]
 
 
-class Neurons(NamedTuple):
-    """Where the neurons of the last hidden layer are in a model.
-
-    Attributes:
-        reads: the weight that reads for them, ``[d_in, neuron]``.
-        writes: the weight that writes for them, ``[neuron, d_out]``.
-        hook: the hook point of their activations.
-        embedding: W_E, where the neurons read the embedding and nothing else.
-    """
-
-    reads: str
-    writes: str
-    hook: str
-    embedding: str | None
-
-    @classmethod
-    def of(cls, run: Run) -> "Neurons":
-        """The neurons of a run's model: those of the last hidden layer."""
-        model = run.config.model
-        last = model.n_layers - 1
-        hook = f"blocks.{last}.mlp.hook_post"
-        if model.kind == "transformer":
-            return cls(f"blocks.{last}.mlp.W_in", f"blocks.{last}.mlp.W_out", hook, None)
-        reads = f"W_hidden_{last}" if last else "W_in"
-        is_embedded = model.d_model is not None and not last
-        return cls(reads, "W_out", hook, "W_E" if is_embedded else None)
-
-
-def killing(neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
+def killing(layer: HiddenLayer, which: Bool[Tensor, " neuron"]) -> Hooks:
     """Hooks that silence neurons: their activations are 0.
 
     >>> import mechgrok, torch
     >>> run = mechgrok.Run("data/base")
     >>> nobody = torch.zeros(run.config.model.d_mlp, dtype=torch.bool)
     >>> model, inputs = run.model(-1), run.task.test.inputs
-    >>> outputs = model.run_with_hooks(inputs, fwd_hooks=killing(Neurons.of(run), nobody))
+    >>> outputs = model.run_with_hooks(inputs, fwd_hooks=killing(run.wiring.hidden[-1], nobody))
     >>> torch.equal(outputs, model(inputs))
     True
     """
-    return [(neurons.hook, lambda post, hook: post.masked_fill(which, 0.0))]
+    return [(layer.hook, lambda post, hook: post.masked_fill(which, 0.0))]
 
 
-def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"]) -> Hooks:
+def reviving(model: HookedModel, layer: HiddenLayer, which: Bool[Tensor, " neuron"]) -> Hooks:
     """Hooks that set the masks of all weights into and out of neurons to 1.
 
     A weight that carries no mask is whole already. What comes back are the raw weights behind the
@@ -73,7 +45,7 @@ def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"
     >>> import mechgrok, torch
     >>> run = mechgrok.Run("data/ticket")
     >>> model, everybody = run.model(-1), torch.ones(run.config.model.d_mlp, dtype=torch.bool)
-    >>> [name for name, _ in reviving(model, Neurons.of(run), everybody)]
+    >>> [name for name, _ in reviving(model, run.wiring.hidden[-1], everybody)]
     ['W_in.hook_mask', 'W_out.hook_mask']
     """
 
@@ -84,7 +56,7 @@ def reviving(model: HookedModel, neurons: Neurons, which: Bool[Tensor, " neuron"
         return mask.masked_fill(which[:, None], 1.0)
 
     masked = mask_hooks(model)
-    pairs = ((neurons.reads, into), (neurons.writes, out_of))
+    pairs = ((layer.reads, into), (layer.writes, out_of))
     return [(f"{name}.hook_mask", hook) for name, hook in pairs if name in masked]
 
 
@@ -112,7 +84,7 @@ class Readout(NamedTuple):
     writes: Float[Tensor, "neuron d_output"]
 
     @classmethod
-    def of(cls, model: HookedModel, neurons: Neurons, inputs: Tensor) -> "Readout":
+    def of(cls, model: HookedModel, layer: HiddenLayer, inputs: Tensor) -> "Readout":
         """The parts of a model's outputs for ``inputs``, in float64."""
         seen = {}
 
@@ -121,7 +93,7 @@ class Readout(NamedTuple):
             return torch.zeros_like(post)
 
         with torch.no_grad():
-            past = model.run_with_hooks(inputs, fwd_hooks=[(neurons.hook, silence)])
+            past = model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, silence)])
             return cls(past.double(), seen["post"].double(), model.output_side().double())
 
     def without(self, which: Bool[Tensor, " neuron"]) -> Float[Tensor, "n d_output"]:

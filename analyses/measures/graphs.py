@@ -9,139 +9,21 @@ spectrum. Everything here takes masks or weights by name, as `Run.checkpoint` an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import igraph
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Integer, Num
 from scipy.sparse import coo_array, csgraph, csr_array
 from torch import Tensor
 
 from mechgrok.errors import UserError
+from mechgrok.models import Wiring
 
 #: Which bound on the second singular value makes a layer a Ramanujan graph (`ramanujan_bound`).
 Bound = Literal["biregular", "regular", "printed"]
-
-# --- the plan of a network ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """Which groups of units the matrices of a network join.
-
-    Attributes:
-        groups: the number of units of each group, such as ``{"inputs": 67, "resid_pre": 500, …}``.
-        joins: for each matrix the group that it reads and the group that it writes to.
-
-    In an MLP the groups form a chain: inputs, resid_pre, neurons, mlp_out, outputs. In a
-    transformer the residual stream is one group that everything reads and writes; the units of a
-    block are its queries, keys, heads (a value and what the head passes on of it) and neurons.
-    """
-
-    groups: dict[str, int]
-    joins: dict[str, tuple[str, str]]
-
-    @classmethod
-    def of(cls, weights: Mapping[str, Tensor]) -> "Wiring":
-        """The wiring of a network from its weights or masks, in any order; biases are left out."""
-        matrices = {name: as_matrix(name, w) for name, w in weights.items() if w.ndim >= 2}
-        is_transformer = any(name.endswith(".W_Q") for name in matrices)
-        joins = (_transformer_joins if is_transformer else _chain)(list(matrices))
-        groups: dict[str, int] = {}
-        for name, (source, target) in joins.items():
-            n_source, n_target = matrices[name].shape[-2:]
-            groups.setdefault(source, n_source)
-            groups.setdefault(target, n_target)
-        return cls(groups, joins)
-
-    @property
-    def n_units(self) -> int:
-        """The number of nodes of the neuron graph."""
-        return sum(self.groups.values())
-
-    @cached_property
-    def start(self) -> dict[str, int]:
-        """The number of each group's first unit; groups are numbered through in order."""
-        at = np.cumsum([0, *self.groups.values()])
-        return dict(zip(self.groups, at.tolist(), strict=False))
-
-    @cached_property
-    def group_of(self) -> list[str]:
-        """The group of every unit."""
-        return [group for group, size in self.groups.items() for _ in range(size)]
-
-    @cached_property
-    def column(self) -> dict[str, int]:
-        """How many matrices lie between the inputs and each group: its place in a drawing."""
-        written = {target for _, target in self.joins.values()}
-        column = {group: 0 for group in self.groups if group not in written}
-        for _ in self.groups:
-            for source, target in self.joins.values():
-                if source in column and target not in column:
-                    column[target] = column[source] + 1
-        return column
-
-    @cached_property
-    def left(self) -> Bool[np.ndarray, " unit"]:
-        """One side of the neuron graph: every matrix joins a unit that is in it to one that is not.
-
-        Groups an even number of matrices away from the inputs are on one side in every network
-        here, because a transformer reads its residual stream and writes to it in two matrices.
-        """
-        return np.array([self.column[group] % 2 == 0 for group in self.group_of])
-
-
-def _chain(names: list[str]) -> dict[str, tuple[str, str]]:
-    """An MLP: each matrix reads what the one before it writes."""
-    hidden = sorted((n for n in names if n.startswith("W_hidden_")), key=lambda n: int(n[9:]))
-    order = [n for n in ("W_E", "W_in", *hidden, "W_out", "W_U") if n in names]
-    layers = [f"neurons{_number(layer, len(hidden) + 1)}" for layer in range(len(hidden) + 1)]
-    embedded = ["resid_pre"] if "W_E" in names else []
-    unembedded = ["mlp_out"] if "W_U" in names else []
-    groups = ["inputs", *embedded, *layers, *unembedded, "outputs"]
-    return dict(zip(order, pairwise(groups), strict=True))
-
-
-def _transformer_joins(names: list[str]) -> dict[str, tuple[str, str]]:
-    """A transformer: everything reads the residual stream or writes to it."""
-    joins = {"embed.W_E": ("inputs", "resid"), "pos_embed.W_pos": ("positions", "resid")}
-    layers = {int(name.split(".")[1]) for name in names if name.startswith("blocks.")}
-    for layer in sorted(layers):
-        block, number = f"blocks.{layer}", _number(layer, len(layers))
-        joins |= {
-            f"{block}.attn.W_Q": ("resid", f"queries{number}"),
-            f"{block}.attn.W_K": ("resid", f"keys{number}"),
-            f"{block}.attn.W_V": ("resid", f"heads{number}"),
-            f"{block}.attn.W_O": (f"heads{number}", "resid"),
-            f"{block}.mlp.W_in": ("resid", f"neurons{number}"),
-            f"{block}.mlp.W_out": (f"neurons{number}", "resid"),
-        }
-    return joins | {"unembed.W_U": ("resid", "outputs")}
-
-
-def _number(layer: int, n_layers: int) -> str:
-    """What tells a layer's groups from those of other layers, where there are others."""
-    return f" {layer}" if n_layers > 1 else ""
-
-
-def as_matrix(name: str, weight: Num[Tensor, "..."]) -> Num[Tensor, "... d_in d_out"]:
-    """A weight as one matrix: the heads of an attention weight are laid side by side."""
-    kind = name.rpartition(".")[2]
-    if kind in ("W_Q", "W_K", "W_V"):
-        return rearrange(
-            weight, "... head d_model d_head -> ... d_model (head d_head)"
-        ).contiguous()
-    if kind == "W_O":
-        return rearrange(
-            weight, "... head d_head d_model -> ... (head d_head) d_model"
-        ).contiguous()
-    return weight
-
 
 # --- one layer: a bipartite graph and its spectrum ----------------------------------------------
 
@@ -227,25 +109,35 @@ def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor
 # --- the neuron graph ---------------------------------------------------------------------------
 
 
+def left_side(wiring: Wiring) -> Bool[np.ndarray, " unit"]:
+    """One side of the neuron graph: every matrix joins a unit that is in it to one that is not.
+
+    Groups an even number of matrices away from the inputs are on one side in every network here,
+    because a transformer reads its residual stream and writes to it in two matrices.
+    """
+    return np.array([wiring.column[group] % 2 == 0 for group in wiring.group_of])
+
+
 class NeuronGraph:
     """The graph whose nodes are a network's units and whose edges are its kept weights.
 
     Args:
         kept: which entries of each matrix are kept, by name: a `Mask`, or any such mapping.
-        wiring: which units the matrices join; found from the names and shapes unless given.
+        wiring: which units the matrices join: ``run.wiring``.
 
     Attributes:
         wiring: which units the matrices join.
         adjacency: the symmetric 0/1 matrix ``[unit, unit]``, sparse.
     """
 
-    def __init__(self, kept: Mapping[str, Bool[Tensor, "..."]], wiring: Wiring | None = None):
-        self.wiring = wiring or Wiring.of(kept)
+    def __init__(self, kept: Mapping[str, Bool[Tensor, "..."]], wiring: Wiring) -> None:
+        self.wiring = wiring
         rows, columns = [], []
-        for name, (source, target) in self.wiring.joins.items():
-            at = as_matrix(name, kept[name]).numpy().nonzero()
-            rows.append(at[0] + self.wiring.start[source])
-            columns.append(at[1] + self.wiring.start[target])
+        for name in wiring.joins:
+            source, target = wiring.ends(name)
+            at = wiring.matrix(name, kept[name]).numpy().nonzero()
+            rows.append(at[0] + source.start)
+            columns.append(at[1] + target.start)
         row, column = np.concatenate(rows), np.concatenate(columns)
         n = self.wiring.n_units
         ends = (np.concatenate([row, column]), np.concatenate([column, row]))
@@ -288,7 +180,7 @@ class NeuronGraph:
     @property
     def clustering(self) -> float:
         """`four_cycle_clustering` of the whole graph."""
-        left = self.wiring.left
+        left = left_side(self.wiring)
         return float(
             four_cycle_clustering(torch.from_numpy(self.adjacency[left][:, ~left].toarray()))
         )
@@ -357,7 +249,7 @@ def average_path_length(pairs: Integer[np.ndarray, " distance"]) -> float:
 def relational_weights(
     weights: Mapping[str, Float[Tensor, "..."]],
     nodes: int,
-    wiring: Wiring | None = None,
+    wiring: Wiring,
     seed: int | None = None,
 ) -> Float[np.ndarray, "node node"]:
     """Σ |w| between blocks of units: the weighted relational graph of a network.
@@ -369,7 +261,7 @@ def relational_weights(
     Args:
         weights: masked weights by name.
         nodes: at most the size of the narrowest hidden group, so that every node is in each layer.
-        wiring: found from the weights unless given.
+        wiring: which units the matrices join: ``run.wiring``.
         seed: shuffle the units of each group first (neurons have no order); None leaves them as
             they are numbered.
 
@@ -378,32 +270,27 @@ def relational_weights(
     Raises:
         UserError: there are more nodes than units in a hidden group.
     """
-    wiring = wiring or Wiring.of(weights)
-    narrowest = narrowest_group(wiring)
+    narrowest = wiring.narrowest
     if not 2 <= nodes <= narrowest:
         raise UserError(
             f"A relational graph of {nodes} nodes does not fit this network: choose from 2 up to "
             f"{narrowest}, the size of its narrowest hidden layer."
         )
     generator = np.random.default_rng(seed)
-    member = {}
-    for group, size in wiring.groups.items():
-        units = np.arange(size) if seed is None else generator.permutation(size)
-        member[group] = torch.zeros(size, nodes)
-        member[group][torch.arange(size), torch.from_numpy(units * nodes // size)] = 1
+    parts = []
+    for group in wiring.groups.values():
+        units = np.arange(group.size) if seed is None else generator.permutation(group.size)
+        member = torch.zeros(group.size, nodes)
+        member[torch.arange(group.size), torch.from_numpy(units * nodes // group.size)] = 1
+        parts.append(member)
+    members = torch.cat(parts)
     total = torch.zeros(nodes, nodes, dtype=torch.float64)
-    for name, (source, target) in wiring.joins.items():
-        total += (member[source].T @ as_matrix(name, weights[name]).abs() @ member[target]).double()
+    for name in wiring.joins:
+        source, target = (members[end.start : end.stop] for end in wiring.ends(name))
+        total += (source.T @ wiring.matrix(name, weights[name]).abs() @ target).double()
     symmetric = (total + total.T).numpy()
     np.fill_diagonal(symmetric, 0)
     return symmetric
-
-
-def narrowest_group(wiring: Wiring) -> int:
-    """The size of the narrowest group of units that something is read from and written to."""
-    read = {source for source, _ in wiring.joins.values()}
-    written = {target for _, target in wiring.joins.values()}
-    return min(wiring.groups[group] for group in read & written)
 
 
 def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -> igraph.Graph:

@@ -7,16 +7,15 @@ carries a mask already, what that mask prunes stays pruned: it scores −∞.
 
 import copy
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.hook_points import HookPoint
 
 from mechgrok.errors import UserError, choices
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
-from mechgrok.models import HookedModel, HookedTransformer
+from mechgrok.models import HookedModel
 from mechgrok.tasks import Task
 
 #: A score for every entry, by weight; the highest are kept.
@@ -139,7 +138,7 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
             parameter.abs_()
     scores: Scores = {}
     for done in range(rounds):
-        flow = _flow(network)
+        flow = network.linear_flow()
         gradient = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
         # Weights of a mask that is on, or of earlier rounds, are 0 and must stay last.
         scores = {
@@ -152,30 +151,6 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
             for name, weight in weights.items():
                 weight.mul_(kept[name])
     return scores
-
-
-def _flow(network: HookedModel) -> Float[Tensor, ""]:
-    """R: the sum of the outputs for an input of ones, of a network with absolute weights."""
-    device = next(network.parameters()).device
-    if not isinstance(network, HookedTransformer):
-        return network(torch.ones(1, network.d_vocab, dtype=torch.float64, device=device)).sum()
-    attention_scores: list[Tensor] = []
-
-    def ones(embed: Tensor, hook: HookPoint) -> Tensor:
-        return network.W_E.sum(0).expand_as(embed)
-
-    def remember(scores: Tensor, hook: HookPoint) -> None:
-        attention_scores.append(scores.where(scores.isfinite(), 0))  # −∞ where it looks ahead
-
-    def linear(pattern: Tensor, hook: HookPoint) -> Tensor:
-        return attention_scores.pop()
-
-    tokens = torch.zeros(1, network.n_ctx, dtype=torch.long, device=device)
-    hooks: list[tuple[Any, Callable[..., Any]]] = [("hook_embed", ones)]
-    for layer in range(len(network.blocks)):
-        hooks.append((f"blocks.{layer}.attn.hook_attn_scores", remember))
-        hooks.append((f"blocks.{layer}.attn.hook_pattern", linear))
-    return network.run_with_hooks(tokens, fwd_hooks=hooks).sum()
 
 
 def _gradient(

@@ -127,7 +127,7 @@ class HookedModel(HookedRootModule):
         """The device that it is on."""
         return next(self.parameters()).device
 
-    def run_with_cache(  # type: ignore[override]
+    def run_with_cache(
         self,
         *model_args: Any,
         return_cache_object: bool = True,

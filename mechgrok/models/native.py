@@ -7,8 +7,11 @@ from torch import Tensor
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, choices
 from mechgrok.models import HookedModel, HookedTransformer, effective_weights
+
+#: The activations of ours that TransformerLens's native model has too.
+_NATIVE_ACTIVATIONS = ("relu", "gelu", "silu")
 
 
 def to_transformer_lens(model: HookedModel) -> TransformerBridge:
@@ -24,6 +27,11 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
         raise UserError(
             "TransformerLens has no native form of an MLP: use run.model(step), whose hooks carry "
             "TransformerLens's names."
+        )
+    if model.config.act not in _NATIVE_ACTIVATIONS:
+        raise UserError(
+            f"TransformerLens's native model has no activation {model.config.act!r}, only "
+            f"{choices(_NATIVE_ACTIVATIONS)}: use run.model(step)."
         )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"

@@ -45,6 +45,9 @@ class HookedPositionalMLP(HookedModel):
 
     Config = PositionalMLPConfig
     config: PositionalMLPConfig
+    W_in: nn.Parameter
+    W_out: nn.Parameter
+    W_U: nn.Parameter
 
     def __init__(
         self,
@@ -166,7 +169,7 @@ class HookedPositionalMLP(HookedModel):
         return [getattr(self, f"W_E_{position}") for position in range(self.n_ctx)]
 
     def _rows(self, tokens: Integer[Tensor, "batch pos"]) -> Integer[Tensor, "batch pos"]:
-        """The rows of the tokens in a table that holds those of all positions, one below another."""
+        """The tokens' rows in a table that holds those of all positions, one below another."""
         return tokens + self.d_vocab * torch.arange(self.n_ctx, device=tokens.device)
 
     def _table(self) -> Float[Tensor, "rows d_mlp"]:

@@ -197,6 +197,16 @@ class Wiring:
             at += group.size
         return starts
 
+    def ends(self, name: str) -> tuple[range, range]:
+        """The numbers of the units that the rows and the columns of a matrix are."""
+        join, shape = self.joins[name], self.weights[name]
+        columns = self.groups[join.target].size if join.heads == "columns" else shape[-1]
+        source, target = self.start[join.source], self.start[join.target] + join.target_from
+        return (
+            range(source, source + self.groups[join.source].size),
+            range(target, target + columns),
+        )
+
     @cached_property
     def group_of(self) -> list[str]:
         """The group of every unit."""
@@ -219,6 +229,30 @@ class Wiring:
         read = {join.source for join in self.joins.values()}
         written = {join.target for join in self.joins.values()}
         return min(self.groups[group].size for group in read & written)
+
+
+def chain(weights: Mapping[str, tuple[int, int]]) -> Wiring:
+    """The wiring of matrices of which each reads what the one before it writes.
+
+    Args:
+        weights: their shapes by name, in order; all but the last write to neurons.
+    """
+    names, shapes = list(weights), list(weights.values())
+    sizes = [shapes[0][0], *(width for _, width in shapes)]
+    layers = [numbered("neurons", layer, len(names) - 1) for layer in range(len(names) - 1)]
+    groups = ["inputs", *layers, "outputs"]
+    units = ["input", *("neuron" for _ in layers), "output"]
+    return Wiring(
+        weights=dict(weights),
+        groups={g: Group(size, unit) for g, size, unit in zip(groups, sizes, units, strict=True)},
+        joins={name: Join(groups[at], groups[at + 1]) for at, name in enumerate(names)},
+        hidden=tuple(
+            HiddenLayer(layer, "", names[at], names[at + 1]) for at, layer in enumerate(layers)
+        ),
+        input_paths={"direct": product(names[0])},
+        direct="direct",
+        output_path=product(names[-1]),
+    )
 
 
 def product(*names: str) -> LinearPath:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel, HookedTransformer
+from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
 from mechgrok.runs import Run
 from mechgrok.training import evaluate
@@ -62,7 +63,7 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
 
 def _architecture(model: HookedModel) -> str:
     # A masked model is of a class of its own, which torch.nn.utils.parametrize made.
-    return "HookedTransformer" if isinstance(model, HookedTransformer) else "HookedMLP"
+    return model_class(model.config.kind).__name__
 
 
 def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:

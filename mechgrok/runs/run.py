@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok import own_code
 from mechgrok.config import RunConfig
-from mechgrok.errors import UserError, choices
+from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
-from mechgrok.models import HookedModel, load_weights, make_model, raw_weights
+from mechgrok.models import HookedModel, Wiring, load_weights, make_model, wiring_of
+from mechgrok.models.wiring import LinearPath
 from mechgrok.runs.checkpoint import (
     MASK,
     Checkpoint,
@@ -28,6 +30,9 @@ from mechgrok.runs.folder import check_room, new_run, read_config, write_config
 from mechgrok.runs.metrics import read_metrics, write_metrics
 from mechgrok.runs.steps import parse_steps
 from mechgrok.tasks import Task
+
+#: Numbers in memory at once while paths of many checkpoints are multiplied out.
+_LARGEST_STACK = 2**26
 
 
 class Run:
@@ -166,27 +171,14 @@ class Run:
         return [self._resolve(step) for step in steps]
 
     @cached_property
+    def wiring(self) -> Wiring:
+        """How the network is wired: its groups of units, hidden layers, linear paths."""
+        return wiring_of(self.config.model, self.task)
+
+    @property
     def weight_names(self) -> list[str]:
         """The names of the weights, in the order in which the model holds them."""
-        # A checkpoint's file holds them in alphabetical order.
-        saved = self.checkpoint(self.steps[0]).weights
-        model = make_model(self.config.model, self.task, self.config.seed)
-        order = {name: place for place, name in enumerate(raw_weights(model))}
-        return sorted(saved, key=lambda name: order.get(name, len(order)))
-
-    def weight_name(self, name: str) -> str:
-        """The full name of a weight from a name that ends it: W_in for blocks.0.mlp.W_in.
-
-        Raises:
-            UserError: no weight ends so, or several do.
-        """
-        found = [full for full in self.weight_names if full == name or full.endswith(f".{name}")]
-        if len(found) != 1:
-            raise UserError(
-                f"{self.path} has {'several weights' if found else 'no weight'} {name!r}: choose "
-                f"{choices(found or self.weight_names)}."
-            )
-        return found[0]
+        return list(self.wiring.weights)
 
     def weights(
         self, name: str, steps: Sequence[int] | None = None, *, masked: bool = True
@@ -198,7 +190,7 @@ class Run:
             steps: the checkpoints to read; all unless given.
             masked: multiply by the mask where there is one, as the model does.
         """
-        name = self.weight_name(name)
+        name = self.wiring.full_name(name)
         stack: Tensor | None = None
         steps = self.select(steps)
         for row, step in enumerate(steps):
@@ -213,32 +205,43 @@ class Run:
         assert stack is not None
         return stack
 
-    def input_side(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab d_mlp"]:
-        """W_E W_in of the first hidden layer: each neuron's weight from every input, per step.
+    def input_side(
+        self, steps: Sequence[int] | None = None, *, path: str | None = None
+    ) -> Float[Tensor, "step d_vocab d_mlp"]:
+        """The weight from every token to every neuron of the first hidden layer, per step.
 
-        For a transformer this is the direct path of a token at the last position; what reaches the
-        neurons through attention is not in it.
+        Args:
+            steps: the checkpoints; all unless given.
+            path: the way from the tokens to the neurons: one of ``run.wiring.input_paths``, or
+                "auto" for the one on which the answer depends; the direct one (W_E W_in) unless
+                given.
+
+        Raises:
+            UserError: the network has no such path.
         """
-        W_in = self.weights(self._in_layer("W_in", 0), steps)
-        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
-        return self.weights(names[0], steps) @ W_in if names else W_in
+        return self._multiplied(self.wiring.input_path(path or self.wiring.direct), steps)
 
     def output_side(
         self, steps: Sequence[int] | None = None
     ) -> Float[Tensor, "step d_mlp d_output"]:
         """W_out W_U of the last hidden layer: each neuron's weight to every output, per step."""
-        W_out = self.weights(self._in_layer("W_out", -1), steps)
-        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_U"]
-        return W_out @ self.weights(names[0], steps) if names else W_out
+        return self._multiplied(self.wiring.output_path, steps)
 
     def embedding(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab width"]:
         """W_E, or W_in where the network has no embedding: what each input is turned into."""
-        names = [name for name in self.weight_names if name.rpartition(".")[2] == "W_E"]
-        return self.weights(names[0] if names else "W_in", steps)
+        wiring = self.wiring
+        return self._multiplied(wiring.embedding or wiring.input_path(wiring.direct), steps)
 
-    def _in_layer(self, suffix: str, layer: int) -> str:
-        """The weight that ends in ``suffix`` in the first (0) or last (−1) layer that has one."""
-        return [name for name in self.weight_names if name.rpartition(".")[2] == suffix][layer]
+    def _multiplied(
+        self, path: LinearPath, steps: Sequence[int] | None
+    ) -> Float[Tensor, "step row column"]:
+        """A path multiplied out at several steps, as many at a time as fit in memory."""
+        steps = self.select(steps)
+        chunk = max(1, _LARGEST_STACK // self.wiring.n_parameters)
+        parts = [steps[start : start + chunk] for start in range(0, len(steps), chunk)]
+        return torch.cat(
+            [path.product(lambda name, at=part: self.weights(name, at)) for part in parts]  # type: ignore[misc]
+        )
 
     @cached_property
     def mask(self) -> Mask | None:
@@ -298,5 +301,6 @@ def create_run(
         write_checkpoint(making, start)
         write_metrics(making, [])
         own_code.remember(config.task.name)
+        own_code.remember(config.model.kind)
         write_config(making, config)
     return Run(path)

@@ -9,8 +9,6 @@ Source: Minegishi et al. 2023 (arXiv 2310.19470); Frankle and Carbin 2019 (arXiv
 
 import os
 import warnings
-from collections.abc import Iterable
-from itertools import count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +23,12 @@ from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import is_trainable, prune
 from mechgrok.models import (
     HookedModel,
-    MLPConfig,
-    TransformerConfig,
+    Wiring,
     load_weights,
     make_model,
     raw_weights,
 )
+from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run, create_run
 from mechgrok.tasks import Task
 from mechgrok.training.loop import Progress, resume, snapshot
@@ -202,7 +200,7 @@ def train_popup(
             "score_seed": seed,
         },
     )
-    config = config.model_copy(update={"model": _widened(config.model, width)})
+    config = config.model_copy(update={"model": config.model.widened(width)})
     model = make_model(config.model, config.task, config.seed)
     if width == 1:
         load_weights(model, parent.checkpoint(step).weights)
@@ -241,7 +239,7 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
         return mask
     if origin.prune_only and origin.revive:
         raise UserError("Dead neurons can be pruned only or revived, not both: choose one.")
-    dead = dead_edges(mask)
+    dead = dead_edges(mask, parent.wiring)
     if not dead.n_kept:
         raise UserError(
             f"No neuron of {parent.path} is dead at step {origin.step} and prune rate "
@@ -250,36 +248,23 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
     return ~dead if origin.prune_only else mask | dead
 
 
-def dead_edges(mask: Mask) -> Mask:
+def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
     """The edges from and to dead neurons: those of which the mask keeps no input edge.
 
     Returns:
         A mask over the same weights that is True on these edges alone, pruned ones included.
     """
     edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
-    for inwards, outwards in hidden_layers(mask):
-        dead = dead_neurons(mask, inwards)
-        edges[inwards][:, dead] = True
-        edges[outwards][dead] = True
+    for layer in wiring.hidden:
+        dead = dead_neurons(mask, layer)
+        edges[layer.reads][:, dead] = True
+        edges[layer.writes][dead] = True
     return Mask(edges)
 
 
-def dead_neurons(mask: Mask, inwards: str = "W_in") -> Bool[Tensor, " d_mlp"]:
-    """Which neurons the mask leaves without any input edge; ``inwards`` names their input side."""
-    return ~mask[inwards].any(0)
-
-
-def hidden_layers(names: Iterable[str]) -> list[tuple[str, str]]:
-    """For every hidden layer, the names of the weights that its neurons read by and write by."""
-    known = list(names)
-    layers: list[tuple[str, str]] = []
-    for name in known:
-        if name.rpartition(".")[2] != "W_in":
-            continue
-        prefix = name.removesuffix("W_in")
-        between = (f"{prefix}W_hidden_{layer}" for layer in count(1))
-        layers += pairwise([name, *takewhile(known.__contains__, between), f"{prefix}W_out"])
-    return layers
+def dead_neurons(mask: Mask, layer: HiddenLayer) -> Bool[Tensor, " d_mlp"]:
+    """Which neurons of a hidden layer the mask leaves without any input edge."""
+    return ~mask[layer.reads].any(0)
 
 
 def resolve_step(run: Run, at: At) -> int:
@@ -366,13 +351,6 @@ def _config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
         saved["training"].pop("checkpoint_every")
     saved["training"] |= training
     return RunConfig.make(**saved, **fields)
-
-
-def _widened(model: MLPConfig | TransformerConfig, width: int) -> MLPConfig | TransformerConfig:
-    wider = {"d_mlp": model.d_mlp * width}
-    if model.d_model is not None:
-        wider["d_model"] = model.d_model * width
-    return model.model_copy(update=wider)
 
 
 def _relative(parent: Run, out: str | Path) -> str:

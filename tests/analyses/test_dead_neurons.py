@@ -9,12 +9,13 @@ import xarray as xr
 
 from analyses import dead_neurons
 from analyses.dead_neurons import census
-from analyses.measures.ablation import Neurons, killing
+from analyses.measures.ablation import killing
 from analyses.measures.masks import kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
+from mechgrok.models.wiring import chain
 from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -52,7 +53,7 @@ def test_a_neuron_whose_weights_have_shrunk_is_dead():
     W_in = torch.tensor([[3.0, 0.0, 0.01], [4.0, 0.0, 0.0]])
     saved = Checkpoint(0, {"W_in": W_in, "W_out": torch.ones(3, 2)})
     norm, unconnected, edges = census(
-        saved, Mask.full(saved.weights), Neurons("W_in", "W_out", "", None)
+        saved, Mask.full(saved.weights), chain({"W_in": (2, 3), "W_out": (3, 2)}).hidden[0]
     )
     np.testing.assert_allclose(norm, [5, 0, 0.01], rtol=1e-6)
     assert not unconnected.any()
@@ -78,7 +79,7 @@ def test_removing_a_neuron_is_exactly_what_a_hook_does(name: str, request: pytes
     run: Run = request.getfixturevalue(name)
     dataset = dead_neurons.measure(run)
     step = run.steps[-1]
-    model, task, neurons = run.model(step), run.task, Neurons.of(run)
+    model, task, neurons = run.model(step), run.task, run.wiring.hidden[-1]
     for side in ("train", "test"):
         inputs, labels = getattr(task, side)
         at = dataset.sel(knockout=step, side=side)
@@ -104,7 +105,7 @@ def test_removing_a_frequency_is_removing_its_neurons(name: str, request: pytest
     run: Run = request.getfixturevalue(name)
     dataset = dead_neurons.measure(run)
     step = run.steps[-1]
-    model, neurons = run.model(step), Neurons.of(run)
+    model, neurons = run.model(step), run.wiring.hidden[-1]
     at = dataset.sel(knockout=step, side="test")
     frequency = at.frequency_of.to_numpy()
     dead = dataset.dead.sel(step=step).to_numpy()

@@ -9,7 +9,7 @@ import xarray as xr
 from networkx.algorithms import bipartite
 
 from analyses import graph
-from analyses.measures.graphs import NeuronGraph, as_matrix
+from analyses.measures.graphs import NeuronGraph
 from analyses.measures.masks import kept_edges
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
@@ -30,7 +30,7 @@ def test_the_neuron_graph_at_a_step_is_networkxs(run: Run):
     step = run.steps[1]
     at = graph.measure(run, rate=0.7).sel(step=step)
     reference = nx.from_scipy_sparse_array(
-        NeuronGraph(kept_edges(run.checkpoint(step), 0.7)).adjacency
+        NeuronGraph(kept_edges(run.checkpoint(step), 0.7), run.wiring).adjacency
     )
     lengths = [
         d
@@ -53,8 +53,8 @@ def test_layers_are_measured_each_by_its_own_matrix(run: Run):
     saved = run.checkpoint(step)
     kept = kept_edges(saved)
     for name in at.weight.to_numpy().tolist():
-        mask = as_matrix(name, kept[name]).double().numpy()
-        weight = np.abs(as_matrix(name, saved.weights[name]).double().numpy()) * mask
+        mask = run.wiring.matrix(name, kept[name]).double().numpy()
+        weight = np.abs(run.wiring.matrix(name, saved.weights[name]).double().numpy()) * mask
         layer = at.sel(weight=name)
         values = np.linalg.svd(mask, compute_uv=False)
         weighted = np.linalg.svd(weight, compute_uv=False)
@@ -104,7 +104,7 @@ def test_pictured_edges_are_the_strongest_and_join_the_units_they_belong_to(run:
     group = dataset.group.to_numpy()
     for name in dataset.weight.to_numpy().tolist():
         at = dataset.sel(picture=step, weight=name)
-        matrix = as_matrix(name, saved.weights[name] * kept[name])
+        matrix = run.wiring.matrix(name, saved.weights[name] * kept[name])
         strongest = matrix.flatten()[matrix.abs().flatten().argsort(descending=True)[:5]]
         assert at.edge_weight.to_numpy().tolist() == strongest.tolist()
         for value, source, target in zip(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analyses import periodicity
-from analyses.measures.paths import residues
+from analyses.measures.residues import residues
 from mechgrok.errors import UserError
 from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from analyses import trajectory
 from mechgrok.errors import UserError
@@ -38,13 +37,6 @@ def test_speed_and_distances_are_norms_of_differences(masked_run: Run) -> None:
     start, end = (np.linalg.norm(points - points[at], axis=1) for at in (0, -1))
     assert found.from_start.to_numpy() == pytest.approx(start, rel=1e-4)
     assert found.to_end.to_numpy() == pytest.approx(end, rel=1e-4)
-
-
-def test_heads_stand_side_by_side() -> None:
-    W_Q = torch.arange(24.0).reshape(2, 4, 3)  # [head, d_model, d_head]
-    assert torch.equal(trajectory.as_matrix(W_Q), torch.cat([W_Q[0], W_Q[1]], 1))
-    W_O = torch.arange(24.0).reshape(2, 3, 4)  # [head, d_head, d_model]
-    assert torch.equal(trajectory.as_matrix(W_O), torch.cat([W_O[0], W_O[1]], 0))
 
 
 def test_ranks_of_large_matrices_are_measured_at_fewer_steps() -> None:

@@ -68,8 +68,8 @@ def test_blocks_halve_the_longer_side_until_it_fits() -> None:
 
 
 def test_axes_are_named_after_what_they_stand_for(tiny_run: Run, tiny_transformer_run: Run) -> None:
-    assert weights.axes_of(tiny_run, "W_out") == ["neuron", "d_model"]
-    assert weights.axes_of(tiny_transformer_run, "blocks.0.attn.W_O") == ["d_head", "d_model"]
+    assert weights.measure(tiny_run).W_out.attrs["axes"] == ["neuron", "d_model"]
+    assert weights.measure(tiny_transformer_run).W_O.attrs["axes"] == ["d_head", "d_model"]
 
 
 def test_the_slider_changes_the_images(tiny_run: Run, masked_run: Run) -> None:

@@ -55,7 +55,7 @@ def test_a_folder_is_overwritten_only_when_told_so(mechgrok: Any, tiny_run: Run)
         (("--steps", "1,2"), "2 steps were given for 1 sets"),
         (("--steps", "one"), "no list of whole numbers"),
         (("--task", "adding"), "no task 'adding'"),
-        (("--act", "tanh"), "act = 'tanh'"),
+        (("--act", "sine"), "act = 'sine'"),
     ],
 )
 def test_mistakes(mechgrok: Any, tiny_run: Run, options: tuple, complaint: str) -> None:

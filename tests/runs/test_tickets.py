@@ -11,11 +11,11 @@ from torch import Tensor
 from mechgrok.config import RunConfig, TicketOrigin
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
+from mechgrok.models.wiring import chain
 from mechgrok.runs import Run
 from mechgrok.runs.tickets import (
     dead_edges,
     dead_neurons,
-    hidden_layers,
     resolve_step,
     train_ticket,
 )
@@ -187,23 +187,21 @@ class TestDeadNeurons:
             "W_out": torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]]),
         }
     )
+    WIRING = chain({"W_E": (2, 3), "W_in": (3, 4), "W_out": (4, 2)})
 
     def test_a_neuron_without_input_edges_is_dead(self) -> None:
-        assert dead_neurons(self.MASK).tolist() == [False, True, False, False]
+        assert dead_neurons(self.MASK, self.WIRING.hidden[1]).tolist() == [
+            False,
+            True,
+            False,
+            False,
+        ]
 
     def test_its_edges_are_those_into_and_out_of_it(self) -> None:
-        edges = dead_edges(self.MASK)
+        edges = dead_edges(self.MASK, self.WIRING)
         assert edges["W_in"].nonzero().tolist() == [[0, 1], [1, 1], [2, 1]]
         assert edges["W_out"].nonzero().tolist() == [[1, 0], [1, 1]]
         assert not edges["W_E"].any()
-
-    def test_layers_are_found_in_mlps_and_transformers(self) -> None:
-        assert hidden_layers(["W_E", "W_in", "W_hidden_1", "W_out", "W_U"]) == [
-            ("W_in", "W_hidden_1"),
-            ("W_hidden_1", "W_out"),
-        ]
-        names = [f"blocks.{layer}.mlp.{name}" for layer in (0, 1) for name in ("W_in", "W_out")]
-        assert hidden_layers(["embed.W_E", *names]) == [tuple(names[:2]), tuple(names[2:])]
 
     @pytest.fixture
     def crippled(self, tiny_run: Run, tmp_path: Path) -> Run:
@@ -231,7 +229,7 @@ class TestDeadNeurons:
         revived = train_ticket(crippled, tmp_path / "revived", revive="dead", steps=1)
         assert ticket.mask is not None
         assert revived.mask is not None
-        assert revived.mask == ticket.mask | dead_edges(ticket.mask)
+        assert revived.mask == ticket.mask | dead_edges(ticket.mask, ticket.wiring)
         assert revived.mask["W_in"][:, :2].all()
         theta = crippled.checkpoint(0).weights["W_in"]
         assert torch.equal(revived.checkpoint(0).weights["W_in"][:, :2], theta[:, :2])

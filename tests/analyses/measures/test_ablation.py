@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analyses.measures.ablation import Neurons, Readout, killing, reviving
+from analyses.measures.ablation import Readout, killing, reviving
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
@@ -15,10 +15,10 @@ RUNS = ("tiny_run", "tiny_transformer_run", "masked_run", "deep_run")
 def test_the_parts_add_up_to_the_outputs(name: str, request: pytest.FixtureRequest):
     run: Run = request.getfixturevalue(name)
     model, inputs = run.model(-1), run.task.test.inputs
-    parts = Readout.of(model, Neurons.of(run), inputs)
+    parts = Readout.of(model, run.wiring.hidden[-1], inputs)
     nobody = torch.zeros(parts.post.shape[1], dtype=torch.bool)
     with torch.no_grad():
-        silent = model.run_with_hooks(inputs, fwd_hooks=killing(Neurons.of(run), ~nobody))
+        silent = model.run_with_hooks(inputs, fwd_hooks=killing(run.wiring.hidden[-1], ~nobody))
         torch.testing.assert_close(parts.without(~nobody), silent.double())
         whole = model(inputs).double()
     torch.testing.assert_close(parts.without(nobody), whole, rtol=1e-4, atol=1e-5)
@@ -27,7 +27,7 @@ def test_the_parts_add_up_to_the_outputs(name: str, request: pytest.FixtureReque
 
 def test_reviving_puts_the_raw_weights_back(tiny_run: Run):
     inputs = tiny_run.task.test.inputs
-    neurons, dead = Neurons.of(tiny_run), torch.zeros(8, dtype=torch.bool)
+    neurons, dead = tiny_run.wiring.hidden[-1], torch.zeros(8, dtype=torch.bool)
     dead[3] = True
     model, whole = tiny_run.model(-1), tiny_run.model(-1)
     mask = Mask.full({name: w.detach() for name, w in raw_weights(model).items()})

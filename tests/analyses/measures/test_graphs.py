@@ -10,8 +10,6 @@ from networkx.algorithms import bipartite
 
 from analyses.measures.graphs import (
     NeuronGraph,
-    Wiring,
-    as_matrix,
     average_path_length,
     four_cycle_clustering,
     pairs_at_distance,
@@ -27,6 +25,7 @@ from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights
+from mechgrok.models.wiring import chain
 from mechgrok.runs.checkpoint import Checkpoint
 
 
@@ -45,54 +44,12 @@ def mlp_mask(density: float = 0.3, seed: int = 0) -> Mask:
     )
 
 
+#: How that network is wired.
+MLP = HookedMLP.wire(MLPConfig(d_model=20, d_mlp=5), d_vocab=7, n_ctx=2, d_output=7)
+
+
 def as_networkx(graph: NeuronGraph) -> nx.Graph:
     return nx.from_scipy_sparse_array(graph.adjacency)
-
-
-# --- wiring -------------------------------------------------------------------------------------
-
-
-def test_an_mlp_is_a_chain_whatever_order_its_weights_come_in():
-    wiring = Wiring.of(mlp_mask())
-    assert wiring.groups == {
-        "inputs": 7,
-        "resid_pre": 20,
-        "neurons": 5,
-        "mlp_out": 20,
-        "outputs": 7,
-    }
-    assert wiring.joins["W_in"] == ("resid_pre", "neurons")
-    assert list(wiring.column.values()) == [0, 1, 2, 3, 4]
-
-
-def test_hidden_layers_stand_in_order_and_need_no_embedding():
-    model = HookedMLP(MLPConfig(d_model=None, d_mlp=6, n_layers=3), d_vocab=4, d_output=2)
-    wiring = Wiring.of(raw_weights(model))
-    assert wiring.groups == {
-        "inputs": 4,
-        "neurons 0": 6,
-        "neurons 1": 6,
-        "neurons 2": 6,
-        "outputs": 2,
-    }
-    assert wiring.joins["W_hidden_2"] == ("neurons 1", "neurons 2")
-
-
-@pytest.mark.parametrize("n_layers", [1, 2])
-def test_every_matrix_of_a_transformer_joins_the_two_sides(n_layers: int):
-    config = TransformerConfig(d_model=12, n_heads=3, d_mlp=10, n_layers=n_layers)
-    model = HookedTransformer(config, d_vocab=7, n_ctx=2, d_output=5)
-    wiring = Wiring.of(raw_weights(model))
-    assert wiring.n_units == 7 + 2 + 12 + n_layers * (3 * 12 + 10) + 5
-    side = {group: wiring.left[wiring.start[group]] for group in wiring.groups}
-    assert all(side[source] != side[target] for source, target in wiring.joins.values())
-
-
-def test_heads_lie_side_by_side():
-    W_V, W_O = torch.randn(3, 12, 4), torch.randn(3, 4, 12)
-    value, output = as_matrix("blocks.0.attn.W_V", W_V), as_matrix("blocks.0.attn.W_O", W_O)
-    assert value.shape == output.T.shape == (12, 12)
-    torch.testing.assert_close(value @ output, torch.einsum("hmk,hkn->mn", W_V, W_O))
 
 
 # --- spectra ------------------------------------------------------------------------------------
@@ -171,7 +128,7 @@ def test_four_cycle_clustering_is_robins_and_alexanders(shape: tuple[int, int]):
 
 @pytest.mark.parametrize("density", [0.05, 0.15, 0.4, 1.0])
 def test_the_neuron_graph_measures_what_networkx_measures(density: float):
-    graph = NeuronGraph(mlp_mask(density, seed=3))
+    graph = NeuronGraph(mlp_mask(density, seed=3), MLP)
     reference = as_networkx(graph)
     n = reference.number_of_nodes()
     distances = [
@@ -194,11 +151,11 @@ def test_a_transformers_graph_measures_what_networkx_measures():
     model = HookedTransformer(config, d_vocab=7, n_ctx=2, d_output=5)
     weights = {name: w.detach() for name, w in raw_weights(model).items()}
     kept = kept_edges(Checkpoint(0, weights), rate=0.8)
-    graph = NeuronGraph(kept)
+    graph = NeuronGraph(kept, model.wiring)
     reference = as_networkx(graph)
     # Units that read a residual dimension and write to it have one edge to it.
     attn, mlp = "blocks.0.attn", "blocks.0.mlp"
-    W_V, W_O = (as_matrix(name, kept[name]) for name in (f"{attn}.W_V", f"{attn}.W_O"))
+    W_V, W_O = (model.wiring.matrix(name, kept[name]) for name in (f"{attn}.W_V", f"{attn}.W_O"))
     both = int((W_V & W_O.T).sum() + (kept[f"{mlp}.W_in"] & kept[f"{mlp}.W_out"].T).sum())
     assert both > 0
     assert reference.number_of_nodes() == 7 + 2 + 12 + 3 * 12 + 10 + 5
@@ -211,14 +168,15 @@ def test_a_transformers_graph_measures_what_networkx_measures():
 def test_path_lengths_of_a_complete_bipartite_layer():
     # m · n pairs are 1 apart, those on one side 2.
     mask = Mask({"W_in": torch.ones(4, 6, dtype=torch.bool), "W_out": torch.zeros(6, 3).bool()})
-    graph = NeuronGraph(mask)
+    graph = NeuronGraph(mask, chain({"W_in": (4, 6), "W_out": (6, 3)}))
     assert graph.pairs_at_distance.tolist() == [13, 2 * 4 * 6, 4 * 3 + 6 * 5]
     assert graph.average_path_length == pytest.approx((48 + 2 * 42) / 90)
     assert (graph.diameter, graph.n_components) == (2, 4)
 
 
 def test_a_graph_without_edges_has_no_paths():
-    graph = NeuronGraph(Mask({"W_in": torch.zeros(2, 3).bool(), "W_out": torch.zeros(3, 2).bool()}))
+    mask = Mask({"W_in": torch.zeros(2, 3).bool(), "W_out": torch.zeros(3, 2).bool()})
+    graph = NeuronGraph(mask, chain({"W_in": (2, 3), "W_out": (3, 2)}))
     assert math.isnan(graph.average_path_length)
     assert math.isnan(graph.clustering)
     assert (graph.diameter, graph.connected_share, graph.n_components) == (0, 0.0, 7)
@@ -236,10 +194,12 @@ def test_distances_do_not_depend_on_how_units_are_numbered():
     order = torch.randperm(5, generator=torch.Generator().manual_seed(1))
     renumbered = Mask({**mask, "W_in": mask["W_in"][:, order], "W_out": mask["W_out"][order]})
     assert (
-        NeuronGraph(mask).pairs_at_distance.tolist()
-        == NeuronGraph(renumbered).pairs_at_distance.tolist()
+        NeuronGraph(mask, MLP).pairs_at_distance.tolist()
+        == NeuronGraph(renumbered, MLP).pairs_at_distance.tolist()
     )
-    assert NeuronGraph(mask).clustering == pytest.approx(NeuronGraph(renumbered).clustering)
+    assert NeuronGraph(mask, MLP).clustering == pytest.approx(
+        NeuronGraph(renumbered, MLP).clustering
+    )
 
 
 # --- the relational graph -----------------------------------------------------------------------
@@ -252,7 +212,10 @@ def test_relational_weights_by_hand():
         "W_out": torch.tensor([[4.0], [8.0]]),
     }
     # Across: |−2| + 0.5 through W_in; the output is node 0's, so neuron 1 sends it 8.
-    assert relational_weights(weights, 2).tolist() == [[0, 10.5], [10.5, 0]]
+    assert relational_weights(weights, 2, chain({"W_in": (2, 2), "W_out": (2, 1)})).tolist() == [
+        [0, 10.5],
+        [10.5, 0],
+    ]
 
 
 def test_relational_weights_sum_blocks_of_units():
@@ -269,14 +232,15 @@ def test_relational_weights_sum_blocks_of_units():
                 if i != j:
                     expected[i, j] += abs(float(weight[u, v]))
                     expected[j, i] += abs(float(weight[u, v]))
-    np.testing.assert_allclose(relational_weights(weights, 3), expected, rtol=1e-5)
+    wiring = chain({"W_in": (6, 4), "W_out": (4, 9)})
+    np.testing.assert_allclose(relational_weights(weights, 3, wiring), expected, rtol=1e-5)
 
 
 def test_shuffling_units_moves_weight_but_loses_none():
     weights = {name: mask.float() for name, mask in mlp_mask().items()}
-    one, other = (relational_weights(weights, 5, seed=seed) for seed in (0, 1))
+    one, other = (relational_weights(weights, 5, MLP, seed=seed) for seed in (0, 1))
     assert not np.allclose(one, other)
-    assert np.array_equal(one, relational_weights(weights, 5, seed=0))
+    assert np.array_equal(one, relational_weights(weights, 5, MLP, seed=0))
     assert (one == one.T).all()
 
 
@@ -323,7 +287,7 @@ def test_random_graphs_are_as_clustered_as_they_are_dense():
 def test_more_nodes_than_neurons_are_refused(nodes: int):
     weights = {name: mask.float() for name, mask in mlp_mask().items()}
     with pytest.raises(UserError, match="from 2 up to 5"):
-        relational_weights(weights, nodes)
+        relational_weights(weights, nodes, MLP)
 
 
 @pytest.mark.parametrize("density", [0.0, 1.5])

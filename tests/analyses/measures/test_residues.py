@@ -1,0 +1,18 @@
+"""The order of residues in which a task is a shift."""
+
+import pytest
+
+from analyses.measures.residues import natural_order, residues
+from mechgrok.errors import UserError
+from mechgrok.tasks import make_task
+
+
+def test_products_are_shifts_in_the_discrete_logarithm() -> None:
+    assert natural_order(make_task("mul", p=7)) == "multiplicative"
+    assert natural_order(make_task("div", p=7)) == "multiplicative"
+    assert natural_order(make_task("mul", p=8)) == "additive"
+    assert natural_order(make_task("sub", p=7)) == "additive"
+    assert residues(make_task("mul", p=7)).tolist() == [1, 3, 2, 6, 4, 5]
+    assert residues(make_task("mul", p=7), "additive").tolist() == list(range(7))
+    with pytest.raises(UserError, match="8 is not prime"):
+        residues(make_task("add", p=8), "multiplicative")

@@ -1,0 +1,167 @@
+"""What every model says of itself: its weights, who joins whom, and what is folded."""
+
+import pytest
+import torch
+
+from analyses.measures.graphs import left_side
+from mechgrok.errors import UserError
+from mechgrok.models import (
+    MLPConfig,
+    ModelShape,
+    PositionalMLPConfig,
+    TransformerConfig,
+    make_model,
+    raw_weights,
+    wiring_of,
+)
+from mechgrok.models.config import KINDS
+from mechgrok.runs import Run
+from mechgrok.tasks import make_task
+
+TASK = make_task("add", p=7, pairs="ordered")
+SHAPES: dict[str, ModelShape] = {
+    "mlp": MLPConfig(d_model=12, d_mlp=5),
+    "deep mlp with biases": MLPConfig(d_model=12, d_mlp=5, n_layers=3, bias=True),
+    "mlp without embedding": MLPConfig(d_model=None, d_mlp=5, n_layers=2, bias=True),
+    "positional, summed": PositionalMLPConfig(d_model=12, d_mlp=5),
+    "positional, side by side": PositionalMLPConfig(d_model=12, d_mlp=5, join="concat", n_layers=2),
+    "transformer": TransformerConfig(d_model=12, n_heads=3, d_mlp=10),
+    # W_O [head, d_head, d_model] is square in its last two: no shape tells how its heads lie.
+    "two layers, wide heads": TransformerConfig(
+        d_model=6, n_heads=2, d_head=6, d_mlp=10, n_layers=2
+    ),
+}
+each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+@each_shape
+def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) -> None:
+    raw = raw_weights(make_model(shape, TASK))
+    declared = wiring_of(shape, TASK).weights
+    assert {name: tuple(weight.shape) for name, weight in raw.items()} == dict(declared)
+    assert list(declared) == list(raw)
+
+
+@each_shape
+def test_every_matrix_joins_units_of_its_groups(shape: ModelShape) -> None:
+    model = make_model(shape, TASK)
+    wiring, raw = model.wiring, raw_weights(model)
+    assert set(wiring.joins) == {name for name, weight in raw.items() if weight.ndim >= 2}
+    for name in wiring.joins:
+        rows, columns = wiring.ends(name)
+        assert tuple(wiring.matrix(name, raw[name]).shape) == (len(rows), len(columns))
+        sides = left_side(wiring)
+        assert (sides[rows.start : rows.stop] != sides[columns.start]).all()
+    stacked = {name: torch.stack([weight, -weight]) for name, weight in raw.items()}
+    for name in wiring.joins:
+        both = wiring.matrix(name, stacked[name])
+        assert torch.equal(both[0], wiring.matrix(name, raw[name]))
+
+
+@each_shape
+def test_what_neurons_read_of_the_inputs_is_what_the_model_computes(shape: ModelShape) -> None:
+    """The folded input side, applied to one-hot inputs, gives the neurons of the first layer."""
+    model = make_model(shape, TASK)
+    layer = model.wiring.hidden[0]
+    if layer.folded is None:
+        pytest.skip("the neurons read more than the inputs")
+    tokens = TASK.examples.inputs
+    folded = layer.folded(model.weight)
+    d_vocab = TASK.d_vocab
+    rows = tokens + d_vocab * torch.arange(2) if len(folded) > d_vocab else tokens
+    expected = folded[rows].sum(1)
+    if model.wiring.weights.get("b_in"):
+        expected = expected + model.weight("b_in")
+    _, cache = model.run_with_cache(tokens)
+    torch.testing.assert_close(cache["pre", 0], expected)
+
+
+@each_shape
+def test_the_output_path_is_what_a_neuron_adds_to_the_outputs(shape: ModelShape) -> None:
+    model = make_model(shape, TASK)
+    layer, tokens = model.wiring.hidden[-1], TASK.examples.inputs[:3]
+    outputs, cache = model.run_with_cache(tokens)
+
+    def without(post: torch.Tensor, hook: object) -> torch.Tensor:
+        changed = post.clone()
+        changed[..., 2] = 0
+        return changed
+
+    changed = model.run_with_hooks(tokens, fwd_hooks=[(layer.hook, without)])
+    post = cache[layer.hook]
+    post = post if post.ndim == 2 else post[:, -1]
+    lost = post[:, 2:3] * model.output_side()[2]
+    torch.testing.assert_close(outputs - changed, lost, atol=1e-5, rtol=1e-4)
+
+
+@each_shape
+def test_a_network_that_is_wider_has_more_neurons_and_the_same_inputs(shape: ModelShape) -> None:
+    before, after = wiring_of(shape, TASK), wiring_of(shape.widened(3), TASK)
+    for name, group in before.groups.items():
+        grows = group.unit in ("neuron", "d_model") or (
+            group.unit == "d_head" and getattr(shape, "d_head", None) is None
+        )
+        assert after.groups[name].size == group.size * (3 if grows else 1)
+
+
+def test_the_heads_of_a_layer_lie_side_by_side_and_undo_each_other() -> None:
+    model = make_model(TransformerConfig(d_model=6, n_heads=2, d_head=6, d_mlp=10), TASK)
+    W_V, W_O = (f"blocks.0.attn.{name}" for name in ("W_V", "W_O"))
+    value, output = (model.wiring.matrix(n, model.weight(n)) for n in (W_V, W_O))
+    assert value.shape == (6, 12)
+    assert output.shape == (12, 6)
+    through = torch.einsum("hmk,hkn->mn", model.weight(W_V), model.weight(W_O))
+    torch.testing.assert_close(value @ output, through)
+
+
+def test_the_path_through_attention_is_the_sum_over_heads(tiny_transformer_run: Run) -> None:
+    run = tiny_transformer_run
+    weights = run.checkpoint(20).weights
+    attn = "blocks.0.attn."
+    expected = sum(
+        weights["embed.W_E"]
+        @ weights[f"{attn}W_V"][head]
+        @ weights[f"{attn}W_O"][head]
+        @ weights["blocks.0.mlp.W_in"]
+        for head in range(2)
+    )
+    assert run.wiring.path_name("auto") == "attention"
+    found = run.input_side([20], path="auto")[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    direct = weights["embed.W_E"] @ weights["blocks.0.mlp.W_in"]
+    torch.testing.assert_close(run.input_side([20])[0], direct)
+
+
+def test_chunks_of_steps_make_no_difference(
+    tiny_transformer_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tiny_transformer_run.input_side(path="auto")
+    monkeypatch.setattr("mechgrok.runs.run._LARGEST_STACK", 1)
+    torch.testing.assert_close(tiny_transformer_run.input_side(path="auto"), whole)
+
+
+def test_a_path_that_a_network_lacks_is_refused(tiny_run: Run) -> None:
+    assert tiny_run.wiring.path_name() == "direct"
+    with pytest.raises(UserError, match=r"no path 'attention'.*choose --path direct"):
+        tiny_run.input_side(path="attention")
+
+
+def test_caches_answer_to_transformer_lens_s_short_names(tiny_transformer_run: Run) -> None:
+    model = tiny_transformer_run.model()
+    _, cache = model.run_with_cache(TASK.examples.inputs[:4])
+    assert cache["pattern", 0].shape == (4, 2, 2, 2)
+    assert torch.equal(cache["post", -1], cache["blocks.0.mlp.hook_post"])
+    assert torch.equal(cache["embed"], cache["hook_embed"])
+    stack = cache.accumulated_resid(layer=1)
+    torch.testing.assert_close(stack[-1], cache["resid_post", 0])
+    _, plain = model.run_with_cache(TASK.examples.inputs[:4], return_cache_object=False)
+    assert isinstance(plain, dict)
+
+
+def test_configurations_of_models_need_no_torch() -> None:
+    import subprocess
+    import sys
+
+    program = "import sys; import mechgrok.models.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert set(KINDS) == {"mlp", "positional-mlp", "transformer"}
