@@ -18,6 +18,7 @@ COMMANDS = {
         "train": "cli.train",
         "presets": "cli.presets",
         "info": "cli.info",
+        "verify": "cli.verify",
         "ticket": "cli.ticket",
         "popup": "cli.popup",
         "compare": "cli.compare",

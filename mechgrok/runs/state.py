@@ -53,7 +53,13 @@ def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
         if not path.is_file():
             continue
         try:
-            return _read(path, folder)
+            step, state = read_one(path)
+            if step not in checkpoints(folder):
+                raise UserError(
+                    f"{path} belongs to step {step}, which has no checkpoint in {folder}."
+                )
+            read_checkpoint(folder, step, check=True)
+            return step, state
         except UserError as error:
             problem = problem or error
     if checkpoints(folder) == [0]:
@@ -63,17 +69,18 @@ def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
     )
 
 
-def _read(path: Path, folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
+def read_one(path: Path) -> "tuple[int, dict[str, Tensor | Any]]":
+    """The step and the optimizer's state that one file holds.
+
+    Raises:
+        UserError: it is truncated, damaged or foreign.
+    """
     tensors, metadata = read_tensors(path, check=True)
-    step = _number(metadata.get("step"))
-    if step not in checkpoints(folder):
-        raise UserError(f"{path} belongs to step {step}, which has no checkpoint in {folder}.")
-    read_checkpoint(folder, step, check=True)
     try:
         others = json.loads(metadata.get("others", "{}"))
-    except ValueError as error:
+        return _number(metadata.get("step")), tensors | others
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no state of an optimizer ({error}).") from None
-    return step, tensors | others
 
 
 def _step(path: Path) -> int:

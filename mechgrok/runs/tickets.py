@@ -29,10 +29,11 @@ from mechgrok.models import (
     raw_weights,
 )
 from mechgrok.models.wiring import HiddenLayer
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs.folder import check_room, finish_replacing, is_run
 from mechgrok.tasks import Task
-from mechgrok.training.loop import Progress, resume, snapshot
-from mechgrok.training.machine import find_device
+from mechgrok.training import loop
+from mechgrok.training.loop import Progress, snapshot
 
 #: A step of a run: a number, or "mem" (the first checkpoint that has memorized all of the training
 #: set), "gen" (the first at or after t_gen) or "last".
@@ -56,6 +57,7 @@ def train_ticket(
     revive: Literal["dead"] | None = None,
     control: Literal["l1", "l2"] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
     **training: Any,
@@ -70,7 +72,8 @@ def train_ticket(
         rate: the share of all matrices' entries that is pruned.
         method: how weights are scored (`mechgrok.masks.scores`); "imp" is iterative magnitude
             pruning: in each round the last round's ticket is trained, pruned further and rewound.
-            The rounds before the last are runs of their own beside ``out``.
+            The rounds before the last are runs of their own beside ``out``; those that are there
+            already, finished or not, are gone on with.
         scope: "global": one threshold for all matrices; "layer": ``rate`` in each.
         rounds: of imp (3 unless given) and synflow (100 unless given).
         seed: of random pruning and of the shuffle.
@@ -81,15 +84,17 @@ def train_ticket(
         revive: "dead" puts the edges of the mask's dead neurons back.
         control: no mask; all weights are scaled to the ticket's L1 or L2 norm instead.
         overwrite: replace the run that ``out`` holds.
+        resume: go on with the run that ``out`` holds if it is this very ticket.
         device: "auto", "cpu" or "cuda".
         progress: called after every evaluation with its row of the metrics.
         training: fields of `TrainingConfig` that differ from the parent's.
 
     Raises:
         UserError: a step has no checkpoint, the parent is unfinished and ``at`` not given, the rate
-            is outside [0, 1), or nothing that is kept could be trained.
+            is outside [0, 1), or nothing that is kept could be trained; ``out`` is taken.
     """
     check_rate(rate)
+    check_room(Path(out), overwrite=overwrite or resume)
     common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
     if method == "imp":
         rounds = rounds or 3
@@ -102,6 +107,7 @@ def train_ticket(
                 scope=scope,
                 rewind=rewind,
                 reinit=reinit,
+                resume=True,
                 **common,
             )
             at, rewind, reinit = None, 0, None
@@ -141,7 +147,7 @@ def train_ticket(
                 weight.mul_(mask[name])
         apply_mask(model, mask)
         _check_trainable(model, config.task, mask, origin)
-    return _train(parent, out, config, model, overwrite, device, progress)
+    return _train(parent, out, config, model, overwrite, resume, device, progress)
 
 
 def train_popup(
@@ -155,6 +161,7 @@ def train_popup(
     width: int = 1,
     seed: int = 0,
     overwrite: bool = False,
+    resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
     **training: Any,
@@ -170,7 +177,7 @@ def train_popup(
         score_weight_decay: weight decay on the scores (the parent's own is on the weights).
         width: with at = 0, a fresh network that is so many times wider (d_model and d_mlp).
         seed: of the scores.
-        overwrite, device, progress, training: as in `train_ticket`.
+        overwrite, resume, device, progress, training: as in `train_ticket`.
 
     Raises:
         UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
@@ -212,7 +219,7 @@ def train_popup(
                 f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
                 "through it: choose a lower --rate."
             )
-    return _train(parent, out, config, model, overwrite, device, progress)
+    return _train(parent, out, config, model, overwrite, resume, device, progress)
 
 
 # --- masks and steps ----------------------------------------------------------------------------
@@ -363,11 +370,36 @@ def _train(
     config: RunConfig,
     model: HookedModel,
     overwrite: bool,
+    resume: bool,
     device: str,
     progress: Progress | None,
 ) -> Run:
-    device = find_device(device)
-    if Path(out).resolve() == parent.path.resolve():
+    path, start = Path(out), snapshot(model, 0)
+    if path.resolve() == parent.path.resolve():
         raise UserError(f"{out} is the parent itself: choose another folder with --out.")
-    create_run(out, config, snapshot(model, 0), overwrite=overwrite)
-    return resume(out, device=device, progress=progress)
+    if resume:
+        finish_replacing(path)
+        if is_run(path) and _is_same(Run(path), config, start):
+            return loop.resume(path, device=device, progress=progress)
+        if is_run(path) and not overwrite:
+            raise UserError(
+                f"{out} holds another run than the one asked for, so it cannot be resumed as that: "
+                "replace it (--overwrite), or choose another folder with --out."
+            )
+    return loop.train(
+        path, config, start=start, overwrite=overwrite, device=device, progress=progress
+    )
+
+
+def _is_same(run: Run, config: RunConfig, start: Checkpoint) -> bool:
+    """Whether a run is the one that ``config`` and ``start`` make, finished or not."""
+    settings = (each.model_dump_json(exclude={"versions"}) for each in (run.config, config))
+    if len(set(settings)) > 1 or 0 not in run.steps:
+        return False
+    saved = run.checkpoint(0)
+    parts = ((saved.weights, start.weights), (saved.scores, start.scores))
+    return saved.mask == start.mask and all(
+        ours.keys() == theirs.keys()
+        and all(torch.equal(tensor, theirs[name].cpu()) for name, tensor in ours.items())
+        for ours, theirs in parts
+    )

@@ -1,0 +1,59 @@
+"""What was written can be told from what has changed since."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mechgrok.runs import Run, verify
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+@pytest.fixture
+def copy(tiny_run: Run, tmp_path: Path) -> Path:
+    shutil.copytree(tiny_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("analysis"))
+    return tmp_path / "run"
+
+
+def test_a_run_as_it_was_written_is_sound(tiny_run: Run, masked_run: Run) -> None:
+    assert verify(tiny_run) == verify(masked_run.path) == []
+
+
+@pytest.mark.parametrize("name", ["step_00000040.safetensors", "resume.safetensors"])
+def test_every_flipped_bit_is_found(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    places = random.Random(1)
+    for _ in range(60):
+        flipped = bytearray(content)
+        flipped[places.randrange(len(content))] ^= 1 << places.randrange(8)
+        (copy / name).write_bytes(flipped)
+        (problem, *_) = verify(copy)
+        assert name in problem
+    (copy / name).write_bytes(content)
+    assert verify(copy) == []
+
+
+def test_checkpoints_of_another_step_or_network_are_found(
+    copy: Path, tiny_transformer_run: Run
+) -> None:
+    shutil.copy(Run(copy).file(20), Run(copy).file(40))
+    assert "names" not in verify(copy)[0]
+    assert "metadata name step 20 instead of 40" in verify(copy)[0]
+    shutil.copy(tiny_transformer_run.file(40), Run(copy).file(40))
+    assert verify(copy) == [
+        f"{Run(copy).file(40)} holds other weights than the checkpoints before it."
+    ]
+
+
+def test_a_checkpoint_without_its_row_is_found(copy: Path) -> None:
+    lines = (copy / "metrics.csv").read_text().splitlines(keepends=True)
+    (copy / "metrics.csv").write_text("".join(line for line in lines if line[:3] != "40,"))
+    assert verify(copy) == [
+        f"{copy / 'metrics.csv'} has no row for step 40, which has a checkpoint."
+    ]
+
+
+def test_runs_of_version_0_1_carry_no_digest_and_open_as_before() -> None:
+    assert verify(DATA / "base") == verify(DATA / "ticket") == []
