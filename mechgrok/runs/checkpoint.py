@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
-from mechgrok.tensors import open_tensors, read_tensors, write_tensors
+from mechgrok.tensors import header, open_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,6 +89,19 @@ def read_checkpoint(folder: Path, step: int, *, check: bool = False) -> Checkpoi
     scores = {n.removeprefix(SCORES): t for n, t in tensors.items() if n.startswith(SCORES)}
     weights = {n: t for n, t in tensors.items() if not n.startswith((MASK, SCORES))}
     return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
+
+
+def weight_shapes(folder: Path, step: int) -> dict[str, list[int]]:
+    """The shapes of a checkpoint's weights by name; no tensor is read.
+
+    Raises:
+        UserError: the file is truncated or no safetensors file.
+    """
+    return {
+        name: part["shape"]
+        for name, part in header(checkpoint_file(folder, step)).items()
+        if not name.startswith((MASK, SCORES, "__metadata__"))
+    }
 
 
 def drop_checkpoints_after(folder: Path, step: int) -> None:

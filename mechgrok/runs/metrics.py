@@ -66,7 +66,8 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as a table ({error}).") from None
+        what = str(error).strip().partition("\n")[0]
+        raise UserError(f"{path} cannot be read as a table ({what}).") from None
     if tuple(table.columns) != METRICS:
         raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
     if table.empty:

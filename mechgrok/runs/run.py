@@ -24,6 +24,7 @@ from mechgrok.runs.checkpoint import (
     checkpoints,
     open_checkpoint,
     read_checkpoint,
+    weight_shapes,
     write_checkpoint,
 )
 from mechgrok.runs.folder import check_room, new_run, read_config, write_config
@@ -132,7 +133,13 @@ class Run:
             yield opened
 
     def _check_step(self, step: int) -> None:
+        """Refuse a step without a checkpoint, or with one of another network."""
         if self.file(step).is_file():
+            if weight_shapes(self.path, step) != self._shapes:
+                raise UserError(
+                    f"{self.file(step)} is not this run's checkpoint: it holds other weights than "
+                    "the first."
+                )
             return
         if not self.steps:
             raise UserError(f"{self.path} has no checkpoint yet.")
@@ -174,6 +181,10 @@ class Run:
     def wiring(self) -> Wiring:
         """How the network is wired: its groups of units, hidden layers, linear paths."""
         return wiring_of(self.config.model, self.task)
+
+    @cached_property
+    def _shapes(self) -> dict[str, list[int]]:
+        return weight_shapes(self.path, self.steps[0])
 
     @property
     def weight_names(self) -> list[str]:

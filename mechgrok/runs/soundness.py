@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mechgrok.errors import UserError
-from mechgrok.runs.checkpoint import checkpoint_file, checkpoints, read_checkpoint
+from mechgrok.runs.checkpoint import checkpoint_file, checkpoints, read_checkpoint, weight_shapes
 from mechgrok.runs.folder import MADE, MOVING
 from mechgrok.runs.run import Run
 from mechgrok.runs.state import BEFORE, NEWEST, read_one
@@ -24,12 +24,12 @@ def verify(run: "Run | str | Path") -> list[str]:
     problems = []
     if any((run.path / name).is_dir() for name in (MADE, MOVING)):
         problems.append(f"{run.path} was being replaced when that was interrupted.")
-    shapes: dict[str, object] = {}
+    shapes: dict[str, list[int]] = {}
     for step in checkpoints(run.path):
         path = checkpoint_file(run.path, step)
         try:
             read_checkpoint(run.path, step, check=True)
-            found = {n: part["shape"] for n, part in header(path).items() if n != "__metadata__"}
+            found = weight_shapes(run.path, step)
         except UserError as error:
             problems.append(str(error))
             continue
