@@ -7,15 +7,16 @@ each neuron, and each group of neurons of one frequency, shows what the others d
 2023, arXiv 2310.19470v2, fig. 13; there 18.75 % of the edges hung on dead neurons).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -31,18 +32,19 @@ from analyses.drawing import (
 from analyses.measures.ablation import Performance, Readout, killing, reviving
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
-from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
+from analyses.measures.neurons import Census, dead_since, strongest_frequency
 from analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask, check_rate
 from mechgrok.models import HookedModel
-from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
+#: Which entries of a checkpoint's matrices are edges.
+Edges = Callable[[Checkpoint], Mask]
 #: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
 #: mask, others as they are); and under that mask with the dead neurons' edges put back.
 STATES = ("whole", "killed", "pruned", "revived")
@@ -84,162 +86,93 @@ def measure(
         raise UserError(f"{knockouts} knock-outs cannot be measured: choose 1 or more.")
     asked = run.select(steps)
     steps = finite_steps(run, asked)
-    neurons = run.wiring.hidden[-1]
+    edges = partial(kept_edges, rate=rate, scope=scope)
     task = run.task
     _ = task.train, task.test, run.metrics  # made once, before threads ask for them together
-
-    def counted(step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        saved = run.checkpoint(step)
-        return census(saved, kept_edges(saved, rate, scope), neurons)
-
     knocked = spread(steps, knockouts)
     with ThreadPoolExecutor() as pool:
-        counts = list(pool.map(counted, steps))
-        norm, unconnected, edges = (np.stack(each) for each in zip(*counts, strict=True))
-        vanished = norm < tolerance * norm.max(1, keepdims=True)
-        dead = unconnected | vanished
-        dead_at = {step: dead[steps.index(step)] for step in knocked}
-        found = list(
-            pool.map(
-                lambda step: knock_out(
-                    run, step, torch.from_numpy(dead_at[step]), neurons, rate, scope
-                ),
-                knocked,
-            )
-        )
-    each = ("step", "neuron")
-    dims: dict[str, tuple[str, ...]] = {
-        name: tuple("knockout" if dim == "step" else dim for dim in ("step", *_KNOCKOUT_DIMS[name]))
-        for name in found[0]
-    }
+        counts = pool.map(lambda step: _census(run, step, edges), steps)
+        dataset = _who_is_dead(list(counts), steps, tolerance)
+        dead = {step: dataset.dead.sel(step=step).to_numpy() for step in knocked}
+        each = list(pool.map(lambda step: knock_out(run, step, dead[step], edges), knocked))
+    index = xr.Variable("knockout", knocked)
+    options: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "override"}
+    knockout = xr.concat(each, index, data_vars="all", **options)
+    name, curve = judged_curve(run, steps)
+    return dataset.assign({**knockout.data_vars, name: ("step", curve)}).assign_attrs(
+        {
+            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
+            "tolerance": tolerance,
+            "quantity": task.criterion.quantity,
+            **left_out(asked, steps),
+            **run.milestones,
+        }
+    )
+
+
+# --- who is dead --------------------------------------------------------------------------------
+
+
+def _census(run: Run, step: int, edges: Edges) -> Census:
+    saved = run.checkpoint(step)
+    return Census.of(saved, edges(saved), run.wiring.hidden[-1])
+
+
+def _who_is_dead(counts: Sequence[Census], steps: Sequence[int], tolerance: float) -> xr.Dataset:
+    """Norms, deaths and their causes over ``[step, neuron]``."""
+    norm, unconnected, edges = (np.stack(part) for part in zip(*counts, strict=True))
+    vanished = norm < tolerance * norm.max(1, keepdims=True)
+    dead = unconnected | vanished
     total = edges.sum(1)
-    quantity, curve = judged_curve(run, steps)
+    share = np.divide((edges * dead).sum(1), total, out=np.zeros(len(total)), where=total > 0)
+    each = ("step", "neuron")
+    of_edges = {"units": "share", "definition": "of the kept weights into and out of neurons"}
+    since = {"definition": "dead since this step; −1: alive"}
     return xr.Dataset(
         {
             "input_norm": (each, norm, {"definition": "L2 norm of the weights into the neuron"}),
             "unconnected": (each, unconnected, {"definition": "no kept weight into the neuron"}),
             "vanished": (each, vanished, {"definition": f"norm < {tolerance:g} of the largest"}),
             "dead": (each, dead, {"definition": "unconnected or vanished"}),
-            "edge_share": (
-                "step",
-                np.divide((edges * dead).sum(1), total, out=np.zeros(len(total)), where=total > 0),
-                {"units": "share", "definition": "of the kept weights into and out of neurons"},
-            ),
-            "died": (
-                "neuron",
-                _since(dead, steps),
-                {"definition": "dead since this step; −1: alive"},
-            ),
-            quantity: ("step", curve),
-            **{
-                name: (dims[name], np.stack([at[name] for at in found]), _units(task, name))
-                for name in found[0]
-            },
+            "edge_share": ("step", share, of_edges),
+            "died": ("neuron", dead_since(dead, steps), since),
         },
-        coords={
-            "step": steps,
-            "neuron": np.arange(norm.shape[1]),
-            "knockout": knocked,
-            "side": list(SIDES),
-            "state": list(STATES),
-            **(
-                {"frequency": np.arange(found[0]["loss_without_frequency"].shape[1])}
-                if "loss_without_frequency" in found[0]
-                else {}
-            ),
-        },
-        attrs={
-            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
-            "tolerance": tolerance,
-            "quantity": task.criterion.quantity,
-            **left_out(asked, steps),
-            **run.milestones,
-        },
+        coords={"step": steps, "neuron": np.arange(norm.shape[1])},
     )
-
-
-def _units(task: Task, name: str) -> dict[str, str]:
-    if name.startswith("loss"):
-        return {"units": task.loss_units}
-    return {} if name == "frequency_of" else {"units": "share"}
-
-
-_KNOCKOUT_DIMS: dict[str, tuple[str, ...]] = {
-    "accuracy": ("side", "state"),
-    "loss": ("side", "state"),
-    "accuracy_without": ("side", "neuron"),
-    "loss_without": ("side", "neuron"),
-    "firing": ("neuron",),
-    "frequency_of": ("neuron",),
-    "accuracy_without_frequency": ("side", "frequency"),
-    "loss_without_frequency": ("side", "frequency"),
-}
-
-
-# --- who is dead --------------------------------------------------------------------------------
-
-
-def census(
-    saved: Checkpoint, kept: Mask, neurons: HiddenLayer
-) -> tuple[
-    Float[np.ndarray, " neuron"], Bool[np.ndarray, " neuron"], Integer[np.ndarray, " neuron"]
-]:
-    """Each neuron's input norm, whether no weight into it is kept, and its kept weights in and out.
-
-    Args:
-        saved: a checkpoint.
-        kept: which of its weights are edges (`analyses.measures.masks.kept_edges`).
-        neurons: where the neurons are.
-    """
-    weights = saved.effective_weights
-    read = weights.__getitem__
-    side = weights[neurons.reads] if neurons.folded is None else neurons.folded(read)
-    reads = kept[neurons.reads].sum(0)
-    return (
-        side.norm(dim=0).double().numpy(),
-        (reads == 0).numpy(),
-        (reads + kept[neurons.writes].sum(1)).numpy(),
-    )
-
-
-def _since(
-    dead: Bool[np.ndarray, "step neuron"], steps: Sequence[int]
-) -> Integer[np.ndarray, " neuron"]:
-    """The first step of the spell of death that lasts to the end; −1 for those alive at the end."""
-    alive_later = np.flip(np.logical_or.accumulate(np.flip(~dead, 0), 0), 0)
-    first = alive_later.sum(0)  # as many steps as have life at or after them
-    return np.array([-1 if at == len(steps) else steps[at] for at in first])
 
 
 # --- what they do -------------------------------------------------------------------------------
 
 
-def knock_out(
-    run: Run,
-    step: int,
-    dead: Bool[Tensor, " neuron"],
-    neurons: HiddenLayer,
-    rate: float,
-    scope: Literal["global", "layer"],
-) -> dict[str, np.ndarray]:
-    """Accuracy and loss of a checkpoint after every knock-out, ``[side, …]`` each."""
-    task, model = run.task, run.model(step)
-    found: dict[str, list[np.ndarray]] = {}
-    parts = {side: Readout.of(model, neurons, getattr(task, side).inputs) for side in SIDES}
-    outputs = {
-        side: list(_states(run, step, model, side, dead, neurons, rate, scope)) for side in SIDES
-    }
-    for side in SIDES:
-        labels = getattr(task, side).labels
-        _append(found, "", (Performance.of(task, each, labels) for each in outputs[side]))
-        without_each = parts[side].without_each()
-        _append(found, "_without", (Performance.of(task, each, labels) for each in without_each))
-    active = torch.cat([part.post > 0 for part in parts.values()])
-    answer = {name: np.stack(values) for name, values in found.items()}
-    answer["firing"] = active.double().mean(0).numpy()
+def knock_out(run: Run, step: int, dead: Bool[np.ndarray, " neuron"], edges: Edges) -> xr.Dataset:
+    """Accuracy and loss of a checkpoint after every knock-out, over ``[side, …]``.
+
+    Args:
+        run: a run.
+        step: which checkpoint.
+        dead: its dead neurons.
+        edges: which entries of a dense checkpoint's matrices the states "pruned" and "revived"
+            keep.
+    """
+    task, model, layer = run.task, run.model(step), run.wiring.hidden[-1]
+    killed = torch.from_numpy(dead)
+    readout = {side: Readout.of(model, layer, getattr(task, side).inputs) for side in SIDES}
+    states = {side: _states(run, step, model, side, killed, edges) for side in SIDES}
+    active = torch.cat([parts.post > 0 for parts in readout.values()])
+    variables = _performance(task, states, "state")
+    without_each = {side: parts.without_each() for side, parts in readout.items()}
+    variables |= _performance(task, without_each, "neuron", "_without")
+    variables["firing"] = ("neuron", active.double().mean(0).numpy(), {"units": "share"})
+    coords = {"side": list(SIDES), "state": list(STATES), "neuron": np.arange(len(dead))}
     if not not_modular(task):
-        answer |= _by_frequency(run, step, model, dead, parts)
-    return answer
+        frequency = strongest_frequency(run, step)
+        n_frequencies = len(residues(task)) // 2 + 1
+        groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~killed[:, None]
+        without = {side: _without_groups(parts, groups) for side, parts in readout.items()}
+        variables["frequency_of"] = ("neuron", frequency.numpy(), {})
+        variables |= _performance(task, without, "frequency", "_without_frequency")
+        coords["frequency"] = np.arange(n_frequencies)
+    return xr.Dataset(variables, coords)
 
 
 def _states(
@@ -248,68 +181,48 @@ def _states(
     model: HookedModel,
     side: str,
     dead: Bool[Tensor, " neuron"],
-    neurons: HiddenLayer,
-    rate: float,
-    scope: Literal["global", "layer"],
+    edges: Edges,
 ) -> Iterator[Tensor]:
     """Outputs in each of `STATES`."""
-    inputs = getattr(run.task, side).inputs
+    inputs, layer = getattr(run.task, side).inputs, run.wiring.hidden[-1]
     with torch.no_grad():
         yield model(inputs)
-        yield model.run_with_hooks(inputs, fwd_hooks=killing(neurons, dead))
+        yield model.run_with_hooks(inputs, fwd_hooks=killing(layer, dead))
         pruned = model
         if run.mask is None:
             pruned = run.model(step)
-            apply_mask(pruned, kept_edges(run.checkpoint(step), rate, scope))
+            apply_mask(pruned, edges(run.checkpoint(step)))
         yield pruned(inputs)
-        yield pruned.run_with_hooks(inputs, fwd_hooks=reviving(pruned, neurons, dead))
+        yield pruned.run_with_hooks(inputs, fwd_hooks=reviving(pruned, layer, dead))
 
 
-def _append(found: dict[str, list[np.ndarray]], suffix: str, judged: Iterable[Performance]) -> None:
-    accuracy, loss = np.array(list(judged)).reshape(-1, 2).T
-    found.setdefault(f"accuracy{suffix}", []).append(accuracy)
-    found.setdefault(f"loss{suffix}", []).append(loss)
+def _without_groups(
+    readout: Readout, groups: Bool[Tensor, "neuron group"]
+) -> Iterator[Tensor | None]:
+    """The outputs without each group of neurons; None for one that nobody is in."""
+    for group in groups.T:
+        yield readout.without(group) if group.any() else None
 
 
-def _by_frequency(
-    run: Run,
-    step: int,
-    model: HookedModel,
-    dead: Bool[Tensor, " neuron"],
-    parts: Mapping[str, Readout],
-) -> dict[str, np.ndarray]:
-    """Each neuron's strongest frequency, and the outputs without all living neurons of one."""
-    task = run.task
-    frequency = _strongest_frequency(run, step, model)
-    n_frequencies = len(residues(task)) // 2 + 1
-    groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~dead[:, None]
-    shape = (len(SIDES), n_frequencies)
-    accuracy, loss = np.full(shape, np.nan), np.full(shape, np.nan)
-    for row, name in enumerate(SIDES):
-        for omega in groups.any(0).nonzero().flatten().tolist():
-            rest = parts[name].without(groups[:, omega])
-            accuracy[row, omega], loss[row, omega] = Performance.of(
-                task, rest, getattr(task, name).labels
-            )
+def _performance(
+    task: Task, outputs: Mapping[str, Iterable[Tensor | None]], over: str, suffix: str = ""
+) -> dict[str, tuple[Any, np.ndarray, dict[str, str]]]:
+    """Accuracy and loss of every side's outputs, ``[side, over]``; NaN where there are none."""
+    nothing = Performance(float("nan"), float("nan"))
+    table = np.array(
+        [
+            [
+                nothing if each is None else Performance.of(task, each, getattr(task, side).labels)
+                for each in outputs[side]
+            ]
+            for side in SIDES
+        ]
+    )
+    dims = ("side", over)
     return {
-        "frequency_of": frequency.numpy(),
-        "accuracy_without_frequency": accuracy,
-        "loss_without_frequency": loss,
+        f"accuracy{suffix}": (dims, table[..., 0], {"units": "share"}),
+        f"loss{suffix}": (dims, table[..., 1], {"units": task.loss_units}),
     }
-
-
-def _strongest_frequency(run: Run, step: int, model: HookedModel) -> Integer[Tensor, " neuron"]:
-    """Each neuron's strongest frequency, over the residues in the order of the task.
-
-    Of its input weights, as `analyses.fourier` has it. Neurons of a deeper layer read no residues
-    and are told apart by the answers that they write.
-    """
-    tokens = residues(run.task)
-    if run.config.model.n_layers == 1:
-        side = run.input_side([step], path="auto")[0, tokens].T
-    else:
-        side = model.output_side().detach()[:, tokens]
-    return dominant_frequency(power_share(amplitude_spectrum(side), len(tokens)))
 
 
 # --- in words and in a figure -------------------------------------------------------------------

@@ -34,6 +34,9 @@ def top_singular_values(
     """λ₀ ≥ λ₁, the two largest singular values; λ₁ = 0 where there is only one.
 
     The bipartite graph with this biadjacency matrix has the eigenvalues ±λ_i.
+
+    >>> top_singular_values(torch.ones(2, 8)).round(decimals=6).tolist()
+    [4.0, 0.0]
     """
     values = torch.linalg.svdvals(matrix.double())
     return torch.nn.functional.pad(values, (0, 1))[..., :2]
@@ -47,6 +50,9 @@ def spectral_gap(matrix: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *re
 
     Source: Hoang et al. 2023 (ICLR, "Revisiting pruning at initialization through the lens of
     Ramanujan graph").
+
+    >>> [round(float(spectral_gap(matrix)), 6) for matrix in (torch.ones(2, 8), torch.eye(3))]
+    [4.0, 0.0]
     """
     first, second = top_singular_values(matrix).unbind(-1)
     return first - second
@@ -65,6 +71,10 @@ def ramanujan_bound(
     * ``printed``: √(2 d − 1), as Minegishi et al. 2025 print it (arXiv 2310.19470 version 3).
 
     A root of a negative number (less than one edge per unit) counts as 0.
+
+    >>> complete = torch.ones(5, 5, dtype=torch.bool)
+    >>> [float(ramanujan_bound(complete, bound)) for bound in ("biregular", "regular", "printed")]
+    [4.0, 4.0, 3.0]
     """
     n_l, n_r = kept.shape[-2:]
     edges = kept.double().sum((-2, -1))
@@ -83,6 +93,9 @@ def ramanujan_gap(
 
     μ̂ is the largest eigenvalue that is not trivial. ±λ₀ are trivial in a bipartite graph, so μ̂ is
     the third largest in magnitude, which is λ₁, the second singular value (Hoang et al. 2023).
+
+    >>> float(ramanujan_gap(torch.ones(5, 5, dtype=torch.bool)).round(decimals=6))
+    4.0
     """
     return ramanujan_bound(kept, bound) - top_singular_values(kept)[..., 1]
 
@@ -95,6 +108,10 @@ def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor
     the density; 1 in a complete one; NaN where there is no path of three edges.
 
     Source: Robins and Alexander 2004; ``robins_alexander_clustering`` in networkx.
+
+    >>> ring = torch.tensor([[1, 1, 0], [0, 1, 1], [1, 0, 1]])  # a cycle of six, none of four
+    >>> float(four_cycle_clustering(torch.ones(3, 4))), float(four_cycle_clustering(ring))
+    (1.0, 0.0)
     """
     a = kept.double()
     if a.shape[-2] > a.shape[-1]:
@@ -114,6 +131,11 @@ def left_side(wiring: Wiring) -> Bool[np.ndarray, " unit"]:
 
     Groups an even number of matrices away from the inputs are on one side in every network here,
     because a transformer reads its residual stream and writes to it in two matrices.
+
+    >>> import mechgrok
+    >>> wiring = mechgrok.Run("data/base").wiring  # inputs, resid_pre, neurons, mlp_out, outputs
+    >>> int(left_side(wiring).sum()) == sum(wiring.groups[g].size for g in list(wiring.groups)[::2])
+    True
     """
     return np.array([wiring.column[group] % 2 == 0 for group in wiring.group_of])
 
@@ -128,6 +150,12 @@ class NeuronGraph:
     Attributes:
         wiring: which units the matrices join.
         adjacency: the symmetric 0/1 matrix ``[unit, unit]``, sparse.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/ticket")
+    >>> graph = NeuronGraph(run.mask, run.wiring)
+    >>> graph.adjacency.shape[0] == run.wiring.n_units, graph.diameter
+    (True, 4)
     """
 
     def __init__(self, kept: Mapping[str, Bool[Tensor, "..."]], wiring: Wiring) -> None:
@@ -196,6 +224,10 @@ def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
 
     Args:
         adjacency: a symmetric sparse matrix without self-loops; every stored entry is an edge.
+
+    >>> path = csr_array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])  # three nodes in a row
+    >>> pairs_at_distance(path)
+    array([3, 4, 2])
     """
     n = adjacency.shape[0]
     degrees = np.diff(adjacency.indptr)
@@ -238,7 +270,11 @@ def _union_with_neighbours(
 
 
 def average_path_length(pairs: Integer[np.ndarray, " distance"]) -> float:
-    """L = Σ_d d n_d / Σ_d n_d, n_d the number of pairs at distance d > 0; NaN if there are none."""
+    """L = Σ_d d n_d / Σ_d n_d, n_d the number of pairs at distance d > 0; NaN if there are none.
+
+    >>> average_path_length(np.array([3, 4, 2]))
+    1.3333333333333333
+    """
     joined = pairs[1:].sum()
     return float(np.arange(len(pairs)) @ pairs / joined) if joined else float("nan")
 
@@ -269,6 +305,11 @@ def relational_weights(
 
     Raises:
         UserError: there are more nodes than units in a hidden group.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> relational_weights(run.checkpoint(-1).weights, 8, run.wiring).shape
+    (8, 8)
     """
     narrowest = wiring.narrowest
     if not 2 <= nodes <= narrowest:
@@ -298,6 +339,10 @@ def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -
 
     Raises:
         UserError: the density is outside (0, 1].
+
+    >>> strength = np.array([[0, 3, 1], [3, 0, 2], [1, 2, 0]])
+    >>> relational_graph(strength, density=0.67).get_edgelist()
+    [(0, 1), (1, 2)]
     """
     if not 0 < density <= 1:
         raise UserError(
@@ -320,6 +365,9 @@ class SmallWorld(NamedTuple):
             neighbours; 0 for a node with fewer than two.
         random_path_length: the mean L of random graphs with as many nodes and edges.
         random_clustering: their mean C.
+
+    >>> SmallWorld(2.0, 0.6, random_path_length=2.0, random_clustering=0.2).small_world_index
+    2.9999999999999996
     """
 
     path_length: float
@@ -338,7 +386,12 @@ class SmallWorld(NamedTuple):
 
 
 def small_world(graph: igraph.Graph, samples: int = 50) -> SmallWorld:
-    """L, C, and the means of ``samples`` random graphs, the same ones at every call."""
+    """L, C, and the means of ``samples`` random graphs, the same ones at every call.
+
+    >>> ring = igraph.Graph.Lattice([30], nei=3)  # neighbours are neighbours' neighbours
+    >>> small_world(ring).clustering, small_world(ring).small_world_index > 1
+    (0.6, True)
+    """
     length, clustering = _length_and_clustering(graph)
     return SmallWorld(
         length, clustering, *_random_reference(graph.vcount(), graph.ecount(), samples)

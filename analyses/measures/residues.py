@@ -30,7 +30,12 @@ def not_modular(task: Task) -> str | None:
 
 
 def natural_order(task: Task) -> Order:
-    """Multiplicative for products and quotients modulo a prime, additive for everything else."""
+    """Multiplicative for products and quotients modulo a prime, additive for everything else.
+
+    >>> from mechgrok.tasks import make_task
+    >>> [natural_order(make_task(name, p=7)) for name in ("add", "mul", "div")]
+    ['additive', 'multiplicative', 'multiplicative']
+    """
     return "multiplicative" if task.name in ("mul", "div") and _is_field(task) else "additive"
 
 
@@ -47,5 +52,9 @@ def residues(task: Task, order: OrderOption = "auto") -> Integer[Tensor, " n"]:
 
     Raises:
         UserError: the order is multiplicative and the modulus is not a prime.
+
+    >>> from mechgrok.tasks import make_task
+    >>> residues(make_task("mul", p=5)), residues(make_task("mul", p=5), "additive")
+    (tensor([1, 2, 4, 3]), tensor([0, 1, 2, 3, 4]))
     """
     return cyclic_order(task.d_output, natural_order(task) if order == "auto" else order)

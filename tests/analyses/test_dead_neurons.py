@@ -8,9 +8,9 @@ import torch
 import xarray as xr
 
 from analyses import dead_neurons
-from analyses.dead_neurons import census
 from analyses.measures.ablation import killing
 from analyses.measures.masks import kept_edges
+from analyses.measures.neurons import Census, dead_since
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
@@ -52,7 +52,7 @@ def test_a_neuron_without_input_edges_is_dead(ticket_with_dead_neurons: Run):
 def test_a_neuron_whose_weights_have_shrunk_is_dead():
     W_in = torch.tensor([[3.0, 0.0, 0.01], [4.0, 0.0, 0.0]])
     saved = Checkpoint(0, {"W_in": W_in, "W_out": torch.ones(3, 2)})
-    norm, unconnected, edges = census(
+    norm, unconnected, edges = Census.of(
         saved, Mask.full(saved.weights), chain({"W_in": (2, 3), "W_out": (3, 2)}).hidden[0]
     )
     np.testing.assert_allclose(norm, [5, 0, 0.01], rtol=1e-6)
@@ -68,7 +68,7 @@ def test_input_norms_are_those_of_the_folded_input_side(masked_run: Run):
 
 def test_the_last_death_counts_and_the_revived_are_alive():
     dead = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 1, 1, 1]], dtype=bool)
-    assert dead_neurons._since(dead, [0, 10, 20]).tolist() == [-1, 10, 20, 0]
+    assert dead_since(dead, [0, 10, 20]).tolist() == [-1, 10, 20, 0]
 
 
 # --- knock-outs ---------------------------------------------------------------------------------

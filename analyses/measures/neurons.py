@@ -1,0 +1,88 @@
+"""What the weights of single neurons say: how much reaches them, since when they are dead."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from analyses.measures.residues import residues
+from mechgrok.masks import Mask
+from mechgrok.models.wiring import HiddenLayer
+from mechgrok.runs import Run
+from mechgrok.runs.checkpoint import Checkpoint
+
+
+class Census(NamedTuple):
+    """What reaches the neurons of a layer at one checkpoint.
+
+    Attributes:
+        input_norm: the L2 norm of a neuron's column of W_E W_in where neurons read the embedding
+            alone, else of the weight that reads for it; under the mask where there is one.
+        unconnected: whether no weight into it is kept.
+        edges: how many weights into it and out of it are kept.
+    """
+
+    input_norm: Float[np.ndarray, " neuron"]
+    unconnected: Bool[np.ndarray, " neuron"]
+    edges: Integer[np.ndarray, " neuron"]
+
+    @classmethod
+    def of(cls, saved: Checkpoint, kept: Mask, layer: HiddenLayer) -> "Census":
+        """The census of a layer.
+
+        Args:
+            saved: a checkpoint.
+            kept: which of its weights are edges (`analyses.measures.masks.kept_edges`).
+            layer: such as ``run.wiring.hidden[-1]``.
+
+        >>> import torch
+        >>> weights = {"W_in": torch.tensor([[3.0, 0.0], [4.0, 0.0]]), "W_out": torch.ones(2, 5)}
+        >>> layer = HiddenLayer("neurons", hook="", reads="W_in", writes="W_out")
+        >>> reads = Mask({"W_in": weights["W_in"] != 0, "W_out": torch.ones(2, 5)})
+        >>> census = Census.of(Checkpoint(0, weights), reads, layer)
+        >>> [part.tolist() for part in census]
+        [[5.0, 0.0], [False, True], [7, 5]]
+        """
+        weights = saved.effective_weights
+        side = weights[layer.reads] if layer.folded is None else layer.folded(weights.__getitem__)
+        reads = kept[layer.reads].sum(0)
+        return cls(
+            side.norm(dim=0).double().numpy(),
+            (reads == 0).numpy(),
+            (reads + kept[layer.writes].sum(1)).numpy(),
+        )
+
+
+def dead_since(
+    dead: Bool[np.ndarray, "step neuron"], steps: Sequence[int]
+) -> Integer[np.ndarray, " neuron"]:
+    """The first step of the spell of death that lasts to the end; −1 for those alive at the end.
+
+    >>> dead_since(np.array([[True, False], [False, True], [False, True]]), [0, 10, 20])
+    array([-1, 10])
+    """
+    alive_later = np.flip(np.logical_or.accumulate(np.flip(~dead, 0), 0), 0)
+    first = alive_later.sum(0)  # as many steps as have life at or after them
+    return np.array([-1 if at == len(steps) else steps[at] for at in first])
+
+
+def strongest_frequency(run: Run, step: int) -> Integer[Tensor, " neuron"]:
+    """The strongest frequency of each neuron of the last hidden layer, residues in natural order.
+
+    Of its input weights, on the path by which the answer depends on the tokens. Neurons of a
+    deeper layer read no residues and are told apart by the answers that they write.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> sorted(set(strongest_frequency(run, 30000).tolist()))
+    [1, 3, 16, 29]
+    """
+    tokens = residues(run.task)
+    if len(run.wiring.hidden) == 1:
+        side = run.input_side([step], path="auto")[0, tokens].T
+    else:
+        side = run.output_side([step])[0][:, tokens]
+    return dominant_frequency(power_share(amplitude_spectrum(side), len(tokens)))
