@@ -75,21 +75,18 @@ def measure(
     assert isinstance(task, ModularArithmetic)
     tokens = residues(task, order)
     n = len(tokens)
-    rows = [_at(run, step, task, tokens) for step in steps]
-    share = torch.stack([grid_share(post) for post, _ in rows])
-    variance = torch.stack([post.flatten(1).var(1, correction=0) for post, _ in rows])
+    grids = [_grids(run, step, task, tokens) for step in steps]
+    share = torch.stack([grid_share(post) for post, _ in grids])
+    variance = torch.stack([post.flatten(1).var(1, correction=0) for post, _ in grids])
     frequency_of = share.nan_to_num(0).argmax(-1)
     shown = _most_active(variance[-1], frequency_of[-1], neurons)
-    grids = torch.stack([post[shown] for post, _ in rows])
+    activation = torch.stack([post[shown] for post, _ in grids])
     each, cells = ("step", "neuron"), ("step", "shown", "a", "b")
+    push = run.output_side(steps)[:, shown][..., tokens]
     variables: dict[str, tuple[tuple[str, ...], Tensor, str]] = {
-        "activation": (cells, grids.float(), "activation"),
-        "transform": (("step", "shown", "i", "j"), _transform(grids).float(), "activation"),
-        "push": (
-            ("step", "shown", "answer"),
-            run.output_side(steps)[:, shown][..., tokens],
-            "logit",
-        ),
+        "activation": (cells, activation.float(), "activation"),
+        "transform": (("step", "shown", "i", "j"), _transform(activation).float(), "activation"),
+        "push": (("step", "shown", "answer"), push, "logit"),
         "variance": (each, variance, "activation squared"),
         "frequency_of": (each, frequency_of, f"cycles per {n}"),
         "explained": (each, share.amax(-1), "share of variance"),
@@ -104,13 +101,10 @@ def measure(
         "i": np.arange(n // 2 + 1),
         "j": np.arange(-((n - 1) // 2), n // 2 + 1),
     }
-    if attention := [pattern for _, pattern in rows if pattern is not None]:
-        patterns = torch.stack(attention)
-        variables["attention"] = (("step", "head", "source", "a", "b"), patterns, "attention")
-        head_share = grid_share(patterns[:, :, 0].double())
-        variables["head_share"] = (("step", "head", "frequency"), head_share, "share of variance")
+    if patterns := [pattern for _, pattern in grids if pattern is not None]:
+        variables |= _attention(torch.stack(patterns))
         coords |= {
-            "head": np.arange(patterns.shape[1]),
+            "head": np.arange(patterns[0].shape[0]),
             "source": ["a", "b"],
             "frequency": np.arange(n // 2 + 1),
         }
@@ -128,8 +122,19 @@ def measure(
     )
 
 
+def _attention(
+    pattern: Float[Tensor, "step head 2 n n"],
+) -> dict[str, tuple[tuple[str, ...], Tensor, str]]:
+    """What the heads give the operands, and how much of that to a single frequencies explain."""
+    share = grid_share(pattern[:, :, 0].double())
+    return {
+        "attention": (("step", "head", "source", "a", "b"), pattern, "attention"),
+        "head_share": (("step", "head", "frequency"), share, "share of variance"),
+    }
+
+
 @torch.no_grad()
-def _at(
+def _grids(
     run: Run, step: int, task: ModularArithmetic, tokens: Integer[Tensor, " n"]
 ) -> tuple[Float[Tensor, "neuron n n"], Float[Tensor, "head 2 n n"] | None]:
     """Activations of the last layer's neurons over the grid, and the attention to a and to b."""

@@ -64,6 +64,20 @@ _DEFINITION = {
 }
 
 
+#: Of the metrics that are more than one number per step.
+_DIMS = {
+    "density": ("step", "weight"),
+    "spectral_gap": ("step", "weight"),
+    "weighted_spectral_gap": ("step", "weight"),
+    "layer_clustering": ("step", "weight"),
+    "ramanujan_gap": ("step", "weight", "bound"),
+    "degree": ("step", "unit"),
+    "edge_weight": ("picture", "weight", "rank"),
+    "edge_source": ("picture", "weight", "rank"),
+    "edge_target": ("picture", "weight", "rank"),
+}
+
+
 @dataclass(frozen=True)
 class _Relational:
     """How relational graphs are made: nodes, density, and shuffles of the units to average over."""
@@ -110,45 +124,23 @@ def measure(
     relational = _Relational(min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
 
-    def at(step: int) -> dict[str, Any]:
+    def metrics(step: int) -> dict[str, Any]:
         saved = run.checkpoint(step)
         kept = kept_edges(saved, rate, scope)
         weights = {name: saved.weights[name] * kept[name] for name in wiring.joins}
-        found = {
+        return {
             **_layers(kept, weights, wiring),
             **_neuron_graph(kept, wiring, step),
             **_relational_graph(weights, wiring, relational),
+            **(_strongest_edges(weights, wiring, strongest) if step in pictured else {}),
         }
-        if step in pictured:
-            found |= _strongest_edges(weights, wiring, strongest)
-        return found
 
     # NumPy's and LAPACK's loops let other threads run: two checkpoints are measured at a time.
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(at, steps))
+        per_step = list(pool.map(metrics, steps))
     quantity, curve = judged_curve(run, steps)
-    dims = {
-        "density": ("step", "weight"),
-        "spectral_gap": ("step", "weight"),
-        "weighted_spectral_gap": ("step", "weight"),
-        "layer_clustering": ("step", "weight"),
-        "ramanujan_gap": ("step", "weight", "bound"),
-        "degree": ("step", "unit"),
-    }
-    edges = [name for name in _DEFINITION if name.startswith("edge_") and pictured]
     return xr.Dataset(
-        {
-            quantity: ("step", curve),
-            **{
-                name: (
-                    ("picture", "weight", "rank") if name in edges else dims.get(name, ("step",)),
-                    np.stack([each[name] for each in found if name in each]),
-                    {"definition": _DEFINITION[name]},
-                )
-                for name in _DEFINITION
-                if not name.startswith("edge_") or name in edges
-            },
-        },
+        {quantity: ("step", curve), **_variables(per_step)},
         coords={
             "step": steps,
             "weight": list(wiring.joins),
@@ -167,6 +159,19 @@ def measure(
             **run.milestones,
         },
     )
+
+
+def _variables(per_step: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Every metric stacked over the steps that have it, with its dimensions and definition."""
+    stacked = {
+        name: np.stack([metrics[name] for metrics in per_step if name in metrics])
+        for name in _DEFINITION
+        if any(name in metrics for metrics in per_step)
+    }
+    return {
+        name: (_DIMS.get(name, ("step",)), values, {"definition": _DEFINITION[name]})
+        for name, values in stacked.items()
+    }
 
 
 def _layers(
@@ -219,13 +224,16 @@ def _relational_graph(
     if how.nodes < 2:
         return dict.fromkeys(_RELATIONAL, float("nan"))
     seeds: Sequence[int | None] = range(how.partitions) if how.partitions else [None]
-    found = [
+    worlds = [
         small_world(
             relational_graph(relational_weights(weights, how.nodes, wiring, seed), how.density)
         )
         for seed in seeds
     ]
-    means = [*np.mean(np.array(found), axis=0), np.mean([each.small_world_index for each in found])]
+    means = [
+        *np.mean(np.array(worlds), axis=0),
+        np.mean([world.small_world_index for world in worlds]),
+    ]
     return dict(zip(_RELATIONAL, map(float, means), strict=True))
 
 
