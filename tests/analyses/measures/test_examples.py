@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,17 @@ def test_every_public_measure_shows_an_example(name: str) -> None:
         if not public.startswith("_") and not _has_example(value)
     ]
     assert not without
+
+
+def test_the_page_about_measures_shows_code_that_runs(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(request.config.rootpath)
+    page = Path("docs/measures.md").read_text(encoding="utf-8")
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    accuracy = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    assert len(accuracy) > 2
+    assert min(accuracy) < 0.95 < max(accuracy)
 
 
 def _has_example(value: Any) -> bool:
