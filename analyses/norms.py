@@ -143,6 +143,9 @@ def _title(measured: Mapping[str, xr.Dataset], state: str) -> str:
         name: [float(ds[f"total_{name}"].sel(state=state)[-1]) for ds in measured.values()]
         for name in ("l1", "l2")
     }
+    firsts = [float(ds.total_l1.sel(state=state)[0]) for ds in measured.values()]
+    if not all(np.isfinite(size) and size > 0 for size in [*firsts, *ends["l1"], *ends["l2"]]):
+        return "Norms of the weights over training"
     if len(measured) == 1:
         only = next(iter(measured.values())).sel(state=state)
         change = {name: ends[name][0] / float(only[f"total_{name}"][0]) - 1 for name in ends}

@@ -195,7 +195,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
             if name not in dataset:
                 continue
             at = dataset.sel(step=shown[label][np.abs(shown[label] - step).argmin()])
-            weight = np.clip(at[name].to_numpy() * 10.0**digits, -32767, 32767)
+            weight = np.clip(at[name].to_numpy().astype(float) * 10.0**digits, -32767, 32767)
             kept = at[f"{name} kept"].to_numpy()
             if _upright(dataset, name):
                 weight, kept = weight.T, kept.T

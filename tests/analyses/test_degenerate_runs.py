@@ -124,10 +124,13 @@ def test_every_analysis_answers_in_words(name: str, tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                words = analysis.finding(analysis.measure(run))
+                measured = analysis.measure(run)
+                words = analysis.finding(measured)
+                title = analysis.draw({"run": measured}).layout.title.text
             except UserError as refusal:
-                words = str(refusal)
-        assert not re.search(r"\b(nan|inf)\b|-0\.0+\b", words), (analysis.name, words)
+                words, title = str(refusal), ""
+        for text in (words, title):
+            assert not re.search(r"\b(nan|inf)\b|-0\.0+\b", text), (analysis.name, text)
 
 
 def test_who_is_dead_is_said_in_words(tmp_path: Path) -> None:
