@@ -3,11 +3,12 @@
 from analyses.drawing.export import write_html, write_png
 from analyses.drawing.labels import short_names
 from analyses.drawing.panels import Colors, Panel, Panels, Row
-from analyses.drawing.steps import spread
+from analyses.drawing.steps import StepAxis, spread
 from analyses.drawing.style import (
     COLORS,
     DEAD,
     DIVERGING,
+    GREY,
     SEQUENTIAL,
     SHARE,
     TEMPLATE,
@@ -20,6 +21,7 @@ __all__ = [
     "COLORS",
     "DEAD",
     "DIVERGING",
+    "GREY",
     "SEQUENTIAL",
     "SHARE",
     "TEMPLATE",
@@ -27,6 +29,7 @@ __all__ = [
     "Panel",
     "Panels",
     "Row",
+    "StepAxis",
     "frequency_color",
     "mark_learning",
     "run_colors",

@@ -60,7 +60,7 @@ _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar
 #: Around letters that stand on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
 #: Lines of a legend and of a title, and the room of the slider, in pixels.
-_LEGEND, _TITLE, _SLIDER = 23.0, 18.0, 95.0
+_LEGEND, _TITLE, _SLIDER, _MENU = 23.0, 18.0, 95.0, 42.0
 
 
 @dataclass
@@ -72,6 +72,7 @@ class _Trace:
     dataset: xr.Dataset | None
     at: AtStep | None
     over_steps: bool
+    choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def value(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
         """The attributes that it has at a step and need not have at another."""
@@ -104,6 +105,7 @@ class Panel:
         self.marked: Sequence[str] = ()
         self.twin: Panel | None = None
         self.bars = 0
+        self.has_menu = False
 
     def right(self, y: Axis) -> "Panel":
         """A second y axis at the right, on which more is drawn over the same x axis."""
@@ -153,9 +155,7 @@ class Panel:
 
     def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
         """A picture: a number for each cell, in colours of `Panels.colors`."""
-        if self not in colors.panels:
-            colors.panels.append(self)
-        self.add("heatmap", at=at, hover=hover, coloraxis=colors.name, **more)
+        self.add("heatmap", at=at, hover=hover, colors=colors, **more)
 
     def add(
         self,
@@ -165,6 +165,8 @@ class Panel:
         at: AtStep | None = None,
         hover: str | None = None,
         color: Any = None,
+        colors: Colors | None = None,
+        choices: Mapping[str, Mapping[str, Any]] | None = None,
         key: str | None = None,
         entry: str | None = None,
         **look: Any,
@@ -177,10 +179,16 @@ class Panel:
             at: what changes with the step.
             hover: what is told of a point, after the run and, over training, its step.
             color: the run's unless given.
+            colors: of `Panels.colors`, for a picture's cells or for points that have a number.
+            choices: what changes with the menu, by the names that stand in it; not beside ``at``.
             key: the name of its style in the legend, where all runs use it.
             entry: its name in the legend, where it has a colour of its own.
             look: plotly's attributes of the trace.
         """
+        if colors is not None:
+            colors.panels += [] if self in colors.panels else [self]
+            name_of = {"coloraxis": colors.name}
+            look |= name_of if kind == "heatmap" else {"marker": look.get("marker", {}) | name_of}
         color = color if color is not None or run is None else self.figure.run_colors[run]
         if color is not None:
             for part in _COLORED.get(kind, ()):
@@ -198,7 +206,8 @@ class Panel:
         dataset = self.figure.measured.get(run) if run is not None else None
         if at is not None and dataset is None:
             raise ValueError("What changes with the step belongs to a run: give run=.")
-        self.figure.traces.append(_Trace(kind, look, dataset, at, self.over_steps))
+        self.figure.traces.append(_Trace(kind, look, dataset, at, self.over_steps, choices or {}))
+        self.has_menu |= bool(choices)
         if key or entry:
             self.figure.enter(self.row, kind, str(key or entry), look, own=entry is not None)
 
@@ -218,6 +227,7 @@ class Panel:
 
     def say(self, text: str) -> None:
         """Words in the middle of a panel, such as why nothing is drawn in it."""
+        self.add("scatter", x=[None], y=[None])  # plotly leaves out axes without a trace
         place = {"xref": f"{_id('x', self.x_number)} domain"}
         place["yref"] = f"{_id('y', self.number)} domain"
         self.figure.notes.append(
@@ -373,6 +383,7 @@ class Panels:
 
     def draw(self) -> go.Figure:
         """The figure, as it opens at the slider's last stop."""
+        self._leave_out_unseen_runs()
         for colors in self._colors:
             for panel in colors.panels:
                 panel.bars = 56 if _ends_row(panel, colors.panels) else panel.bars
@@ -403,7 +414,19 @@ class Panels:
             layout[name] = self._legend_place(row, grid)
             traces += [_dummy(key, entry, name) for key, entry in legend.traces.items()]
         figure = go.Figure(traces, layout | {"shapes": shapes, "annotations": notes})
+        self._add_menu(figure, grid)
         return self._with_slider(figure, stops, axis, below)
+
+    def _leave_out_unseen_runs(self) -> None:
+        """A run whose colour nothing has does not stand in the legend."""
+        looks = [each.look.get(part, {}) for each in self.traces for part in ("line", "marker")]
+        seen = {look["color"] for look in looks if isinstance(look.get("color"), str)}
+        legend = self._legends.get(None, _Legend())
+        for label, color in self.run_colors.items():
+            if color not in seen:
+                legend.traces.pop(label, None)
+        if not legend.traces:
+            self._legends.pop(None, None)
 
     # --- room and places --------------------------------------------------------------------
 
@@ -427,7 +450,8 @@ class Panels:
         ticks = any(panel.x.get("showticklabels", True) for panel in panels)
         words = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
         below = 10 + (20 if ticks else 0) + (22 if words else 0)
-        return Band(boxes, row.height, 10 + _TITLE * titles + legend, below)
+        menu = _MENU if any(panel.has_menu for panel in panels) else 0.0
+        return Band(boxes, row.height, 10 + max(_TITLE * titles, menu) + legend, below)
 
     def _row_titles(self, row: Row) -> list[str]:
         total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
@@ -567,6 +591,26 @@ class Panels:
         return figure.update_layout(
             sliders=[slider | {"currentvalue": {"prefix": "training step "}}]
         )
+
+    def _add_menu(self, figure: go.Figure, grid: Grid) -> None:
+        """A menu of the choices that traces have, over the right end of the first such panel."""
+        chosen = [at for at, each in enumerate(self.traces) if each.choices]
+        if not chosen:
+            return
+        choices = [self.traces[at].choices for at in chosen]
+        names = list(dict.fromkeys(itertools.chain(*choices)))
+        changed = itertools.chain(*(each.values() for each in choices))
+        changing = list(dict.fromkeys(itertools.chain(*changed)))
+        for at, each in zip(chosen, choices, strict=True):
+            figure.data[at].update(each.get(names[0], {}))
+        buttons = []
+        for name in names:
+            values = {key: [each.get(name, {}).get(key) for each in choices] for key in changing}
+            buttons.append({"label": name, "method": "restyle", "args": [values, chosen]})
+        row = next(row for row in self.rows if any(each.has_menu for _, each in row.filled()))
+        menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4}}
+        top = grid.places[self.rows.index(row)][0].y[1]
+        figure.update_layout(updatemenus=[menu | {"y": top, "buttons": buttons}])
 
     def _marks(self, grid: Grid, axis: StepAxis) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Lines at t_mem (dotted) and t_gen (dashed), and their names.

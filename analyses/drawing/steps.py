@@ -43,6 +43,15 @@ class StepAxis:
         at = np.log10(float(self.place(step))) if self.log else step
         return float((at - low) / (high - low))
 
+    def shade(self, steps: Any) -> np.ndarray:
+        """The steps as numbers for a scale of colours: as even along it as along the axis."""
+        return np.log10(self.place(steps)) if self.log else np.asarray(steps)
+
+    def bar(self) -> dict[str, Any]:
+        """The ticks of a colour bar of steps, for plotly."""
+        ticks = {key: value for key, value in self.layout().items() if key.startswith("tick")}
+        return ticks | ({"tickvals": np.log10(ticks["tickvals"])} if self.log else {})
+
     @property
     def range(self) -> tuple[float, float]:
         """The ends of the axis, as plotly takes them: logarithms on a logarithmic axis."""

@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 
 #: Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800")
+#: For what belongs to no run.
+GREY = "#777777"
 #: For magnitudes: perceptually even, readable in grey.
 SEQUENTIAL = "Viridis"
 #: For signed values around zero.

@@ -162,3 +162,37 @@ def test_a_page_has_a_title_and_nothing_can_be_uploaded(tmp_path: Path) -> None:
     assert "<title>A title</title>" in page
     assert '"showSendToCloud": false' in page
     assert '"format": "svg"' in page
+
+
+def test_a_menu_chooses_what_a_trace_shows() -> None:
+    figure = Panels({"a": waves([0, 10]), "b": waves([0, 10])}, title="choices")
+    row = figure.row(height=100)
+    shown = {"a": {"one": {"z": [[1]]}, "two": {"z": [[2]]}}, "b": {"one": {"z": [[3]]}}}
+    for label, choices in shown.items():
+        panel = row.panel(label)
+        panel.heat(figure.colors("z", 0, 1), run=label, choices=choices, hover="%{z}")
+    drawn = figure.draw()
+    assert [np.asarray(trace.z).item() for trace in drawn.data[:2]] == [1, 3]
+    (menu,) = drawn.layout.updatemenus
+    assert [button.label for button in menu.buttons] == ["one", "two"]
+    values, traces = menu.buttons[1].args
+    assert values == {"z": [[[2]], None]}
+    assert list(traces) == [0, 1]
+    assert not any(trace.showlegend for trace in drawn.data)  # no run's colour is seen
+
+
+def test_points_share_a_scale_of_colours() -> None:
+    figure = Panels({"a": waves([0, 10])}, title="points")
+    colors = figure.colors("step", 0, 10)
+    panel = figure.row(height=100).panel()
+    panel.add("scatter", run="a", colors=colors, x=[1, 2], y=[1, 2], marker={"color": [0, 10]})
+    drawn = figure.draw()
+    assert drawn.data[0].marker.coloraxis == "coloraxis"
+    assert drawn.layout.coloraxis.colorbar.title.text == "step"
+
+
+def test_colours_of_steps_are_as_even_as_their_axis() -> None:
+    axis = StepAxis(np.array([0, 10, 100, 1000]), log=True)
+    assert axis.shade([10, 100, 1000]) == pytest.approx([1, 2, 3])
+    assert axis.bar()["tickvals"] == pytest.approx(np.log10(axis.layout()["tickvals"]))
+    assert StepAxis(np.array([0, 10]), log=False).shade([0, 10]).tolist() == [0, 10]
