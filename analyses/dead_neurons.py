@@ -17,18 +17,9 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Bool
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import (
-    COLORS,
-    TEMPLATE,
-    mark_learning,
-    run_colors,
-    spread,
-    step_axis,
-    with_slider,
-)
+from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, spread
 from analyses.measures.ablation import Performance, Readout, killing, reviving
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
@@ -260,88 +251,47 @@ def draw(
     side: Annotated[
         Literal["train", "test"], "the examples that knock-outs are judged on"
     ] = "test",
+    log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Counts of the dead, what killing and reviving does, norms, and knock-outs with a slider."""
     if len(measured) > 6:
         raise UserError(f"{len(measured)} runs do not fit into one figure: give at most 6.")
-    colors = run_colors(measured)
-    n_runs = len(measured)
-    wide = 12 // n_runs
     quantity = str(next(iter(measured.values())).attrs["quantity"])
-    with_frequencies = any("frequency" in dataset.dims for dataset in measured.values())
-    across: list[dict[str, Any] | None] = [{"colspan": wide}, *[None] * (wide - 1)] * n_runs
-    across += [None] * (12 - len(across))
-    top: list[dict[str, Any] | None] = [{"colspan": 4}, None, None, None] * 3
-    drop = f"fall of {side} accuracy" if quantity == "accuracy" else f"rise of {side} loss"
-    titles = [
-        "dead neurons",
-        "share of edges at dead neurons",
-        f"{side} {quantity}: whole, killed, revived",
-        *(f"{label}: input norm of each neuron" for label in measured),
-        *(f"{label}: {drop} without one neuron" for label in measured),
-        *(f"{label}: {drop} without a frequency" for label in measured if with_frequencies),
-    ]
-    figure = make_subplots(
-        4 if with_frequencies else 3,
-        12,
-        specs=[top, *[across] * (3 if with_frequencies else 2)],
-        subplot_titles=titles,
-        vertical_spacing=0.085,
-        horizontal_spacing=0.065,
+    figure = Panels(
+        measured,
+        title=_title(measured, side, quantity),
+        subtitle=_subtitle(measured),
+        log=log,
+        along="knockout",
     )
-    places = {label: 1 + wide * at for at, label in enumerate(measured)}
-    stops = sorted({int(step) for dataset in measured.values() for step in dataset.knockout})
-
-    def changing(step: int) -> list[dict[str, Any]]:
-        return [
-            trace for dataset in measured.values() for trace in _bars(dataset, step, side, quantity)
-        ]
-
-    for (label, row, hover), trace in zip(_bar_slots(measured), changing(stops[-1]), strict=True):
-        figure.add_trace(
-            go.Bar(trace, showlegend=False, hovertemplate=hover), row=row, col=places[label]
-        )
-    _add_counts(figure, measured, colors, side, quantity)
+    _draw_counts(figure, side, quantity)
+    row = figure.row(height=200)
     for label, dataset in measured.items():
-        _add_norms(figure, dataset, colors[label], places[label])
-    tickformat = {"tickformat": ".0%"} if quantity == "accuracy" else {"type": "log"}
-    figure.update_yaxes(title=f"{side} {quantity}", **tickformat, row=1, col=9)
+        _draw_norms(row, dataset, label)
+    what = f"fall of {side} accuracy" if quantity == "accuracy" else f"rise of {side} loss"
+    row = figure.row(height=200)
     for label, dataset in measured.items():
-        where = {"col": places[label]}
-        figure.update_xaxes(
-            title="neuron, by strongest frequency"
-            if "frequency" in dataset.dims
-            else "neuron, by cost",
-            showticklabels=False,
-            row=3,
-            **where,
+        by = "strongest frequency" if "frequency" in dataset.dims else "cost"
+        panel = row.panel(
+            f"{label}: {what} without one neuron",
+            x={"title": f"neuron, by {by}", "showticklabels": False},
+            y={"title": what, **_same_scale(measured, f"{quantity}_without", side, quantity)},
         )
-        _same_scale(figure, measured, f"{quantity}_without", side, quantity, 3, places[label])
-        if "frequency" in dataset.dims:
-            figure.update_xaxes(title="frequency ω of the group", row=4, **where)
-            _same_scale(
-                figure, measured, f"{quantity}_without_frequency", side, quantity, 4, places[label]
-            )
-    figure.update_yaxes(title=drop, row=3, col=1)
-    if with_frequencies:
-        figure.update_yaxes(title=drop, row=4, col=1)
-    figure.update_xaxes(title_standoff=6)
-    figure.update_yaxes(title_standoff=4)
-    figure.update_annotations(font_size=14)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=1350 if with_frequencies else 1080,
-        title={
-            "text": _title(measured, side, quantity),
-            "subtitle": {"text": _subtitle(measured)},
-            "y": 0.985,
-            "yanchor": "top",
-        },
-        margin={"t": 165},
-        legend={"x": 0, "xanchor": "left", "y": 1.025, "yanchor": "bottom"},
-        bargap=0.1,
-    )
-    return with_slider(figure, stops, changing)
+        _draw_without_one(panel, dataset, label, side, quantity)
+    if any("frequency" in dataset.dims for dataset in measured.values()):
+        row = figure.row(height=200)
+        for label, dataset in measured.items():
+            if "frequency" in dataset.dims:
+                name = f"{quantity}_without_frequency"
+                panel = row.panel(
+                    f"{label}: {what} without a frequency",
+                    x="frequency ω of the group",
+                    y={"title": what, **_same_scale(measured, name, side, quantity)},
+                )
+                _draw_without_frequency(panel, dataset, label, side, quantity)
+            else:
+                row.empty()
+    return figure.draw()
 
 
 def _title(measured: Mapping[str, xr.Dataset], side: str, quantity: str) -> str:
@@ -369,63 +319,60 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     kinds = "; ".join(f"{label}: {dataset.edges}" for label, dataset in measured.items())
     tolerance = next(iter(measured.values())).tolerance
     return (
-        f"dead: no kept weight into it ({kinds}), or input norm below {tolerance:g} of the largest."
-        "<br>Vertical lines: t_mem (dotted) and t_gen (dashed). Grey bars: dead."
+        f"dead: no kept weight into it ({kinds}), or input norm below {tolerance:g} of the "
+        "largest; grey bars are dead"
     )
 
 
-def _bar_slots(measured: Mapping[str, xr.Dataset]) -> list[tuple[str, int, str]]:
-    """The run, row and hover text of each trace that `_bars` makes."""
-    slots = []
-    for label, dataset in measured.items():
-        neuron = "neuron %{customdata[0]}"
-        if "frequency" in dataset.dims:
-            neuron += ", ω = %{customdata[1]}"
-        hover = f"{neuron}<br>fires on %{{customdata[2]:.0%}} of all examples"
-        slots.append((label, 3, f"{hover}<br>%{{y:.3g}}<extra></extra>"))
-        if "frequency" in dataset.dims:
-            hover = "ω = %{x}: %{customdata} neurons<br>%{y:.3g}<extra></extra>"
-            slots.append((label, 4, hover))
-    return slots
+def _draw_without_one(
+    panel: Panel, dataset: xr.Dataset, label: str, side: str, quantity: str
+) -> None:
+    """What removing each neuron costs; the dead are grey, others have their frequency's colour."""
+    with_frequency = "frequency" in dataset.dims
 
-
-def _bars(dataset: xr.Dataset, step: int, side: str, quantity: str) -> list[dict[str, Any]]:
-    """What removing each neuron, and each frequency's neurons, costs at a step."""
-    at = dataset.sel(knockout=step, method="nearest")
-    dead = dataset.dead.sel(step=int(at.knockout)).to_numpy()
-    cost = _cost(at, f"{quantity}_without", side, quantity).to_numpy()
-    neurons = np.arange(len(cost))
-    if "frequency" not in dataset.dims:
+    def at(now: xr.Dataset) -> dict[str, Any]:
+        dead = dataset.dead.sel(step=int(now.knockout)).to_numpy()
+        cost = _cost(now, f"{quantity}_without", side, quantity).to_numpy()
+        told = [np.arange(len(cost)), now.firing.to_numpy()]
+        color = np.full(len(cost), panel.figure.run_colors[label])
         order = np.argsort(-cost, kind="stable")[:_SHOWN]
-        color = np.where(dead, "#BBBBBB", COLORS[0])[order]
-        extra = np.stack([neurons, neurons, at.firing.to_numpy()], 1)[order]
-        x = np.arange(len(order))
-        return [{"y": cost[order], "x": x, "customdata": extra, "marker": {"color": color}}]
-    frequency = at.frequency_of.to_numpy()
-    order = np.lexsort((-cost, frequency, dead))
-    palette = _frequency_colors(dataset)
-    color = np.where(dead, "#BBBBBB", palette[frequency])[order]
-    extra = np.stack([neurons, frequency, at.firing.to_numpy()], 1)[order]
-    omega = dataset.frequency.to_numpy()
-    size = np.array([int((~dead & (frequency == each)).sum()) for each in omega])
-    return [
-        {"y": cost[order], "x": neurons, "customdata": extra, "marker": {"color": color}},
-        {
-            "x": omega,
-            "y": _cost(at, f"{quantity}_without_frequency", side, quantity).fillna(0).to_numpy(),
-            "customdata": size,
-            "marker": {"color": palette[omega]},
-        },
-    ]
+        if with_frequency:
+            frequency = now.frequency_of.to_numpy()
+            told.append(frequency)
+            color = np.array([frequency_color(each) for each in frequency.tolist()])
+            order = np.lexsort((-cost, frequency, dead))
+        return {
+            "x": np.arange(len(order)),
+            "y": cost[order],
+            "customdata": np.stack(told, 1)[order],
+            "marker": {"color": np.where(dead, DEAD, color)[order]},
+        }
+
+    wave = ", ω = %{customdata[2]}" if with_frequency else ""
+    hover = f"neuron %{{customdata[0]}}{wave}<br>fires on %{{customdata[1]:.0%}} of all examples"
+    panel.add("bar", run=label, at=at, hover=f"{hover}<br>%{{y:.3g}}")
 
 
-def _frequency_colors(dataset: xr.Dataset) -> np.ndarray:
-    """A colour for each frequency, distinct for those that have most living neurons at the end."""
-    last = dataset.isel(knockout=-1)
-    alive = ~dataset.dead.sel(step=int(last.knockout)).to_numpy()
-    members = np.bincount(last.frequency_of.to_numpy()[alive], minlength=dataset.sizes["frequency"])
-    rank = np.argsort(np.argsort(-members, kind="stable"))
-    return np.array(COLORS)[rank % len(COLORS)]
+def _draw_without_frequency(
+    panel: Panel, dataset: xr.Dataset, label: str, side: str, quantity: str
+) -> None:
+    """What removing all living neurons of a frequency costs."""
+    omega = dataset.frequency.to_numpy().tolist()
+
+    def at(now: xr.Dataset) -> dict[str, Any]:
+        alive = ~dataset.dead.sel(step=int(now.knockout)).to_numpy()
+        cost = _cost(now, f"{quantity}_without_frequency", side, quantity)
+        members = np.bincount(now.frequency_of.to_numpy()[alive], minlength=len(omega))
+        return {"y": cost.fillna(0).to_numpy(), "customdata": members}
+
+    panel.add(
+        "bar",
+        run=label,
+        at=at,
+        hover="ω = %{x}: %{customdata} neurons<br>%{y:.3g}",
+        x=omega,
+        marker={"color": [frequency_color(each) for each in omega]},
+    )
 
 
 def _cost(dataset: xr.Dataset, name: str, side: str, quantity: str) -> xr.DataArray:
@@ -436,114 +383,87 @@ def _cost(dataset: xr.Dataset, name: str, side: str, quantity: str) -> xr.DataAr
 
 
 def _same_scale(
-    figure: go.Figure,
-    measured: Mapping[str, xr.Dataset],
-    name: str,
-    side: str,
-    quantity: str,
-    row: int,
-    column: int,
-) -> None:
+    measured: Mapping[str, xr.Dataset], name: str, side: str, quantity: str
+) -> dict[str, Any]:
     """One range for all steps and runs, so that bars can be compared along the slider."""
     costs = [_cost(ds, name, side, quantity) for ds in measured.values() if name in ds]
     low = min(0.0, *(float(cost.min()) for cost in costs))
     high = max(1e-3, *(float(cost.max()) for cost in costs))
     margin = 0.05 * (high - low)
-    figure.update_yaxes(range=[low - margin, high + margin], row=row, col=column)
-    if quantity == "accuracy":
-        figure.update_yaxes(tickformat=".1%" if high < 0.05 else ".0%", row=row, col=column)
+    percent = {"tickformat": ".1%" if high < 0.05 else ".0%"} if quantity == "accuracy" else {}
+    return {"range": [low - margin, high + margin], **percent}
 
 
-def _add_counts(
-    figure: go.Figure,
-    measured: Mapping[str, xr.Dataset],
-    colors: Mapping[str, str],
-    side: str,
-    quantity: str,
-) -> None:
+#: How a state is drawn over training: the dash tells, and the width of the network as it is.
+_LOOKS: dict[str, dict[str, Any]] = {
+    "whole": {"dash": "solid", "width": 3, "opacity": 0.5},
+    "killed": {"dash": "longdash"},
+    "pruned": {"dash": "dashdot"},
+    "revived": {"dash": "dot"},
+}
+
+
+def _draw_counts(figure: Panels, side: str, quantity: str) -> None:
     """The first row: how many are dead, their share of edges, and what kills and revivals do."""
-    dashes = {"whole": "solid", "killed": "dash", "pruned": "dashdot", "revived": "dot"}
-    for label, dataset in measured.items():
-        for column, curve, text in (
-            (1, dataset.dead.sum("neuron"), "%{y} dead"),
-            (5, dataset.edge_share, "%{y:.2%} of the edges"),
-        ):
-            figure.add_scatter(
-                x=dataset.step,
-                y=curve,
-                name=label,
-                legendgroup=label,
-                showlegend=column == 1,
-                line={"color": colors[label], "width": 2},
-                hovertemplate=f"{label}<br>step %{{x:,}}<br>{text}<extra></extra>",
-                row=1,
-                col=column,
-            )
-        for state, dash in dashes.items():
-            figure.add_scatter(
-                x=dataset.knockout,
-                y=dataset[quantity].sel(side=side, state=state),
-                name=state,
-                legendgroup=state,
-                showlegend=label == next(iter(measured)),
-                mode="lines+markers",
-                marker={"size": 4},
-                line={"color": colors[label], "dash": dash, "width": 3 if state == "whole" else 2},
-                opacity=0.5 if state == "whole" else 1,
-                hovertemplate=f"{label}, {state}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-                row=1,
-                col=9,
-            )
-    for column in (1, 5, 9):
-        step_axis(figure, row=1, col=column)
-        mark_learning(figure, measured, colors, row=1, col=column)
+    measured = figure.measured
     most = max(float(dataset.dead.sum("neuron").max()) for dataset in measured.values())
     share = max(float(dataset.edge_share.max()) for dataset in measured.values())
-    figure.update_yaxes(title="neurons", range=[0, 1.08 * max(4, most)], row=1, col=1)
-    figure.update_yaxes(
-        title="share of edges", tickformat=".2~%", range=[0, 1.08 * max(0.01, share)], row=1, col=5
+    row = figure.row(height=200)
+    counts = row.over_training(
+        "dead neurons", y={"title": "neurons", "range": [0, 1.08 * max(4, most)]}
     )
+    shares = row.over_training(
+        "edges at dead neurons",
+        y={"title": "share", "tickformat": ".2~%", "range": [0, 1.08 * max(0.01, share)]},
+    )
+    judged = row.over_training(
+        f"{side} {quantity}: whole, dead killed, under the mask, dead revived",
+        y={"tickformat": ".0%"} if quantity == "accuracy" else {"type": "log"},
+    )
+    for label, dataset in measured.items():
+        counts.lines(dataset.step, dataset.dead.sum("neuron"), run=label, value="%{y} dead")
+        shares.lines(dataset.step, dataset.edge_share, run=label, value="%{y:.2%} of the edges")
+        for state, look in _LOOKS.items():
+            curve = dataset[quantity].sel(side=side, state=state)
+            judged.lines(dataset.knockout, curve, run=label, key=state, **look)
 
 
-def _add_norms(figure: go.Figure, dataset: xr.Dataset, color: str, column: int) -> None:
+def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
     """A line for each neuron's input norm over the largest; those that die in black."""
     relative = dataset.input_norm / dataset.input_norm.max("neuron")
+    tolerance = dataset.attrs["tolerance"]
+    lowest = max(1e-5, min(float(relative.min()), tolerance))
+    panel = row.over_training(
+        f"{label}: input norm of each neuron",
+        y={
+            "title": "share of the largest",
+            "type": "log",
+            "dtick": 1,
+            "exponentformat": "power",
+            "range": [np.log10(lowest) - 0.2, 0.1],
+        },
+        marks=[label],
+    )
     shown = spread(dataset.neuron.to_numpy().tolist(), _SHOWN)
     x = np.append(dataset.step.to_numpy().astype(float), np.nan)
     ever_dead = dataset.dead.any("step").to_numpy()
-    for is_dead, shade in ((False, color), (True, "#000000")):
+    for is_dead in (False, True):
         chosen = [neuron for neuron in shown if ever_dead[neuron] == is_dead]
         if not chosen:
             continue
         values = relative.sel(neuron=chosen).transpose("neuron", "step").to_numpy()
         gaps = np.full((len(chosen), 1), np.nan)
-        figure.add_scatter(
-            x=np.tile(x, len(chosen)),
-            y=np.concatenate([np.where(values > 0, values, np.nan), gaps], 1).ravel(),
+        panel.lines(
+            np.tile(x, len(chosen)),
+            np.concatenate([np.where(values > 0, values, np.nan), gaps], 1).ravel(),
+            run=label,
+            entry="dead at some step" if is_dead else None,
+            color="#000000" if is_dead else None,
             customdata=np.repeat(chosen, len(x)),
+            value="neuron %{customdata}<br>%{y:.3g} of the largest",
             mode="lines",
-            name="dead at some step",
-            legendgroup="dead",
-            showlegend=is_dead and column == 1,
-            line={"color": shade, "width": 0.8},
+            width=0.8,
             opacity=0.8 if is_dead else 0.35,
-            hovertemplate="neuron %{customdata}<br>step %{x:,}<br>%{y:.3g} of the largest"
-            "<extra></extra>",
-            row=2,
-            col=column,
         )
-    figure.add_hline(
-        y=dataset.attrs["tolerance"], line={"color": "#777", "dash": "dot"}, row=2, col=column
-    )
-    lowest = max(1e-5, min(float(relative.min()), dataset.attrs["tolerance"]))
-    figure.update_yaxes(
-        title="share of the largest" if column == 1 else None,
-        type="log",
-        dtick=1,
-        exponentformat="power",
-        range=[np.log10(lowest) - 0.2, 0.1],
-        row=2,
-        col=column,
-    )
-    step_axis(figure, row=2, col=column)
-    mark_learning(figure, {"": dataset}, {"": color}, row=2, col=column)
+    if tolerance > 0:
+        panel.level(tolerance, "dead below")

@@ -8,24 +8,16 @@ follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470v2 fig
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import (
-    COLORS,
-    SEQUENTIAL,
-    TEMPLATE,
-    mark_learning,
-    short_names,
-    spread,
-)
+from analyses.drawing import GREY, Panel, Panels, Row, run_colors, short_names, spread
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.masks import magnitude_mask
@@ -248,162 +240,140 @@ def _judged(dataset: xr.Dataset) -> str:
     return "test accuracy" if "test_accuracy" in dataset else "test loss"
 
 
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
     """A column per run: similarity to the reference, distance over δt, and all pairs."""
-    n_runs = len(measured)
-    titles = [
-        *(f"{label}: similarity to {ds.reference}" for label, ds in measured.items()),
-        *map(_distance_title, measured.values()),
-        *("similarity of all pairs of checkpoints" for _ in measured),
-    ]
-    figure = make_subplots(
-        3,
-        n_runs,
-        specs=[[{"secondary_y": True}] * n_runs] * 2 + [[{}] * n_runs],
-        subplot_titles=titles,
-        row_heights=[0.26, 0.26, 0.48],
-        vertical_spacing=0.085,
-        horizontal_spacing=0.16 / n_runs if n_runs > 1 else 0.1,
+    first = next(iter(measured.values()))
+    threshold = "one threshold for all" if first.scope == "global" else "a threshold each"
+    figure = Panels(
+        measured,
+        title=_title(measured),
+        subtitle=f"masks of the {1 - first.rate:.0%} largest weights, {threshold}; the test curve "
+        "and its change are grey and dotted, on the right",
+        log=log,
     )
     layers = list(
         dict.fromkeys(str(name) for ds in measured.values() for name in ds.layer.to_numpy())
     )
-    for column, (label, dataset) in enumerate(measured.items(), 1):
-        _curves(figure, dataset, layers, column)
-        for row in (1, 2):
-            mark_learning(figure, {label: dataset}, {label: "#777777"}, row=row, col=column)
-    pairs_from = len(figure.data)
-    for column, dataset in enumerate(measured.values(), 1):
-        figure.add_trace(_pairs(dataset, WHOLE), row=3, col=column)
-        figure.update_xaxes(title="training step t", type="category", nticks=8, row=3, col=column)
-        figure.update_yaxes(title="training step s", type="category", nticks=8, row=3, col=column)
-        for row in (1, 2):
-            figure.update_xaxes(title="training step t", row=row, col=column)
-    _label(figure, measured)
-    if len(layers) > 2:
-        _choose_layer(figure, measured, layers, pairs_from)
-    return figure
+    highest = max(float(ds.distance.max()) for ds in measured.values())
+    is_sparse = all(_n_pairs(dataset) < _FEWEST for dataset in measured.values())
+    rows = [figure.row(height=height) for height in (230, 80 if is_sparse else 230, 310)]
+    colors = figure.colors("Jaccard similarity", 0, 1)
+    for label, dataset in measured.items():
+        _draw_similarity(rows[0], dataset, label, layers)
+        _draw_distance(rows[1], dataset, label, layers, 1.08 * highest if highest > 0 else 1)
+        axis = {"type": "category", "nticks": 8}
+        pairs = rows[2].panel(
+            f"{label}: similarity of all pairs",
+            x={"title": "training step t", **axis},
+            y={"title": "training step s", **axis},
+        )
+        pairs.heat(
+            colors,
+            run=label,
+            choices=_pairs(dataset, layers),
+            hover="t = %{x}<br>s = %{y}<br>similarity %{z:.3f}",
+        )
+    return figure.draw()
 
 
-def _distance_title(dataset: xr.Dataset) -> str:
-    few = int((dataset.later >= 0).sum()) < 3
-    note = ": too few checkpoints so far apart" if few else ""
-    return f"Jaccard distance over δt = {dataset.lag:,} steps{note}"
+#: The test curve and its change, beside the layers.
+_BESIDE: dict[str, Any] = {"color": GREY, "dash": "dot", "value": "%{y:.3f}"}
 
 
-def _curves(figure: go.Figure, dataset: xr.Dataset, layers: Sequence[str], column: int) -> None:
-    """Similarity and distance per layer, with the test curve and its change on the right."""
+def _draw_similarity(row: Row, dataset: xr.Dataset, label: str, layers: Sequence[str]) -> None:
+    """Similarity of every layer to the reference, with the test curve on the right."""
+    judged = _judged(dataset)
+    panel = row.over_training(
+        f"{label}: similarity to {dataset.reference}",
+        y={"title": "JS", "range": [0, 1.03]},
+        marks=[label],
+    )
+    is_share = judged == "test accuracy"
+    scale = {"range": [0, 1.03], "tickformat": ".0%"} if is_share else {"type": "log"}
+    curve = panel.right({"title": judged, **scale})
+    curve.lines(dataset.step, dataset[judged.replace(" ", "_")], run=label, entry=judged, **_BESIDE)
+    _draw_layers(panel, dataset, label, layers, "similarity")
+
+
+def _draw_distance(
+    row: Row, dataset: xr.Dataset, label: str, layers: Sequence[str], highest: float
+) -> None:
+    """Distance of every layer over δt, with the change of the test curve on the right."""
+    title = f"{label}: Jaccard distance over δt = {dataset.lag:,} steps"
+    n_pairs = _n_pairs(dataset)
+    if n_pairs < _FEWEST:
+        row.panel(title, x=_BARE, y=_BARE).say(
+            f"only {n_pairs} of {dataset.sizes['step']} checkpoints "
+            f"{'has' if n_pairs == 1 else 'have'} another<br>{dataset.lag:,} steps later: save "
+            "more of them,<br>or choose another lag"
+        )
+        return
+    panel = row.over_training(title, y={"title": "JD", "range": [0, highest]}, marks=[label])
+    is_share = "accuracy_change" in dataset
+    change = panel.right(
+        {"title": "its change", "tickformat": "+.0%", "nticks": 5}
+        if is_share
+        else {"title": "fall of log₁₀ loss", "nticks": 5}
+    )
+    change.lines(dataset.step, _change(dataset), run=label, entry="its change over δt", **_BESIDE)
+    _draw_layers(panel, dataset, label, layers, "distance")
+
+
+#: The axes of a panel that shows words alone.
+_BARE = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
+#: So many pairs of checkpoints, δt apart, make a curve.
+_FEWEST = 5
+
+
+def _n_pairs(dataset: xr.Dataset) -> int:
+    """How many checkpoints have another one δt later."""
+    return int((dataset.later >= 0).sum())
+
+
+def _draw_layers(
+    panel: Panel, dataset: xr.Dataset, label: str, layers: Sequence[str], name: str
+) -> None:
+    """A curve for each layer in its colour, and a thick black one for all weights."""
+    # Colours that no run has, nor all weights together.
+    shades = [*run_colors(map(str, range(32))).values()][len(panel.figure.measured) :]
+    palette = [color for color in shades if color != "#000000"]
     short = short_names(layers)
     for place, layer in enumerate(layers):
         if layer not in dataset.layer:
             continue
         whole = layer == WHOLE
-        color = "#000000" if whole else [c for c in COLORS if c != "#000000"][place % 7]
-        for row, name in ((1, "similarity"), (2, "distance")):
-            figure.add_scatter(
-                x=dataset.step,
-                y=dataset[name].sel(layer=layer),
-                name="all weights" if whole else short[layer],
-                legendgroup=layer,
-                showlegend=row == 1 and column == 1,
-                line={"color": color, "width": 3 if whole else 1.5},
-                opacity=1 if whole else 0.85,
-                hovertemplate=f"{short[layer]}<br>step %{{x:,}}<br>{name} %{{y:.3f}}"
-                "<extra></extra>",
-                row=row,
-                col=column,
-            )
-    judged = _judged(dataset)
-    for row, curve, words in (
-        (1, dataset[judged.replace(" ", "_")], judged),
-        (2, _change(dataset), "its change over δt"),
-    ):
-        figure.add_scatter(
-            x=dataset.step,
-            y=curve,
-            name=words,
-            legendgroup=words,
-            showlegend=column == 1,
-            line={"color": "#888888", "width": 2, "dash": "dot"},
-            hovertemplate=f"{words}<br>step %{{x:,}}<br>%{{y:.3f}}<extra></extra>",
-            row=row,
-            col=column,
-            secondary_y=True,
+        panel.lines(
+            dataset.step,
+            dataset[name].sel(layer=layer),
+            run=label,
+            entry="all weights" if whole else short[layer],
+            color="#000000" if whole else palette[place % len(palette)],
+            width=3 if whole else 1.5,
+            value=f"{name} %{{y:.3f}}",
         )
 
 
-def _pairs(dataset: xr.Dataset, layer: str) -> go.Heatmap:
-    """Similarity of pairs at evenly placed checkpoints, at most 150 of them."""
+def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Similarity of pairs of evenly placed checkpoints, at most 150, for all weights and a layer.
+
+    A layer that the run does not have shows nothing.
+    """
     stops = spread(dataset.other_step.to_numpy().tolist(), 150)
-    values = dataset.pairwise.sel(layer=layer, step=stops, other_step=stops)
     ticks = [f"{step:,}" for step in stops]
-    return go.Heatmap(
-        x=ticks,
-        y=ticks,
-        z=values.to_numpy(),
-        coloraxis="coloraxis",
-        hovertemplate="t = %{x}<br>s = %{y}<br>similarity %{z:.3f}<extra></extra>",
-    )
-
-
-def _label(figure: go.Figure, measured: Mapping[str, xr.Dataset]) -> None:
-    n_runs = len(measured)
-    first = next(iter(measured.values()))
-    accuracy = _judged(first) == "test accuracy"
-    words = ("test accuracy", "its change") if accuracy else ("test loss", "fall of log₁₀ loss")
-    top = 1.08 * max(float(ds.distance.max()) for ds in measured.values())
-    for column in range(1, n_runs + 1):
-        for row, name, highest in ((1, "JS", 1.03), (2, "JD", top if top > 0 else 1)):
-            figure.update_yaxes(
-                title=name if column == 1 else None,
-                range=[0, highest],
-                row=row,
-                col=column,
-                secondary_y=False,
-            )
-            figure.update_yaxes(
-                title=words[row - 1] if column == n_runs else None,
-                showgrid=False,
-                tickmode="auto",
-                nticks=5,
-                row=row,
-                col=column,
-                secondary_y=True,
-            )
-        if accuracy:
-            figure.update_yaxes(
-                range=[0, 1.03], tickformat=".0%", row=1, col=column, secondary_y=True
-            )
-            figure.update_yaxes(tickformat="+.0%", row=2, col=column, secondary_y=True)
-        else:
-            figure.update_yaxes(type="log", row=1, col=column, secondary_y=True)
-    domain = figure.get_subplot(3, n_runs).yaxis.domain
-    figure.update_layout(
-        template=TEMPLATE,
-        height=1250,
-        margin={"t": 125, "l": 95, "r": 90},
-        coloraxis={
-            "colorscale": SEQUENTIAL,
-            "cmin": 0,
-            "cmax": 1,
-            "colorbar": {
-                "title": {"text": "JS", "side": "right"},
-                "x": 1.01,
-                "thickness": 12,
-                "y": sum(domain) / 2,
-                "len": domain[1] - domain[0],
-            },
-        },
-        legend={"y": -0.07},
-        title={
-            "text": _title(measured),
-            "subtitle": {
-                "text": f"masks of the {1 - first.rate:.0%} largest weights, "
-                + ("one threshold for all" if first.scope == "global" else "a threshold each")
-                + "; dotted line: t_mem, dashed line: t_gen"
-            },
-        },
-    )
+    pairs = dataset.pairwise.sel(step=stops, other_step=stops)
+    short = short_names(layers)
+    return {
+        "all weights" if layer == WHOLE else short[layer]: {
+            "z": pairs.sel(layer=layer).to_numpy() if layer in dataset.layer else [],
+            "x": ticks,
+            "y": ticks,
+        }
+        for layer in [WHOLE, *(each for each in layers if each != WHOLE)]
+    }
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
@@ -418,36 +388,3 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
     if all(together):
         return "Masks settle, and change once more where the network generalizes"
     return "How the magnitude masks of checkpoints resemble one another"
-
-
-def _choose_layer(
-    figure: go.Figure, measured: Mapping[str, xr.Dataset], layers: Sequence[str], first: int
-) -> None:
-    """A menu that shows the pairs of one layer, or of the whole network."""
-    short = short_names(layers)
-    buttons = []
-    for layer in [WHOLE, *(each for each in layers if each != WHOLE)]:
-        images = [
-            _pairs(dataset, layer).z if layer in dataset.layer else None
-            for dataset in measured.values()
-        ]
-        buttons.append(
-            {
-                "label": "all weights" if layer == WHOLE else short[layer],
-                "method": "restyle",
-                "args": [{"z": images}, list(range(first, first + len(images)))],
-            }
-        )
-    top = figure.get_subplot(3, 1).yaxis.domain[1]
-    figure.update_layout(
-        updatemenus=[
-            {
-                "buttons": buttons,
-                "x": 0,
-                "xanchor": "left",
-                "y": top + 0.024,
-                "yanchor": "bottom",
-                "pad": {"t": 0, "b": 0},
-            }
-        ]
-    )

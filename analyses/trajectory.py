@@ -7,26 +7,17 @@ principal components of any long smooth path, a random walk included, look like 
 and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import (
-    TEMPLATE,
-    mark_learning,
-    run_colors,
-    short_names,
-    spread,
-    step_axis,
-)
+from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis, short_names, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.geometry import effective_rank, principal_components
 from mechgrok.errors import UserError
@@ -139,145 +130,94 @@ def finding(dataset: xr.Dataset) -> str:
     return and_left_out(f"{path}; effective rank {change}", dataset)
 
 
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
     """The path of each run; speed, distances and effective ranks with runs in colours."""
-    colors = run_colors(measured)
     weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
     short = short_names(weights)
-    n_runs, n_across = len(measured), min(len(weights), 4)
-    n_rank_rows = -(-len(weights) // n_across)
-    columns = math.lcm(n_runs, 3, n_across)
-    spans = {"path": columns // n_runs, "curve": columns // 3, "rank": columns // n_across}
-    specs: list[list[dict | None]] = [
-        _row(spans["path"], n_runs, columns),
-        _row(spans["curve"], 3, columns),
-        *[_row(spans["rank"], n_across, columns)] * n_rank_rows,
-    ]
-    figure = make_subplots(
-        len(specs),
-        columns,
-        specs=specs,
-        subplot_titles=[
-            *(f"{label}: the path, from dark to bright" for label in measured),
-            "speed",
-            "distance from the start",
-            "distance to the end",
-            *(f"effective rank of {short[weight]}" for weight in weights),
-        ],
-        row_heights=[1.9, 1.0, *[0.8] * n_rank_rows],
-        vertical_spacing=0.29 / len(specs),
-        horizontal_spacing=0.7 / columns,
+    figure = Panels(
+        measured,
+        title=_title(measured),
+        subtitle="paths: ring t_mem, star t_gen; curves: dotted line t_mem, dashed line t_gen",
+        log=log,
     )
-    for place, (label, dataset) in enumerate(measured.items()):
-        _path(figure, dataset, 1 + place * spans["path"], first=place == 0)
-        curves = [
-            (2, 1 + i * spans["curve"], dataset[name], "step") for i, name in enumerate(CURVES)
-        ]
-        for place_, weight in enumerate(weights):
-            if weight in dataset.weight:
-                row, column = divmod(place_, n_across)
-                rank = dataset.effective_rank.sel(weight=weight)
-                curves.append((3 + row, 1 + column * spans["rank"], rank, "rank_step"))
-        for row, column, y, along in curves:
-            figure.add_scatter(
-                x=y[along],
-                y=y,
-                name=label,
-                legendgroup=label,
-                showlegend=(row, column) == (2, 1) and n_runs > 1,
-                line={"color": colors[label], "width": 2},
-                hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-                row=row,
-                col=column,
+    steps = StepAxis(np.concatenate([ds.step.to_numpy() for ds in measured.values()]), log)
+    colors = figure.colors("training step", *steps.range, **steps.bar())
+    row = figure.row(height=380)
+    for label, dataset in measured.items():
+        _path(row, dataset, label, colors, steps)
+    row = figure.row(height=200)
+    for name, (title, axis) in _CURVES.items():
+        panel = row.over_training(title, y=axis)
+        for label, dataset in measured.items():
+            panel.lines(dataset.step, dataset[name], run=label)
+    n_across = min(len(weights), 4)
+    for start in range(0, len(weights), n_across):
+        row = figure.row(height=150)
+        for weight in weights[start : start + n_across]:
+            panel = row.over_training(
+                f"effective rank of {short[weight]}", y={"rangemode": "tozero", "nticks": 5}
             )
-    for i in range(3):
-        mark_learning(figure, measured, colors, row=2, col=1 + i * spans["curve"])
-        step_axis(figure, row=2, col=1 + i * spans["curve"])
-        figure.update_yaxes(
-            type="log" if i == 0 else "linear",
-            exponentformat="power",
-            rangemode="tozero",
-            row=2,
-            col=1 + i * spans["curve"],
-        )
-    figure.update_yaxes(title="L2 norm per step", row=2, col=1)
-    for i in range(len(weights)):
-        row, column = divmod(i, n_across)
-        at = 1 + column * spans["rank"]
-        figure.update_yaxes(rangemode="tozero", row=3 + row, col=at)
-        if i >= len(weights) - n_across:
-            step_axis(figure, row=3 + row, col=at)
-    return figure.update_layout(
-        template=TEMPLATE,
-        height=900 + 260 * n_rank_rows,
-        margin={"t": 125, "r": 80},
-        title={
-            "text": _title(measured),
-            "subtitle": {"text": "dotted line or ring: t_mem; dashed line or star: t_gen"},
-        },
-    )
+            for label, dataset in measured.items():
+                if weight in dataset.weight:
+                    rank = dataset.effective_rank.sel(weight=weight)
+                    panel.lines(dataset.rank_step, rank, run=label)
+        for _ in range(start + n_across - len(weights)):
+            row.empty()
+    return figure.draw()
 
 
-CURVES = ("speed", "from_start", "to_end")
+#: What is drawn of a path over training: its title, and its axis.
+_CURVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "speed": (
+        "speed",
+        {"title": "L2 norm per step", "type": "log", "exponentformat": "power", "nticks": 5},
+    ),
+    "from_start": ("distance from the start", {"title": "L2 norm", "rangemode": "tozero"}),
+    "to_end": ("distance to the end", {"rangemode": "tozero"}),
+}
 
 
-def _row(span: int, count: int, columns: int) -> list[dict | None]:
-    """A row of ``count`` subplots, each ``span`` wide, on a grid of so many columns."""
-    row: list[dict | None] = ([{"colspan": span}] + [None] * (span - 1)) * count
-    return row + [None] * (columns - len(row))
-
-
-def _path(figure: go.Figure, dataset: xr.Dataset, column: int, *, first: bool) -> None:
+def _path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps: StepAxis) -> None:
     """Two components against one another, coloured by step, with its milestones marked."""
-    where = {"row": 1, "col": column}
-    x, y = (dataset.position.sel(component=c) for c in (1, 2))
-    figure.add_scatter(
+    shares = dataset.explained.to_numpy()
+    panel = row.panel(
+        f"{label}: the path, from dark to bright",
+        x=f"PC1 ({shares[0]:.0%} of variance)",
+        y=f"PC2 ({shares[1]:.0%})",
+    )
+    x, y = (dataset.position.sel(component=c).to_numpy() for c in (1, 2))
+    panel.add(
+        "scatter",
+        run=label,
+        hover="step %{customdata:,}<br>PC1 %{x:.3g}<br>PC2 %{y:.3g}",
+        colors=colors,
         x=x,
         y=y,
         mode="lines+markers",
-        showlegend=False,
         line={"color": "#CCCCCC", "width": 1},
-        marker={
-            "color": dataset.step,
-            "colorscale": "Viridis",
-            "size": 6,
-            "showscale": first,
-            "colorbar": {
-                "title": {"text": "training step", "side": "right"},
-                "thickness": 12,
-                "x": 1.01,
-                "y": 1,
-                "yanchor": "top",
-                "lenmode": "pixels",
-                "len": 330,
-            },
-        },
+        marker={"color": steps.shade(dataset.step), "size": 6},
         customdata=dataset.step,
-        hovertemplate="step %{customdata:,}<br>PC1 %{x:.3g}<br>PC2 %{y:.3g}<extra></extra>",
-        **where,
     )
-    marks = [("start", int(dataset.step[0]), "square"), ("end", int(dataset.step[-1]), "diamond")]
-    marks += [
-        (name, int(dataset.attrs[name]), symbol)
-        for name, symbol in (("t_mem", "circle-open"), ("t_gen", "star"))
-        if name in dataset.attrs
-    ]
-    for name, step, symbol in marks:
+    marks = {"start": ("square", int(dataset.step[0])), "end": ("diamond", int(dataset.step[-1]))}
+    for name, symbol in (("t_mem", "circle-open"), ("t_gen", "star")):
+        if name in dataset.attrs:
+            marks[name] = (symbol, int(dataset.attrs[name]))
+    for name, (symbol, step) in marks.items():
         at = dataset.position.sel(step=step, method="nearest")
-        figure.add_scatter(
+        panel.add(
+            "scatter",
+            hover=f"{name}: step {step:,}",
             x=[float(at[0])],
             y=[float(at[1])],
             mode="markers+text",
             text=[name],
             textposition="top center",
-            marker={"symbol": symbol, "size": 13, "color": "#D55E00", "line": {"width": 2}},
-            showlegend=False,
-            hovertemplate=f"{name}: step {step:,}<extra></extra>",
-            **where,
+            marker={"symbol": symbol, "size": 13, "color": COLORS[1], "line": {"width": 2}},
         )
-    shares = dataset.explained.to_numpy()
-    figure.update_xaxes(title=f"PC1 ({shares[0]:.0%} of variance)", **where)
-    figure.update_yaxes(title=f"PC2 ({shares[1]:.0%})", **where)
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:

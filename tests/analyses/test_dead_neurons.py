@@ -180,7 +180,7 @@ def test_it_is_kept_drawn_and_put_in_words(
     assert f"of {n} neurons dead at step {run.steps[-1]}" in dead_neurons.finding(dataset)
     figure = dead_neurons.draw({name: dataset})
     assert [frame.name for frame in figure.frames] == [str(step) for step in run.steps]
-    bars = figure.data[0]
+    bars = next(trace for trace in figure.data if trace.type == "bar")
     cost = dataset.accuracy.sel(state="whole") - dataset.accuracy_without
     last = cost.sel(knockout=run.steps[-1], side="test").to_numpy()
     assert sorted(bars.y) == pytest.approx(sorted(last))
@@ -204,3 +204,13 @@ def test_runs_are_drawn_side_by_side(tiny_run: Run, masked_run: Run):
 def test_impossible_options_are_refused(tiny_run: Run, options: dict, message: str):
     with pytest.raises(UserError, match=message):
         dead_neurons.measure(tiny_run, **options)
+
+
+def test_every_state_has_a_dash_of_its_own(tiny_run: Run):
+    figure = dead_neurons.draw({"tiny": dead_neurons.measure(tiny_run)})
+    dashes = {
+        state: {trace.line.dash for trace in figure.data if trace.name == f"tiny, {state}"}
+        for state in dead_neurons.STATES
+    }
+    assert all(len(each) == 1 for each in dashes.values())
+    assert len(set.union(*dashes.values())) == len(dead_neurons.STATES)

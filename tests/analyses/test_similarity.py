@@ -164,3 +164,13 @@ def test_the_figure_shows_every_layer_and_the_pairs(tiny_run: Run, masked_run: R
     assert len(figure.layout.updatemenus[0].buttons) == 5
     assert figure.layout.title.text == "How the magnitude masks of checkpoints resemble one another"
     assert all(similarity.finding(dataset) for dataset in found.values())
+
+
+def test_a_sequence_too_sparse_for_its_lag_says_so(tiny_run: Run) -> None:
+    found = {"tiny": similarity.measure(tiny_run, lag=1000)}
+    figure = similarity.draw(found)
+    notes = " ".join(note.text for note in figure.layout.annotations)
+    assert f"only 0 of {len(tiny_run.steps)} checkpoints have another" in notes
+    assert not any("its change" in (trace.name or "") for trace in figure.data)
+    dense = similarity.draw({"tiny": similarity.measure(tiny_run, lag=10)})
+    assert any("its change" in (trace.name or "") for trace in dense.data)

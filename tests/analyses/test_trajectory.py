@@ -64,3 +64,10 @@ def test_a_path_takes_two_components(tiny_run: Run) -> None:
         trajectory.measure(tiny_run, components=1)
     few = trajectory.measure(tiny_run, steps=[0, 60], components=5)
     assert few.explained.to_numpy().round(6).tolist() == [1, 0, 0, 0, 0]
+
+
+def test_steps_are_logarithmic_unless_asked_otherwise(tiny_run: Run) -> None:
+    found = {"tiny": trajectory.measure(tiny_run)}
+    axes = [trajectory.draw(found, log=log).layout.xaxis2 for log in (True, False)]
+    assert [axis.type for axis in axes] == ["log", None]
+    assert "0" in axes[0].ticktext
