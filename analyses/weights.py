@@ -8,17 +8,16 @@ masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.194
 import math
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float, Integer, Shaped
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, TEMPLATE, short_names, spread, with_slider
+from analyses.drawing import DIVERGING, Colors, Panels, Row, short_names, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
@@ -30,9 +29,6 @@ from mechgrok.runs import Run
 _LARGEST_IMAGE = 2**16
 #: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 8.
 _PIXELS, _FEWEST, _MOST = 1_200_000, 3, 8
-
-#: Pixels between the images, for titles.
-_GAP = 72
 
 
 def measure(
@@ -169,111 +165,70 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     limits = {name: _limit(measured, name) for name in names}
     largest = max(limits.values())
     digits = math.floor(math.log10(9999 / largest)) if largest > 0 else 0
-    cells = [(label, name) for name in names for label in measured]
-    heights = [_height(measured, name) for name in names]
-    total = sum(heights) + _GAP * (len(names) - 1)
-    figure = make_subplots(
-        len(names),
-        2 * len(measured),
-        subplot_titles=[
-            words
-            for label, name in cells
-            for words in _titles(label if len(measured) > 1 else "", name, limits[name])
-        ],
-        row_heights=heights,
-        vertical_spacing=_GAP / total,
-        horizontal_spacing=0.09 / len(measured),
+    figure = Panels(
+        measured,
+        title="The weights at a training step, and which of them a mask keeps",
+        subtitle=_subtitle(measured),
+        stops=_MOST,
     )
-    shown = {label: dataset.step.to_numpy() for label, dataset in measured.items()}
-    stops = spread(sorted({int(step) for steps in shown.values() for step in steps}), _MOST)
-
-    def images(step: int) -> list[dict]:
-        """Weights as whole multiples of 10^−digits, and masks, in the order of ``cells``."""
-        traces: list[dict] = []
-        for label, name in cells:
-            dataset = measured[label]
-            if name not in dataset:
-                continue
-            at = dataset.sel(step=shown[label][np.abs(shown[label] - step).argmin()])
-            weight = np.clip(at[name].to_numpy().astype(float) * 10.0**digits, -32767, 32767)
-            kept = at[f"{name} kept"].to_numpy()
-            if _upright(dataset, name):
-                weight, kept = weight.T, kept.T
-            traces.append({"type": "heatmap", "z": weight.round().astype(np.int16)})
-            traces.append({"type": "heatmap", "z": kept.astype(np.uint8)})
-        return traces
-
-    traces = iter(images(stops[-1]))
-    for place, (label, name) in enumerate(cells):
-        if name not in measured[label]:
-            continue
-        row, column = divmod(place, len(measured))
-        where = {"row": row + 1, "col": 2 * column + 1}
-        value = f"weight × 10{_superscript(digits)}: %{{z}}"
-        image = _image(measured[label], name, next(traces), value)
+    for name in names:
         limit = limits[name] * 10.0**digits
-        image.update(colorscale=DIVERGING, zmin=-limit, zmax=limit, showscale=place == 0)
-        image.colorbar = {
-            "tickvals": [-limit, 0, limit],
-            "ticktext": ["−limit", "0", "+limit"],
-            "y": 1,
-            **_BAR,
-        }
-        figure.add_trace(image, **where)
-        mask = _image(measured[label], name, next(traces), "kept %{z}")
-        mask.update(colorscale=_KEPT, zmin=0, zmax=1, showscale=place == 0)
-        mask.colorbar = {
-            "tickvals": [0.25, 0.75],
-            "ticktext": ["pruned", "kept"],
-            "y": 1 - 200 / total,
-            **_BAR,
-            "len": 90,
-        }
-        figure.add_trace(mask, row=where["row"], col=where["col"] + 1)
-        _label(figure, measured[label], name, **where)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=int(total + 110 + 130),
-        margin={"t": 110, "b": 130, "r": 100},
-        title={
-            "text": "The weights at a training step, and which of them a mask keeps",
-            "subtitle": {"text": _subtitle(measured)},
-        },
-    )
-    return with_slider(figure, stops, images)
+        colors = figure.colors(
+            "",
+            -limit,
+            limit,
+            scale=DIVERGING,
+            tickvals=[-limit, 0, limit],
+            ticktext=[f"{value:.2g}" for value in (-limits[name], 0, limits[name])],
+        )
+        row = figure.row(height=_height(measured, name))
+        for label, dataset in measured.items():
+            if name in dataset:
+                _draw_matrix(row, dataset, label, name, colors, digits)
+            else:
+                row.empty(2)
+    return figure.draw()
 
 
-_BAR = {"thickness": 11, "lenmode": "pixels", "len": 170, "yanchor": "top", "x": 1.01}
+#: What the mask prunes is light, what it keeps dark.
 _KEPT = [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]]
 
 
-def _image(dataset: xr.Dataset, name: str, trace: dict, value: str) -> go.Heatmap:
-    across, down, words = _lying(dataset, name)
-    return go.Heatmap(
-        trace,
-        # Positions, because an axis of numbers would put the units back in numerical order.
-        x=np.arange(across),
-        y=np.arange(down),
-        hovertemplate=f"{name}<br>{words[0]} at place %{{x}}<br>{words[1]} at place %{{y}}<br>"
-        f"{value}<extra></extra>",
+def _draw_matrix(
+    row: Row, dataset: xr.Dataset, label: str, name: str, colors: Colors, digits: int
+) -> None:
+    """A weight, in whole multiples of 10^−digits, and beside it what its mask keeps."""
+    across, down, (x, y) = _lying(dataset, name)
+    axis = {"showgrid": False, "nticks": 4}
+    prefix = f"{label}: " if len(row.figure.measured) > 1 else ""
+    weight = row.panel(f"{prefix}{name}", x={"title": x, **axis}, y={"title": y, **axis})
+    mask = row.panel(
+        f"{prefix}mask of {name}", x={"title": x, **axis}, y={"showticklabels": False, **axis}
     )
+    # Positions, because an axis of numbers would put the units back in numerical order.
+    places: dict[str, Any] = {"x": np.arange(across), "y": np.arange(down)}
+    where = f"{name}<br>{x} at place %{{x}}<br>{y} at place %{{y}}<br>"
 
+    def image(values: np.ndarray) -> dict[str, np.ndarray]:
+        return {"z": values.T if _upright(dataset, name) else values}
 
-def _label(figure: go.Figure, dataset: xr.Dataset, name: str, *, row: int, col: int) -> None:
-    """Axes of a matrix and of its mask beside it: what the units are, and few ticks."""
-    _, _, words = _lying(dataset, name)
-    for column in (col, col + 1):
-        figure.update_xaxes(
-            title={"text": words[0], "standoff": 2}, showgrid=False, row=row, col=column
-        )
-        figure.update_yaxes(
-            title={"text": words[1], "standoff": 2} if column == 1 else None,
-            showticklabels=column == col,
-            nticks=4,
-            showgrid=False,
-            row=row,
-            col=column,
-        )
+    def weights_at(now: xr.Dataset) -> dict[str, np.ndarray]:
+        values = np.clip(now[name].to_numpy() * 10.0**digits, -32767, 32767)
+        return image(values.round().astype(np.int16))
+
+    hover = f"{where}weight × 10{_superscript(digits)}: %{{z}}"
+    weight.heat(colors, run=label, at=weights_at, hover=hover, **places)
+    mask.add(
+        "heatmap",
+        run=label,
+        at=lambda now: image(now[f"{name} kept"].to_numpy().astype(np.uint8)),
+        hover=f"{where}kept %{{z}}",
+        colorscale=_KEPT,
+        zmin=0,
+        zmax=1,
+        showscale=False,
+        **places,
+    )
 
 
 def _lying(dataset: xr.Dataset, name: str) -> tuple[int, int, tuple[str, str]]:
@@ -303,17 +258,11 @@ def _height(measured: Mapping[str, xr.Dataset], name: str) -> float:
     return float(np.clip(1.7 * max(short_sides), 60, 240))
 
 
-def _titles(label: str, name: str, limit: float) -> tuple[str, str]:
-    prefix = f"{label}: " if label else ""
-    return f"{prefix}{name} (limit {limit:.2g})", f"{prefix}mask of {name}"
-
-
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     masks = "; ".join(f"{label}: {dataset.attrs['mask']}" for label, dataset in measured.items())
     ordered = all(dataset.attrs["order"] == "frequency" for dataset in measured.values())
     order = "; neurons and d_model ordered by frequency" if ordered else ""
-    nearest = "; each run at its step nearest to the slider's" if len(measured) > 1 else ""
-    return f"masks: {masks}{order}{nearest}"
+    return f"masks: {masks}; dark: kept{order}; colours end at each weight's 99.5th percentile"
 
 
 def _superscript(number: int) -> str:
