@@ -189,7 +189,9 @@ class Panel:
             colors.panels += [] if self in colors.panels else [self]
             name_of = {"coloraxis": colors.name}
             look |= name_of if kind == "heatmap" else {"marker": look.get("marker", {}) | name_of}
-        color = color if color is not None or run is None else self.figure.run_colors[run]
+        if color is None and run is not None:
+            color = self.figure.run_colors[run]
+            self.figure.seen |= {run} if kind != "heatmap" else set()
         if color is not None:
             for part in _COLORED.get(kind, ()):
                 look[part] = {"color": color} | look.get(part, {})
@@ -224,6 +226,10 @@ class Panel:
                 {"text": text, "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom", **place}
                 | {"showarrow": False, "font": {"size": 11, "color": "#555555"}}
             )
+
+    def band(self, first: int, last: int, color: str, text: str = "") -> None:
+        """A stretch of training from one step to another, tinted, with its name along its start."""
+        self.figure.bands.append((self, first, last, color, text))
 
     def say(self, text: str) -> None:
         """Words in the middle of a panel, such as why nothing is drawn in it."""
@@ -334,6 +340,9 @@ class Panels:
         self.traces: list[_Trace] = []
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
+        #: The runs that something shows in their colour.
+        self.seen: set[str] = set()
+        self.bands: list[tuple[Panel, int, int, str, str]] = []
         self._colors: list[Colors] = []
         self._legends: dict[Row | None, _Legend] = {}
         if len(measured) > 1:
@@ -407,8 +416,10 @@ class Panels:
             **self._axes(grid, axis),
         }
         marks = list(self._marks(grid, axis))
-        shapes = [*self.shapes, *(line for line, _ in marks)]
-        notes = [*self.notes, *(name for _, name in marks if name["text"]), *self._titles(grid)]
+        tints, names = self._tints(axis)
+        shapes = [*self.shapes, *tints, *(line for line, _ in marks)]
+        names += [name for _, name in marks if name["text"]]
+        notes = [*self.notes, *names, *self._titles(grid)]
         for number, (row, legend) in enumerate(self._legends.items(), 1):
             name = _id("legend", number)
             layout[name] = self._legend_place(row, grid)
@@ -419,12 +430,9 @@ class Panels:
 
     def _leave_out_unseen_runs(self) -> None:
         """A run whose colour nothing has does not stand in the legend."""
-        looks = [each.look.get(part, {}) for each in self.traces for part in ("line", "marker")]
-        seen = {look["color"] for look in looks if isinstance(look.get("color"), str)}
         legend = self._legends.get(None, _Legend())
-        for label, color in self.run_colors.items():
-            if color not in seen:
-                legend.traces.pop(label, None)
+        for label in set(self.measured) - self.seen:
+            legend.traces.pop(label, None)
         if not legend.traces:
             self._legends.pop(None, None)
 
@@ -611,6 +619,22 @@ class Panels:
         menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4}}
         top = grid.places[self.rows.index(row)][0].y[1]
         figure.update_layout(updatemenus=[menu | {"y": top, "buttons": buttons}])
+
+    def _tints(self, axis: StepAxis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The bands of panels, and their names."""
+        shapes, notes = [], []
+        for panel, first, last, color, text in self.bands:
+            x, domain = _id("x", panel.number), f"{_id('y', panel.number)} domain"
+            start, end = axis.place([first, last]).tolist()
+            tint = {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below"}
+            look = {"fillcolor": color, "opacity": 0.1, "line": {"width": 0}}
+            shapes.append(tint | look | {"xref": x, "yref": domain})
+            if text:
+                left = float(axis.shade(first))
+                name = {"text": text, "textangle": -90, "font": {"size": 11, "color": color}}
+                name |= {"x": left, "xref": x, "xanchor": "left", "showarrow": False}
+                notes.append(name | {"y": 0, "yref": domain, "yanchor": "bottom"})
+        return shapes, notes
 
     def _marks(self, grid: Grid, axis: StepAxis) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Lines at t_mem (dotted) and t_gen (dashed), and their names.
