@@ -15,18 +15,10 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float, Integer
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import (
-    DIVERGING,
-    SEQUENTIAL,
-    TEMPLATE,
-    run_colors,
-    slider_steps,
-    spread,
-    with_slider,
-)
+from analyses.drawing import DIVERGING, SHARE, Panel, Panels, spread
+from analyses.drawing.panels import AtStep
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
 from analyses.measures.residues import OrderOption, residues
@@ -202,73 +194,40 @@ def _median(at: xr.Dataset) -> float:
 # --- figure -------------------------------------------------------------------------------------
 
 
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
     """A block of panels for each run, a neuron in each column; below, all neurons."""
-    colors = run_colors(measured)
+    measured = {label: _without_mean(dataset) for label, dataset in measured.items()}
+    figure = Panels(
+        measured, title=_title(measured), subtitle=_subtitle(measured), log=log, stops=_STOPS
+    )
     width = max(_width(dataset) for dataset in measured.values())
-    depth = {label: 3 + ("attention" in dataset) for label, dataset in measured.items()}
-    start = dict(zip(depth, np.cumsum([1, *depth.values()]).tolist(), strict=False))
-    bottom = sum(depth.values()) + 1
-    left = width - width // 2
-    last_row: list[Any] = [None] * width
-    last_row[0], last_row[left] = {"colspan": left}, {"colspan": width - left}
-    figure = make_subplots(
-        bottom,
-        width,
-        specs=[[{}] * width] * (bottom - 1) + [last_row],
-        subplot_titles=_panel_titles(measured, width),
-        vertical_spacing=85 / (275 * bottom),
-        horizontal_spacing=0.06,
-    )
-    stops = slider_steps(measured, _STOPS)
-
-    def changing(step: int) -> list[dict[str, Any]]:
-        traces: list[dict[str, Any]] = []
-        for dataset in measured.values():
-            at = dataset.sel(step=step, method="nearest")
-            for shown in range(dataset.sizes["shown"]):
-                one = at.isel(shown=shown)
-                traces.append({"type": "heatmap", "z": one.activation.to_numpy()})
-                traces.append({"type": "heatmap", "z": _without_mean(one.transform)})
-                traces.append({"type": "scatter", "y": one.push.to_numpy()})
-            if "attention" in dataset:
-                pattern = at.attention.sel(source="a").to_numpy()[:width]
-                traces += [{"type": "heatmap", "z": head} for head in pattern]
-            traces.append(_neurons(at))
-        return traces
-
-    traces = iter(changing(stops[-1]))
     for label, dataset in measured.items():
-        row = start[label]
-        for column in range(1, dataset.sizes["shown"] + 1):
-            _add_neuron(figure, traces, dataset, row, column, colors[label])
+        _draw_grids(figure, dataset, label, width)
+        _draw_transforms(figure, dataset, label, width)
+        _draw_pushes(figure, dataset, label, width)
         if "attention" in dataset:
-            for column in range(1, min(width, dataset.sizes["head"]) + 1):
-                _add_head(figure, next(traces), dataset, row + 3, column)
-        scatter = go.Scatter(next(traces), mode="markers", name=label, legendgroup=label)
-        hover = (
-            f"{label}<br>neuron %{{customdata}}<br>frequency %{{x}}<br>%{{y:.1%}}<extra></extra>"
-        )
-        scatter.update(hovertemplate=hover, marker={"color": colors[label], "opacity": 0.6})
-        figure.add_trace(scatter, bottom, left + 1)
-        _hide_empty(figure, dataset, row, width)
-    for label, dataset in measured.items():
-        _add_trend(figure, dataset, label, colors[label], bottom)
-    _label_bottom(figure, bottom, left)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=200 + 275 * bottom,
-        showlegend=len(measured) > 1,
-        title={"text": _title(measured), "subtitle": {"text": _subtitle(measured)}},
-        legend={
-            "x": 0.01,
-            "y": figure.get_subplot(bottom, 1).yaxis.domain[1],
-            "yanchor": "top",
-            "bgcolor": "rgba(255,255,255,0.8)",
-        },
-        margin={"t": 150},
+            _draw_heads(figure, dataset, label, width)
+    row = figure.row(height=200)
+    trend = row.over_training(
+        "a single frequency's share, median over neurons", y={"title": "of variance", **SHARE}
     )
-    return with_slider(figure, stops, changing)
+    every = row.panel("all neurons", x={"title": "frequency", "rangemode": "tozero"}, y=SHARE)
+    for label, dataset in measured.items():
+        median = dataset.explained.median("neuron", skipna=True)
+        trend.lines(dataset.step, median, run=label, value="%{y:.1%} explained", follow=True)
+        every.add(
+            "scatter",
+            run=label,
+            at=_neurons,
+            hover="neuron %{customdata}<br>frequency %{x}<br>%{y:.1%}",
+            mode="markers",
+            marker={"opacity": 0.6},
+        )
+    return figure.draw()
 
 
 def _width(dataset: xr.Dataset) -> int:
@@ -276,160 +235,130 @@ def _width(dataset: xr.Dataset) -> int:
     return max(2, dataset.sizes["shown"], min(4, dataset.sizes.get("head", 0)))
 
 
-def _panel_titles(measured: Mapping[str, xr.Dataset], width: int) -> list[str]:
-    """Names of all panels, row by row."""
-    titles = []
-    for label, dataset in measured.items():
-        last = dataset.isel(step=-1)
-        neurons = [
-            f"neuron {neuron}<br><sup>ends with frequency {int(one.frequency_of)}, "
-            f"{float(one.explained):.0%} explained</sup>"
-            for neuron in dataset.shown.to_numpy().tolist()
-            for one in [last.sel(neuron=neuron)]
-        ]
-        neurons[0] = f"<b>{label}</b>: {neurons[0]}"
-        filling = [""] * (width - len(neurons))
-        titles += [*neurons, *filling]
-        titles += [*["Fourier transform"] * len(neurons), *filling]
-        titles += [*["answers it pushes"] * len(neurons), *filling]
-        if "attention" in dataset:
-            share = last.head_share.fillna(0)
-            heads = [
-                f"head {head}: attention to a<br><sup>ends with frequency "
-                f"{one.argmax()}, {one.max():.0%} explained</sup>"
-                for head, one in enumerate(share.to_numpy()[:width])
-            ]
-            titles += [*heads, *[""] * (width - len(heads))]
-    return [*titles, "a single frequency's share, median over neurons", "all neurons"]
-
-
-def _without_mean(transform: xr.DataArray) -> np.ndarray:
+def _without_mean(dataset: xr.Dataset) -> xr.Dataset:
     """The amplitudes with a hole in the place of the mean, which would outshine the waves."""
-    values = transform.to_numpy().copy()
-    values[0, transform.get_index("j").get_loc(0)] = np.nan
-    return values
+    return dataset.assign(transform=dataset.transform.where((dataset.i != 0) | (dataset.j != 0)))
 
 
 def _neurons(at: xr.Dataset) -> dict[str, Any]:
     responds = at.variance.to_numpy() > 0
     return {
-        "type": "scatter",
         "x": at.frequency_of.to_numpy()[responds],
         "y": at.explained.to_numpy()[responds],
         "customdata": at.neuron.to_numpy()[responds],
     }
 
 
-def _add_neuron(
-    figure: go.Figure, traces: Any, dataset: xr.Dataset, row: int, column: int, color: str
-) -> None:
-    """The three panels of one neuron."""
-    one = dataset.isel(shown=column - 1)
-    n = dataset.sizes["a"]
-    residue = dataset.a.to_numpy()
-    pair = np.stack(np.meshgrid(residue, residue, indexing="ij"), -1)
-    grid = go.Heatmap(
-        next(traces),
-        customdata=pair,
-        colorscale=SEQUENTIAL,
-        zmin=min(0.0, float(one.activation.min())),
-        zmax=float(one.activation.max()),
-        showscale=False,
-        hovertemplate="a = %{customdata[0]}, b = %{customdata[1]}<br>activation %{z:.3g}"
-        "<extra></extra>",
-    )
-    figure.add_trace(grid, row, column)
-    transform = go.Heatmap(
-        next(traces),
-        x=dataset.j,
-        y=dataset.i,
-        colorscale="Greys",
-        zmin=0,
-        showscale=False,
-        hovertemplate="(%{y}, %{x})<br>amplitude %{z:.3g}<extra></extra>",
-    )
-    figure.add_trace(transform, row + 1, column)
-    push = go.Scatter(
-        next(traces),
-        customdata=dataset.answer,
-        mode="lines+markers",
-        marker={"size": 3},
-        line={"color": color, "width": 1},
-        showlegend=False,
-        hovertemplate="answer %{customdata}<br>logit per activation %{y:.3g}<extra></extra>",
-    )
-    figure.add_trace(push, row + 2, column)
-    top = 1.1 * float(np.abs(one.push).max())
-    place = {"standoff": 2}
-    what = "" if dataset.attrs["order"] == "additive" else "log "
-    for at, x, y in (
-        (row, f"{what}b", f"{what}a"),
-        (row + 1, "frequency in b", "frequency in a"),
-        (row + 2, f"{what}answer", "logit per activation"),
-    ):
-        figure.update_xaxes(title={"text": x, **place}, showgrid=False, row=at, col=column)
-        figure.update_yaxes(
-            title={"text": y if column == 1 else "", **place}, showgrid=False, row=at, col=column
+def _panels(
+    figure: Panels, height: float, width: int, titles: Sequence[str], x: str, y: str
+) -> list[Panel]:
+    """A row of as many panels as titles, whose x axes, and y axes, mean the same."""
+    row = figure.row(height=height)
+    panels = [
+        row.panel(
+            title,
+            x={"title": x, "showgrid": False, "nticks": 4},
+            y={"title": "" if place else y, "showgrid": False, "nticks": 5},
         )
-    figure.update_yaxes(range=[-top, top], nticks=5, row=row + 2, col=column)
-    figure.update_xaxes(range=[-0.5, n - 0.5], row=row, col=column)
+        for place, title in enumerate(titles)
+    ]
+    for _ in range(width - len(titles)):
+        row.empty()
+    return panels
 
 
-def _add_head(
-    figure: go.Figure, trace: dict[str, Any], dataset: xr.Dataset, row: int, column: int
-) -> None:
-    """One head's attention to the first operand over the grid."""
+def _pairs(dataset: xr.Dataset) -> np.ndarray:
+    """a and b of each cell of the grid, for the hover."""
     residue = dataset.a.to_numpy()
-    head = go.Heatmap(
-        trace,
-        customdata=np.stack(np.meshgrid(residue, residue, indexing="ij"), -1),
-        colorscale=DIVERGING,
-        zmin=0,
-        zmid=0.5,
-        zmax=1,
-        showscale=False,
-        hovertemplate="a = %{customdata[0]}, b = %{customdata[1]}<br>attention to a %{z:.1%}"
-        "<extra></extra>",
-    )
-    figure.add_trace(head, row, column)
-    figure.update_xaxes(title={"text": "b", "standoff": 2}, row=row, col=column)
-    figure.update_yaxes(
-        title={"text": "a" if column == 1 else "", "standoff": 2}, row=row, col=column
-    )
+    return np.stack(np.meshgrid(residue, residue, indexing="ij"), -1)
 
 
-def _hide_empty(figure: go.Figure, dataset: xr.Dataset, row: int, width: int) -> None:
-    """No axes where a run has fewer neurons or heads than columns."""
-    filled = [dataset.sizes["shown"]] * 3
-    if "attention" in dataset:
-        filled.append(dataset.sizes["head"])
-    for at, count in enumerate(filled, row):
-        for column in range(count + 1, width + 1):
-            figure.update_xaxes(visible=False, row=at, col=column)
-            figure.update_yaxes(visible=False, row=at, col=column)
+def _part(name: str, place: int, attribute: str, **where: str) -> AtStep:
+    """One neuron's, or one head's, part of a variable at a step, as an attribute of a trace."""
+    return lambda now: {attribute: now[name].sel(where)[place].to_numpy()}
 
 
-def _add_trend(figure: go.Figure, dataset: xr.Dataset, label: str, color: str, row: int) -> None:
-    figure.add_scatter(
-        x=dataset.step,
-        y=dataset.explained.median("neuron", skipna=True),
-        mode="lines+markers",
-        line={"color": color, "width": 2},
-        name=label,
-        legendgroup=label,
-        showlegend=False,
-        hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:.1%}} explained<extra></extra>",
-        row=row,
-        col=1,
-    )
+def _log(dataset: xr.Dataset) -> str:
+    """What stands before a residue where residues are in the order of their logarithms."""
+    return "" if dataset.attrs["order"] == "additive" else "log "
 
 
-def _label_bottom(figure: go.Figure, row: int, left: int) -> None:
-    share = {"range": [0, 1.03], "tickformat": ".0%", "row": row}
-    figure.update_yaxes(title="share of variance", col=1, **share)
-    figure.update_yaxes(col=left + 1, **share)
-    figure.update_xaxes(title="training step", row=row, col=1)
-    figure.update_xaxes(title="frequency", rangemode="tozero", row=row, col=left + 1)
+def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
+    """Each shown neuron's activation over all pairs."""
+    last = dataset.isel(step=-1)
+    titles = []
+    for neuron in dataset.shown.to_numpy().tolist():
+        one = last.sel(neuron=neuron)
+        titles.append(
+            f"neuron {neuron}<br><sup>ω = {int(one.frequency_of)}: "
+            f"{float(one.explained):.0%} explained</sup>"
+        )
+    titles[0] = f"<b>{label}</b>: {titles[0]}"
+    lowest, highest = (float(end) for end in (dataset.activation.min(), dataset.activation.max()))
+    colors = figure.colors("activation", min(0.0, lowest), highest)
+    what = _log(dataset)
+    for shown, panel in enumerate(_panels(figure, 130, width, titles, f"{what}b", f"{what}a")):
+        panel.heat(
+            colors,
+            run=label,
+            at=_part("activation", shown, "z"),
+            hover="a = %{customdata[0]}, b = %{customdata[1]}<br>activation %{z:.3g}",
+            customdata=_pairs(dataset),
+        )
+
+
+def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
+    """The two-dimensional Fourier transform of each shown neuron's grid, without its mean."""
+    colors = figure.colors("amplitude", 0, float(dataset.transform[-1].max()), scale="Greys")
+    titles = ["Fourier transform"] * dataset.sizes["shown"]
+    places = ("frequency in b", "frequency in a")
+    for shown, panel in enumerate(_panels(figure, 85, width, titles, *places)):
+        panel.heat(
+            colors,
+            run=label,
+            at=_part("transform", shown, "z"),
+            hover="(%{y}, %{x})<br>amplitude %{z:.3g}",
+            x=dataset.j.to_numpy(),
+            y=dataset.i.to_numpy(),
+        )
+
+
+def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
+    """The answers that each shown neuron pushes, on one scale for each neuron at all steps."""
+    titles = ["answers it pushes"] * dataset.sizes["shown"]
+    places = (f"{_log(dataset)}answer", "logit per activation")
+    for shown, panel in enumerate(_panels(figure, 95, width, titles, *places)):
+        top = 1.1 * float(np.abs(dataset.push[:, shown]).max())
+        panel.y |= {"range": [-top, top]}
+        panel.add(
+            "scatter",
+            run=label,
+            at=_part("push", shown, "y"),
+            hover="answer %{customdata}<br>logit per activation %{y:.3g}",
+            customdata=dataset.answer.to_numpy(),
+            mode="lines+markers",
+            marker={"size": 3},
+            line={"width": 1},
+        )
+
+
+def _draw_heads(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
+    """Each head's attention to the first operand over all pairs."""
+    share = dataset.isel(step=-1).head_share.fillna(0).to_numpy()[:width]
+    titles = [
+        f"head {head}: attention to a<br><sup>ω = {one.argmax()}: {one.max():.0%} explained</sup>"
+        for head, one in enumerate(share)
+    ]
+    colors = figure.colors("attention", 0, 1, scale=DIVERGING)
+    what = _log(dataset)
+    for head, panel in enumerate(_panels(figure, 130, width, titles, f"{what}b", f"{what}a")):
+        panel.heat(
+            colors,
+            run=label,
+            at=_part("attention", head, "z", source="a"),
+            hover="a = %{customdata[0]}, b = %{customdata[1]}<br>attention to a %{z:.1%}",
+            customdata=_pairs(dataset),
+        )
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
@@ -446,7 +375,4 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
         "(median, last step)"
         for label, dataset in measured.items()
     )
-    colours = "dark: 0, yellow: the neuron's largest activation; the transform without its mean"
-    if any("attention" in dataset for dataset in measured.values()):
-        colours += "; attention blue: all on a, red: none on a"
-    return f"{medians}<br>{colours}"
+    return f"{medians}<br>the Fourier transforms are shown without the mean activation"

@@ -10,7 +10,6 @@ when the weights that memorized decay and test loss falls.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,10 +17,9 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import COLORS, TEMPLATE, step_axis
+from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import (
     amplitude_spectrum,
@@ -300,6 +298,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 # --- figure -------------------------------------------------------------------------------------
 
+#: What a variable is called in the legend, and its colour and dash.
 _LOSSES = {
     "train_loss": ("train", COLORS[0], "dash"),
     "test_loss": ("test", COLORS[0], "solid"),
@@ -311,12 +310,12 @@ _SHARES = {
     "gini_embedding": ("Gini, embedding", COLORS[3], "solid"),
     "gini_output": ("Gini, W_out W_U", COLORS[3], "dash"),
 }
+_WEIGHTS = {"squared_weights": ("sum of squared weights", COLORS[5], "solid")}
 _PHASES = {
-    "memorized_by": ("memorization", "#0072B2"),
-    "circuit_by": ("circuit formation", "#009E73"),
-    "cleaned_by": ("clean-up", "#E69F00"),
+    "memorized_by": ("memorization", COLORS[0]),
+    "circuit_by": ("circuit formation", COLORS[2]),
+    "cleaned_by": ("clean-up", "#B37400"),
 }
-_ROWS = ("loss", "coefficient α<sub>k</sub>", "share, Gini", "Σ w²")
 
 
 def draw(
@@ -325,144 +324,79 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """A column for each run: losses, trig components, sparsity and weights, phases shaded."""
-    figure = make_subplots(
-        len(_ROWS),
-        len(measured),
-        shared_xaxes=True,
-        row_heights=[1.6, 1, 0.8, 0.6],
-        vertical_spacing=0.025,
-        horizontal_spacing=0.07,
-        column_titles=list(measured),
-    )
-    figure.update_annotations(yshift=16)  # room for the names of the phases
-    log = log and all(dataset.sizes["step"] > 1 for dataset in measured.values())
-    for column, dataset in enumerate(measured.values(), 1):
-        shown = dataset.sel(step=dataset.step > 0) if log else dataset
-        _lines(figure, shown, _LOSSES, 1, column, "legend")
-        _components(figure, shown, column, _key_names(measured))
-        _lines(figure, shown, _SHARES, 3, column, "legend3")
-        weights = {"squared_weights": ("sum of squared weights", COLORS[5], "solid")}
-        _lines(figure, shown, weights, 4, column, "legend4")
-        _shade(figure, shown, column, log)
-    step_axis(figure, log=log)
-    figure.update_xaxes(title=None, dtick=1 if log else None)
-    figure.update_xaxes(title="training step", row=len(_ROWS))
-    for row, name in enumerate(_ROWS, 1):
-        figure.update_yaxes(title=name, row=row, col=1)
-    figure.update_yaxes(type="log", exponentformat="power", dtick=2, row=1)
-    figure.update_yaxes(range=[-0.03, 1.03], row=3)
-    figure.update_yaxes(rangemode="tozero", row=4)
     findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
-    return figure.update_layout(
-        template=TEMPLATE,
-        height=980 + 16 * len(measured),
-        title={"text": _title(measured), "subtitle": {"text": "<br>".join(findings)}},
-        margin={"t": 110 + 16 * len(measured), "r": 270},
-        **_legends(figure),
+    figure = Panels(measured, title=_title(measured), subtitle="<br>".join(findings), log=log)
+    losses, components, shares, weights = (
+        figure.row(height=height, legend=True) for height in (260, 170, 140, 110)
     )
+    for place, (label, dataset) in enumerate(measured.items()):
+        units = dataset.test_loss.attrs.get("units")
+        loss = f"loss ({units})" if units else "loss"
+        axes: dict[Row, dict[str, Any]] = {
+            losses: {"title": loss, "type": "log", "exponentformat": "power", "nticks": 6},
+            components: {"title": "coefficient α<sub>k</sub>", "nticks": 6},
+            shares: {"title": "share, Gini", **SHARE, "tickformat": None},
+            weights: {"title": "Σ w²", "rangemode": "tozero", "nticks": 4},
+        }
+        panels = {}
+        for row, axis in axes.items():
+            title = f"<b>{label}</b>" if row is losses else ""
+            if place:
+                axis["title"] = ""
+            panels[row] = row.over_training(title, y=axis, marks=[])
+        _draw_curves(panels[losses], dataset, label, _LOSSES)
+        _draw_components(panels[components], dataset, label)
+        _draw_curves(panels[shares], dataset, label, _SHARES)
+        _draw_curves(panels[weights], dataset, label, _WEIGHTS)
+        for row, panel in panels.items():
+            _tint_phases(panel, dataset, named=row is losses)
+    return figure.draw()
 
 
-def _lines(
-    figure: go.Figure,
-    dataset: xr.Dataset,
-    curves: Mapping[str, tuple[str, str, str]],
-    row: int,
-    column: int,
-    legend: str,
+def _draw_curves(
+    panel: Panel, dataset: xr.Dataset, label: str, curves: Mapping[str, tuple[str, str, str]]
 ) -> None:
     for variable, (name, color, dash) in curves.items():
-        figure.add_scatter(
-            x=dataset.step,
-            y=dataset[variable],
-            mode="lines" if dataset.sizes["step"] > 1 else "markers",
-            name=name,
-            legend=legend,
-            legendgroup=variable,
-            showlegend=column == 1,
-            line={"color": color, "dash": dash, "width": 2},
-            marker={"symbol": "circle-open" if dash == "dash" else "circle"},
-            hovertemplate=f"{name}<br>step %{{x:,}}<br>%{{y:.4g}}<extra></extra>",
-            row=row,
-            col=column,
-        )
+        panel.lines(dataset.step, dataset[variable], run=label, entry=name, color=color, dash=dash)
 
 
-def _components(figure: go.Figure, dataset: xr.Dataset, column: int, names: Sequence[str]) -> None:
-    """α_k of the key frequencies in colours, those of all others as one grey line."""
+def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
+    """α_k of the key frequencies in their colours, those of all others as one grey line."""
     key = dataset.key.to_numpy().tolist()
     rest = [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]
-    mode = "lines" if dataset.sizes["step"] > 1 else "markers"
     step = dataset.step.to_numpy()
     if rest:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
-        figure.add_scatter(
-            x=np.tile(np.append(step, step[-1]), len(rest)),
-            y=np.pad(others, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
-            mode=mode,
-            name="other frequencies",
-            legend="legend2",
-            legendgroup="others",
-            showlegend=column == 1,
-            line={"color": "#BBBBBB", "width": 1},
-            hoverinfo="skip",
-            row=2,
-            col=column,
+        panel.lines(
+            np.tile(np.append(step, step[-1]), len(rest)),
+            np.pad(others, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
+            run=label,
+            entry="other frequencies",
+            color="#BBBBBB",
+            width=1,
+            value=None,
+            mode="lines" if len(step) > 1 else "markers",
         )
-    for number, k in enumerate(key):
-        figure.add_scatter(
-            x=step,
-            y=dataset.trig_component.sel(frequency=k),
-            mode=mode,
-            name=names[number],
-            legend="legend2",
-            legendgroup=names[number],
-            showlegend=names[number] not in {trace.name for trace in figure.data},
-            line={"color": COLORS[number % len(COLORS)], "width": 2},
-            hovertemplate=f"k = {k}<br>step %{{x:,}}<br>α %{{y:.3g}}<extra></extra>",
-            row=2,
-            col=column,
+    for k in key:
+        panel.lines(
+            step,
+            dataset.trig_component.sel(frequency=k),
+            run=label,
+            entry=f"k = {k}",
+            color=frequency_color(k),
+            value="α %{y:.3g}",
         )
 
 
-def _key_names(measured: Mapping[str, xr.Dataset]) -> list[str]:
-    """What the legend calls the strongest key frequency, the second, …: one for each column."""
-    keys = [dataset.key.to_numpy().tolist() for dataset in measured.values()]
-    return [f"k = {' | '.join(map(str, each))}" for each in zip_longest(*keys, fillvalue="–")]
-
-
-def _shade(figure: go.Figure, dataset: xr.Dataset, column: int, log: bool) -> None:
-    """Bands for the phases that were completed, named above the losses."""
-    start = float(dataset.step[0])
+def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:
+    """Bands for the phases that were completed, named beside the losses."""
+    start = int(dataset.step[0])
     for name, (what, color) in _PHASES.items():
         if name not in dataset.attrs:
             break
-        end = dataset.attrs[name]
-        for row in range(1, len(_ROWS) + 1):
-            band = {"x0": start, "x1": end, "fillcolor": color, "opacity": 0.1, "line_width": 0}
-            figure.add_vrect(**band, row=row, col=column)
-        middle = (start * end) ** 0.5 if log else (start + end) / 2
-        figure.add_annotation(
-            x=np.log10(middle) if log else middle,
-            y=1,
-            yref="y domain",
-            text=what,
-            showarrow=False,
-            yanchor="bottom",
-            font={"size": 11, "color": color},
-            row=1,
-            col=column,
-        )
+        end = int(dataset.attrs[name])
+        panel.band(start, end, color, what if named else "")
         start = end
-
-
-def _legends(figure: go.Figure) -> dict[str, dict[str, Any]]:
-    """A legend at the right of each row of panels."""
-    places = {}
-    for row in range(1, len(_ROWS) + 1):
-        top = figure.get_subplot(row, 1).yaxis.domain[1]
-        common = {"orientation": "v", "x": 1.01, "y": top, "yanchor": "top", "tracegroupgap": 0}
-        places[f"legend{'' if row == 1 else row}"] = common
-    return places
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
