@@ -289,10 +289,7 @@ def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> 
     titles = []
     for neuron in dataset.shown.to_numpy().tolist():
         one = last.sel(neuron=neuron)
-        titles.append(
-            f"neuron {neuron}<br><sup>ω = {int(one.frequency_of)}: "
-            f"{float(one.explained):.0%} explained</sup>"
-        )
+        titles.append(f"neuron {neuron}<br>ω = {int(one.frequency_of)}: {float(one.explained):.0%}")
     titles[0] = f"<b>{label}</b>: {titles[0]}"
     lowest, highest = (float(end) for end in (dataset.activation.min(), dataset.activation.max()))
     colors = figure.colors("activation", min(0.0, lowest), highest)
@@ -346,7 +343,7 @@ def _draw_heads(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> 
     """Each head's attention to the first operand over all pairs."""
     share = dataset.isel(step=-1).head_share.fillna(0).to_numpy()[:width]
     titles = [
-        f"head {head}: attention to a<br><sup>ω = {one.argmax()}: {one.max():.0%} explained</sup>"
+        f"head {head}: attention to a<br>ω = {one.argmax()}: {one.max():.0%}"
         for head, one in enumerate(share)
     ]
     colors = figure.colors("attention", 0, 1, scale=DIVERGING)
@@ -375,4 +372,7 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
         "(median, last step)"
         for label, dataset in measured.items()
     )
-    return f"{medians}<br>the Fourier transforms are shown without the mean activation"
+    return (
+        f"{medians}<br>ω: the frequency that explains most at the last step, with its share of the "
+        "variance; Fourier transforms without the mean"
+    )
