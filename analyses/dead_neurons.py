@@ -334,7 +334,7 @@ def _draw_without_one(
         dead = dataset.dead.sel(step=int(now.knockout)).to_numpy()
         cost = _cost(now, f"{quantity}_without", side, quantity).to_numpy()
         told = [np.arange(len(cost)), now.firing.to_numpy()]
-        color = np.full(len(cost), panel.figure.run_colors[label])
+        color = np.full(len(cost), panel.figure.color_of(label))
         order = np.argsort(-cost, kind="stable")[:_SHOWN]
         if with_frequency:
             frequency = now.frequency_of.to_numpy()

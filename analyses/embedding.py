@@ -8,17 +8,16 @@ are therefore those of the last step at every step, and the radius says what a c
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float, Integer
-from plotly.subplots import make_subplots
 from torch import Tensor
 
-from analyses.drawing import TEMPLATE, run_colors, slider_steps, spread, with_slider
+from analyses.drawing import Panels, Row, frequency_color, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
@@ -27,9 +26,9 @@ from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
 _STOPS = 30
-#: The most frequencies whose planes are measured: with PCA and the spectrum they fill two rows.
+#: The most frequencies whose planes are measured: with PCA and the spectrum they fill three rows.
 _PLANES = 6
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def applies(run: Run) -> str | None:
@@ -126,110 +125,70 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
-    """A row for each run: the planes of its key frequencies, PCA, and the power of frequencies."""
-    colors = run_colors(measured)
-    stops = slider_steps(measured)
-    figure = make_subplots(
-        2 * len(measured),
-        _COLUMNS,
-        subplot_titles=[title for label, ds in measured.items() for title in _titles(label, ds)],
-        horizontal_spacing=0.05,
-        vertical_spacing=0.16 / len(measured),
-    )
-
-    def changing(step: int) -> list[dict[str, Any]]:
-        traces: list[dict[str, Any]] = []
-        for dataset in measured.values():
-            at = dataset.sel(step=step, method="nearest")
-            planes = [at.circle.sel(key=key).to_numpy() for key in dataset.key.to_numpy()]
-            for x, y in [*planes, at.pca.to_numpy()]:
-                traces.append({"type": "scatter", "x": x, "y": y})
-            traces.append({"type": "bar", "y": at.power.to_numpy()[1:]})
-        return traces
-
-    traces = iter(changing(stops[-1]))
-    for number, (label, dataset) in enumerate(measured.items()):
-        for panel in range(dataset.sizes["key"] + 1):
-            figure.add_trace(_style_points(next(traces), dataset), *_cell(number, panel))
-        hover = f"{label}<br>frequency %{{x}}<br>%{{y:.1%}} of variance<extra></extra>"
-        bar = go.Bar(next(traces), x=dataset.frequency[1:], hovertemplate=hover)
-        bar.update(marker={"color": colors[label]})
-        figure.add_trace(bar, *_cell(number, dataset.sizes["key"] + 1))
-        _frame(figure, dataset, number)
-    figure.update_layout(
-        template=TEMPLATE,
-        showlegend=False,
-        height=190 + 640 * len(measured),
-        bargap=0.1,
-        title={"text": _title(measured), "subtitle": {"text": _subtitle(measured)}},
-        margin={"t": 140},
-    )
-    return with_slider(figure, stops, changing)
+    """Rows for each run: the planes of its key frequencies, PCA, and the power of frequencies."""
+    figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
+    for label, dataset in measured.items():
+        keys = dataset.key.to_numpy().tolist()
+        planes = [("circle", key) for key in keys] + [("pca", None)]
+        for at, (name, key) in enumerate(planes):
+            if at % _COLUMNS == 0:
+                row = figure.row(height=195)
+            _plane(row, label, dataset, name, key)
+        if len(row.panels) == _COLUMNS:
+            row = figure.row(height=195)
+        share = {"title": "share of variance", "tickformat": ".0%"}
+        top = float(np.nanmax(dataset.power.to_numpy(), initial=0)) or 1.0
+        panel = row.panel(
+            "power by frequency", x="frequency ω", y=share | {"range": [0, 1.1 * top]}
+        )
+        frequency = dataset.frequency.to_numpy()[1:]
+        panel.add(
+            "bar",
+            run=label,
+            at=lambda now: {"y": now.power.to_numpy()[1:]},
+            x=frequency,
+            color=[frequency_color(int(each)) for each in frequency],
+            hover="ω = %{x}<br>%{y:.1%} of variance",
+        )
+        row.fill(_COLUMNS)
+    return figure.draw()
 
 
-def _cell(number: int, panel: int) -> tuple[int, int]:
-    """Row and column of a run's panel: two rows of panels for each run."""
-    row, column = divmod(panel, _COLUMNS)
-    return 2 * number + row + 1, column + 1
+def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None) -> None:
+    """Tokens in the plane of a key frequency, or in that of the two principal components.
 
-
-def _titles(label: str, dataset: xr.Dataset) -> list[str]:
+    Each has one scale for all steps and planes of its kind, so that growing and shrinking show.
+    """
     last = dataset.isel(step=-1)
-    planes = [
-        f"frequency {key}<br><sup>ends with {float(last.power.sel(frequency=key)):.0%} of variance"
-        "</sup>"
-        for key in dataset.key.to_numpy().tolist()
-    ]
-    planes[0] = f"<b>{label}</b>: {planes[0]}"
-    share = float(last.pca_share.sum())
-    pca = f"principal components<br><sup>end with {share:.0%} of variance</sup>"
-    return [*planes, pca, "power by frequency", *[""] * (_PLANES - len(planes))]
-
-
-def _style_points(trace: dict[str, Any], dataset: xr.Dataset) -> go.Scatter:
-    """Tokens as their numbers, coloured by their value around the colour circle."""
+    if key is None:
+        share, words = float(last.pca_share.sum()), "two components"
+        axes = ("component 1", "component 2")
+    else:
+        share, words = float(last.power.sel(frequency=key)), f"frequency {key}"
+        axes = ("along cos", "along sin")
+    run = f"<b>{label}</b>: " if not row.panels else ""
+    size = 1.12 * float(np.nanmax(np.abs(dataset[name].to_numpy()), initial=0)) or 1.0
+    along = {"range": [-size, size], "nticks": 5}
+    panel = row.panel(
+        f"{run}{words}, {share:.0%} of variance",
+        x={"title": axes[0], **along},
+        y={"title": axes[1], **along},
+        square=True,
+    )
     token = dataset.token.to_numpy()
-    shade = [f"hsl({360 * x / (token.max() + 1):.0f}, 75%, 38%)" for x in token]
-    return go.Scatter(
-        trace,
+    panel.add(
+        "scatter",
+        run=label,
+        at=lambda now: dict(
+            zip("xy", (now[name] if key is None else now[name].sel(key=key)).values, strict=True)
+        ),
         mode="text",
         text=[str(x) for x in token],
-        textfont={"size": 10 if len(token) <= 70 else 7, "color": shade},
-        hovertemplate="token %{text}<br>(%{x:.3g}, %{y:.3g})<extra></extra>",
-    )
-
-
-def _frame(figure: go.Figure, dataset: xr.Dataset, number: int) -> None:
-    """One scale for all circles of a run at all steps, so that growing and shrinking show."""
-    last = dataset.isel(step=-1)
-    size = 1.15 * max(float(np.abs(last[name]).max()) for name in ("circle", "pca"))
-    n_keys = dataset.sizes["key"]
-    for panel in range(n_keys + 1):
-        row, column = _cell(number, panel)
-        names = ("component 1", "component 2") if panel == n_keys else ("along cos", "along sin")
-        common = {"range": [-size, size], "nticks": 5, "row": row}
-        x_axis = figure.get_subplot(row, column).xaxis.plotly_name.replace("axis", "")
-        figure.update_xaxes(title={"text": names[0], "standoff": 2}, col=column, **common)
-        figure.update_yaxes(
-            title={"text": names[1], "standoff": 0},
-            scaleanchor=x_axis,
-            constrain="domain",
-            col=column,
-            **common,
-        )
-        figure.update_xaxes(constrain="domain", row=row, col=column)
-    row, column = _cell(number, n_keys + 1)
-    figure.update_xaxes(title={"text": "frequency", "standoff": 2}, row=row, col=column)
-    for panel in range(n_keys + 2, _PLANES + 2):
-        empty_row, empty_column = _cell(number, panel)
-        figure.update_xaxes(visible=False, row=empty_row, col=empty_column)
-        figure.update_yaxes(visible=False, row=empty_row, col=empty_column)
-    figure.update_yaxes(
-        title="share of variance",
-        range=[0, 1.1 * float(dataset.power.max())],
-        tickformat=".0%",
-        row=row,
-        col=column,
+        textfont={
+            "size": 9 if len(token) <= 70 else 7,
+            "color": [f"hsl({360 * x / (token.max() + 1):.0f}, 75%, 38%)" for x in token],
+        },
+        hover="token %{text}<br>(%{x:.3g}, %{y:.3g})",
     )
 
 
@@ -247,4 +206,7 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     for label, dataset in measured.items():
         held = dataset.power.sel(frequency=dataset.key).sum("key")
         parts.append(f"{label}: {float(held[0]):.0%} → {float(held[-1]):.0%} of the variance")
-    return "; ".join(parts) + "<br>planes are those of the last step; colours follow the residue"
+    return (
+        "; ".join(parts)
+        + "<br>planes and shares are those of the last step; colours follow the residue"
+    )

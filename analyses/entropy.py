@@ -14,11 +14,10 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float
-from plotly.subplots import make_subplots
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from analyses.drawing import TEMPLATE, mark_learning, run_colors, step_axis
+from analyses.drawing import SHARE, Panel, Panels, spread
 from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
 from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
@@ -138,55 +137,34 @@ def draw(
 ) -> go.Figure:
     """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
     sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
-    figure = make_subplots(
-        1,
-        len(sides),
-        specs=[[{"secondary_y": True}] * len(sides)],
-        subplot_titles=[SIDES[side] for side in sides],
-        horizontal_spacing=0.09,
-    )
-    colors = run_colors(measured)
-    log = log and all(int(dataset.step[-1]) > 0 for dataset in measured.values())
-    for label, dataset in measured.items():
-        shown = dataset.sel(step=dataset.step > 0) if log else dataset
-        for column, side in enumerate(sides, 1):
-            if f"{side}_entropy" in shown:
-                _add_curves(figure, shown, side, label, colors[label], column)
-    for column in range(1, len(sides) + 1):
-        mark_learning(figure, measured, colors, row=1, col=column)
-    flat = {round(ds.attrs["flat"], 6) for ds in measured.values()}
-    for at in flat:
-        figure.add_hline(y=at, line={"color": "#777", "dash": "dot", "width": 1})
-    figure.add_annotation(
-        x=1, xref="x domain", y=max(flat), text="flat spectrum", showarrow=False,
-        xanchor="right", yanchor="bottom", font={"size": 11, "color": "#555"},
-    )  # fmt: skip
-    step_axis(figure, log=log)
-    figure.update_xaxes(dtick=1 if log else None)
-    figure.update_yaxes(range=[0, 1.08 * max(flat)], secondary_y=False)
-    figure.update_yaxes(title="entropy (nats)", secondary_y=False, row=1, col=1)
-    figure.update_yaxes(
-        range=[0, 1.08],
-        tickmode="array",
-        tickvals=[0, 0.25, 0.5, 0.75, 1],
-        tickformat=".0%",
-        showgrid=False,
-        secondary_y=True,
-    )
-    figure.update_yaxes(title="test accuracy", secondary_y=True, row=1, col=len(sides))
-    return figure.update_layout(
-        template=TEMPLATE,
-        height=520 + 22 * len(measured),
-        title={
-            "text": _title(measured),
-            "subtitle": {
-                "text": "thick: mean over neurons; thin: single neurons; dotted: test accuracy "
-                "(right axis); vertical lines: t_mem (dotted), t_gen (dashed)"
-            },
-        },
-        legend={"y": -0.22},
-        margin={"t": 110, "b": 110},
-    )
+    figure = Panels(measured, title=_title(measured), subtitle="thin: single neurons", log=log)
+    row = figure.row(height=330)
+    flat = sorted({round(ds.attrs["flat"], 6) for ds in measured.values()})
+    for at, side in enumerate(sides):
+        entropy = {"title": "entropy (nats)" if at == 0 else "", "range": [0, 1.08 * flat[-1]]}
+        panel = row.over_training(SIDES[side], y=entropy)
+        accuracy = panel.right(
+            SHARE | {"range": [0, 1.08], "title": "test accuracy" if side == sides[-1] else ""}
+        )
+        for height in flat:
+            panel.level(height, "flat spectrum" if height == flat[-1] else "")
+        for label, dataset in measured.items():
+            if f"{side}_entropy" not in dataset:
+                continue
+            if f"{side}_entropy_of" in dataset:
+                _single_neurons(panel, dataset, side, label)
+            mean, nats = dataset[f"{side}_entropy"], "%{y:.3f} nats"
+            panel.lines(dataset.step, mean, run=label, key="mean over neurons", width=3, value=nats)
+            accuracy.lines(
+                dataset.step,
+                dataset.test_accuracy,
+                run=label,
+                key="test accuracy (right axis)",
+                dash="dot",
+                width=1.5,
+                value="%{y:.1%}",
+            )
+    return figure.draw()
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
@@ -202,57 +180,14 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
     return f"Entropy of the neurons' {spectrum} spectra over training"
 
 
-#: Neurons drawn one by one behind the mean.
-_NEURONS_SHOWN = 48
+#: Neurons and steps of each that are drawn one by one behind the mean.
+_NEURONS_SHOWN, _STEPS_SHOWN = 48, 120
 
 
-def _add_curves(
-    figure: go.Figure, dataset: xr.Dataset, side: str, label: str, color: str, column: int
-) -> None:
-    """The curves of one run in one panel; single neurons are one broken line, to stay light."""
-    step = dataset.step.to_numpy()
-    if f"{side}_entropy_of" in dataset and len(step) > 1:
-        each = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"]).to_numpy().T
-        each = each[
-            np.linspace(0, len(each) - 1, min(len(each), _NEURONS_SHOWN)).round().astype(int)
-        ]
-        thinned = slice(None, None, max(1, len(step) // 120))
-        broken = np.pad(each[:, thinned], ((0, 0), (0, 1)), constant_values=np.nan)
-        figure.add_scattergl(
-            x=np.tile(np.append(step[thinned], step[-1]), len(each)),
-            y=broken.astype(np.float32).ravel(),
-            mode="lines",
-            line={"color": color, "width": 0.6},
-            opacity=0.25,
-            name=f"{label}, neurons",
-            showlegend=False,
-            hoverinfo="skip",
-            row=1,
-            col=column,
-        )
-    single = len(step) == 1
-    figure.add_scatter(
-        x=step,
-        y=dataset[f"{side}_entropy"],
-        mode="markers" if single else "lines",
-        line={"color": color, "width": 3},
-        name=label,
-        legendgroup=label,
-        showlegend=column == 1,
-        hovertemplate=f"{label}<br>step %{{x:,}}<br>%{{y:.3f}} nats<extra></extra>",
-        row=1,
-        col=column,
-    )
-    figure.add_scatter(
-        x=step,
-        y=dataset.test_accuracy,
-        mode="markers" if single else "lines",
-        line={"color": color, "width": 1.5, "dash": "dot"},
-        name=f"{label}, test accuracy",
-        legendgroup=label,
-        showlegend=False,
-        hovertemplate=f"{label}<br>step %{{x:,}}<br>test accuracy %{{y:.1%}}<extra></extra>",
-        row=1,
-        col=column,
-        secondary_y=True,
-    )
+def _single_neurons(panel: Panel, dataset: xr.Dataset, side: str, label: str) -> None:
+    """The entropies of evenly chosen neurons, where they are alive."""
+    each = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"])
+    steps = spread(dataset.step.to_numpy().tolist(), _STEPS_SHOWN)
+    neurons = spread(range(dataset.sizes[f"{side}_neuron"]), _NEURONS_SHOWN)
+    curves = each.sel(step=steps).isel({f"{side}_neuron": neurons}).transpose(..., "step")
+    panel.bundle(steps, curves, run=label)

@@ -14,17 +14,8 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from plotly.subplots import make_subplots
 
-from analyses.drawing import (
-    DIVERGING,
-    SEQUENTIAL,
-    TEMPLATE,
-    run_colors,
-    slider_steps,
-    spread,
-    with_slider,
-)
+from analyses.drawing import DIVERGING, Colors, Panels, Row, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
 from analyses.measures.residues import OrderOption, not_modular, residues
@@ -36,8 +27,8 @@ _STOPS = 20
 _CURVES = 4
 #: Points per residue at which a fitted wave is drawn.
 _FINE = 8
-#: The row of phases, below the map, the curves and a gap.
-_PHASES = _CURVES + 3
+#: Runs beside one another.
+_ACROSS = 3
 _FIT = ("frequency_of", "amplitude", "phase", "offset", "explained")
 
 
@@ -122,52 +113,26 @@ def _explained(at: xr.Dataset) -> float:
 
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
-    """A column for each run: all neurons, the strongest as curves with their fits, the phases."""
-    colors = run_colors(measured)
-    figure = make_subplots(
-        _PHASES,
-        len(measured),
-        row_heights=[2.8, *[0.8] * _CURVES, 0.2, 1.6],
-        specs=[
-            [{}] * len(measured) if row != _PHASES - 1 else [None] * len(measured)
-            for row in range(1, _PHASES + 1)
-        ],
-        vertical_spacing=0.025,
-        horizontal_spacing=0.1,
-        subplot_titles=list(measured),
-    )
-    stops = slider_steps(measured)
-    curves = {label: _strongest(dataset) for label, dataset in measured.items()}
-    rows = {label: _row_order(dataset) for label, dataset in measured.items()}
-
-    def changing(step: int) -> list[dict[str, Any]]:
-        traces: list[dict[str, Any]] = []
-        for label, dataset in measured.items():
-            at = dataset.sel(step=step, method="nearest")
-            traces.append(_map(at, rows[label]))
-            for neuron in curves[label]:
-                traces += _curve_and_fit(at.sel(neuron=neuron), 1.6 * _top(dataset, neuron))
-            traces.append(_phases(at))
-        return traces
-
-    traces = iter(changing(stops[-1]))
-    for column, (label, dataset) in enumerate(measured.items(), 1):
-        figure.add_trace(_style_map(next(traces), dataset, rows[label], column), 1, column)
-        for row, neuron in enumerate(curves[label], 2):
-            changing_parts = (next(traces), next(traces), next(traces))
-            for trace in _style_curve(*changing_parts, dataset, neuron, colors[label]):
-                figure.add_trace(trace, row, column)
-        figure.add_trace(_style_phases(next(traces)), _PHASES, column)
-        _label_axes(figure, dataset, column, [1.6 * _top(dataset, n) for n in curves[label]])
-    _color_axes(figure, measured)
-    figure.update_layout(
-        template=TEMPLATE,
-        height=1060,
-        showlegend=False,
-        title={"text": _title(measured), "subtitle": {"text": _subtitle(measured)}},
-        margin={"t": 130},
-    )
-    return with_slider(figure, stops, changing)
+    """Columns of runs: all neurons, the strongest as curves with their fits, the phases."""
+    figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
+    explained = figure.colors("share explained by the cosine", 0, 1, tickformat=".0%")
+    for first in range(0, len(measured), _ACROSS):
+        together = list(measured.items())[first : first + _ACROSS]
+        row = figure.row(height=340)
+        for label, dataset in together:
+            _map(figure, row, label, dataset)
+        strongest = {label: _strongest(dataset) for label, dataset in together}
+        for at in range(max(map(len, strongest.values()))):
+            row = figure.row(height=95)
+            for label, dataset in together:
+                if at < len(strongest[label]):
+                    _curve(row, label, dataset, strongest[label], at)
+                else:
+                    row.empty()
+        row = figure.row(height=200)
+        for label, dataset in together:
+            _phases(row, label, dataset, explained)
+    return figure.draw()
 
 
 def _row_order(dataset: xr.Dataset) -> np.ndarray:
@@ -187,158 +152,114 @@ def _strongest(dataset: xr.Dataset) -> list[int]:
     return [int(n) for n in (leaders + others)[:_CURVES]]
 
 
-# --- what follows the slider --------------------------------------------------------------------
+# --- the panels ---------------------------------------------------------------------------------
 
 
-def _map(at: xr.Dataset, rows: np.ndarray) -> dict[str, Any]:
-    weight = at.weight.to_numpy()[rows].astype(np.float32)
-    return {"type": "heatmap", "z": weight}
+def _residues(dataset: xr.Dataset) -> dict[str, Any]:
+    """The axis of residues, in the order in which waves go."""
+    additive = dataset.attrs["order"] == "additive"
+    words = "residue" if additive else "discrete logarithm of the residue"
+    return {"title": words, "range": [-0.5, dataset.sizes["position"] - 0.5]}
 
 
-def _curve_and_fit(at: xr.Dataset, top: float) -> list[dict[str, Any]]:
-    """A neuron's weights, the wave fitted to them, and what the fit says in the panel's corner."""
-    n = at.sizes["position"]
-    fit = CosineFit(*(torch.tensor(at[name].to_numpy()) for name in _FIT))
-    x = torch.linspace(0, n - 1, _FINE * n)
-    text = (
-        f"neuron {int(at.neuron)}: frequency {int(at.frequency_of)}, "
-        f"phase {float(at.phase):+.2f}, {float(at.explained):.0%} explained"
-    )
-    return [
-        {"type": "scatter", "y": at.weight.to_numpy().astype(np.float32)},
-        {"type": "scatter", "y": fit.curve(x, n).numpy().astype(np.float32)},
-        {"type": "scatter", "x": [n - 1], "y": [top], "text": [text]},
-    ]
-
-
-def _phases(at: xr.Dataset) -> dict[str, Any]:
-    alive = at.live.to_numpy()
-    amplitude = at.amplitude.to_numpy()
-    return {
-        "type": "scatter",
-        "x": at.frequency_of.to_numpy()[alive],
-        "y": at.phase.to_numpy()[alive],
-        "customdata": np.stack([at.neuron, at.amplitude, at.explained], 1)[alive],
-        "marker": {
-            "color": at.explained.to_numpy()[alive],
-            "size": 4 + 10 * (amplitude / max(amplitude.max(), 1e-30))[alive],
-        },
-    }
-
-
-# --- how it looks -------------------------------------------------------------------------------
-
-
-def _style_map(
-    trace: dict[str, Any], dataset: xr.Dataset, rows: np.ndarray, column: int
-) -> go.Heatmap:
-    return go.Heatmap(
-        trace,
-        customdata=np.repeat(
-            dataset.neuron.to_numpy()[rows][:, None], dataset.sizes["position"], 1
-        ),
+def _map(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
+    """The input weights of all neurons, a row each, in one order at all steps."""
+    order, top = _row_order(dataset), _typical_top(dataset)
+    colors = figure.colors("weight", -top, top, scale=DIVERGING)
+    y = {"title": "neuron", "showticklabels": False, "ticks": ""}
+    shape = (dataset.sizes["neuron"], dataset.sizes["position"])
+    row.panel(f"{label}: input weights of all neurons", x=_residues(dataset), y=y).heat(
+        colors,
+        run=label,
+        at=lambda now: {"z": now.weight.to_numpy()[order].astype(np.float32)},
         x=dataset.position,
-        text=np.repeat(dataset.residue.to_numpy()[None], len(rows), 0),
-        coloraxis=f"coloraxis{'' if column == 1 else column}",
-        hovertemplate="neuron %{customdata}<br>residue %{text}<br>weight %{z:.3g}<extra></extra>",
+        customdata=np.broadcast_to(dataset.neuron.to_numpy()[order][:, None], shape),
+        text=np.broadcast_to(dataset.residue.to_numpy()[None], shape),
+        hover="neuron %{customdata}<br>residue %{text}<br>weight %{z:.3g}",
     )
 
 
-def _style_curve(
-    points: dict[str, Any],
-    fit: dict[str, Any],
-    text: dict[str, Any],
-    dataset: xr.Dataset,
-    neuron: int,
-    color: str,
-) -> list[go.Scatter]:
-    n = dataset.sizes["position"]
-    hover = f"neuron {neuron}<br>residue %{{customdata}}<br>weight %{{y:.3g}}<extra></extra>"
-    return [
-        go.Scatter(
-            points,
-            x=dataset.position,
-            customdata=dataset.residue,
-            mode="markers",
-            marker={"color": color, "size": 5},
-            hovertemplate=hover,
-        ),
-        go.Scatter(
-            fit,
-            x=np.linspace(0, n - 1, _FINE * n),
-            mode="lines",
-            line={"color": "#222", "width": 1},
-            hoverinfo="skip",
-        ),
-        go.Scatter(
-            text,
-            mode="text",
-            textposition="bottom left",
-            textfont={"size": 11},
-            hoverinfo="skip",
-        ),
-    ]
+def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at: int) -> None:
+    """A neuron's weights, the wave fitted to them, and what the fit says in the panel's corner."""
+    neuron = neurons[at]
+    n, top = dataset.sizes["position"], 1.6 * _top(dataset, neuron)
+    fine = torch.linspace(0, n - 1, _FINE * n)
+    y = {"title": "weight", "range": [-top, top], "nticks": 4}
+    hidden = {"title": "", "showticklabels": False} if at < len(neurons) - 1 else {}
+    panel = row.panel(x=_residues(dataset) | hidden, y=y)
 
+    def wave(now: xr.Dataset) -> dict[str, Any]:
+        fit = CosineFit(*(torch.tensor(now[name].sel(neuron=neuron).to_numpy()) for name in _FIT))
+        return {"y": fit.curve(fine, n).numpy().astype(np.float32)}
 
-def _style_phases(trace: dict[str, Any]) -> go.Scatter:
-    marker = {
-        "cmin": 0,
-        "cmax": 1,
-        "colorscale": SEQUENTIAL,
-        "line": {"width": 0.5, "color": "#444"},
-    }
-    styled = go.Scatter(
-        trace,
-        mode="markers",
-        hovertemplate="neuron %{customdata[0]}<br>frequency %{x}<br>phase %{y:.2f} rad<br>"
-        "amplitude %{customdata[1]:.3g}<br>explained %{customdata[2]:.0%}<extra></extra>",
-    )
-    return styled.update(marker=marker)
-
-
-def _label_axes(figure: go.Figure, dataset: xr.Dataset, column: int, tops: Sequence[float]) -> None:
-    n = dataset.sizes["position"]
-    what = (
-        "residue" if dataset.attrs["order"] == "additive" else "discrete logarithm of the residue"
-    )
-    for row in range(1, _CURVES + 2):
-        figure.update_xaxes(range=[-0.5, n - 0.5], showticklabels=False, row=row, col=column)
-    figure.update_xaxes(
-        title={"text": what, "standoff": 4}, showticklabels=True, row=_CURVES + 1, col=column
-    )
-    figure.update_yaxes(showticklabels=False, ticks="", title="neuron", row=1, col=column)
-    for row, top in enumerate(tops, 2):
-        figure.update_yaxes(range=[-top, top], nticks=4, row=row, col=column)
-    figure.update_yaxes(title="weight", row=_CURVES + 1, col=column)
-    figure.update_xaxes(
-        title="frequency (cycles over all residues)", range=[0, n // 2 + 1], row=_PHASES, col=column
-    )
-    figure.update_yaxes(
-        title="phase (rad)",
-        range=[-3.5, 3.5],
-        tickvals=[-np.pi, 0, np.pi],
-        ticktext=["−π", "0", "π"],
-        row=_PHASES,
-        col=column,
-    )
-
-
-def _color_axes(figure: go.Figure, measured: Mapping[str, xr.Dataset]) -> None:
-    """One colour bar of weights beside each map, the same at all steps."""
-    for column, dataset in enumerate(measured.values(), 1):
-        axis = figure.get_subplot(1, column)
-        bar = {"thickness": 10, "len": 0.3, "y": 1, "yanchor": "top", "title": {"text": "weight"}}
-        figure.update_layout(
-            {
-                f"coloraxis{'' if column == 1 else column}": {
-                    "colorscale": DIVERGING,
-                    "cmid": 0,
-                    "cmin": -_typical_top(dataset),
-                    "cmax": _typical_top(dataset),
-                    "colorbar": bar | {"x": axis.xaxis.domain[1] + 0.005, "xanchor": "left"},
-                }
-            }
+    def words(now: xr.Dataset) -> dict[str, Any]:
+        one = now.sel(neuron=neuron)
+        text = (
+            f"neuron {neuron}: frequency {int(one.frequency_of)}, phase {float(one.phase):+.2f}, "
+            f"{float(one.explained):.0%} explained"
         )
+        return {"text": [text]}
+
+    panel.add(
+        "scatter",
+        run=label,
+        at=lambda now: {"y": now.weight.sel(neuron=neuron).to_numpy().astype(np.float32)},
+        x=dataset.position,
+        customdata=dataset.residue,
+        mode="markers",
+        marker={"size": 5},
+        hover=f"neuron {neuron}<br>residue %{{customdata}}<br>weight %{{y:.3g}}",
+    )
+    line = {"color": "#222222", "width": 1}
+    panel.add("scatter", run=label, at=wave, x=fine.numpy(), mode="lines", line=line, color="#222")
+    panel.add(
+        "scatter",
+        run=label,
+        at=words,
+        x=[n - 1],
+        y=[top],
+        mode="text",
+        textposition="bottom left",
+        textfont={"size": 11},
+    )
+
+
+def _phases(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
+    """Frequency and phase of every live neuron, sized by amplitude."""
+    panel = row.panel(
+        f"{label}: phases of the live neurons",
+        x={
+            "title": "frequency ω (cycles over all residues)",
+            "range": [0, dataset.sizes["position"] // 2 + 1],
+        },
+        y={
+            "title": "phase (rad)",
+            "range": [-3.5, 3.5],
+            "tickvals": [-np.pi, 0, np.pi],
+            "ticktext": ["−π", "0", "π"],
+        },
+    )
+
+    def dots(now: xr.Dataset) -> dict[str, Any]:
+        alive, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
+        size = 4 + 10 * amplitude / max(amplitude.max(), 1e-30)
+        return {
+            "x": now.frequency_of.to_numpy()[alive],
+            "y": now.phase.to_numpy()[alive],
+            "customdata": np.stack([now.neuron, now.amplitude, now.explained], 1)[alive],
+            "marker": {"color": now.explained.to_numpy()[alive], "size": size[alive]},
+        }
+
+    panel.add(
+        "scatter",
+        run=label,
+        at=dots,
+        colors=explained,
+        mode="markers",
+        marker={"line": {"width": 0.5, "color": "#444444"}},
+        hover="neuron %{customdata[0]}<br>ω = %{x}<br>phase %{y:.2f} rad<br>"
+        "amplitude %{customdata[1]:.3g}<br>explained %{customdata[2]:.0%}",
+    )
 
 
 def _top(dataset: xr.Dataset, neuron: int) -> float:

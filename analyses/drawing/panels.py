@@ -153,6 +153,24 @@ class Panel:
 
         self.add("scatter", run=run, at=dot, mode="markers", marker={"size": 10}, cliponaxis=False)
 
+    def bundle(
+        self, x: Any, curves: Any, *, width: float = 0.7, opacity: float = 0.3, **more: Any
+    ) -> None:
+        """Many thin curves over the same places as one broken line, which keeps a page light.
+
+        Args:
+            x: places.
+            curves: ``[curve, place]``.
+            width: in pixels.
+            opacity: of the lines.
+            more: as in `add`.
+        """
+        x, curves = np.asarray(x, dtype=float), np.asarray(curves, dtype=np.float32)
+        y = np.pad(curves, ((0, 0), (0, 1)), constant_values=np.nan).ravel()
+        x = np.tile(np.append(x, np.nan), len(curves))
+        line = {"width": width}
+        self.add("scatter", x=x, y=y, mode="lines", line=line, opacity=opacity, **more)
+
     def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
         """A picture: a number for each cell, in colours of `Panels.colors`."""
         self.add("heatmap", at=at, hover=hover, colors=colors, **more)
@@ -189,9 +207,8 @@ class Panel:
             colors.panels += [] if self in colors.panels else [self]
             name_of = {"coloraxis": colors.name}
             look |= name_of if kind == "heatmap" else {"marker": look.get("marker", {}) | name_of}
-        if color is None and run is not None:
-            color = self.figure.run_colors[run]
-            self.figure.seen |= {run} if kind != "heatmap" else set()
+        elif color is None and run is not None and kind in _COLORED and look.get("mode") != "text":
+            color = self.figure.color_of(run)
         if color is not None:
             for part in _COLORED.get(kind, ()):
                 look[part] = {"color": color} | look.get(part, {})
@@ -261,9 +278,21 @@ class Row:
         self.figure, self.height, self.legend = figure, height, legend
         self.panels: list[Panel | float] = []
 
-    def panel(self, title: str = "", *, x: Axis = "", y: Axis = "", width: float = 1) -> Panel:
-        """The next panel to the right."""
-        return self._added(Panel(self, title, x, y, width, over_steps=False))
+    def panel(
+        self,
+        title: str = "",
+        *,
+        x: Axis = "",
+        y: Axis = "",
+        width: float = 1,
+        square: bool = False,
+    ) -> Panel:
+        """The next panel to the right; in a square one a unit is as long across as upwards."""
+        panel = self._added(Panel(self, title, x, y, width, over_steps=False))
+        if square:
+            panel.x |= {"constrain": "domain", "constraintoward": "left"}
+            panel.y |= {"constrain": "domain", "scaleanchor": _id("x", panel.number)}
+        return panel
 
     def over_training(
         self,
@@ -334,21 +363,21 @@ class Panels:
     ) -> None:
         self.measured, self.along, self.log, self.n_stops = measured, along, log, stops
         self.title, self.subtitle = title, subtitle
-        self.run_colors = run_colors(measured)
+        self._run_colors = run_colors(measured)
         self.numbers = itertools.count(1)
         self.rows: list[Row] = []
         self.traces: list[_Trace] = []
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
-        #: The runs that something shows in their colour.
-        self.seen: set[str] = set()
         self.bands: list[tuple[Panel, int, int, str, str]] = []
         self._colors: list[Colors] = []
         self._legends: dict[Row | None, _Legend] = {}
-        if len(measured) > 1:
-            for label, color in self.run_colors.items():
-                look = {"mode": "lines", "line": {"color": color, "width": 3}, "legendgroup": label}
-                self._legends.setdefault(None, _Legend()).traces[label] = look
+        self._in_own_color: set[str] = set()
+
+    def color_of(self, run: str) -> str:
+        """The run's colour, which has the run's name put into the legend."""
+        self._in_own_color.add(run)
+        return self._run_colors[run]
 
     def row(self, *, height: float, legend: bool = False) -> Row:
         """The next row of panels, with a legend of its own above it or not."""
@@ -392,10 +421,10 @@ class Panels:
 
     def draw(self) -> go.Figure:
         """The figure, as it opens at the slider's last stop."""
-        self._leave_out_unseen_runs()
         for colors in self._colors:
             for panel in colors.panels:
                 panel.bars = 56 if _ends_row(panel, colors.panels) else panel.bars
+        self._enter_runs()
         stops = self._stops()
         title, subtitle, head = self._heading()
         grid = lay_out([self._band(row) for row in self.rows])
@@ -428,13 +457,16 @@ class Panels:
         self._add_menu(figure, grid)
         return self._with_slider(figure, stops, axis, below)
 
-    def _leave_out_unseen_runs(self) -> None:
-        """A run whose colour nothing has does not stand in the legend."""
+    def _enter_runs(self) -> None:
+        """Put the runs before all else into the legend, where something has their colour."""
+        if len(self.measured) < 2 or not self._in_own_color:
+            return
         legend = self._legends.get(None, _Legend())
-        for label in set(self.measured) - self.seen:
-            legend.traces.pop(label, None)
-        if not legend.traces:
-            self._legends.pop(None, None)
+        runs = {
+            label: {"mode": "lines", "line": {"color": color, "width": 3}, "legendgroup": label}
+            for label, color in self._run_colors.items()
+        }
+        self._legends[None] = _Legend(runs | legend.traces)
 
     # --- room and places --------------------------------------------------------------------
 
@@ -527,6 +559,8 @@ class Panels:
                     "anchor": x,
                     "side": "right",
                     "showgrid": False,
+                    "tickmode": "auto",
+                    "nticks": 6,
                 } | _titled(panel.twin.y)
         places = dict(self._placed(grid))
         for colors in self._colors:
@@ -660,7 +694,7 @@ class Panels:
                 if free and (len(panel.marked) <= 4 or mark not in told):
                     name, told = mark, told | {mark}
                     named[free[0]].append(at)
-                color = self.run_colors[label] if len(self.measured) > 1 else "#555555"
+                color = self._run_colors[label] if len(self.measured) > 1 else "#555555"
                 x = float(axis.place(step))
                 where = {"xref": _id("x", panel.number), "yref": f"{_id('y', panel.number)} domain"}
                 line = {"color": color, "dash": _MARKS[mark], "width": 1.2}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from analyses import embedding
 from mechgrok.results.parquet import read_parquet, write_parquet
@@ -115,3 +116,14 @@ def test_circles_survive_a_file_and_are_drawn_for_two_runs(
     figure = embedding.draw(measured)
     assert all(len(frame.data) == len(figure.data) for frame in figure.frames)
     assert "roundness" in embedding.finding(measured["mlp"])
+
+
+def test_no_step_has_a_token_outside_its_panel(tiny_run: Run) -> None:
+    early = embedding.measure(tiny_run)
+    early["pca"] = early.pca * xr.where(early.step == 0, 5, 1)
+    figure = embedding.draw({"run": early})
+    for frame in figure.frames:
+        for at, changed in zip(frame.traces, frame.data, strict=True):
+            if changed.type == "scatter":
+                axis = figure.layout[figure.data[at].yaxis.replace("y", "yaxis")]
+                assert np.abs(changed.y).max() <= axis.range[1]
