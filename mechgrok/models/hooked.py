@@ -149,7 +149,7 @@ class HookedModel(HookedRootModule):
             cache = ActivationCache(cache, self, has_batch_dim=not remove_batch_dim)
         return outputs, cache
 
-    def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+    def encode(self, inputs: Any) -> Any:
         """The form of ``inputs`` that the short way takes fastest; keep it over many calls."""
         return inputs
 

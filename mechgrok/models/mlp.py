@@ -5,16 +5,17 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import MLPConfig
+from mechgrok.models.counts import TokenCounts
 from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight, uniform_weight
 from mechgrok.models.wiring import Group, HiddenLayer, Join, Wiring, numbered, product
 
-#: Inputs become a float matrix of token counts unless that would hold more numbers than this.
-_LARGEST_COUNTS = 2**25
+#: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.
+Inputs = Tensor | TokenCounts
 
 
 class Neurons(nn.Module):
@@ -109,16 +110,11 @@ class HookedMLP(HookedModel):
         )
         self.setup()
 
-    def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
-        """Tokens ``[batch, pos]`` as their counts ``[batch, d_vocab]``; vectors as they are.
-
-        With counts X the embedding is the product X (W_E W_in), whose gradient is a product too:
-        both are cheaper than gathering rows and scattering their gradients back.
-        """
-        if inputs.is_floating_point() or len(inputs) * self.d_vocab > _LARGEST_COUNTS:
+    def encode(self, inputs: Inputs) -> Inputs:
+        """Tokens ``[batch, pos]`` as their counts, which multiply a table; vectors as they are."""
+        if isinstance(inputs, TokenCounts) or inputs.is_floating_point():
             return inputs
-        counts = torch.zeros(len(inputs), self.d_vocab, device=inputs.device)
-        return counts.scatter_add_(1, inputs, torch.ones_like(inputs, dtype=counts.dtype))
+        return TokenCounts(inputs, self.d_vocab)
 
     @classmethod
     def wire(cls, config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
@@ -179,9 +175,7 @@ class HookedMLP(HookedModel):
     def _output_table(self) -> Float[Tensor, "d_mlp d_output"]:
         return self.W_out @ self.W_U if self.config.d_model is not None else self.W_out
 
-    def forward(
-        self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto"
-    ) -> Float[Tensor, "batch d_output"]:
+    def forward(self, inputs: Inputs, way: Way = "auto") -> Float[Tensor, "batch d_output"]:
         """Outputs for tokens ``[batch, pos]``, their `encode`d counts, or real vectors."""
         short = self._takes_short_way(way)
         pre = self._first_pre_short(inputs) if short else self._first_pre_plain(inputs)
@@ -195,14 +189,13 @@ class HookedMLP(HookedModel):
             post = block.mlp(pre)
         return self._outputs_short(post) if short else self._outputs_plain(post)
 
-    def _first_pre_short(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
-        table = self._input_table()
-        if inputs.is_floating_point():
-            return inputs @ table
-        return nn.functional.embedding_bag(inputs, table, mode="sum")
+    def _first_pre_short(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
+        return self.encode(inputs) @ self._input_table()
 
-    def _first_pre_plain(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
+    def _first_pre_plain(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
         W_E = self.W_E if self.config.d_model is not None else None
+        if isinstance(inputs, TokenCounts):
+            inputs = inputs.tokens
         if inputs.is_floating_point():
             resid_pre = self.hook_embed(inputs if W_E is None else inputs @ W_E)
         else:

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import PositionalMLPConfig
+from mechgrok.models.counts import TokenCounts
 from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
-from mechgrok.models.mlp import HiddenBlock
+from mechgrok.models.mlp import HiddenBlock, Inputs
 from mechgrok.models.wiring import (
     Group,
     HiddenLayer,
@@ -20,9 +21,6 @@ from mechgrok.models.wiring import (
     numbered,
     product,
 )
-
-#: Inputs become a float matrix of one-hot rows unless that would hold more numbers than this.
-_LARGEST_COUNTS = 2**25
 
 
 class HookedPositionalMLP(HookedModel):
@@ -142,20 +140,17 @@ class HookedPositionalMLP(HookedModel):
             embedding=product("W_E_0"),
         )
 
-    def encode(self, inputs: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
-        """Tokens ``[batch, pos]`` as one-hot rows side by side, ``[batch, pos · d_vocab]``."""
-        if inputs.is_floating_point() or inputs.numel() * self.d_vocab > _LARGEST_COUNTS:
+    def encode(self, inputs: Inputs) -> Inputs:
+        """Tokens ``[batch, pos]`` as counts of the rows of `_table`; vectors as they are."""
+        if isinstance(inputs, TokenCounts) or inputs.is_floating_point():
             return inputs
-        one_hot = torch.zeros(len(inputs), self.n_ctx * self.d_vocab, device=inputs.device)
-        return one_hot.scatter_(1, self._rows(inputs), 1.0)
+        return TokenCounts(self._rows(inputs), self.n_ctx * self.d_vocab)
 
     def linear_flow(self) -> Float[Tensor, ""]:
         shape = (1, self.n_ctx * self.d_vocab)
         return self(torch.ones(shape, dtype=self.dtype, device=self.device)).sum()
 
-    def forward(
-        self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto"
-    ) -> Float[Tensor, "batch d_output"]:
+    def forward(self, inputs: Inputs, way: Way = "auto") -> Float[Tensor, "batch d_output"]:
         """Outputs for tokens ``[batch, pos]``, or for what `encode` made of them."""
         short = self._takes_short_way(way)
         post = self.blocks[0].mlp(self._short_pre(inputs) if short else self._plain_pre(inputs))
@@ -179,17 +174,16 @@ class HookedPositionalMLP(HookedModel):
         parts = self.W_in.split(self.config.d_model)
         return torch.cat([W_E @ part for W_E, part in zip(self._embeddings(), parts, strict=True)])
 
-    def _short_pre(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
-        if inputs.is_floating_point():
-            return inputs @ self._table()
-        return nn.functional.embedding_bag(self._rows(inputs), self._table(), mode="sum")
+    def _short_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
+        return self.encode(inputs) @ self._table()
 
-    def _plain_pre(self, inputs: Tensor) -> Float[Tensor, "batch d_mlp"]:
-        if inputs.is_floating_point():
+    def _plain_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
+        inputs = self.encode(inputs)
+        if isinstance(inputs, TokenCounts):
+            embed = torch.cat(self._embeddings())[inputs.tokens]
+        else:
             one_hot = inputs.unflatten(1, (self.n_ctx, self.d_vocab))
             embed = torch.einsum("bpv,pvm->bpm", one_hot, torch.stack(self._embeddings()))
-        else:
-            embed = torch.cat(self._embeddings())[self._rows(inputs)]
         embed = self.hook_embed(embed)
         joined = embed.sum(1) if self.config.join == "sum" else embed.flatten(1)
         return self.blocks[0].hook_resid_pre(joined) @ self.W_in

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from mechgrok.errors import UserError
+from mechgrok.tasks.cross_entropy import cross_entropy
 
 
 class Examples(NamedTuple):
@@ -128,12 +129,8 @@ class Task(BaseModel):
     def loss(
         self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy in float64, so that small losses and gradients do not underflow.
-
-        In float32 the log-softmax of a confident, correct answer rounds to exactly 0 near a loss of
-        1e-7, and with it the gradient that grokking lives on.
-        """
-        return torch.nn.functional.cross_entropy(outputs.double(), labels)
+        """Mean cross-entropy, exact however small it and its gradient are."""
+        return cross_entropy(outputs, labels)
 
     @property
     def loss_units(self) -> str:

@@ -19,6 +19,7 @@ from mechgrok.runs.lock import writing
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import read_state, write_state
 from mechgrok.tasks import Examples, Task
+from mechgrok.training.fused import Stepper
 from mechgrok.training.machine import few_threads, find_device, interrupts
 from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
 from mechgrok.training.schedule import checkpoint_steps, evaluation_steps
@@ -119,7 +120,7 @@ def resume(
 def _loop(
     run: Run,
     model: HookedModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Stepper,
     start: int,
     rows: list[dict[str, float]],
     progress: Progress,
@@ -155,7 +156,7 @@ def _loop(
 
             inputs, labels = next(batches)
             loss = task.loss(model(inputs), labels) + penalty(model, training)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 

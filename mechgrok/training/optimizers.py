@@ -2,16 +2,17 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks.popup import scores_of
 from mechgrok.models import HookedModel, raw_weights
+from mechgrok.training import fused
+from mechgrok.training.fused import Stepper
 
 
-def make_optimizer(model: HookedModel, config: RunConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: HookedModel, config: RunConfig) -> Stepper:
     """The configured optimizer over every weight that is trained, and edge-popup's scores."""
     training = config.training
     weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
@@ -19,11 +20,11 @@ def make_optimizer(model: HookedModel, config: RunConfig) -> torch.optim.Optimiz
     if config.popup is not None:
         scores = list(scores_of(model).values())
         groups.append({"params": scores, "weight_decay": config.popup.score_weight_decay})
-    common: dict[str, Any] = {"lr": training.learning_rate, "fused": True}
+    lr = training.learning_rate
     if training.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=training.momentum, **common)
-    adam = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-    return adam(groups, betas=training.betas, **common)
+        return fused.SGD(groups, lr=lr, momentum=training.momentum)
+    decoupled = training.optimizer == "adamw"
+    return fused.Adam(groups, lr=lr, betas=training.betas, decoupled=decoupled)
 
 
 def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
@@ -32,7 +33,7 @@ def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
     return raw_weights(model) | scores
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dict[str, Any]:
+def optimizer_state(optimizer: Stepper, model: HookedModel) -> dict[str, Any]:
     """The optimizer's state as ``<weight>/<key>``, for ``resume.safetensors``."""
     return {
         f"{name}/{key}": value
@@ -41,9 +42,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, model: HookedModel) -> dic
     }
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, model: HookedModel, state: dict[str, Any]
-) -> None:
+def load_optimizer(optimizer: Stepper, model: HookedModel, state: dict[str, Any]) -> None:
     """Put what `optimizer_state` gave back into a fresh optimizer.
 
     Raises:

@@ -34,7 +34,7 @@ def training_steps(config: RunConfig, *, masked: bool = False) -> Callable[[], N
     def steps() -> None:
         for _ in range(10):
             loss = task.loss(model(inputs), labels)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 

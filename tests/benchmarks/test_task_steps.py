@@ -54,7 +54,7 @@ def our_step(config: RunConfig, data: Examples) -> Step:
     def step() -> None:
         inputs, labels = next(batches)
         loss = config.task.loss(model(inputs), labels)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 

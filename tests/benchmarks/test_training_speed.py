@@ -34,7 +34,7 @@ def our_steps(config: RunConfig, count: int, evaluate_at: set[int]) -> None:
             if step in evaluate_at:
                 evaluate(model, task, train_set, test_set)
             loss = task.loss(model(train_set.inputs), train_set.labels)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 

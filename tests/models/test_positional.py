@@ -31,7 +31,6 @@ def test_both_ways_agree_and_so_do_their_gradients(join: str, act: str, n_layers
     inputs, labels = TASK.examples
     found = {}
     for way, given in (("plain", inputs), ("short", inputs), ("encoded", model.encode(inputs))):
-        given = given.double() if given.is_floating_point() else given
         outputs = model(given, way="plain" if way == "plain" else "short")
         loss = TASK.loss(outputs, labels)
         found[way] = (outputs, torch.autograd.grad(loss, list(model.parameters())))
