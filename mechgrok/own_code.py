@@ -39,6 +39,11 @@ def allow(name: object) -> None:
         _allowed.add(absolute(str(name)))
 
 
+def allowed() -> list[str]:
+    """What a person has named in this process: to be allowed in those that work for it, too."""
+    return sorted(_allowed)
+
+
 def remember(name: str) -> None:
     """Code that is in use, its object live: let runs made with it be opened here later, too."""
     allow(name)

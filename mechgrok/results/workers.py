@@ -21,11 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mechgrok import own_code
+
 #: How often a call is made whose worker dies.
 _TRIES = 2
 _BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from mechgrok.results.workers import _serve; _serve(int(sys.argv[2]), int(sys.argv[3]))"
+    "import json, sys; path, allowed, descriptor, parent = json.loads(sys.argv[1]); "
+    "sys.path[:] = path; from mechgrok.results.workers import _serve; "
+    "_serve(allowed, descriptor, parent)"
 )
 
 
@@ -116,9 +119,9 @@ class Workers:
 
 def _start() -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = Pipe()
-    command = [sys.executable, "-c", _BOOT, json.dumps(sys.path)]
+    start = json.dumps([sys.path, own_code.allowed(), theirs.fileno(), os.getpid()])
     process = subprocess.Popen(
-        [*command, str(theirs.fileno()), str(os.getpid())],
+        [sys.executable, "-c", _BOOT, start],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -130,9 +133,11 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection]:
     return process, ours
 
 
-def _serve(descriptor: int, parent: int) -> None:
+def _serve(allowed: list[str], descriptor: int, parent: int) -> None:
     """In a worker: answer calls until there are no more."""
     _end_with(parent)
+    for name in allowed:
+        own_code.allow(name)
     connection = Connection(descriptor)
     while True:
         try:

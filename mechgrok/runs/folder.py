@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ def read_config(folder: Path) -> RunConfig:
         UserError: the folder is no run, or was made by a newer version.
     """
     path = folder / CONFIG
+    if is_unfinished(folder):
+        with suppress(UserError):
+            finish_replacing(folder)
     if not path.is_file():
         what = "does not exist"
         if folder.is_dir():

@@ -122,6 +122,17 @@ def _process() -> int:
     return os.getpid()
 
 
+def test_what_a_person_has_named_here_may_be_loaded_by_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from mechgrok import own_code
+
+    monkeypatch.setattr(own_code, "_allowed", {"somebodys.module:question"})
+    with Workers(1) as workers:
+        workers.submit("a", own_code.allowed)
+        assert dict(workers.answers()) == {"a": ["somebodys.module:question"]}
+
+
 def test_a_call_whose_worker_was_killed_is_made_again(tmp_path: Path) -> None:
     with Workers(1) as workers:
         workers.submit("a", _die_once, tmp_path / "flag")

@@ -84,6 +84,8 @@ class TestMaking:
             for place, file in enumerate(files):
                 where = copy if place < moved else copy / MOVING
                 os.rename(file, where / file.name)
+        if moved < 3:
+            assert Run(copy).config.seed == 9
         assert resume(copy).config.seed == 9
         assert Run(copy).steps[-1] == 3
         assert not [f for f in copy.iterdir() if f.name.startswith(".")]
