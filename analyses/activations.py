@@ -18,7 +18,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from analyses.drawing import DIVERGING, SHARE, Panel, Panels, spread
-from analyses.drawing.panels import AtStep
+from analyses.drawing.panel import AtStep
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
 from analyses.measures.residues import OrderOption, residues

@@ -2,7 +2,8 @@
 
 from analyses.drawing.export import write_html, write_png
 from analyses.drawing.labels import short_names
-from analyses.drawing.panels import Colors, Panel, Panels, Row
+from analyses.drawing.panel import Colors, Panel, Row
+from analyses.drawing.panels import Panels
 from analyses.drawing.steps import StepAxis, spread
 from analyses.drawing.style import (
     COLORS,
@@ -15,7 +16,6 @@ from analyses.drawing.style import (
     frequency_color,
     run_colors,
 )
-from analyses.drawing.trajectory import mark_learning, slider_steps, step_axis, with_slider
 
 __all__ = [
     "COLORS",
@@ -31,13 +31,9 @@ __all__ = [
     "Row",
     "StepAxis",
     "frequency_color",
-    "mark_learning",
     "run_colors",
     "short_names",
-    "slider_steps",
     "spread",
-    "step_axis",
-    "with_slider",
     "write_html",
     "write_png",
 ]
