@@ -17,6 +17,8 @@ from .runs import train_ticket as train_ticket
 from .tasks import Regression as Regression
 from .tasks import Task as Task
 from .tasks import make_task as make_task
+from .tasks import operation as operation
 from .tasks import task as task
+from .training import Optimizer as Optimizer
 from .training import resume as resume
 from .training import train as train

@@ -1,8 +1,9 @@
 """Everything that is needed to make a run again."""
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -14,64 +15,101 @@ from pydantic import (
     model_validator,
 )
 
+from mechgrok import own_code
 from mechgrok.errors import UserError, sentence
 from mechgrok.models.config import MLPConfig
 from mechgrok.models.making import ModelConfig
-from mechgrok.tasks import Task, make_task, saved_task
+from mechgrok.tasks.base import Seed, Task
+from mechgrok.tasks.making import make_task, saved_task
+from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.training.schedule import usual_interval
 
 #: The version of the run folder's layout; a folder with a higher one was made by newer code.
 FORMAT = 1
 
 
+#: The training settings of version 0.1, which wrote every optimizer's options into every run.
+_VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "checkpoint_every"}
+
+
 class TrainingConfig(BaseModel):
     """How the weights are trained.
 
-    Attributes:
-        steps: optimizer steps; with the full batch one step is one epoch.
-        batch_size: examples per step; None for the full batch.
-        optimizer: AdamW, Adam (weight decay added to the gradient), or SGD.
-        learning_rate: the step size.
-        weight_decay: decoupled for AdamW (θ ← θ − lr · weight_decay · θ), else added to the
-            gradient.
-        betas: decay rates of Adam's moments.
-        momentum: of SGD.
-        l1: adds l1 · Σ|θ| to the loss.
-        l2: adds l2 · Σθ² to the loss.
-        batch_seed: seeds the order of mini-batches.
-        until_grokked: stop this many steps after t_gen; None to use all steps.
-        checkpoint_every: steps between checkpoints (four times as many in the first five
-            intervals); about a 300th of all steps unless given.
-        checkpoint_at: further steps to save.
+    An optimizer's own options may stand beside the others: ``TrainingConfig(optimizer="sgd",
+    momentum=0.9)``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: Annotated[int, Field(ge=0)] = 30_000
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1.0
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.98,
+    steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
+        30_000, description="Optimizer steps; with the full batch, epochs."
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    l1: Annotated[float, Field(ge=0)] = 0.0
-    l2: Annotated[float, Field(ge=0)] = 0.0
-    batch_seed: Annotated[int, Field(ge=0)] = 0
-    until_grokked: Annotated[int, Field(ge=0)] | None = None
-    checkpoint_every: Annotated[int, Field(ge=1)] = 100
-    checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Examples per step; all unless given."
+    )
+    batch_seed: Seed = Field(0, description="Seed of the mini-batches' order.")
+    optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
+        AdamW(), description="adamw, adam, sgd, or your own: file.py:Name."
+    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1e-3, description="Step size."
+    )
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
+    )
+    l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Adds l1·Σ|θ| to the loss."
+    )
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Adds l2·Σθ² to the loss."
+    )
+    until_grokked: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Stop this many steps after t_gen; none to use all steps."
+    )
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+        100,
+        description="Steps between checkpoints (a quarter of it in the first five intervals); "
+        "a 300th of all, rounded, unless given.",
+    )
+    checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Further steps to save: 7,13."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        description="Threads. More help large networks on an idle machine, and hurt everything on "
+        "a busy one.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _usual_checkpoints(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get("checkpoint_every") is None:
-            steps = fields.get("steps", cls.model_fields["steps"].default)
-            if isinstance(steps, int) and steps >= 0:
+            try:
+                steps = int(fields.get("steps", cls.model_fields["steps"].default))
+            except (TypeError, ValueError):
+                return fields
+            if 0 <= steps <= 10**8:
                 fields = fields | {"checkpoint_every": usual_interval(steps)}
         return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _optimizer_s_options(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Gather the optimizer's options, wherever they stand."""
+        chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
+        options = {"name": chosen} if isinstance(chosen, str) else chosen
+        if isinstance(options, Optimizer):
+            options = options.model_dump()
+        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
+            return fields
+        own = OPTIMIZERS.load(options["name"])
+        of_some = {name for each in OPTIMIZERS.own for name in OPTIMIZERS.load(each).model_fields}
+        of_some |= set(getattr(own, "model_fields", {}))
+        beside = {key: fields[key] for key in fields if key in of_some - set(cls.model_fields)}
+        if fields.keys() >= _VERSION_0_1:
+            beside = {key: value for key, value in beside.items() if key in own.model_fields}
+        kept = {key: fields[key] for key in fields if key not in of_some - set(cls.model_fields)}
+        return kept | {"optimizer": options | beside}
 
 
 class PopupConfig(BaseModel):
@@ -89,7 +127,7 @@ class PopupConfig(BaseModel):
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
     train_weights: bool = False
     score_weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    score_seed: Annotated[int, Field(ge=0)] = 0
+    score_seed: Seed = 0
 
 
 class TicketOrigin(BaseModel):
@@ -116,17 +154,18 @@ class TicketOrigin(BaseModel):
     kind: Literal["ticket"] = "ticket"
     parent: str
     step: int
-    method: Literal["magnitude", "random", "snip", "grasp", "synflow", "imp"] = "magnitude"
+    method: str = "magnitude"
     rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
     scope: Literal["global", "layer"] = "global"
     rounds: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     rewind: int = 0
-    reinit: Annotated[int, Field(ge=0)] | None = None
+    reinit: Seed | None = None
     shuffle_mask: bool = False
     prune_only: Literal["dead"] | None = None
     revive: Literal["dead"] | None = None
     control: Literal["l1", "l2"] | None = None
+    options: dict[str, Any] = Field({}, description="Further options of the method.")
 
 
 class PopupOrigin(BaseModel):
@@ -190,7 +229,7 @@ class RunConfig(BaseModel):
     )
     model: ModelConfig = MLPConfig()
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     popup: PopupConfig | None = None
     origin: (
         Annotated[TicketOrigin | PopupOrigin | ImportOrigin, Field(discriminator="kind")] | None
@@ -206,6 +245,11 @@ class RunConfig(BaseModel):
     def _split_has_two_sides(self) -> Self:
         _ = self.task.n_train
         return self
+
+    def own_code(self) -> set[str]:
+        """The names of a person's own code that the run is made with."""
+        saved = self.model_dump(mode="json")
+        return set(_own_names(saved))
 
     @classmethod
     def make(cls, **fields: Any) -> Self:
@@ -224,4 +268,29 @@ class RunConfig(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise UserError(sentence(error, "configuration")) from None
+            raise UserError(sentence(error, "configuration", _options(cls))) from None
+
+
+#: The settings whose value names code.
+_NAMING = {"name", "operations", "objective", "kind", "method"}
+
+
+def _own_names(saved: Any, naming: bool = False) -> Iterator[str]:
+    if isinstance(saved, dict):
+        for key, value in saved.items():
+            yield from _own_names(value, key in _NAMING)
+    elif isinstance(saved, list):
+        for value in saved:
+            yield from _own_names(value, naming)
+    elif naming and own_code.is_own(saved):
+        yield saved
+
+
+def _options(part: Any) -> set[str]:
+    """The names of a configuration's options, those of its parts too."""
+    names = set(part.model_fields)
+    for field in part.model_fields.values():
+        for each in (field.annotation, *get_args(field.annotation)):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                names |= _options(each)
+    return names

@@ -1,5 +1,7 @@
 """What a person did wrong, as opposed to what the program did wrong."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,13 +23,25 @@ def choices(values: object) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def sentence(error: "ValidationError", what: str) -> str:
-    """The first complaint of a pydantic error as one sentence about ``what``."""
+def near(name: object, known: object) -> str:
+    """A question after the known word most like ``name``; empty where none is like it."""
+    close = get_close_matches(str(name), [str(word) for word in known], 1)  # type: ignore[attr-defined]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def sentence(error: "ValidationError", what: str, known: Iterable[str] = ()) -> str:
+    """The first complaint of a pydantic error as one sentence about ``what``.
+
+    Args:
+        error: what pydantic raised.
+        what: the thing that was configured.
+        known: its options, of which one like an unknown one is offered.
+    """
     first = error.errors()[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
         return str(cause)
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"The {what} has no option {field!r}."
+        return f"The {what} has no option {field!r}{near(first['loc'][-1], known)}."
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"The {what} was given {field} = {first['input']!r}: {message}."

@@ -1,21 +1,27 @@
-"""Finding tasks and analyses by name, in this project and in other people's packages.
+"""Finding things by name: in this project, in other people's packages, and in a person's own code.
 
-Both are announced as entry points (groups ``mechgrok.tasks`` and ``mechgrok.analyses``). An entry
-point that names a *package* contributes each of its modules, under the module's name; one that
-names a *module or an object* contributes that, under the entry point's own name. Nothing is
-imported to list what exists.
+Each kind of thing (tasks, optimizers, objectives, analyses, …) is a `Registry`. What the project
+brings itself is registered in code. Other packages announce theirs as entry points of the
+registry's group: one that names a *package* contributes each of its modules and packages, under
+their names; one that names a *module or an object* contributes that, under the entry point's own
+name. ``file.py:name`` and ``module:name`` stand for code of a person's own (`mechgrok.own_code`).
+Nothing is imported to list what exists, and an entry point whose package is gone is passed over.
 """
 
 import ast
 import importlib.util
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from mechgrok.errors import UserError, choices
+from mechgrok import own_code
+from mechgrok.errors import UserError, choices, near
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -41,32 +47,129 @@ class Entry:
             return ""
         if spec is None or spec.origin is None:
             return ""
-        try:
-            docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_bytes()))
-        except (OSError, SyntaxError):
-            return ""
-        return (docstring or "").partition("\n")[0].rstrip(".")
+        return first_line(Path(spec.origin))
+
+
+def first_line(source: Path) -> str:
+    """The first line of a Python file's docstring, without importing it; empty where none is."""
+    try:
+        docstring = ast.get_docstring(ast.parse(source.read_bytes()))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    return (docstring or "").partition("\n")[0].rstrip(".")
 
 
 @cache
 def entries(group: str) -> dict[str, Entry]:
-    """All entries of a group by name, in alphabetical order."""
+    """What packages announce in a group of entry points, by name, in alphabetical order."""
     found: dict[str, Entry] = {}
     for point in entry_points(group=group):
         module, _, attribute = point.value.partition(":")
         try:
             spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
+        except (ImportError, ValueError):
             spec = None
-        folders = spec.submodule_search_locations if spec else None
+        if spec is None:
+            continue  # Its package was removed and left its announcement behind.
+        folders = spec.submodule_search_locations
         if folders is None or attribute:
             found[point.name] = Entry(point.name, module, attribute)
             continue
-        for child in pkgutil.iter_modules(folders):
-            if not child.ispkg and not child.name.startswith("_"):
-                name = child.name.replace("_", "-")
-                found[name] = Entry(name, f"{module}.{child.name}")
+        for child in _members(folders):
+            found[child.replace("_", "-")] = Entry(child.replace("_", "-"), f"{module}.{child}")
     return dict(sorted(found.items()))
+
+
+def _members(folders: list[str]) -> Iterator[str]:
+    """The modules of a package that are entries, and its packages that say so by ``measure``."""
+    for child in pkgutil.iter_modules(folders):
+        if child.name.startswith("_"):
+            continue
+        if not child.ispkg or any(_measures(Path(folder, child.name)) for folder in folders):
+            yield child.name
+
+
+def _measures(package: Path) -> bool:
+    """Whether a package's ``__init__`` defines or imports ``measure``, as an analysis does."""
+    try:
+        tree = ast.parse((package / "__init__.py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return False
+    names = {
+        name
+        for node in tree.body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef)
+            else [alias.asname or alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    return "measure" in names
+
+
+@dataclass(frozen=True)
+class Registry(Generic[Thing]):
+    """Everything of one kind, by name.
+
+    Attributes:
+        kind: what one of them is called, in messages.
+        group: the group of entry points in which other packages announce theirs.
+        own: the project's: a thing itself, or ``module:attribute`` where it is imported on use.
+        more: names that follow from something else, as every modular operation is a task.
+    """
+
+    kind: str
+    group: str
+    own: dict[str, Thing | str] = field(default_factory=dict)
+    more: Callable[[], Mapping[str, Thing | str]] = dict
+
+    def register(self, name: str) -> Callable[[Thing], Thing]:
+        """Decorator: what it decorates is found under ``name``."""
+
+        def add(thing: Thing) -> Thing:
+            self.own[name] = thing
+            return thing
+
+        return add
+
+    def __iter__(self) -> Iterator[str]:
+        """The names: the project's in their order, then other packages'."""
+        return iter(dict.fromkeys([*self.own, *self.more(), *entries(self.group)]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def where(self, name: str) -> object:
+        """What ``name`` stands for, without importing it: equal where two names are one thing."""
+        known: dict[str, Any] = {**self.own, **self.more()}
+        entry = entries(self.group).get(name)
+        return known.get(name, entry and f"{entry.module}:{entry.attribute}") or name
+
+    def load(self, name: str) -> Thing:
+        """The thing called ``name``, imported.
+
+        Raises:
+            UserError: there is none; the message lists those that exist. Or the name stands for
+                code that no person has named here.
+        """
+        if own_code.is_own(name):
+            return own_code.load(own_code.absolute(name), self.kind)
+        known = {**self.own, **self.more()}
+        if name in known:
+            thing = known[name]
+            if not isinstance(thing, str):
+                return thing
+            module, _, attribute = thing.partition(":")
+            return Entry(name, module, attribute).load()
+        if (entry := entries(self.group).get(name)) is not None:
+            return entry.load()
+        article = "an" if self.kind[0] in "aeiou" else "a"
+        raise UserError(
+            f"There is no {self.kind} {name!r}{near(name, self)}: choose {choices(self)}, or "
+            f"{article} {self.kind} of your own as file.py:name."
+        )
 
 
 def find(group: str, name: str) -> Entry:
@@ -77,6 +180,6 @@ def find(group: str, name: str) -> Entry:
     """
     known = entries(group)
     if name not in known:
-        kind = {"mechgrok.analyses": "analysis", "mechgrok.tasks": "task"}.get(group, group)
-        raise UserError(f"There is no {kind} {name!r}: choose {choices(known)}.")
+        kind = {"mechgrok.analyses": "analysis"}.get(group, group)
+        raise UserError(f"There is no {kind} {name!r}{near(name, known)}: choose {choices(known)}.")
     return known[name]

@@ -26,7 +26,9 @@ def test_a_preset_makes_a_configuration_with_every_value_it_names(name: str) -> 
     assert presets.names()[name]
     for part in ("task", "model", "training"):
         for key, value in preset[part].items():
-            assert made[part][key] == value, f"{part}.{key}"
+            settled = made[part] | made["training"]["optimizer"] | made[part]
+            settled["optimizer"] = made["training"]["optimizer"]["name"]
+            assert settled[key] == value, f"{part}.{key}"
 
 
 def test_the_default_preset_is_the_default_configuration() -> None:
@@ -45,9 +47,11 @@ def test_a_preset_can_be_changed_without_changing_the_next_ones() -> None:
         # One operation after another: the rest of the task still means the same.
         ("nanda", {"task": {"name": "mul"}}, "task", {"p": 113, "equals": True}),
         ("paper-mlp", {"task": {"name": "sub"}}, "task", {"pairs": "descending", "p": 67}),
-        # Another kind of task or model: what the preset says of the first means nothing.
+        # Another kind of task: what the preset says of the first means nothing.
         ("paper-mlp", {"task": {"name": "parity"}}, "task", {"n": 40, "train_fraction": 0.5}),
-        ("paper-mlp", {"model": {"kind": "transformer"}}, "model", {"d_model": 500, "d_mlp": 128}),
+        # Another model keeps the sizes that mean something for it.
+        ("quick", {"model": {"kind": "transformer"}}, "model", {"d_model": 128, "d_mlp": 48}),
+        ("mnist", {"model": {"kind": "transformer"}}, "model", {"d_model": 500, "n_layers": 2}),
         ("quick", {"model": {"d_mlp": 9}}, "model", {"d_model": 128, "d_mlp": 9}),
         ("quick", {"training": {"steps": 9}}, "training", {"steps": 9, "weight_decay": 1.0}),
     ],
@@ -59,6 +63,14 @@ def test_options_over_presets(
     assert {key: made[key] for key in expected} == expected
 
 
+def test_what_a_preset_loses_beside_an_option_is_known() -> None:
+    quick, mnist = presets.load("quick"), presets.load("mnist")
+    assert presets.left_out(quick, {"training": {"optimizer": "sgd"}}) == ["training.betas"]
+    assert presets.left_out(quick, {"task": {"name": "mul"}}) == []
+    lost = presets.left_out(mnist, {"model": {"kind": "transformer"}})
+    assert lost == ["model.d_model", "model.bias", "model.init"]
+
+
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"no preset 'qick': choose paper-mlp, digits, .* or x2y2"):
+    with pytest.raises(UserError, match=r"no preset 'qick'.*: choose paper-mlp, digits, .* or x2y2"):
         presets.load("qick")

@@ -3,11 +3,16 @@
 Everywhere the *highest* scores are kept, so that `Mask.from_scores` turns any of them into a mask.
 Scores are given for all matrices (`prunable_weights`); biases are not pruned. On a model that
 carries a mask already, what that mask prunes stays pruned: it scores −∞.
+
+A new method is one decorated function here, in another package (entry points of the group
+``mechgrok.scores``), or in a file of one's own (``file.py:name``). Of the model, the task, the rate
+and the scope it takes what it asks for by name; its other parameters are its options.
 """
 
 import copy
-from collections.abc import Callable
-from typing import Literal, get_args
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,23 +21,44 @@ from torch import Tensor
 from mechgrok.errors import UserError, choices
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
 from mechgrok.models import HookedModel
+from mechgrok.registry import Registry
 from mechgrok.tasks import Task
 
 #: A score for every entry, by weight; the highest are kept.
 Scores = dict[str, Float[Tensor, "..."]]
 
-Method = Literal["magnitude", "random", "snip", "grasp", "synflow"]
+Score = TypeVar("Score", bound=Callable[..., Scores])
+
+SCORES: Registry[Callable[..., Scores]] = Registry("pruning method", "mechgrok.scores")
+
+#: What every method may ask for; its other parameters are its own options.
+_COMMON = ("model", "task", "rate", "scope")
+
+
+def score(function: Score) -> Score:
+    """Decorator: a pruning method under the function's name."""
+    SCORES.own[function.__name__] = function
+    return function
+
+
+def options_of(method: str) -> list[str]:
+    """The names of a method's own options.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    names = inspect.signature(SCORES.load(method)).parameters
+    return [name for name in names if name not in _COMMON]
 
 
 def prune(
     model: HookedModel,
     task: Task,
     rate: float,
-    method: Method = "magnitude",
+    method: str = "magnitude",
     *,
     scope: Scope = "global",
-    rounds: int | None = None,
-    seed: int = 0,
+    **options: Any,
 ) -> Mask:
     """The mask that a method gives a model.
 
@@ -40,34 +66,42 @@ def prune(
         model: the network to prune, as trained (magnitude) or at initialization (the others).
         task: whose training set SNIP and GraSP look at.
         rate: the share of all matrices' entries that is pruned, in [0, 1).
-        method: magnitude, random, snip, grasp or synflow.
+        method: magnitude, random, snip, grasp, synflow, or a registered one.
         scope: "global" as in the paper, or "layer": the rate holds within each matrix.
-        rounds: of SynFlow; 100 unless given.
-        seed: of random pruning.
+        options: the method's own: ``rounds`` of synflow, ``seed`` of random, ``temperature`` of
+            grasp.
 
     Raises:
-        UserError: the method is unknown or the rate is outside [0, 1).
+        UserError: the method or an option is unknown, or the rate is outside [0, 1).
     """
     check_rate(rate)
-    scorers: dict[str, Callable[[], Scores]] = {
-        "magnitude": lambda: magnitude(model),
-        "random": lambda: random(model, seed),
-        "snip": lambda: snip(model, task),
-        "grasp": lambda: grasp(model, task),
-        "synflow": lambda: synflow(model, rate, rounds or 100, scope),
-    }
-    if method not in scorers:
-        raise UserError(
-            f"There is no pruning method {method!r}: choose {choices(get_args(Method))}."
-        )
-    return Mask.from_scores(scorers[method](), rate, scope)
+    function = SCORES.load(method)
+    check_options(method, options)
+    common = {"model": model, "task": task, "rate": rate, "scope": scope}
+    names = inspect.signature(function).parameters
+    asked = {name: value for name, value in common.items() if name in names}
+    return Mask.from_scores(function(**asked, **options), rate, scope)
 
 
+def check_options(method: str, options: Iterable[str]) -> None:
+    """Refuse options that a method does not have.
+
+    Raises:
+        UserError: it has no such option.
+    """
+    known = options_of(method)
+    if unknown := [name for name in options if name not in known]:
+        has = f"choose {choices(known)}" if known else "it has none"
+        raise UserError(f"The pruning method {method} has no option {unknown[0]!r}: {has}.")
+
+
+@score
 def magnitude(model: HookedModel) -> Scores:
     """|θ|."""
     return _kept_only(model, {n: w.detach().abs() for n, w in prunable_weights(model).items()})
 
 
+@score
 def random(model: HookedModel, seed: int = 0) -> Scores:
     """Uniform noise, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
@@ -77,6 +111,7 @@ def random(model: HookedModel, seed: int = 0) -> Scores:
     )
 
 
+@score
 def snip(model: HookedModel, task: Task) -> Scores:
     """|∂L/∂θ ⊙ θ|: how much the training loss moves as a weight is switched off.
 
@@ -89,6 +124,7 @@ def snip(model: HookedModel, task: Task) -> Scores:
     )
 
 
+@score
 def grasp(model: HookedModel, task: Task, temperature: float = 200.0) -> Scores:
     """θ ⊙ H g, with gradient g and Hessian H of the training loss: GraSP.
 
@@ -112,6 +148,7 @@ def grasp(model: HookedModel, task: Task, temperature: float = 200.0) -> Scores:
     )
 
 
+@score
 def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "global") -> Scores:
     """∂R/∂|θ| ⊙ |θ| with R = 1ᵀ (∏ |θ^[l]|) 1: the flow through a weight, no data needed.
 

@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Any
 
 from mechgrok.errors import UserError, choices
-from mechgrok.registry import entries
 
 #: The preset that is trained when none is named.
 DEFAULT = "paper-mlp"
@@ -47,26 +46,73 @@ def load(name: str) -> dict[str, Any]:
 def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """A preset with options over it, as `mechgrok.config.RunConfig.make` takes them.
 
-    Where an option changes the class of the task or the kind of the model, the preset's other
-    fields of that part no longer mean anything and are dropped.
+    Where an option chooses another task, model or optimizer, the preset's settings that mean
+    nothing for it are left out (`left_out`).
     """
-    usual = {"task": {"name": "add"}, "model": {"kind": "mlp"}, "training": {}}
-    merged: dict[str, Any] = {part: fields | preset.get(part, {}) for part, fields in usual.items()}
+    lost = left_out(preset, given)
+    merged = {
+        part: {key: value for key, value in fields.items() if f"{part}.{key}" not in lost}
+        for part, fields in _parts(preset).items()
+    }
     for part, fields in given.items():
-        if part in usual:
-            merged[part] = merged[part] | fields if _alike(merged[part], fields) else fields
-        else:
-            merged[part] = fields
+        merged[part] = merged[part] | fields if part in merged else fields
     return {**preset, **merged}
 
 
-def _alike(before: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Whether the fields of ``before`` mean something beside those of ``given``."""
-    if given.get("kind", before.get("kind")) != before.get("kind"):
+def left_out(preset: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """The settings of a preset, as ``model.d_mlp``, that mean nothing beside these options."""
+    before = _parts(preset)
+    after = {part: before[part] | given.get(part, {}) for part in before}
+    return [
+        f"{part}.{key}"
+        for part, means in (("task", _task), ("model", _model), ("training", _training))
+        for key in before[part]
+        if key not in given.get(part, {}) and not means(key, before[part], after[part])
+    ]
+
+
+def _parts(preset: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    usual: dict[str, dict[str, Any]] = {
+        "task": {"name": "add"},
+        "model": {"kind": "mlp"},
+        "training": {},
+    }
+    return {part: fields | preset.get(part, {}) for part, fields in usual.items()}
+
+
+def _task(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A setting of a task means something for tasks of the same class."""
+    from mechgrok.tasks.making import TASKS
+
+    return TASKS.where(before["name"]) == TASKS.where(after["name"])
+
+
+def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A setting of a model means something for any kind that has it and accepts its value."""
+    if before["kind"] == after["kind"]:
+        return True
+    from mechgrok.models.making import config_class
+
+    shape = config_class(after["kind"])
+    if key not in shape.model_fields:
         return False
-    known = entries("mechgrok.tasks")
-    old, new = (known.get((before | fields).get("name", "")) for fields in ({}, given))
-    return (old and (old.module, old.attribute)) == (new and (new.module, new.attribute))
+    try:
+        shape(**{"kind": after["kind"], key: before[key]})
+    except ValueError:
+        return False
+    return True
+
+
+def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """An option of one optimizer means nothing for one that lacks it."""
+    from mechgrok.config import TrainingConfig
+    from mechgrok.training.optimizers import OPTIMIZERS, choose_optimizer
+
+    if key in TrainingConfig.model_fields:
+        return True
+    optimizer = after.get("optimizer", before.get("optimizer", "adamw"))
+    name = optimizer["name"] if isinstance(optimizer, dict) else optimizer
+    return name not in OPTIMIZERS or key in type(choose_optimizer(name)).model_fields
 
 
 def _folder() -> Any:

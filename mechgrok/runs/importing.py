@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -37,7 +37,7 @@ from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.tasks import Task
-from mechgrok.tasks.modular import Operation
+from mechgrok.tasks.operations import OPERATIONS
 from mechgrok.training import evaluate
 
 State = dict[str, Tensor]
@@ -524,7 +524,7 @@ def _task_fields(network: Network, facts: dict[str, Any], given: dict[str, Any])
     operation = _OPERATIONS.get(str(facts.get("operation")), "add")
     name = given.get("name") or saved.get("name") or operation
     told: dict[str, Any] = {"name": name}
-    if name in get_args(Operation):
+    if name in OPERATIONS.own:
         equals = network.n_ctx == 3
         told |= {"equals": equals, "p": facts.get("p", network.d_vocab - equals)}
         if network.model["kind"] == "transformer":

@@ -311,7 +311,7 @@ def create_run(
     with new_run(path, overwrite=overwrite) as making:
         write_checkpoint(making, start)
         write_metrics(making, [])
-        own_code.remember(config.task.name)
-        own_code.remember(config.model.kind)
+        for name in config.own_code():
+            own_code.remember(name)
         write_config(making, config)
     return Run(path)

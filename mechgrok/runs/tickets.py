@@ -20,7 +20,7 @@ from mechgrok.config import RunConfig, TicketOrigin
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, apply_mask, check_rate, mask_of, prunable_weights
 from mechgrok.masks.popup import apply_popup
-from mechgrok.masks.scores import is_trainable, prune
+from mechgrok.masks.scores import is_trainable, options_of, prune
 from mechgrok.models import (
     HookedModel,
     Wiring,
@@ -231,14 +231,14 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
     Raises:
         UserError: dead neurons are asked for and there is none, or in two ways at once.
     """
+    settled = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
     mask = prune(
         parent.model(origin.step),
         parent.task,
         origin.rate,
-        "magnitude" if origin.method == "imp" else origin.method,
+        scored_by := "magnitude" if origin.method == "imp" else origin.method,
         scope=origin.scope,
-        rounds=origin.rounds,
-        seed=origin.seed,
+        **{name: settled[name] for name in options_of(scored_by) if name in settled},
     )
     if origin.shuffle_mask:
         mask = mask.shuffled(origin.seed)

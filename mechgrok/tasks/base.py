@@ -1,15 +1,21 @@
 """What a task is: inputs, labels, a split, a loss, and what counts as having learned it."""
 
-from functools import cached_property
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from __future__ import annotations
 
-import torch
-from jaxtyping import Float, Integer, Shaped
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.tasks.cross_entropy import cross_entropy
+from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Integer, Shaped
+    from torch import Tensor
+
+#: A seed of a generator: torch and numpy both take 63 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Examples(NamedTuple):
@@ -19,24 +25,13 @@ class Examples(NamedTuple):
     labels: Shaped[Tensor, "n ..."]
 
 
-class Criterion(NamedTuple):
-    """A curve counts as learned at an accuracy of at least, or a loss of at most, ``level``."""
-
-    quantity: Literal["accuracy", "loss"]
-    level: float
-
-
 class Task(BaseModel):
     """A data set to grok, a pure function of its fields (which are what a run's config stores).
 
     A subclass gives `examples` (all of them, in a fixed order) and the sizes below; the split into
     train and test follows from ``train_fraction`` and ``split_seed`` unless it overrides
-    `train_index` and `test_index`.
-
-    Attributes:
-        name: the name it is registered under.
-        train_fraction: the share of all examples that is trained on; the rest is the test set.
-        split_seed: seeds the shuffle that splits them.
+    `train_index` and `test_index`. What is minimized is its `training_objective`; a task may also define
+    ``loss``, ``accuracy`` and the criteria itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -47,22 +42,46 @@ class Task(BaseModel):
     #: residues, so that frequencies mean something.
     modular: ClassVar[bool] = False
     #: Generalized: t_gen is the first evaluated step at which the test curve meets it.
-    criterion: ClassVar[Criterion] = Criterion("accuracy", 0.95)
+    criterion: ClassVar[Criterion] = property(  # type: ignore[assignment]
+        lambda task: task.training_objective.criterion
+    )
     #: Memorized: t_mem is the first evaluated step at which the train curve meets it.
-    train_criterion: ClassVar[Criterion] = Criterion("accuracy", 0.95)
+    train_criterion: ClassVar[Criterion] = property(  # type: ignore[assignment]
+        lambda task: task.training_objective.train_criterion
+    )
 
-    name: str
-    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    name: str = Field(description="What is learned; or a task of your own, file.py:name.")
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.4, description="Share of examples trained on; the rest is the test set."
+    )
+    split_seed: Seed = Field(0, description="Seed of the train/test split.")
 
     def __eq__(self, other: object) -> bool:
-        """Tasks are equal by their fields; what was computed from them does not count."""
-        return type(self) is type(other) and self.model_dump() == other.model_dump()
+        """Tasks are equal by their fields, the name first: it says where the class comes from.
+
+        What was computed from them does not count, nor that a file was loaded twice.
+        """
+        if not isinstance(other, Task) or type(self).__name__ != type(other).__name__:
+            return False
+        return self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        return hash((type(self).__name__, self.model_dump_json()))
 
     @cached_property
     def examples(self) -> Examples:
         """Every example of the task, train and test, in an order that depends on nothing else."""
         raise NotImplementedError
+
+    @property
+    def training_objective(self) -> Objective:
+        """What is minimized, what counts as right, and when that has been learned."""
+        return OBJECTIVES.load("cross-entropy")
+
+    @property
+    def n_examples(self) -> int:
+        """The number of examples, train and test; known without making them where it can be."""
+        return len(self.examples.labels)
 
     @property
     def d_vocab(self) -> int:
@@ -86,6 +105,8 @@ class Task(BaseModel):
 
     @cached_property
     def _order(self) -> Integer[Tensor, " n"]:
+        import torch
+
         generator = torch.Generator().manual_seed(self.split_seed)
         return torch.randperm(len(self.examples.labels), generator=generator)
 
@@ -96,7 +117,7 @@ class Task(BaseModel):
         Raises:
             UserError: one of the two sides would be empty.
         """
-        n = len(self.examples.labels)
+        n = self.n_examples
         n_train = int(self.train_fraction * n)
         if not 0 < n_train < n:
             side = "train" if n_train == 0 else "test"
@@ -127,18 +148,12 @@ class Task(BaseModel):
         return Examples(*(tensor[self.test_index] for tensor in self.examples))
 
     def loss(
-        self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
+        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy, exact however small it and its gradient are."""
-        return cross_entropy(outputs, labels)
+        """The objective's loss, in float64."""
+        return self.training_objective.loss(outputs, labels)
 
     @property
     def loss_units(self) -> str:
-        """What the loss is counted in: nats for cross-entropy."""
-        return "nats" if type(self).loss is Task.loss else "the task's own loss"
-
-    def accuracy(
-        self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """Share of examples whose largest output is the label's."""
-        return (outputs.argmax(-1) == labels).double().mean()
+        """What the loss is measured in: the objective's unit, unless the task has its own loss."""
+        return self.training_objective.unit if type(self).loss is Task.loss else "the task's own"

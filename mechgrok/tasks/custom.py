@@ -4,21 +4,25 @@
 what a person has named and refuses what a file names.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-import torch
-from jaxtyping import Float, Shaped
 from pydantic import create_model
-from torch import Tensor
 
 from mechgrok import own_code
 from mechgrok.errors import UserError
-from mechgrok.tasks.base import Criterion, Examples, Task
-from mechgrok.tasks.losses import UNITS, Regression
+from mechgrok.tasks.base import Examples, Task
+from mechgrok.tasks.objectives import OBJECTIVES, Objective, regression
+from mechgrok.tasks.operations import Operation
+from mechgrok.tasks.regression import Regression
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class FunctionTask(Regression):
@@ -33,6 +37,8 @@ class FunctionTask(Regression):
 
     @cached_property
     def examples(self) -> Examples:
+        import torch
+
         names = inspect.signature(self.function).parameters
         made = self.function(**{name: getattr(self, name) for name in names})
         if not isinstance(made, (tuple, list)) or len(made) != 2:
@@ -51,24 +57,17 @@ class FunctionTask(Regression):
                 raise UserError(f"{self.name} returned {what} below 0: count them from 0.")
         return Examples(inputs, labels)
 
-    @property
-    def _base(self) -> type[Task]:
-        return Regression if self.examples.labels.is_floating_point() else Task
+    @cached_property
+    def training_objective(self) -> Objective:
+        """Cross-entropy for a classification, the share of variance for a regression."""
+        if self.examples.labels.is_floating_point():
+            return regression(self._variance)
+        return OBJECTIVES.load("cross-entropy")
 
     @property
     def input_kind(self) -> str:  # type: ignore[override]
         """ "vectors" for real inputs, "tokens" for integers."""
         return "vectors" if self.examples.inputs.is_floating_point() else "tokens"
-
-    @property
-    def criterion(self) -> Criterion:  # type: ignore[override]
-        """On accuracy for a classification, on the loss for a regression."""
-        return self._base.criterion
-
-    @property
-    def train_criterion(self) -> Criterion:  # type: ignore[override]
-        """On accuracy for a classification, on the loss for a regression."""
-        return self._base.train_criterion
 
     @property
     def d_vocab(self) -> int:
@@ -79,20 +78,6 @@ class FunctionTask(Regression):
     def d_output(self) -> int:
         labels = self.examples.labels
         return super().d_output if labels.is_floating_point() else int(labels.max()) + 1
-
-    def loss(
-        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
-    ) -> Float[Tensor, ""]:
-        return self._base.loss(self, outputs, labels)
-
-    @property
-    def loss_units(self) -> str:
-        return UNITS["cross-entropy" if self._base is Task else "regression"]
-
-    def accuracy(
-        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
-    ) -> Float[Tensor, ""]:
-        return self._base.accuracy(self, outputs, labels)
 
     def __str__(self) -> str:
         return self.name.rpartition(":")[2]
@@ -165,6 +150,10 @@ def load(name: str) -> type[Task]:
             under the name is no task.
     """
     found = own_code.load(name, "task")
+    if isinstance(found, Operation):
+        from mechgrok.tasks.modular import ModularArithmetic
+
+        return ModularArithmetic
     if isinstance(found, type) and issubclass(found, Task):
         return found
     where, _, attribute = name.rpartition(":")

@@ -1,20 +1,23 @@
 """Images of digits: MNIST, and the small ones that scikit-learn ships."""
 
+from __future__ import annotations
+
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Integer
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.tasks.base import Criterion, Examples, Task
+from mechgrok.tasks.base import Examples, Task
 from mechgrok.tasks.idx import read_idx
-from mechgrok.tasks.losses import UNITS, one_hot_mse
+from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective, ObjectiveName
+
+if TYPE_CHECKING:
+    from jaxtyping import Integer
+    from torch import Tensor
 
 #: The files of MNIST with the MD5 sums under which they have been published.
 MNIST_FILES = {
@@ -27,29 +30,22 @@ MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
 class Images(Task):
-    """Ten classes of images as vectors of pixels in [0, 1].
-
-    Attributes:
-        objective: "mse" on one-hot labels, as Omnigrok does, or "cross-entropy".
-    """
+    """Ten classes of images as vectors of pixels in [0, 1], by default with Omnigrok's objective."""
 
     input_kind = "vectors"
 
-    objective: Literal["mse", "cross-entropy"] = "mse"
+    objective: ObjectiveName = Field(
+        "mse",
+        description="What is minimized: mse (on one-hot labels), cross-entropy, hinge (parity).",
+    )
+
+    @property
+    def training_objective(self) -> Objective:
+        return OBJECTIVES.load(self.objective)
 
     @property
     def d_output(self) -> int:
-        return 10
-
-    def loss(
-        self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """The objective, in float64."""
-        return (one_hot_mse if self.objective == "mse" else super().loss)(outputs, labels)
-
-    @property
-    def loss_units(self) -> str:
-        return UNITS[self.objective]
+        return self.training_objective.d_output(10)
 
 
 class Digits(Images):
@@ -65,6 +61,7 @@ class Digits(Images):
 
     @cached_property
     def examples(self) -> Examples:
+        import torch
         from sklearn.datasets import load_digits
 
         pixels, labels = load_digits(return_X_y=True)
@@ -81,11 +78,9 @@ class Digits(Images):
 class MNIST(Images):
     """Handwritten digits of 28 × 28 pixels, or any data set in MNIST's four files.
 
-    Attributes:
-        limit: training images, chosen by ``split_seed``; None for all. The test set is the data
-            set's own and is used whole, so there is no ``train_fraction``.
-        folder: where the four IDX files lie, gzipped or not; None to download them, once, into
-            the cache (``MECHGROK_DATA``, or the user's cache folder).
+    The training images are chosen by ``split_seed``. The test set is the data set's own and is
+    used whole, so there is no ``train_fraction``. What is downloaded is kept in the cache
+    (``MECHGROK_DATA``, or the user's cache folder).
 
     Source: LeCun, Cortes and Burges; the grokking set-up is that of Liu et al. 2022
     (arXiv 2210.01117, Omnigrok).
@@ -95,8 +90,12 @@ class MNIST(Images):
 
     name: str = "mnist"
     train_fraction: None = None  # type: ignore[assignment]
-    limit: Annotated[int, Field(ge=1)] | None = 1000
-    folder: Path | None = None
+    limit: Annotated[int, Field(ge=1)] | None = Field(
+        1000, description="Training images (mnist); none for all."
+    )
+    folder: Path | None = Field(
+        None, description="IDX files to use instead of downloading them (mnist)."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +111,8 @@ class MNIST(Images):
 
     @cached_property
     def examples(self) -> Examples:
+        import torch
+
         files = download_mnist() if self.folder is None else find_mnist(self.folder)
         train_images, train_labels, test_images, test_labels = (read_idx(file) for file in files)
         _check_pair(train_images, train_labels, files[0], files[1])
@@ -141,10 +142,14 @@ class MNIST(Images):
 
     @property
     def train_index(self) -> Integer[Tensor, " n_train"]:
+        import torch
+
         return torch.arange(self.n_train)
 
     @property
     def test_index(self) -> Integer[Tensor, " n_test"]:
+        import torch
+
         return torch.arange(self.n_train, len(self.examples.labels))
 
     @property

@@ -1,22 +1,26 @@
-"""Losses other than the usual cross-entropy, and the tasks that let a person choose one."""
+"""Losses and accuracies: functions of outputs ``[n, d_output]`` and labels, in float64."""
 
-from functools import cached_property
-from typing import Literal
+from __future__ import annotations
 
-import torch
-from jaxtyping import Float, Integer
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from mechgrok.tasks.base import Criterion, Task
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Integer
+    from torch import Tensor
 
-Objective = Literal["cross-entropy", "mse", "hinge"]
-#: What each objective is counted in.
-UNITS: dict[str, str] = {
-    "cross-entropy": "nats",
-    "mse": "mean squared error",
-    "hinge": "mean hinge loss",
-    "regression": "share of the labels' variance",
-}
+
+def cross_entropy(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, exact however small it and its gradient are (`cross_entropy`)."""
+    from mechgrok.tasks import cross_entropy as exact
+
+    return exact.cross_entropy(outputs, labels)
+
+
+def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
+    """Mean squared error against one-hot labels, or against ±1 where there is one output."""
+    return (sign_mse if outputs.shape[1] == 1 else one_hot_mse)(outputs, labels)
 
 
 def one_hot_mse(
@@ -26,13 +30,10 @@ def one_hot_mse(
 
     Source: the MNIST set-up of Liu et al. 2022 (arXiv 2210.01117, Omnigrok).
     """
-    wanted = torch.nn.functional.one_hot(labels, outputs.shape[1])
-    return torch.nn.functional.mse_loss(outputs.double(), wanted.double())
+    from torch.nn import functional
 
-
-def hinge(outputs: Float[Tensor, "n 1"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean of max(0, 1 − y f(x)) for one output and labels 0, 1 read as y = −1, 1."""
-    return (1 - signs(labels) * outputs[:, 0].double()).clamp_min(0).mean()
+    wanted = functional.one_hot(labels, outputs.shape[1])
+    return functional.mse_loss(outputs.double(), wanted.double())
 
 
 def sign_mse(outputs: Float[Tensor, "n 1"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
@@ -40,51 +41,54 @@ def sign_mse(outputs: Float[Tensor, "n 1"], labels: Integer[Tensor, " n"]) -> Fl
     return (outputs[:, 0].double() - signs(labels)).square().mean()
 
 
+def hinge(outputs: Float[Tensor, "n 1"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
+    """Mean of max(0, 1 − y f(x)) for one output and labels 0, 1 read as y = −1, 1."""
+    return (1 - signs(labels) * outputs[:, 0].double()).clamp_min(0).mean()
+
+
 def signs(labels: Integer[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Labels 0 and 1 as the numbers −1 and 1."""
     return 2.0 * labels.double() - 1
 
 
-class Regression(Task):
-    """A task whose labels are real numbers ``[n]`` or vectors ``[n, d_output]``.
+def accuracy(
+    outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Share of examples whose largest output is the label's; of one output the sign decides."""
+    return right(outputs, labels).double().mean()
 
-    The loss is the share of the labels' variance that is left unexplained, so that it is 1 for a
-    network that answers the mean and means the same for every task:
-    ⟨(f(x) − y)²⟩ / Var(y), with Var(y) over train and test examples together.
-    """
 
-    input_kind = "vectors"
-    criterion = Criterion("loss", 0.1)
-    train_criterion = Criterion("loss", 0.01)
+def right(
+    outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
+) -> Bool[Tensor, " n"]:
+    """Which examples are answered right."""
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0) == labels.bool()
+    return outputs.argmax(-1) == labels
 
-    @property
-    def d_output(self) -> int:
-        return self.targets(self.examples.labels).shape[1]
 
-    @staticmethod
-    def targets(labels: Float[Tensor, "n ..."]) -> Float[Tensor, "n d_output"]:
-        """Labels as rows of outputs, in float64."""
-        return labels.double().reshape(len(labels), -1)
+def targets(labels: Float[Tensor, "n ..."]) -> Float[Tensor, "n d_output"]:
+    """Real labels as rows of outputs, in float64."""
+    return labels.double().reshape(len(labels), -1)
 
-    @cached_property
-    def _variance(self) -> Float[Tensor, ""]:
-        return self.targets(self.examples.labels).var(dim=0, correction=0).mean()
 
-    def loss(
-        self, outputs: Float[Tensor, "n d_output"], labels: Float[Tensor, "n ..."]
-    ) -> Float[Tensor, ""]:
-        """⟨(f(x) − y)²⟩ / Var(y), in float64."""
-        error = torch.nn.functional.mse_loss(outputs.double(), self.targets(labels))
-        return error / self._variance.to(error.device)
+def unexplained(
+    outputs: Float[Tensor, "n d_output"],
+    labels: Float[Tensor, "n ..."],
+    variance: Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """⟨(f(x) − y)²⟩ / Var(y), in float64."""
+    from torch.nn import functional
 
-    @property
-    def loss_units(self) -> str:
-        own = type(self).loss is not Regression.loss
-        return super().loss_units if own else UNITS["regression"]
+    error = functional.mse_loss(outputs.double(), targets(labels))
+    return error / variance.to(error.device)
 
-    def accuracy(
-        self, outputs: Float[Tensor, "n d_output"], labels: Float[Tensor, "n ..."]
-    ) -> Float[Tensor, ""]:
-        """Share of outputs within a tenth of the labels' standard deviation of their label."""
-        error = (outputs.double() - self.targets(labels)).abs()
-        return (error <= 0.1 * self._variance.sqrt().to(error.device)).double().mean()
+
+def within_a_tenth(
+    outputs: Float[Tensor, "n d_output"],
+    labels: Float[Tensor, "n ..."],
+    variance: Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """Share of outputs within a tenth of the labels' standard deviation of their label."""
+    error = (outputs.double() - targets(labels)).abs()
+    return (error <= 0.1 * variance.sqrt().to(error.device)).double().mean()

@@ -6,13 +6,28 @@ from pydantic import ValidationError
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, sentence
-from mechgrok.registry import find
+from mechgrok.registry import Registry
 from mechgrok.tasks import custom
 from mechgrok.tasks.base import Task
+from mechgrok.tasks.operations import OPERATIONS
+
+#: Every task by its name; each modular operation is one.
+TASKS: Registry[type[Task]] = Registry(
+    "task",
+    "mechgrok.tasks",
+    {
+        "multitask": "mechgrok.tasks.multitask:MultitaskArithmetic",
+        "parity": "mechgrok.tasks.parity:SparseParity",
+        "polynomial": "mechgrok.tasks.polynomial:PolynomialRegression",
+        "mnist": "mechgrok.tasks.images:MNIST",
+        "digits": "mechgrok.tasks.images:Digits",
+    },
+    more=lambda: dict.fromkeys(OPERATIONS, "mechgrok.tasks.modular:ModularArithmetic"),
+)
 
 
 def make_task(name: str, **options: Any) -> Task:
-    """The task registered under ``name`` (entry-point group ``mechgrok.tasks``) with its options.
+    """The task called ``name`` with its options.
 
     A name with a colon is a task of a person's own, ``file.py:name`` or ``module:name``, which is
     imported: do not pass on a name that a file holds (`saved_task` is for those).
@@ -36,8 +51,8 @@ def saved_task(name: str, **options: Any) -> Task:
         name = own_code.absolute(name)
         task_class = custom.load(name)
     else:
-        task_class = find("mechgrok.tasks", name).load()
+        task_class = TASKS.load(name)
     try:
         return task_class(name=name, **options)
     except ValidationError as error:
-        raise UserError(sentence(error, f"task {name}")) from None
+        raise UserError(sentence(error, f"task {name}", task_class.model_fields)) from None

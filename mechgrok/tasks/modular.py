@@ -1,30 +1,22 @@
 """Modular arithmetic: c = f(a, b) mod p over pairs of residues."""
 
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from __future__ import annotations
 
-import torch
-from jaxtyping import Bool, Integer
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.tasks.base import Examples, Task
+from mechgrok.tasks.base import Examples, Seed, Task
+from mechgrok.tasks.operations import OPERATIONS, Operation, Pairs
 
-Operation = Literal["add", "sub", "mul", "div", "x2+y2", "x2+xy+y2", "random"]
-Pairs = Literal["unordered", "ordered", "descending"]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Integer
+    from torch import Tensor
 
-_SYMBOL = {
-    "add": "a + b",
-    "sub": "a − b",
-    "mul": "a · b",
-    "div": "a / b",
-    "x2+y2": "a² + b²",
-    "x2+xy+y2": "a² + ab + b²",
-    "random": "random",
-}
-#: The pairs that an operation is studied on unless another choice is made.
-_USUAL_PAIRS: dict[str, Pairs] = {"sub": "descending", "div": "ordered"}
+#: Residues are tokens, and pairs of them are listed: beyond this nothing could be trained.
+LARGEST_P = 100_000
 
 
 def is_prime(n: int) -> bool:
@@ -35,41 +27,42 @@ def is_prime(n: int) -> bool:
 class ModularArithmetic(Task):
     """c = f(a, b) mod p, from two tokens a and b to one of p answers.
 
-    Attributes:
-        name: the operation f. ``random`` draws c uniformly, as a control that cannot generalize.
-        p: the modulus.
-        pairs: ``unordered`` (a ≤ b, p(p+1)/2 pairs; only where f is commutative), ``ordered`` (all
-            p², less those with b = 0 for division), or ``descending`` (0 < b < a, as the paper
-            takes a − b). Unless given: unordered, but descending for sub and ordered for div.
-        equals: append the token "=" (number p) to every pair, as Nanda et al. do.
-        label_seed: seeds the labels of ``random``.
+    The operation f is the task's name (`mechgrok.tasks.operations`). Pairs are ``unordered`` (a ≤ b,
+    p(p+1)/2 of them; only where f is commutative), ``ordered`` (all p², less those with b = 0 for
+    division), or ``descending`` (0 < b < a, as the paper takes a − b).
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), sections 3 and A.3.
     """
 
     modular: ClassVar[bool] = True
 
-    name: Operation = "add"
-    p: Annotated[int, Field(ge=2)] = 67
-    pairs: Pairs = "unordered"
-    equals: bool = False
-    label_seed: Annotated[int, Field(ge=0)] = 0
+    name: str = "add"
+    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(67, description="Modulus.")
+    pairs: Pairs = Field(
+        "unordered",
+        description="unordered, ordered, or descending (b < a); as the operation is studied.",
+    )
+    equals: bool = Field(False, description="Append an '=' token (number p) to each pair.")
+    label_seed: Seed = Field(0, description="Seed of random labels.")
 
     @model_validator(mode="before")
     @classmethod
     def _usual_pairs(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get("pairs") is None:
-            fields = fields | {"pairs": _USUAL_PAIRS.get(fields.get("name", ""), "unordered")}
+            operation = OPERATIONS.load(fields.get("name", "add"))
+            fields = fields | {"pairs": operation.usual_pairs}
         return fields
 
     @model_validator(mode="after")
     def _well_defined(self) -> Self:
-        if self.pairs == "unordered" and self.name in ("sub", "div"):
+        operation = self.operation
+        if self.pairs == "unordered" and not operation.commutative:
+            descending = "" if operation.divides else " or descending"
             raise UserError(
-                f"{_SYMBOL[self.name]} is not commutative, so unordered pairs do not determine it: "
-                f"choose --pairs ordered{' or descending' if self.name == 'sub' else ''}."
+                f"{operation.symbol} is not commutative, so unordered pairs do not determine it: "
+                f"choose --pairs ordered{descending}."
             )
-        if self.name == "div" and not is_prime(self.p):
+        if operation.divides and not is_prime(self.p):
             raise UserError(
                 f"Division modulo {self.p} is not defined for every b, because {self.p} is not "
                 "prime: choose a prime modulus."
@@ -77,23 +70,39 @@ class ModularArithmetic(Task):
         return self
 
     @property
+    def operation(self) -> Operation:
+        """The operation f."""
+        return OPERATIONS.load(self.name)
+
+    @property
     def order_matters(self) -> bool:
         """Whether both (a, b) and (b, a) are examples, with different answers."""
-        return self.name in ("sub", "div") and self.pairs == "ordered"
+        return not self.operation.commutative and self.pairs == "ordered"
+
+    @property
+    def n_examples(self) -> int:
+        p = self.p
+        return {
+            "unordered": p * (p + 1) // 2,
+            "ordered": p * (p - 1) if self.operation.divides else p * p,
+            "descending": (p - 1) * (p - 2) // 2,
+        }[self.pairs]
 
     @cached_property
     def pair(self) -> Integer[Tensor, "n 2"]:
         """All pairs (a, b) in lexicographic order."""
+        import torch
+
         grid = torch.cartesian_prod(torch.arange(self.p), torch.arange(self.p))
         return grid[self._kept(*grid.unbind(1))]
 
     def _kept(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Bool[Tensor, " n"]:
         kept = {
             "unordered": a <= b,
-            "ordered": torch.ones_like(a, dtype=torch.bool),
+            "ordered": a == a,
             "descending": (b > 0) & (b < a),
         }[self.pairs]
-        return kept & (b > 0) if self.name == "div" else kept
+        return kept & (b > 0) if self.operation.divides else kept
 
     def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
         """c = f(a, b) mod p for the operations that are a function of the pair.
@@ -101,23 +110,15 @@ class ModularArithmetic(Task):
         Raises:
             UserError: for random labels, which belong to the examples and to nothing else.
         """
-        if self.name == "random":
+        if self.operation.function is None:
             raise UserError("Random labels follow no formula: read them from the task's examples.")
-        if self.name == "div":
-            inverse = torch.tensor([0] + [pow(x, -1, self.p) for x in range(1, self.p)])
-            return a * inverse.to(b.device)[b] % self.p
-        value = {
-            "add": a + b,
-            "sub": a - b,
-            "mul": a * b,
-            "x2+y2": a * a + b * b,
-            "x2+xy+y2": a * a + a * b + b * b,
-        }[self.name]
-        return value % self.p
+        return self.operation.function(a, b, self.p) % self.p
 
     @cached_property
     def examples(self) -> Examples:
-        if self.name == "random":
+        if self.operation.function is None:
+            import torch
+
             generator = torch.Generator().manual_seed(self.label_seed)
             labels = torch.randint(self.p, (len(self.pair),), generator=generator)
         else:
@@ -128,6 +129,8 @@ class ModularArithmetic(Task):
         """The token sequence of each pair: (a, b), or (a, b, p) with ``equals``."""
         if not self.equals:
             return pair
+        import torch
+
         return torch.cat([pair, pair.new_full((len(pair), 1), self.p)], dim=1)
 
     @property
@@ -147,4 +150,4 @@ class ModularArithmetic(Task):
         return [str(residue) for residue in range(self.p)] + ["="] * self.equals
 
     def __str__(self) -> str:
-        return f"{_SYMBOL[self.name]} mod {self.p}, {self.pairs} pairs"
+        return f"{self.operation.symbol} mod {self.p}, {self.pairs} pairs"

@@ -1,24 +1,25 @@
 """Several modular operations at once, told apart by a token between the operands."""
 
-from functools import cached_property
-from typing import Annotated, ClassVar, Self
+from __future__ import annotations
 
-import torch
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Task
-from mechgrok.tasks.modular import ModularArithmetic, Operation
+from mechgrok.tasks.modular import LARGEST_P, ModularArithmetic
+
+if TYPE_CHECKING:
+    from jaxtyping import Integer
+    from torch import Tensor
 
 
 class MultitaskArithmetic(Task):
     """c = a ∘ b mod p over all ordered pairs and several operations ∘, as tokens (a, ∘, b, =).
 
     Tokens 0 … p − 1 are the residues, p … the operations in the order given, and the last is "=".
-
-    Attributes:
-        operations: which operations, by the names of their own tasks (all but random).
-        p: the modulus.
 
     The operation token between the operands is that of Power et al. 2022 (arXiv 2201.02177), here
     with several operations in one table.
@@ -27,8 +28,10 @@ class MultitaskArithmetic(Task):
     modular: ClassVar[bool] = True
 
     name: str = "multitask"
-    operations: Annotated[tuple[Operation, ...], Field(min_length=1)] = ("add", "sub")
-    p: Annotated[int, Field(ge=2)] = 59
+    operations: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        ("add", "sub"), description="Those of multitask: add,sub and any other but random."
+    )
+    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(59, description="Modulus.")
 
     @model_validator(mode="after")
     def _known_answers(self) -> Self:
@@ -43,14 +46,22 @@ class MultitaskArithmetic(Task):
     def _parts(self) -> list[ModularArithmetic]:
         return [ModularArithmetic(name=name, p=self.p, pairs="ordered") for name in self.operations]
 
+    @property
+    def n_examples(self) -> int:
+        return sum(part.n_examples for part in self._parts)
+
     @cached_property
-    def operation(self) -> torch.Tensor:
+    def operation(self) -> Integer[Tensor, " n"]:
         """Which operation each example is of, as an index into ``operations``."""
+        import torch
+
         counts = torch.tensor([len(part.pair) for part in self._parts])
         return torch.arange(len(self._parts)).repeat_interleave(counts)
 
     @cached_property
     def examples(self) -> Examples:
+        import torch
+
         a, b = torch.cat([part.pair for part in self._parts]).unbind(1)
         equals = torch.full_like(a, self.d_vocab - 1)
         inputs = torch.stack([a, self.p + self.operation, b, equals], dim=1)

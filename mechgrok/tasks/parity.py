@@ -1,16 +1,15 @@
 """Sparse parity: the product of k bits out of n."""
 
+from __future__ import annotations
+
 from functools import cached_property
 from typing import Annotated, Self
 
-import torch
-from jaxtyping import Float, Integer
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.tasks.base import Examples, Task
-from mechgrok.tasks.losses import UNITS, Objective, hinge, sign_mse
+from mechgrok.tasks.base import Examples, Seed, Task
+from mechgrok.tasks.objectives import OBJECTIVES, Objective, ObjectiveName
 
 #: Up to this many bits, all 2ⁿ inputs are listed and drawn from without repetition.
 _FEW_BITS = 20
@@ -22,13 +21,9 @@ class SparseParity(Task):
     The bits that count are the first k; the network cannot know, and pictures are easier to read.
     Labels are 0 for y = −1 and 1 for y = 1.
 
-    Attributes:
-        n: bits of the input.
-        k: bits that count.
-        samples: examples, train and test together, drawn uniformly (without repetition up to
-            n = 20; beyond, two equal ones among the usual few thousand are next to impossible).
-        objective: "hinge" and "mse" read the sign of one output, "cross-entropy" the larger of two.
-        sample_seed: seeds the draw of the examples.
+    Samples are drawn uniformly, without repetition up to n = 20; beyond, two equal ones among the
+    usual few thousand are next to impossible. The objectives "hinge" and "mse" read the sign of one
+    output, "cross-entropy" the larger of two.
 
     Source: Merrill, Tsilivis and Shukla 2023 (arXiv 2303.11873): n = 40, k = 3, 1,000 training and
     1,000 test points, hinge loss.
@@ -37,12 +32,17 @@ class SparseParity(Task):
     input_kind = "vectors"
 
     name: str = "parity"
-    n: Annotated[int, Field(ge=1)] = 40
-    k: Annotated[int, Field(ge=1)] = 3
-    samples: Annotated[int, Field(ge=2)] = 2000
+    n: Annotated[int, Field(ge=1, le=10**7)] = Field(40, description="Bits of parity's input.")
+    k: Annotated[int, Field(ge=1)] = Field(3, description="Bits that count, of parity.")
+    samples: Annotated[int, Field(ge=2)] = Field(
+        2000, description="Examples that are drawn, train and test together."
+    )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    objective: Objective = "hinge"
-    sample_seed: Annotated[int, Field(ge=0)] = 0
+    objective: ObjectiveName = Field(
+        "hinge",
+        description="What is minimized: hinge, mse or cross-entropy.",
+    )
+    sample_seed: Seed = Field(0, description="Seed of the examples that are drawn.")
 
     @model_validator(mode="after")
     def _enough_bits(self) -> Self:
@@ -58,8 +58,14 @@ class SparseParity(Task):
             )
         return self
 
+    @property
+    def n_examples(self) -> int:
+        return self.samples
+
     @cached_property
     def examples(self) -> Examples:
+        import torch
+
         generator = torch.Generator().manual_seed(self.sample_seed)
         if self.n <= _FEW_BITS:
             number = torch.randperm(2**self.n, generator=generator)[: self.samples]
@@ -74,28 +80,12 @@ class SparseParity(Task):
         return self.n
 
     @property
-    def d_output(self) -> int:
-        return 2 if self.objective == "cross-entropy" else 1
-
-    def loss(
-        self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """The objective, in float64."""
-        if self.objective == "cross-entropy":
-            return super().loss(outputs, labels)
-        return {"hinge": hinge, "mse": sign_mse}[self.objective](outputs, labels)
+    def training_objective(self) -> Objective:
+        return OBJECTIVES.load(self.objective)
 
     @property
-    def loss_units(self) -> str:
-        return UNITS[self.objective]
-
-    def accuracy(
-        self, outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
-    ) -> Float[Tensor, ""]:
-        """Share of examples whose parity is told right."""
-        if self.objective == "cross-entropy":
-            return super().accuracy(outputs, labels)
-        return ((outputs[:, 0] > 0) == labels.bool()).double().mean()
+    def d_output(self) -> int:
+        return self.training_objective.d_output(2)
 
     def __str__(self) -> str:
         return f"parity of {self.k} out of {self.n} bits"

@@ -1,15 +1,18 @@
 """Polynomial regression: the square of a projection."""
 
+from __future__ import annotations
+
 from functools import cached_property
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
-from mechgrok.tasks.base import Examples
-from mechgrok.tasks.losses import Regression
+from mechgrok.tasks.base import Examples, Seed
+from mechgrok.tasks.regression import Regression
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 class PolynomialRegression(Regression):
@@ -18,24 +21,29 @@ class PolynomialRegression(Regression):
     A network that stays close to its linearization fits the training points without finding β;
     finding it takes longer and shows as a late fall of the *test loss*.
 
-    Attributes:
-        dimension: length of x.
-        samples: examples, train and test together.
-        sample_seed: seeds β and the inputs.
-
     Source: Kumar, Bordelon, Gershman and Pehlevan 2023 (arXiv 2310.06110), whose inputs have
     variance 1/dimension and whose β is as much longer.
     """
 
     name: str = "polynomial"
-    dimension: Annotated[int, Field(ge=1)] = 100
-    samples: Annotated[int, Field(ge=2)] = 1500
+    dimension: Annotated[int, Field(ge=1, le=10**7)] = Field(
+        100, description="Length of polynomial's x."
+    )
+    samples: Annotated[int, Field(ge=2)] = Field(
+        1500, description="Examples that are drawn, train and test together."
+    )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sample_seed: Annotated[int, Field(ge=0)] = 0
+    sample_seed: Seed = Field(0, description="Seed of the examples that are drawn (and of β).")
+
+    @property
+    def n_examples(self) -> int:
+        return self.samples
 
     @cached_property
     def direction(self) -> Float[Tensor, " dimension"]:
         """β, the unit vector that is to be found."""
+        import torch
+
         generator = torch.Generator().manual_seed(self.sample_seed)
         return torch.nn.functional.normalize(
             torch.randn(self.dimension, generator=generator), dim=0
@@ -43,6 +51,8 @@ class PolynomialRegression(Regression):
 
     @cached_property
     def examples(self) -> Examples:
+        import torch
+
         generator = torch.Generator().manual_seed(self.sample_seed + 1)
         inputs = torch.randn(self.samples, self.dimension, generator=generator)
         return Examples(inputs, 0.5 * (inputs @ self.direction).square())

@@ -3,3 +3,4 @@ from .loop import Progress as Progress
 from .loop import evaluate as evaluate
 from .loop import resume as resume
 from .loop import train as train
+from .optimizers import Optimizer as Optimizer

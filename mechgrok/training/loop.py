@@ -20,7 +20,7 @@ from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import read_state, write_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.fused import Stepper
-from mechgrok.training.machine import few_threads, find_device, interrupts
+from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
 from mechgrok.training.schedule import checkpoint_steps, evaluation_steps
 
@@ -136,7 +136,7 @@ def _loop(
     stop_at = stopping_step(rows, task, training)
     written = len(rows)
 
-    with few_threads(model), interrupts() as interrupted:
+    with threads(training.threads), interrupts() as interrupted:
         for step in range(start, training.steps + 1):
             stopping = step >= stop_at or bool(interrupted)
             if step in evaluate_at or step in save_at or stopping:

@@ -8,10 +8,6 @@ from contextlib import contextmanager
 import torch
 
 from mechgrok.errors import UserError
-from mechgrok.models import HookedModel
-
-#: Networks with fewer weights are trained on one thread.
-_WEIGHTS_WORTH_THREADS = 500_000
 
 
 def find_device(name: str) -> str:
@@ -30,15 +26,15 @@ def find_device(name: str) -> str:
 
 
 @contextmanager
-def few_threads(model: HookedModel) -> Iterator[None]:
-    """One thread for small networks while it lasts, as many as torch likes for others.
+def threads(number: int) -> Iterator[None]:
+    """So many threads while it lasts.
 
     The operations of a small network take microseconds: threads gain little on an idle machine and
-    lose up to a hundredfold on a busy one, where each waits for all others to be scheduled.
+    lose up to a hundredfold on a busy one, where each waits for all others to be scheduled. The
+    order of sums depends on their number too, so that a run is resumed with as many as it began.
     """
     before = torch.get_num_threads()
-    if model.n_parameters() < _WEIGHTS_WORTH_THREADS:
-        torch.set_num_threads(1)
+    torch.set_num_threads(number)
     try:
         yield
     finally:

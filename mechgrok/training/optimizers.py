@@ -1,34 +1,139 @@
-"""Optimizers, and their state by the names of the weights that it belongs to."""
+"""Optimizers, each with its own options, and their state by the names of the weights it belongs to.
 
-from typing import Any
+A new one is one class here, in another package (entry points of ``mechgrok.optimizers``), or in a
+file of one's own: ``--optimizer file.py:Name``.
+"""
 
-from torch import Tensor, nn
+from __future__ import annotations
 
-from mechgrok.config import RunConfig
-from mechgrok.errors import UserError
-from mechgrok.masks.popup import scores_of
-from mechgrok.models import HookedModel, raw_weights
-from mechgrok.training import fused
-from mechgrok.training.fused import Stepper
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mechgrok import own_code
+from mechgrok.errors import UserError, sentence
+from mechgrok.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from mechgrok.config import RunConfig
+    from mechgrok.models import HookedModel
+    from mechgrok.training.fused import Stepper
+
+#: A rate at which a moving average forgets.
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimizer(BaseModel):
+    """An optimizer by name, with the options that are its own.
+
+    The learning rate and the weight decay, which all have, are the training's
+    (`mechgrok.config.TrainingConfig`). A subclass adds its options as fields and says how it is
+    made.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+        """The optimizer over groups of parameters, each with its own ``weight_decay``."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.name
+
+
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", "mechgrok.optimizers")
+
+
+@OPTIMIZERS.register("adamw")
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: θ ← θ − lr · weight_decay · θ.
+
+    Source: Loshchilov and Hutter 2019 (arXiv 1711.05101).
+    """
+
+    name: str = "adamw"
+    betas: tuple[Decay, Decay] = Field(
+        (0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
+    )
+
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+        from mechgrok.training import fused
+
+        return fused.Adam(groups, lr=learning_rate, betas=self.betas)
+
+
+@OPTIMIZERS.register("adam")
+class Adam(AdamW):
+    """Adam, the weight decay added to the gradient.
+
+    Source: Kingma and Ba 2015 (arXiv 1412.6980).
+    """
+
+    name: str = "adam"
+
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+        from mechgrok.training import fused
+
+        return fused.Adam(groups, lr=learning_rate, betas=self.betas, decoupled=False)
+
+
+@OPTIMIZERS.register("sgd")
+class SGD(Optimizer):
+    """Stochastic gradient descent, the weight decay added to the gradient."""
+
+    name: str = "sgd"
+    momentum: Decay = Field(0.0, description="Momentum of SGD.")
+
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+        from mechgrok.training import fused
+
+        return fused.SGD(groups, lr=learning_rate, momentum=self.momentum)
+
+
+def choose_optimizer(value: Any) -> Any:
+    """An optimizer from its name, or from a dictionary of its name and options.
+
+    Raises:
+        UserError: the optimizer or an option of it is unknown.
+    """
+    if isinstance(value, Optimizer):
+        return value
+    options = {"name": value} if isinstance(value, str) else value
+    if not isinstance(options, dict) or not isinstance(name := options.get("name"), str):
+        raise UserError(f"An optimizer is named, as adamw is, not {value!r}.")
+    chosen = OPTIMIZERS.load(name)
+    if not (isinstance(chosen, type) and issubclass(chosen, Optimizer)):
+        raise UserError(f"{name} is no optimizer: make it a subclass of mechgrok.Optimizer.")
+    try:
+        return chosen(**options | {"name": own_code.absolute(name)})
+    except ValidationError as error:
+        raise UserError(sentence(error, f"optimizer {name}", chosen.model_fields)) from None
 
 
 def make_optimizer(model: HookedModel, config: RunConfig) -> Stepper:
     """The configured optimizer over every weight that is trained, and edge-popup's scores."""
+    from mechgrok.masks.popup import scores_of
+    from mechgrok.models import raw_weights
+
     training = config.training
     weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
-    groups = [{"params": weights, "weight_decay": training.weight_decay}]
+    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": training.weight_decay}]
     if config.popup is not None:
         scores = list(scores_of(model).values())
         groups.append({"params": scores, "weight_decay": config.popup.score_weight_decay})
-    lr = training.learning_rate
-    if training.optimizer == "sgd":
-        return fused.SGD(groups, lr=lr, momentum=training.momentum)
-    decoupled = training.optimizer == "adamw"
-    return fused.Adam(groups, lr=lr, betas=training.betas, decoupled=decoupled)
+    return training.optimizer.make(groups, training.learning_rate)
 
 
 def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
     """Everything that can be trained, as checkpoints name it: weights, and ``scores.<weight>``."""
+    from mechgrok.masks.popup import scores_of
+    from mechgrok.models import raw_weights
+
     scores = {f"scores.{name}": parameter for name, parameter in scores_of(model).items()}
     return raw_weights(model) | scores
 

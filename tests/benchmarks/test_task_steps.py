@@ -133,7 +133,7 @@ def test_a_nanda_step_is_faster_than_on_transformer_lens_own_model() -> None:
         native.parameters(),
         lr=training.learning_rate,
         weight_decay=training.weight_decay,
-        betas=training.betas,
+        betas=training.optimizer.betas,
     )
 
     def theirs() -> None:

@@ -14,7 +14,7 @@ from mechgrok.runs import create_run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import evaluate, train
-from mechgrok.training.machine import few_threads
+from mechgrok.training.machine import threads
 from mechgrok.training.optimizers import make_optimizer
 from mechgrok.training.schedule import evaluation_steps
 from tests.benchmarks.conftest import ratio, report
@@ -29,7 +29,7 @@ def our_steps(config: RunConfig, count: int, evaluate_at: set[int]) -> None:
     train_set, test_set = (
         side._replace(inputs=model.encode(side.inputs)) for side in (task.train, task.test)
     )
-    with few_threads(model):
+    with threads(1):
         for step in range(count):
             if step in evaluate_at:
                 evaluate(model, task, train_set, test_set)

@@ -51,7 +51,7 @@ def test_a_network_that_answers_right_is_measured_so(objective: str, d_output: i
     [
         ({"n": 3, "k": 4}, "choose k ≤ n"),
         ({"n": 4, "samples": 17}, "only 16 different inputs"),
-        ({"objective": "absolute"}, "objective = 'absolute'"),
+        ({"objective": "absolute"}, "no objective 'absolute'"),
     ],
 )
 def test_impossible_settings_are_refused(fields: dict, complaint: str) -> None:

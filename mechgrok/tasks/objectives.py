@@ -1,0 +1,104 @@
+"""Objectives: what is minimized, what counts as right, and when that has been learned, in one value.
+
+A new objective is one entry here, or in another package (entry points of ``mechgrok.objectives``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator
+
+from mechgrok.errors import UserError
+from mechgrok.registry import Registry
+from mechgrok.tasks import losses
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Criterion(NamedTuple):
+    """A curve counts as learned at an accuracy of at least, or a loss of at most, ``level``."""
+
+    quantity: Literal["accuracy", "loss"]
+    level: float
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a network is trained for.
+
+    Attributes:
+        name: what it is found under.
+        loss: (outputs ``[n, d_output]``, labels) → the mean loss, in float64.
+        accuracy: (outputs, labels) → the share of right answers, in float64.
+        unit: of the loss.
+        criterion: the test curve has generalized where it meets this.
+        train_criterion: the train curve has memorized where it meets this.
+        by_sign: whether two classes share one output, whose sign decides.
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    accuracy: Callable[[Tensor, Tensor], Tensor]
+    unit: str
+    criterion: Criterion = Criterion("accuracy", 0.95)
+    train_criterion: Criterion = Criterion("accuracy", 0.95)
+    by_sign: bool = False
+
+    def d_output(self, classes: int) -> int:
+        """How many outputs a network needs to tell ``classes`` classes apart.
+
+        Raises:
+            UserError: the objective tells two classes apart, and these are more.
+        """
+        if self.name == "hinge" and classes > 2:
+            raise UserError(
+                f"The hinge loss tells two classes apart, not {classes}: choose cross-entropy or "
+                "mse."
+            )
+        return 1 if self.by_sign and classes == 2 else classes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+OBJECTIVES: Registry[Objective] = Registry(
+    "objective",
+    "mechgrok.objectives",
+    {
+        each.name: each
+        for each in (
+            Objective("cross-entropy", losses.cross_entropy, losses.accuracy, "nats"),
+            Objective("mse", losses.mse, losses.accuracy, "mean squared error", by_sign=True),
+            Objective("hinge", losses.hinge, losses.accuracy, "mean hinge loss", by_sign=True),
+        )
+    },
+)
+
+
+def regression(variance: Tensor) -> Objective:
+    """⟨(f(x) − y)²⟩ / Var(y): the share of the labels' variance that is left unexplained.
+
+    An output is right within a tenth of the labels' standard deviation of its label. Learned: a
+    test loss of at most 0.1, a train loss of at most 0.01.
+    """
+    return Objective(
+        "regression",
+        lambda outputs, labels: losses.unexplained(outputs, labels, variance),
+        lambda outputs, labels: losses.within_a_tenth(outputs, labels, variance),
+        "share of the labels' variance",
+        Criterion("loss", 0.1),
+        Criterion("loss", 0.01),
+    )
+
+
+def _known(name: str) -> str:
+    OBJECTIVES.load(name)
+    return name
+
+
+#: The name of an objective, as the field of a task.
+ObjectiveName = Annotated[str, AfterValidator(_known)]

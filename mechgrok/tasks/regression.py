@@ -1,0 +1,38 @@
+"""Regression: tasks whose labels are real numbers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mechgrok.tasks.base import Task
+from mechgrok.tasks.losses import targets
+from mechgrok.tasks.objectives import Objective, regression
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Regression(Task):
+    """A task whose labels are real numbers ``[n]`` or vectors ``[n, d_output]``.
+
+    The loss is the share of the labels' variance that is left unexplained, so that it is 1 for a
+    network that answers the mean and means the same for every task:
+    ⟨(f(x) − y)²⟩ / Var(y), with Var(y) over train and test examples together.
+    """
+
+    input_kind = "vectors"
+
+    @cached_property
+    def training_objective(self) -> Objective:
+        """`mechgrok.tasks.objectives.regression`, with this task's variance."""
+        return regression(self._variance)
+
+    @property
+    def d_output(self) -> int:
+        return targets(self.examples.labels).shape[1]
+
+    @cached_property
+    def _variance(self) -> Float[Tensor, ""]:
+        return targets(self.examples.labels).var(dim=0, correction=0).mean()
