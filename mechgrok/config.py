@@ -42,40 +42,40 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
-        30_000, description="Optimizer steps; with the full batch, epochs."
+        default=30_000, description="Optimizer steps; with the full batch, epochs."
     )
     batch_size: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Examples per step; all unless given."
+        default=None, description="Examples per step; all unless given."
     )
-    batch_seed: Seed = Field(0, description="Seed of the mini-batches' order.")
+    batch_seed: Seed = Field(default=0, description="Seed of the mini-batches' order.")
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
-        AdamW(), description="adamw, adam, sgd, or your own: file.py:Name."
+        default=AdamW(), description="adamw, adam, sgd, or your own: file.py:Name."
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        1e-3, description="Step size."
+        default=1e-3, description="Step size."
     )
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
+        default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
     )
     l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0, description="Adds l1·Σ|θ| to the loss."
+        default=0.0, description="Adds l1·Σ|θ| to the loss."
     )
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0, description="Adds l2·Σθ² to the loss."
+        default=0.0, description="Adds l2·Σθ² to the loss."
     )
     until_grokked: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Stop this many steps after t_gen; none to use all steps."
+        default=None, description="Stop this many steps after t_gen; none to use all steps."
     )
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
-        100,
+        default=100,
         description="Steps between checkpoints (a quarter of it in the first five intervals); "
         "a 300th of all, rounded, unless given.",
     )
     checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="Further steps to save: 7,13."
+        default=(), description="Further steps to save: 7,13."
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        1,
+        default=1,
         description="Threads. More help large networks on an idle machine, and hurt everything on "
         "a busy one.",
     )
@@ -165,7 +165,7 @@ class TicketOrigin(BaseModel):
     prune_only: Literal["dead"] | None = None
     revive: Literal["dead"] | None = None
     control: Literal["l1", "l2"] | None = None
-    options: dict[str, Any] = Field({}, description="Further options of the method.")
+    options: dict[str, Any] = Field(default={}, description="Further options of the method.")
 
 
 class PopupOrigin(BaseModel):

@@ -72,5 +72,5 @@ def test_what_a_preset_loses_beside_an_option_is_known() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"no preset 'qick'.*: choose paper-mlp, digits, .* or x2y2"):
+    with pytest.raises(UserError, match=r"'qick'.*: choose paper-mlp, digits, .* or x2y2"):
         presets.load("qick")

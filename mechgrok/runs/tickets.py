@@ -231,14 +231,15 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
     Raises:
         UserError: dead neurons are asked for and there is none, or in two ways at once.
     """
+    method = "magnitude" if origin.method == "imp" else origin.method
     settled = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
     mask = prune(
         parent.model(origin.step),
         parent.task,
         origin.rate,
-        scored_by := "magnitude" if origin.method == "imp" else origin.method,
+        method,
         scope=origin.scope,
-        **{name: settled[name] for name in options_of(scored_by) if name in settled},
+        **{name: settled[name] for name in options_of(method) if name in settled},
     )
     if origin.shuffle_mask:
         mask = mask.shuffled(origin.seed)

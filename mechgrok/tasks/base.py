@@ -30,8 +30,8 @@ class Task(BaseModel):
 
     A subclass gives `examples` (all of them, in a fixed order) and the sizes below; the split into
     train and test follows from ``train_fraction`` and ``split_seed`` unless it overrides
-    `train_index` and `test_index`. What is minimized is its `training_objective`; a task may also define
-    ``loss``, ``accuracy`` and the criteria itself.
+    `train_index` and `test_index`. What is minimized is its `training_objective`; a task may also
+    define ``loss``, ``accuracy`` and the criteria itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -52,9 +52,9 @@ class Task(BaseModel):
 
     name: str = Field(description="What is learned; or a task of your own, file.py:name.")
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.4, description="Share of examples trained on; the rest is the test set."
+        default=0.4, description="Share of examples trained on; the rest is the test set."
     )
-    split_seed: Seed = Field(0, description="Seed of the train/test split.")
+    split_seed: Seed = Field(default=0, description="Seed of the train/test split.")
 
     def __eq__(self, other: object) -> bool:
         """Tasks are equal by their fields, the name first: it says where the class comes from.
@@ -156,4 +156,11 @@ class Task(BaseModel):
     @property
     def loss_units(self) -> str:
         """What the loss is measured in: the objective's unit, unless the task has its own loss."""
-        return self.training_objective.unit if type(self).loss is Task.loss else "the task's own"
+        own = type(self).loss is not Task.loss
+        return "the task's own loss" if own else self.training_objective.unit
+
+    def accuracy(
+        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
+    ) -> Float[Tensor, ""]:
+        """The share of examples that the objective counts as right."""
+        return self.training_objective.accuracy(outputs, labels)

@@ -30,12 +30,12 @@ MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
 class Images(Task):
-    """Ten classes of images as vectors of pixels in [0, 1], by default with Omnigrok's objective."""
+    """Ten classes of images as vectors of pixels in [0, 1], with Omnigrok's objective."""
 
     input_kind = "vectors"
 
     objective: ObjectiveName = Field(
-        "mse",
+        default="mse",
         description="What is minimized: mse (on one-hot labels), cross-entropy, hinge (parity).",
     )
 
@@ -91,10 +91,10 @@ class MNIST(Images):
     name: str = "mnist"
     train_fraction: None = None  # type: ignore[assignment]
     limit: Annotated[int, Field(ge=1)] | None = Field(
-        1000, description="Training images (mnist); none for all."
+        default=1000, description="Training images (mnist); none for all."
     )
     folder: Path | None = Field(
-        None, description="IDX files to use instead of downloading them (mnist)."
+        default=None, description="IDX files to use instead of downloading them (mnist)."
     )
 
     @model_validator(mode="before")

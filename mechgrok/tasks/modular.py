@@ -27,9 +27,9 @@ def is_prime(n: int) -> bool:
 class ModularArithmetic(Task):
     """c = f(a, b) mod p, from two tokens a and b to one of p answers.
 
-    The operation f is the task's name (`mechgrok.tasks.operations`). Pairs are ``unordered`` (a ≤ b,
-    p(p+1)/2 of them; only where f is commutative), ``ordered`` (all p², less those with b = 0 for
-    division), or ``descending`` (0 < b < a, as the paper takes a − b).
+    The operation f is the task's name (`mechgrok.tasks.operations`). Pairs are ``unordered``
+    (a ≤ b, p(p+1)/2 of them; only where f is commutative), ``ordered`` (all p², less those with
+    b = 0 for division), or ``descending`` (0 < b < a, as the paper takes a − b).
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), sections 3 and A.3.
     """
@@ -37,13 +37,13 @@ class ModularArithmetic(Task):
     modular: ClassVar[bool] = True
 
     name: str = "add"
-    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(67, description="Modulus.")
+    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(default=67, description="Modulus.")
     pairs: Pairs = Field(
-        "unordered",
+        default="unordered",
         description="unordered, ordered, or descending (b < a); as the operation is studied.",
     )
-    equals: bool = Field(False, description="Append an '=' token (number p) to each pair.")
-    label_seed: Seed = Field(0, description="Seed of random labels.")
+    equals: bool = Field(default=False, description="Append an '=' token (number p) to each pair.")
+    label_seed: Seed = Field(default=0, description="Seed of random labels.")
 
     @model_validator(mode="before")
     @classmethod

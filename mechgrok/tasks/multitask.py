@@ -29,9 +29,9 @@ class MultitaskArithmetic(Task):
 
     name: str = "multitask"
     operations: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        ("add", "sub"), description="Those of multitask: add,sub and any other but random."
+        default=("add", "sub"), description="Those of multitask: add,sub and any other but random."
     )
-    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(59, description="Modulus.")
+    p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(default=59, description="Modulus.")
 
     @model_validator(mode="after")
     def _known_answers(self) -> Self:

@@ -1,4 +1,4 @@
-"""Objectives: what is minimized, what counts as right, and when that has been learned, in one value.
+"""Objectives: what is minimized, what counts as right, and when that has been learned.
 
 A new objective is one entry here, or in another package (entry points of ``mechgrok.objectives``).
 """
@@ -26,6 +26,9 @@ class Criterion(NamedTuple):
     level: float
 
 
+_RIGHT = Criterion("accuracy", 0.95)
+
+
 @dataclass(frozen=True)
 class Objective:
     """What a network is trained for.
@@ -44,8 +47,8 @@ class Objective:
     loss: Callable[[Tensor, Tensor], Tensor]
     accuracy: Callable[[Tensor, Tensor], Tensor]
     unit: str
-    criterion: Criterion = Criterion("accuracy", 0.95)
-    train_criterion: Criterion = Criterion("accuracy", 0.95)
+    criterion: Criterion = _RIGHT
+    train_criterion: Criterion = _RIGHT
     by_sign: bool = False
 
     def d_output(self, classes: int) -> int:

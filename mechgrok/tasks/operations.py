@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 #: Which pairs (a, b) are examples; see `mechgrok.tasks.modular.ModularArithmetic`.
 Pairs = Literal["unordered", "ordered", "descending"]
 
-Function = Callable[["Integer[Tensor, '*n']", "Integer[Tensor, '*n']", int], "Integer[Tensor, '*n']"]
+Function = Callable[
+    ["Integer[Tensor, '*n']", "Integer[Tensor, '*n']", int], "Integer[Tensor, '*n']"
+]
 
 
 @dataclass(frozen=True)

@@ -32,17 +32,17 @@ class SparseParity(Task):
     input_kind = "vectors"
 
     name: str = "parity"
-    n: Annotated[int, Field(ge=1, le=10**7)] = Field(40, description="Bits of parity's input.")
-    k: Annotated[int, Field(ge=1)] = Field(3, description="Bits that count, of parity.")
+    n: Annotated[int, Field(ge=1, le=10**7)] = Field(default=40, description="Bits of parity.")
+    k: Annotated[int, Field(ge=1)] = Field(default=3, description="Bits that count, of parity.")
     samples: Annotated[int, Field(ge=2)] = Field(
-        2000, description="Examples that are drawn, train and test together."
+        default=2000, description="Examples that are drawn, train and test together."
     )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     objective: ObjectiveName = Field(
-        "hinge",
+        default="hinge",
         description="What is minimized: hinge, mse or cross-entropy.",
     )
-    sample_seed: Seed = Field(0, description="Seed of the examples that are drawn.")
+    sample_seed: Seed = Field(default=0, description="Seed of the examples that are drawn.")
 
     @model_validator(mode="after")
     def _enough_bits(self) -> Self:

@@ -27,13 +27,15 @@ class PolynomialRegression(Regression):
 
     name: str = "polynomial"
     dimension: Annotated[int, Field(ge=1, le=10**7)] = Field(
-        100, description="Length of polynomial's x."
+        default=100, description="Length of polynomial's x."
     )
     samples: Annotated[int, Field(ge=2)] = Field(
-        1500, description="Examples that are drawn, train and test together."
+        default=1500, description="Examples that are drawn, train and test together."
     )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sample_seed: Seed = Field(0, description="Seed of the examples that are drawn (and of β).")
+    sample_seed: Seed = Field(
+        default=0, description="Seed of the examples that are drawn (and of β)."
+    )
 
     @property
     def n_examples(self) -> int:

@@ -58,7 +58,7 @@ class AdamW(Optimizer):
 
     name: str = "adamw"
     betas: tuple[Decay, Decay] = Field(
-        (0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
+        default=(0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
     )
 
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
@@ -87,7 +87,7 @@ class SGD(Optimizer):
     """Stochastic gradient descent, the weight decay added to the gradient."""
 
     name: str = "sgd"
-    momentum: Decay = Field(0.0, description="Momentum of SGD.")
+    momentum: Decay = Field(default=0.0, description="Momentum of SGD.")
 
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
         from mechgrok.training import fused

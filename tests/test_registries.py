@@ -1,0 +1,206 @@
+"""Optimizers, objectives, operations and pruning methods: one entry each, with its own options."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mechgrok import registry
+from mechgrok.config import RunConfig, TrainingConfig
+from mechgrok.errors import UserError
+from mechgrok.masks import prune
+from mechgrok.masks.scores import SCORES, score
+from mechgrok.runs import Run
+from mechgrok.tasks import Objective, Task, make_task, operation
+from mechgrok.tasks.objectives import OBJECTIVES
+from mechgrok.tasks.operations import OPERATIONS
+from mechgrok.training import train
+from mechgrok.training.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
+
+TINY: dict[str, Any] = {
+    "task": {"name": "add", "p": 5, "train_fraction": 0.6},
+    "model": {"kind": "mlp", "d_model": 6, "d_mlp": 4},
+    "training": {"steps": 4, "checkpoint_every": 2},
+}
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Registries as they were, after a test added to them."""
+    kept = [(each.own, dict(each.own)) for each in (OPTIMIZERS, OBJECTIVES, OPERATIONS, SCORES)]
+    yield
+    for own, before in kept:
+        own.clear()
+        own.update(before)
+
+
+def test_an_optimizer_s_options_stand_beside_the_training_s() -> None:
+    assert TrainingConfig(optimizer="sgd", momentum=0.9).optimizer == SGD(momentum=0.9)  # type: ignore
+    assert TrainingConfig(betas=(0.5, 0.6)).optimizer == AdamW(betas=(0.5, 0.6))  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("training", "complaint"),
+    [
+        ({"momentum": 0.9}, "optimizer adamw has no option 'momentum'"),
+        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "optimizer sgd has no option 'betas'"),
+        ({"optimizer": "adamv"}, r"no optimizer 'adamv' \(did you mean adam\?\): choose adamw"),
+        ({"optimizer": 5}, "An optimizer is named"),
+        ({"wieght_decay": 5}, r"'training.wieght_decay' \(did you mean weight_decay\?\)"),
+        ({"learning_rate": float("inf")}, "learning_rate = inf"),
+        ({"batch_seed": 2**64}, "batch_seed"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(training: dict, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        RunConfig.make(training=training)
+
+
+def test_the_configurations_of_version_0_1_open(tmp_path: Path) -> None:
+    """They held every optimizer's options, whether it had them or not."""
+    run = train(tmp_path / "run", RunConfig.make(**TINY))
+    saved = json.loads((run.path / "config.json").read_text())
+    for optimizer in ("adamw", "sgd", "adam"):
+        saved["training"] |= {"optimizer": optimizer, "betas": [0.8, 0.9], "momentum": 0.5}
+        (run.path / "config.json").write_text(json.dumps(saved))
+        read = Run(run.path).config.training.optimizer
+        assert str(read) == optimizer
+        assert getattr(read, "momentum", 0.5) == 0.5
+        assert getattr(read, "betas", (0.8, 0.9)) == (0.8, 0.9)
+
+
+def test_a_new_optimizer_is_one_class(tmp_path: Path, restored: None) -> None:
+    @OPTIMIZERS.register("signs")
+    class Signs(Optimizer):
+        name: str = "signs"
+        scale: float = 1.0
+
+        def make(self, groups: list, learning_rate: float) -> torch.optim.Optimizer:
+            class Stepper(torch.optim.SGD):
+                def step(self, closure: Any = None) -> None:
+                    for group in self.param_groups:
+                        for weight in group["params"]:
+                            weight.data -= group["lr"] * weight.grad.sign()
+
+            return Stepper(groups, lr=learning_rate * self.scale)
+
+    config = RunConfig.make(**TINY | {"training": {"steps": 1, "optimizer": "signs", "scale": 2}})
+    run = train(tmp_path / "run", config)
+    moved = run.weights("W_in")[-1] - run.weights("W_in")[0]
+    assert moved.abs().max().item() == pytest.approx(2e-3, rel=1e-3)
+    assert Run(run.path).config.training.optimizer == Signs(scale=2)
+
+
+def test_a_new_operation_is_one_function(restored: None) -> None:
+    @operation("a³ − b", "x3-y", commutative=False)
+    def cube_less(a: torch.Tensor, b: torch.Tensor, p: int) -> torch.Tensor:
+        return a**3 - b
+
+    task = make_task("x3-y", p=7)
+    assert str(task) == "a³ − b mod 7, ordered pairs"
+    assert all(c == (a**3 - b) % 7 for (a, b), c in zip(*(s.tolist() for s in task.examples)))  # noqa: B905
+    with pytest.raises(UserError, match="a³ − b is not commutative"):
+        make_task("x3-y", p=7, pairs="unordered")
+    assert make_task("multitask", operations=["add", "x3-y"], p=7).n_examples == 98
+
+
+@pytest.mark.parametrize("pairs", ["unordered", "ordered", "descending"])
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_the_number_of_pairs_is_known_without_them(name: str, pairs: str) -> None:
+    if pairs == "unordered" and not OPERATIONS.load(name).commutative:
+        return
+    task = make_task(name, p=7, pairs=pairs)
+    counted = task.n_examples
+    assert counted == len(task.examples.labels)
+
+
+def test_a_new_objective_is_one_value(restored: None) -> None:
+    OBJECTIVES.register("absolute")(
+        Objective(
+            "absolute",
+            lambda outputs, labels: (outputs[:, 0] - labels).abs().mean(),
+            lambda outputs, labels: (outputs[:, 0].round() == labels).double().mean(),
+            "absolute deviation",
+            by_sign=True,
+        )
+    )
+    task = make_task("parity", objective="absolute", n=5, samples=9)
+    assert task.loss(torch.zeros(4, 1), torch.ones(4)).item() == 1
+    assert (task.d_output, task.loss_units) == (1, "absolute deviation")
+
+
+def test_a_new_pruning_method_is_one_function(tiny_run: Run, restored: None) -> None:
+    @score
+    def smallest(model: Any, rate: float, sharpness: float = 1.0) -> dict[str, torch.Tensor]:
+        return {name: -w.detach().abs() * sharpness for name, w in model.named_parameters()}
+
+    model = tiny_run.model()
+    mask = prune(model, tiny_run.task, 0.5, "smallest", sharpness=3)
+    usual = prune(model, tiny_run.task, 0.5, "magnitude")
+    assert not (mask & usual).n_kept
+    with pytest.raises(UserError, match="smallest has no option 'rounds': choose sharpness"):
+        prune(model, tiny_run.task, 0.5, "smallest", rounds=3)
+
+
+def test_equal_tasks_of_ones_own_are_equal(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import mechgrok\n@mechgrok.task\ndef t(n: int = 3):\n    return [[0]]*n, [0]*n"
+    )
+    assert make_task(f"{file}:t") == make_task(f"{file}:t") != make_task(f"{file}:t", n=4)
+
+
+def test_listing_tasks_imports_no_torch() -> None:
+    program = """
+import sys
+from mechgrok.tasks.making import TASKS
+assert "sub" in list(TASKS)
+for name in TASKS: TASKS.load(name)
+import mechgrok.tasks.making, mechgrok.training.optimizers
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_package_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry points may be left behind, of every form."""
+    points = [
+        EntryPoint("stale", "no_such_package.module:thing", "mechgrok.tasks"),
+        EntryPoint("stale2", "no_such_package", "mechgrok.tasks"),
+        EntryPoint("stale3", "", "mechgrok.tasks"),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    registry.entries.cache_clear()
+    assert registry.entries("mechgrok.tasks") == {}
+    registry.entries.cache_clear()
+
+
+def test_a_package_is_one_analysis_where_it_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a long analysis can be measured in one file and drawn in another."""
+    for name, text in {
+        "more/__init__.py": "",
+        "more/plain.py": "",
+        "more/large/__init__.py": "from more.large.numbers import measure",
+        "more/measures/__init__.py": '"""Mathematics."""',
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("more", "more", "mechgrok.analyses")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    registry.entries.cache_clear()
+    assert list(registry.entries("mechgrok.analyses")) == ["large", "plain"]
+    registry.entries.cache_clear()
+
+
+def test_tasks_differ_by_their_fields() -> None:
+    tasks: list[Task] = [make_task("add"), make_task("add", p=5), make_task("sub")]
+    assert len({*tasks, make_task("add")}) == 3
