@@ -153,6 +153,8 @@ def load_optimizer(optimizer: Stepper, model: HookedModel, state: dict[str, Any]
     Raises:
         UserError: the state is that of other weights.
     """
+    from torch import Tensor
+
     parameters = parameters_by_name(model)
     for entry, value in state.items():
         name, _, key = entry.rpartition("/")
