@@ -16,7 +16,7 @@ from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from mechgrok.config import RunConfig
     from mechgrok.models import HookedModel
