@@ -5,7 +5,8 @@ brings itself is registered in code. Other packages announce theirs as entry poi
 registry's group: one that names a *package* contributes each of its modules and packages, under
 their names; one that names a *module or an object* contributes that, under the entry point's own
 name. ``file.py:name`` and ``module:name`` stand for code of a person's own (`mechgrok.own_code`).
-Nothing is imported to list what exists, and an entry point whose package is gone is passed over.
+Nothing is imported to list what exists, so that an entry point whose package is gone breaks no
+list; it is told of when it is asked for.
 """
 
 import ast
@@ -69,9 +70,7 @@ def entries(group: str) -> dict[str, Entry]:
             spec = importlib.util.find_spec(module)
         except (ImportError, ValueError):
             spec = None
-        if spec is None:
-            continue  # Its package was removed and left its announcement behind.
-        folders = spec.submodule_search_locations
+        folders = spec.submodule_search_locations if spec else None
         if folders is None or attribute:
             found[point.name] = Entry(point.name, module, attribute)
             continue
@@ -164,12 +163,22 @@ class Registry(Generic[Thing]):
             module, _, attribute = thing.partition(":")
             return Entry(name, module, attribute).load()
         if (entry := entries(self.group).get(name)) is not None:
-            return entry.load()
+            return self._announced(entry)
         article = "an" if self.kind[0] in "aeiou" else "a"
         raise UserError(
             f"There is no {self.kind} {name!r}{near(name, self)}: choose {choices(self)}, or "
             f"{article} {self.kind} of your own as file.py:name."
         )
+
+    def _announced(self, entry: Entry) -> Thing:
+        """What a package announced, if it is still there."""
+        try:
+            return entry.load()
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise UserError(
+                f"The {self.kind} {entry.name} is announced by a package that lacks it ({error}): "
+                "install that package again, or remove what is left of it."
+            ) from None
 
 
 def find(group: str, name: str) -> Entry:

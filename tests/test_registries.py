@@ -168,7 +168,7 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_a_package_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_gone_breaks_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its entry points may be left behind, of every form."""
     points = [
         EntryPoint("stale", "no_such_package.module:thing", "mechgrok.tasks"),
@@ -177,7 +177,10 @@ def test_a_package_that_is_gone_is_passed_over(monkeypatch: pytest.MonkeyPatch) 
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points)
     registry.entries.cache_clear()
-    assert registry.entries("mechgrok.tasks") == {}
+    found = registry.entries("mechgrok.tasks")
+    assert [entry.description for entry in found.values()] == ["", "", ""]
+    with pytest.raises(UserError, match="announced by a package that lacks it"):
+        make_task("stale")
     registry.entries.cache_clear()
 
 
