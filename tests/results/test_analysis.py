@@ -206,7 +206,7 @@ def test_analyze_answers_by_name(run: Run) -> None:
 
 
 def test_an_unknown_analysis_or_option_is_named(run: Run) -> None:
-    with pytest.raises(UserError, match="no analysis 'entropie'.*: choose"):
+    with pytest.raises(UserError, match=r"no analysis 'entropie'.*: choose"):
         mechgrok.analyze(run, "entropie")
     with pytest.raises(UserError, match="accuracy has no option 'colour': it has none"):
         mechgrok.analyze(run, "accuracy", colour="red")
