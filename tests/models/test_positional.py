@@ -89,7 +89,8 @@ def test_tickets_and_edge_popup_are_made_of_it(run: Run, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("method", ["random", "snip", "grasp", "synflow"])
 def test_every_pruning_method_scores_it(run: Run, method: Any) -> None:
-    mask = prune(run.model(0), run.task, 0.5, method, rounds=3)
+    few = {"rounds": 3} if method == "synflow" else {}
+    mask = prune(run.model(0), run.task, 0.5, method, **few)
     assert mask.density == pytest.approx(0.5, abs=1e-3)
 
 
