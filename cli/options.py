@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
+    from mechgrok.runs import Run
     from mechgrok.runs.tickets import At
 
 
@@ -46,6 +47,13 @@ def training_options(checkpoint_at: str | None, **options: Any) -> dict[str, Any
     if checkpoint_at is not None:
         options["checkpoint_at"] = whole_numbers(checkpoint_at)
     return {name: value for name, value in options.items() if value is not None}
+
+
+def planned_steps(parent: "Run") -> int:
+    """The steps that a run made from ``parent`` trains unless told otherwise."""
+    from mechgrok.config import TrainingConfig
+
+    return TrainingConfig(**parent.config.inherited_training()).steps
 
 
 def beside(run: Path, ending: str) -> Path:

@@ -59,7 +59,7 @@ def popup(
     The weights are those of the first checkpoint that has memorized everything (θ_mem), and are
     frozen, unless told otherwise. Every checkpoint holds the scores and the mask they select.
     """
-    from cli.options import beside, parse_at, training_options
+    from cli.options import beside, parse_at, planned_steps, training_options
     from cli.progress import train_and_report
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
@@ -78,7 +78,7 @@ def popup(
         checkpoint_at=checkpoint_at,
     )
     train_and_report(
-        steps or parent.config.training.steps,
+        steps or planned_steps(parent),
         quiet,
         lambda progress: train_popup(
             parent,

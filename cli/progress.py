@@ -76,7 +76,7 @@ def train_and_report(steps: int, quiet: bool, start: "Callable[[TrainingProgress
     began = time.monotonic()
     try:
         with TrainingProgress(steps, quiet=quiet) as progress, warnings.catch_warnings():
-            warnings.showwarning = _in_one_line  # type: ignore[assignment]
+            warnings.showwarning = in_one_line  # type: ignore[assignment]
             run = start(progress)
     except Interrupted as stopped:
         _interrupted(stopped.path, stopped.step)
@@ -108,7 +108,8 @@ def waiting(what: str) -> Iterator[None]:
         line.cancel()
 
 
-def _in_one_line(message: Warning | str, *where: object) -> None:
+def in_one_line(message: Warning | str, *where: object) -> None:
+    """Show a warning as the command line says things: in place of ``warnings.showwarning``."""
     print(f"mechgrok: warning: {message}", file=sys.stderr)
 
 

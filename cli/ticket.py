@@ -80,7 +80,7 @@ def ticket(
     initialization. `--control` trains the dense network of the same norm, `--shuffle-mask` the same
     density elsewhere. The ticket is a run like any other and knows its parent.
     """
-    from cli.options import beside, parse_at, training_options
+    from cli.options import beside, parse_at, planned_steps, training_options
     from cli.progress import train_and_report
     from mechgrok.runs import Run
     from mechgrok.runs.tickets import train_ticket
@@ -113,7 +113,7 @@ def ticket(
         "control": control,
     }
     train_and_report(
-        steps or parent.config.training.steps,
+        steps or planned_steps(parent),
         quiet,
         lambda progress: train_ticket(
             parent,

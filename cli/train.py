@@ -166,7 +166,7 @@ def _begin(
             file=sys.stderr,
         )
     train_and_report(
-        config.training.steps,
+        config.recipe.steps,
         quiet,
         lambda progress: train(out, config, overwrite=overwrite, device=device, progress=progress),
     )
@@ -188,7 +188,7 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
                     f"with {value}: leave the option out, or train into another folder."
                 )
     train_and_report(
-        steps or run.config.training.steps,
+        steps or run.config.recipe.steps,
         quiet,
         lambda progress: resume(out, steps=steps, device=device, progress=progress),
     )

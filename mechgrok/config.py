@@ -188,12 +188,14 @@ class PopupOrigin(BaseModel):
 class ImportOrigin(BaseModel):
     """Where weights that were trained elsewhere came from (`mechgrok.runs.importing`).
 
-    The run's training settings are those that the files tell, and defaults where they tell
-    nothing; the split is not the one that the weights were trained on.
-
     Attributes:
         files: the names of the files.
         layout: the layout that was recognized in them.
+        known: the training settings that the files, or the person who imported them, tell.
+        assumed: what nothing tells and was chosen all the same, as paths into the configuration.
+        split: how the split is known: "file" holds it, a person gave it as an "option", or it was
+            found by its "seed" and has the losses that the file tells; None where it is unknown.
+        steps_known: whether the steps of the weights are; else they stand at step 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -201,6 +203,17 @@ class ImportOrigin(BaseModel):
     kind: Literal["import"] = "import"
     files: tuple[str, ...]
     layout: str
+    known: dict[str, Any] = Field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
+    split: Literal["file", "option", "seed"] | None = None
+    steps_known: bool = True
+
+    @property
+    def caveat(self) -> str | None:
+        """What to bear in mind where training and test set are told apart; None for nothing."""
+        if self.split is not None:
+            return None
+        return "the split it was trained on is unknown: train and test are two random parts of all"
 
 
 def _as_task(value: Any) -> Any:
@@ -214,8 +227,8 @@ class RunConfig(BaseModel):
         format: version of the folder's layout.
         task: the data, with its split and the split's seed.
         model: the network's shape and the scale of its initial weights.
-        training: the loop's settings.
-        seed: seeds the initial weights.
+        training: the loop's settings; None for weights that were trained elsewhere.
+        seed: seeds the initial weights; None where they came from elsewhere and no seed is known.
         popup: edge-popup's settings, where scores for edges are trained.
         origin: the run, or the files, that this one was made from, and how.
         versions: of the packages that made the run.
@@ -228,8 +241,8 @@ class RunConfig(BaseModel):
         default_factory=lambda: make_task("add")
     )
     model: ModelConfig = MLPConfig()
-    training: TrainingConfig = Field(default_factory=TrainingConfig)
-    seed: Seed = 0
+    training: TrainingConfig | None = Field(default_factory=TrainingConfig)
+    seed: Seed | None = 0
     popup: PopupConfig | None = None
     origin: (
         Annotated[TicketOrigin | PopupOrigin | ImportOrigin, Field(discriminator="kind")] | None
@@ -241,6 +254,25 @@ class RunConfig(BaseModel):
         }
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _imports_of_version_0_1(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Forget the settings and the seed that were made up where files told nothing."""
+        origin = fields.get("origin")
+        if isinstance(origin, dict) and origin.get("kind") == "import" and "known" not in origin:
+            return fields | {"training": None, "seed": None}
+        return fields
+
+    @model_validator(mode="after")
+    def _trained_somewhere(self) -> Self:
+        if (self.training is None) != isinstance(self.origin, ImportOrigin):
+            raise UserError(
+                "A run has settings of its training unless it was imported, and then it has none."
+            )
+        if self.seed is None and self.origin is None:
+            raise UserError("A run whose weights come from no other run or file needs a seed.")
+        return self
+
     @model_validator(mode="after")
     def _split_has_two_sides(self) -> Self:
         _ = self.task.n_train
@@ -250,6 +282,27 @@ class RunConfig(BaseModel):
         """The names of a person's own code that the run is made with."""
         saved = self.model_dump(mode="json")
         return set(_own_names(saved))
+
+    @property
+    def recipe(self) -> TrainingConfig:
+        """The settings of the training, where it was one of ours.
+
+        Raises:
+            UserError: the weights were trained elsewhere.
+        """
+        if self.training is None:
+            raise UserError(
+                "The run was imported: how its weights were trained is not known well enough to "
+                "train on."
+            )
+        return self.training
+
+    def inherited_training(self) -> dict[str, Any]:
+        """The settings that a run made from this one begins with: of an import, those known."""
+        if self.training is not None:
+            return self.training.model_dump(mode="json")
+        assert isinstance(self.origin, ImportOrigin)
+        return dict(self.origin.known)
 
     @classmethod
     def make(cls, **fields: Any) -> Self:

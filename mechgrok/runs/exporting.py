@@ -3,17 +3,17 @@
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
+from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
+from mechgrok.files import write_text
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
 from mechgrok.runs import Run
+from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
 
 
@@ -37,23 +37,22 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
         raise UserError(f"{out} is not an empty folder: choose another one with --out.")
     (step,) = run.select([step])
     model = run.model(step)
-    task = run.task.model_dump_json()
+    beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        beside.mkdir(parents=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made ({error}).") from None
     try:
-        metadata = {"format": "pt", "step": str(step), "task": task}
-        save_file(contiguous_weights(model), beside / "model.safetensors", metadata=metadata)
+        weights, network = contiguous_weights(model), _network(run, step)
+        metadata = {"format": "pt", "step": str(step), "mechgrok": json.dumps(network)}
+        write_tensors(beside / "model.safetensors", weights, metadata)
         config = json.dumps(_config(run, model, step), indent=2, ensure_ascii=False)
-        (beside / "config.json").write_text(config + "\n", encoding="utf-8")
-        (beside / "README.md").write_text(_card(run, model, step), encoding="utf-8")
-        beside.chmod(0o755)
+        write_text(beside / "config.json", config + "\n")
+        write_text(beside / "README.md", _card(run, model, step))
         os.replace(beside, out)
-    except Exception as error:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
-        if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
+        if isinstance(error, OSError):
             raise UserError(
                 f"{out} could not be written ({error}): free some space or choose another folder."
             ) from error
@@ -66,6 +65,17 @@ def _architecture(model: HookedModel) -> str:
     return model_class(model.config.kind).__name__
 
 
+def _network(run: Run, step: int) -> dict[str, Any]:
+    """All that it takes to have the network back: what ``import`` reads from the metadata."""
+    made = run.config.model_dump(
+        mode="json", include={"task", "model", "training", "seed", "origin"}
+    )
+    mask = run.mask_at(step)
+    if mask is not None:
+        made["mask"] = {name: pack_bits(kept.numpy()) for name, kept in mask.items()}
+    return made
+
+
 def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:
     kind = {"architectures": [_architecture(model)]}
     shape = transformer_lens_config(model) if isinstance(model, HookedTransformer) else {}
@@ -74,20 +84,21 @@ def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:
 
 
 def _card(run: Run, model: HookedModel, step: int) -> str:
-    """The model card: what it is, how it was made, what it can do, how to load it."""
-    training, task = run.config.training, run.task
-    row = evaluate(model, task, task.train, task.test)
+    """The model card: what it is, how it was made as far as known, what it does, how to load it."""
+    task = run.task
     mask = run.mask_at(step)
     weights = "\n".join(
         f"| `{name}` | {list(weight.shape)} |" for name, weight in contiguous_weights(model).items()
     )
-    batch = f"batches of {training.batch_size}" if training.batch_size else "full batch"
     density = f" Of the masked weights {mask.density:.1%} are kept." if mask else ""
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    steps = ", ".join(
-        f"{name} {'not reached' if at is None else f'{at:,}'}" for name, at in reached.items()
-    )
     load = _LOAD_TRANSFORMER if isinstance(model, HookedTransformer) else _LOAD_MLP
+    at = f" at step {step:,}" if run.imported is None or run.imported.steps_known else ""
+    seeded = "" if run.config.seed is None else f", weights seeded with {run.config.seed}"
+    facts = [
+        f"- Task: `{task.model_dump_json(exclude=_unknown_of_task(run))}`",
+        f"- Model: `{run.config.model.model_dump_json(exclude=_unknown_of_model(run))}`{seeded}",
+        *_training(run),
+    ]
     return f"""---
 library_name: transformer-lens
 tags:
@@ -95,20 +106,13 @@ tags:
 - mechanistic-interpretability
 ---
 
-# {task}: {_architecture(model)} at step {step:,}
+# {task}: {_architecture(model)}{at}
 
-A network from a run of mechgrok, {model.n_parameters():,}
+{_made_by(run)}, {model.n_parameters():,}
 weights.{density}
 
-- Task: `{task.model_dump_json()}`
-- Model: `{run.config.model.model_dump_json()}`, weights seeded with {run.config.seed}
-- Training: {training.optimizer}, learning rate {training.learning_rate:g}, weight decay
-  {training.weight_decay:g}, {batch}, {training.steps:,} steps ({steps})
-
-| | train | test |
-| --- | --- | --- |
-| loss | {row["train_loss"]:.4g} | {row["test_loss"]:.4g} |
-| accuracy | {row["train_accuracy"]:.4g} | {row["test_accuracy"]:.4g} |
+{"".join(f"{fact}{chr(10)}" for fact in facts)}
+{_measured(run, model)}
 
 ## Weights
 
@@ -119,6 +123,64 @@ weights.{density}
 ## Loading
 
 {load}"""
+
+
+def _made_by(run: Run) -> str:
+    if run.imported is None:
+        return "A network from a run of mechgrok"
+    files = ", ".join(f"`{file}`" for file in run.imported.files)
+    return f"A network that was trained elsewhere and imported to mechgrok from {files}"
+
+
+def _unknown_of_task(run: Run) -> set[str]:
+    """The fields of the task that say nothing of how the network was trained."""
+    return {"train_fraction", "split_seed"} if run.caveat else {"fixed_split"}
+
+
+def _unknown_of_model(run: Run) -> set[str]:
+    """The fields of the model's configuration on how weights began, where nothing tells it."""
+    drawn = {"init", "init_scale"}
+    return drawn if run.imported and "model.init_scale" in run.imported.assumed else set()
+
+
+def _training(run: Run) -> list[str]:
+    """The lines on how it was trained, with what is known and nothing else."""
+    training = run.config.training
+    if training is None:
+        known = run.imported.known if run.imported else {}
+        settings = ", ".join(
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in known.items()
+            if value is not None
+        )
+        return [f"- Training, as far as known: {settings}"] * bool(settings)
+    batch = f"batches of {training.batch_size}" if training.batch_size else "full batch"
+    steps = ", ".join(
+        f"{name} {'not reached' if at is None else f'{at:,}'}"
+        for name, at in {"t_mem": run.t_mem, "t_gen": run.t_gen}.items()
+    )
+    return [
+        f"- Training: {training.optimizer}, learning rate {training.learning_rate:g}, weight decay "
+        f"{training.weight_decay:g}, {batch}, {training.steps:,} steps ({steps})"
+    ]
+
+
+def _measured(run: Run, model: HookedModel) -> str:
+    """The table of what was measured: on both sides of the split where it is known."""
+    task = run.task
+    if run.caveat is None:
+        row = evaluate(model, task, task.train, task.test)
+        sides = {side: (row[f"{side}_loss"], row[f"{side}_accuracy"]) for side in ("train", "test")}
+    else:
+        row = evaluate(model, task, task.examples, task.examples)
+        sides = {"all examples": (row["train_loss"], row["train_accuracy"])}
+    lines = [
+        f"| | {' | '.join(sides)} |",
+        f"| --- |{' --- |' * len(sides)}",
+        f"| loss | {' | '.join(f'{loss:.4g}' for loss, _ in sides.values())} |",
+        f"| accuracy | {' | '.join(f'{accuracy:.4g}' for _, accuracy in sides.values())} |",
+    ]
+    return "\n".join(lines)
 
 
 _LOAD_TRANSFORMER = """```python

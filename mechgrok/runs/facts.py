@@ -7,9 +7,16 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 
+#: Of an import, these stand under headings of their own.
+_TOLD_APART = ("known", "assumed", "split", "steps_known")
+
+
 def facts(run: "Run") -> dict[str, str]:
     """What there is to say about a run, by heading."""
+    from mechgrok.runs.importing.words import facts_of_import
+
     task, training, shape = run.task, run.config.training, run.config.model
+    seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
     metrics = run.metrics
     model = run.model()
     quantity, level = task.criterion
@@ -18,22 +25,30 @@ def facts(run: "Run") -> dict[str, str]:
         "split": f"{len(task.train_index):,} train, {len(task.test_index):,} test "
         f"(seed {task.split_seed})",
         "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
-        "weights": f"{model.n_parameters():,} (seed {run.config.seed})",
-        "training": f"{training.optimizer}, learning rate {training.learning_rate:g}, "
-        f"weight decay {training.weight_decay:g}, "
-        + (f"batches of {training.batch_size}" if training.batch_size else "full batch"),
-        "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
-        f"of {training.steps:,}" + ("" if run.finished else " (unfinished)"),
+        "weights": f"{model.n_parameters():,}{seed}",
     }
+    if training is not None:
+        facts["training"] = (
+            f"{training.optimizer}, learning rate {training.learning_rate:g}, "
+            f"weight decay {training.weight_decay:g}, "
+            + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
+        )
+        facts["checkpoints"] = (
+            f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} of {training.steps:,}"
+            + ("" if run.finished else " (unfinished)")
+        )
+    else:
+        facts |= facts_of_import(run)
     for name in ("origin", "popup"):
         if (made := getattr(run.config, name)) is not None:
             told = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
+            told = {key: value for key, value in told.items() if key not in _TOLD_APART}
             told = {key: value for key, value in told.items() if value not in (None, False)}
             facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
     if (mask := run.mask) is not None:
         facts["density"] = f"{mask.density:.3f}"
     for name, value in (("t_mem", run.t_mem), ("t_gen", run.t_gen)):
-        facts[name] = "not reached" if value is None else f"{value:,}"
+        facts.setdefault(name, "not reached" if value is None else f"{value:,}")
     facts["τ_grok"] = "—" if run.tau_grok is None else f"{run.tau_grok:,.1f}"
     facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
     if metrics.empty:
@@ -45,4 +60,6 @@ def facts(run: "Run") -> dict[str, str]:
         facts[f"{side} at the end"] = ", ".join([*words, f"loss {loss:.3g}"])
     for norm in ("l1", "l2"):
         facts[norm.upper()] = f"{first[norm]:,.1f} at the start, {last[norm]:,.1f} at the end"
+        if len(metrics) == 1:
+            facts[norm.upper()] = f"{last[norm]:,.1f}"
     return facts

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok import own_code
-from mechgrok.config import RunConfig
+from mechgrok.config import ImportOrigin, RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedModel, Wiring, load_weights, make_model, wiring_of
@@ -76,21 +76,43 @@ class Run:
         """
         return read_metrics(self.path)
 
+    @property
+    def imported(self) -> ImportOrigin | None:
+        """Where the weights came from, if they were trained elsewhere."""
+        origin = self.config.origin
+        return origin if isinstance(origin, ImportOrigin) else None
+
+    @property
+    def caveat(self) -> str | None:
+        """What to bear in mind where training and test set are told apart; None for nothing."""
+        return self.imported.caveat if self.imported else None
+
     def _first_step_learned(self, side: str) -> int | None:
         task = self.task
         quantity, level = task.train_criterion if side == "train" else task.criterion
         curve = self.metrics[f"{side}_{quantity}"]
-        learned = self.metrics.step[curve >= level if quantity == "accuracy" else curve <= level]
-        return None if learned.empty else int(learned.iloc[0])
+        learned = curve >= level if quantity == "accuracy" else curve <= level
+        if not learned.any() or self.caveat:
+            return None
+        if self.imported and learned.iloc[0]:
+            return None  # some time before the first of the checkpoints that there are
+        return int(self.metrics.step[learned].iloc[0])
 
     @property
     def t_mem(self) -> int | None:
-        """The first evaluated step at which the *train* curve meets the task's train criterion."""
+        """The first evaluated step at which the *train* curve meets the task's train criterion.
+
+        None where it never does, or where that is not known: of an import without its split, or
+        whose first checkpoint meets it already.
+        """
         return self._first_step_learned("train")
 
     @property
     def t_gen(self) -> int | None:
-        """The first evaluated step at which the *test* curve meets the task's criterion."""
+        """The first evaluated step at which the *test* curve meets the task's criterion.
+
+        None as for `t_mem`.
+        """
         return self._first_step_learned("test")
 
     @property
@@ -109,6 +131,8 @@ class Run:
     def finished(self) -> bool:
         """Whether training has ended as it was meant to: no step is left to take."""
         training = self.config.training
+        if training is None:
+            return True
         if not self.steps:
             return False
         last = self.steps[-1]
@@ -269,7 +293,7 @@ class Run:
         A negative step counts from the last checkpoint.
         """
         saved = self.checkpoint(step)
-        model = make_model(self.config.model, self.task, self.config.seed)
+        model = make_model(self.config.model, self.task)
         load_weights(model, saved.weights)
         if saved.mask is not None:
             apply_mask(model, saved.mask)
@@ -306,7 +330,7 @@ def create_run(
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     check_room(path, overwrite=overwrite)
     if start is None:
-        model = make_model(config.model, config.task, config.seed)
+        model = make_model(config.model, config.task, config.seed or 0)
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     with new_run(path, overwrite=overwrite) as making:
         write_checkpoint(making, start)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mechgrok.config import RunConfig, TicketOrigin
+from mechgrok.config import ImportOrigin, RunConfig, TicketOrigin
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, apply_mask, check_rate, mask_of, prunable_weights
 from mechgrok.masks.popup import apply_popup
@@ -136,7 +136,7 @@ def train_ticket(
     mask = ticket_mask(parent, origin)
     if reinit is not None:
         config = config.model_copy(update={"seed": reinit})
-    model = make_model(config.model, config.task, config.seed)
+    model = make_model(config.model, config.task, config.seed or 0)
     if reinit is None:
         load_weights(model, parent.checkpoint(origin.rewind).weights)
     if control is not None:
@@ -208,7 +208,9 @@ def train_popup(
         },
     )
     config = config.model_copy(update={"model": config.model.widened(width)})
-    model = make_model(config.model, config.task, config.seed)
+    if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
+        config = config.model_copy(update={"seed": 0})
+    model = make_model(config.model, config.task, config.seed or 0)
     if width == 1:
         load_weights(model, parent.checkpoint(step).weights)
     assert config.popup is not None
@@ -282,9 +284,16 @@ def resolve_step(run: Run, at: At) -> int:
         UserError: that step has no checkpoint (the nearest is named), or was never reached.
     """
     if isinstance(at, int):
+        if at == 0 and run.imported is not None:
+            _check_start_is_known(run, run.imported)
         return run.select([at])[0]
     if at == "last":
         return run.select([-1])[0]
+    if run.caveat is not None:
+        raise UserError(
+            f"When {run.path} memorized and generalized is not known, because {run.caveat}: name a "
+            "step with --at."
+        )
     reached = _fully_memorized(run) if at == "mem" else run.t_gen
     later = [step for step in run.steps if reached is not None and step >= reached]
     if not later:
@@ -294,6 +303,21 @@ def resolve_step(run: Run, at: At) -> int:
             "for longer, or name a step with --at."
         )
     return later[0]
+
+
+def _check_start_is_known(run: Run, origin: ImportOrigin) -> None:
+    """Refuse the initial weights of a run that was imported without them."""
+    if 0 in run.steps and origin.steps_known:
+        return
+    lacking = (
+        f"its checkpoints begin at step {run.steps[0]}"
+        if origin.steps_known
+        else "the step of its weights is not known"
+    )
+    raise UserError(
+        f"{run.path} was imported without its initial weights, {lacking}: import the file of step "
+        "0 too, begin at a step that is there (--rewind), or from fresh weights (--reinit)."
+    )
 
 
 def _fully_memorized(run: Run) -> int | None:
@@ -312,7 +336,7 @@ def _pruned_step(parent: Run, at: At | None, method: str) -> int:
     if not parent.finished:
         last = parent.steps[-1] if parent.steps else 0
         raise UserError(
-            f"{parent.path} is unfinished (step {last} of {parent.config.training.steps}): finish "
+            f"{parent.path} is unfinished (step {last} of {parent.config.recipe.steps}): finish "
             "it with mechgrok train --resume, or choose a step to prune with --at."
         )
     return resolve_step(parent, "last")
@@ -354,11 +378,36 @@ def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketO
 
 def _config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
     """The parent's configuration with other training settings and an origin."""
-    saved = parent.config.model_dump(mode="json", exclude={"versions", "origin", "popup", "format"})
+    inherited = parent.config.inherited_training()
     if "steps" in training:  # as many checkpoints as a run of that length has by itself
-        saved["training"].pop("checkpoint_every")
-    saved["training"] |= training
-    return RunConfig.make(**saved, **fields)
+        inherited.pop("checkpoint_every", None)
+    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
+    config = RunConfig.make(**kept, training=inherited | training, **fields)
+    if parent.config.training is None:
+        _tell_what_is_assumed(parent, config, inherited | training)
+    return config
+
+
+def _tell_what_is_assumed(parent: Run, config: RunConfig, known: dict[str, Any]) -> None:
+    """Say which settings of a run that is made from an imported one are defaults of ours."""
+    decisive = ("optimizer", "learning_rate", "weight_decay", "batch_size", "steps")
+    assumed = {name: getattr(config.recipe, name) for name in decisive if name not in known}
+    if assumed:
+        told = ", ".join(
+            f"{name.replace('_', ' ')} {'all' if value is None else value}"
+            for name, value in assumed.items()
+        )
+        warnings.warn(
+            f"{parent.path} was imported, and not all is known of how it was trained; assumed are "
+            f"{told}.",
+            stacklevel=4,
+        )
+    if parent.caveat is not None:
+        warnings.warn(
+            f"{parent.path} was imported, and {parent.caveat}: its weights, and a mask made of "
+            "them, may have seen what is the test set here.",
+            stacklevel=4,
+        )
 
 
 def _relative(parent: Run, out: str | Path) -> str:

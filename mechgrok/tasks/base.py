@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective
+from mechgrok.tasks.split import Split
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Integer, Shaped
@@ -29,9 +30,9 @@ class Task(BaseModel):
     """A data set to grok, a pure function of its fields (which are what a run's config stores).
 
     A subclass gives `examples` (all of them, in a fixed order) and the sizes below; the split into
-    train and test follows from ``train_fraction`` and ``split_seed`` unless it overrides
-    `train_index` and `test_index`. What is minimized is its `training_objective`; a task may also
-    define ``loss``, ``accuracy`` and the criteria itself.
+    train and test follows from ``train_fraction`` and ``split_seed`` (or from ``fixed_split``)
+    unless it overrides `train_index` and `test_index`. What is minimized is its
+    `training_objective`; a task may also define ``loss``, ``accuracy`` and the criteria itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -54,7 +55,22 @@ class Task(BaseModel):
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.4, description="Share of examples trained on; the rest is the test set."
     )
-    split_seed: Seed = Field(default=0, description="Seed of the train/test split.")
+    split_seed: Seed | None = Field(
+        default=0, description="Seed of the train/test split; none where it is fixed."
+    )
+    fixed_split: Split | None = Field(
+        default=None,
+        exclude_if=lambda split: split is None,
+        description="The split row by row, of weights from elsewhere whose training set is known.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_split_has_no_seed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if fields.get("fixed_split") is None:
+            return fields | {"split_seed": 0} if fields.get("split_seed", 0) is None else fields
+        split = Split.model_validate(fields["fixed_split"])
+        return fields | {"split_seed": None, "train_fraction": split.train_fraction}
 
     def __eq__(self, other: object) -> bool:
         """Tasks are equal by their fields, the name first: it says where the class comes from.
@@ -107,7 +123,7 @@ class Task(BaseModel):
     def _order(self) -> Integer[Tensor, " n"]:
         import torch
 
-        generator = torch.Generator().manual_seed(self.split_seed)
+        generator = torch.Generator().manual_seed(self.split_seed or 0)
         return torch.randperm(len(self.examples.labels), generator=generator)
 
     @property
@@ -118,6 +134,8 @@ class Task(BaseModel):
             UserError: one of the two sides would be empty.
         """
         n = self.n_examples
+        if self.fixed_split is not None:
+            return len(self._fixed_rows("train"))
         n_train = int(self.train_fraction * n)
         if not 0 < n_train < n:
             side = "train" if n_train == 0 else "test"
@@ -130,12 +148,25 @@ class Task(BaseModel):
     @property
     def train_index(self) -> Integer[Tensor, " n_train"]:
         """Rows of `examples` that are trained on."""
+        if self.fixed_split is not None:
+            return self._fixed_rows("train")
         return self._order[: self.n_train]
 
     @property
     def test_index(self) -> Integer[Tensor, " n_test"]:
         """Rows of `examples` that are held out."""
+        if self.fixed_split is not None:
+            return self._fixed_rows("test")
         return self._order[self.n_train :]
+
+    def _fixed_rows(self, side: Literal["train", "test"]) -> Integer[Tensor, " n_side"]:
+        import torch
+
+        split, n = self.fixed_split, self.n_examples
+        assert split is not None
+        if split.n != n:
+            raise UserError(f"The split is one of {split.n} examples, but {self} has {n}.")
+        return torch.from_numpy(split.train_rows if side == "train" else split.test_rows)
 
     @cached_property
     def train(self) -> Examples:

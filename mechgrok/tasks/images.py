@@ -125,7 +125,7 @@ class MNIST(Images):
         n = len(train_images)
         if self.limit is not None and self.limit > n:
             raise UserError(f"{files[0]} holds {n} images, fewer than a limit of {self.limit}.")
-        generator = torch.Generator().manual_seed(self.split_seed)
+        generator = torch.Generator().manual_seed(self.split_seed or 0)
         chosen = torch.randperm(n, generator=generator)[: self.limit].numpy()
         pixels = np.concatenate([train_images[chosen], test_images])
         labels = np.concatenate([train_labels[chosen], test_labels])

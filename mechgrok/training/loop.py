@@ -99,7 +99,7 @@ def resume(
     with writing(run.path):
         settle(run.path)
         step, state = read_state(run.path)
-        if steps is not None and steps != run.config.training.steps:
+        if steps is not None and steps != run.config.recipe.steps:
             run = _extend(run, steps)
             if _complete(run):
                 return run
@@ -125,7 +125,7 @@ def _loop(
     rows: list[dict[str, float]],
     progress: Progress,
 ) -> None:
-    task, training = run.task, run.config.training
+    task, training = run.task, run.config.recipe
     device = next(model.parameters()).device
     train_set, test_set = (_on_device(side, model, device) for side in (task.train, task.test))
     batches = make_batches(train_set, training, start)
@@ -239,13 +239,13 @@ def _on_device(data: Examples, model: HookedModel, device: torch.device) -> Exam
 
 def _extend(run: Run, steps: int) -> Run:
     """Move the run's last step to a later one."""
-    meant = run.config.training.steps
+    meant = run.config.recipe.steps
     if steps < meant:
         raise UserError(
             f"{run.path} was meant to train for {meant} steps and cannot be resumed to {steps}: "
             f"choose --steps {meant} or more."
         )
-    training = run.config.training.model_copy(update={"steps": steps})
+    training = run.config.recipe.model_copy(update={"steps": steps})
     write_config(run.path, run.config.model_copy(update={"training": training}))
     return Run(run.path)
 

@@ -120,7 +120,7 @@ def make_optimizer(model: HookedModel, config: RunConfig) -> Stepper:
     from mechgrok.masks.popup import scores_of
     from mechgrok.models import raw_weights
 
-    training = config.training
+    training = config.recipe
     weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
     groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": training.weight_decay}]
     if config.popup is not None:

@@ -13,7 +13,7 @@ def test_files_become_a_run_that_every_command_opens(mechgrok: Any, tiny_run: Ru
     files = [tiny_run.file(step) for step in (0, 20, 60)]
     ended = mechgrok("import", *files, "--out", "run", "--train-fraction", 0.7)
     assert ended.code == 0, ended.err
-    assert "run: a + b mod 7, unordered pairs; MLP; 3 checkpoints" in ended.out
+    assert "run: a + b mod 7, unordered pairs; mechgrok; 3 checkpoints" in ended.out
     assert f"accuracy {tiny_run.metrics.train_accuracy.iloc[-1]:.4f} and " in ended.out
     shown = mechgrok("info", "run")
     assert shown.code == 0

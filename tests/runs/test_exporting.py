@@ -115,7 +115,7 @@ def test_nothing_is_left_where_writing_fails(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mechgrok.runs.exporting.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(UserError, match="free some space"):
         export(tiny_run, tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from mechgrok.errors import UserError
 from mechgrok.models import HookedTransformer, TransformerConfig
@@ -70,39 +71,117 @@ def test_a_transformer_in_either_orientation(
     torch.testing.assert_close(run.model()(tokens), model(tokens)[:, :5])
 
 
-def test_the_authors_mlp_with_masks_and_several_steps(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    p, d_emb, d_mlp = 7, 12, 8
+def authors_mlp(
+    generator: torch.Generator, p: int = 7, d_emb: int = 12, d_mlp: int = 8, n_inner: int = 0
+) -> dict[str, Tensor]:
+    """A state dict as the script of Minegishi et al. saves it, with masks of 40 %."""
     shapes = {
+        "unembed.W_U": (d_emb, p),
         "embed.W_E": (d_emb, p),
         "inproj.W": (d_mlp, d_emb),
         "outproj.W": (d_emb, d_mlp),
-        "unembed.W_U": (d_emb, p),
     }
-    files, expected = [], {}
+    shapes |= {f"mlps.{layer}.W": (d_mlp, d_mlp) for layer in range(n_inner)}
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        kept = torch.rand(shape, generator=generator) < 0.4
+        state[f"{name.rpartition('.')[0]}.weight_mask"] = kept.float()
+    return state
+
+
+def authors_logits(state: dict[str, Tensor], pair: Tensor) -> Tensor:
+    """What their script computes: embedded, projected, summed over positions, and so on."""
+
+    def masked(module: str, name: str = "W") -> Tensor:
+        return state[f"{module}.{name}"] * state[f"{module}.weight_mask"]
+
+    x = masked("embed", "W_E")[:, pair].permute(1, 2, 0) @ masked("inproj").T
+    x = torch.relu(x.sum(1))
+    for layer in range(sum(name.startswith("mlps.") and name.endswith(".W") for name in state)):
+        x = torch.relu(x @ masked(f"mlps.{layer}").T)
+    return x @ masked("outproj").T @ masked("unembed", "W_U")
+
+
+@pytest.mark.parametrize("n_inner", [0, 1, 11])
+def test_the_authors_mlp_with_masks_and_several_steps(tmp_path: Path, n_inner: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    files, states = [], {}
     for step in (2000, 0, 500):
-        state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-        masks = {
-            f"{name.partition('.')[0]}.weight_mask": (
-                torch.rand(shape, generator=generator) < 0.4
-            ).float()
-            for name, shape in shapes.items()
-        }
+        states[step] = authors_mlp(generator, n_inner=n_inner)
         files.append(tmp_path / f"epoch_{step}.pth")
-        torch.save({"model": state | masks}, files[-1])
-        W_E, W_in, W_out, W_U = (
-            state[name] * masks[f"{name.partition('.')[0]}.weight_mask"] for name in shapes
-        )
-        pair = torch.tensor([[2, 5], [6, 6]])
-        embedded = W_E[:, pair[:, 0]] + W_E[:, pair[:, 1]]
-        expected[step] = (W_U.T @ (W_out @ torch.relu(W_in @ embedded))).T
+        torch.save({"model": states[step]}, files[-1])
     run = import_run(files, tmp_path / "run", task={"train_fraction": 0.6})
     assert run.steps == list(run.metrics.step) == [0, 500, 2000]
     assert (run.task.p, run.task.pairs, run.task.train_fraction) == (7, "unordered", 0.6)
-    for step, logits in expected.items():
-        torch.testing.assert_close(run.model(step)(pair), logits)
+    pair = torch.tensor([[2, 5], [6, 6]])
+    for step, state in states.items():
+        torch.testing.assert_close(run.model(step)(pair), authors_logits(state, pair))
     assert run.mask is not None
-    assert set(run.mask) == {"W_E", "W_in", "W_out", "W_U"}
+    assert {"W_E", "W_in", "W_out", "W_U"} <= set(run.mask)
+
+
+def test_the_authors_network_for_images(tmp_path: Path) -> None:
+    state = authors_mlp(torch.Generator().manual_seed(0), p=5, d_emb=64, n_inner=1)
+    state["outproj.W"], state["outproj.weight_mask"] = torch.randn(10, 8), torch.ones(10, 8)
+    state = {name: w for name, w in state.items() if not name.startswith(("embed", "unembed"))}
+    torch.save({"model": state}, tmp_path / "final.pth")
+    run = import_run([tmp_path / "final.pth"], tmp_path / "run", task={"name": "digits"})
+    images = run.task.examples.inputs[:20]
+    x = torch.relu(images @ (state["inproj.W"] * state["inproj.weight_mask"]).T)
+    x = torch.relu(x @ (state["mlps.0.W"] * state["mlps.0.weight_mask"]).T)
+    torch.testing.assert_close(run.model()(images), x @ state["outproj.W"].T)
+
+
+def authors_transformer(p: int = 7, d_model: int = 12, d_mlp: int = 10) -> dict[str, Tensor]:
+    """Their transformer: Nanda's orientation without positions and biases, masks by letters."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = {
+        "embed.W_E": (d_model, p),
+        "blocks.0.attn.W_K": (2, 5, d_model),
+        "blocks.0.attn.W_Q": (2, 5, d_model),
+        "blocks.0.attn.W_V": (2, 5, d_model),
+        "blocks.0.attn.W_O": (d_model, 10),
+        "blocks.0.mlp.W_in": (d_mlp, d_model),
+        "blocks.0.mlp.W_out": (d_model, d_mlp),
+        "unembed.W_U": (d_model, p),
+    }
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        module, _, letter = name.rpartition(".W_")
+        if module.endswith("attn"):
+            mask = f"{module}.weight_mask{letter}"
+        elif module.endswith("mlp"):
+            mask = f"{module}.weight_mask_{letter}"
+        else:
+            mask = f"{module}.weight_mask"
+        state[mask] = (torch.rand(shape, generator=generator) < 0.7).float()
+    state["blocks.0.attn.mask"] = torch.ones(2, 2).tril()
+    return state
+
+
+def test_the_authors_transformer_has_no_positions_and_many_masks(tmp_path: Path) -> None:
+    state = authors_transformer()
+    torch.save({"model": state, "epoch": 2000}, tmp_path / "2000.pth")
+    run = import_run([tmp_path / "2000.pth"], tmp_path / "run")
+    assert (run.task.n_ctx, run.task.p, run.steps) == (2, 7, [2001])
+    pair = torch.tensor([[2, 5], [6, 1]])
+
+    def masked(name: str, mask: str) -> Tensor:
+        return state[name] * state[mask]
+
+    x = masked("embed.W_E", "embed.weight_mask")[:, pair].permute(1, 2, 0)
+    q, k, v = (
+        torch.einsum("hkd,bpd->bhpk", masked(f"{a}.W_{n}", f"{a}.weight_mask{n}"), x)
+        for a, n in (("blocks.0.attn", n) for n in "QKV")
+    )
+    scores = (q @ k.mT / 5**0.5).masked_fill(torch.ones(2, 2).triu(1).bool(), -torch.inf)
+    z = rearrange(scores.softmax(-1) @ v, "b h p k -> b p (h k)")
+    x = x + z @ masked("blocks.0.attn.W_O", "blocks.0.attn.weight_maskO").T
+    post = torch.relu(x @ masked("blocks.0.mlp.W_in", "blocks.0.mlp.weight_mask_in").T)
+    x = x + post @ masked("blocks.0.mlp.W_out", "blocks.0.mlp.weight_mask_out").T
+    logits = x[:, -1] @ masked("unembed.W_U", "unembed.weight_mask")
+    torch.testing.assert_close(run.model()(pair), logits, atol=1e-4, rtol=1e-4)
+    assert not run.weights("W_pos").any()
 
 
 def test_a_mask_of_ones_is_no_mask(tmp_path: Path, tiny_run: Run) -> None:
@@ -134,11 +213,66 @@ def test_a_stack_of_linear_layers(tmp_path: Path) -> None:
     assert (run.config.model.n_layers, run.steps) == (2, [0])
 
 
+@pytest.mark.parametrize("form", ["pickle", "safetensors"])
+def test_deep_layers_stand_in_the_order_of_their_numbers(tmp_path: Path, form: str) -> None:
+    """Safetensors sorts by name, "10." before "2."; all widths are equal, so no shape objects."""
+    torch.manual_seed(0)
+    layers = [module for _ in range(7) for module in (nn.Linear(6, 6), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Linear(6, 1))
+    file = tmp_path / ("net.pt" if form == "pickle" else "net.safetensors")
+    if form == "pickle":
+        torch.save(dict(sorted(net.state_dict().items())), file)
+    else:
+        save_file(net.state_dict(), file)
+    run = import_run([file], tmp_path / "run", task={"name": "parity", "n": 6, "samples": 30})
+    inputs = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(inputs), net(inputs))
+
+
+def test_layers_without_numbers_stand_as_their_shapes_or_their_writer_have_them(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    names = {"zero.weight": nn.Linear(6, 8), "middle.weight": nn.Linear(8, 8)}
+    names["answer.weight"] = nn.Linear(8, 1)
+    state = {name: layer.weight.detach() for name, layer in names.items()}
+    task = {"name": "parity", "n": 6, "samples": 30}
+    save_file(state, tmp_path / "named.safetensors")
+    run = import_run([tmp_path / "named.safetensors"], tmp_path / "run", task=task)
+    assert torch.equal(run.weights("W_in")[0], state["zero.weight"].T)
+    state |= {"also.weight": nn.Linear(8, 8).weight.detach()}
+    save_file(state, tmp_path / "many.safetensors")
+    with pytest.raises(UserError, match="neither by their names nor by their shapes"):
+        import_run([tmp_path / "many.safetensors"], tmp_path / "other", task=task)
+
+
+def test_a_stack_pruned_by_torch_keeps_its_masks(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1))
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    task = {"name": "parity", "n": 6, "samples": 30}
+    run = import_run([tmp_path / "net.pt"], tmp_path / "run", task=task)
+    inputs = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(inputs), net(inputs))
+    assert run.mask is not None
+    assert run.mask.density == 0.5
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, 2.0])
+def test_a_mask_of_other_values_is_refused(tmp_path: Path, tiny_run: Run, value: float) -> None:
+    state = state_of(tiny_run.model())
+    torch.save(state | {"W_in_mask": torch.full_like(state["W_in"], value)}, tmp_path / "mlp.pt")
+    with pytest.raises(UserError, match="W_in_mask with values other than 0 and 1"):
+        import_run([tmp_path / "mlp.pt"], tmp_path / "run")
+
+
 def test_many_steps_in_one_file(tmp_path: Path, tiny_run: Run) -> None:
     states = [state_of(tiny_run.model(step)) for step in (0, 20, 60)]
     torch.save({"checkpoints": states, "checkpoint_epochs": [0, 20, 60]}, tmp_path / "all.pth")
     run = import_run([tmp_path / "all.pth"], tmp_path / "run", task={"train_fraction": 0.7})
-    assert run.steps == [0, 20, 60]
+    # An epoch is counted from 0, and weights are saved after its update.
+    assert run.steps == [1, 21, 61]
     columns = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2"]
     theirs = tiny_run.metrics.set_index("step").loc[[0, 20, 60], columns]
     np.testing.assert_allclose(run.metrics[columns], theirs, rtol=1e-6)
@@ -149,9 +283,9 @@ def test_facts_in_the_file_become_settings(tmp_path: Path) -> None:
     saved = {"model": older(state_of(transformer())), "epoch": 123, "config": config}
     torch.save(saved, tmp_path / "full.pth")
     run = import_run([tmp_path / "full.pth"], tmp_path / "run")
-    assert (run.task.name, run.task.train_fraction, run.steps) == ("sub", 0.25, [123])
-    training = run.config.training
-    assert (training.learning_rate, training.weight_decay, training.steps) == (0.002, 0.5, 123)
+    assert (run.task.name, run.task.train_fraction, run.steps) == ("sub", 0.25, [124])
+    assert run.imported is not None
+    assert run.imported.known == {"learning_rate": 0.002, "weight_decay": 0.5}
     # What a person says counts more than what the file says.
     said = import_run([tmp_path / "full.pth"], tmp_path / "said", task={"name": "mul"}, steps=[7])
     assert (said.task.name, said.steps) == ("mul", [7])
@@ -214,7 +348,10 @@ def _state(**changes: Any) -> dict[str, Any]:
         ({"a": torch.zeros(2)}, r"no known layout: it holds a \[2\]; expected is a transformer"),
         ({"losses": [1.0, 2.0]}, r"no tensors by name but \['losses'\]; expected is"),
         ([torch.zeros(2)], "holds a list, not a dictionary"),
-        (_state(**{"pos_embed.W_pos": None}), "lacks 'pos_embed.W_pos'"),
+        (
+            {k: v for k, v in state_of(transformer()).items() if k != "pos_embed.W_pos"},
+            "lacks 'pos_embed.W_pos'",
+        ),
         (_state(**{"blocks.0.attn.W_K": None}), "lacks 'blocks.0.attn.W_K'"),
         (_state(**{"blocks.0.mlp.W_out": torch.zeros(12, 11)}), r"W_out is \[12, 11\]"),
         (_state(**{"blocks.0.mlp.b_in": torch.zeros(11)}), "b_in has shape"),
@@ -304,7 +441,8 @@ def test_a_published_run_is_what_its_authors_say(tmp_path: Path) -> None:
     run = import_run([PUBLISHED], tmp_path / "run")
     task = run.task
     assert (task.p, task.equals, len(task.examples.labels)) == (113, True, 12769)
-    assert (task.train_fraction, run.steps) == (0.3, [107790])
+    assert run.steps == [107791]
+    assert len(task.train_index) == int(0.3 * 12769)
     model = run.model()
     with torch.no_grad():
         logits = model(task.examples.inputs)

@@ -1,0 +1,311 @@
+"""An import tells what its files tell, and nothing else: unknown is unknown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
+from mechgrok.models import raw_weights
+from mechgrok.runs import Run, train_ticket
+from mechgrok.runs.exporting import export
+from mechgrok.runs.importing import import_run
+from mechgrok.runs.importing.splits import shuffled_split
+from mechgrok.tasks import make_task
+from mechgrok.training import train
+
+
+def weights_of(run: Run, step: int = -1) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in raw_weights(run.model(step)).items()}
+
+
+def saved(path: Path, run: Run, step: int = -1, **beside: Any) -> Path:
+    """A file of the run's weights, the last unless told otherwise, as a script saves them."""
+    torch.save({"model": weights_of(run, step), **beside}, path)
+    return path
+
+
+def test_what_nobody_tells_is_absent(tmp_path: Path, tiny_run: Run) -> None:
+    run = import_run([saved(tmp_path / "final.pth", tiny_run)], tmp_path / "run")
+    config = json.loads((run.path / "config.json").read_text())
+    assert config["training"] is None
+    assert config["seed"] is None
+    assert config["origin"]["known"] == {}
+    assert config["origin"]["split"] is None
+    assert config["origin"]["steps_known"] is False
+    assert config["origin"]["assumed"] == [
+        "task.name", "task.pairs", "model.act", "model.init_scale",
+    ]  # fmt: skip
+    assert (run.t_mem, run.t_gen, run.milestones) == (None, None, {})
+    assert run.caveat is not None
+    card = (export(run, tmp_path / "hub") / "README.md").read_text()
+    assert "trained elsewhere and imported to mechgrok from `final.pth`" in card
+    assert "| | all examples |" in card
+    for invented in (
+        "seeded",
+        "split_seed",
+        "Training",
+        "weight decay",
+        "t_mem",
+        "at step",
+        "init_scale",
+        "train_",
+    ):
+        assert invented not in card
+
+
+def test_the_optimizer_tells_its_settings_and_its_steps(tmp_path: Path, tiny_run: Run) -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1, betas=(0.9, 0.98))
+    for _ in range(5):
+        model(torch.ones(2)).sum().backward()
+        optimizer.step()
+    file = saved(
+        tmp_path / "4.pth",
+        tiny_run,
+        optimizer=optimizer.state_dict(),
+        epoch=4,
+        config={"weight_decay": 1, "lr": 0.01},
+    )
+    with pytest.warns(UserWarning, match="weight decay of 1 in its configuration and of 0.1 in"):
+        run = import_run([file], tmp_path / "run")
+    assert run.steps == [5]
+    assert run.imported is not None
+    assert run.imported.known == {
+        "learning_rate": 0.01, "weight_decay": 0.1, "betas": [0.9, 0.98], "optimizer": "adamw",
+    }  # fmt: skip
+
+
+def test_an_epoch_is_told_as_the_updates_made(tmp_path: Path, tiny_run: Run) -> None:
+    files = [saved(tmp_path / f"{epoch}.pth", tiny_run, epoch=epoch) for epoch in (0, 2000)]
+    files.append(saved(tmp_path / "init.pth", tiny_run))
+    assert import_run(files, tmp_path / "run").steps == [0, 1, 2001]
+
+
+@pytest.mark.parametrize("names", [("train_data", "test_data"), ("train_pairs", "test_pairs")])
+def test_a_split_in_a_file_is_the_split(tmp_path: Path, names: tuple[str, str]) -> None:
+    config = RunConfig.make(
+        task={"name": "add", "p": 7, "pairs": "ordered", "split_seed": 5},
+        training={"steps": 1},
+        model={"kind": "mlp", "d_model": 12, "d_mlp": 8},
+    )
+    own = train(tmp_path / "own", config)
+    sides = [
+        [tuple(pair) for pair in side.inputs.tolist()] for side in (own.task.train, own.task.test)
+    ]
+    files = [
+        saved(tmp_path / "init.pth", own, 0, **dict(zip(names, sides, strict=True))),
+        saved(tmp_path / "0.pth", own, 1, epoch=0),
+    ]
+    run = import_run(files, tmp_path / "run")
+    assert run.task.pairs == "ordered"  # as the split shows
+    assert sorted(run.task.train_index.tolist()) == sorted(own.task.train_index.tolist())
+    assert sorted(run.task.test_index.tolist()) == sorted(own.task.test_index.tolist())
+    assert run.imported is not None
+    assert (run.imported.split, run.caveat) == ("file", None)
+    assert "task.pairs" not in run.imported.assumed
+    row = run.metrics.iloc[0]
+    assert row.train_loss == pytest.approx(own.metrics.train_loss.iloc[0], rel=1e-9)
+    # The split goes on to a ticket, and to an exported file.
+    ticket = train_ticket(run, tmp_path / "ticket", rate=0.5, steps=1)
+    assert ticket.task == run.task
+    back = import_run([export(run, tmp_path / "hub") / "model.safetensors"], tmp_path / "back")
+    assert (back.task, back.caveat) == (run.task, None)
+
+
+@pytest.mark.parametrize("form", ["pth", "safetensors", "json", "npz", "run", "mask"])
+def test_a_split_can_be_given(tmp_path: Path, tiny_run: Run, form: str) -> None:
+    rows = {"train_index": tiny_run.task.train_index, "test_index": tiny_run.task.test_index}
+    file = tmp_path / f"split.{form}"
+    if form == "pth":
+        torch.save(rows, file)
+    elif form == "safetensors":
+        save_file(rows, file)
+    elif form == "json":
+        file.write_text(json.dumps({name: side.tolist() for name, side in rows.items()}))
+    elif form == "npz":
+        import numpy as np
+
+        np.savez(file, **{name: side.numpy() for name, side in rows.items()})
+    elif form == "mask":
+        kept = torch.zeros(28, dtype=torch.bool)
+        kept[rows["train_index"]] = True
+        torch.save({"is_train": kept.tolist()}, file := tmp_path / "mask.pt")
+    else:
+        file = tiny_run.path
+    run = import_run([saved(tmp_path / "w.pth", tiny_run)], tmp_path / "run", split=file)
+    assert sorted(run.task.train_index.tolist()) == sorted(tiny_run.task.train_index.tolist())
+    assert run.metrics.train_loss.iloc[-1] == pytest.approx(tiny_run.metrics.train_loss.iloc[-1])
+    assert run.imported is not None
+    assert run.imported.split == "option"
+
+
+@pytest.mark.parametrize(
+    ("split", "complaint"),
+    [
+        ({"train_index": [0, 28]}, "names row 28, but there are 28 examples"),
+        ({"train_index": [0, 1], "test_index": [1, 2]}, "row 1 on both sides"),
+        ({"train_index": list(range(28))}, "leaves one of its sides empty"),
+        ({"train_data": [[0, 7]]}, r"trained on \(0, 7\), which is no example"),
+        ({"train_data": [[0.5, 0.5]]}, "is not understood"),
+        ({"is_train": [True, False]}, "a mask of 2 examples"),
+        ({"other": [1]}, "holds no training set"),
+        ("text", "holds no training set"),
+    ],
+)
+def test_a_split_that_is_none(tmp_path: Path, tiny_run: Run, split: Any, complaint: str) -> None:
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    with pytest.raises(UserError, match=complaint):
+        import_run(
+            [saved(tmp_path / "w.pth", tiny_run)], tmp_path / "run", split=tmp_path / "split.json"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("true_seed", [3, 4])
+def test_a_seed_is_believed_where_the_losses_prove_it(
+    tmp_path: Path, tiny_run: Run, true_seed: int
+) -> None:
+    """A file with seed 3 was split by Python's shuffle of 3, if its losses say so."""
+    task = make_task("add", p=7, train_fraction=0.7)
+    task = make_task("add", p=7, fixed_split=shuffled_split(task, true_seed))
+    training = {"steps": 60, "checkpoint_every": 60, "learning_rate": 0.01}
+    model = {"kind": "mlp", "d_model": 12, "d_mlp": 8}
+    own = train(tmp_path / "own", RunConfig(task=task, training=training, model=model))
+    last = own.metrics.iloc[-1]
+    assert last.train_loss < 0.9 * last.test_loss
+    file = saved(
+        tmp_path / "w.pth",
+        own,
+        train_loss=torch.tensor(float(last.train_loss), requires_grad=True),
+        test_loss=float(last.test_loss),
+        config={"seed": 3, "frac_train": 0.7, "p": 7},
+    )
+    run = import_run([file], tmp_path / "run")
+    assert run.imported is not None
+    if true_seed == 3:
+        assert run.imported.split == "seed"
+        assert run.task == task
+        assert "model.act" not in run.imported.assumed
+    else:
+        assert run.imported.split is None
+
+
+def test_an_unknown_operation_is_refused_or_named(tmp_path: Path, tiny_run: Run) -> None:
+    for told, ours in (("x2xyy2", "x2+xy+y2"), ("multiply", "mul"), ("addition", "add")):
+        file = saved(tmp_path / "w.pth", tiny_run, config={"fn_name": told})
+        assert import_run([file], tmp_path / f"run-{told}").task.name == ours
+    for told, complaint in (("rand", "labels drawn at random"), ("only_add", "no operation here")):
+        file = saved(tmp_path / "w.pth", tiny_run, config={"fn_name": told})
+        with pytest.raises(UserError, match=complaint):
+            import_run([file], tmp_path / "run")
+        assert import_run([file], tmp_path / f"as-{told}", task={"name": "mul"}).task.name == "mul"
+
+
+@pytest.mark.parametrize(
+    ("beside", "complaint"),
+    [
+        ({"p": "13; rm"}, "p = '13; rm', which is no whole number"),
+        ({"config": {"p": 10**9}}, "p is to be 1000000000: choose another --p"),
+        ({"lr": "x"}, "lr = 'x', which is no number"),
+        ({"lr": float("nan")}, "lr = nan, which is no number"),
+        ({"weight_decay": -1.0}, "weight_decay = -1.0"),
+        ({"act_fn": "gelu_new"}, "neurons of the kind 'gelu_new', which the models here lack"),
+    ],
+)
+def test_facts_that_cannot_be(
+    tmp_path: Path, tiny_run: Run, beside: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        import_run([saved(tmp_path / "w.pth", tiny_run, **beside)], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["mlp", "transformer"])
+def test_a_gelu_network_comes_back_from_an_export_and_from_its_checkpoints(
+    tmp_path: Path, kind: str
+) -> None:
+    config = RunConfig.make(
+        task={"name": "sub", "p": 7, "pairs": "ordered", "split_seed": 2},
+        model={"kind": kind, "d_model": 12, "d_mlp": 10, "act": "gelu"},
+        training={"steps": 4, "weight_decay": 0.3, "checkpoint_every": 2},
+        seed=5,
+    )
+    run = train(tmp_path / "own", config)
+    folder = export(run, tmp_path / "hub")
+    for back in (
+        import_run([folder / "model.safetensors"], tmp_path / "back"),
+        import_run([run.file(4)], tmp_path / "again"),
+    ):
+        assert back.config.model == run.config.model
+        assert (back.task, back.config.seed, back.steps) == (run.task, 5, [4])
+        assert back.imported is not None
+        assert (back.imported.assumed, back.imported.split) == ((), "file")
+        assert back.imported.known["weight_decay"] == 0.3
+        inputs = run.task.examples.inputs
+        assert torch.equal(back.model()(inputs), run.model()(inputs))
+
+
+def test_an_exported_ticket_keeps_its_mask(tmp_path: Path, masked_run: Run) -> None:
+    back = import_run([export(masked_run, tmp_path / "hub") / "model.safetensors"], tmp_path / "b")
+    assert back.mask == masked_run.mask
+
+
+def test_a_milestone_needs_a_checkpoint_before_it(tmp_path: Path, tiny_run: Run) -> None:
+    learned = train(
+        tmp_path / "own",
+        RunConfig.make(
+            task={"name": "add", "p": 5, "pairs": "ordered", "train_fraction": 0.6},
+            training={"steps": 200, "checkpoint_every": 50, "learning_rate": 0.01},
+            model={"kind": "mlp", "d_model": 32, "d_mlp": 32},
+        ),
+    )
+    assert learned.metrics.train_accuracy.iloc[-1] == 1
+    one = import_run([learned.file(200)], tmp_path / "one")
+    both = import_run([learned.file(0), learned.file(200)], tmp_path / "both")
+    assert one.caveat is None
+    assert (one.t_mem, both.t_mem) == (None, 200)
+
+
+def test_a_ticket_of_an_import_says_what_it_assumed_and_needs_a_known_start(
+    tmp_path: Path, tiny_run: Run
+) -> None:
+    late = import_run([saved(tmp_path / "4.pth", tiny_run, epoch=4, lr=0.5)], tmp_path / "late")
+    with pytest.raises(UserError, match="without its initial weights, its checkpoints begin at"):
+        train_ticket(late, tmp_path / "ticket", steps=1)
+    unknown = import_run([saved(tmp_path / "final.pth", tiny_run)], tmp_path / "unknown")
+    with pytest.raises(UserError, match="the step of its weights is not known"):
+        train_ticket(unknown, tmp_path / "ticket", steps=1)
+    with pytest.warns(UserWarning, match="assumed are optimizer adamw, weight decay 1") as warned:
+        ticket = train_ticket(late, tmp_path / "ticket", steps=1, rewind=5)
+    assert "may have seen what is the test set" in str(warned[1].message)
+    assert (ticket.config.recipe.learning_rate, ticket.config.seed) == (0.5, None)
+    with pytest.raises(UserError, match="is not known, because the split it was trained on is"):
+        train_ticket(late, tmp_path / "other", at="mem", rewind=5)
+
+
+def test_imports_of_version_0_1_forget_what_was_made_up(tmp_path: Path, tiny_run: Run) -> None:
+    run = import_run([tiny_run.file(60)], tmp_path / "run")
+    config = json.loads((run.path / "config.json").read_text())
+    config |= {"training": {"steps": 60, "weight_decay": 1.0}, "seed": 0}
+    config["origin"] = {"kind": "import", "files": ["a.pth"], "layout": "MLP"}
+    (run.path / "config.json").write_text(json.dumps(config))
+    old = Run(run.path)
+    assert (old.config.training, old.config.seed) == (None, None)
+    assert old.t_mem is None
+
+
+def test_sources_survive_where_they_are_overwritten(tmp_path: Path, tiny_run: Run) -> None:
+    run = import_run([tiny_run.file(step) for step in (0, 20, 60)], tmp_path / "run")
+    again = import_run([run.file(0), run.file(60)], run.path, overwrite=True)
+    assert again.steps == [0, 60]
+    assert again.imported is not None
+    assert again.imported.known == run.config.inherited_training()
+    with pytest.raises(UserError, match="is not there"):
+        import_run([run.file(0), run.file(20)], run.path, overwrite=True)
+    assert Run(run.path).steps == [0, 60]
