@@ -1,0 +1,233 @@
+"""Hostile and damaged files: one sentence, exit 2, nothing executed, nothing left behind."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import Tensor, nn
+
+from mechgrok.models import HookedMLP, MLPConfig
+
+#: A task that the state below fits, so that nothing but the file is at fault.
+P = 13
+
+
+def state() -> dict[str, Tensor]:
+    model = HookedMLP(MLPConfig(d_model=12, d_mlp=8), d_vocab=P, d_output=P)
+    return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+class Call:
+    """Pickles into a call that makes a file, if it is ever made."""
+
+    def __init__(self, proof: Path, how: str) -> None:
+        self.call: tuple[Any, ...] = {
+            "system": (os.system, (f"touch {proof}",)),
+            "eval": (eval, (f"open({str(proof)!r}, 'w')",)),
+            "open": (open, (str(proof), "w")),
+            "getattr": (getattr, (str, "format")),
+            "hub": (torch.hub.load, ("x/y", "z")),
+        }[how]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+class Whole(nn.Module):
+    """A module, to be pickled with its class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W_E = nn.Parameter(torch.ones(2))
+
+
+def hostile_pickles(folder: Path, proof: Path) -> Iterator[tuple[str, Path]]:
+    """Pickles that would execute something, in every place where it can stand."""
+
+    def saved(name: str, content: Any, **how: Any) -> tuple[str, Path]:
+        torch.save(content, file := folder / f"{name}.pth", **how)
+        return name, file
+
+    def written(name: str, content: bytes) -> tuple[str, Path]:
+        (file := folder / f"{name}.pth").write_bytes(content)
+        return name, file
+
+    for how in ("system", "eval", "open", "getattr", "hub"):
+        call = Call(proof, how)
+        for protocol in (0, 2, 4):
+            yield written(f"{how}-{protocol}", pickle.dumps({"W_E": call}, protocol=protocol))
+        yield saved(f"{how}-zip", {**state(), "x": call})
+        yield saved(f"{how}-legacy", {**state(), "x": call}, _use_new_zipfile_serialization=False)
+        yield saved(f"{how}-nested", {"model": state(), "config": {"deep": [[{"a": call}]]}})
+        yield saved(f"{how}-listed", {"checkpoints": [state(), {"a": call}]})
+    yield saved("module", Whole())
+
+    class ByName(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            return Call(proof, "system") if value == "ID" else None
+
+    ByName(buffer := io.BytesIO(), 2).dump({"W_E": "ID"})
+    yield written("persistent-id", buffer.getvalue())
+    file = folder / "zip-persistent-id.pth"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", buffer.getvalue())
+        archive.writestr("a/version", "3\n")
+    yield file.stem, file
+
+
+def damaged_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Files that are no file of weights, or no longer one."""
+
+    def written(name: str, content: bytes) -> tuple[str, Path]:
+        (file := folder / name).write_bytes(content)
+        return name, file
+
+    whole = save(state())
+    size = struct.unpack("<Q", whole[:8])[0]
+    for at in (0, 4, 8, 9, 8 + size // 2, 8 + size, len(whole) - 1):
+        yield written(f"cut-{at}.safetensors", whole[:at])
+    yield written("long-header.safetensors", struct.pack("<Q", 2**62) + whole[8:])
+    yield written("no-json.safetensors", struct.pack("<Q", 8) + b"{{{{{{{{" + whole[8:])
+    for name, header in {
+        "type": {"W_E": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}},
+        "overlap": {"W_E": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}},
+        "negative": {"W_E": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}},
+        "huge": {"W_E": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}},
+        "no-tensor": {"W_E": 3},
+        "metadata": {"__metadata__": {"step": 3}},
+    }.items():
+        text = json.dumps(header).encode()
+        yield written(f"{name}.safetensors", struct.pack("<Q", len(text)) + text + bytes(8))
+    torch.save(state(), buffer := io.BytesIO())
+    for share in (0.0, 0.3, 0.6, 0.95):
+        cut = buffer.getvalue()[: int(share * len(buffer.getvalue()))]
+        yield written(f"cut-{share}.pth", cut)
+    yield written("deep.pth", b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
+    yield written("announced.pth", b"\x80\x02X" + struct.pack("<I", 2**31 - 1) + b"a.")
+    yield written("negative.pth", b"\x80\x02\x8b" + struct.pack("<i", -5) + b".")
+    yield written("empty.pth", b"")
+    yield written("table.csv", b"step,train_loss\n0,1.5\n")
+    yield written("text.json", b"{" * 100_000)
+    yield written("list.json", b"[1, 2]")
+    file = folder / "outside.pth"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"W_E": 1}, 2))
+        archive.writestr("a/version", "3\n")
+        archive.writestr("../../../../outside", "x")
+    yield "outside.pth", file
+
+
+def unusual_contents() -> dict[str, Any]:
+    """What can be loaded and is no network: by what is wrong with it."""
+    weights = state()
+
+    def each(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        return {name: change(weight) for name, weight in weights.items()}
+
+    nothing: dict[str, Any] = {
+        "a list": [],
+        "a tensor": weights["W_E"],
+        "a number": 3,
+        "names that are numbers": {1: weights["W_E"]},
+        "no checkpoints": {"checkpoints": []},
+        "a number among checkpoints": {"checkpoints": [weights, 3]},
+        "equal epochs": {"checkpoints": [weights, weights], "epochs": [5, 5]},
+        "a negative epoch": {"checkpoints": [weights, weights], "epochs": [5, -6]},
+        "sparse": each(Tensor.to_sparse),
+        "quantized": each(lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8)),
+        "without data": each(lambda w: w.to("meta")),
+        "complex": each(lambda w: w.to(torch.complex64)),
+        "empty": each(lambda w: w[:0]),
+        "NaN": each(lambda w: w * float("nan")),
+        "infinite": each(lambda w: w / 0),
+        "too large for float32": each(lambda w: w.double() * 1e300),
+        "repeated without end": weights | {"W_E": torch.ones(1, 1).expand(10**6, 10**6)},
+        "one-dimensional": {"W_in": torch.ones(5), "W_out": torch.ones(5)},
+        "no dimensions": {"W_in": torch.tensor(1.0), "W_out": torch.tensor(1.0)},
+        "one layer": {"0.weight": torch.ones(8, P)},
+        "only biases": {"0.bias": torch.ones(8), "1.bias": torch.ones(8)},
+        "only W_Q": {"blocks.0.attn.W_Q": torch.ones(3)},
+        "widths that differ": {
+            "0.weight": torch.ones(8, P),
+            "1.weight": torch.ones(6, 8),
+            "2.weight": torch.ones(P, 6),
+        },
+        "a transformer of vectors": {
+            f"{name}": torch.ones(3)
+            for name in (
+                "embed.W_E", "pos_embed.W_pos", "blocks.0.attn.W_Q", "blocks.0.mlp.W_in",
+                "blocks.0.attn.W_O", "unembed.W_U",
+            )
+        },
+        "names outside": weights | {"../x": torch.ones(2, 2)},
+        "three dimensions": weights | {"W_in": torch.ones(12, 8, 1)},
+        "a task that is a number": {"model": weights, "task": 3, "fn_name": 3},
+        "ours, of no kind": {"model": weights, "mechgrok": {"model": {"kind": "gpt"}}},
+        "ours, of an own kind": {"model": weights, "mechgrok": {"model": {"kind": "evil.py:M"}}},
+        "ours, with no task": {"model": weights, "mechgrok": {"model": {"kind": "mlp"}}},
+        "ours, with a mask of nothing": {
+            "model": weights,
+            "mechgrok": {
+                "model": {"kind": "mlp", "d_model": 12, "d_mlp": 8},
+                "task": {"name": "add", "p": P},
+                "mask": {"W_X": "oA=="},
+            },
+        },
+        "ours, with a mask of another size": {
+            "model": weights,
+            "mechgrok": {
+                "model": {"kind": "mlp", "d_model": 12, "d_mlp": 8},
+                "task": {"name": "add", "p": P},
+                "mask": {"W_in": "oA=="},
+            },
+        },
+    }  # fmt: skip
+    return nothing
+
+
+def _refused(mechgrok: Any, file: Path, name: str) -> None:
+    ended = mechgrok("import", file, "--out", "run", "--p", P)
+    assert (ended.code, ended.err.count("\n")) == (2, 1), f"{name}: {ended.code} {ended.err}"
+    assert ended.err.startswith("mechgrok: "), name
+    assert not Path("run").exists(), name
+
+
+def test_pickles_are_refused_and_not_executed(mechgrok: Any, tmp_path: Path) -> None:
+    proof = tmp_path / "executed"
+    for name, file in hostile_pickles(tmp_path, proof):
+        _refused(mechgrok, file, name)
+        assert not proof.exists(), name
+
+
+def test_damaged_files_are_refused(mechgrok: Any, tmp_path: Path) -> None:
+    for name, file in damaged_files(tmp_path):
+        _refused(mechgrok, file, name)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_what_is_no_network_is_refused(mechgrok: Any, tmp_path: Path) -> None:
+    for name, content in unusual_contents().items():
+        torch.save(content, file := tmp_path / "file.pth")
+        _refused(mechgrok, file, name)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "step"),
+    [({"step": "9" * 400}, 0), ({"step": "４"}, 0), ({"step": "²"}, 0), ({"step": "7"}, 7)],
+)
+def test_a_step_in_metadata_is_a_number_or_not_believed(
+    mechgrok: Any, tmp_path: Path, metadata: dict[str, str], step: int
+) -> None:
+    save_file(state(), file := tmp_path / "w.safetensors", metadata=metadata)
+    ended = mechgrok("import", file, "--out", "run", "--p", P)
+    assert ended.code == 0, ended.err
+    assert Path(f"run/step_{step:08d}.safetensors").is_file()
