@@ -15,7 +15,6 @@ from mechgrok.errors import UserError, sentence
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from mechgrok.config import RunConfig
