@@ -65,8 +65,7 @@ def draw(
     title = "Test accuracy follows train accuracy late: grokking"
     if not any("t_gen" in dataset.attrs for dataset in measured.values()):
         title = "Accuracy and loss over training"
-    found = "<br>".join(f"{label}: {finding(dataset)}" for label, dataset in measured.items())
-    figure = Panels(measured, title=title, subtitle=found, log=log)
+    figure = Panels(measured, title=title, subtitle=_subtitle(measured), log=log)
     units = sorted({str(ds.test_loss.attrs.get("units", "")) for ds in measured.values()} - {""})
     loss = f"loss ({', '.join(units)})" if units else "loss"
     panels = {
@@ -81,6 +80,15 @@ def draw(
                 curve = dataset[f"{side}_{quantity}"]
                 panel.lines(dataset.step, curve, run=label, key=side, **look)
     return figure.draw()
+
+
+def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
+    """A line for each of a few runs; of many, how many generalize and when."""
+    if len(measured) <= 6:
+        return "<br>".join(f"{label}: {finding(dataset)}" for label, dataset in measured.items())
+    steps = [ds.attrs["t_gen"] for ds in measured.values() if "t_gen" in ds.attrs]
+    when = f", from step {min(steps):,} to {max(steps):,}" if steps else ""
+    return f"{len(steps)} of {len(measured)} runs generalize{when}"
 
 
 _SIDES: dict[str, dict[str, Any]] = {"train": {"dash": "dash", "opacity": 0.65}, "test": {}}

@@ -44,3 +44,11 @@ def test_figure_marks_both_steps_of_each_run(tiny_run: Run, tmp_path: Path) -> N
     assert sum(trace.hovertemplate is not None for trace in figure.data) == 8
     names = [note.text for note in figure.layout.annotations]
     assert {"t_mem", "t_gen"} <= set(names)
+
+
+def test_many_runs_are_told_in_one_line(tiny_run: Run) -> None:
+    measured = {f"seed {seed}": accuracy.measure(tiny_run) for seed in range(8)}
+    for at, dataset in enumerate(measured.values()):
+        dataset.attrs = {**dataset.attrs, "t_gen": 10 * at} if at % 2 else {"criterion": "accuracy"}
+    subtitle = accuracy.draw(measured).layout.title.subtitle.text
+    assert subtitle == "4 of 8 runs generalize, from step 10 to 70"
