@@ -47,6 +47,8 @@ def finding(dataset: xr.Dataset) -> str:
     if "t_gen" not in attrs:
         curve = dataset[f"test_{quantity}"].dropna("step")
         reached = f"test {quantity} {float(curve[-1]):.3g}" if curve.size else "never evaluated"
+        if curve.size and (curve[-1] >= level if quantity == "accuracy" else curve[-1] <= level):
+            return f"{reached} at step {int(last.step):,}; when it was reached is not known"
         return (
             f"memorized at step {attrs['t_mem']:,} but" if "t_mem" in attrs else "did not memorize,"
         ) + f" not generalized by step {int(last.step):,} ({reached})"

@@ -71,7 +71,7 @@ class Analysis:
             entry.module,
             module.measure,
             module.draw,
-            module.finding,
+            _with_caveat(module.finding),
             getattr(module, "applies", lambda run: None),
             getattr(module, "PER_STEP", False),
         )
@@ -101,9 +101,11 @@ class Analysis:
             raise UserError(f"The analysis {self.name} does not apply to {run.path}: {reason}")
         options = self._all_options(options)
         wanted = steps if steps is None else run.select(steps)
-        if self.per_step:
-            return self._step_by_step(run, wanted, options, fresh)
-        return self._as_a_whole(run, wanted, options, fresh)
+        measure = self._step_by_step if self.per_step else self._as_a_whole
+        answer = measure(run, wanted, options, fresh)
+        if run.caveat is not None and _tells_sides_apart(answer):
+            return answer.assign_attrs(caveat=run.caveat)
+        return answer
 
     def kept_at(self, run: "Run", *, steps: Sequence[int] | None = None, **options: Any) -> Path:
         """The file that keeps the answer: named after the analysis, and after what is unusual."""
@@ -206,6 +208,22 @@ def _merged(kept: "xr.Dataset", measured: "xr.Dataset") -> "xr.Dataset":
     ).sortby("step")
     fixed = {name: v for name, v in measured.data_vars.items() if "step" not in v.dims}
     return both.assign(fixed).assign_attrs(measured.attrs)
+
+
+def _tells_sides_apart(dataset: "xr.Dataset") -> bool:
+    """Whether an answer holds something of the training or the test set alone."""
+    names = [*map(str, dataset.variables), *map(str, dataset.dims)]
+    return any(name == "side" or name.startswith(("train_", "test_")) for name in names)
+
+
+def _with_caveat(finding: Callable[["xr.Dataset"], str]) -> Callable[["xr.Dataset"], str]:
+    """What was found, with what is to be borne in mind about the run."""
+
+    def said(dataset: "xr.Dataset") -> str:
+        caveat = dataset.attrs.get("caveat")
+        return f"{finding(dataset)} ({caveat})" if caveat else finding(dataset)
+
+    return said
 
 
 def analyses() -> Mapping[str, Entry]:

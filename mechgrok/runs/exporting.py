@@ -61,7 +61,6 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
 
 
 def _architecture(model: HookedModel) -> str:
-    # A masked model is of a class of its own, which torch.nn.utils.parametrize made.
     return model_class(model.config.kind).__name__
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
+from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run, train_ticket
 from mechgrok.runs.exporting import export
 from mechgrok.runs.importing import import_run
@@ -309,3 +310,20 @@ def test_sources_survive_where_they_are_overwritten(tmp_path: Path, tiny_run: Ru
     with pytest.raises(UserError, match="is not there"):
         import_run([run.file(0), run.file(20)], run.path, overwrite=True)
     assert Run(run.path).steps == [0, 60]
+
+
+def test_findings_that_tell_train_from_test_carry_the_caveat(tmp_path: Path, tiny_run: Run) -> None:
+    unknown = import_run([saved(tmp_path / "w.pth", tiny_run)], tmp_path / "unknown")
+    known = import_run([tiny_run.file(60)], tmp_path / "known")
+    accuracy, norms = Analysis.load("accuracy"), Analysis.load("norms")
+    assert "two random parts of all" in accuracy.finding(accuracy(unknown))
+    assert "two random parts" not in accuracy.finding(accuracy(known))
+    assert "two random parts" not in norms.finding(norms(unknown))
+
+
+def test_a_flipped_bit_in_a_file_of_ours_is_seen(tmp_path: Path, tiny_run: Run) -> None:
+    content = bytearray((export(tiny_run, tmp_path / "hub") / "model.safetensors").read_bytes())
+    content[-5] ^= 1
+    (tmp_path / "damaged.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match="holds other values than were written"):
+        import_run([tmp_path / "damaged.safetensors"], tmp_path / "run")

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.runs.folder import is_run
+from mechgrok.tensors import DIGEST, digest
 
 State = dict[str, Tensor]
 
@@ -129,13 +130,17 @@ def _is_safetensors(path: Path) -> bool:
 def _safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
+            metadata = dict(opened.metadata() or {})
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        written = metadata.pop(DIGEST, None)
+        damaged = written is not None and written != digest(state, metadata)
     # A damaged header can name a type or a length that only fails later.
     except (SafetensorError, ValueError, RuntimeError, KeyError, OverflowError) as error:
         raise UserError(
             f"{path} is truncated or no safetensors file ({_first_line(error)}): fetch it again."
         ) from None
+    if damaged:
+        raise UserError(f"{path} holds other values than were written: fetch it again.")
     return {name: _json(text) for name, text in metadata.items()} | state
 
 
