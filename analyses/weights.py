@@ -213,7 +213,7 @@ def _draw_matrix(
         return {"z": values.T if _upright(dataset, name) else values}
 
     def weights_at(now: xr.Dataset) -> dict[str, np.ndarray]:
-        values = np.clip(now[name].to_numpy() * 10.0**digits, -32767, 32767)
+        values = np.clip(now[name].to_numpy().astype(float) * 10.0**digits, -32767, 32767)
         return image(values.round().astype(np.int16))
 
     hover = f"{where}weight × 10{_superscript(digits)}: %{{z}}"
