@@ -43,8 +43,12 @@ def _sort_metadata(path: Path) -> None:
 
 
 @contextmanager
-def open_tensors(path: Path) -> Iterator[Any]:
+def open_tensors(path: Path, *, framework: str = "pt") -> Iterator[Any]:
     """The open, memory-mapped file: what ``safetensors.safe_open`` gives.
+
+    Args:
+        path: the file.
+        framework: "pt" for torch's tensors, "numpy" for arrays, which come without importing torch.
 
     Raises:
         UserError: it is not there, truncated, or no safetensors file.
@@ -52,7 +56,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as opened:
+        with safe_open(path, framework=framework) as opened:
             yield opened
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None

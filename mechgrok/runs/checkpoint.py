@@ -104,6 +104,20 @@ def weight_shapes(folder: Path, step: int) -> dict[str, list[int]]:
     }
 
 
+def mask_density(folder: Path, step: int) -> float | None:
+    """The share of the masked weights' entries that a checkpoint's mask keeps; None without one.
+
+    Raises:
+        UserError: the file is truncated, foreign or no safetensors file.
+    """
+    path = checkpoint_file(folder, step)
+    with open_tensors(path, framework="numpy") as opened:
+        _check_step(path, opened.metadata() or {}, step)
+        kept = [opened.get_tensor(name) for name in opened.keys() if name.startswith(MASK)]  # noqa: SIM118
+    entries = sum(mask.size for mask in kept)
+    return int(sum(mask.astype(bool).sum() for mask in kept)) / entries if entries else None
+
+
 def drop_checkpoints_after(folder: Path, step: int) -> None:
     """Delete checkpoints that are newer than the state to go on from; they will be made again."""
     for later in checkpoints(folder):

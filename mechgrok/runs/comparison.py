@@ -30,9 +30,8 @@ def _facts(run: Run) -> dict[str, float | None]:
     if metrics.empty:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
     first, last = metrics.iloc[0], metrics.iloc[-1]
-    mask = run.mask
     return {
-        "density": 1.0 if mask is None else mask.density,
+        "density": 1.0 if run.density is None else run.density,
         "l1_start": first.l1,
         "l1_end": last.l1,
         "l2_start": first.l2,

@@ -18,14 +18,13 @@ def facts(run: "Run") -> dict[str, str]:
     task, training, shape = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
     metrics = run.metrics
-    model = run.model()
+    n_train, n_test = task.n_sides
     quantity, level = task.criterion
     facts = {
         "task": f"{task}",
-        "split": f"{len(task.train_index):,} train, {len(task.test_index):,} test "
-        f"(seed {task.split_seed})",
+        "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})",
         "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
-        "weights": f"{model.n_parameters():,}{seed}",
+        "weights": f"{run.n_parameters:,}{seed}",
     }
     if training is not None:
         facts["training"] = (
@@ -45,8 +44,8 @@ def facts(run: "Run") -> dict[str, str]:
             told = {key: value for key, value in told.items() if key not in _TOLD_APART}
             told = {key: value for key, value in told.items() if value not in (None, False)}
             facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
-    if (mask := run.mask) is not None:
-        facts["density"] = f"{mask.density:.3f}"
+    if (density := run.density) is not None:
+        facts["density"] = f"{density:.3f}"
     for name, value in (("t_mem", run.t_mem), ("t_gen", run.t_gen)):
         facts.setdefault(name, "not reached" if value is None else f"{value:,}")
     facts["τ_grok"] = "—" if run.tau_grok is None else f"{run.tau_grok:,.1f}"

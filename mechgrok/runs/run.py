@@ -1,27 +1,23 @@
 """A run: the door through which everything that was trained is opened."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from mechgrok import own_code
 from mechgrok.config import ImportOrigin, RunConfig
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, apply_mask
-from mechgrok.models import HookedModel, Wiring, load_weights, make_model, wiring_of
-from mechgrok.models.wiring import LinearPath
 from mechgrok.runs.checkpoint import (
     MASK,
     Checkpoint,
     checkpoint_file,
     checkpoints,
+    mask_density,
     open_checkpoint,
     read_checkpoint,
     weight_shapes,
@@ -30,7 +26,17 @@ from mechgrok.runs.checkpoint import (
 from mechgrok.runs.folder import check_room, new_run, read_config, write_config
 from mechgrok.runs.metrics import read_metrics, write_metrics
 from mechgrok.runs.steps import parse_steps
-from mechgrok.tasks import Task
+
+# What a run says of itself needs neither torch nor a model: both are imported where they are used.
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from mechgrok.masks import Mask
+    from mechgrok.models import HookedModel, Wiring
+    from mechgrok.models.wiring import LinearPath
+    from mechgrok.tasks import Task
 
 #: Numbers in memory at once while paths of many checkpoints are multiplied out.
 _LARGEST_STACK = 2**26
@@ -204,6 +210,8 @@ class Run:
     @cached_property
     def wiring(self) -> Wiring:
         """How the network is wired: its groups of units, hidden layers, linear paths."""
+        from mechgrok.models import wiring_of
+
         return wiring_of(self.config.model, self.task)
 
     @cached_property
@@ -271,12 +279,26 @@ class Run:
         self, path: LinearPath, steps: Sequence[int] | None
     ) -> Float[Tensor, "step row column"]:
         """A path multiplied out at several steps, as many at a time as fit in memory."""
+        import torch
+
         steps = self.select(steps)
         chunk = max(1, _LARGEST_STACK // self.wiring.n_parameters)
         parts = [steps[start : start + chunk] for start in range(0, len(steps), chunk)]
         return torch.cat(
             [path.product(lambda name, at=part: self.weights(name, at)) for part in parts]  # type: ignore[misc]
         )
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of weights, pruned ones included."""
+        return sum(prod(shape) for shape in self._shapes.values())
+
+    @cached_property
+    def density(self) -> float | None:
+        """The kept share of the entries under the last checkpoint's mask; None for a dense run."""
+        step = self._resolve(-1)
+        self._check_step(step)
+        return mask_density(self.path, step)
 
     @cached_property
     def mask(self) -> Mask | None:
@@ -292,6 +314,9 @@ class Run:
 
         A negative step counts from the last checkpoint.
         """
+        from mechgrok.masks import apply_mask
+        from mechgrok.models import load_weights, make_model
+
         saved = self.checkpoint(step)
         model = make_model(self.config.model, self.task)
         load_weights(model, saved.weights)
@@ -330,6 +355,8 @@ def create_run(
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     check_room(path, overwrite=overwrite)
     if start is None:
+        from mechgrok.models import make_model
+
         model = make_model(config.model, config.task, config.seed or 0)
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     with new_run(path, overwrite=overwrite) as making:

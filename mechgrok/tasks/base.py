@@ -146,6 +146,14 @@ class Task(BaseModel):
         return n_train
 
     @property
+    def n_sides(self) -> tuple[int, int]:
+        """The numbers of training and test examples, without making them where that can be."""
+        usual = type(self).train_index is Task.train_index and self.fixed_split is None
+        if usual and type(self).test_index is Task.test_index:
+            return self.n_train, self.n_examples - self.n_train
+        return len(self.train_index), len(self.test_index)
+
+    @property
     def train_index(self) -> Integer[Tensor, " n_train"]:
         """Rows of `examples` that are trained on."""
         if self.fixed_split is not None:

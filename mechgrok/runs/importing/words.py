@@ -30,7 +30,8 @@ def split_in_words(run: "Run") -> str:
         "seed": "found by the seed in the files, with the losses that they tell",
         None: "unknown; train and test are two random parts of all examples",
     }[origin.split]
-    sides = f"{len(task.train_index):,} train, {len(task.test_index):,} test"
+    n_train, n_test = task.n_sides
+    sides = f"{n_train:,} train, {n_test:,} test"
     return f"{how} ({sides})" if origin.split is None else f"{sides}, {how}"
 
 
