@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import assign, whole_numbers
-from mechgrok import own_code
-from mechgrok.errors import UserError
-
-Task = {"rich_help_panel": "Task"}
+from cli.flags import nested, refuse_unknown, with_flags
+from cli.options import whole_numbers
+from cli.train import task_flags
 
 
+@with_flags(task_flags())
 def import_(
     files: Annotated[
         list[Path], typer.Argument(help="Files of weights: PyTorch pickles or safetensors.")
@@ -24,27 +23,12 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
-    task: Annotated[
-        str | None, typer.Option(help="What it was trained on; add unless the file tells.", **Task)
-    ] = None,
-    p: Annotated[int | None, typer.Option(help="Modulus.", **Task)] = None,
-    pairs: Annotated[
-        str | None, typer.Option(help="unordered, ordered, or descending (b < a).", **Task)
-    ] = None,
-    equals: Annotated[
-        bool | None, typer.Option(help="Whether an '=' token ends each pair.", **Task)
-    ] = None,
-    train_fraction: Annotated[
-        float | None, typer.Option(help="Share of examples to call the training set.", **Task)
-    ] = None,
-    split_seed: Annotated[int | None, typer.Option(help="Seed of the split.", **Task)] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any other field of the task, task.label_seed=3, or what is known of the "
-            "training, training.weight_decay=0.",
-            **Task,
+            help="Any setting of the task, task.label_seed=3, or what is known of the training, "
+            "training.weight_decay=0.",
         ),
     ] = None,
     split: Annotated[
@@ -52,13 +36,14 @@ def import_(
         typer.Option(
             help="A file that holds the split they were trained on (train_data and test_data, or "
             "train_indices), or a run that has it.",
-            **Task,
+            rich_help_panel="Task",
         ),
     ] = None,
     act: Annotated[
         str | None,
         typer.Option(help="The neurons' non-linearity; relu unless the files tell."),
     ] = None,
+    **given: Any,
 ) -> None:
     """Make a run of weights that were trained elsewhere, so that every analysis works on them.
 
@@ -73,36 +58,19 @@ def import_(
     from mechgrok.runs.importing import doubt, import_run
     from mechgrok.runs.importing.words import assumed_in_words, split_in_words
 
-    fields: dict[str, Any] = {
-        "name": task,
-        "p": p,
-        "pairs": pairs,
-        "equals": equals,
-        "train_fraction": train_fraction,
-        "split_seed": split_seed,
-    }
-    given: dict[str, Any] = {
-        "task": {name: value for name, value in fields.items() if value is not None}
-    }
-    for assignment in set_ or []:
-        assign(given, assignment)
-    own_code.allow(given["task"].get("name"))
-    if dropped := given.keys() - {"task", "training"}:
-        raise UserError(
-            f"--set {dropped.pop()}… says nothing of an import: its task (task.KEY) and what is "
-            "known of its training (training.KEY) can be set."
-        )
+    settings = nested(given["given"], set_)
+    refuse_unknown(settings, ["task", "training"], "An import")
     at = whole_numbers(steps) if steps else None
     with warnings.catch_warnings():
         warnings.showwarning = in_one_line  # type: ignore[assignment]
         run = import_run(
             files,
             out,
-            task=given["task"],
+            task=settings.get("task", {}),
             steps=at,
             act=act,
             split=split,
-            training=given.get("training"),
+            training=settings.get("training"),
             overwrite=overwrite,
         )
     origin = run.imported

@@ -21,6 +21,7 @@ COMMANDS = {
         "verify": "cli.verify",
         "ticket": "cli.ticket",
         "popup": "cli.popup",
+        "fork": "cli.fork",
         "compare": "cli.compare",
         "analyze": "cli.analyze",
         "report": "cli.report",
@@ -88,8 +89,13 @@ def mechgrok(
     """Train networks that grok, keep every checkpoint, and ask the sequence questions."""
 
 
+#: The words after ``mechgrok``, as they were typed.
+typed: list[str] = []
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
+    typed[:] = sys.argv[1:] if args is None else args
     command = typer.main.get_command(app)
     try:
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)

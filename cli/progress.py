@@ -1,12 +1,12 @@
 """Progress of a training run: a bar on a terminal, a line every tenth where there is none."""
 
+import shlex
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -16,14 +16,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
+    from mechgrok.tasks import Criterion
 
 
 class TrainingProgress:
     """Called with each row of the metrics; used as a context manager around the training."""
 
-    def __init__(self, steps: int, *, quiet: bool = False) -> None:
+    def __init__(
+        self, steps: int, *, quiet: bool = False, learned: "Criterion | None" = None
+    ) -> None:
         self.steps = steps
         self.quiet = quiet
+        self.learned = learned
         self.next_line = 0.0
         console = Console(file=sys.stderr)
         self.bar = (
@@ -59,6 +63,7 @@ class TrainingProgress:
         if self.quiet:
             return
         step = row["step"]
+        self._say_when_learned(row)
         words = f"train {row['train_accuracy']:.1%} test {row['test_accuracy']:.1%}"
         if self.bar:
             speed = self.bar.tasks[self.task].finished_speed or self.bar.tasks[self.task].speed
@@ -68,18 +73,55 @@ class TrainingProgress:
             print(f"step {step:,}/{self.steps:,} {words}", file=sys.stderr, flush=True)
             self.next_line = step + self.steps / 10
 
+    def _say_when_learned(self, row: dict[str, float]) -> None:
+        """Say once, when most of the steps are left, that they are not needed to generalize."""
+        if self.learned is None:
+            return
+        quantity, level = self.learned
+        value = row[f"test_{quantity}"]
+        if value >= level if quantity == "accuracy" else value <= level:
+            self.learned = None
+            if row["step"] + 1000 < self.steps:
+                words = (
+                    f"mechgrok: it has generalized at step {row['step']:,} of {self.steps:,}; "
+                    "--until-grokked would stop 1,000 steps later."
+                )
+                (self.bar.console.print if self.bar else _to_stderr)(words)
 
-def train_and_report(steps: int, quiet: bool, start: "Callable[[TrainingProgress], Run]") -> None:
-    """Run ``start(progress)`` under a progress display and say how the run it trains ended."""
+
+def _to_stderr(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def train_and_report(
+    steps: int,
+    quiet: bool,
+    start: "Callable[[TrainingProgress], Run]",
+    *,
+    again: str | None = None,
+    learned: "Criterion | None" = None,
+) -> "Run":
+    """Run ``start(progress)`` under a progress display and say how the run it trains ended.
+
+    Args:
+        steps: that will be trained.
+        quiet: no progress.
+        start: trains.
+        again: the command that goes on after Ctrl-C; the one that was typed unless given.
+        learned: say once when the test curve meets it, and how to stop there.
+    """
     from mechgrok.training import Interrupted
 
     began = time.monotonic()
     try:
-        with TrainingProgress(steps, quiet=quiet) as progress, warnings.catch_warnings():
+        with (
+            TrainingProgress(steps, quiet=quiet, learned=learned) as progress,
+            warnings.catch_warnings(),
+        ):
             warnings.showwarning = in_one_line  # type: ignore[assignment]
             run = start(progress)
     except Interrupted as stopped:
-        _interrupted(stopped.path, stopped.step)
+        _interrupted(stopped.step, again or _typed())
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     words = [
         f"{name} {value:,}" if value is not None else f"{name} not reached"
@@ -89,6 +131,7 @@ def train_and_report(steps: int, quiet: bool, start: "Callable[[TrainingProgress
         f"{run.path}: {run.task}; {', '.join(words)}; {len(run.steps)} checkpoints in "
         f"{time.monotonic() - began:.0f} s"
     )
+    return run
 
 
 @contextmanager
@@ -113,9 +156,14 @@ def in_one_line(message: Warning | str, *where: object) -> None:
     print(f"mechgrok: warning: {message}", file=sys.stderr)
 
 
-def _interrupted(out: Path, step: int) -> NoReturn:
-    print(
-        f"Stopped at step {step:,} and saved; go on with: mechgrok train --out {out} --resume",
-        file=sys.stderr,
-    )
+def _typed() -> str:
+    """The command that was typed, to be typed again so that it goes on."""
+    from cli.main import typed
+
+    words = [word for word in typed if word not in ("--overwrite", "--resume")]
+    return shlex.join(["mechgrok", *words, "--resume"])
+
+
+def _interrupted(step: int, again: str) -> NoReturn:
+    print(f"Stopped at step {step:,} and saved; go on with: {again}", file=sys.stderr)
     raise typer.Exit(130)

@@ -1,163 +1,108 @@
 """Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
-from cli.options import assign, whole_numbers
+from cli.flags import Flag, flags_of, merged, nested, with_flags
 from cli.progress import train_and_report
-from mechgrok import own_code, presets
+from mechgrok import presets
+from mechgrok.config import RunConfig, TrainingConfig
 from mechgrok.errors import UserError
+from mechgrok.models.config import KINDS, ModelShape
+from mechgrok.tasks.base import Task
+from mechgrok.tasks.making import TASKS
+from mechgrok.training.optimizers import OPTIMIZERS
 
-Task = {"rich_help_panel": "Task"}
-Model = {"rich_help_panel": "Model"}
-Training = {"rich_help_panel": "Training"}
-Folder = {"rich_help_panel": "Run folder"}
+FOLDER = "Run folder"
 
 
+def training_flags(panel: str = "Training") -> list[Flag]:
+    """A flag for every setting of the training, and for every option of an optimizer."""
+    return merged(
+        flags_of(
+            TrainingConfig, "training", lambda name: FOLDER if "checkpoint" in name else panel
+        ),
+        *(flags_of(OPTIMIZERS.load(name), "training", panel, but=("name",)) for name in OPTIMIZERS),
+    )
+
+
+def task_flags() -> list[Flag]:
+    """A flag for every setting of every task that is registered."""
+    classes: list[type[BaseModel]] = [Task, *(TASKS.load(name) for name in ("add", *TASKS.own))]
+    return merged(*(flags_of(each, "task", "Task") for each in classes))
+
+
+def _all_flags() -> list[Flag]:
+    of_the_run = flags_of(RunConfig, "", "Model")
+    shapes: list[type[BaseModel]] = [ModelShape, *(shape for shape, _ in KINDS.values())]
+    of_models = (flags_of(shape, "model", "Model") for shape in shapes)
+    return merged(task_flags(), *of_models, of_the_run, training_flags())
+
+
+@with_flags(_all_flags())
 def train(
     preset: Annotated[
-        str, typer.Argument(help="What to start from; `mechgrok presets` lists them.")
-    ] = "paper-mlp",
-    out: Annotated[Path, typer.Option(help="The run's folder.", **Folder)] = Path("ckpts"),
+        str | None,
+        typer.Argument(
+            help="What to start from; `mechgrok presets` lists them. The default is paper-mlp."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=FOLDER)] = Path(
+        "ckpts"
+    ),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder.", **Folder)
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in the folder; with --steps, to another last step.",
+            rich_help_panel=FOLDER,
+        ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run in the folder.", **Folder)
+        bool,
+        typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
     ] = False,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(help="Steps between checkpoints; a 300th of all, rounded.", **Folder),
-    ] = None,
-    checkpoint_at: Annotated[
-        str | None, typer.Option(help="Further steps to save: 7,13.", **Folder)
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="add, sub, mul, …, parity, mnist, or your own: file.py:name.", **Task),
-    ] = None,
-    p: Annotated[int | None, typer.Option(help="Modulus.", **Task)] = None,
-    pairs: Annotated[
-        str | None, typer.Option(help="unordered, ordered, or descending (b < a).", **Task)
-    ] = None,
-    equals: Annotated[
-        bool | None, typer.Option("--equals", help="Append an '=' token to each pair.", **Task)
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Training images (mnist).", **Task)] = None,
-    folder: Annotated[
-        str | None,
-        typer.Option(help="IDX files to use instead of downloading them (mnist).", **Task),
-    ] = None,
-    train_fraction: Annotated[
-        float | None, typer.Option(help="Share of examples trained on.", **Task)
-    ] = None,
-    split_seed: Annotated[
-        int | None, typer.Option(help="Seed of the train/test split.", **Task)
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="mlp or transformer.", **Model)] = None,
-    d_model: Annotated[int | None, typer.Option(help="Width of the embedding.", **Model)] = None,
-    d_mlp: Annotated[int | None, typer.Option(help="Neurons per layer.", **Model)] = None,
-    n_layers: Annotated[
-        int | None, typer.Option(help="Hidden layers, or transformer blocks.", **Model)
-    ] = None,
-    n_heads: Annotated[int | None, typer.Option(help="Attention heads.", **Model)] = None,
-    act: Annotated[str | None, typer.Option(help="relu or gelu.", **Model)] = None,
-    init_scale: Annotated[
-        float | None, typer.Option(help="κ in N(0, κ²/d_in), which draws the weights.", **Model)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the weights.", **Model)] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps.", **Training)] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Examples per step; all unless given.", **Training)
-    ] = None,
-    batch_seed: Annotated[
-        int | None, typer.Option(help="Seed of the mini-batches' order.", **Training)
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.", **Training)] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", "--lr", help="Step size.", **Training)
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Weight decay.", **Training)] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum of SGD.", **Training)] = None,
-    l1: Annotated[float | None, typer.Option(help="Adds l1·Σ|θ| to the loss.", **Training)] = None,
-    l2: Annotated[float | None, typer.Option(help="Adds l2·Σθ² to the loss.", **Training)] = None,
-    until_grokked: Annotated[
-        bool, typer.Option("--until-grokked", help="Stop soon after t_gen.", **Training)
-    ] = False,
-    margin: Annotated[
-        int, typer.Option(help="With --until-grokked: steps after t_gen.", **Training)
-    ] = 1000,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", **Training)] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Training")
+    ] = "auto",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other setting of config.json: task.label_seed=3."),
+        typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    **given: Any,
 ) -> None:
     """Train a network and keep its checkpoints.
 
     Without arguments: the paper's MLP on a + b mod 67, unordered pairs, 30,000 steps, to `ckpts/`.
     """
-    options: dict[str, dict[str, Any]] = {
-        "task": {
-            "name": task,
-            "p": p,
-            "pairs": pairs,
-            "equals": equals,
-            "limit": limit,
-            "folder": folder,
-            "train_fraction": train_fraction,
-            "split_seed": split_seed,
-        },
-        "model": {
-            "kind": model,
-            "d_model": d_model,
-            "d_mlp": d_mlp,
-            "n_layers": n_layers,
-            "n_heads": n_heads,
-            "act": act,
-            "init_scale": init_scale,
-        },
-        "training": {
-            "steps": steps,
-            "batch_size": batch_size,
-            "batch_seed": batch_seed,
-            "optimizer": optimizer,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "l1": l1,
-            "l2": l2,
-            "until_grokked": margin if until_grokked else None,
-            "checkpoint_every": checkpoint_every,
-            "checkpoint_at": checkpoint_at and whole_numbers(checkpoint_at),
-        },
-    }
-    given: dict[str, Any] = {
-        part: {key: value for key, value in fields.items() if value is not None}
-        for part, fields in options.items()
-    }
-    if seed is not None:
-        given["seed"] = seed
-    for assignment in set_ or []:
-        assign(given, assignment)
-    own_code.allow(given["task"].get("name"))
+    settings = nested(given["given"], set_)
     if resume:
-        _go_on(out, given, device, quiet)
+        _go_on(out, settings, device, quiet)
     else:
-        _begin(preset, out, given, overwrite, device, quiet)
+        _begin(preset, out, settings, overwrite, device, quiet)
 
 
 def _begin(
-    preset: str, out: Path, given: dict[str, Any], overwrite: bool, device: str, quiet: bool
+    preset: str | None, out: Path, given: dict[str, Any], overwrite: bool, device: str, quiet: bool
 ) -> None:
-    from mechgrok.config import RunConfig
     from mechgrok.training import train
 
-    config = RunConfig.make(**presets.merge(presets.load(preset), given))
+    fields = presets.load(preset or presets.DEFAULT)
+    if preset is None and given.get("model", {}).get("kind", "mlp") != "mlp":
+        fields["model"] = {}  # Nobody asked for the sizes of the paper's MLP.
+    config = RunConfig.make(**presets.merge(fields, given))
+    if lost := presets.left_out(fields, given) if preset else []:
+        print(
+            f"mechgrok: {', '.join(lost)} of the preset {preset} mean nothing for what was chosen "
+            "instead, and are left out.",
+            file=sys.stderr,
+        )
     if not config.model.knows_order and getattr(config.task, "order_matters", False):
         print(
             f"mechgrok: An MLP sums its tokens and cannot tell (a, b) from (b, a), so that it will "
@@ -169,7 +114,12 @@ def _begin(
         config.recipe.steps,
         quiet,
         lambda progress: train(out, config, overwrite=overwrite, device=device, progress=progress),
+        again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
     )
+
+
+#: What may be changed when a run is gone on with, by the names of `resume`'s arguments.
+_CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoint_every"}
 
 
 def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
@@ -177,18 +127,37 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
     from mechgrok.training import resume
 
     run = Run(out)
+    changed = {
+        argument: given["training"].pop(path.partition(".")[2])
+        for path, argument in _CHANGEABLE.items()
+        if path.partition(".")[2] in given.get("training", {})
+    }
     saved = run.config.model_dump(mode="json")
-    steps = given["training"].pop("steps", None)
-    for part, fields in given.items():
-        for key, value in fields.items() if isinstance(fields, dict) else [("", fields)]:
-            before = saved.get(part, {}).get(key) if key else saved.get(part)
-            if value != before:
-                raise UserError(
-                    f"{out} was trained with {key or part} = {before}, so it cannot be resumed "
-                    f"with {value}: leave the option out, or train into another folder."
-                )
+    wanted = RunConfig.make(**presets.merge(saved, given)).model_dump(mode="json")
+    for path, before, after in _differences(saved, wanted):
+        raise UserError(
+            f"{out} was trained with {path} = {before}, so it cannot be resumed with {after}: "
+            "leave the option out, train into another folder, or use mechgrok fork."
+        )
+    # The words are checked as a configuration is: `resume` takes numbers.
+    settled = RunConfig.make(training=changed).training
+    numbers = {argument: getattr(settled, argument) for argument in changed}
     train_and_report(
-        steps or run.config.recipe.steps,
+        numbers.get("steps") or run.config.recipe.steps,
         quiet,
-        lambda progress: resume(out, steps=steps, device=device, progress=progress),
+        lambda progress: resume(out, device=device, progress=progress, **numbers),
+        again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
     )
+
+
+def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two nested dictionaries differ."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return [] if before == after else [(path, before, after)]
+    return [
+        found
+        for key in dict.fromkeys([*before, *after])
+        for found in _differences(
+            before.get(key), after.get(key), f"{path}.{key}" if path else str(key)
+        )
+    ]

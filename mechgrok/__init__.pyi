@@ -12,6 +12,7 @@ from .results import analyze as analyze
 from .results.report import report as report
 from .runs import Run as Run
 from .runs import compare as compare
+from .runs import fork as fork
 from .runs import train_popup as train_popup
 from .runs import train_ticket as train_ticket
 from .tasks import Regression as Regression

@@ -1,9 +1,10 @@
 """Everything that is needed to make a run again."""
 
+import inspect
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -16,13 +17,16 @@ from pydantic import (
 )
 
 from mechgrok import own_code
-from mechgrok.errors import UserError, sentence
+from mechgrok.errors import UserError, near, sentence
 from mechgrok.models.config import MLPConfig
 from mechgrok.models.making import ModelConfig
 from mechgrok.tasks.base import Seed, Task
 from mechgrok.tasks.making import make_task, saved_task
 from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.training.schedule import usual_interval
+
+Choices = TypeVar("Choices", bound=BaseModel)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: The version of the run folder's layout; a folder with a higher one was made by newer code.
 FORMAT = 1
@@ -98,74 +102,130 @@ class TrainingConfig(BaseModel):
         """Gather the optimizer's options, wherever they stand."""
         chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
         options = {"name": chosen} if isinstance(chosen, str) else chosen
-        if isinstance(options, Optimizer):
-            options = options.model_dump()
-        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
+        own: type[BaseModel] = type(chosen)
+        if isinstance(options, dict) and isinstance(options.get("name"), str):
+            own = OPTIMIZERS.load(options["name"])
+        elif not isinstance(chosen, Optimizer):
             return fields
-        own = OPTIMIZERS.load(options["name"])
-        of_some = {name for each in OPTIMIZERS.own for name in OPTIMIZERS.load(each).model_fields}
-        of_some |= set(getattr(own, "model_fields", {}))
-        beside = {key: fields[key] for key in fields if key in of_some - set(cls.model_fields)}
+        of_some = {*training_options(), *own.model_fields} - {"name", *cls.model_fields}
+        beside = {key: fields[key] for key in fields if key in of_some}
         if fields.keys() >= _VERSION_0_1:
             beside = {key: value for key, value in beside.items() if key in own.model_fields}
-        kept = {key: fields[key] for key in fields if key not in of_some - set(cls.model_fields)}
+        if isinstance(chosen, Optimizer) and not beside:
+            return fields
+        if isinstance(chosen, Optimizer):
+            options = chosen.model_dump()
+        kept = {key: fields[key] for key in fields if key not in of_some}
         return kept | {"optimizer": options | beside}
 
 
+def as_step(value: Any) -> Any:
+    """A step of a run from its words: a number, or ``mem``, ``gen`` or ``last``.
+
+    Raises:
+        UserError: the words are none of these.
+    """
+    if not isinstance(value, str) or value in ("mem", "gen", "last"):
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(f"{value} is no step: give a number, mem, gen or last.") from None
+
+
+#: A step of a run: a number, or "mem" (the first checkpoint that has memorized all of the training
+#: set), "gen" (the first at or after t_gen) or "last".
+At = int | Literal["mem", "gen", "last"]
+_Step = BeforeValidator(as_step)
+#: A share that is removed, in [0, 1).
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
 class PopupConfig(BaseModel):
-    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.masks.popup`).
-
-    Attributes:
-        rate: the share of each weight's edges that is off.
-        train_weights: train the weights too, instead of freezing them.
-        score_weight_decay: weight decay on the scores.
-        score_seed: seeds the scores.
-    """
+    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.masks.popup`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    train_weights: bool = False
-    score_weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    score_seed: Seed = 0
+    rate: Rate = Field(default=0.6, description="Share of each weight's edges that is off.")
+    train_weights: bool = Field(
+        default=False, description="Train the weights too, instead of freezing them."
+    )
+    score_weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Weight decay on the scores; the parent's own is on the weights."
+    )
+    score_seed: Seed = Field(default=0, description="Seed of the scores.")
 
 
-class TicketOrigin(BaseModel):
-    """How a ticket, or a control for one, was taken from its parent (`mechgrok.runs.tickets`).
+class PopupOptions(PopupConfig):
+    """What may be chosen when edge-popup looks for a network inside a run's weights."""
 
-    Attributes:
-        parent: the parent's folder, relative to the ticket's.
-        step: of the parent's checkpoint that was pruned.
-        method: how its weights were scored.
-        rate: the share of the entries of all matrices that was pruned.
-        scope: whether weights compete for being kept with all others or within their own matrix.
-        rounds: of an iterative method.
-        seed: of random scores and of the shuffle.
-        rewind: the step of the parent whose weights the ticket starts from.
-        reinit: seeds fresh weights to start from instead.
-        shuffle_mask: each weight's mask was shuffled: same density, other places.
-        prune_only: "dead": the edges of the mask's dead neurons were pruned, and nothing else.
-        revive: "dead": the edges of the mask's dead neurons were put back.
-        control: no mask; instead all weights times r_p = ‖θ ⊙ m‖_p / ‖θ‖_p, p = 1 or 2.
-    """
+    at: Annotated[At, _Step] = Field(
+        default="mem", description="Step of the weights: a number, mem (θ_mem), gen or last."
+    )
+    width: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="With step 0: a fresh network, so many times as wide."
+    )
+
+
+class Pruning(BaseModel):
+    """How a ticket, or a control for one, is taken from its parent (`mechgrok.runs.tickets`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: Rate = Field(
+        default=0.6, description="Share of the entries of all matrices that is removed."
+    )
+    method: str = Field(
+        default="magnitude",
+        description="How weights are scored: magnitude, random, snip, grasp, synflow, or your own, "
+        "file.py:function; or imp, which trains, prunes and rewinds in rounds.",
+    )
+    scope: Literal["global", "layer"] = Field(
+        default="global", description="global (one threshold) or layer (the rate in each matrix)."
+    )
+    rounds: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="Of imp (3 unless given) and synflow (100)."
+    )
+    seed: Seed = Field(default=0, description="Seed of random pruning and of the shuffle.")
+    shuffle_mask: bool = Field(
+        default=False, description="Shuffle each matrix's mask: same density, other places."
+    )
+    prune_only: Literal["dead"] | None = Field(
+        default=None, description="dead: prune the edges of the mask's dead neurons, nothing else."
+    )
+    revive: Literal["dead"] | None = Field(
+        default=None, description="dead: put the edges of the mask's dead neurons back."
+    )
+    control: Literal["l1", "l2"] | None = Field(
+        default=None,
+        description="l1 or l2: no mask; all weights times r_p = ‖θ ⊙ m‖_p / ‖θ‖_p instead.",
+    )
+    reinit: Seed | None = Field(
+        default=None, description="Start from fresh weights with this seed instead."
+    )
+    options: dict[str, Any] = Field(
+        default={}, description="Further options of the method: temperature of grasp."
+    )
+
+
+class TicketOptions(Pruning):
+    """What may be chosen when a ticket is taken."""
+
+    at: Annotated[At | None, _Step] = Field(
+        default=None,
+        description="Step to prune: a number, mem, gen or last; unless given, last for magnitude "
+        "and imp, else 0.",
+    )
+    rewind: Annotated[At, _Step] = Field(default=0, description="The parent's step to rewind to.")
+
+
+class TicketOrigin(Pruning):
+    """How a ticket was taken: the parent's folder, relative to its own, and the steps in it."""
 
     kind: Literal["ticket"] = "ticket"
     parent: str
     step: int
-    method: str = "magnitude"
-    rate: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    scope: Literal["global", "layer"] = "global"
-    rounds: Annotated[int, Field(ge=1)] = 1
-    seed: Seed = 0
     rewind: int = 0
-    reinit: Seed | None = None
-    shuffle_mask: bool = False
-    prune_only: Literal["dead"] | None = None
-    revive: Literal["dead"] | None = None
-    control: Literal["l1", "l2"] | None = None
-    options: dict[str, Any] = Field(default={}, description="Further options of the method.")
 
 
 class PopupOrigin(BaseModel):
@@ -183,6 +243,23 @@ class PopupOrigin(BaseModel):
     parent: str
     step: int
     width: Annotated[int, Field(ge=1)] = 1
+
+
+class ForkOrigin(BaseModel):
+    """A run that goes on from a step of another, with other settings.
+
+    Attributes:
+        parent: the parent's folder, relative to the run's.
+        step: of the parent's checkpoint that is the fork's step 0.
+        optimizer_state: whether the optimizer's moments were taken along; else they began anew.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["fork"] = "fork"
+    parent: str
+    step: int
+    optimizer_state: bool = False
 
 
 class ImportOrigin(BaseModel):
@@ -242,10 +319,13 @@ class RunConfig(BaseModel):
     )
     model: ModelConfig = MLPConfig()
     training: TrainingConfig | None = Field(default_factory=TrainingConfig)
-    seed: Seed | None = 0
+    seed: Seed | None = Field(default=0, description="Seed of the initial weights.")
     popup: PopupConfig | None = None
     origin: (
-        Annotated[TicketOrigin | PopupOrigin | ImportOrigin, Field(discriminator="kind")] | None
+        Annotated[
+            TicketOrigin | PopupOrigin | ForkOrigin | ImportOrigin, Field(discriminator="kind")
+        ]
+        | None
     ) = None
     versions: dict[str, str] = Field(
         default_factory=lambda: {
@@ -321,7 +401,9 @@ class RunConfig(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise UserError(sentence(error, "configuration", _options(cls))) from None
+            raise UserError(
+                sentence(error, "configuration", [*_options(cls), *training_options()])
+            ) from None
 
 
 #: The settings whose value names code.
@@ -347,3 +429,80 @@ def _options(part: Any) -> set[str]:
             if isinstance(each, type) and issubclass(each, BaseModel):
                 names |= _options(each)
     return names
+
+
+def split_options(
+    given: Mapping[str, Any], choices: type[BaseModel], what: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of a function that makes a run from a run, apart: its own, and the training's.
+
+    Args:
+        given: the keywords.
+        choices: the class whose fields are the function's own.
+        what: the function, in words.
+
+    Raises:
+        UserError: a keyword belongs to neither; one like it is offered.
+    """
+    own = {name: value for name, value in given.items() if name in choices.model_fields}
+    training = {name: value for name, value in given.items() if name not in own}
+    known = training_options()
+    for name in training:
+        if name not in known:
+            raise UserError(
+                f"{what} has no option {name!r}{near(name, [*choices.model_fields, *known])}."
+            )
+    return own, training
+
+
+def training_options() -> list[str]:
+    """The names of all settings of the training, those of optimizers too."""
+    of_optimizers = [name for each in OPTIMIZERS.own for name in OPTIMIZERS.load(each).model_fields]
+    return list(dict.fromkeys([*TrainingConfig.model_fields, *of_optimizers]))
+
+
+def checked(choices: type[Choices], given: Mapping[str, Any], what: str) -> Choices:
+    """A configuration of the class ``choices``.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    try:
+        return choices(**given)
+    except ValidationError as error:
+        raise UserError(sentence(error, what, choices.model_fields)) from None
+
+
+def with_keywords(*choices: type[BaseModel]) -> Callable[[Function], Function]:
+    """Decorator: a function's ``**options`` are the fields of these classes, and are shown so.
+
+    They appear in its signature, for completion in a notebook, and in its docstring.
+    """
+
+    def describe(function: Function) -> Function:
+        own = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        fields = {
+            name: field
+            for each in choices
+            for name, field in each.model_fields.items()
+            if field.description
+        }
+        keywords = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field.annotation,
+            )
+            for name, field in fields.items()
+        ]
+        function.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+        lines = (f"    {name}: {field.description}" for name, field in fields.items())
+        function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Options:", *lines])
+        return function
+
+    return describe

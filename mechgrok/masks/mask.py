@@ -207,7 +207,7 @@ def check_rate(rate: float) -> None:
     Raises:
         UserError: it is outside.
     """
-    if not (math.isfinite(rate) and 0 <= rate < 1):
+    if not (isinstance(rate, (int, float)) and math.isfinite(rate) and 0 <= rate < 1):
         raise UserError(
             f"A prune rate of {rate} is outside [0, 1): it is the share of the weights that is "
             "removed, such as 0.6."

@@ -8,7 +8,8 @@ from mechgrok.errors import UserError
 
 #: The neurons' non-linearity; quadratic is x².
 Activation = Literal["relu", "gelu", "quadratic", "tanh", "silu"]
-Width = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=10**7)]
+Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
 class ModelShape(BaseModel):
@@ -28,12 +29,18 @@ class ModelShape(BaseModel):
     #: Whether the model can tell (a, b) from (b, a).
     knows_order: ClassVar[bool] = True
 
-    kind: str
-    d_model: Width | None = 500
-    d_mlp: Width = 48
-    n_layers: Width = 1
-    act: Activation = "relu"
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    kind: str = Field(description="mlp, positional-mlp, transformer, or your own: file.py:Class.")
+    d_model: Width | None = Field(
+        default=500, description="Width of the embedding; none for an MLP without one."
+    )
+    d_mlp: Width = Field(default=48, description="Neurons per layer.")
+    n_layers: Depth = Field(default=1, description="Hidden layers, or transformer blocks.")
+    act: Activation = Field(
+        default="relu", description="The neurons' non-linearity: relu, gelu, quadratic, tanh, silu."
+    )
+    init_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0, description="κ in N(0, κ²/d_in), which draws the weights."
+    )
 
     def widened(self, width: int) -> Self:
         """The shape that is ``width`` times as wide: d_model and d_mlp grow."""
@@ -61,8 +68,11 @@ class MLPConfig(ModelShape):
     knows_order: ClassVar[bool] = False
 
     kind: Literal["mlp"] = "mlp"
-    bias: bool = False
-    init: Literal["normal", "linear"] = "normal"
+    bias: bool = Field(default=False, description="Biases in hidden and output layers (mlp).")
+    init: Literal["normal", "linear"] = Field(
+        default="normal",
+        description="How an mlp's weights start: normal, or linear (PyTorch's nn.Linear times κ).",
+    )
 
 
 class PositionalMLPConfig(ModelShape):
@@ -80,7 +90,9 @@ class PositionalMLPConfig(ModelShape):
 
     kind: Literal["positional-mlp"] = "positional-mlp"
     d_model: Width = 500
-    join: Literal["sum", "concat"] = "sum"
+    join: Literal["sum", "concat"] = Field(
+        default="sum", description="How embeddings of positions meet (positional-mlp): sum, concat."
+    )
 
 
 class TransformerConfig(ModelShape):
@@ -98,8 +110,10 @@ class TransformerConfig(ModelShape):
 
     kind: Literal["transformer"] = "transformer"
     d_model: Width = 500
-    n_heads: Width = 1
-    d_head: Width | None = None
+    n_heads: Width = Field(default=1, description="Attention heads.")
+    d_head: Width | None = Field(
+        default=None, description="Width of a head; d_model / n_heads unless given."
+    )
     d_mlp: Width = 128
 
     @model_validator(mode="after")

@@ -106,13 +106,16 @@ def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
     """An option of one optimizer means nothing for one that lacks it."""
     from mechgrok.config import TrainingConfig
-    from mechgrok.training.optimizers import OPTIMIZERS, choose_optimizer
+    from mechgrok.training.optimizers import choose_optimizer
 
     if key in TrainingConfig.model_fields:
         return True
     optimizer = after.get("optimizer", before.get("optimizer", "adamw"))
     name = optimizer["name"] if isinstance(optimizer, dict) else optimizer
-    return name not in OPTIMIZERS or key in type(choose_optimizer(name)).model_fields
+    try:
+        return key in type(choose_optimizer(name)).model_fields
+    except UserError:  # It is refused with better words when the configuration is made.
+        return True
 
 
 def _folder() -> Any:

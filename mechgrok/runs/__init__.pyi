@@ -1,6 +1,7 @@
 from .checkpoint import Checkpoint as Checkpoint
 from .comparison import compare as compare
 from .exporting import export as export
+from .forking import fork as fork
 from .importing import import_run as import_run
 from .run import Run as Run
 from .run import create_run as create_run

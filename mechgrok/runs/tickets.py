@@ -16,11 +16,24 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from mechgrok.config import ImportOrigin, RunConfig, TicketOrigin
+from mechgrok import own_code
+from mechgrok.config import (
+    At,
+    ImportOrigin,
+    PopupConfig,
+    PopupOptions,
+    RunConfig,
+    TicketOptions,
+    TicketOrigin,
+    TrainingConfig,
+    checked,
+    split_options,
+    with_keywords,
+)
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, Scope, apply_mask, check_rate, mask_of, prunable_weights
+from mechgrok.masks import Mask, apply_mask, check_rate, mask_of, prunable_weights
 from mechgrok.masks.popup import apply_popup
-from mechgrok.masks.scores import is_trainable, options_of, prune
+from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
 from mechgrok.models import (
     HookedModel,
     Wiring,
@@ -35,65 +48,42 @@ from mechgrok.tasks import Task
 from mechgrok.training import loop
 from mechgrok.training.loop import Progress, snapshot
 
-#: A step of a run: a number, or "mem" (the first checkpoint that has memorized all of the training
-#: set), "gen" (the first at or after t_gen) or "last".
-At = int | Literal["mem", "gen", "last"]
 
-
+@with_keywords(TicketOptions, TrainingConfig)
 def train_ticket(
     parent: Run,
     out: str | Path,
     *,
-    at: At | None = None,
-    rate: float = 0.6,
-    method: Literal["magnitude", "random", "snip", "grasp", "synflow", "imp"] = "magnitude",
-    scope: Scope = "global",
-    rounds: int | None = None,
-    seed: int = 0,
-    rewind: int = 0,
-    reinit: int | None = None,
-    shuffle_mask: bool = False,
-    prune_only: Literal["dead"] | None = None,
-    revive: Literal["dead"] | None = None,
-    control: Literal["l1", "l2"] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
-    **training: Any,
+    **options: Any,
 ) -> Run:
     """Prune a run at a step, rewind it, and train the ticket, into the folder ``out``.
+
+    With ``method="imp"``, iterative magnitude pruning, each round trains the last round's ticket,
+    prunes it further and rewinds it. The rounds before the last are runs of their own beside
+    ``out``; those that are there already, finished or not, are gone on with.
 
     Args:
         parent: the run to take it from.
         out: the ticket's folder; absent or empty.
-        at: the step whose weights are pruned; the last for magnitude, 0 (pruning at
-            initialization) for random, snip, grasp and synflow, unless given.
-        rate: the share of all matrices' entries that is pruned.
-        method: how weights are scored (`mechgrok.masks.scores`); "imp" is iterative magnitude
-            pruning: in each round the last round's ticket is trained, pruned further and rewound.
-            The rounds before the last are runs of their own beside ``out``; those that are there
-            already, finished or not, are gone on with.
-        scope: "global": one threshold for all matrices; "layer": ``rate`` in each.
-        rounds: of imp (3 unless given) and synflow (100 unless given).
-        seed: of random pruning and of the shuffle.
-        rewind: the step of the parent whose weights the ticket starts from.
-        reinit: start from fresh weights drawn with this seed instead.
-        shuffle_mask: shuffle each matrix's mask: same density, other places.
-        prune_only: "dead" prunes the edges of the mask's dead neurons and nothing else.
-        revive: "dead" puts the edges of the mask's dead neurons back.
-        control: no mask; all weights are scaled to the ticket's L1 or L2 norm instead.
         overwrite: replace the run that ``out`` holds.
         resume: go on with the run that ``out`` holds if it is this very ticket.
         device: "auto", "cpu" or "cuda".
         progress: called after every evaluation with its row of the metrics.
-        training: fields of `TrainingConfig` that differ from the parent's.
+        options: how it is pruned and rewound, and settings of the training that differ from the
+            parent's (until_grokked is not inherited); listed below.
 
     Raises:
-        UserError: a step has no checkpoint, the parent is unfinished and ``at`` not given, the rate
-            is outside [0, 1), or nothing that is kept could be trained; ``out`` is taken.
+        UserError: an option is unknown, a step has no checkpoint, the parent is unfinished and
+            ``at`` not given, the rate is outside [0, 1), or nothing that is kept could be trained;
+            ``out`` is taken.
     """
-    check_rate(rate)
+    how, training = _ticket_options(options)
+    at, rate, method, rounds = how.at, how.rate, how.method, how.rounds
+    rewind, reinit = how.rewind, how.reinit
     check_room(Path(out), overwrite=overwrite or resume)
     common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
     if method == "imp":
@@ -104,7 +94,7 @@ def train_ticket(
                 Path(out).with_name(f"{Path(out).name}-round-{done}"),
                 at=at,
                 rate=1 - (1 - rate) ** (done / rounds),
-                scope=scope,
+                scope=how.scope,
                 rewind=rewind,
                 reinit=reinit,
                 resume=True,
@@ -115,20 +105,13 @@ def train_ticket(
         parent,
         training,
         origin={
+            **how.model_dump(exclude={"at"}),
             "kind": "ticket",
             "parent": _relative(parent, out),
             "step": _pruned_step(parent, at, method),
-            "method": method,
-            "rate": rate,
-            "scope": scope,
             "rounds": rounds or (100 if method == "synflow" else 1),
-            "seed": seed,
             "rewind": resolve_step(parent, rewind),
             "reinit": reinit,
-            "shuffle_mask": shuffle_mask,
-            "prune_only": prune_only,
-            "revive": revive,
-            "control": control,
         },
     )
     origin = config.origin
@@ -139,8 +122,8 @@ def train_ticket(
     model = make_model(config.model, config.task, config.seed or 0)
     if reinit is None:
         load_weights(model, parent.checkpoint(origin.rewind).weights)
-    if control is not None:
-        scale_to_norm(model, mask, control)
+    if how.control is not None:
+        scale_to_norm(model, mask, how.control)
     else:
         with torch.no_grad():
             for name, weight in prunable_weights(model).items():
@@ -150,42 +133,37 @@ def train_ticket(
     return _train(parent, out, config, model, overwrite, resume, device, progress)
 
 
+@with_keywords(PopupOptions, TrainingConfig)
 def train_popup(
     parent: Run,
     out: str | Path,
     *,
-    at: At = "mem",
-    rate: float = 0.6,
-    train_weights: bool = False,
-    score_weight_decay: float = 0.0,
-    width: int = 1,
-    seed: int = 0,
     overwrite: bool = False,
     resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
-    **training: Any,
+    **options: Any,
 ) -> Run:
     """Look for a generalizing network inside a run's weights with edge-popup, into ``out``.
 
     Args:
         parent: the run whose weights are taken.
         out: the new run's folder; absent or empty.
-        at: the step of the weights: "mem" for θ_mem, 0 for θ₀.
-        rate: the share of each matrix's edges that is off.
-        train_weights: train the weights too; unless given they are frozen, and only the mask moves.
-        score_weight_decay: weight decay on the scores (the parent's own is on the weights).
-        width: with at = 0, a fresh network that is so many times wider (d_model and d_mlp).
-        seed: of the scores.
-        overwrite, resume, device, progress, training: as in `train_ticket`.
+        overwrite, resume, device, progress: as in `train_ticket`.
+        options: where and how it looks, and settings of the training that differ from the
+            parent's; listed below. ``seed`` is another word for score_seed.
 
     Raises:
         UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
             outside [0, 1) or empties a weight, or a wider network was asked for at another step
             than 0.
     """
-    check_rate(rate)
-    step = resolve_step(parent, at)
+    if "seed" in options:
+        options["score_seed"] = options.pop("seed")
+    own, training = split_options(options, PopupOptions, "Edge-popup")
+    check_rate(own.get("rate", 0.6))
+    how = checked(PopupOptions, own, "edge-popup")
+    step, rate, width = resolve_step(parent, how.at), how.rate, how.width
     if width != 1 and step != 0:
         raise UserError(
             f"A network {width} times as wide has no weights of {parent.path} at step {step}: take "
@@ -200,12 +178,7 @@ def train_popup(
             "step": step,
             "width": width,
         },
-        popup={
-            "rate": rate,
-            "train_weights": train_weights,
-            "score_weight_decay": score_weight_decay,
-            "score_seed": seed,
-        },
+        popup=how.model_dump(include=set(PopupConfig.model_fields)),
     )
     config = config.model_copy(update={"model": config.model.widened(width)})
     if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
@@ -222,6 +195,29 @@ def train_popup(
                 "through it: choose a lower --rate."
             )
     return _train(parent, out, config, model, overwrite, resume, device, progress)
+
+
+def _ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]]:
+    """The choices of a ticket and those of its training, from the keywords of `train_ticket`.
+
+    Raises:
+        UserError: one is unknown, out of range, or not an option of the method.
+    """
+    method = given.get("method", "magnitude")
+    own_code.allow(method)
+    scored_by = options_of("magnitude" if method == "imp" else method)
+    further = {n: v for n, v in given.items() if n in scored_by and n not in ("rounds", "seed")}
+    rest = {name: value for name, value in given.items() if name not in further}
+    own, training = split_options(rest, TicketOptions, "A ticket")
+    check_rate(own.get("rate", 0.6))
+    own["options"] = further | own.get("options", {})
+    how = checked(TicketOptions, own, "ticket")
+    check_options(method if method != "imp" else "magnitude", how.options)
+    if how.rounds is not None and method != "imp" and "rounds" not in scored_by:
+        raise UserError(
+            f"The pruning method {method} has no rounds: choose imp or synflow, or leave them out."
+        )
+    return how, training
 
 
 # --- masks and steps ----------------------------------------------------------------------------
@@ -378,14 +374,24 @@ def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketO
 
 def _config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
     """The parent's configuration with other training settings and an origin."""
+    inherited = changed_training(parent, training)
+    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
+    config = RunConfig.make(**kept, training=inherited, **fields)
+    if parent.config.training is None:
+        _tell_what_is_assumed(parent, config, inherited)
+    return config
+
+
+def changed_training(parent: Run, training: dict[str, Any]) -> dict[str, Any]:
+    """The training settings of a run that is made from ``parent``, with others for some.
+
+    What stopped the parent early does not stop this run.
+    """
     inherited = parent.config.inherited_training()
+    inherited.pop("until_grokked", None)
     if "steps" in training:  # as many checkpoints as a run of that length has by itself
         inherited.pop("checkpoint_every", None)
-    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    config = RunConfig.make(**kept, training=inherited | training, **fields)
-    if parent.config.training is None:
-        _tell_what_is_assumed(parent, config, inherited | training)
-    return config
+    return inherited | training
 
 
 def _tell_what_is_assumed(parent: Run, config: RunConfig, known: dict[str, Any]) -> None:

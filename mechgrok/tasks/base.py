@@ -51,7 +51,7 @@ class Task(BaseModel):
         lambda task: task.training_objective.train_criterion
     )
 
-    name: str = Field(description="What is learned; or a task of your own, file.py:name.")
+    name: str = Field(description="add, sub, mul, …, parity, mnist, or your own: file.py:name.")
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.4, description="Share of examples trained on; the rest is the test set."
     )

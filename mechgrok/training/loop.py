@@ -22,7 +22,7 @@ from mechgrok.tasks import Examples, Task
 from mechgrok.training.fused import Stepper
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
-from mechgrok.training.schedule import checkpoint_steps, evaluation_steps
+from mechgrok.training.schedule import checkpoint_steps, evaluation_steps, usual_interval
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
@@ -71,6 +71,7 @@ def resume(
     out: str | Path,
     *,
     steps: int | None = None,
+    checkpoint_every: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Run:
@@ -80,7 +81,10 @@ def resume(
 
     Args:
         out: the run's folder.
-        steps: train to this step instead, which must not be before the one it was meant to reach.
+        steps: train to this step instead: any from the last checkpoint on. A run that
+            ``until_grokked`` stopped is trained on to it. Checkpoints are at least as far apart as
+            is usual for a run of that length.
+        checkpoint_every: steps between checkpoints from here on.
 
     Raises:
         UserError: the folder holds no run, or one that cannot be gone on with: it is being written,
@@ -94,13 +98,13 @@ def resume(
             "but not resumed."
         )
     device = find_device(device)
-    if steps is None and _complete(run):
+    if steps is None and checkpoint_every is None and _complete(run):
         return run
     with writing(run.path):
         settle(run.path)
         step, state = read_state(run.path)
-        if steps is not None and steps != run.config.recipe.steps:
-            run = _extend(run, steps)
+        if steps is not None or checkpoint_every is not None:
+            run = _extend(run, steps, checkpoint_every)
             if _complete(run):
                 return run
         drop_checkpoints_after(run.path, step)
@@ -237,15 +241,31 @@ def _on_device(data: Examples, model: HookedModel, device: torch.device) -> Exam
     return Examples(model.encode(data.inputs.to(device)), data.labels.to(device))
 
 
-def _extend(run: Run, steps: int) -> Run:
-    """Move the run's last step to a later one."""
-    meant = run.config.recipe.steps
-    if steps < meant:
+def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
+    """Move the run's last step, and let checkpoints be as far apart as suits the new length.
+
+    Raises:
+        UserError: the new last step is before the last checkpoint.
+    """
+    before, last = run.config.recipe, max(run.steps, default=0)
+    steps = before.steps if steps is None else steps
+    if steps < last:
         raise UserError(
-            f"{run.path} was meant to train for {meant} steps and cannot be resumed to {steps}: "
-            f"choose --steps {meant} or more."
+            f"{run.path} has a checkpoint at step {last}, so it cannot be resumed to {steps}: "
+            f"choose --steps {last} or more."
         )
-    training = run.config.recipe.model_copy(update={"steps": steps})
+    usual = usual_interval(steps)
+    every = usual
+    if before.checkpoint_every != usual_interval(before.steps):
+        every = (
+            max(before.checkpoint_every, usual)
+            if steps > before.steps
+            else (before.checkpoint_every)
+        )
+    changes: dict[str, int | None] = {"steps": steps, "checkpoint_every": checkpoint_every or every}
+    if run.finished and last < before.steps:  # It was stopped, and is wanted to go on.
+        changes["until_grokked"] = None
+    training = TrainingConfig.model_validate(before.model_dump() | changes)
     write_config(run.path, run.config.model_copy(update={"training": training}))
     return Run(run.path)
 

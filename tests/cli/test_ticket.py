@@ -97,7 +97,7 @@ def test_compare_prints_a_table_and_draws_a_figure(
     [
         (["ticket", "{run}", "--rate", "1.5"], "A prune rate of 1.5 is outside"),
         (["ticket", "{run}", "--at", "58"], "no checkpoint at step 58; the nearest is at 60"),
-        (["ticket", "{run}", "--at", "soon"], "--at soon is no step"),
+        (["ticket", "{run}", "--at", "soon"], "soon is no step"),
         (["ticket", "{run}", "--method", "magic"], "'magic'"),
         (["ticket", "{run}", "--rate", "0.999"], "nothing can be trained"),
         (["ticket", "nowhere"], "nowhere is not a run"),

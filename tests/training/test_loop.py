@@ -155,7 +155,7 @@ def test_more_steps_go_on_from_where_it_ended(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", config())
     train(tmp_path / "longer", config(steps=40))
     assert same(resume(tmp_path / "longer", steps=60), whole)
-    with pytest.raises(UserError, match="meant to train for 60 steps"):
+    with pytest.raises(UserError, match="has a checkpoint at step 60"):
         resume(tmp_path / "longer", steps=10)
 
 

@@ -1,0 +1,257 @@
+"""A setting that is written once is a flag, a path of --set, a keyword, and a line of the help."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mechgrok as package
+from mechgrok.config import PopupOptions, TicketOptions, TrainingConfig
+from mechgrok.errors import UserError
+from mechgrok.models.config import KINDS
+from mechgrok.runs import Run
+from mechgrok.tasks.making import TASKS
+from mechgrok.training.optimizers import OPTIMIZERS
+
+TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--steps", 40, "-q")
+
+
+def test_every_setting_is_a_flag_of_train(mechgrok: Any) -> None:
+    shown = mechgrok("train", "--help").out
+    classes: list[Any] = [TrainingConfig, *(OPTIMIZERS.load(name) for name in OPTIMIZERS)]
+    classes += [TASKS.load(name) for name in TASKS.own] + [shape for shape, _ in KINDS.values()]
+    for each in classes:
+        for name in each.model_fields:
+            if name not in ("name", "kind"):
+                assert f"--{name.replace('_', '-')}" in shown, name
+    assert "--task" in shown
+    assert "--model" in shown
+    assert "Decay rates of Adam" in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "choices"), [("ticket", TicketOptions), ("popup", PopupOptions)]
+)
+def test_every_choice_is_a_flag_and_a_keyword(mechgrok: Any, command: str, choices: Any) -> None:
+    import inspect
+
+    function = getattr(package, f"train_{command}")
+    shown = mechgrok(command, "--help").out
+    for name in choices.model_fields:
+        if name not in ("options", "score_seed"):
+            assert f"--{name.replace('_', '-')}" in shown
+        assert name in inspect.signature(function).parameters
+        assert f"{name}: {choices.model_fields[name].description}" in function.__doc__
+    assert "weight_decay" in inspect.signature(function).parameters
+
+
+def test_a_flag_and_its_path_give_the_same(mechgrok: Any) -> None:
+    mechgrok("train", *TINY, "--betas", "0.5,0.6", "--until-grokked", "--margin", 7, "--out", "a")
+    mechgrok(
+        "train", *TINY, "--set", "training.betas=[0.5,0.6]", "--out", "b",
+        "--set", "training.until_grokked=7",
+    )  # fmt: skip
+    assert Run("a").config == Run("b").config
+    assert Run("a").config.training.until_grokked == 7
+    mechgrok("train", *TINY, "--d-model", "none", "--out", "c")
+    assert Run("c").config.model.d_model is None
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train", "--set", "foo.bar=5"], "no option 'foo'"),
+        (["train", "--set", "task=3"], "task has settings of its own"),
+        (["train", "--set", "task.name=5"], "A task's name is a text"),
+        (["train", "--set", "model.kind=5"], "no model 5"),
+        (["train", "--set", "training.momentun=5"], "did you mean momentum?"),
+        (["train", "--momentum", "0.9"], "optimizer adamw has no option 'momentum'"),
+        (["train", "--margin", "5"], "says nothing without --until-grokked"),
+        (["train", "--lr", "inf"], "learning_rate = inf"),
+        (["train", "--p", "1000000000"], "p = 1000000000"),
+        (["train", "--steps", "1000000000"], "steps = 1000000000"),
+        (["train", "--n-layers", "1000000"], "n_layers = 1000000"),
+        (["train", "--d-mlp", "1000000000"], "d_mlp = 1000000000"),
+        (["train", "--seed", str(2**64)], f"--seed was given '{2**64}'"),
+        (["train", "--split-seed", str(2**64)], f"--split-seed was given '{2**64}'"),
+        (["import", "x", "--out", "y", "--set", "foo.bar=5"], "no setting 'foo'"),
+        (["ticket", "{run}", "--set", "task.p=5"], "A ticket has no setting 'task'"),
+        (["ticket", "{run}", "--rounds", "5"], "magnitude has no rounds"),
+        (["ticket", "{run}", "--set", "options.temperature=5"], "no option 'temperature'"),
+        (["ticket", "{run}", "--method", "magic"], "no pruning method 'magic'"),
+        (["fork", "{run}", "--at", "soon"], "soon is no step"),
+        (["fork", "{run}", "--at", "7"], "no checkpoint at step 7"),
+    ],
+)
+def test_what_means_nothing_is_refused(
+    mechgrok: Any, tiny_run: Run, words: list[str], complaint: str
+) -> None:
+    ended = mechgrok(*(word.format(run=tiny_run.path) for word in words))
+    assert ended.code == 2
+    assert complaint in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+    assert not list(Path().iterdir())
+
+
+def test_an_unknown_keyword_is_answered_with_one_like_it(tiny_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no option 'rat' \(did you mean rate\?\)"):
+        package.train_ticket(tiny_run, tmp_path / "t", rat=0.5)
+    with pytest.raises(UserError, match=r"'weight_decai' \(did you mean weight_decay\?\)"):
+        package.train_popup(tiny_run, tmp_path / "t", weight_decai=0.5)
+
+
+def test_a_method_s_own_options_are_keywords_too(tiny_run: Run, tmp_path: Path) -> None:
+    made = package.train_ticket(tiny_run, tmp_path / "t", method="grasp", temperature=3.0, steps=1)
+    assert made.config.origin.options == {"temperature": 3.0}  # type: ignore[union-attr]
+
+
+def test_what_a_preset_loses_is_said(mechgrok: Any) -> None:
+    ended = mechgrok(
+        "train", "digits", "--model", "transformer", "--task", "add", *TINY, "--pairs", "ordered"
+    )
+    assert ended.code == 0, ended.err
+    assert "model.bias" in ended.err
+    assert "left out" in ended.err
+    assert Run("ckpts").config.model.n_layers == 2
+    mechgrok("train", "--model", "transformer", "--steps", 0, "--p", 7, "--out", "bare")
+    assert Run("bare").config.model.d_mlp == 128
+
+
+class TestGoingOn:
+    """A run that has ended, or was stopped, can be trained on."""
+
+    def test_checkpoints_suit_the_new_length(self, mechgrok: Any) -> None:
+        mechgrok("train", *TINY)
+        assert Run("ckpts").config.training.checkpoint_every == 1
+        mechgrok("train", "--resume", "--steps", 600, "-q")
+        run = Run("ckpts")
+        assert run.config.training.checkpoint_every == 2
+        assert run.steps[-1] == 600
+        assert len(run.steps) < 400
+
+    def test_checkpoint_every_can_be_given(self, mechgrok: Any) -> None:
+        mechgrok("train", *TINY)
+        mechgrok("train", "--resume", "--steps", 80, "--checkpoint-every", 20, "-q")
+        run = Run("ckpts")
+        assert run.config.training.checkpoint_every == 20
+        assert [step for step in run.steps if step > 40] == [45, 50, 55, 60, 65, 70, 75, 80]
+
+    def test_a_typo_in_steps_can_be_taken_back(self, mechgrok: Any) -> None:
+        mechgrok("train", *TINY)
+        config = json.loads(Path("ckpts/config.json").read_text())
+        config["training"] |= {"steps": 3_000_000, "checkpoint_every": 10_000}
+        Path("ckpts/config.json").write_text(json.dumps(config))
+        ended = mechgrok("train", "--resume", "--steps", 60, "-q")
+        assert ended.code == 0, ended.err
+        run = Run("ckpts")
+        assert (run.steps[-1], run.config.training.steps) == (60, 60)
+        assert run.config.training.checkpoint_every == 1
+        assert mechgrok("train", "--resume", "--steps", 30, "-q").code == 2
+
+    def test_a_run_that_until_grokked_stopped(self, mechgrok: Any) -> None:
+        words = ("--p", 7, "--train-fraction", 0.95, "--steps", 3000, "--lr", 0.01, "-q")
+        mechgrok("train", *words, "--d-mlp", 32, "--until-grokked", "--margin", 1)
+        stopped = Run("ckpts").steps[-1]
+        if stopped == 3000:
+            pytest.skip("it did not generalize")
+        mechgrok("train", "--resume", "--steps", stopped + 500, "-q")
+        run = Run("ckpts")
+        assert run.steps[-1] == stopped + 500
+        assert run.config.training.until_grokked is None
+
+
+class TestFork:
+    """A run goes on from a step of another, with other settings."""
+
+    def test_it_starts_from_that_step_s_weights(self, mechgrok: Any, tiny_run: Run) -> None:
+        ended = mechgrok(
+            "fork", tiny_run.path, "--at", 20, "--weight-decay", 3, "--steps", 10, "--out", "f"
+        )
+        assert ended.code == 0, ended.err
+        fork = Run("f")
+        assert (fork.weights("W_in", [0]) == tiny_run.weights("W_in", [20])).all()
+        assert fork.config.training.weight_decay == 3
+        assert fork.config.origin.step == 20  # type: ignore[union-attr]
+        assert "optimizer's state began anew" in ended.out
+
+    def test_at_the_newest_checkpoint_it_is_the_run_gone_on_with(
+        self, mechgrok: Any, tiny_run: Run
+    ) -> None:
+        ended = mechgrok("fork", tiny_run.path, "--steps", 10, "--out", "f")
+        assert "optimizer's state was taken along" in ended.out
+        import shutil
+
+        shutil.copytree(tiny_run.path, "longer")
+        mechgrok("train", "--resume", "--out", "longer", "--steps", 70, "-q")
+        assert (Run("f").weights("W_in", [10]) == Run("longer").weights("W_in", [70])).all()
+
+
+def test_a_ticket_goes_on_by_its_own_words(mechgrok: Any, tiny_run: Run) -> None:
+    words = ("ticket", tiny_run.path, "--out", "t", "--steps", 30, "-q")
+    assert mechgrok(*words).code == 0
+    assert mechgrok(*words).code == 2
+    assert mechgrok(*words, "--resume").code == 0
+
+
+def test_threads_are_part_of_the_run(mechgrok: Any) -> None:
+    mechgrok("train", *TINY, "--threads", 2)
+    assert Run("ckpts").config.training.threads == 2
+    mechgrok("train", *TINY, "--out", "usual")
+    assert Run("usual").config.training.threads == 1
+
+
+OWN = """
+import torch
+import mechgrok
+
+
+@mechgrok.operation("a³ + b", commutative=False)
+def cube(a, b, p):
+    return a**3 + b
+
+
+class Lion(mechgrok.Optimizer):
+    name: str = "lion"
+    momentum: float = 0.9
+
+    def make(self, groups, learning_rate):
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
+
+
+def first_rows(model, task):
+    return {name: -torch.arange(w.numel()).view(w.shape) for name, w in model.named_parameters()}
+"""
+
+
+def test_operations_optimizers_and_methods_in_a_file_of_one_s_own(
+    mechgrok: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mechgrok import own_code
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("my.py").write_text(OWN)
+    ended = mechgrok("train", *TINY, "--task", "my.py:cube", "--optimizer", "my.py:Lion")
+    assert ended.code == 0, ended.err
+    assert "a³ + b mod 7, ordered pairs" in ended.out
+    ended = mechgrok("ticket", "ckpts", "--method", "my.py:first_rows", "-q", "--steps", 2)
+    assert ended.code == 0, ended.err
+    # A stranger's run with the same names is refused.
+    own_code._allowed.clear()
+    own_code.trust_list().unlink()
+    Path("executed").unlink(missing_ok=True)
+    Path("my.py").write_text(f"open('executed', 'w')\n{OWN}")
+    config = json.loads(Path("ckpts/config.json").read_text())
+    for part, naming in (
+        ("task", {"name": str(Path("my.py:cube").resolve())}),
+        ("training", {"optimizer": str(Path("my.py:Lion").resolve())}),
+        ("task", {"name": "parity", "objective": "my.py:f"}),
+        ("task", {"name": "multitask", "operations": ["my.py:cube"]}),
+        ("model", {"kind": "my.py:Model"}),
+    ):
+        changed = {"task": {"name": "add", "p": 7}, "model": {"kind": "mlp"}, "training": {}}
+        Path("ckpts/config.json").write_text(json.dumps(config | changed | {part: naming}))
+        ended = mechgrok("info", "ckpts")
+        assert ended.code == 2
+        assert "was never trained with here" in ended.err
+        assert not Path("executed").exists()
