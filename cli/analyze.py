@@ -9,8 +9,9 @@ import typer
 
 from cli.main import LazyGroup, as_command
 from cli.progress import waiting
+from mechgrok import own_code
 from mechgrok.registry import Entry
-from mechgrok.results.analysis import Analysis, analyses
+from mechgrok.results.analysis import Analysis, analyses, own_analysis
 
 
 class AnalysisGroup(LazyGroup):
@@ -24,6 +25,10 @@ class AnalysisGroup(LazyGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in self.entries():
+            if own_code.is_own(own := own_analysis(args[0])):
+                own_code.allow(own)
+                found = Analysis.load(args[0])
+                return found.name, as_command(found.name, command_of(found)), args[1:]
             from mechgrok.registry import find
             from mechgrok.results.analysis import GROUP
 

@@ -88,15 +88,24 @@ def load(name: str, kind: str) -> Any:
         UserError: no person has named it here, the file or module is not there, or it holds
             nothing of that name.
     """
-    check(name)
     where, _, attribute = name.rpartition(":")
-    module = _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
-    found = getattr(module, attribute, None)
+    found = getattr(load_module(name, kind), attribute, None)
     if found is None:
         raise UserError(
             f"{where} holds nothing called {attribute!r}: choose a {kind} that it does."
         )
     return found
+
+
+def load_module(name: str, kind: str) -> ModuleType:
+    """The module of ``file.py:name`` or ``module:name``; the name in it may be empty.
+
+    Raises:
+        UserError: no person has named it here, or the file or module is not there.
+    """
+    check(name)
+    where = name.rpartition(":")[0]
+    return _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
 
 
 def _from_file(path: Path, kind: str) -> ModuleType:

@@ -19,12 +19,15 @@ grown, an analysis that is ``PER_STEP`` measures the new checkpoints only.
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mechgrok import own_code
 from mechgrok.errors import UserError, choices
 from mechgrok.registry import Entry, entries, find
 
@@ -52,23 +55,43 @@ class Analysis:
     per_step: bool = False
 
     @classmethod
-    def load(cls, name: str) -> "Analysis":
+    def load(cls, name: "str | ModuleType") -> "Analysis":
         """The analysis called ``name``, imported.
+
+        Args:
+            name: of one that is installed; or one of a person's own, that they have named
+                (`mechgrok.own_code.allow`): a file (``sharpness.py``), a module's name with a
+                colon behind it (``my_package.sharpness:``), or the module itself.
 
         Raises:
             UserError: there is none, or its module lacks one of the three functions.
         """
+        if isinstance(name, ModuleType):
+            # A module that was loaded from a file by hand is found by its file alone.
+            where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
+            return cls._of(name, name.__name__.rpartition(".")[2], where)
+        if own_code.is_own(own := own_analysis(name)):
+            where = own.rpartition(":")[0]
+            module = own_code.load_module(own, "analysis")
+            last = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
+            return cls._of(module, last, where)
         entry = find(GROUP, name)
-        module = entry.load()
+        return cls._of(entry.load(), name, entry.module, entry.description)
+
+    @classmethod
+    def _of(
+        cls, module: ModuleType, name: str, where: str, description: str | None = None
+    ) -> "Analysis":
+        """The analysis that a module is."""
         lacking = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
         if lacking:
-            raise UserError(
-                f"The analysis {name} in {entry.module} lacks {' and '.join(lacking)}()."
-            )
+            raise UserError(f"The analysis {name} in {where} lacks {' and '.join(lacking)}().")
+        if description is None:
+            description = (module.__doc__ or "").partition("\n")[0].rstrip(".")
         return cls(
             name,
-            entry.description,
-            entry.module,
+            description,
+            where,
             module.measure,
             module.draw,
             _with_caveat(module.finding),
@@ -226,6 +249,11 @@ def _with_caveat(finding: Callable[["xr.Dataset"], str]) -> Callable[["xr.Datase
     return said
 
 
+def own_analysis(name: str) -> str:
+    """``sharpness.py`` as `mechgrok.own_code` names it; other names as they are."""
+    return own_code.absolute(f"{name}:") if name.endswith(".py") else name
+
+
 def analyses() -> Mapping[str, Entry]:
     """Every analysis that is installed, by name, without importing any."""
     return entries(GROUP)
@@ -233,7 +261,7 @@ def analyses() -> Mapping[str, Entry]:
 
 def analyze(
     run: "Run | str | Path",
-    name: str,
+    name: "str | ModuleType",
     *,
     steps: Sequence[int] | None = None,
     fresh: bool = False,
@@ -243,7 +271,8 @@ def analyze(
 
     Args:
         run: a run, or its folder.
-        name: an analysis; ``mechgrok analyze --list`` describes them.
+        name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
+            ``sharpness.py`` (which is imported), or a module.
         steps: the checkpoints to look at; the analysis's own choice unless given.
         fresh: measure anew, whatever is kept.
         options: further keyword options of its ``measure``.
@@ -251,4 +280,6 @@ def analyze(
     from mechgrok.runs import Run
 
     opened = run if isinstance(run, Run) else Run(run)
+    if isinstance(name, str):
+        own_code.allow(own_analysis(name))
     return Analysis.load(name)(opened, steps=steps, fresh=fresh, **options)

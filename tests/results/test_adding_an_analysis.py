@@ -61,3 +61,31 @@ def test_an_analysis_from_outside_is_listed_asked_and_reported(
     only = ("--only", "accuracy,sharpness", "--out", page)
     mechgrok("report", tiny_run.path, *only, path=installed)
     assert '<section id="sharpness">' in page.read_text(encoding="utf-8")
+
+
+def test_a_file_is_an_analysis_too(installed: Path, tiny_run: Run) -> None:
+    """Named on the command line or in Python, without a package around it."""
+    import importlib.util
+
+    from mechgrok import own_code
+    from mechgrok.errors import UserError
+    from mechgrok.results.analysis import Analysis, analyze
+
+    file, out = installed / "sharpness.py", installed / "by-file"
+    elsewhere = installed / "empty"
+    elsewhere.mkdir()
+    answer = mechgrok(
+        "analyze", file, tiny_run.path, "--quantile", 0.9, "--out", out, path=elsewhere
+    )
+    assert "largest output" in answer
+    assert (out / "sharpness.html").is_file()
+    by_name = analyze(tiny_run, str(file), quantile=0.9)
+    spec = importlib.util.spec_from_file_location("sharpness", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert by_name.identical(analyze(tiny_run, module, quantile=0.9, fresh=True))
+    own_code._allowed.clear()
+    with pytest.raises(UserError, match="never trained with here"):
+        Analysis.load(str(file))
