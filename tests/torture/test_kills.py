@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from mechgrok import RunConfig
-from mechgrok.runs import Run, verify
+from mechgrok.runs import Run, import_run, verify
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.runs.tickets import train_popup, train_ticket
 from mechgrok.training import resume, train
@@ -109,6 +109,16 @@ def searched(folder: Path, **options: Any) -> None:
     train_popup(Run(folder / "parent"), folder / "run", at=5, steps=2, rate=0.3, **options)
 
 
+def imported(folder: Path) -> None:
+    import_run(sorted((folder / "parent").glob("step_*")), folder / "run")
+
+
+def imported_again(folder: Path) -> None:
+    finish_replacing(folder / "run")
+    if not is_run(folder / "run"):
+        imported(folder)
+
+
 COMMANDS = {
     "train": Command(nothing, begin, begin_or_go_on),
     "overwrite": Command(begin, replace, replace_or_go_on, survives=True),
@@ -121,6 +131,7 @@ COMMANDS = {
         lambda folder: pruned(folder, method="imp", rounds=3, resume=True),
     ),
     "popup": Command(parent, searched, lambda folder: searched(folder, resume=True)),
+    "import": Command(parent, imported, imported_again),
 }
 
 
