@@ -86,7 +86,9 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_checkpoints(cls, fields: dict[str, Any]) -> dict[str, Any]:
+    def _usual_checkpoints(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
         if fields.get("checkpoint_every") is None:
             try:
                 steps = int(fields.get("steps", cls.model_fields["steps"].default))
@@ -98,8 +100,10 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _optimizer_s_options(cls, fields: dict[str, Any]) -> dict[str, Any]:
+    def _optimizer_s_options(cls, fields: Any) -> Any:
         """Gather the optimizer's options, wherever they stand."""
+        if not isinstance(fields, dict):
+            return fields
         chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
         options = {"name": chosen} if isinstance(chosen, str) else chosen
         own: type[BaseModel] = type(chosen)

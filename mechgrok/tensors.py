@@ -103,9 +103,13 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")
             described: dict[str, dict[str, Any]] = json.loads(file.read(min(size, 100_000_000)))
-        ends = [part["data_offsets"][1] for n, part in described.items() if n != "__metadata__"]
+        parts = [part for name, part in described.items() if name != "__metadata__"]
+        numbers = [number for part in parts for number in [*part["shape"], *part["data_offsets"]]]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError("a shape or a place in it is no number")
+        ends = [part["data_offsets"][1] for part in parts]
         if path.stat().st_size != 8 + size + max(ends, default=0):
             raise ValueError("it is not as long as it says")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
     return described

@@ -66,7 +66,9 @@ class Task(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fixed_split_has_no_seed(cls, fields: dict[str, Any]) -> dict[str, Any]:
+    def _fixed_split_has_no_seed(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
         if fields.get("fixed_split") is None:
             return fields | {"split_seed": 0} if fields.get("split_seed", 0) is None else fields
         split = Split.model_validate(fields["fixed_split"])

@@ -120,6 +120,17 @@ def test_no_run(tmp_path: Path, what: str) -> None:
         Run(path)
 
 
+@pytest.mark.parametrize("part", ["task", "model", "training", "origin", "seed"])
+@pytest.mark.parametrize("value", [[], [1], "x", -1, {"a": 1}])
+def test_a_configuration_of_other_types_is_one_sentence(
+    copy: Path, part: str, value: object
+) -> None:
+    fields = json.loads((copy / "config.json").read_text()) | {part: value}
+    (copy / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError):
+        Run(copy)
+
+
 def test_a_newer_layout_is_refused(copy: Path) -> None:
     fields = json.loads((copy / "config.json").read_text())
     fields |= {"format": FORMAT + 1, "new_setting": True}

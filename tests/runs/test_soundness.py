@@ -1,12 +1,15 @@
 """What was written can be told from what has changed since."""
 
+import json
 import random
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mechgrok.errors import UserError
 from mechgrok.runs import Run, verify
+from mechgrok.tensors import header
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -57,3 +60,16 @@ def test_a_checkpoint_without_its_row_is_found(copy: Path) -> None:
 
 def test_runs_of_version_0_1_carry_no_digest_and_open_as_before() -> None:
     assert verify(DATA / "base") == verify(DATA / "ticket") == []
+
+
+@pytest.mark.parametrize("shape", [[[1], 12], [-7, 12], ["7", 12], [7.5, 12], None, [True, 12]])
+def test_a_header_whose_shapes_are_no_numbers_is_refused(copy: Path, shape: object) -> None:
+    file = Run(copy).file(0)
+    content = file.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    described = json.loads(content[8 : 8 + size])
+    described["W_E"]["shape"] = shape
+    text = json.dumps(described).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(UserError, match=r"step_00000000\.safetensors is truncated or no"):
+        header(file)
