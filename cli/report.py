@@ -35,8 +35,17 @@ def report(
 
     began = time.monotonic()
     names = only and only.replace(" ", "").split(",")
-    with _progress() as progress:
-        made = make(runs, out, only=names or None, fresh=fresh, workers=workers, progress=progress)
+    try:
+        with _progress() as progress:
+            made = make(
+                runs, out, only=names or None, fresh=fresh, workers=workers, progress=progress
+            )
+    except KeyboardInterrupt:
+        print(
+            "Stopped: what was measured is kept, so that the next report goes on from there.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
     for failure in made.failures:
         print(f"mechgrok: {failure}", file=sys.stderr)
     size = made.path.stat().st_size / 1e6

@@ -99,3 +99,18 @@ def test_an_unfinished_run_without_checkpoints_is_refused(
     assert ended.code == 2
     assert "has no checkpoint yet" in ended.err
     assert not (tmp_path / "run" / "analysis" / "report.html").exists()
+
+
+def test_a_report_that_is_stopped_says_so_in_a_line(
+    mechgrok: Callable[..., Any], tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mechgrok.results.workers import Workers
+
+    def interrupted(workers: Workers) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workers, "answers", interrupted)
+    stopped = mechgrok("report", tiny_run.path, "--only", "norms")
+    assert stopped.code == 130
+    assert stopped.err.startswith("Stopped: ")
+    assert len(stopped.err.splitlines()) == 1
