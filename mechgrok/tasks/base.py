@@ -91,7 +91,7 @@ class Task(BaseModel):
         """Every example of the task, train and test, in an order that depends on nothing else."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def training_objective(self) -> Objective:
         """What is minimized, what counts as right, and when that has been learned."""
         return OBJECTIVES.load("cross-entropy")

@@ -13,9 +13,9 @@ def cross_entropy(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy, exact however small it and its gradient are (`cross_entropy`)."""
-    from mechgrok.tasks import cross_entropy as exact
+    from mechgrok.tasks.cross_entropy import cross_entropy as exact
 
-    return exact.cross_entropy(outputs, labels)
+    return exact(outputs, labels)
 
 
 def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:

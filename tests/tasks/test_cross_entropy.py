@@ -52,6 +52,19 @@ def test_it_can_be_differentiated_twice() -> None:
     assert torch.autograd.gradgradcheck(lambda x: cross_entropy(x, labels[:5]), (outputs,))
 
 
+def test_gradients_add_up_and_scale() -> None:
+    outputs, labels = drawn(2.0)
+    outputs.requires_grad_()
+    loss = cross_entropy(outputs, labels)
+    (once,) = torch.autograd.grad(loss, outputs, retain_graph=True)
+    once = once.clone()
+    for times in (1, 2, 3):
+        loss.backward(retain_graph=True)
+        torch.testing.assert_close(outputs.grad, times * once)
+    (scaled,) = torch.autograd.grad(0.5 * loss, outputs)
+    torch.testing.assert_close(scaled, 0.5 * once)
+
+
 def test_members_side_by_side_have_a_loss_each() -> None:
     outputs, labels = drawn(2.0)
     members = outputs.view(2, 25, 7).clone().requires_grad_()
