@@ -27,6 +27,8 @@ def saved_shape(value: Any) -> Any:
         return value
     fields = dict(value)
     kind = fields.setdefault("kind", "mlp")
+    if own_code.is_own(kind):  # found again from elsewhere
+        kind = fields["kind"] = own_code.absolute(kind)
     try:
         return config_class(kind)(**fields)
     except ValidationError as error:
