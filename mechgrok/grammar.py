@@ -1,0 +1,125 @@
+"""The small language in which several values are given: ``0.3,1,3``, ``0:8``, ``0.1:0.9:0.1``.
+
+It is the same everywhere: for seeds, for swept settings, for the options of tickets, on the command
+line, in Python and in ``sweep.toml``.
+
+- ``a,b,c`` are these values; each part may be a range.
+- ``a:b`` are the whole numbers from a up to b, b excluded, as in Python: ``0:8`` are eight seeds.
+- ``a:b:step`` are a, a + step, … up to b, b included where a step ends on it: ``0.1:0.9:0.1`` are
+  nine rates. Decimals come out as they are written, 0.3 and not 0.30000000000000004.
+- Words are themselves; ``true``, ``false`` and ``none`` are what they say.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+
+from mechgrok.errors import UserError
+
+#: What a setting can be.
+Value = int | float | bool | str | None
+
+_WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
+#: More values than anybody means.
+_MOST = 100_000
+
+
+def parse_values(text: str) -> list[Value]:
+    """The values that ``text`` stands for, each once, in the order in which they are given.
+
+    Raises:
+        UserError: a part is empty, a range holds nothing, or has a step of 0, or is endless.
+
+    >>> parse_values("0.3,1,3")
+    [0.3, 1, 3]
+    >>> parse_values("0:3,7")
+    [0, 1, 2, 7]
+    >>> parse_values("0.1:0.5:0.1")
+    [0.1, 0.2, 0.3, 0.4, 0.5]
+    """
+    values: list[Value] = []
+    for part in text.split(","):
+        part = part.strip()
+        if not part:
+            raise UserError(f"{text!r} has an empty part: write values as in 0.3,1,3 or 0:8.")
+        values += _range(part) if _is_range(part) else [parse_value(part)]
+    # True == 1 in Python, but they are two values.
+    return list({(type(value), value): value for value in values}.values())
+
+
+def parse_value(text: str) -> Value:
+    """One value: a number, true, false, none, or a word.
+
+    >>> parse_value("1e-3"), parse_value("12"), parse_value("none"), parse_value("adamw")
+    (0.001, 12, None, 'adamw')
+    """
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    number = _number(text)
+    return text if number is None else _plain(number, text)
+
+
+def as_values(given: object) -> list[Value]:
+    """The values that a person gave in Python or in TOML: text, one value, or several of them.
+
+    Raises:
+        UserError: there is none.
+
+    >>> as_values(range(3)), as_values("0:2"), as_values(0.5), as_values(["add", "mul"])
+    ([0, 1, 2], [0, 1], [0.5], ['add', 'mul'])
+    """
+    if isinstance(given, str):
+        return parse_values(given)
+    if not isinstance(given, Iterable):
+        return [given]  # type: ignore[list-item]
+    values = list(given)
+    if not values:
+        raise UserError("An empty list of values sweeps nothing: give at least one.")
+    return values
+
+
+def show_value(value: Value) -> str:
+    """A value as `parse_value` reads it back.
+
+    >>> show_value(0.3), show_value(None), show_value(True), show_value("adamw")
+    ('0.3', 'none', 'true', 'adamw')
+    """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _is_range(part: str) -> bool:
+    """Whether ``part`` is numbers with colons between; file.py:name and a mod:task are words."""
+    numbers = part.split(":")
+    return len(numbers) in (2, 3) and all(_number(number) is not None for number in numbers)
+
+
+def _range(part: str) -> list[Value]:
+    texts = part.split(":")
+    start, stop, *rest = (Decimal(text) for text in texts)
+    step = rest[0] if rest else Decimal(1)
+    if not rest and any(number != number.to_integral_value() for number in (start, stop)):
+        raise UserError(f"The range {part} has no step: write start:stop:step, as in 0.1:0.9:0.1.")
+    if not step:
+        raise UserError(f"The range {part} has a step of 0 and would never end.")
+    count = (stop - start) / step
+    n = int(count) + 1 if rest else int(count)  # with a step the stop belongs to it
+    if count < 0 or n < 1:
+        raise UserError(f"The range {part} holds no value: its stop must lie beyond its start.")
+    if n > _MOST:
+        raise UserError(f"The range {part} holds {n:,} values: choose a larger step.")
+    return [_plain(start + index * step, "".join(texts)) for index in range(n)]
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and text.isascii() and "_" not in text else None
+
+
+def _plain(number: Decimal, written: str) -> int | float:
+    """An integer where it was written as one (12, but not 12.0 or 1e3)."""
+    whole = number == number.to_integral_value() and not any(c in written for c in ".eE")
+    return int(number) if whole else float(number)

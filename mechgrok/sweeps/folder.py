@@ -1,0 +1,201 @@
+"""A sweep: the door to many runs, as `Run` is the door to one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+
+from mechgrok.errors import UserError, choices
+from mechgrok.grammar import Value, as_values, show_value
+from mechgrok.sweeps.plan import Member, Plan
+from mechgrok.sweeps.survival import Waiting
+from mechgrok.sweeps.table import table_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from mechgrok.runs import Run
+
+PLAN = "sweep.toml"
+
+
+class Sweep:
+    """Many runs in one folder, with what was varied between them.
+
+    Args:
+        path: the folder that ``mechgrok sweep`` wrote.
+        members: some of the runs only; `sel` chooses them.
+
+    Raises:
+        UserError: the folder holds no sweep.
+    """
+
+    def __init__(self, path: str | Path, members: Sequence[Member] | None = None) -> None:
+        self.path = Path(path)
+        if not (self.path / PLAN).is_file():
+            what = f"holds no {PLAN}" if self.path.is_dir() else "does not exist"
+            raise UserError(f"{self.path} is not a sweep: it {what}; make one with mechgrok sweep.")
+        self.plan = Plan.load(self.path / PLAN)
+        self.members = list(self.plan.members() if members is None else members)
+
+    @classmethod
+    def is_at(cls, path: str | Path) -> bool:
+        """Whether the folder at ``path`` holds a sweep."""
+        return (Path(path) / PLAN).is_file()
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{name} × {len(values)}" for name, values in self.dims.items())
+        return f"Sweep({str(self.path)!r}: {len(self.members)} runs; {axes or 'nothing varied'})"
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> "Iterator[Run]":
+        return iter(self.runs.values())
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @cached_property
+    def runs(self) -> "dict[str, Run]":
+        """The runs that are there, by name; those not begun yet are missing."""
+        from mechgrok.runs import Run
+
+        folders = {member.name: self.path / member.name for member in self.members}
+        return {n: Run(at) for n, at in folders.items() if (at / "config.json").is_file()}
+
+    @property
+    def dims(self) -> dict[str, list[Value]]:
+        """What was varied between these runs: each setting's values, in the plan's order.
+
+        ``stage`` comes first where runs of several stages are among them. A setting with one value
+        in all of them is none of these.
+        """
+        names = dict.fromkeys(name for m in self.members for name in ("stage", *m.settings))
+        dims: dict[str, list[Value]] = {}
+        for name in names:
+            values = _distinct(_setting(member, name) for member in self.members)
+            if len(values) > 1:
+                dims[name] = values
+        return dims
+
+    def sel(self, **settings: object) -> Self:
+        """The runs with these settings: ``sweep.sel(weight_decay=1, stage="ticket")``.
+
+        A value may be several, as text or as a list: ``sweep.sel(seed="0:3")``.
+
+        Raises:
+            UserError: no run has such a setting, or none has that value.
+        """
+        chosen = self.members
+        for name, wanted in settings.items():
+            known = _distinct(_setting(member, name) for member in self.members)
+            if known == [None] and not any(name in member.settings for member in self.members):
+                axes = dict.fromkeys(n for m in self.members for n in ("stage", *m.settings))
+                raise UserError(f"{self.path} varies no {name!r}: choose {choices(axes)}.")
+            values = as_values(wanted)
+            chosen = [m for m in chosen if any(_same(_setting(m, name), v) for v in values)]
+            if not chosen:
+                told = ", ".join(show_value(value) for value in known)
+                raise UserError(
+                    f"{self.path} has no run with {name} = {wanted} among those chosen: the values "
+                    f"of {name} are {told}."
+                )
+        return type(self)(self.path, chosen)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a run: its stage and settings, how far it came, milestones and accuracies.
+
+        Columns: ``stage``, the swept settings, ``status`` ("finished", "unfinished" or "missing"),
+        ``step`` (of the last evaluation), ``t_mem``, ``t_gen``, ``tau_grok`` (missing where not
+        reached), ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``. It is kept in the
+        folder, and read again where a run has changed.
+        """
+        return table_of(self.path, self.members)
+
+    def waiting(
+        self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
+    ) -> dict[tuple[Value, ...], Waiting]:
+        """How long t_gen (or t_mem) took in each group of runs, unreached ones censored.
+
+        Args:
+            milestone: "t_gen" or "t_mem".
+            by: the settings whose values make the groups; all that are varied, but for the seed,
+                unless given.
+
+        Returns:
+            `Waiting` by the values of ``by``. Runs that have not been evaluated yet are left out.
+        """
+        names = self.grouping(by)
+        table = self.table
+        table = table[table.step.notna()]
+        groups: dict[tuple[Value, ...], list[str]] = {}
+        for member in self.members:
+            if member.name in table.index:
+                key = tuple(_setting(member, name) for name in names)
+                groups.setdefault(key, []).append(member.name)
+        return {
+            key: Waiting.of(
+                [None if pd.isna(t) else float(t) for t in table.loc[rows, milestone]],
+                [float(step) for step in table.loc[rows, "step"]],
+            )
+            for key, rows in groups.items()
+        }
+
+    def grouping(self, by: Sequence[str] | str | None = None) -> list[str]:
+        """The settings that make groups of the runs: ``by``, or all that vary but the seed.
+
+        Raises:
+            UserError: one of them does not vary.
+        """
+        dims = self.dims
+        if by is None:
+            return [name for name in dims if name not in ("seed", "split_seed")]
+        names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
+        for name in names:
+            if name not in dims:
+                raise UserError(
+                    f"{self.path} varies no {name!r}: choose {choices(dims or ['nothing'])}."
+                )
+        return names
+
+    @property
+    def metrics(self) -> "xr.Dataset":
+        """The metrics of all runs: a variable for each column, over what was varied and ``step``.
+
+        NaN where a run was not evaluated (it ended earlier, say).
+        """
+        return self.stack(
+            {name: run.metrics.set_index("step").to_xarray() for name, run in self.runs.items()}
+        )
+
+    def stack(self, answers: "Mapping[str, xr.Dataset]") -> "xr.Dataset":
+        """One dataset of many, with what was varied as its first dimensions.
+
+        Args:
+            answers: a dataset for each run, by name. They may be over different steps or
+                frequencies: what one of them lacks is NaN.
+        """
+        from mechgrok.sweeps.stacking import stacked
+
+        dims = self.dims
+        chosen = [member for member in self.members if member.name in answers]
+        coordinates = {n: [_setting(member, n) for member in chosen] for n in dims}
+        return stacked([answers[member.name] for member in chosen], coordinates)
+
+
+def _setting(member: Member, name: str) -> Value:
+    return member.stage if name == "stage" else member.settings.get(name)
+
+
+def _same(a: Value, b: Value) -> bool:
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _distinct(values: Iterator[Value]) -> list[Value]:
+    return list({(type(value) is bool, value): value for value in values}.values())
