@@ -6,11 +6,8 @@ a ``__main__`` guard and notebooks can ask, and so that a worker's death is that
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mechgrok import own_code
+from mechgrok.processes import end_with
 
 #: How often a call is made whose worker dies.
 _TRIES = 2
@@ -135,7 +133,7 @@ def _start() -> tuple[subprocess.Popen[bytes], Connection]:
 
 def _serve(allowed: list[str], descriptor: int, parent: int) -> None:
     """In a worker: answer calls until there are no more."""
-    _end_with(parent)
+    end_with(parent)
     for name in allowed:
         own_code.allow(name)
     connection = Connection(descriptor)
@@ -148,21 +146,6 @@ def _serve(allowed: list[str], descriptor: int, parent: int) -> None:
             connection.send(function(*arguments))
         except (Exception, SystemExit) as error:
             connection.send(Failure(in_a_sentence(error)))
-
-
-def _end_with(parent: int) -> None:
-    """See to it that this process ends when its parent does, even in a long call into C."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def in_a_sentence(error: BaseException) -> str:

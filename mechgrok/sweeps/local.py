@@ -6,16 +6,15 @@ What may begin (its parent is there) begins longest first, which leaves the core
 
 import os
 import signal
-import sys
-import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mechgrok.errors import UserError
+from mechgrok.processes import end_with
 from mechgrok.sweeps.plan import Member
 
 #: A run whose process was lost is begun again so many times, from its last checkpoint.
@@ -192,17 +191,17 @@ def _note(outcome: Outcome, queue: _Queue, outcomes: list[Outcome]) -> None:
 
 def _start(context: Any, folder: Path) -> _Worker:
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, folder), daemon=True)
+    process = context.Process(target=_work, args=(theirs, folder, os.getpid()), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
 
 
-def _work(pipe: connection.Connection, folder: Path) -> None:
+def _work(pipe: connection.Connection, folder: Path, parent: int) -> None:
     """Take runs from the pipe and make them, until it closes."""
     # Ctrl-C reaches every process of the terminal. Training catches the first; none may kill.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with(parent)
     import torch
 
     torch.set_num_threads(1)
@@ -231,21 +230,3 @@ def _attempt(pipe: connection.Connection, folder: Path, member: Member) -> tuple
     except Exception:
         return "failed", traceback.format_exc()
     return "done", ""
-
-
-def end_with_parent() -> None:
-    """Let this process end at once when the one that started it is gone, however it went."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -9,8 +9,9 @@ from mechgrok import presets
 from mechgrok.errors import UserError
 from mechgrok.files import write_text
 from mechgrok.grammar import as_values
+from mechgrok.processes import usable_cores
 from mechgrok.sweeps.folder import PLAN, Sweep
-from mechgrok.sweeps.local import Display, Outcome, run_members, usable_cores
+from mechgrok.sweeps.local import Display, Outcome, run_members
 from mechgrok.sweeps.plan import Member, Plan
 
 
