@@ -1,25 +1,29 @@
 """Set runs beside one another: one table, and accuracy, L1 and L2 overlaid in one figure"""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechgrok.runs.facts import size
+
 if TYPE_CHECKING:
     import pandas as pd
 
 #: How a column is headed and its numbers are written.
-COLUMNS = {
-    "density": ("density", "{:.3f}"),
-    "l1_start": ("L1 start", "{:,.0f}"),
-    "l1_end": ("L1 end", "{:,.0f}"),
-    "l2_start": ("L2 start", "{:,.1f}"),
-    "l2_end": ("L2 end", "{:,.1f}"),
-    "t_mem": ("t_mem", "{:,}"),
-    "t_gen": ("t_gen", "{:,}"),
-    "tau_grok": ("τ_grok", "{:,.1f}"),
-    "train_accuracy": ("train", "{:.2%}"),
-    "test_accuracy": ("test", "{:.2%}"),
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "density": ("density", "{:.3f}".format),
+    "l1_start": ("L1 start", partial(size, digits=0)),
+    "l1_end": ("L1 end", partial(size, digits=0)),
+    "l2_start": ("L2 start", size),
+    "l2_end": ("L2 end", size),
+    "t_mem": ("t_mem", "{:,}".format),
+    "t_gen": ("t_gen", "{:,}".format),
+    "tau_grok": ("τ_grok", "{:,.1f}".format),
+    "train_accuracy": ("train", "{:.2%}".format),
+    "test_accuracy": ("test", "{:.2%}".format),
 }
 
 
@@ -45,6 +49,9 @@ def compare(
 
     opened = labelled(Run(path) for path in runs)
     print_table(table_of(opened))
+    for label, run in opened.items():
+        if run.diverged is not None:
+            print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
     first = next(iter(opened.values()))
     page = out or first.path / "analysis" / f"{file_stem('compare', list(opened))}.html"
     make_folder(page.parent)
@@ -72,7 +79,7 @@ def print_table(table: "pd.DataFrame") -> None:
         drawn.add_column(heading, justify="right", no_wrap=True)
     for label, row in table.iterrows():
         cells = [
-            "—" if pd.isna(row[column]) else form.format(row[column])
+            "—" if pd.isna(row[column]) else form(row[column])
             for column, (_, form) in COLUMNS.items()
         ]
         drawn.add_row(str(label), *cells)

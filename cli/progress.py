@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -64,7 +65,7 @@ class TrainingProgress:
             return
         step = row["step"]
         self._say_when_learned(row)
-        words = f"train {row['train_accuracy']:.1%} test {row['test_accuracy']:.1%}"
+        words = f"train {_share(row['train_accuracy'])} test {_share(row['test_accuracy'])}"
         if self.bar:
             speed = self.bar.tasks[self.task].finished_speed or self.bar.tasks[self.task].speed
             rate = f"{speed:,.0f} steps/s" if speed else ""
@@ -89,6 +90,10 @@ class TrainingProgress:
                 (self.bar.console.print if self.bar else _to_stderr)(words)
 
 
+def _share(accuracy: float) -> str:
+    return "—" if isnan(accuracy) else f"{accuracy:.1%}"
+
+
 def _to_stderr(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
@@ -110,7 +115,7 @@ def train_and_report(
         again: the command that goes on after Ctrl-C; the one that was typed unless given.
         learned: say once when the test curve meets it, and how to stop there.
     """
-    from mechgrok.training import Interrupted
+    from mechgrok.training import Diverged, Interrupted
 
     began = time.monotonic()
     try:
@@ -122,6 +127,9 @@ def train_and_report(
             run = start(progress)
     except Interrupted as stopped:
         _interrupted(stopped.step, again or _typed())
+    except Diverged as diverged:
+        print(f"mechgrok: {diverged}", file=sys.stderr)
+        raise typer.Exit(1) from None
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     words = [
         f"{name} {value:,}" if value is not None else f"{name} not reached"

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def _training(run: Run) -> list[str]:
         f"{name} {'not reached' if at is None else f'{at:,}'}"
         for name, at in {"t_mem": run.t_mem, "t_gen": run.t_gen}.items()
     )
+    steps += "" if run.diverged is None else f", diverged at step {run.diverged:,}"
     return [
         f"- Training: {training.optimizer}, learning rate {training.learning_rate:g}, weight decay "
         f"{training.weight_decay:g}, {batch}, {training.steps:,} steps ({steps})"
@@ -176,10 +178,14 @@ def _measured(run: Run, model: HookedModel) -> str:
     lines = [
         f"| | {' | '.join(sides)} |",
         f"| --- |{' --- |' * len(sides)}",
-        f"| loss | {' | '.join(f'{loss:.4g}' for loss, _ in sides.values())} |",
-        f"| accuracy | {' | '.join(f'{accuracy:.4g}' for _, accuracy in sides.values())} |",
+        f"| loss | {' | '.join(_figure(loss) for loss, _ in sides.values())} |",
+        f"| accuracy | {' | '.join(_figure(right) for _, right in sides.values())} |",
     ]
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4g}" if isfinite(value) else "not finite"
 
 
 _LOAD_TRANSFORMER = """```python

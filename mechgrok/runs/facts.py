@@ -1,9 +1,11 @@
 """What there is to say about a run, in words: for one screen, and at the head of a report."""
 
-from math import isnan
+from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mechgrok.runs import Run
 
 
@@ -34,7 +36,7 @@ def facts(run: "Run") -> dict[str, str]:
         )
         facts["checkpoints"] = (
             f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} of {training.steps:,}"
-            + ("" if run.finished else " (unfinished)")
+            + ("" if run.finished or run.diverged is not None else " (unfinished)")
         )
     else:
         facts |= facts_of_import(run)
@@ -52,13 +54,31 @@ def facts(run: "Run") -> dict[str, str]:
     facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
     if metrics.empty:
         return facts
+    if run.diverged is not None:
+        facts["diverged"] = f"at step {run.diverged:,}, where the loss is not finite"
+        metrics = metrics[metrics.step < run.diverged]
+    return facts if metrics.empty else facts | _at_both_ends(metrics, run.diverged is not None)
+
+
+def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
+    """Accuracy, loss and norms; the end of a run that diverged is its last finite evaluation."""
+    facts = {}
     first, last = metrics.iloc[0], metrics.iloc[-1]
+    end = f"at step {int(last.step):,}" if diverged else "at the end"
     for side in ("train", "test"):
         accuracy, loss = last[f"{side}_accuracy"], last[f"{side}_loss"]
         words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
-        facts[f"{side} at the end"] = ", ".join([*words, f"loss {loss:.3g}"])
+        words.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
+        facts[f"{side} {end}"] = ", ".join(words)
     for norm in ("l1", "l2"):
-        facts[norm.upper()] = f"{first[norm]:,.1f} at the start, {last[norm]:,.1f} at the end"
+        facts[norm.upper()] = f"{size(first[norm])} at the start, {size(last[norm])} {end}"
         if len(metrics) == 1:
-            facts[norm.upper()] = f"{last[norm]:,.1f}"
+            facts[norm.upper()] = size(last[norm])
     return facts
+
+
+def size(norm: float, digits: int = 1) -> str:
+    """A norm in words: with so many digits after the point, or as a power where it is huge."""
+    if not isfinite(norm):
+        return "not finite"
+    return f"{norm:,.{digits}f}" if norm < 1e7 else f"{norm:.3g}"

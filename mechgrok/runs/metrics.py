@@ -55,6 +55,9 @@ def whole_lines(folder: Path) -> bytes:
 def read_metrics(folder: Path) -> "pd.DataFrame":
     """The metrics as a table.
 
+    Where a loss is not a number, neither is the accuracy: version 0.1 went on after such a loss,
+    and counted NaN as an answer.
+
     Raises:
         UserError: they cannot be read, have other columns, or hold something else than numbers.
     """
@@ -77,6 +80,9 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
             raise UserError(f"{path} holds something else than numbers in its column {column}.")
     if not table.step.is_monotonic_increasing:
         raise UserError(f"{path} has steps that are out of order.")
+    for side in ("train", "test"):
+        accuracy = table[f"{side}_accuracy"]
+        table[f"{side}_accuracy"] = accuracy.where(table[f"{side}_loss"].notna())
     return table
 
 

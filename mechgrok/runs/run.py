@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,12 @@ class Run:
         if self.imported and learned.iloc[0]:
             return None  # some time before the first of the checkpoints that there are
         return int(self.metrics.step[learned].iloc[0])
+
+    @property
+    def diverged(self) -> int | None:
+        """The first evaluated step whose train loss is not finite; None where all are."""
+        evaluated = zip(self.metrics.step, self.metrics.train_loss, strict=True)
+        return next((int(step) for step, loss in evaluated if not isfinite(loss)), None)
 
     @property
     def t_mem(self) -> int | None:

@@ -329,6 +329,11 @@ def _pruned_step(parent: Run, at: At | None, method: str) -> int:
         return resolve_step(parent, at)
     if method not in ("magnitude", "imp"):
         return resolve_step(parent, 0)
+    if parent.diverged is not None and not parent.finished:
+        raise UserError(
+            f"{parent.path} diverged at step {parent.diverged} and has no end that could be "
+            "pruned: choose a step with --at."
+        )
     if not parent.finished:
         last = parent.steps[-1] if parent.steps else 0
         raise UserError(

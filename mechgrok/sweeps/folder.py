@@ -111,10 +111,10 @@ class Sweep:
     def table(self) -> pd.DataFrame:
         """A row a run: its stage and settings, how far it came, milestones and accuracies.
 
-        Columns: ``stage``, the swept settings, ``status`` ("finished", "unfinished" or "missing"),
-        ``step`` (of the last evaluation), ``t_mem``, ``t_gen``, ``tau_grok`` (missing where not
-        reached), ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``. It is kept in the
-        folder, and read again where a run has changed.
+        Columns: ``stage``, the swept settings, ``status`` ("finished", "unfinished", "diverged" or
+        "missing"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``, ``tau_grok`` (missing
+        where not reached), ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``. It is
+        kept in the folder, and read again where a run has changed.
         """
         return table_of(self.path, self.members)
 

@@ -216,14 +216,14 @@ def _work(pipe: connection.Connection, folder: Path, parent: int) -> None:
 
 def _attempt(pipe: connection.Connection, folder: Path, member: Member) -> tuple[str, str]:
     from mechgrok.sweeps.making import make_member
-    from mechgrok.training import Interrupted
+    from mechgrok.training import Diverged, Interrupted
 
     def progress(row: dict[str, float]) -> None:
         pipe.send(("row", row))
 
     try:
         make_member(folder, member, progress=progress)
-    except UserError as error:
+    except (UserError, Diverged) as error:
         return "failed", str(error)
     except Interrupted as stopped:
         return "interrupted", f"saved at step {stopped.step}"

@@ -25,6 +25,7 @@ def make_member(
     Raises:
         UserError: the member's folder holds another run, or the run cannot be made.
         Interrupted: Ctrl-C; the run is saved.
+        Diverged: its loss is not finite; what came before is saved.
     """
     out = folder / member.name
     if (out / "config.json").is_file():

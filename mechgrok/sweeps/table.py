@@ -62,7 +62,8 @@ def _facts(folder: Path) -> dict[str, Any]:
         metrics = run.metrics
     except UserError:
         return {"status": "damaged"}
-    facts: dict[str, Any] = {"status": "finished" if run.finished else "unfinished"}
+    status = "unfinished" if run.diverged is None else "diverged"
+    facts: dict[str, Any] = {"status": "finished" if run.finished else status}
     if metrics.empty:
         return facts
     last = metrics.iloc[-1]

@@ -54,8 +54,12 @@ def signs(labels: Integer[Tensor, " n"]) -> Float[Tensor, " n"]:
 def accuracy(
     outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Share of examples whose largest output is the label's; of one output the sign decides."""
-    return right(outputs, labels).double().mean()
+    """Share of examples whose largest output is the label's; of one output the sign decides.
+
+    NaN where an output is NaN: such an example was not answered at all.
+    """
+    unanswered = outputs.isnan().any(-1)
+    return right(outputs, labels).double().masked_fill(unanswered, float("nan")).mean()
 
 
 def right(
@@ -89,6 +93,10 @@ def within_a_tenth(
     labels: Float[Tensor, "n ..."],
     variance: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Share of outputs within a tenth of the labels' standard deviation of their label."""
+    """Share of outputs within a tenth of the labels' standard deviation of their label.
+
+    NaN where an output is NaN.
+    """
     error = (outputs.double() - targets(labels)).abs()
-    return (error <= 0.1 * variance.sqrt().to(error.device)).double().mean()
+    within = error <= 0.1 * variance.sqrt().to(error.device)
+    return within.double().masked_fill(outputs.isnan(), float("nan")).mean()

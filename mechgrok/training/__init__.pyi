@@ -1,3 +1,4 @@
+from .divergence import Diverged as Diverged
 from .loop import Interrupted as Interrupted
 from .loop import Progress as Progress
 from .loop import evaluate as evaluate

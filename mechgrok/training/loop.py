@@ -19,6 +19,7 @@ from mechgrok.runs.lock import writing
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import read_state, write_state
 from mechgrok.tasks import Examples, Task
+from mechgrok.training.divergence import stop_if_diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
@@ -59,6 +60,7 @@ def train(
     Raises:
         UserError: the folder cannot be used, or the device is not there.
         Interrupted: Ctrl-C; the run is saved and `resume` goes on with it.
+        Diverged: the loss is not finite; what came before is saved.
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
@@ -139,12 +141,15 @@ def _loop(
     )
     stop_at = stopping_step(rows, task, training)
     written = len(rows)
+    losses: list[Tensor] = []
 
     with threads(training.threads), interrupts() as interrupted:
         for step in range(start, training.steps + 1):
             stopping = step >= stop_at or bool(interrupted)
             if step in evaluate_at or step in save_at or stopping:
                 rows.append({"step": step, **evaluate(model, task, train_set, test_set)})
+                stop_if_diverged(run.path, run.config, losses, rows, written)
+                losses.clear()
                 progress(rows[-1])
                 stop_at = stopping_step(rows, task, training)
                 stopping = stopping or step >= stop_at
@@ -163,6 +168,7 @@ def _loop(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            losses.append(loss.detach())
 
 
 def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterator[Examples]:
