@@ -45,7 +45,7 @@ def fork(
 
     from cli.options import beside, planned_steps
     from cli.progress import train_and_report
-    from mechgrok.config import as_step
+    from mechgrok.origins import as_step
     from mechgrok.runs import Run
     from mechgrok.runs.forking import fork as begin
     from mechgrok.runs.tickets import resolve_step

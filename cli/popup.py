@@ -7,7 +7,7 @@ import typer
 
 from cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
 from cli.train import FOLDER, training_flags
-from mechgrok.config import PopupOptions
+from mechgrok.origins import PopupOptions
 
 SEARCH = "Where and how it looks"
 TRAINING = "Training (the parent's settings unless given)"

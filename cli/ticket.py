@@ -7,7 +7,7 @@ import typer
 
 from cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
 from cli.train import FOLDER, training_flags
-from mechgrok.config import TicketOptions
+from mechgrok.origins import TicketOptions
 
 PRUNED, START = "What is pruned", "What the ticket starts from"
 TRAINING = "Training (the parent's settings unless given)"

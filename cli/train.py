@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from cli.flags import Flag, flags_of, merged, nested, with_flags
 from cli.progress import train_and_report
 from mechgrok import presets
-from mechgrok.config import RunConfig, TrainingConfig
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models.config import KINDS, ModelShape
 from mechgrok.tasks.base import Task
 from mechgrok.tasks.making import TASKS
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
 
 FOLDER = "Run folder"

@@ -1,5 +1,4 @@
 from .config import RunConfig as RunConfig
-from .config import TrainingConfig as TrainingConfig
 from .errors import UserError as UserError
 from .masks import Mask as Mask
 from .masks import apply_mask as apply_mask
@@ -23,3 +22,4 @@ from .tasks import task as task
 from .training import Optimizer as Optimizer
 from .training import resume as resume
 from .training import train as train
+from .training.config import TrainingConfig as TrainingConfig

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mechgrok import registry
-from mechgrok.config import RunConfig, TrainingConfig
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import prune
 from mechgrok.masks.scores import SCORES, score
@@ -21,6 +21,7 @@ from mechgrok.tasks import Objective, Task, make_task, operation
 from mechgrok.tasks.objectives import OBJECTIVES
 from mechgrok.tasks.operations import OPERATIONS
 from mechgrok.training import train
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
 
 TINY: dict[str, Any] = {

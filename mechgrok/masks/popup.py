@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.config import PopupConfig
 from mechgrok.masks import mask_hooks, name_hooks, prunable_weights, put_hook, top_entries
+from mechgrok.masks.config import PopupConfig
 from mechgrok.models import raw_weights
 
 

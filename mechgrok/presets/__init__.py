@@ -2,9 +2,9 @@
 
 A preset is a part of a run's configuration: a ``description``, perhaps a ``seed``, and the tables
 ``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model's configuration and
-`mechgrok.config.TrainingConfig`. What it leaves out keeps its default, and any option given beside
-it takes precedence. TOML has no null: the word "none" stands for it (``d_model = "none"``, an MLP
-without an embedding).
+`mechgrok.training.config.TrainingConfig`. What it leaves out keeps its default, and any option
+given beside it takes precedence. TOML has no null: the word "none" stands for it (``d_model =
+"none"``, an MLP without an embedding).
 """
 
 import tomllib
@@ -105,7 +105,7 @@ def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
     """An option of one optimizer means nothing for one that lacks it."""
-    from mechgrok.config import TrainingConfig
+    from mechgrok.training.config import TrainingConfig
     from mechgrok.training.optimizers import choose_optimizer
 
     if key in TrainingConfig.model_fields:

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mechgrok.config import At, ForkOrigin, RunConfig, split_options
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.keywords import split_options
+from mechgrok.origins import At, ForkOrigin
 from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok import own_code
-from mechgrok.config import ImportOrigin, RunConfig
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.origins import ImportOrigin
 from mechgrok.runs.checkpoint import (
     MASK,
     Checkpoint,

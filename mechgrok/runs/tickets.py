@@ -17,21 +17,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from mechgrok import own_code
-from mechgrok.config import (
-    At,
-    ImportOrigin,
-    PopupConfig,
-    PopupOptions,
-    RunConfig,
-    TicketOptions,
-    TicketOrigin,
-    TrainingConfig,
-    checked,
-    split_options,
-    with_keywords,
-)
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.keywords import checked, split_options, with_keywords
 from mechgrok.masks import Mask, apply_mask, check_rate, mask_of, prunable_weights
+from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
 from mechgrok.models import (
@@ -42,10 +32,12 @@ from mechgrok.models import (
     raw_weights,
 )
 from mechgrok.models.wiring import HiddenLayer
+from mechgrok.origins import At, ImportOrigin, PopupOptions, TicketOptions, TicketOrigin
 from mechgrok.runs import Checkpoint, Run
 from mechgrok.runs.folder import check_room, finish_replacing, is_run
 from mechgrok.tasks import Task
 from mechgrok.training import loop
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.loop import Progress, snapshot
 
 

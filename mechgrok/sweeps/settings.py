@@ -20,8 +20,8 @@ def place(name: str) -> tuple[str, ...]:
     Raises:
         UserError: the name is no name, or its path leads nowhere.
     """
-    from mechgrok.config import TrainingConfig
     from mechgrok.models import MLPConfig, TransformerConfig
+    from mechgrok.training.config import TrainingConfig
 
     if name in _TOP:
         return _TOP[name]

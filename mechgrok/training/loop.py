@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mechgrok.config import RunConfig, TrainingConfig
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
@@ -19,6 +19,7 @@ from mechgrok.runs.lock import writing
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import read_state, write_state
 from mechgrok.tasks import Examples, Task
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.divergence import stop_if_diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.machine import find_device, interrupts, threads

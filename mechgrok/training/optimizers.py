@@ -29,8 +29,8 @@ class Optimizer(BaseModel):
     """An optimizer by name, with the options that are its own.
 
     The learning rate and the weight decay, which all have, are the training's
-    (`mechgrok.config.TrainingConfig`). A subclass adds its options as fields and says how it is
-    made.
+    (`mechgrok.training.config.TrainingConfig`). A subclass adds its options as fields and says how
+    it is made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -7,8 +7,9 @@ from time import perf_counter
 import pytest
 import torch
 
-from mechgrok.config import PopupConfig, RunConfig
+from mechgrok.config import RunConfig
 from mechgrok.masks import apply_mask
+from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model

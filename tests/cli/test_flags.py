@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 import mechgrok as package
-from mechgrok.config import PopupOptions, TicketOptions, TrainingConfig
 from mechgrok.errors import UserError
 from mechgrok.models.config import KINDS
+from mechgrok.origins import PopupOptions, TicketOptions
 from mechgrok.runs import Run
 from mechgrok.tasks.making import TASKS
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
 
 TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--steps", 40, "-q")

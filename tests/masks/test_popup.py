@@ -6,11 +6,12 @@ import pytest
 import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
-from mechgrok.config import PopupConfig, PopupOrigin
 from mechgrok.errors import UserError
 from mechgrok.masks import mask_of, prunable_weights
+from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import PopupHook, apply_popup, initial_scores, scores_of
 from mechgrok.models import raw_weights
+from mechgrok.origins import PopupOrigin
 from mechgrok.runs import Run
 from mechgrok.runs.tickets import train_popup
 from mechgrok.training import Interrupted, resume

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig, TicketOrigin
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models.wiring import chain
+from mechgrok.origins import TicketOrigin
 from mechgrok.runs import Run
 from mechgrok.runs.tickets import (
     dead_edges,

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from mechgrok import own_code
 from mechgrok.bits import unpack_bits
-from mechgrok.config import ImportOrigin, RunConfig, TrainingConfig
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, sentence
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import load_weights, make_model
+from mechgrok.origins import ImportOrigin
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.folder import check_room, new_run, write_config
@@ -27,6 +28,7 @@ from mechgrok.tasks import Task, saved_task
 from mechgrok.tasks.operations import OPERATIONS
 from mechgrok.tasks.split import Split
 from mechgrok.training import evaluate
+from mechgrok.training.config import TrainingConfig
 
 
 def import_run(

@@ -1,0 +1,25 @@
+"""Edge-popup's settings."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mechgrok.tasks.base import Seed
+
+#: A share that is removed, in [0, 1).
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class PopupConfig(BaseModel):
+    """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.masks.popup`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: Rate = Field(default=0.6, description="Share of each weight's edges that is off.")
+    train_weights: bool = Field(
+        default=False, description="Train the weights too, instead of freezing them."
+    )
+    score_weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Weight decay on the scores; the parent's own is on the weights."
+    )
+    score_seed: Seed = Field(default=0, description="Seed of the scores.")

@@ -1,0 +1,112 @@
+"""How the weights are trained: the settings of the loop, an optimizer's among them."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    model_validator,
+)
+
+from mechgrok.tasks.base import Seed
+from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
+from mechgrok.training.schedule import usual_interval
+
+#: The training settings of version 0.1, which wrote every optimizer's options into every run.
+_VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "checkpoint_every"}
+
+
+class TrainingConfig(BaseModel):
+    """How the weights are trained.
+
+    An optimizer's own options may stand beside the others: ``TrainingConfig(optimizer="sgd",
+    momentum=0.9)``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
+        default=30_000, description="Optimizer steps; with the full batch, epochs."
+    )
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Examples per step; all unless given."
+    )
+    batch_seed: Seed = Field(default=0, description="Seed of the mini-batches' order.")
+    optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
+        default=AdamW(), description="adamw, adam, sgd, or your own: file.py:Name."
+    )
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1e-3, description="Step size."
+    )
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
+    )
+    l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Adds l1·Σ|θ| to the loss."
+    )
+    l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=0.0, description="Adds l2·Σθ² to the loss."
+    )
+    until_grokked: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Stop this many steps after t_gen; none to use all steps."
+    )
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+        default=100,
+        description="Steps between checkpoints (a quarter of it in the first five intervals); "
+        "a 300th of all, rounded, unless given.",
+    )
+    checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(), description="Further steps to save: 7,13."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1,
+        description="Threads. More help large networks on an idle machine, and hurt everything on "
+        "a busy one.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_checkpoints(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        if fields.get("checkpoint_every") is None:
+            try:
+                steps = int(fields.get("steps", cls.model_fields["steps"].default))
+            except (TypeError, ValueError):
+                return fields
+            if 0 <= steps <= 10**8:
+                fields = fields | {"checkpoint_every": usual_interval(steps)}
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _optimizer_s_options(cls, fields: Any) -> Any:
+        """Gather the optimizer's options, wherever they stand."""
+        if not isinstance(fields, dict):
+            return fields
+        chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
+        options = {"name": chosen} if isinstance(chosen, str) else chosen
+        own: type[BaseModel] = type(chosen)
+        if isinstance(options, dict) and isinstance(options.get("name"), str):
+            own = OPTIMIZERS.load(options["name"])
+        elif not isinstance(chosen, Optimizer):
+            return fields
+        of_some = {*training_options(), *own.model_fields} - {"name", *cls.model_fields}
+        beside = {key: fields[key] for key in fields if key in of_some}
+        if fields.keys() >= _VERSION_0_1:
+            beside = {key: value for key, value in beside.items() if key in own.model_fields}
+        if isinstance(chosen, Optimizer) and not beside:
+            return fields
+        if isinstance(chosen, Optimizer):
+            options = chosen.model_dump()
+        kept = {key: fields[key] for key in fields if key not in of_some}
+        return kept | {"optimizer": options | beside}
+
+
+def training_options() -> list[str]:
+    """The names of all settings of the training, those of optimizers too."""
+    of_optimizers = [name for each in OPTIMIZERS.own for name in OPTIMIZERS.load(each).model_fields]
+    return list(dict.fromkeys([*TrainingConfig.model_fields, *of_optimizers]))
