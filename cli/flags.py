@@ -18,20 +18,22 @@ from pydantic.fields import FieldInfo
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, near
+from mechgrok.settings import ALSO_CALLED, CALLED, NAMING_CODE, PARTS, put
 
-#: Fields whose flag is not their name in other letters.
+
+def _dashed(path: str) -> str:
+    """The last word of a path as a flag: --weight-decay for training.weight_decay."""
+    return f"--{path.rpartition('.')[2].replace('_', '-')}"
+
+
+#: Fields whose flag is not their name in other letters, or not alone.
 _CALLED = {
-    "task.name": ("--task",),
-    "model.kind": ("--model",),
-    "training.learning_rate": ("--learning-rate", "--lr"),
+    **{path: (f"--{name}",) for name, path in CALLED.items()},
+    **{path: (_dashed(path), f"--{name}") for name, path in ALSO_CALLED.items()},
     "popup.score_seed": ("--seed",),
 }
 #: Fields whose flag takes no value: what it stands for, and the flag that gives another value.
 _SWITCHES = {"training.until_grokked": (1000, "margin", "With --until-grokked: steps after t_gen.")}
-#: Fields that may name a person's own code, and whose words are trusted because they were typed.
-_NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
-#: Parts of a run's configuration, which hold settings and are none themselves.
-_PARTS = ("task", "model", "training", "popup")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def flags_of(
             continue
         path = f"{part}.{name}" if part else name
         heading = panel(name) if callable(panel) else panel
-        words = _CALLED.get(path, (f"--{name.replace('_', '-')}",))
+        words = _CALLED.get(path, (_dashed(path),))
         shown = _shown(field) if defaults else None
         if path in _SWITCHES:
             usual, amount, help_ = _SWITCHES[path]
@@ -197,23 +199,23 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     """
     settings: dict[str, Any] = {}
     for path, value in given.items():
-        _put(settings, path, value)
+        put(settings, path, value)
     for assignment in assignments or ():
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):
             raise UserError(f"--set {assignment} is not of the form task.KEY=VALUE.")
-        if path in _PARTS:
+        if path in (*PARTS, "popup"):
             raise UserError(
                 f"--set {assignment}: {path} has settings of its own, as {path}.KEY=VALUE."
             )
-        _put(settings, path, _value(text))
-    for path in _NAMING_CODE:
+        put(settings, path, typed_value(text))
+    for path in NAMING_CODE:
         for name in _names_at(settings, path):
             own_code.allow(name)
     return settings
 
 
-def _value(text: str) -> Any:
+def typed_value(text: str) -> Any:
     """What a text stands for: JSON where it is, null for none, else itself."""
     if text == "none":
         return None
@@ -221,17 +223,6 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _put(settings: dict[str, Any], path: str, value: Any) -> None:
-    *parts, key = path.split(".")
-    for part in parts:
-        inner = settings.setdefault(part, {})
-        if not isinstance(inner, dict):
-            # An optimizer that was chosen by its name.
-            inner = settings[part] = {"name": inner}
-        settings = inner
-    settings[key] = value
 
 
 def _names_at(settings: Any, path: str) -> list[Any]:
@@ -248,8 +239,7 @@ def _switched(given: dict[str, Any]) -> dict[str, Any]:
         beside = f"{path.rpartition('.')[0]}.{amount}"
         wanted, value = given.pop(path, None), given.pop(beside, None)
         if value is not None and not wanted:
-            flag = path.rpartition(".")[2].replace("_", "-")
-            raise UserError(f"--{amount} {value} says nothing without --{flag}: give both.")
+            raise UserError(f"--{amount} {value} says nothing without {_dashed(path)}: give both.")
         if wanted is not None:
             given[path] = (usual if value is None else value) if wanted else None
     return given

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
 
 from cli.flags import Flag, flags_of, merged, nested, with_flags
 from cli.progress import train_and_report
 from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.models.config import KINDS, ModelShape
-from mechgrok.tasks.base import Task
-from mechgrok.tasks.making import TASKS
+from mechgrok.settings import model_classes, task_classes
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
 
@@ -34,14 +31,12 @@ def training_flags(panel: str = "Training") -> list[Flag]:
 
 def task_flags() -> list[Flag]:
     """A flag for every setting of every task that is registered."""
-    classes: list[type[BaseModel]] = [Task, *(TASKS.load(name) for name in ("add", *TASKS.own))]
-    return merged(*(flags_of(each, "task", "Task") for each in classes))
+    return merged(*(flags_of(each, "task", "Task") for each in task_classes()))
 
 
 def _all_flags() -> list[Flag]:
     of_the_run = flags_of(RunConfig, "", "Model")
-    shapes: list[type[BaseModel]] = [ModelShape, *(shape for shape, _ in KINDS.values())]
-    of_models = (flags_of(shape, "model", "Model") for shape in shapes)
+    of_models = (flags_of(shape, "model", "Model") for shape in model_classes())
     return merged(task_flags(), *of_models, of_the_run, training_flags())
 
 

@@ -14,6 +14,8 @@ from .runs import compare as compare
 from .runs import fork as fork
 from .runs import train_popup as train_popup
 from .runs import train_ticket as train_ticket
+from .sweeps import Sweep as Sweep
+from .sweeps import sweep as sweep
 from .tasks import Regression as Regression
 from .tasks import Task as Task
 from .tasks import make_task as make_task

@@ -1,7 +1,9 @@
 """What a person did wrong, as opposed to what the program did wrong."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,3 +47,11 @@ def sentence(error: "ValidationError", what: str, known: Iterable[str] = ()) -> 
         return f"The {what} has no option {field!r}{near(first['loc'][-1], known)}."
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"The {what} was given {field} = {first['input']!r}: {message}."
+
+
+def in_a_sentence(error: BaseException) -> str:
+    """What was raised, its message, and where: what is left of a traceback in a line."""
+    message = str(error).strip().partition("\n")[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}{f': {message}' if message else ''}{where}"

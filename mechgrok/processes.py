@@ -1,11 +1,63 @@
-"""Processes that this package starts on this machine, of which none outlives the one that asked."""
+"""Processes that this package starts on this machine, of which none outlives the one that asked.
 
+One that is started here is a fresh Python at the other end of a pipe: no fork and none of
+``multiprocessing``'s, so that scripts without a ``__main__`` guard and notebooks can start it.
+"""
+
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from importlib import import_module
 from multiprocessing import connection, parent_process
+from typing import Any
+
+from mechgrok import own_code
+
+_BOOT = (
+    "import json, sys; path, *start = json.loads(sys.argv[1]); sys.path[:] = path; "
+    "from mechgrok.processes import _serve; _serve(*start)"
+)
+
+
+def start(
+    serve: Callable[..., None], *arguments: Any
+) -> tuple["subprocess.Popen[bytes]", connection.Connection]:
+    """A new process that calls ``serve(connection, *arguments)``, and this end of the connection.
+
+    It computes with one thread, prints nothing to stdout, and is spared the terminal's Ctrl-C.
+
+    Args:
+        serve: a function of a module, which returns when the connection is closed.
+        arguments: what JSON can hold.
+    """
+    ours, theirs = connection.Pipe()
+    called = [serve.__module__, serve.__qualname__, list(arguments)]
+    told = json.dumps([sys.path, own_code.allowed(), theirs.fileno(), os.getpid(), *called])
+    process = subprocess.Popen(
+        [sys.executable, "-c", _BOOT, told],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    theirs.close()
+    return process, ours
+
+
+def _serve(
+    allowed: list[str], descriptor: int, parent: int, module: str, name: str, arguments: list[Any]
+) -> None:
+    """In the new process: serve, with the code allowed that a person has named in the old one."""
+    end_with(parent)
+    for each in allowed:
+        own_code.allow(each)
+    getattr(import_module(module), name)(connection.Connection(descriptor), *arguments)
 
 
 def end_with(parent: int) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.files import make_folder
-from mechgrok.results.workers import Failure, Workers, in_a_sentence
+from mechgrok.results.workers import Failure, Workers
 
 if TYPE_CHECKING:
     import xarray as xr

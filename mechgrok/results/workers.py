@@ -1,33 +1,22 @@
 """Calls answered by processes of their own, of which none outlives the one that asked.
 
-A worker is a fresh Python, not a fork and not one of ``multiprocessing``'s, so that scripts without
-a ``__main__`` guard and notebooks can ask, and so that a worker's death is that of its call alone.
+A worker's death is that of its call alone.
 """
 
-import json
-import os
 import subprocess
-import sys
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Self
 
-from mechgrok import own_code
-from mechgrok.processes import end_with
+from mechgrok import processes
+from mechgrok.errors import in_a_sentence
 
 #: How often a call is made whose worker dies.
 _TRIES = 2
-_BOOT = (
-    "import json, sys; path, allowed, descriptor, parent = json.loads(sys.argv[1]); "
-    "sys.path[:] = path; from mechgrok.results.workers import _serve; "
-    "_serve(allowed, descriptor, parent)"
-)
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,7 @@ class Workers:
 
     def _hand_out(self) -> None:
         while self._calls and len(self._busy) < self.n:
-            process, connection = self._idle.pop() if self._idle else _start()
+            process, connection = self._idle.pop() if self._idle else processes.start(_serve)
             call = self._calls.popleft()
             call.tries += 1
             self._busy[connection] = (process, call)
@@ -115,28 +104,8 @@ class Workers:
                 connection.send((call.function, call.arguments))
 
 
-def _start() -> tuple[subprocess.Popen[bytes], Connection]:
-    ours, theirs = Pipe()
-    start = json.dumps([sys.path, own_code.allowed(), theirs.fileno(), os.getpid()])
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BOOT, start],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        # Away from the terminal's Ctrl-C, which is for the one who asked; one thread each.
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    theirs.close()
-    return process, ours
-
-
-def _serve(allowed: list[str], descriptor: int, parent: int) -> None:
+def _serve(connection: Connection) -> None:
     """In a worker: answer calls until there are no more."""
-    end_with(parent)
-    for name in allowed:
-        own_code.allow(name)
-    connection = Connection(descriptor)
     while True:
         try:
             function, arguments = connection.recv()
@@ -146,11 +115,3 @@ def _serve(allowed: list[str], descriptor: int, parent: int) -> None:
             connection.send(function(*arguments))
         except (Exception, SystemExit) as error:
             connection.send(Failure(in_a_sentence(error)))
-
-
-def in_a_sentence(error: BaseException) -> str:
-    """What was raised, its message, and where: what is left of a traceback in a line."""
-    message = str(error).strip().partition("\n")[0]
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}{f': {message}' if message else ''}{where}"

@@ -94,9 +94,11 @@ class Run:
         """What to bear in mind where training and test set are told apart; None for nothing."""
         return self.imported.caveat if self.imported else None
 
-    def _first_step_learned(self, side: str) -> int | None:
+    def _first_step_learned(self, side: str, accuracy: float | None = None) -> int | None:
         task = self.task
         quantity, level = task.train_criterion if side == "train" else task.criterion
+        if accuracy is not None:
+            quantity, level = "accuracy", self._checked_accuracy(accuracy)
         curve = self.metrics[f"{side}_{quantity}"]
         learned = curve >= level if quantity == "accuracy" else curve <= level
         if not learned.any() or self.caveat:
@@ -131,14 +133,38 @@ class Run:
     @property
     def tau_grok(self) -> float | None:
         """τ_grok = t_gen / t_mem; None where either is not reached."""
-        t_mem, t_gen = self.t_mem, self.t_gen
-        return t_gen / t_mem if t_mem and t_gen is not None else None
+        return self.milestones.get("tau_grok")
 
     @property
     def milestones(self) -> dict[str, float]:
         """t_mem, t_gen and tau_grok, those that were reached: attributes of a result."""
-        found = {"t_mem": self.t_mem, "t_gen": self.t_gen, "tau_grok": self.tau_grok}
+        return self.milestones_at(None)
+
+    def milestones_at(self, accuracy: float | None) -> dict[str, float]:
+        """t_mem, t_gen and tau_grok, those that were reached, at another threshold.
+
+        Args:
+            accuracy: the train and test accuracy at which something counts as learned, a share
+                (version 2 of the paper takes 0.9, version 3 0.95); the task's own criterion if
+                None.
+
+        Raises:
+            UserError: it is no share, or the task knows no accuracy.
+        """
+        t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
+        tau = t_gen / t_mem if t_mem and t_gen is not None else None
+        found = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
         return {name: value for name, value in found.items() if value is not None}
+
+    def _checked_accuracy(self, accuracy: float) -> float:
+        if not 0 < accuracy <= 1:
+            raise UserError(f"An accuracy of {accuracy:g} is no share above 0: give one like 0.9.")
+        if not self.metrics.empty and self.metrics.train_accuracy.isna().all():
+            raise UserError(
+                f"{self.path} has no accuracy, because its task is a regression: leave the "
+                "accuracy out, so that its loss decides."
+            )
+        return accuracy
 
     @property
     def finished(self) -> bool:

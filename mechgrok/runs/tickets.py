@@ -73,7 +73,8 @@ def train_ticket(
             ``at`` not given, the rate is outside [0, 1), or nothing that is kept could be trained;
             ``out`` is taken.
     """
-    how, training = _ticket_options(options)
+    own_code.allow(options.get("method"))
+    how, training = ticket_options(options)
     at, rate, method, rounds = how.at, how.rate, how.method, how.rounds
     rewind, reinit = how.rewind, how.reinit
     check_room(Path(out), overwrite=overwrite or resume)
@@ -150,11 +151,7 @@ def train_popup(
             outside [0, 1) or empties a weight, or a wider network was asked for at another step
             than 0.
     """
-    if "seed" in options:
-        options["score_seed"] = options.pop("seed")
-    own, training = split_options(options, PopupOptions, "Edge-popup")
-    check_rate(own.get("rate", 0.6))
-    how = checked(PopupOptions, own, "edge-popup")
+    how, training = popup_options(options)
     step, rate, width = resolve_step(parent, how.at), how.rate, how.width
     if width != 1 and step != 0:
         raise UserError(
@@ -189,14 +186,14 @@ def train_popup(
     return _train(parent, out, config, model, overwrite, resume, device, progress)
 
 
-def _ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]]:
+def ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]]:
     """The choices of a ticket and those of its training, from the keywords of `train_ticket`.
 
     Raises:
-        UserError: one is unknown, out of range, or not an option of the method.
+        UserError: one is unknown, out of range, or not an option of the method; or the method is
+            code that no person has named here.
     """
     method = given.get("method", "magnitude")
-    own_code.allow(method)
     scored_by = options_of("magnitude" if method == "imp" else method)
     further = {n: v for n, v in given.items() if n in scored_by and n not in ("rounds", "seed")}
     rest = {name: value for name, value in given.items() if name not in further}
@@ -210,6 +207,18 @@ def _ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any
             f"The pruning method {method} has no rounds: choose imp or synflow, or leave them out."
         )
     return how, training
+
+
+def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:
+    """The choices of edge-popup and those of its training, from the keywords of `train_popup`.
+
+    Raises:
+        UserError: one is unknown or out of range.
+    """
+    named = {"score_seed" if name == "seed" else name: value for name, value in given.items()}
+    own, training = split_options(named, PopupOptions, "Edge-popup")
+    check_rate(own.get("rate", 0.6))
+    return checked(PopupOptions, own, "edge-popup"), training
 
 
 # --- masks and steps ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pandas as pd
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, show_value
 from mechgrok.sweeps.plan import Member, Plan
-from mechgrok.sweeps.survival import Waiting
+from mechgrok.sweeps.survival import Waiting, waiting_in
 from mechgrok.sweeps.table import table_of
 
 if TYPE_CHECKING:
@@ -27,13 +27,22 @@ class Sweep:
     Args:
         path: the folder that ``mechgrok sweep`` wrote.
         members: some of the runs only; `sel` chooses them.
+        at_accuracy: t_mem and t_gen are the first steps with this train and test accuracy; those of
+            each task's own criterion unless given.
 
     Raises:
         UserError: the folder holds no sweep.
     """
 
-    def __init__(self, path: str | Path, members: Sequence[Member] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        members: Sequence[Member] | None = None,
+        *,
+        at_accuracy: float | None = None,
+    ) -> None:
         self.path = Path(path)
+        self.at_accuracy = at_accuracy
         if not (self.path / PLAN).is_file():
             what = f"holds no {PLAN}" if self.path.is_dir() else "does not exist"
             raise UserError(f"{self.path} is not a sweep: it {what}; make one with mechgrok sweep.")
@@ -72,16 +81,22 @@ class Sweep:
     def dims(self) -> dict[str, list[Value]]:
         """What was varied between these runs: each setting's values, in the plan's order.
 
-        ``stage`` comes first where runs of several stages are among them. A setting with one value
-        in all of them is none of these.
+        ``stage`` comes first where runs of several stages are among them. A setting that has one
+        value in all runs of a stage, in each of them, is none of these.
         """
-        names = dict.fromkeys(name for m in self.members for name in ("stage", *m.settings))
-        dims: dict[str, list[Value]] = {}
-        for name in names:
-            values = _distinct(_setting(member, name) for member in self.members)
-            if len(values) > 1:
-                dims[name] = values
+        stages: dict[str, list[Member]] = {}
+        for member in self.members:
+            stages.setdefault(member.stage, []).append(member)
+        dims: dict[str, list[Value]] = {"stage": list(stages)} if len(stages) > 1 else {}
+        for name in dict.fromkeys(name for member in self.members for name in member.settings):
+            values = [_distinct(_setting(m, name) for m in of) for of in stages.values()]
+            if any(len(each) > 1 for each in values):
+                dims[name] = _distinct(value for each in values for value in each)
         return dims
+
+    def setting(self, member: Member, name: str) -> Value:
+        """What a run has for a setting; None where it has none of that name."""
+        return _setting(member, name)
 
     def sel(self, **settings: object) -> Self:
         """The runs with these settings: ``sweep.sel(weight_decay=1, stage="ticket")``.
@@ -105,47 +120,52 @@ class Sweep:
                     f"{self.path} has no run with {name} = {wanted} among those chosen: the values "
                     f"of {name} are {told}."
                 )
-        return type(self)(self.path, chosen)
+        return type(self)(self.path, chosen, at_accuracy=self.at_accuracy)
 
     @property
     def table(self) -> pd.DataFrame:
         """A row a run: its stage and settings, how far it came, milestones and accuracies.
 
-        Columns: ``stage``, the swept settings, ``status`` ("finished", "unfinished", "diverged" or
-        "missing"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``, ``tau_grok`` (missing
-        where not reached), ``train_accuracy``, ``test_accuracy``, ``best_test_accuracy``. It is
-        kept in the folder, and read again where a run has changed.
+        Columns: ``stage``, the settings, ``status`` ("finished", "unfinished", "diverged",
+        "missing" or "damaged"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``,
+        ``tau_grok`` (missing where not reached), ``train_accuracy``, ``test_accuracy``,
+        ``best_test_accuracy``. It is kept in the folder, and read again where a run has changed.
         """
-        return table_of(self.path, self.members)
+        return table_of(self.path, self.members, self.at_accuracy)
+
+    @property
+    def finished(self) -> set[str]:
+        """The names of the runs that are there, trained to their end."""
+        status = self.table["status"]
+        return set(status.index[status == "finished"])
 
     def waiting(
         self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
     ) -> dict[tuple[Value, ...], Waiting]:
-        """How long t_gen (or t_mem) took in each group of runs, unreached ones censored.
+        """How long t_gen (t_mem, tau_grok) took in each group of runs, unreached ones censored.
 
         Args:
-            milestone: "t_gen" or "t_mem".
-            by: the settings whose values make the groups; all that are varied, but for the seed,
+            milestone: "t_gen", "t_mem" or "tau_grok".
+            by: the settings whose values make the groups; all that are varied, but for the seeds,
                 unless given.
 
         Returns:
             `Waiting` by the values of ``by``. Runs that have not been evaluated yet are left out.
         """
-        names = self.grouping(by)
+        groups = self.groups(by)
         table = self.table
-        table = table[table.step.notna()]
+        return {key: waiting_in(table.loc[names], milestone) for key, names in groups.items()}
+
+    def groups(self, by: Sequence[str] | str | None = None) -> dict[tuple[Value, ...], list[str]]:
+        """The names of the runs that have been evaluated, by their values of ``by``."""
+        names = self.grouping(by)
+        evaluated = self.table["step"].notna()
         groups: dict[tuple[Value, ...], list[str]] = {}
         for member in self.members:
-            if member.name in table.index:
+            if evaluated[member.name]:
                 key = tuple(_setting(member, name) for name in names)
                 groups.setdefault(key, []).append(member.name)
-        return {
-            key: Waiting.of(
-                [None if pd.isna(t) else float(t) for t in table.loc[rows, milestone]],
-                [float(step) for step in table.loc[rows, "step"]],
-            )
-            for key, rows in groups.items()
-        }
+        return groups
 
     def grouping(self, by: Sequence[str] | str | None = None) -> list[str]:
         """The settings that make groups of the runs: ``by``, or all that vary but the seed.

@@ -1,75 +1,30 @@
-"""Many runs on this machine: one process a core, one thread each, started once and fed runs.
+"""Runs on this machine: one process a core, one thread each, started once and fed runs.
 
 Importing torch and TransformerLens costs seconds, so that a process takes one run after another.
-What may begin (its parent is there) begins longest first, which leaves the cores idle least.
 """
 
-import os
 import signal
-import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
-from mechgrok.errors import UserError
-from mechgrok.processes import end_with
+from mechgrok import processes
 from mechgrok.sweeps.plan import Member
+from mechgrok.sweeps.where import Display, Outcome, Queue, Silent
+from mechgrok.training.machine import interrupts
 
-#: A run whose process was lost is begun again so many times, from its last checkpoint.
-_TRIES = 2
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a member ended: "done", "failed" or "interrupted", and a sentence where it failed."""
-
-    member: Member
-    how: Literal["done", "failed", "interrupted"]
-    why: str = ""
-
-
-class Display(Protocol):
-    """Whom the progress of a sweep is told to."""
-
-    def began(self, worker: int, member: Member) -> None:
-        """A worker began with a run."""
-
-    def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
-        """A run was evaluated."""
-
-    def ended(self, worker: int, outcome: Outcome) -> None:
-        """A run ended."""
+#: How often it is looked whether Ctrl-C was pressed, in seconds.
+_PATIENCE = 0.2
 
 
 @dataclass
 class _Worker:
-    process: Any
-    pipe: connection.Connection
+    process: "subprocess.Popen[bytes]"
+    pipe: Connection
     member: Member | None = None
-
-
-@dataclass
-class _Queue:
-    """What is left to do, in the order in which it should begin."""
-
-    waiting: list[Member]
-    done: set[str]
-    tries: dict[str, int] = field(default_factory=dict)
-
-    def next(self) -> Member | None:
-        """The first run whose parent is there; None while there is none."""
-        for index, member in enumerate(self.waiting):
-            if member.parent is None or member.parent in self.done:
-                return self.waiting.pop(index)
-        return None
-
-    def orphans(self, parent: str) -> list[Member]:
-        """The runs that can never begin, because ``parent`` failed; they leave the queue."""
-        lost = [member for member in self.waiting if member.parent == parent]
-        self.waiting = [member for member in self.waiting if member.parent != parent]
-        return lost + [orphan for member in lost for orphan in self.orphans(member.name)]
 
 
 def run_members(
@@ -77,156 +32,107 @@ def run_members(
     members: Sequence[Member],
     *,
     jobs: int,
-    display: Display,
+    device: str = "cpu",
     done: Sequence[str] = (),
+    display: Display | None = None,
 ) -> list[Outcome]:
-    """Make ``members``, ``jobs`` at a time.
+    """Make ``members``, ``jobs`` at a time: a `mechgrok.sweeps.where.Where`, which see.
 
     Args:
         folder: the sweep's.
-        members: what to make, the longest first; a parent may stand anywhere.
+        members: what to make.
         jobs: processes.
-        display: is told what happens.
+        device: "cpu", "cuda" or "auto".
         done: the names of members that are there already.
-
-    Returns:
-        How each ended. After Ctrl-C the runs that were under way are "interrupted" and saved, and
-        those that had not begun are missing.
+        display: is told what happens.
     """
-    queue = _Queue(list(members), set(done))
-    outcomes: list[Outcome] = []
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["mechgrok.sweeps.making"])
-    workers = [_start(context, folder) for _ in range(min(jobs, max(1, len(members))))]
-    stopping = False
-    try:
-        while True:
-            try:
-                if not stopping:
-                    for index, worker in enumerate(workers):
-                        if worker.member is None and (member := queue.next()) is not None:
-                            worker.member = member
-                            worker.pipe.send(member)
-                            display.began(index, member)
+    display = display or Silent()
+    queue = Queue(list(members), set(done))
+    workers = [_start(folder, device) for _ in range(min(jobs, max(1, len(members))))]
+    told = False
+    with interrupts() as interrupted:
+        try:
+            while True:
+                if interrupted and not told:
+                    _interrupt(workers)
+                    told = True
+                if not interrupted:
+                    _hand_out(workers, queue, display)
                 if not any(worker.member for worker in workers):
-                    return outcomes
-                _listen(workers, queue, outcomes, display, context, folder)
-            except KeyboardInterrupt:
-                if stopping:
-                    raise
-                stopping = True
-                for worker in workers:
-                    if worker.member is not None:
-                        os.kill(worker.process.pid, signal.SIGINT)
-    finally:
-        for worker in workers:
-            worker.pipe.close()
-        for worker in workers:
-            worker.process.join(5)
-            if worker.process.is_alive():
-                worker.process.kill()
+                    return queue.outcomes
+                for index in _heard(workers):
+                    _listen(index, workers, queue, display, lambda: _start(folder, device))
+        finally:
+            _end(workers)
+
+
+def _start(folder: Path, device: str) -> _Worker:
+    return _Worker(*processes.start(_serve, str(folder), device))
+
+
+def _hand_out(workers: list[_Worker], queue: Queue, display: Display) -> None:
+    for index, worker in enumerate(workers):
+        if worker.member is None and (member := queue.next()) is not None:
+            worker.member = member
+            # One that has died meanwhile is found when it is listened to.
+            with suppress(OSError):
+                worker.pipe.send(member)
+            display.began(index, member)
+
+
+def _heard(workers: list[_Worker]) -> list[int]:
+    """The busy workers that have something to say, after a moment at most."""
+    busy = {worker.pipe: index for index, worker in enumerate(workers) if worker.member}
+    spoken = wait(list(busy), _PATIENCE)
+    return [index for pipe, index in busy.items() if pipe in spoken]
 
 
 def _listen(
-    workers: list[_Worker],
-    queue: _Queue,
-    outcomes: list[Outcome],
-    display: Display,
-    context: Any,
-    folder: Path,
+    index: int, workers: list[_Worker], queue: Queue, display: Display, start: Callable[[], _Worker]
 ) -> None:
-    """Wait until a worker says something, and take note of it."""
-    busy = {worker.pipe: index for index, worker in enumerate(workers) if worker.member}
-    for pipe in connection.wait(list(busy)):
-        index = busy[pipe]  # type: ignore[index]
-        worker = workers[index]
-        assert worker.member is not None
-        try:
-            kind, content = worker.pipe.recv()
-        except (EOFError, OSError):
-            worker.process.join()
-            outcome = _lost(worker, queue)
-            workers[index] = _start(context, folder)
-        else:
-            if kind == "row":
-                display.row(index, worker.member, content)
-                continue
-            outcome = Outcome(worker.member, kind, content)
-            worker.member = None
-        if outcome is None:
-            continue
-        _note(outcome, queue, outcomes)
+    """Take note of what a worker says."""
+    worker = workers[index]
+    member = worker.member
+    assert member is not None
+    try:
+        said = worker.pipe.recv()
+    except (EOFError, OSError):
+        code = worker.process.wait()
+        workers[index] = start()
+        ended = queue.lost(member, f"signal {-code}" if code < 0 else f"exit code {code}")
+    else:
+        if isinstance(said, dict):
+            display.row(index, member, said)
+            return
+        worker.member = None
+        ended = queue.note(said)
+    for outcome in ended:
         display.ended(index, outcome)
 
 
-def _lost(worker: _Worker, queue: _Queue) -> Outcome | None:
-    """A worker's process is gone: its run is begun again, or has failed."""
-    member = worker.member
-    assert member is not None
-    queue.tries[member.name] = queue.tries.get(member.name, 1) + 1
-    if queue.tries[member.name] <= _TRIES:
-        queue.waiting.insert(0, member)
-        return None
-    code = worker.process.exitcode
-    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    return Outcome(
-        member, "failed", f"its process ended with {how}, twice; is there enough memory?"
-    )
+def _interrupt(workers: list[_Worker]) -> None:
+    for worker in workers:
+        if worker.member is not None:
+            worker.process.send_signal(signal.SIGINT)
 
 
-def _note(outcome: Outcome, queue: _Queue, outcomes: list[Outcome]) -> None:
-    outcomes.append(outcome)
-    if outcome.how == "done":
-        queue.done.add(outcome.member.name)
-        return
-    if outcome.how == "failed":
-        outcomes += [
-            Outcome(orphan, "failed", f"{outcome.member.name}, which it is made from, failed.")
-            for orphan in queue.orphans(outcome.member.name)
-        ]
+def _end(workers: list[_Worker]) -> None:
+    """End the workers, of which those that are idle have nothing left to do."""
+    for worker in workers:
+        worker.pipe.close()
+        worker.process.kill()
+    for worker in workers:
+        worker.process.wait()
 
 
-# --- in a worker --------------------------------------------------------------------------------
+def _serve(pipe: Connection, folder: str, device: str) -> None:
+    """In a worker: take runs from the pipe and make them, until it closes."""
+    from mechgrok.sweeps.making import attempt
 
-
-def _start(context: Any, folder: Path) -> _Worker:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, folder, os.getpid()), daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(process, ours)
-
-
-def _work(pipe: connection.Connection, folder: Path, parent: int) -> None:
-    """Take runs from the pipe and make them, until it closes."""
-    # Ctrl-C reaches every process of the terminal. Training catches the first; none may kill.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with(parent)
-    import torch
-
-    torch.set_num_threads(1)
     while True:
         try:
             member = pipe.recv()
-        except (EOFError, OSError):
+        except EOFError:
             return
-        kind, content = _attempt(pipe, folder, member)
-        pipe.send((kind, content))
-
-
-def _attempt(pipe: connection.Connection, folder: Path, member: Member) -> tuple[str, str]:
-    from mechgrok.sweeps.making import make_member
-    from mechgrok.training import Diverged, Interrupted
-
-    def progress(row: dict[str, float]) -> None:
-        pipe.send(("row", row))
-
-    try:
-        make_member(folder, member, progress=progress)
-    except (UserError, Diverged) as error:
-        return "failed", str(error)
-    except Interrupted as stopped:
-        return "interrupted", f"saved at step {stopped.step}"
-    except Exception:
-        return "failed", traceback.format_exc()
-    return "done", ""
+        pipe.send(attempt(Path(folder), member, device=device, progress=pipe.send))

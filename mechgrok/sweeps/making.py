@@ -1,12 +1,21 @@
 """Making one member of a sweep, wherever it runs: train it, or go on with what is there."""
 
-from collections.abc import Callable
+import signal
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mechgrok.errors import UserError
+from mechgrok import own_code
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.runs import Run, train_popup, train_ticket
+from mechgrok.runs.tickets import popup_options, ticket_options
+from mechgrok.settings import flattened
 from mechgrok.sweeps.plan import Member
-from mechgrok.training import Progress, resume, train
+from mechgrok.sweeps.where import Outcome
+from mechgrok.training import Diverged, Interrupted, Progress, resume, train
 
 _MADE_BY: dict[str, Callable[..., Run]] = {"ticket": train_ticket, "popup": train_popup}
 
@@ -29,18 +38,84 @@ def make_member(
     """
     out = folder / member.name
     if (out / "config.json").is_file():
+        check_same(folder, member)
         run = Run(out)
-        _check_same(run, member)
         return run if run.finished else resume(out, device=device, progress=progress)
     if member.make is None:
         return train(out, member.config, device=device, progress=progress)
     assert member.parent is not None
+    _check_method(member.options)
     make = _MADE_BY[member.make]
     options = dict(member.options)
     return make(Run(folder / member.parent), out, device=device, progress=progress, **options)
 
 
-def _check_same(run: Run, member: Member) -> None:
+def attempt(
+    folder: Path, member: Member, *, device: str = "cpu", progress: Progress | None = None
+) -> Outcome:
+    """`make_member`, and how it ended as a value: Ctrl-C ends it in between, whatever it is at."""
+    told: list[warnings.WarningMessage]
+    how, words = "done", ""
+    with warnings.catch_warnings(record=True) as told:
+        try:
+            with _interruptible():
+                run = make_member(folder, member, device=device, progress=progress)
+                words = milestones_in_words(run)
+        except (UserError, Diverged) as error:
+            how, words = "failed", str(error)
+        except Interrupted as stopped:
+            how, words = "interrupted", f"saved at step {stopped.step:,}"
+        except KeyboardInterrupt:
+            how, words = "interrupted", "stopped before a step was taken"
+        except Exception as error:
+            how, words = "failed", in_a_sentence(error)
+    return Outcome(member, how, words, tuple(str(warning.message) for warning in told))  # type: ignore[arg-type]
+
+
+@contextmanager
+def _interruptible() -> Any:
+    """Let Ctrl-C raise while it lasts, where it is ignored before and after."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def milestones_in_words(run: Run) -> str:
+    """``t_mem 100, t_gen not within 5,000``."""
+    last = run.metrics.step.iloc[-1]
+    return ", ".join(
+        f"{name} {f'not within {last:,}' if step is None else f'{step:,}'}"
+        for name, step in (("t_mem", run.t_mem), ("t_gen", run.t_gen))
+    )
+
+
+def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> None:
+    """Refuse what `make_member` would refuse of a ticket or a search, before anything is trained.
+
+    Args:
+        root: the configuration of the base run that it goes back to.
+        make: "ticket" or "popup".
+        options: the member's.
+
+    Raises:
+        UserError: an option is unknown or out of range.
+    """
+    _check_method(options)
+    read = ticket_options if make == "ticket" else popup_options
+    _, training = read(dict(options))
+    kept = root.model_dump(mode="json", include={"task", "model", "training"})
+    RunConfig.make(**kept | {"training": root.inherited_training() | training})
+
+
+def _check_method(options: Mapping[str, Any]) -> None:
+    """Refuse a pruning method that only a plan names: code of a person's own must be typed."""
+    if own_code.is_own(method := options.get("method")):
+        own_code.check(str(method))
+
+
+def check_same(folder: Path, member: Member) -> None:
     """Refuse a folder whose run is another than the plan's.
 
     Raises:
@@ -48,12 +123,14 @@ def _check_same(run: Run, member: Member) -> None:
     """
     if member.config is None:
         return
+    run = Run(folder / member.name)
     wanted, found = (
-        config.model_dump(mode="json", exclude={"versions"})
+        flattened(config.model_dump(mode="json", exclude={"versions"}))
         for config in (member.config, run.config)
     )
-    if differing := [part for part in wanted if wanted[part] != found.get(part)]:
-        raise UserError(
-            f"{run.path} holds another run than the plan wants: its {differing[0]} is "
-            f"{found.get(differing[0])}; move it away, or sweep into another folder."
-        )
+    for path, value in wanted.items():
+        if found.get(path) != value:
+            raise UserError(
+                f"{run.path} was trained with {path} = {found.get(path)}, but the plan wants "
+                f"{value}: move it away, or sweep into another folder."
+            )

@@ -21,18 +21,18 @@ run again::
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from mechgrok import presets
+from mechgrok import own_code, presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, show_value
-from mechgrok.sweeps.settings import place, placed
+from mechgrok.settings import path_of, placed
 
 #: What a run of a later stage is made by.
 Make = Literal["ticket", "popup"]
@@ -85,7 +85,9 @@ class Member:
     Attributes:
         name: its folder in the sweep's folder.
         stage: the stage's name; "base" for runs trained from fresh weights.
-        settings: the swept settings of it, its parent's included, by their short names.
+        settings: what was settled for it, its parent's settings included, by their short names. An
+            option of a later stage that is called as a setting before it is has the stage's name in
+            front: ``popup.rate`` beside a ticket's ``rate``.
         config: what to train, for a base run.
         make: what makes it of its parent; None for a base run.
         parent: the name of the run it is made from.
@@ -99,6 +101,23 @@ class Member:
     make: Make | None = None
     parent: str | None = None
     options: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """What makes it the run that it is: equal where two members are one run."""
+        if self.config is not None:
+            return self.config.model_dump_json(exclude={"versions"})
+        return json.dumps([self.make, self.parent, dict(self.options)], sort_keys=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Members travel to other processes as plain values: a task of one's own has no module."""
+        config = self.config and self.config.model_dump(mode="json")
+        plain = (dict(self.settings), config, self.make, self.parent, dict(self.options))
+        return _arrived, (self.name, self.stage, *plain)
+
+
+def _arrived(name: str, stage: str, settings: Any, config: Any, *made: Any) -> Member:
+    return Member(name, stage, settings, config and RunConfig.make(**config), *made)
 
 
 @dataclass(frozen=True)
@@ -116,7 +135,7 @@ class Plan:
     """
 
     preset: str = presets.DEFAULT
-    set: Mapping[str, Value] = field(default_factory=dict)
+    set: Mapping[str, Any] = field(default_factory=dict)
     over: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     seeds: tuple[Value, ...] = ()
     stages: tuple[Stage, ...] = ()
@@ -133,14 +152,14 @@ class Plan:
         if unknown := [key for key in fields if key not in known]:
             raise UserError(f"A sweep's plan has no {unknown[0]!r}: its keys are {choices(known)}.")
         over = {name: tuple(as_values(v)) for name, v in fields.get("over", {}).items()}
-        for name in over:
-            place(name)
+        for name in (*over, *fields.get("set", {})):
+            path_of(name)
         plan = cls(
             preset=str(fields.get("preset", presets.DEFAULT)),
-            set=dict(fields.get("set", {})),
+            set={k: None if v == "none" else v for k, v in fields.get("set", {}).items()},
             over=over,
             seeds=tuple(as_values(fields["seeds"])) if "seeds" in fields else (),
-            stages=tuple(Stage.read(stage) for stage in fields.get("stage", ())),
+            stages=_in_order([Stage.read(stage) for stage in fields.get("stage", ())]),
             also=tuple(cls.read(other) for other in fields.get("also", ())),
         )
         plan._check()
@@ -178,16 +197,11 @@ class Plan:
         return fields
 
     def _check(self) -> None:
-        names = [BASE]
-        for stage in self.stages:
-            if stage.of not in names:
-                raise UserError(
-                    f"The stage {stage.name} is made of {stage.of!r}, which is no stage before it: "
-                    f"choose {choices(names)}."
-                )
-            names.append(stage.name)
-        if self.seeds and "seed" in self.over:
-            raise UserError("seed is swept twice, by --seeds and by --over: give one of them.")
+        paths = [path_of(name) for name in (*self.over, *self.set)]
+        if self.seeds:
+            paths += ["seed", "task.split_seed"]
+        if twice := [path for path in paths if paths.count(path) > 1]:
+            raise UserError(f"{twice[0]} is settled twice: sweep it, or set it, or neither.")
 
     def __len__(self) -> int:
         """How many runs there would be, before those that are wanted twice are counted once."""
@@ -206,21 +220,23 @@ class Plan:
         Raises:
             UserError: a setting is unknown, or a value of one does not fit.
         """
+        plans = (self, *self.also)
+        told = len({plan.preset for plan in plans}) > 1
+        names = _Names()
         found: dict[str, Member] = {}
-        names: dict[str, str] = {}  # of the run that is wanted first, by identity
-        for plan in (self, *self.also):
-            for member in plan._own_members(names):
+        for plan in plans:
+            for member in plan._own_members(names, {"preset": plan.preset} if told else {}):
                 found.setdefault(member.name, member)
         return list(found.values())
 
-    def _own_members(self, names: dict[str, str]) -> Iterator[Member]:
-        """This plan's members; one that exists under another name already keeps that name."""
+    def _own_members(self, names: "_Names", told: Mapping[str, Value]) -> Iterator[Member]:
+        """This plan's members, with further settings that tell it from other plans."""
         made: dict[str, list[Member]] = {BASE: []}
-        for settings in self._grid():
-            config = self._config(settings)
-            identity = config.model_dump_json(exclude={"versions"})
-            name = names.setdefault(identity, _folder_name(settings) or BASE)
-            made[BASE].append(Member(name, BASE, settings, config))
+        for swept in self._grid():
+            settings = {**told, **self.set, **swept}
+            run = Member("", BASE, _as_values(settings), self._config(swept))
+            wanted = (_folder_name(swept) or BASE, _folder_name(run.settings))
+            made[BASE].append(replace(run, name=names.of(run, *wanted)))
         yield from made[BASE]
         for stage in self.stages:
             family = [
@@ -235,20 +251,83 @@ class Plan:
         axes = {**self.over, **({"seed": self.seeds} if self.seeds else {})}
         return _combinations(axes)
 
-    def _config(self, settings: Mapping[str, Value]) -> RunConfig:
-        given = dict(self.set) | dict(settings)
+    def _config(self, swept: Mapping[str, Value]) -> RunConfig:
+        given = dict(self.set) | dict(swept)
         if self.seeds:
-            given["split_seed"] = settings["seed"]
+            given["split_seed"] = swept["seed"]
         return RunConfig.make(**presets.merge(presets.load(self.preset), placed(given)))
 
+    def typed(self) -> Self:
+        """The plan of a person who has just given it word for word: its code may be loaded.
 
-def _made(stage: Stage, parent: Member, options: dict[str, Value], names: dict[str, str]) -> Member:
-    identity = json.dumps([stage.make, parent.name, options], sort_keys=True)
+        The files of that code are named from the root, so that they are found from anywhere.
+        """
+        stages = [replace(stage, options=_allowed(stage.options)) for stage in self.stages]
+        shared = {name: _allow(value) for name, value in self.set.items()}
+        return replace(self, set=shared, over=_allowed(self.over), stages=tuple(stages))
+
+
+def _allowed(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
+    return {name: tuple(map(_allow, values)) for name, values in axes.items()}
+
+
+def _allow(value: Any) -> Any:
+    if not own_code.is_own(value):
+        return value
+    own_code.allow(value)
+    return own_code.absolute(value)
+
+
+class _Names:
+    """The folders' names of runs: one for each run, whoever wants it, and each for one run."""
+
+    def __init__(self) -> None:
+        self._by_identity: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, member: Member, *wanted: str) -> str:
+        """The name of a run: the one it has, else the first of these that is free."""
+        identity = member.identity
+        if identity not in self._by_identity:
+            last = f"{wanted[-1]}-{_digest(identity)}"
+            name = next((each for each in wanted if each not in self._taken), last)
+            self._by_identity[identity] = name
+            self._taken.add(name)
+        return self._by_identity[identity]
+
+
+def _in_order(stages: list[Stage]) -> tuple[Stage, ...]:
+    """The stages, each after the one that it is made of.
+
+    Raises:
+        UserError: there is no such stage, or none of them can be the first.
+    """
+    names, ordered, left = [BASE], [], list(stages)
+    while left:
+        ready = [stage for stage in left if stage.of in names]
+        if not ready:
+            raise UserError(
+                f"The stage {left[0].name} is made of {left[0].of!r}, which is no stage before it: "
+                f"choose {choices(dict.fromkeys(names))}."
+            )
+        ordered += ready
+        names += [stage.name for stage in ready]
+        left = [stage for stage in left if stage not in ready]
+    return tuple(ordered)
+
+
+def _made(stage: Stage, parent: Member, options: dict[str, Value], names: _Names) -> Member:
+    known = parent.settings
+    own = {f"{stage.name}.{key}" if key in known else key: v for key, v in options.items()}
+    run = Member("", stage.name, {**known, **own}, None, stage.make, parent.name, options)
     wanted = "-".join([parent.name, stage.make, _folder_name(options)]).rstrip("-")
-    name = names.setdefault(identity, _cut(wanted))
-    swept = {key: options[key] for key, values in stage.options.items() if len(values) > 1}
-    settings = {**parent.settings, **swept}
-    return Member(name, stage.name, settings, None, stage.make, parent.name, options)
+    return replace(run, name=names.of(run, _cut(wanted)))
+
+
+def _as_values(settings: Mapping[str, Any]) -> dict[str, Value]:
+    """Settings, of which lists and tables are told as text."""
+    plain = int | float | bool | str | None
+    return {k: v if isinstance(v, plain) else json.dumps(v) for k, v in settings.items()}
 
 
 def _combinations(axes: Mapping[str, tuple[Value, ...]]) -> Iterator[dict[str, Value]]:
@@ -304,7 +383,9 @@ def _key(key: str) -> str:
     return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
 
 
-def _toml_value(value: Value) -> str:
+def _toml_value(value: Any) -> str:
     if isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
     return '"none"' if value is None else repr(value)

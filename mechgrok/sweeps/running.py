@@ -1,7 +1,8 @@
 """Making a sweep: its folder, its plan, and what is still missing of its runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from mechgrok.errors import UserError
 from mechgrok.files import write_text
 from mechgrok.grammar import as_values
 from mechgrok.processes import usable_cores
+from mechgrok.runs.lock import writing
 from mechgrok.sweeps.folder import PLAN, Sweep
-from mechgrok.sweeps.local import Display, Outcome, run_members
+from mechgrok.sweeps.local import run_members
 from mechgrok.sweeps.plan import Member, Plan
+from mechgrok.sweeps.where import Display, Outcome, Silent, Where
 
 
 class SweepFailed(RuntimeError):
@@ -22,21 +25,13 @@ class SweepFailed(RuntimeError):
         failed = [outcome for outcome in outcomes if outcome.how == "failed"]
         super().__init__(
             f"{len(failed)} of {len(outcomes)} runs of {path} failed: "
-            + "; ".join(f"{o.member.name}: {o.why.strip().splitlines()[-1]}" for o in failed[:5])
+            + "; ".join(f"{outcome.member.name}: {outcome.words}" for outcome in failed[:5])
         )
         self.path, self.outcomes = path, list(outcomes)
 
 
 class SweepInterrupted(KeyboardInterrupt):
     """A sweep was interrupted; every run is saved, and making it again goes on."""
-
-
-class Silent:
-    """A display that shows nothing."""
-
-    def began(self, worker: int, member: Member) -> None: ...
-    def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None: ...
-    def ended(self, worker: int, outcome: Outcome) -> None: ...
 
 
 def make_plan(
@@ -48,13 +43,13 @@ def make_plan(
     popups: Sequence[Mapping[str, object]] = (),
     **settings: Any,
 ) -> Plan:
-    """A plan from Python's values; see `sweep`."""
+    """A plan from the values that a person gives, whose code is theirs; see `sweep`."""
     stages = [{"make": "ticket", **options} for options in tickets]
     stages += [{"make": "popup", **options} for options in popups]
     fields: dict[str, Any] = {"preset": preset, "set": settings, "over": over or {}}
     if seeds is not None:
         fields["seeds"] = as_values(seeds)
-    return Plan.read(fields | {"stage": stages})
+    return Plan.read(fields | {"stage": stages}).typed()
 
 
 def sweep(
@@ -66,6 +61,8 @@ def sweep(
     tickets: Sequence[Mapping[str, object]] = (),
     popups: Sequence[Mapping[str, object]] = (),
     jobs: int | None = None,
+    device: str = "auto",
+    where: Where | None = None,
     extend: bool = False,
     display: Display | None = None,
     **settings: Any,
@@ -85,6 +82,8 @@ def sweep(
             `train_ticket` to their values: ``[{"rate": "0.1:0.9:0.1"}, {"control": "l1,l2"}]``.
         popups: the same for `train_popup`; ``"of": "ticket"`` makes them of the tickets.
         jobs: runs at a time; as many as there are cores unless given.
+        device: "auto", "cpu" or "cuda".
+        where: who makes the runs; processes on this machine unless given.
         extend: add these runs to a sweep that is there, instead of refusing another plan.
         display: is told what happens.
         settings: settings that all base runs share, by name.
@@ -94,13 +93,16 @@ def sweep(
         SweepFailed: some runs failed; the others are there.
         SweepInterrupted: Ctrl-C.
     """
+    from mechgrok.training.machine import find_device
+
     out = Path(out)
     if isinstance(preset, Plan):
         plan = preset
     else:
         plan = make_plan(preset, over=over, seeds=seeds, tickets=tickets, popups=popups, **settings)
     found = settle(out, plan, extend=extend)
-    outcomes = complete(found, jobs=jobs, display=display or Silent())
+    where = where or partial(run_members, jobs=jobs or usable_cores(), device=find_device(device))
+    outcomes = complete(found, where, display=display)
     if any(outcome.how == "interrupted" for outcome in outcomes):
         raise SweepInterrupted(f"{found.path} was interrupted")
     if any(outcome.how == "failed" for outcome in outcomes):
@@ -111,50 +113,104 @@ def sweep(
 def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
     """The sweep with this plan at ``out``, its folder made where it is new.
 
+    A plan with all the runs of the one that is there, and more, takes its place.
+
     Raises:
-        UserError: the folder holds another plan (unless ``extend``), or something else.
+        UserError: the folder holds another plan (unless ``extend``), or something else; or a
+            setting of the plan does not fit. Nothing is written then.
     """
-    plan.members()  # A mistake in the plan must not leave a folder.
+    check_stages(plan.members())
     if Sweep.is_at(out):
-        there = Plan.load(out / PLAN)
-        if there == plan or plan in there.also:
-            return Sweep(out)
-        if not extend:
-            raise UserError(
-                f"{out} holds another sweep's plan: go on with it (--resume), add these runs to it "
-                "(--extend), or choose another folder."
-            )
-        plan = replace(there, also=(*there.also, plan))
+        plan = _joined(out, Plan.load(out / PLAN), plan, extend)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} holds something other than a sweep: choose another folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made ({error}).") from None
-    write_text(out / PLAN, plan.as_toml())
+    if not Sweep.is_at(out) or Plan.load(out / PLAN) != plan:
+        write_text(out / PLAN, plan.as_toml())
     return Sweep(out)
 
 
-def complete(
-    found: Sweep, *, jobs: int | None = None, display: Display | None = None
-) -> list[Outcome]:
-    """Train what is missing or unfinished of a sweep; the runs that were there are no outcomes."""
-    status = found.table["status"]
-    done = [name for name in status.index if status[name] == "finished"]
-    left = sorted(
-        (member for member in found.members if member.name not in done), key=_work, reverse=True
-    )
-    if not left:
-        return []
-    return run_members(
-        found.path, left, jobs=jobs or usable_cores(), display=display or Silent(), done=done
-    )
+def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
+    """The plan that holds the runs of both.
+
+    Raises:
+        UserError: neither holds the other's, and they are not to be put together.
+    """
+    if there == plan or plan in there.also:
+        return there
+    ours, theirs = ({(m.name, m.identity) for m in each.members()} for each in (plan, there))
+    if theirs <= ours:
+        return plan
+    if not extend:
+        raise UserError(
+            f"{out} holds another sweep's plan: go on with it (--resume), add these runs to it "
+            "(--extend), or choose another folder."
+        )
+    return there if ours <= theirs else replace(there, also=(*there.also, plan))
 
 
-def _work(member: Member) -> float:
-    """How much there is to do for a run, roughly: steps times the width of its layers."""
-    if member.config is None:
-        return float(member.options.get("steps") or 0)
-    shape, training = member.config.model, member.config.training
-    steps = 0 if training is None else training.steps
-    return float(steps * (shape.d_model or 1) * shape.d_mlp)
+def check_stages(members: Iterable[Member]) -> None:
+    """Refuse options of tickets and searches that cannot be, each combination once.
+
+    Raises:
+        UserError: one is unknown or out of range.
+    """
+    from mechgrok.sweeps.making import check_options
+
+    root, seen = None, set()
+    for member in members:
+        root = member.config or root
+        combination = (member.make, tuple(member.options.items()))
+        if member.make is not None and root is not None and combination not in seen:
+            check_options(root, member.make, member.options)
+            seen.add(combination)
+
+
+def complete(found: Sweep, where: Where, *, display: Display | None = None) -> list[Outcome]:
+    """Train what is missing or unfinished of a sweep; the runs that were there are no outcomes.
+
+    Raises:
+        UserError: a folder holds another run than the plan wants, or another process is at it.
+    """
+    from mechgrok.sweeps.making import check_same
+
+    with writing(found.path):
+        done = found.finished
+        for member in found.members:
+            if member.name in done:
+                check_same(found.path, member)
+        left = in_order(found.members, done)
+        if not left:
+            return []
+        return where(found.path, left, done=sorted(done), display=display or Silent())
+
+
+def in_order(members: Sequence[Member], done: Iterable[str] = ()) -> list[Member]:
+    """The runs that are not done, those first on which the longest chain of work depends."""
+    work = work_of(members)
+    ahead = dict(work)
+    for member in reversed(members):  # parents stand before their children
+        if member.parent in ahead:
+            ahead[member.parent] = max(
+                ahead[member.parent], work[member.parent] + ahead[member.name]
+            )
+    left = [member for member in members if member.name not in set(done)]
+    return sorted(left, key=lambda member: -ahead[member.name])
+
+
+def work_of(members: Sequence[Member]) -> dict[str, float]:
+    """How much there is to do for each run, roughly: its steps times the sizes of its layers."""
+    steps: dict[str, float] = {}
+    width: dict[str, float] = {}
+    for member in members:
+        if member.config is not None:
+            shape = member.config.model
+            width[member.name] = (shape.d_model or 1) * shape.d_mlp * shape.n_layers
+            steps[member.name] = member.config.recipe.steps
+        elif member.parent is not None:
+            width[member.name] = width.get(member.parent, 1)
+            steps[member.name] = float(member.options.get("steps") or steps.get(member.parent, 1))
+    return {name: steps[name] * width[name] for name in steps}

@@ -30,13 +30,16 @@ def stacked(
         combine_attrs="drop_conflicts",
     )  # fmt: skip
     names = list(coordinates)
-    together = together.assign_coords(
-        {name: ("run", _axis(values)) for name, values in coordinates.items()}
-    )
+    distinct = {name: _distinct(values) for name, values in coordinates.items()}
+    # Places instead of values: an index of several levels takes no NaN for "has none".
+    places = {n: ("run", [distinct[n].index(v) for v in each]) for n, each in coordinates.items()}
+    together = together.assign_coords(places)
     if len(names) == 1:
-        return together.swap_dims(run=names[0])
-    unstacked = together.set_index(run=names).unstack("run")
-    return unstacked.transpose(*names, ...)
+        together = together.swap_dims(run=names[0])
+    else:
+        together = together.set_index(run=names).unstack("run")
+    together = together.sortby(names).assign_coords({n: _axis(distinct[n]) for n in names})
+    return together.transpose(*names, ...)
 
 
 def _with_own_attributes(dataset: xr.Dataset, others: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -60,8 +63,15 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _distinct(values: Sequence[Value]) -> list[Value]:
+    """The values, each once; numbers in their order, before what has none."""
+    known = list(dict.fromkeys(values))
+    numbers = sorted(value for value in known if _is_number(value))  # type: ignore[type-var]
+    return [*numbers, *(value for value in known if not _is_number(value))]
+
+
 def _axis(values: Sequence[Value]) -> np.ndarray:
-    """Values as a coordinate: numbers where all are, else what they are called."""
-    if all(_is_number(value) for value in values):
-        return np.array(values)
-    return np.array(["—" if value is None else str(value) for value in values])
+    """Values as a coordinate: numbers where all are, NaN for none; else what they are called."""
+    if all(value is None or _is_number(value) for value in values) and values != [None]:
+        return np.array([np.nan if value is None else value for value in values])
+    return np.array(["none" if value is None else str(value) for value in values])

@@ -10,9 +10,12 @@ Source: Kaplan and Meier 1958; Brookmeyer and Crowley 1982 for the interval of t
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Waiting:
     high: float
     mean: float | None
     sd: float | None
-    horizon: int | None
+    horizon: float | None
 
     @classmethod
     def of(cls, reached: Sequence[float | None], last: Sequence[float]) -> Self:
@@ -55,7 +58,7 @@ class Waiting:
             return cls(0, 0, math.nan, math.nan, math.nan, None, None, None)
         if not len(steps):
             unknown = (math.inf, float(horizon.min()), math.inf)
-            return cls(len(happened), 0, *unknown, None, None, int(horizon.max()))
+            return cls(len(happened), 0, *unknown, None, None, float(horizon.max()))
         survival = ecdf(CensoredData(uncensored=steps, right=horizon)).sf
         low, high = _median_interval(survival, len(happened))
         complete = not censored.any()
@@ -67,7 +70,7 @@ class Waiting:
             high,
             float(steps.mean()) if complete else None,
             float(steps.std(ddof=1)) if complete and len(steps) > 1 else None,
-            int(horizon.max()) if len(horizon) else None,
+            float(horizon.max()) if len(horizon) else None,
         )
 
     def __str__(self) -> str:
@@ -75,15 +78,37 @@ class Waiting:
         if not self.n:
             return "—"
         if not self.n_reached:
-            return f"not within {self.horizon:,}"
+            return f"not within {_number(self.horizon or 0)}"
         told = _step(self.median, self.horizon)
         return told if math.isnan(self.low) else f"{told} [{_step(self.low)}, {_step(self.high)}]"
 
 
-def _step(step: float, horizon: int | None = None) -> str:
+def waiting_in(table: "pd.DataFrame", milestone: str) -> Waiting:
+    """How long t_mem, t_gen or tau_grok took in the runs of a table.
+
+    Args:
+        table: with a row for each run and the columns ``step`` (of its last evaluation), ``t_mem``
+            and ``milestone``.
+        milestone: "t_mem", "t_gen" or "tau_grok". τ is censored at the last step over t_mem; runs
+            without t_mem tell nothing of it and are left out.
+    """
+    last = table["step"].astype(float)
+    if milestone == "tau_grok":
+        t_mem = table["t_mem"].astype(float)
+        table, last = table[t_mem > 0], (last / t_mem)[t_mem > 0]
+    reached = table[milestone].astype(float)
+    return Waiting.of(reached.to_list(), last.to_list())
+
+
+def _step(step: float, horizon: float | None = None) -> str:
     if math.isinf(step):
-        return "∞" if horizon is None else f"> {horizon:,}"
-    return "—" if math.isnan(step) else f"{step:,.0f}"
+        return "∞" if horizon is None else f"> {_number(horizon)}"
+    return "—" if math.isnan(step) else _number(step)
+
+
+def _number(number: float) -> str:
+    """Steps without decimals; a ratio below 100 with three digits."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _first_at_half(steps: np.ndarray, survival: np.ndarray) -> float:

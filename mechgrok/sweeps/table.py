@@ -18,19 +18,23 @@ _NUMBERS = ("step", "t_mem", "t_gen", "tau_grok", "train_accuracy", "test_accura
 _COLUMNS = ("status", *_NUMBERS, "best_test_accuracy")
 
 
-def table_of(folder: Path, members: Sequence[Member]) -> pd.DataFrame:
+def table_of(
+    folder: Path, members: Sequence[Member], at_accuracy: float | None = None
+) -> pd.DataFrame:
     """The table of `Sweep.table`."""
     kept = _read(folder)
-    rows = {member.name: _row(folder / member.name, kept.get(member.name)) for member in members}
+    level = "" if at_accuracy is None else f"{at_accuracy:g}"
+    rows = {m.name: _row(folder / m.name, kept.get(m.name), at_accuracy, level) for m in members}
     if any(kept.get(name) != row for name, row in rows.items()):
         _keep(folder, kept | rows)
     settings = dict.fromkeys(name for member in members for name in member.settings)
     table = pd.DataFrame(
         [
             {"stage": member.stage, **{name: member.settings.get(name) for name in settings}}
-            | {column: rows[member.name][1].get(column) for column in _COLUMNS}
+            | {column: rows[member.name][1][level].get(column) for column in _COLUMNS}
             for member in members
         ],
+        columns=["stage", *settings, *_COLUMNS],
         index=pd.Index([member.name for member in members], name="run"),
     )
     whole = dict.fromkeys(("step", "t_mem", "t_gen"), "Int64")
@@ -38,12 +42,16 @@ def table_of(folder: Path, members: Sequence[Member]) -> pd.DataFrame:
     return table.astype({**whole, **rest})
 
 
-def _row(folder: Path, kept: list[Any] | None) -> list[Any]:
-    """What the run's files were when it was read, and the row of what they said."""
+def _row(folder: Path, kept: Any, at_accuracy: float | None, level: str) -> list[Any]:
+    """What the run's files were when it was read, and what they said at each threshold."""
     stamp = _stamp(folder)
-    if kept is not None and kept[0] == stamp:
-        return kept
-    return [stamp, _facts(folder) if stamp else {"status": "missing"}]
+    known: dict[str, Any] = {}
+    if isinstance(kept, list) and len(kept) == 2 and kept[0] == stamp:
+        known = kept[1]
+    if level in known:
+        return [stamp, known]
+    facts = _facts(folder, at_accuracy) if stamp else {"status": "missing"}
+    return [stamp, {**known, level: facts}]
 
 
 def _stamp(folder: Path) -> list[int]:
@@ -56,19 +64,18 @@ def _stamp(folder: Path) -> list[int]:
     return [folder_changed, *(n for stat in files for n in (stat.st_size, stat.st_mtime_ns))]
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _facts(folder: Path, at_accuracy: float | None) -> dict[str, Any]:
     try:
         run = Run(folder)
         metrics = run.metrics
+        status = "unfinished" if run.diverged is None else "diverged"
+        facts: dict[str, Any] = {"status": "finished" if run.finished else status}
     except UserError:
         return {"status": "damaged"}
-    status = "unfinished" if run.diverged is None else "diverged"
-    facts: dict[str, Any] = {"status": "finished" if run.finished else status}
     if metrics.empty:
         return facts
     last = metrics.iloc[-1]
-    facts |= {"step": int(last.step), "t_mem": run.t_mem, "t_gen": run.t_gen}
-    facts |= {"tau_grok": run.tau_grok}
+    facts |= {"step": int(last.step), **run.milestones_at(at_accuracy)}
     facts |= {side: float(last[side]) for side in ("train_accuracy", "test_accuracy")}
     return facts | {"best_test_accuracy": float(metrics.test_accuracy.max())}
 

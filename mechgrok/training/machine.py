@@ -5,8 +5,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from mechgrok.errors import UserError
 
 
@@ -18,6 +16,8 @@ def find_device(name: str) -> str:
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"There is no device {name!r}: choose auto, cpu or cuda.")
+    import torch
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -33,6 +33,8 @@ def threads(number: int) -> Iterator[None]:
     lose up to a hundredfold on a busy one, where each waits for all others to be scheduled. The
     order of sums depends on their number too, so that a run is resumed with as many as it began.
     """
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -1,7 +1,9 @@
 """Many runs in one folder: each trained once, opened together, gone on with."""
 
+import pickle
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,21 @@ import pytest
 
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
+from mechgrok.sweeps import Display, Member, Outcome, Plan, Sweep, SweepFailed, sweep
+from mechgrok.sweeps.making import attempt
+from mechgrok.sweeps.where import Queue
 from mechgrok.training import train
+
+
+def here(
+    folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
+) -> list[Outcome]:
+    """The simplest `Where`: this process, one run after another, as a cluster's worker would."""
+    queue = Queue(list(members), set(done))
+    while (member := queue.next()) is not None:
+        queue.note(attempt(folder, pickle.loads(pickle.dumps(member))))
+    return queue.outcomes
+
 
 TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6, "steps": 20}
 
@@ -20,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
     """Two weight decays, two seeds, and two tickets of each."""
     out = tmp_path_factory.mktemp("sweeps") / "wd"
     over, tickets = {"weight_decay": "0.3,1"}, [{"rate": "0.4,0.6", "steps": 10}]
-    return sweep(out, "quick", over=over, seeds="0:2", tickets=tickets, jobs=2, **TINY)
+    return sweep(out, "quick", over=over, seeds="0:2", tickets=tickets, where=here, **TINY)
 
 
 def test_every_member_is_an_ordinary_run_named_after_its_settings(made: Sweep) -> None:
@@ -68,7 +83,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_trained(made: Sweep) -> No
     before = {n: run.file(run.steps[-1]).stat().st_mtime_ns for n, run in made.runs.items()}
     gone = "weight_decay=1,seed=1-ticket-rate=0.4,steps=10"
     shutil.rmtree(made.path / gone)
-    again = sweep(made.path, made.plan, jobs=1)
+    again = sweep(made.path, made.plan, where=here)
     after = {n: run.file(run.steps[-1]).stat().st_mtime_ns for n, run in again.runs.items()}
     assert before.keys() == after.keys()
     assert [name for name in before if before[name] != after[name]] == [gone]
@@ -93,7 +108,7 @@ def test_a_plan_is_its_text() -> None:
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     tickets = [{"rate": "0.5,0.999", "scope": "layer", "steps": 5}]
     with pytest.raises(SweepFailed, match="1 of 3 runs"):
-        sweep(tmp_path / "s", "quick", seeds="0:1", tickets=tickets, jobs=1, **TINY)
+        sweep(tmp_path / "s", "quick", seeds="0:1", tickets=tickets, where=here, **TINY)
     assert (Sweep(tmp_path / "s").table.status == "finished").sum() == 2
 
 
@@ -105,7 +120,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         ({"stage": [{"make": "tickets"}]}, "cannot make 'tickets'"),
         ({"stage": [{"of": "popup"}]}, "no stage before it"),
         ({"jobs": 3}, "no 'jobs'"),
-        ({"seeds": "0:2", "over": {"seed": "1,2"}}, "swept twice"),
+        ({"seeds": "0:2", "over": {"seed": "1,2"}}, "settled twice"),
     ],
 )
 def test_mistakes_in_a_plan(fields: dict[str, Any], complaint: str) -> None:
