@@ -119,7 +119,7 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__doc__ = inspect.getdoc(inspect.getmodule(analysis.measure)) or analysis.description
+    command.__doc__ = analysis.about
     return command
 
 

@@ -279,6 +279,43 @@ def average_path_length(pairs: Integer[np.ndarray, " distance"]) -> float:
     return float(np.arange(len(pairs)) @ pairs / joined) if joined else float("nan")
 
 
+def strongest_edges(
+    weights: Mapping[str, torch.Tensor], wiring: Wiring, count: int
+) -> dict[str, np.ndarray]:
+    """The ``count`` weights of each matrix that are largest, with the units they join.
+
+    Args:
+        weights: by name, pruned ones zero.
+        wiring: says which matrices there are, and numbers the units.
+        count: edges of each matrix; of a matrix with fewer non-zero weights, the rest are 0 and
+            join −1 with −1.
+
+    Returns:
+        ``edge_weight [weight, rank]``, largest |w| first, and ``edge_source``, ``edge_target``.
+
+    >>> from mechgrok.models.wiring import chain
+    >>> wiring = chain({"W_in": (1, 2), "W_out": (2, 1)})
+    >>> weights = {"W_in": torch.tensor([[0.5, -2.0]]), "W_out": torch.tensor([[1.0], [0.0]])}
+    >>> edges = strongest_edges(weights, wiring, 2)
+    >>> edges["edge_weight"].tolist()
+    [[-2.0, 0.5], [1.0, 0.0]]
+    >>> edges["edge_source"].tolist(), edges["edge_target"].tolist()
+    ([[0, 0], [1, -1]], [[2, 1], [3, -1]])
+    """
+    value = np.zeros((len(wiring.joins), count), dtype=np.float32)
+    source = np.full(value.shape, -1, dtype=np.int32)
+    target = source.copy()
+    for row, name in enumerate(wiring.joins):
+        matrix = wiring.matrix(name, weights[name])
+        rows, columns = wiring.ends(name)
+        flat = matrix.flatten()
+        top = flat.abs().topk(min(count, int(flat.count_nonzero()))).indices
+        value[row, : len(top)] = flat[top]
+        source[row, : len(top)] = top // matrix.shape[1] + rows.start
+        target[row, : len(top)] = top % matrix.shape[1] + columns.start
+    return {"edge_weight": value, "edge_source": source, "edge_target": target}
+
+
 # --- the relational graph -----------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ GROUP = "mechgrok.analyses"
 
 @dataclass(frozen=True)
 class Analysis:
-    """One question: how it is measured, drawn and put in words."""
+    """One question: how it is measured, drawn and put in words; and what is said ``about`` it."""
 
     name: str
     description: str
@@ -53,6 +53,7 @@ class Analysis:
     finding: Callable[["xr.Dataset"], str]
     applies: Callable[["Run"], str | None]
     per_step: bool = False
+    about: str = ""
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
@@ -97,6 +98,7 @@ class Analysis:
             _with_caveat(module.finding),
             getattr(module, "applies", lambda run: None),
             getattr(module, "PER_STEP", False),
+            inspect.getdoc(module) or description,
         )
 
     def __call__(

@@ -1,0 +1,14 @@
+"""What kind of graph is the subnetwork? Spectra, path lengths and clustering of kept weights.
+
+The edges are the weights that a run's mask keeps, or, in a dense run, the largest (1 − k) of each
+checkpoint. Measured are each layer's spectral, weighted spectral and Ramanujan gap (Hoang et al.
+2023), path length and four-cycle clustering of the neuron graph, and path length, clustering and
+small-world index of the relational graph (You et al. 2020, arXiv 2007.06559), which Minegishi et
+al. 2025 (arXiv 2310.19470v3, fig. 9 and 20) follow through grokking. Definitions with formulas are
+in `analyses.measures.graphs`.
+"""
+
+from analyses.graph.figure import draw
+from analyses.graph.measurement import finding, measure
+
+__all__ = ["draw", "finding", "measure"]

@@ -1,0 +1,268 @@
+"""What is measured of the kept weights as a graph, at every checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+import torch
+import xarray as xr
+
+from analyses.drawing import spread
+from analyses.measures.curves import judged_curve
+from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.graphs import (
+    Bound,
+    NeuronGraph,
+    four_cycle_clustering,
+    ramanujan_bound,
+    relational_graph,
+    relational_weights,
+    small_world,
+    strongest_edges,
+    top_singular_values,
+)
+from analyses.measures.masks import kept_edges
+from mechgrok.errors import UserError
+from mechgrok.masks import Mask, check_rate
+from mechgrok.models import Wiring
+from mechgrok.runs import Run
+
+_DEFINITION = {
+    "path_length": "mean of d(i, j) over pairs of units that a path of kept weights joins",
+    "diameter": "largest d(i, j)",
+    "components": "connected components, units without edges included",
+    "isolated": "units without a kept weight",
+    "connected": "share of the pairs of units that a path joins",
+    "clustering": "4 C₄ / L₃: share of paths of three edges that are closed to a four-cycle",
+    "random_path_length": "the same after shuffling each matrix's mask",
+    "random_clustering": "the same after shuffling each matrix's mask",
+    "relational_path_length": "mean distance in the relational graph, mean over partitions",
+    "relational_clustering": "mean of 2 e_i / (k_i (k_i − 1)), mean over partitions",
+    "random_relational_path_length": "the same in random graphs of the same density",
+    "random_relational_clustering": "the same in random graphs of the same density",
+    "small_world": "(C / C_random) / (L / L_random) of the relational graph, mean over partitions",
+    "density": "share of the matrix that is kept",
+    "spectral_gap": "λ₀ − λ₁, the two largest singular values of the mask",
+    "weighted_spectral_gap": "λ₀ − λ₁ of |w| on the kept edges",
+    "layer_clustering": "4 C₄ / L₃ of the layer by itself",
+    "ramanujan_gap": "bound − λ₁ of the mask",
+    "degree": "units that kept weights join to the unit",
+    "edge_weight": "the strongest kept weights of each matrix, by |w|",
+    "edge_source": "the unit that the weight reads; −1 where there are fewer edges",
+    "edge_target": "the unit that it writes to; −1 where there are fewer edges",
+}
+
+
+#: Of the metrics that are more than one number per step.
+_DIMS = {
+    "density": ("step", "weight"),
+    "spectral_gap": ("step", "weight"),
+    "weighted_spectral_gap": ("step", "weight"),
+    "layer_clustering": ("step", "weight"),
+    "ramanujan_gap": ("step", "weight", "bound"),
+    "degree": ("step", "unit"),
+    "edge_weight": ("picture", "weight", "rank"),
+    "edge_source": ("picture", "weight", "rank"),
+    "edge_target": ("picture", "weight", "rank"),
+}
+
+
+@dataclass(frozen=True)
+class _Relational:
+    """How relational graphs are made: nodes, density, and shuffles of the units to average over."""
+
+    nodes: int
+    density: float
+    partitions: int
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
+    scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
+    nodes: Annotated[int, "nodes of the relational graph; the narrowest layer's at most"] = 32,
+    density: Annotated[float, "share of node pairs that the relational graph joins"] = 0.2,
+    partitions: Annotated[int, "random ways to put units into nodes; 0 takes them in order"] = 10,
+    pictures: Annotated[int, "checkpoints at which the edges are kept for the picture"] = 12,
+    strongest: Annotated[int, "edges of each weight in the picture"] = 250,
+) -> xr.Dataset:
+    """Metrics of the layers, the neuron graph and the relational graph, at every checkpoint.
+
+    Returns:
+        Over ``step``: ``path_length``, ``diameter``, ``components``, ``isolated``, ``connected``,
+        ``clustering`` of the neuron graph, ``random_path_length`` and ``random_clustering`` of
+        shuffled masks; ``relational_path_length``, ``relational_clustering``, the same of random
+        graphs, ``small_world``; ``test_accuracy`` (or ``test_loss``, where the task is judged by
+        it). Over ``[step, weight]``: ``density``, ``spectral_gap``, ``weighted_spectral_gap``,
+        ``layer_clustering``; ``ramanujan_gap [step, weight, bound]``. Over ``[step, unit]``:
+        ``degree``. Over ``[picture, weight, rank]``: ``edge_weight``, ``edge_source``,
+        ``edge_target``. Each variable's definition is in its attributes.
+
+    Raises:
+        UserError: the rate is outside [0, 1), the density outside (0, 1], or there are fewer than
+            two nodes.
+    """
+    check_rate(rate)
+    if nodes < 2:
+        raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
+    asked = run.select(steps)
+    steps = finite_steps(run, asked)
+    wiring = run.wiring
+    relational = _Relational(min(nodes, wiring.narrowest), density, partitions)
+    pictured = set(spread(steps, pictures)) if pictures > 0 else set()
+
+    def metrics(step: int) -> dict[str, Any]:
+        saved = run.checkpoint(step)
+        kept = kept_edges(saved, rate, scope)
+        weights = {name: saved.weights[name] * kept[name] for name in wiring.joins}
+        return {
+            **_layers(kept, weights, wiring),
+            **_neuron_graph(kept, wiring, step),
+            **_relational_graph(weights, wiring, relational),
+            **(strongest_edges(weights, wiring, strongest) if step in pictured else {}),
+        }
+
+    # NumPy's and LAPACK's loops let other threads run: two checkpoints are measured at a time.
+    with ThreadPoolExecutor() as pool:
+        per_step = list(pool.map(metrics, steps))
+    quantity, curve = judged_curve(run, steps)
+    return xr.Dataset(
+        {quantity: ("step", curve), **_variables(per_step)},
+        coords={
+            "step": steps,
+            "weight": list(wiring.joins),
+            "bound": list(get_args(Bound)),
+            "unit": np.arange(wiring.n_units),
+            "group": ("unit", wiring.group_of),
+            **({"picture": sorted(pictured), "rank": np.arange(strongest)} if pictured else {}),
+        },
+        attrs={
+            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
+            "nodes": relational.nodes,
+            "relational_density": density,
+            "partitions": partitions,
+            "columns": [wiring.column[group] for group in wiring.groups],
+            **left_out(asked, steps),
+            **run.milestones,
+        },
+    )
+
+
+def _variables(per_step: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """Every metric stacked over the steps that have it, with its dimensions and definition."""
+    stacked = {
+        name: np.stack([metrics[name] for metrics in per_step if name in metrics])
+        for name in _DEFINITION
+        if any(name in metrics for metrics in per_step)
+    }
+    return {
+        name: (_DIMS.get(name, ("step",)), values, {"definition": _DEFINITION[name]})
+        for name, values in stacked.items()
+    }
+
+
+def _layers(
+    kept: Mask, weights: Mapping[str, torch.Tensor], wiring: Wiring
+) -> dict[str, np.ndarray]:
+    """What is measured on each matrix by itself, one value per matrix."""
+    rows = []
+    for name in wiring.joins:
+        mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
+        first, second = top_singular_values(mask)
+        w_first, w_second = top_singular_values(weight.abs())
+        bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
+        rows.append(
+            [
+                float(mask.double().mean()),
+                float(first - second),
+                float(w_first - w_second),
+                float(four_cycle_clustering(mask)),
+                *bounds,
+            ]
+        )
+    table = np.array(rows)
+    names = ("density", "spectral_gap", "weighted_spectral_gap", "layer_clustering")
+    return {**dict(zip(names, table.T, strict=False)), "ramanujan_gap": table[:, len(names) :]}
+
+
+def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
+    """Metrics of the neuron graph, and of one whose masks are shuffled."""
+    graph, shuffled = NeuronGraph(kept, wiring), NeuronGraph(kept.shuffled(step), wiring)
+    return {
+        "path_length": graph.average_path_length,
+        "diameter": graph.diameter,
+        "components": graph.n_components,
+        "isolated": int((graph.degrees == 0).sum()),
+        "connected": graph.connected_share,
+        "clustering": graph.clustering,
+        "random_path_length": shuffled.average_path_length,
+        "random_clustering": shuffled.clustering,
+        "degree": graph.degrees,
+    }
+
+
+def _relational_graph(
+    weights: Mapping[str, torch.Tensor], wiring: Wiring, how: _Relational
+) -> dict[str, float]:
+    """L, C and small-world index, averaged over random ways of putting units into nodes.
+
+    NaN where a layer has one unit, which makes no two nodes.
+    """
+    if how.nodes < 2:
+        return dict.fromkeys(_RELATIONAL, float("nan"))
+    seeds: Sequence[int | None] = range(how.partitions) if how.partitions else [None]
+    worlds = [
+        small_world(
+            relational_graph(relational_weights(weights, how.nodes, wiring, seed), how.density)
+        )
+        for seed in seeds
+    ]
+    means = [
+        *np.mean(np.array(worlds), axis=0),
+        np.mean([world.small_world_index for world in worlds]),
+    ]
+    return dict(zip(_RELATIONAL, map(float, means), strict=True))
+
+
+#: In the order of the fields of `SmallWorld`, and its index.
+_RELATIONAL = (
+    "relational_path_length",
+    "relational_clustering",
+    "random_relational_path_length",
+    "random_relational_clustering",
+    "small_world",
+)
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """Path length and clustering of both graphs, at the start and at the end."""
+    first, last = dataset.isel(step=0), dataset.isel(step=-1)
+
+    def ends(name: str) -> str:
+        if not np.isfinite([first[name], last[name]]).all():
+            return "undefined"
+        return f"{float(first[name]):.2f} → {float(last[name]):.2f}"
+
+    def random(name: str) -> str:
+        value = float(last[f"random_{name}"])
+        return f" (random {value:.2f})" if np.isfinite(value) else ""
+
+    edges = not np.isnan(last.path_length)
+    neurons = (
+        f"neuron graph L {ends('path_length')}{random('path_length')}, four-cycle clustering "
+        f"{ends('clustering')}{random('clustering')}, {int(last.isolated)} units without edges"
+        if edges
+        else "no weight is kept, the graph has no edges"
+    )
+    relational = (
+        f"relational graph of {dataset.nodes} nodes L {ends('relational_path_length')}, C "
+        f"{ends('relational_clustering')}, small-world index {ends('small_world')}"
+        if dataset.nodes > 1
+        else "no relational graph, a layer has one unit"
+    )
+    steps = f"from step {int(first.step):,} to {int(last.step):,}"
+    return and_left_out(f"{steps}: {neurons}; {relational}", dataset)
