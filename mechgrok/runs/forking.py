@@ -16,7 +16,8 @@ from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state, write_state
 from mechgrok.runs.tickets import changed_training, resolve_step
-from mechgrok.training.loop import Progress, resume
+from mechgrok.training.course import Progress
+from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
 
 

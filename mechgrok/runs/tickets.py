@@ -38,7 +38,7 @@ from mechgrok.runs.folder import check_room, finish_replacing, is_run
 from mechgrok.tasks import Task
 from mechgrok.training import loop
 from mechgrok.training.config import TrainingConfig
-from mechgrok.training.loop import Progress, snapshot
+from mechgrok.training.course import Progress, snapshot
 
 
 @with_keywords(TicketOptions, TrainingConfig)

@@ -1,6 +1,6 @@
+from .course import Interrupted as Interrupted
+from .course import Progress as Progress
 from .divergence import Diverged as Diverged
-from .loop import Interrupted as Interrupted
-from .loop import Progress as Progress
 from .loop import evaluate as evaluate
 from .loop import resume as resume
 from .loop import train as train

@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,34 +9,19 @@ from torch import Tensor, nn
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.masks import mask_of
-from mechgrok.masks.popup import apply_popup, scores_of
-from mechgrok.models import HookedModel, effective_weights, raw_weights
+from mechgrok.models import HookedModel, effective_weights
 from mechgrok.runs import Run, create_run
-from mechgrok.runs.checkpoint import Checkpoint, drop_checkpoints_after, write_checkpoint
+from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
 from mechgrok.runs.lock import writing
-from mechgrok.runs.metrics import append_metrics, drop_metrics_from
-from mechgrok.runs.state import read_state, write_state
+from mechgrok.runs.state import read_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.config import TrainingConfig
-from mechgrok.training.divergence import stop_if_diverged
+from mechgrok.training.course import Course, Interrupted, Progress, trained_model
 from mechgrok.training.fused import Stepper
 from mechgrok.training.machine import find_device, interrupts, threads
-from mechgrok.training.optimizers import load_optimizer, make_optimizer, optimizer_state
-from mechgrok.training.schedule import checkpoint_steps, evaluation_steps, usual_interval
-
-#: Called after every evaluation with its row of ``metrics.csv``.
-Progress = Callable[[dict[str, float]], object]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by the user and saved at ``step``, in the run's folder ``path``."""
-
-    def __init__(self, step: int, path: Path) -> None:
-        super().__init__(f"interrupted at step {step}")
-        self.step = step
-        self.path = path
+from mechgrok.training.optimizers import load_optimizer, make_optimizer
+from mechgrok.training.schedule import usual_interval
 
 
 def train(
@@ -110,59 +95,32 @@ def resume(
             run = _extend(run, steps, checkpoint_every)
             if _complete(run):
                 return run
-        drop_checkpoints_after(run.path, step)
-        drop_metrics_from(run.path, step)
-        run = Run(out)
-        rows = [
-            {str(column): value for column, value in row.items()}
-            for row in run.metrics.to_dict("records")
-        ]
-        model = trained_model(run, step, device)
+        course = Course(run.path, step, progress or (lambda row: None))
+        model = trained_model(course.run, course.step, device)
         optimizer = make_optimizer(model, run.config)
         load_optimizer(optimizer, model, state)
-        _loop(run, model, optimizer, step, rows, progress or (lambda row: None))
+        _loop(course, model, optimizer)
     return Run(out)
 
 
-def _loop(
-    run: Run,
-    model: HookedModel,
-    optimizer: Stepper,
-    start: int,
-    rows: list[dict[str, float]],
-    progress: Progress,
-) -> None:
-    task, training = run.task, run.config.recipe
-    device = next(model.parameters()).device
-    train_set, test_set = (_on_device(side, model, device) for side in (task.train, task.test))
-    batches = make_batches(train_set, training, start)
-    evaluate_at = set(evaluation_steps(training.steps))
-    save_at = set(
-        checkpoint_steps(training.steps, training.checkpoint_every, training.checkpoint_at)
-    )
-    stop_at = stopping_step(rows, task, training)
-    written = len(rows)
+def _loop(course: Course, model: HookedModel, optimizer: Stepper) -> None:
+    task, training = course.run.task, course.training
+    train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
+    batches = make_batches(train_set, training, course.step)
     losses: list[Tensor] = []
 
     with threads(training.threads), interrupts() as interrupted:
-        for step in range(start, training.steps + 1):
-            stopping = step >= stop_at or bool(interrupted)
-            if step in evaluate_at or step in save_at or stopping:
-                rows.append({"step": step, **evaluate(model, task, train_set, test_set)})
-                stop_if_diverged(run.path, run.config, losses, rows, written)
+        while True:
+            stopping = bool(interrupted)
+            if course.is_due(stopping):
+                course.note(evaluate(model, task, train_set, test_set), losses)
                 losses.clear()
-                progress(rows[-1])
-                stop_at = stopping_step(rows, task, training)
-                stopping = stopping or step >= stop_at
-            if step in save_at or stopping:
-                write_checkpoint(run.path, snapshot(model, step))
-                append_metrics(run.path, rows[written:])
-                written = len(rows)
-                write_state(run.path, step, optimizer_state(optimizer, model))
-            if interrupted and step < min(stop_at, training.steps):
-                raise Interrupted(step, run.path)
-            if stopping or step == training.steps:
-                break
+                stopping = stopping or bool(interrupted)
+                course.save(model, optimizer, stopping)
+                if course.is_over:
+                    break
+                if stopping:
+                    raise Interrupted(course.step, course.run.path)
 
             inputs, labels = next(batches)
             loss = task.loss(model(inputs), labels) + penalty(model, training)
@@ -170,6 +128,7 @@ def _loop(
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
+            course.step += 1
 
 
 def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterator[Examples]:
@@ -219,33 +178,9 @@ def evaluate(
     return row
 
 
-def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingConfig) -> float:
-    """The step at which ``until_grokked`` ends the run; infinity while t_gen is not reached."""
-    if training.until_grokked is None:
-        return float("inf")
-    quantity, level = task.criterion
-    for row in rows:
-        value = row[f"test_{quantity}"]
-        if value >= level if quantity == "accuracy" else value <= level:
-            return row["step"] + training.until_grokked
-    return float("inf")
-
-
-def trained_model(run: Run, step: int, device: str = "cpu") -> HookedModel:
-    """The network at ``step`` as it is trained: with the scores that choose edge-popup's mask."""
-    model = run.model(step, device=device)
-    if run.config.popup is not None:
-        apply_popup(model, run.config.popup, run.checkpoint(step).scores)
-    return model
-
-
-def snapshot(model: HookedModel, step: int) -> Checkpoint:
-    """What a checkpoint keeps of the model: weights, the mask that is on, scores."""
-    return Checkpoint(step, dict(raw_weights(model)), mask_of(model), dict(scores_of(model)))
-
-
-def _on_device(data: Examples, model: HookedModel, device: torch.device) -> Examples:
-    return Examples(model.encode(data.inputs.to(device)), data.labels.to(device))
+def on_device(data: Examples, model: HookedModel) -> Examples:
+    """Examples where the model is, in the form that it takes fastest."""
+    return Examples(model.encode(data.inputs.to(model.device)), data.labels.to(model.device))
 
 
 def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:

@@ -1,0 +1,122 @@
+"""A run on its way: when it is evaluated, saved and ended, and what of it is on disk."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from mechgrok.masks import mask_of
+from mechgrok.masks.popup import apply_popup, scores_of
+from mechgrok.models import HookedModel, raw_weights
+from mechgrok.runs import Run
+from mechgrok.runs.checkpoint import Checkpoint, drop_checkpoints_after, write_checkpoint
+from mechgrok.runs.metrics import append_metrics, drop_metrics_from
+from mechgrok.runs.state import write_state
+from mechgrok.tasks import Task
+from mechgrok.training.config import TrainingConfig
+from mechgrok.training.divergence import stop_if_diverged
+from mechgrok.training.fused import Stepper
+from mechgrok.training.optimizers import optimizer_state
+from mechgrok.training.schedule import checkpoint_steps, evaluation_steps
+
+#: Called after every evaluation with its row of ``metrics.csv``.
+Progress = Callable[[dict[str, float]], object]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted by the user and saved at ``step``, in the run's folder ``path``."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        super().__init__(f"interrupted at step {step}")
+        self.step = step
+        self.path = path
+
+
+class Course:
+    """Where a run is, and what is due there. It is the same for a run alone and among others.
+
+    What the folder holds that is newer than ``step`` is deleted; it will be made again.
+
+    Args:
+        path: the run's folder, held for writing.
+        step: where it goes on from, which has a checkpoint and a state.
+        progress: called after every evaluation with its row of the metrics.
+    """
+
+    def __init__(self, path: Path, step: int, progress: Progress) -> None:
+        drop_checkpoints_after(path, step)
+        drop_metrics_from(path, step)
+        self.run, self.step, self.progress = Run(path), step, progress
+        self.training = self.run.config.recipe
+        self.rows: list[dict[str, float]] = [
+            {str(column): value for column, value in row.items()}
+            for row in self.run.metrics.to_dict("records")
+        ]
+        self._written = len(self.rows)
+        training = self.training
+        self._save_at = set(
+            checkpoint_steps(training.steps, training.checkpoint_every, training.checkpoint_at)
+        )
+        self._look_at = self._save_at | set(evaluation_steps(training.steps))
+        self._end = self._find_end()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to take."""
+        return self.step >= self._end
+
+    def is_due(self, stopping: bool) -> bool:
+        """Whether the network is evaluated at this step; it is where training stops, too."""
+        return stopping or self.step in self._look_at or self.is_over
+
+    def note(self, row: dict[str, float], losses: Sequence[Tensor]) -> None:
+        """Take note of an evaluation at this step.
+
+        Args:
+            row: of the metrics, without the step.
+            losses: of the steps since the evaluation before, one each.
+
+        Raises:
+            Diverged: one of them, or that of the evaluation, is not finite.
+        """
+        self.rows.append({"step": self.step, **row})
+        stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._written)
+        self.progress(self.rows[-1])
+        self._end = self._find_end()
+
+    def save(self, model: HookedModel, optimizer: Stepper, stopping: bool) -> None:
+        """Write a checkpoint, the metrics and the optimizer's state where they are due."""
+        if not (stopping or self.step in self._save_at or self.is_over):
+            return
+        write_checkpoint(self.run.path, snapshot(model, self.step))
+        append_metrics(self.run.path, self.rows[self._written :])
+        self._written = len(self.rows)
+        write_state(self.run.path, self.step, optimizer_state(optimizer, model))
+
+    def _find_end(self) -> float:
+        return min(self.training.steps, stopping_step(self.rows, self.run.task, self.training))
+
+
+def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingConfig) -> float:
+    """The step at which ``until_grokked`` ends the run; infinity while t_gen is not reached."""
+    if training.until_grokked is None:
+        return float("inf")
+    quantity, level = task.criterion
+    for row in rows:
+        value = row[f"test_{quantity}"]
+        if value >= level if quantity == "accuracy" else value <= level:
+            return row["step"] + training.until_grokked
+    return float("inf")
+
+
+def trained_model(run: Run, step: int, device: str = "cpu") -> HookedModel:
+    """The network at ``step`` as it is trained: with the scores that choose edge-popup's mask."""
+    model = run.model(step, device=device)
+    if run.config.popup is not None:
+        apply_popup(model, run.config.popup, run.checkpoint(step).scores)
+    return model
+
+
+def snapshot(model: HookedModel, step: int) -> Checkpoint:
+    """What a checkpoint keeps of the model: weights, the mask that is on, scores."""
+    return Checkpoint(step, dict(raw_weights(model)), mask_of(model), dict(scores_of(model)))
