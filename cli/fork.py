@@ -1,38 +1,35 @@
 """Go on from a step of a run with other settings, as a run of its own"""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli.flags import nested, refuse_unknown, with_flags
-from cli.train import FOLDER, training_flags
+from cli.options import (
+    CHANGED_TRAINING,
+    ChildFolder,
+    Device,
+    Overwrite,
+    Parent,
+    Quiet,
+    SetTraining,
+    beside,
+    planned_steps,
+)
+from cli.train import training_flags
 
-TRAINING = "Training (the parent's settings unless given)"
 
-
-@with_flags(training_flags(TRAINING))
+@with_flags(training_flags(CHANGED_TRAINING))
 def fork(
-    run: Annotated[Path, typer.Argument(help="The parent's folder.")],
+    run: Parent,
     at: Annotated[
         str, typer.Option(help="Step to go on from: a number, mem, gen or last.")
     ] = "last",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The fork's folder; RUN-fork-STEP beside it.", rich_help_panel=FOLDER),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
-    ] = False,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)
-    ] = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting of the training: training.threads=2."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    out: ChildFolder = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    set_: SetTraining = None,
+    quiet: Quiet = False,
     **given: Any,
 ) -> None:
     """Go on from a step of a run with other training settings, as a new run.
@@ -43,7 +40,6 @@ def fork(
     """
     import shlex
 
-    from cli.options import beside, planned_steps
     from cli.progress import train_and_report
     from mechgrok.origins import as_step
     from mechgrok.runs import Run

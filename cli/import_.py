@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.flags import nested, refuse_unknown, with_flags
-from cli.options import whole_numbers
+from cli.options import Overwrite, whole_numbers
 from cli.train import task_flags
 
 
@@ -20,9 +20,7 @@ def import_(
         str | None,
         typer.Option(help="The step of each, 0,500,1000; from the files unless given."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run in the folder.")
-    ] = False,
+    overwrite: Overwrite = False,
     set_: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,12 +1,42 @@
-"""Options whose values are small languages, and folders that are named after others."""
+"""Options that several commands have, small languages of values, folders named after others."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
+
+#: Headings of the help.
+FOLDER = "Run folder"
+CHANGED_TRAINING = "Training (the parent's settings unless given)"
+
+Parent = Annotated[Path, typer.Argument(help="The parent's folder.")]
+ChildFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The new run's folder; RUN-ticket, RUN-popup, … beside it.", rich_help_panel=FOLDER
+    ),
+]
+ResumeChild = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with this very run in the folder.", rich_help_panel=FOLDER
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=CHANGED_TRAINING)]
+SetTraining = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, by its path: training.threads=2."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -1,16 +1,25 @@
 """Prune a run, rewind it and train the ticket; or one of its controls"""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from cli.train import FOLDER, training_flags
+from cli.options import (
+    CHANGED_TRAINING,
+    ChildFolder,
+    Device,
+    Overwrite,
+    Parent,
+    Quiet,
+    ResumeChild,
+    beside,
+    planned_steps,
+)
+from cli.train import training_flags
 from mechgrok.origins import TicketOptions
 
 PRUNED, START = "What is pruned", "What the ticket starts from"
-TRAINING = "Training (the parent's settings unless given)"
 #: Settings of what a ticket starts from; all others are of what is pruned.
 _OF_START = ("control", "rewind", "reinit")
 
@@ -24,35 +33,20 @@ _OF_START = ("control", "rewind", "reinit")
             but=("options",),
             defaults=True,
         ),
-        training_flags(TRAINING),
+        training_flags(CHANGED_TRAINING),
     )
 )
 def ticket(
-    run: Annotated[Path, typer.Argument(help="The parent's folder.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The ticket's folder; RUN-ticket, RUN-snip, … beside it.", rich_help_panel=FOLDER
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with this ticket in the folder.", rich_help_panel=FOLDER
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
-    ] = False,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=TRAINING)
-    ] = "auto",
+    run: Parent,
+    out: ChildFolder = None,
+    resume: ResumeChild = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, by its path: options.temperature=100."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     **given: Any,
 ) -> None:
     """Prune a run at a step, rewind its weights to the start, and train what is left.
@@ -62,7 +56,6 @@ def ticket(
     elsewhere. The ticket is a run like any other and knows its parent. It is trained for as many
     steps as its parent, so that the two can be compared; `--until-grokked` stops it earlier.
     """
-    from cli.options import beside, planned_steps
     from cli.progress import train_and_report
     from mechgrok.runs import Run
     from mechgrok.runs.tickets import train_ticket

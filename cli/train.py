@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.flags import Flag, flags_of, merged, nested, with_flags
+from cli.options import FOLDER, Overwrite, Quiet
 from cli.progress import train_and_report
 from mechgrok import presets
 from mechgrok.config import RunConfig
@@ -15,8 +16,6 @@ from mechgrok.errors import UserError
 from mechgrok.settings import model_classes, task_classes
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
-
-FOLDER = "Run folder"
 
 
 def training_flags(panel: str = "Training") -> list[Flag]:
@@ -59,10 +58,7 @@ def train(
             rich_help_panel=FOLDER,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
-    ] = False,
+    overwrite: Overwrite = False,
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Training")
     ] = "auto",
@@ -70,7 +66,7 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
     **given: Any,
 ) -> None:
     """Train a network and keep its checkpoints.
