@@ -20,15 +20,15 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, spread
-from analyses.measures.ablation import Performance, Readout, killing, reviving
+from analyses.measures.ablation import Readout
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.masks import kept_edges
 from analyses.measures.neurons import Census, dead_since, strongest_frequency
 from analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, apply_mask, check_rate
-from mechgrok.models import HookedModel
+from mechgrok.interventions import Ablate, Network, Performance, Remask, Revive
+from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
@@ -46,7 +46,7 @@ def measure(
     *,
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
-    scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
+    scope: Annotated[Scope, "one threshold, or one per weight"] = "global",
     tolerance: Annotated[float, "share of the largest input norm below which one is dead"] = 0.01,
     knockouts: Annotated[int, "checkpoints at which neurons are knocked out"] = 16,
 ) -> xr.Dataset:
@@ -85,7 +85,8 @@ def measure(
         counts = pool.map(lambda step: _census(run, step, edges), steps)
         dataset = _who_is_dead(list(counts), steps, tolerance)
         dead = {step: dataset.dead.sel(step=step).to_numpy() for step in knocked}
-        each = list(pool.map(lambda step: knock_out(run, step, dead[step], edges), knocked))
+        pruning = Remask(rate=rate, scope=scope)
+        each = list(pool.map(lambda step: knock_out(run, step, dead[step], pruning), knocked))
     index = xr.Variable("knockout", knocked)
     options: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "override"}
     knockout = xr.concat(each, index, data_vars="all", **options)
@@ -135,20 +136,21 @@ def _who_is_dead(counts: Sequence[Census], steps: Sequence[int], tolerance: floa
 # --- what they do -------------------------------------------------------------------------------
 
 
-def knock_out(run: Run, step: int, dead: Bool[np.ndarray, " neuron"], edges: Edges) -> xr.Dataset:
+def knock_out(
+    run: Run, step: int, dead: Bool[np.ndarray, " neuron"], pruning: Remask
+) -> xr.Dataset:
     """Accuracy and loss of a checkpoint after every knock-out, over ``[side, …]``.
 
     Args:
         run: a run.
         step: which checkpoint.
         dead: its dead neurons.
-        edges: which entries of a dense checkpoint's matrices the states "pruned" and "revived"
-            keep.
+        pruning: what gives a dense checkpoint its mask in the states "pruned" and "revived".
     """
-    task, model, layer = run.task, run.model(step), run.wiring.hidden[-1]
+    task, network, layer = run.task, Network(run, step), run.wiring.hidden[-1]
     killed = torch.from_numpy(dead)
-    readout = {side: Readout.of(model, layer, getattr(task, side).inputs) for side in SIDES}
-    states = {side: _states(run, step, model, side, killed, edges) for side in SIDES}
+    readout = {side: Readout.of(network.model, layer, getattr(task, side).inputs) for side in SIDES}
+    states = {side: _states(network, side, killed, pruning) for side in SIDES}
     active = torch.cat([parts.post > 0 for parts in readout.values()])
     variables = _performance(task, states, "state")
     without_each = {side: parts.without_each() for side, parts in readout.items()}
@@ -167,24 +169,15 @@ def knock_out(run: Run, step: int, dead: Bool[np.ndarray, " neuron"], edges: Edg
 
 
 def _states(
-    run: Run,
-    step: int,
-    model: HookedModel,
-    side: str,
-    dead: Bool[Tensor, " neuron"],
-    edges: Edges,
+    network: Network, side: str, dead: Bool[Tensor, " neuron"], pruning: Remask
 ) -> Iterator[Tensor]:
     """Outputs in each of `STATES`."""
-    inputs, layer = getattr(run.task, side).inputs, run.wiring.hidden[-1]
-    with torch.no_grad():
-        yield model(inputs)
-        yield model.run_with_hooks(inputs, fwd_hooks=killing(layer, dead))
-        pruned = model
-        if run.mask is None:
-            pruned = run.model(step)
-            apply_mask(pruned, edges(run.checkpoint(step)))
-        yield pruned(inputs)
-        yield pruned.run_with_hooks(inputs, fwd_hooks=reviving(pruned, layer, dead))
+    inputs, neurons = getattr(network.run.task, side).inputs, tuple(np.flatnonzero(dead).tolist())
+    yield network.outputs(inputs)
+    yield network.under(Ablate(neurons=neurons)).outputs(inputs)
+    pruned = network.under(pruning) if network.run.mask is None else network
+    yield pruned.outputs(inputs)
+    yield pruned.under(Revive(neurons=neurons)).outputs(inputs)
 
 
 def _without_groups(

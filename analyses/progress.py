@@ -9,14 +9,13 @@ when the weights that memorized decay and test loss falls.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color
@@ -26,10 +25,10 @@ from analyses.measures.fourier import (
     gini,
     key_frequencies,
     trig_components,
-    wave_projection,
 )
 from analyses.measures.residues import OrderOption, residues
 from mechgrok.errors import UserError
+from mechgrok.interventions.logits import LogitWaves, Pairs
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 
@@ -42,52 +41,6 @@ def applies(run: Run) -> str | None:
     if not isinstance(run.task, ModularArithmetic):
         return f"{run.task.name} is not one modular operation on two residues."
     return "random labels follow no formula." if run.task.name == "random" else None
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """The pairs that the measures run over, and how the logits are averaged over them.
-
-    Attributes:
-        inputs: tokens of every pair of the task whose answer has a place in the residues' order.
-        answer: the place of each pair's right answer in that order.
-        weight: how often a pair counts: a < b of unordered pairs stands for (b, a) too.
-        train: whether the pair is trained on.
-        order: the residues in their order, which is also where the answers' logits are read.
-    """
-
-    inputs: Integer[Tensor, "pair pos"]
-    answer: Integer[Tensor, " pair"]
-    weight: Float[Tensor, " pair"]
-    train: Bool[Tensor, " pair"]
-    order: Integer[Tensor, " n"]
-
-    @classmethod
-    def of(cls, task: ModularArithmetic, order: Integer[Tensor, " n"]) -> "_Pairs":
-        place = torch.full((task.p,), -1)
-        place[order] = torch.arange(len(order))
-        inputs, labels = task.examples
-        train = torch.zeros(len(labels), dtype=torch.bool)
-        train[task.train_index] = True
-        twice = (task.pair[:, 0] != task.pair[:, 1]) & (task.pairs == "unordered")
-        # Products with 0 are 0, which is no power of a root: they have no place.
-        kept = place[labels] >= 0
-        return cls(
-            inputs[kept], place[labels][kept], 1.0 + twice[kept].double(), train[kept], order
-        )
-
-    @property
-    def answer_weight(self) -> Float[Tensor, " n"]:
-        """How often each answer is the right one."""
-        return torch.zeros(len(self.order), dtype=torch.float64).index_add_(
-            0, self.answer, self.weight
-        )
-
-    def mean_by_answer(self, logits: Float[Tensor, "pair c"]) -> Float[Tensor, "s c"]:
-        """The mean logits of the pairs with right answer s; 0 where no pair has it."""
-        total = torch.zeros(len(self.order), logits.shape[1], dtype=torch.float64)
-        total.index_add_(0, self.answer, logits * self.weight[:, None])
-        return total / self.answer_weight.clamp(min=1)[:, None]
 
 
 def measure(
@@ -132,13 +85,13 @@ def measure(
     assert isinstance(task, ModularArithmetic)
     tokens = residues(task, order)
     n = len(tokens)
-    pairs = _Pairs.of(task, tokens)
+    pairs = Pairs.of(task, tokens)
     if wrong := [k for k in key or [] if not 0 < k <= n // 2]:
         raise UserError(f"{wrong[0]} is no key frequency: choose from 1 to {n // 2}.")
     last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
     chosen = key or key_frequencies(_alpha(last, pairs).abs())
-    projections = wave_projection(n, chosen, pairs.answer_weight)
-    rows = [_at(run, step, pairs, chosen, projections) for step in steps]
+    waves = pairs.waves(chosen)
+    rows = [_at(run, step, pairs, chosen, waves) for step in steps]
     scalars = [name for name in rows[0] if name != "trig_component"]
     dataset = xr.Dataset(
         {name: (("step",), np.array([float(row[name]) for row in rows])) for name in scalars},
@@ -159,7 +112,7 @@ def measure(
 
 
 @torch.no_grad()
-def _logits(run: Run, step: int, pairs: _Pairs) -> Float[Tensor, "pair p"]:
+def _logits(run: Run, step: int, pairs: Pairs) -> Float[Tensor, "pair p"]:
     """All logits in float64, those of the residues in their order first."""
     model = run.model(step)
     size = max(1, _LARGEST_LOGITS // run.task.d_output)
@@ -168,28 +121,27 @@ def _logits(run: Run, step: int, pairs: _Pairs) -> Float[Tensor, "pair p"]:
     return logits[:, torch.cat([pairs.order, torch.tensor(rest, dtype=torch.long)])]
 
 
-def _alpha(mean: Float[Tensor, "s c"], pairs: _Pairs) -> Float[Tensor, " frequency"]:
+def _alpha(mean: Float[Tensor, "s c"], pairs: Pairs) -> Float[Tensor, " frequency"]:
     return trig_components(mean[:, : len(pairs.order)], pairs.answer_weight)
 
 
 def _at(
     run: Run,
     step: int,
-    pairs: _Pairs,
+    pairs: Pairs,
     key: list[int],
-    projections: tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]],
+    waves: LogitWaves,
 ) -> dict[str, Any]:
     """All measures at one step."""
     logits = _logits(run, step, pairs)
     mean = pairs.mean_by_answer(logits)
-    with_offset, waves = projections
-    restricted = with_offset @ mean
+    restricted = waves.restricted(mean)
     losses = _cross_entropy(logits, pairs.answer)
     right = (logits.argmax(1) == pairs.answer).double()
     answers = torch.arange(len(pairs.order))
     weight = pairs.answer_weight / pairs.answer_weight.sum()
     trained = pairs.answer[pairs.train]
-    without = logits[pairs.train] - (waves @ mean)[trained]
+    without = waves.excluded(logits[pairs.train], mean, trained)
     alpha = _alpha(mean, pairs)
     weights = run.checkpoint(step).effective_weights.values()
     return {
@@ -216,7 +168,7 @@ def _explained(
     mean: Float[Tensor, "s c"],
     alpha: Float[Tensor, " frequency"],
     key: list[int],
-    pairs: _Pairs,
+    pairs: Pairs,
 ) -> float:
     """1 − Σ (L − T)² / Σ L², L centred over c, T = Σ_k α_k cos(w_k (s − c)) over key frequencies.
 

@@ -24,6 +24,7 @@ COMMANDS = {
         "fork": "cli.fork",
         "compare": "cli.compare",
         "analyze": "cli.analyze",
+        "intervene": "cli.intervene",
         "report": "cli.report",
         "import": "cli.import_",
         "export": "cli.export",

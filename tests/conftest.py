@@ -48,3 +48,14 @@ def masked_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     start = Checkpoint(0, {name: w * mask[name] for name, w in theta.items()}, mask)
     path: Path = tmp_path_factory.mktemp("runs") / "masked"
     return train(path, RunConfig.make(**TINY_MLP), start=start)
+
+
+@pytest.fixture(scope="session")
+def deep_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two hidden layers with biases on sparse parity, which has vectors and one output."""
+    fields = {
+        "task": {"name": "parity", "n": 8, "k": 2, "samples": 100},
+        "model": {"kind": "mlp", "d_model": None, "d_mlp": 6, "n_layers": 2, "bias": True},
+        "training": {"steps": 10, "checkpoint_every": 5},
+    }
+    return train(tmp_path_factory.mktemp("runs") / "deep", RunConfig.make(**fields))

@@ -1,57 +1,15 @@
 """Signals over the residues modulo p and their discrete Fourier transform."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.errors import UserError
-
-#: How residues are lined up: by their value, or by their discrete logarithm.
-Order = Literal["additive", "multiplicative"]
-
-
-def primitive_root(p: int) -> int:
-    """The smallest g whose powers g⁰, …, g^(p−2) are all the non-zero residues modulo a prime p.
-
-    Raises:
-        UserError: p is not a prime.
-
-    >>> primitive_root(7), [pow(3, k, 7) for k in range(6)]
-    (3, [1, 3, 2, 6, 4, 5])
-    """
-    for g in range(1, p):
-        power, order = g % p, 1
-        while power != 1 and order < p:
-            power, order = power * g % p, order + 1
-        if order == p - 1:
-            # Modulo a composite number no element has p − 1 distinct powers.
-            return g
-    raise UserError(
-        f"{p} is not prime, so its residues have no discrete logarithm: choose the additive order."
-    )
-
-
-def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
-    """The residues in the order in which an operation is a shift.
-
-    Additive: 0, 1, …, p − 1, where adding 1 is a shift. Multiplicative: g⁰, g¹, …, g^(p−2) for the
-    smallest primitive root g, where multiplying by g is a shift; a product is then a sum of
-    positions, modulo p − 1, and 0 has no place. What is periodic for a network that multiplies is
-    periodic in this order (Chughtai et al. 2023, arXiv 2302.03025: characters of the group).
-
-    Raises:
-        UserError: the order is multiplicative and p is not a prime.
-
-    >>> cyclic_order(7, "multiplicative")
-    tensor([1, 3, 2, 6, 4, 5])
-    """
-    if order == "additive":
-        return torch.arange(p)
-    g = primitive_root(p)
-    return torch.tensor([pow(g, exponent, p) for exponent in range(p - 1)])
+from mechgrok.interventions.waves import wave_projection as wave_projection
+from mechgrok.tasks.residues import Order as Order
+from mechgrok.tasks.residues import cyclic_order as cyclic_order
+from mechgrok.tasks.residues import primitive_root as primitive_root
 
 
 def amplitude_spectrum(
@@ -207,30 +165,6 @@ def cosine_fit(signal: Float[Tensor, "*rest n"]) -> CosineFit:
     amplitude = torch.where(2 * k == n, 1, 2) * peak.abs() / n
     explained = share.gather(-1, k[..., None])[..., 0]
     return CosineFit(k, amplitude, -peak.angle(), signal.mean(-1), explained)
-
-
-def wave_projection(
-    n: int, frequencies: Sequence[int], weight: Float[Tensor, " n"]
-) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n n"]]:
-    """Least-squares projections on the constant with waves, and on those waves alone.
-
-    Applied to signals over the n residues (as columns), the first gives offset + Σ_k (cos and sin
-    of 2π k s / n) fitted over the frequencies k, every residue counted ``weight`` times; the second
-    gives the same fit without its offset. With equal weights waves are orthogonal and this keeps
-    entries of the Fourier transform.
-
-    >>> with_offset, waves = wave_projection(5, [1], torch.ones(5))
-    >>> signal = 7 + torch.cos(2 * torch.pi * torch.arange(5) / 5).double()
-    >>> torch.allclose(with_offset @ signal, signal), torch.allclose(waves @ signal, signal - 7)
-    (True, True)
-    """
-    s = torch.arange(n, dtype=torch.float64)
-    angle = 2 * torch.pi * torch.tensor(list(frequencies), dtype=torch.float64) * s[:, None] / n
-    waves = torch.cat([torch.ones(n, 1, dtype=torch.float64), angle.cos(), angle.sin()], dim=1)
-    root = weight.double().sqrt()
-    # The cut-off drops the sine at k = n/2, which is zero up to rounding.
-    coefficients = torch.linalg.pinv(root[:, None] * waves, rtol=1e-9) * root
-    return waves @ coefficients, waves[:, 1:] @ coefficients[1:]
 
 
 # --- two indices --------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class HookedMLP(HookedModel):
 
     Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre [batch, d_model]`` (the
     sum over tokens), ``blocks.l.mlp.hook_pre`` and ``blocks.l.mlp.hook_post [batch, d_mlp]`` for
-    each hidden layer l, ``blocks.L.hook_mlp_out [batch, d_model]`` for the last layer L, and
-    ``<weight>.hook_mask``.
+    each hidden layer l, ``blocks.L.hook_mlp_out [batch, d_model]`` for the last layer L,
+    ``hook_logits [batch, d_output]``, the outputs whatever they mean, and ``<weight>.hook_mask``.
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), section 3.
     """
@@ -98,7 +98,7 @@ class HookedMLP(HookedModel):
                 setattr(self, f"b_hidden_{layer}", bias(d_mlp, d_mlp))
             self.b_out = bias(d_mlp, config.d_model or d_output)
 
-        self.hook_embed = HookPoint()
+        self.hook_embed, self.hook_logits = HookPoint(), HookPoint()
         last = config.n_layers - 1
         self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
             [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
@@ -107,7 +107,7 @@ class HookedMLP(HookedModel):
             f"blocks.{layer}.mlp.{hook}"
             for layer in range(config.n_layers)
             for hook in ("hook_pre", "hook_post")
-        )
+        ) | {"hook_logits"}
         self.setup()
 
     def encode(self, inputs: Inputs) -> Inputs:
@@ -187,7 +187,7 @@ class HookedMLP(HookedModel):
             if self.config.bias:
                 pre = pre + getattr(self, f"b_hidden_{layer}")
             post = block.mlp(pre)
-        return self._outputs_short(post) if short else self._outputs_plain(post)
+        return self.hook_logits(self._outputs_short(post) if short else self._outputs_plain(post))
 
     def _first_pre_short(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
         return self.encode(inputs) @ self._input_table()

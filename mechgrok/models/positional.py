@@ -36,7 +36,8 @@ class HookedPositionalMLP(HookedModel):
 
     Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre`` (what the neurons
     read), ``blocks.l.mlp.hook_pre`` and ``hook_post [batch, d_mlp]``, ``blocks.L.hook_mlp_out
-    [batch, d_model]`` for the last layer L, and ``<weight>.hook_mask``.
+    [batch, d_model]`` for the last layer L, ``hook_logits [batch, d_output]``, and
+    ``<weight>.hook_mask``.
 
     Source: the architecture of Gromov 2023 (arXiv 2301.02679) where W_in is joined by "concat".
     """
@@ -67,7 +68,7 @@ class HookedPositionalMLP(HookedModel):
             )
             setattr(self, name, drawn)
         act = ACTIVATIONS[config.act]
-        self.hook_embed = HookPoint()
+        self.hook_embed, self.hook_logits = HookPoint(), HookPoint()
         last = config.n_layers - 1
         self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
             [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
@@ -76,7 +77,7 @@ class HookedPositionalMLP(HookedModel):
             f"blocks.{layer}.mlp.{hook}"
             for layer in range(config.n_layers)
             for hook in ("hook_pre", "hook_post")
-        )
+        ) | {"hook_logits"}
         self.setup()
 
     @classmethod
@@ -157,8 +158,8 @@ class HookedPositionalMLP(HookedModel):
         for layer, block in enumerate(self.blocks[1:], 1):
             post = block.mlp(post @ getattr(self, f"W_hidden_{layer}"))
         if short:
-            return post @ (self.W_out @ self.W_U)
-        return self.blocks[-1].hook_mlp_out(post @ self.W_out) @ self.W_U
+            return self.hook_logits(post @ (self.W_out @ self.W_U))
+        return self.hook_logits(self.blocks[-1].hook_mlp_out(post @ self.W_out) @ self.W_U)
 
     def _embeddings(self) -> list[Float[Tensor, "d_vocab d_model"]]:
         return [getattr(self, f"W_E_{position}") for position in range(self.n_ctx)]

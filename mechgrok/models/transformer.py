@@ -151,7 +151,7 @@ class HookedTransformer(HookedModel):
     ``attn.hook_q``/``k``/``v``/``z [batch, pos, n_heads, d_head]``, ``attn.hook_attn_scores`` and
     ``attn.hook_pattern [batch, n_heads, pos, pos]``, ``hook_attn_out``, ``hook_resid_mid``,
     ``mlp.hook_pre`` and ``mlp.hook_post [batch, pos, d_mlp]``, ``hook_mlp_out``,
-    ``hook_resid_post``; and ``<weight>.hook_mask``.
+    ``hook_resid_post``; ``hook_logits [batch, d_output]``; and ``<weight>.hook_mask``.
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), appendix A.2; the architecture is that of
     Nanda et al. 2023 (arXiv 2301.05217).
@@ -180,6 +180,8 @@ class HookedTransformer(HookedModel):
         )
         self.unembed = Unembed(config.d_model, d_output, weight)
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
+        self.hook_logits = HookPoint()
+        self.short_hooks = frozenset({"hook_logits"})
         self.setup()
 
     @property
@@ -251,6 +253,7 @@ class HookedTransformer(HookedModel):
                     reads=f"{block}.mlp.W_in",
                     writes=f"{block}.mlp.W_out",
                     pattern=f"{block}.attn.hook_pattern",
+                    heads=f"{block}.attn.hook_z",
                 )
             )
         groups["outputs"] = Group(d_output, "output")
@@ -302,13 +305,13 @@ class HookedTransformer(HookedModel):
             resid = self._embed(inputs)
             for block in self.blocks:
                 resid = block(resid)
-            return (resid if all_positions else resid[:, -1]) @ self.W_U
+            return self.hook_logits((resid if all_positions else resid[:, -1]) @ self.W_U)
         if len(self.blocks) == 1:
-            return self._from_tables(inputs)
+            return self.hook_logits(self._from_tables(inputs))
         resid = self._embed(inputs)
         for block in self.blocks[:-1]:
             resid = block(resid)
-        return self.blocks[-1].last(resid) @ self.W_U
+        return self.hook_logits(self.blocks[-1].last(resid) @ self.W_U)
 
     def _embed(self, tokens: Integer[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         embed = self.hook_embed(self.W_E[tokens])

@@ -70,6 +70,7 @@ class HiddenLayer:
         folded: what each neuron reads of the inputs, ``[…, input, neuron]``, where it reads
             nothing else (W_E W_in of a first layer); None where it does.
         pattern: the hook point of the attention patterns before it, where there is attention.
+        heads: the hook point of what the heads before it read, ``[batch, pos, head, d_head]``.
     """
 
     group: str
@@ -78,6 +79,7 @@ class HiddenLayer:
     writes: str
     folded: Callable[[Weights], Float[Tensor, "*step input neuron"]] | None = None
     pattern: str | None = None
+    heads: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 import xarray as xr
 
 from analyses import dead_neurons
-from analyses.measures.ablation import killing
 from analyses.measures.masks import kept_edges
 from analyses.measures.neurons import Census, dead_since
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.interventions import Ablate, Network
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
 from mechgrok.models.wiring import chain
@@ -105,7 +105,7 @@ def test_removing_a_frequency_is_removing_its_neurons(name: str, request: pytest
     run: Run = request.getfixturevalue(name)
     dataset = dead_neurons.measure(run)
     step = run.steps[-1]
-    model, neurons = run.model(step), run.wiring.hidden[-1]
+    network = Network(run, step)
     at = dataset.sel(knockout=step, side="test")
     frequency = at.frequency_of.to_numpy()
     dead = dataset.dead.sel(step=step).to_numpy()
@@ -115,9 +115,8 @@ def test_removing_a_frequency_is_removing_its_neurons(name: str, request: pytest
         if not members.any():
             assert np.isnan(loss)
             continue
-        hooks = killing(neurons, torch.from_numpy(members))
-        with torch.no_grad():
-            outputs = model.run_with_hooks(run.task.test.inputs, fwd_hooks=hooks)
+        killed = network.under(Ablate(neurons=np.flatnonzero(members).tolist()))
+        outputs = killed.outputs(run.task.test.inputs)
         assert loss == pytest.approx(float(run.task.loss(outputs, run.task.test.labels)), rel=1e-5)
 
 

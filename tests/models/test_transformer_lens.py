@@ -59,7 +59,9 @@ def test_activations_have_their_names_and_values() -> None:
     tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
     _, ours = model.run_with_cache(tokens)
     _, theirs = native(model).run_with_cache(tokens)
-    for name in set(ours) - {"blocks.0.attn.hook_attn_scores"}:
+    # TransformerLens's models have no hook on their logits; ours call it hook_logits.
+    torch.testing.assert_close(ours["hook_logits"], model(tokens, way="plain"))
+    for name in set(ours) - {"blocks.0.attn.hook_attn_scores", "hook_logits"}:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
     # The native model shows the pattern under this name too; ours are q·k/√d_head, −∞ where masked,
     # as TransformerLens's models had them before version 4.

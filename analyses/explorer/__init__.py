@@ -1,0 +1,1 @@
+"""Interventions asked of a live network, and of all of its checkpoints."""

@@ -1,0 +1,81 @@
+"""What interventions cost or give a network, over all of training: a figure and a line.
+
+It shows what `mechgrok.intervene` measures.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import plotly.graph_objects as go
+import xarray as xr
+
+from analyses.drawing import SHARE, Panels
+from mechgrok.interventions import from_toml
+
+_STATES: dict[str, dict[str, Any]] = {
+    "whole": {"dash": "dash", "opacity": 0.6},
+    "intervened": {},
+}
+
+
+def in_words(dataset: xr.Dataset) -> str:
+    """What was done, as the Python that does it."""
+    done = [repr(each) for each in from_toml(dataset.attrs["interventions"])]
+    return ", ".join(done) or "nothing is done"
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """The test curve's change at the end, and where it is largest."""
+    quantity = dataset.attrs["quantity"]
+    curve = dataset[quantity].sel(side="test")
+    change = curve.sel(state="intervened") - curve.sel(state="whole")
+    last = curve.isel(step=-1)
+    words = (
+        f"test {quantity} {float(last.sel(state='whole')):.3g} becomes "
+        f"{float(last.sel(state='intervened')):.3g} at step {int(last.step):,}"
+    )
+    known = change.dropna("step")
+    if known.sizes["step"] < 2 or not abs(known).max():
+        return words
+    at = known.isel(step=int(abs(known).argmax("step")))
+    return f"{words}; the largest change is {float(at):+.3g}, at step {int(at.step):,}"
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
+    """Accuracy above loss, test beside train, without interventions dashed."""
+    done = {in_words(dataset) for dataset in measured.values()}
+    figure = Panels(
+        measured, title=f"With {' and '.join(sorted(done))}", subtitle=_subtitle(measured), log=log
+    )
+    units = sorted({str(dataset.loss.attrs.get("units", "")) for dataset in measured.values()})
+    accuracy, loss = figure.row(height=280), figure.row(height=200)
+    for place, side in enumerate(("test", "train")):
+        panels = {
+            "accuracy": accuracy.over_training(
+                f"{side} accuracy", y={"title": "" if place else "accuracy", **SHARE}
+            ),
+            "loss": loss.over_training(
+                f"{side} loss",
+                y={
+                    "title": "" if place else f"loss ({', '.join(units)})",
+                    "type": "log",
+                    "exponentformat": "power",
+                },
+            ),
+        }
+        for label, dataset in measured.items():
+            for quantity, panel in panels.items():
+                for state, look in _STATES.items():
+                    curve = dataset[quantity].sel(side=side, state=state)
+                    panel.lines(dataset.step, curve, run=label, key=state, **look)
+    return figure.draw()
+
+
+def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
+    if len(measured) > 6:
+        return ""
+    return "<br>".join(f"{label}: {finding(dataset)}" for label, dataset in measured.items())

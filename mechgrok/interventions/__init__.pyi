@@ -1,0 +1,17 @@
+from .base import Intervention as Intervention
+from .edges import Edges as Edges
+from .edges import Remask as Remask
+from .edges import Revive as Revive
+from .frequencies import Keep as Keep
+from .frequencies import Remove as Remove
+from .intervening import Performance as Performance
+from .intervening import intervene as intervene
+from .network import Network as Network
+from .network import intervened as intervened
+from .units import Ablate as Ablate
+from .units import Patch as Patch
+from .writing import INTERVENTIONS as INTERVENTIONS
+from .writing import as_python as as_python
+from .writing import as_toml as as_toml
+from .writing import from_toml as from_toml
+from .writing import load_toml as load_toml

@@ -1,0 +1,145 @@
+"""Interventions written down and read: as TOML, and as Python that prints the same numbers."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mechgrok.errors import UserError, choices, near
+from mechgrok.interventions.base import Intervention
+from mechgrok.registry import Registry
+
+if TYPE_CHECKING:
+    from mechgrok.runs import Run
+
+#: Every kind of intervention by the name of its class.
+INTERVENTIONS: Registry[type[Intervention]] = Registry(
+    "intervention",
+    "mechgrok.interventions",
+    {
+        "Ablate": "mechgrok.interventions.units:Ablate",
+        "Patch": "mechgrok.interventions.units:Patch",
+        "Remove": "mechgrok.interventions.frequencies:Remove",
+        "Keep": "mechgrok.interventions.frequencies:Keep",
+        "Remask": "mechgrok.interventions.edges:Remask",
+        "Edges": "mechgrok.interventions.edges:Edges",
+        "Revive": "mechgrok.interventions.edges:Revive",
+    },
+)
+#: The largest file that is read as interventions: 10,000 edges need a fifth of it.
+_LARGEST_FILE = 2**20
+#: As many as anybody could mean.
+_MOST = 1000
+
+
+def as_toml(interventions: Iterable[Intervention]) -> str:
+    """The text of an ``interventions.toml``: a table ``[[do]]`` for each, in their order.
+
+    >>> from mechgrok.interventions import Ablate
+    >>> print(as_toml([Ablate(neurons=[3, 7], to="mean")]))
+    [[do]]
+    kind = "Ablate"
+    neurons = [3, 7]
+    to = "mean"
+    <BLANKLINE>
+    """
+    tables = []
+    for intervention in interventions:
+        lines = ["[[do]]", f'kind = "{type(intervention).__name__}"']
+        lines += [f"{name} = {_toml(value)}" for name, value in intervention.given.items()]
+        tables.append("\n".join(lines) + "\n")
+    return "\n".join(tables)
+
+
+def from_toml(text: str) -> list[Intervention]:
+    """The interventions that `as_toml` wrote, or a person.
+
+    No name in the text ever imports code of anybody's own.
+
+    Raises:
+        UserError: the text is no TOML, or holds something that is no intervention.
+
+    >>> from_toml('do = [{kind = "Ablate", neurons = [3, 7]}]')
+    [Ablate(neurons=[3, 7])]
+    """
+    try:
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The interventions are no TOML ({_short(error)}).") from None
+    if unknown := [name for name in fields if name != "do"]:
+        raise UserError(f"Interventions are tables [[do]]: {unknown[0]!r} is none.")
+    tables = fields.get("do", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise UserError("Interventions are tables [[do]], each with its kind.")
+    if len(tables) > _MOST:
+        raise UserError(f"{len(tables)} interventions are more than {_MOST}: give fewer.")
+    return [_made(dict(table)) for table in tables]
+
+
+def load_toml(path: str | Path) -> list[Intervention]:
+    """The interventions in a file; a run that it names is looked for from the working directory.
+
+    Raises:
+        UserError: the file cannot be read, or holds no interventions.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise UserError(f"{path} is larger than interventions are ({_LARGEST_FILE:,} bytes).")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} cannot be read as interventions ({_short(error)}).") from None
+    try:
+        return from_toml(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str:
+    """Python to paste that does the same to a run at a step and prints accuracy and loss."""
+    names: dict[str, set[str]] = {"mechgrok.interventions": {"intervened"}}
+    for kind in map(type, interventions):
+        own = INTERVENTIONS.own.get(kind.__name__) == f"{kind.__module__}:{kind.__name__}"
+        where = "mechgrok.interventions" if own else kind.__module__
+        names.setdefault(where, set()).add(kind.__name__)
+    imports = [f"from {where} import {', '.join(sorted(what))}" for where, what in names.items()]
+    listed = "".join(f"    {each!r},\n" for each in interventions)
+    return (
+        "\n".join(["import mechgrok", *imports]) + "\n\n"
+        f"run = mechgrok.Run({str(run.path.resolve())!r})\n"
+        f"interventions = [{f'{chr(10)}{listed}' if listed else ''}]\n"
+        f"network = intervened(run, {step}, interventions)\n"
+        f"model = network.model  # run.model({step})\n"
+        "for inputs, labels in (run.task.train, run.task.test):\n"
+        "    outputs = model.run_with_hooks(inputs, fwd_hooks=network.hooks(inputs)).detach()\n"
+        "    accuracy, loss = run.task.accuracy(outputs, labels), run.task.loss(outputs, labels)\n"
+        '    print(f"accuracy {accuracy:.6f}, loss {loss:.6g}")\n'
+    )
+
+
+def _made(options: dict[str, Any]) -> Intervention:
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str) or kind not in INTERVENTIONS:
+        known = list(INTERVENTIONS)
+        raise UserError(
+            f"There is no intervention {_short(repr(kind))}{near(kind, known)}: its kind is one of "
+            f"{choices(known)}."
+        )
+    return INTERVENTIONS.load(kind)(**options)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
+        return f"{{{inside}}}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _short(words: object) -> str:
+    text = " ".join(str(words).split())
+    return text if len(text) <= 200 else f"{text[:200]} …"
