@@ -1,0 +1,311 @@
+"""Which pairs are learned first? The step from which on each pair is answered right.
+
+A pair (a, b) is *learned* at the first step from which on it is answered right at every checkpoint,
+and *forgotten* each time that a right answer is followed by a wrong one (Toneva et al. 2019, arXiv
+1812.05159). Pairs of the test set are told apart by how far they lie from the training set: the
+smallest |a − a'| + |b − b'| over the training pairs (a', b'), on the circle of residues.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Integer
+from scipy.stats import spearmanr
+
+from analyses.drawing import SHARE, Colors, Panels
+from analyses.measures.finite import and_left_out, finite_steps, left_out
+from mechgrok.runs import Run
+from mechgrok.tasks.modular import ModularArithmetic
+
+#: Distances from here on are one group, of few pairs each.
+_FAR = 3
+#: Examples whose logits are in memory at once, as numbers.
+_LARGEST_LOGITS = 2**23
+
+
+def applies(run: Run) -> str | None:
+    """Examples must be pairs of residues."""
+    if not isinstance(run.task, ModularArithmetic):
+        return f"the examples of {run.task.name} are not pairs of residues."
+    return "it has one checkpoint, and learning is a change." if len(run.steps) < 2 else None
+
+
+class Learning(NamedTuple):
+    """When each pair was learned.
+
+    Attributes:
+        first_right: the index of the first step at which it is answered right; −1 for none.
+        learned: the index of the first step from which on it always is; −1 for none.
+        forgotten: how often a right answer is followed by a wrong one.
+    """
+
+    first_right: Integer[np.ndarray, " pair"]
+    learned: Integer[np.ndarray, " pair"]
+    forgotten: Integer[np.ndarray, " pair"]
+
+
+def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
+    """When each pair was learned, of whether it was answered right at each step.
+
+    >>> right = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=bool)
+    >>> [part.tolist() for part in learning(right)]
+    [[1, -1, 0], [1, -1, -1], [0, 0, 2]]
+    """
+    ever = right.any(0)
+    first = np.where(ever, right.argmax(0), -1)
+    wrong_after = np.flip(np.logical_or.accumulate(np.flip(~right, 0), 0), 0)
+    learned = np.where(right[-1], wrong_after.sum(0), -1)
+    return Learning(first, learned, (right[:-1] & ~right[1:]).sum(0))
+
+
+def distance_to(
+    train: Bool[np.ndarray, "p p"],
+) -> Integer[np.ndarray, "p p"]:
+    """min over training pairs of |a − a'| + |b − b'|, residues lying on a circle; 0 for those.
+
+    It spreads from the training set to the neighbours a ± 1 and b ± 1, one step at a time. −1
+    everywhere where nothing is trained on.
+
+    >>> train = np.zeros((5, 5), dtype=bool)
+    >>> train[0, 0] = True
+    >>> distance_to(train)[0].tolist(), int(distance_to(train)[2, 3])
+    ([0, 1, 2, 2, 1], 4)
+    """
+    distance = np.where(train, 0, -1)
+    reached, steps = train.copy(), 0
+    while reached.any() and not reached.all():
+        steps += 1
+        grown = reached.copy()
+        for axis in (0, 1):
+            grown |= np.roll(reached, 1, axis) | np.roll(reached, -1, axis)
+        distance[grown & ~reached] = steps
+        reached = grown
+    return distance
+
+
+def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
+    """When each pair was learned, over all checkpoints or the given steps.
+
+    Returns:
+        Over ``pair`` (with coordinates ``a``, ``b``, ``answer`` and ``train``): ``first_right``,
+        ``learned``: steps, NaN where not reached; ``forgotten``: how often a right answer became
+        wrong; ``distance``: to the nearest training pair, in residues; ``support``: how many
+        training pairs have the same answer. ``share_right [step, group]``: of the training pairs,
+        and of the test pairs at each distance, the last group being that distance or more.
+    """
+    asked = run.select(steps)
+    at = finite_steps(run, asked)
+    task = run.task
+    assert isinstance(task, ModularArithmetic)
+    right = _right(run, at)
+    a, b = task.pair.numpy().T
+    train = np.zeros(len(a), dtype=bool)
+    train[task.train_index.numpy()] = True
+    trained = np.zeros((task.p, task.p), dtype=bool)
+    trained[a[train], b[train]] = True
+    if task.pairs == "unordered":
+        trained |= trained.T
+    distance = distance_to(trained)[a, b]
+    answer = task.examples.labels.numpy()
+    support = np.bincount(answer[train], minlength=task.p)[answer]
+    reached = learning(right)
+    groups = {"train": train}
+    for near in range(1, _FAR + 1):
+        of_group = distance >= near if near == _FAR else distance == near
+        groups[f"test, distance {near}{' or more' if near == _FAR else ''}"] = of_group & ~train
+    groups = {name: members for name, members in groups.items() if members.any()}
+    share = np.stack([right[:, members].mean(1) for members in groups.values()], axis=1)
+    dataset = xr.Dataset(
+        {
+            "first_right": (("pair",), _steps(at, reached.first_right), {"units": "step"}),
+            "learned": (("pair",), _steps(at, reached.learned), {"units": "step"}),
+            "forgotten": (("pair",), reached.forgotten, {"units": "times"}),
+            "distance": (("pair",), distance, {"units": "residues"}),
+            "support": (("pair",), support, {"units": "training pairs"}),
+            "share_right": (("step", "group"), share, {"units": "share"}),
+        },
+        coords={
+            "step": at,
+            "group": list(groups),
+            "a": ("pair", a),
+            "b": ("pair", b),
+            "answer": ("pair", answer),
+            "train": ("pair", train),
+        },
+        attrs={"p": task.p, "unordered": int(task.pairs == "unordered"), "task": str(task)},
+    )
+    marks = {"t_mem": run.t_mem, "t_gen": run.t_gen}
+    dataset.attrs |= {name: step for name, step in marks.items() if step is not None}
+    dataset.attrs |= left_out(asked, at)
+    return dataset
+
+
+@torch.no_grad()
+def _right(run: Run, steps: Sequence[int]) -> Bool[np.ndarray, "step pair"]:
+    """Whether each pair is answered right at each step."""
+    inputs, labels = run.task.examples
+    size = max(1, _LARGEST_LOGITS // run.task.d_output)
+    rows = []
+    for step in steps:
+        model = run.model(step)
+        answers = torch.cat([model(chunk).argmax(-1) for chunk in inputs.split(size)])
+        rows.append((answers == labels).numpy())
+    return np.stack(rows)
+
+
+def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:
+    """The steps at these indices; NaN at −1."""
+    return np.where(index < 0, np.nan, np.asarray(steps, dtype=float)[index])
+
+
+def _picture(dataset: xr.Dataset, values: xr.DataArray, absent: float) -> np.ndarray:
+    """Values of pairs over (a, b); an unordered pair stands on both sides of the diagonal."""
+    a, b, p = dataset.a.to_numpy(), dataset.b.to_numpy(), dataset.attrs["p"]
+    grid = np.full((p, p), absent, dtype=values.dtype)
+    grid[a, b] = values
+    if dataset.attrs["unordered"]:
+        grid[b, a] = values
+    return grid
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """When the first, the median and the last test pair were learned, and what it goes with."""
+    test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
+    learned = test.learned.to_numpy()
+    n_learned = int(np.isfinite(learned).sum())
+    if not n_learned:
+        return and_left_out("no test pair was learned for good", dataset)
+    early, median, late = np.nanquantile(learned, [0.1, 0.5, 0.9])
+    words = (
+        f"{n_learned:,} of {len(learned):,} test pairs learned for good: a tenth of them by step "
+        f"{early:,.0f}, half by {median:,.0f}, nine tenths by {late:,.0f}"
+    )
+    again = float((test.forgotten.to_numpy() > 0).mean())
+    words += f"; {again:.0%} were forgotten in between"
+    ranks = {
+        "the distance to the training set": _rank(learned, test.distance.to_numpy()),
+        "the number of training pairs with the same answer": _rank(
+            learned, test.support.to_numpy()
+        ),
+    }
+    told = [f"{rank:+.2f} with {what}" for what, rank in ranks.items() if np.isfinite(rank)]
+    if told:
+        words += f"; rank correlation of that step {' and '.join(told)}"
+    return and_left_out(words, dataset)
+
+
+def _rank(learned: Float[np.ndarray, " pair"], other: np.ndarray) -> float:
+    """Spearman's correlation over the pairs that were learned; NaN where either is constant."""
+    known = np.isfinite(learned)
+    x, y = learned[known], other[known]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(spearmanr(x, y).statistic)
+
+
+# --- figure -------------------------------------------------------------------------------------
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
+    """Pairs by the step at which they were learned; the share that is right; residues compared."""
+    figure = Panels(
+        measured,
+        title=_title(measured),
+        subtitle="learned: right from then on at every checkpoint; white: no pair, or not learned",
+        log=log,
+    )
+    _draw_grids(figure, measured)
+    row = figure.row(height=260, legend=True)
+    panel = row.over_training("pairs answered right", y=SHARE | {"title": "share of the group"})
+    for label, dataset in measured.items():
+        for at, group in enumerate(dataset.group.to_numpy().tolist()):
+            curve = dataset.share_right.sel(group=group)
+            dash = ("solid", "dash", "dashdot", "dot")[at % 4]
+            panel.lines(dataset.step, curve, run=label, key=group, dash=dash, value="%{y:.1%}")
+    _draw_residues(figure, measured)
+    return figure.draw()
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    if len(measured) > 1:
+        return "The step at which each pair is learned"
+    (dataset,) = measured.values()
+    learned = dataset.learned.to_numpy()[~dataset.train.to_numpy()]
+    if not np.isfinite(learned).any():
+        return "No test pair is learned for good"
+    early, late = np.nanquantile(learned, [0.1, 0.9])
+    return f"Test pairs are learned between steps {early:,.0f} and {late:,.0f} (middle 80 %)"
+
+
+def _draw_grids(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+    """For each run the pairs it trains on, and those it does not, each on a scale of its own."""
+    for label, dataset in measured.items():
+        row = figure.row(height=330)
+        many = f"{label}: " if len(measured) > 1 else ""
+        for side, trained in (("training pairs", True), ("test pairs", False)):
+            chosen = dataset.isel(pair=np.flatnonzero(dataset.train.to_numpy() == trained))
+            known = chosen.learned.dropna("pair").to_numpy()
+            low, high = np.quantile(known, [0.02, 0.98]) if known.size else (0.0, 1.0)
+            colors = figure.colors("learned at step", float(low), float(high), tickformat=",")
+            panel = row.panel(
+                f"{many}{side}", x="b", y={"title": "a", "autorange": "reversed"}, square=True
+            )
+            _draw_pairs(panel, colors, label, chosen)
+
+
+def _draw_pairs(panel: Any, colors: Colors, label: str, chosen: xr.Dataset) -> None:
+    put = partial(_picture, chosen)
+    told = [put(chosen[name], -1) for name in ("answer", "forgotten", "distance")]
+    learned = put(chosen.learned, np.nan).astype(np.float32)
+    panel.heat(
+        colors,
+        run=label,
+        z=learned,
+        customdata=np.stack(told, axis=-1).astype(np.int16),
+        hoverongaps=False,
+        hover=(
+            "(%{y}, %{x}) → %{customdata[0]}<br>learned at step %{z:,}<br>forgotten "
+            "%{customdata[1]} times<br>%{customdata[2]} from the training set"
+        ),
+    )
+
+
+def _draw_residues(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+    """The median step at which a residue's test pairs were learned, as an operand and an answer."""
+    row = figure.row(height=230)
+    for name, axis in (("operand", "residue a or b"), ("answer", "answer c")):
+        y = {"title": "median step" if name == "operand" else "", "type": "log"}
+        panel = row.panel(f"test pairs by {name}", x=axis, y=y)
+        for label, dataset in measured.items():
+            medians = _by_residue(dataset, name)
+            panel.add(
+                "scatter",
+                run=label,
+                mode="markers",
+                x=np.arange(len(medians)),
+                y=np.maximum(medians, 1),
+                marker={"size": 6},
+                hover="%{x}: half of its pairs by step %{y:,}",
+            )
+
+
+def _by_residue(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " p"]:
+    """The median over the test pairs with each operand, or answer; pairs not learned are last."""
+    test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
+    learned = test.learned.fillna(np.inf).to_numpy()
+    a, b, answer = (test[key].to_numpy() for key in ("a", "b", "answer"))
+    medians = np.full(dataset.attrs["p"], np.nan)
+    for residue in range(dataset.attrs["p"]):
+        chosen = answer == residue if name == "answer" else (a == residue) | (b == residue)
+        if chosen.any():
+            medians[residue] = np.quantile(learned[chosen], 0.5, method="lower")
+    return np.where(np.isinf(medians), np.nan, medians)
