@@ -137,12 +137,9 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             "answer": ("pair", answer),
             "train": ("pair", train),
         },
-        attrs={"p": task.p, "unordered": int(task.pairs == "unordered"), "task": str(task)},
+        attrs={"p": task.p, "unordered": int(task.pairs == "unordered"), **run.milestones},
     )
-    marks = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    dataset.attrs |= {name: step for name, step in marks.items() if step is not None}
-    dataset.attrs |= left_out(asked, at)
-    return dataset
+    return dataset.assign_attrs(left_out(asked, at))
 
 
 @torch.no_grad()
