@@ -358,17 +358,17 @@ def _draw_layers(
 
 
 def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Similarity of pairs of evenly placed checkpoints, at most 150, for all weights and a layer.
+    """Similarity of pairs of evenly placed checkpoints, at most 100, for all weights and a layer.
 
     A layer that the run does not have shows nothing.
     """
-    stops = spread(dataset.other_step.to_numpy().tolist(), 150)
+    stops = spread(dataset.other_step.to_numpy().tolist(), 100)
     ticks = [f"{step:,}" for step in stops]
     pairs = dataset.pairwise.sel(step=stops, other_step=stops)
     short = short_names(layers)
     return {
         "all weights" if layer == WHOLE else short[layer]: {
-            "z": pairs.sel(layer=layer).to_numpy() if layer in dataset.layer else [],
+            "z": pairs.sel(layer=layer).to_numpy().round(3) if layer in dataset.layer else [],
             "x": ticks,
             "y": ticks,
         }

@@ -27,8 +27,8 @@ from mechgrok.runs import Run
 
 #: A larger matrix is pooled until it has at most this many entries.
 _LARGEST_IMAGE = 2**16
-#: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 8.
-_PIXELS, _FEWEST, _MOST = 1_200_000, 3, 8
+#: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 6.
+_PIXELS, _FEWEST, _MOST = 1_200_000, 3, 6
 
 
 def measure(
@@ -164,7 +164,8 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
     limits = {name: _limit(measured, name) for name in names}
     largest = max(limits.values())
-    digits = math.floor(math.log10(9999 / largest)) if largest > 0 else 0
+    # Three digits: colours do not show more, and a page of 115,000 weights six times stays small.
+    digits = math.floor(math.log10(999 / largest)) if largest > 0 else 0
     figure = Panels(
         measured,
         title="The weights at a training step, and which of them a mask keeps",

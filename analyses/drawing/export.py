@@ -9,14 +9,7 @@ import plotly.graph_objects as go
 
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
-
-#: How a page shows a figure: nothing of it can be uploaded, and its image button gives SVG.
-CONFIG = {
-    "responsive": True,
-    "displaylogo": False,
-    "showSendToCloud": False,
-    "toImageButtonOptions": {"format": "svg"},
-}
+from mechgrok.results.packing import pack, packed_plotly, script
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -26,17 +19,29 @@ _PAGE = Template("""<!DOCTYPE html>
 <title>$title</title>
 </head>
 <body>
-$figure
+<noscript>The figure needs JavaScript.</noscript>
+<div id="figure"></div>
+<script type="text/plain" id="data">$figure</script>
+<script type="text/plain" id="plotly">$plotly</script>
+<script>
+$script
+show(document.getElementById("figure"), "data");
+</script>
 </body>
 </html>
 """)
 
 
 def write_html(figure: go.Figure, path: Path) -> None:
-    """Write one self-contained, interactive page under the figure's title; plotly.js is in it."""
+    """Write one self-contained, interactive page under the figure's title; plotly.js is in it.
+
+    Nothing of it can be uploaded, and its image button gives SVG.
+    """
     title = re.sub(r"<[^>]*>", " ", figure.layout.title.text or path.stem)
-    drawn = figure.to_html(full_html=False, include_plotlyjs=True, auto_play=False, config=CONFIG)
-    write_text(path, _PAGE.substitute(title=html.escape(title), figure=drawn))
+    page = _PAGE.substitute(
+        title=html.escape(title), figure=pack(figure), plotly=packed_plotly(), script=script()
+    )
+    write_text(path, page)
 
 
 def write_png(figure: go.Figure, path: Path, *, width: int = 1200, height: int = 800) -> None:

@@ -1,7 +1,5 @@
 """Many figures on one page: a report that opens without a network, on a laptop and on a phone."""
 
-import base64
-import gzip
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -10,9 +8,9 @@ from pathlib import Path
 from string import Template
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from mechgrok.files import write_text
+from mechgrok.results.packing import pack, packed_plotly, script
 
 #: The tags that plotly understands in titles and that mean the same on a page.
 _TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
@@ -27,7 +25,7 @@ class Section:
         question: what it asks.
         findings: what was seen, by run.
         passed_over: why it was not asked, by run.
-        figure: the figure, packed by `pack`; None where no run was measured.
+        figure: the figure, packed by `untitled`; None where no run was measured.
         title: the figure's title and subtitle, which the page sets as text that wraps.
         failed: what went wrong, by run.
     """
@@ -41,11 +39,11 @@ class Section:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
-def pack(figure: go.Figure) -> tuple[str, tuple[str, str]]:
+def untitled(figure: go.Figure) -> tuple[str, tuple[str, str]]:
     """A figure as compressed text for a page, without its titles; and its title and subtitle.
 
-    The page unpacks a figure when it comes into view, so that forty megabytes of pictures do not
-    keep a phone busy at once.
+    The page unpacks a figure when it comes into view, so that megabytes of pictures do not keep a
+    phone busy at once.
     """
     layout = figure.layout
     title = (layout.title.text or "", layout.title.subtitle.text or "")
@@ -54,7 +52,7 @@ def pack(figure: go.Figure) -> tuple[str, tuple[str, str]]:
     bare = go.Figure(figure).update_layout(
         title=None, margin={"t": top}, height=height, width=None, autosize=True
     )
-    return base64.b64encode(gzip.compress(bare.to_json().encode(), 6)).decode(), title
+    return pack(bare), title
 
 
 def write_page(
@@ -84,7 +82,8 @@ def write_page(
             if section.figure is not None
         ),
         footer=html.escape(footer),
-        plotly=get_plotlyjs(),
+        plotly=packed_plotly(),
+        script=script(),
     )
     write_text(path, text)
 

@@ -215,7 +215,7 @@ def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | PassedOver":
 def _draw(name: str, measured: "dict[str, xr.Dataset]") -> _Drawn:
     """In a worker: the figure and the findings, as far as they come out."""
     from mechgrok.results.analysis import Analysis
-    from mechgrok.results.page import pack
+    from mechgrok.results.page import untitled
 
     analysis = Analysis.load(name)
     findings: dict[str, str] = {}
@@ -226,7 +226,7 @@ def _draw(name: str, measured: "dict[str, xr.Dataset]") -> _Drawn:
         except Exception as error:
             failed[label] = f"no finding: {in_a_sentence(error)}"
     try:
-        figure, title = pack(analysis.draw(measured))
+        figure, title = untitled(analysis.draw(measured))
     except Exception as error:
         failed["all runs"] = f"no figure: {in_a_sentence(error)}"
         return _Drawn(None, ("", ""), findings, failed)

@@ -1,8 +1,5 @@
 """One page with everything, made in one pass."""
 
-import base64
-import gzip
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mechgrok.results.packing import packed_plotly, unpack
 from mechgrok.runs import Run
 
 FEW = "accuracy,norms,weights"
@@ -29,13 +27,12 @@ def page(tiny_run: Run, masked_run: Run, tmp_path_factory: pytest.TempPathFactor
 def figure(page: str, name: str) -> Any:
     packed = re.search(rf'id="data-{name}">([^<]*)<', page)
     assert packed is not None
-    return json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    return unpack(packed[1])
 
 
 def test_the_page_needs_no_network_and_holds_plotly_once(page: str) -> None:
-    assert page.count("plotly.js v") == 1
-    own = page[: page.index("plotly.js v")] + page[page.rindex("</script>", 0, -50) :]
-    assert not re.search(r'(src|href)="(https?:)?//', own)
+    assert page.count(packed_plotly()) == 1
+    assert not re.search(r'(src|href)="(https?:)?//', page)
 
 
 def test_every_analysis_has_its_section_and_place_in_the_contents(page: str) -> None:
