@@ -10,8 +10,10 @@ line, in Python and in ``sweep.toml``.
 - Words are themselves; ``true``, ``false`` and ``none`` are what they say.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from mechgrok.errors import UserError
 
@@ -62,18 +64,21 @@ def as_values(given: object) -> list[Value]:
     """The values that a person gave in Python or in TOML: text, one value, or several of them.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or one is something else.
 
     >>> as_values(range(3)), as_values("0:2"), as_values(0.5), as_values(["add", "mul"])
     ([0, 1, 2], [0, 1], [0.5], ['add', 'mul'])
     """
     if isinstance(given, str):
         return parse_values(given)
-    if not isinstance(given, Iterable):
-        return [given]  # type: ignore[list-item]
-    values = list(given)
-    if not values:
+    several: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    if not several:
         raise UserError("An empty list of values sweeps nothing: give at least one.")
+    values = [one.item() if hasattr(one, "item") else one for one in several]  # NumPy's and torch's
+    for value in values:
+        endless = isinstance(value, float) and not math.isfinite(value)
+        if isinstance(given, Mapping) or not isinstance(value, Value) or endless:
+            raise UserError(f"{given!r} holds no values of a setting: give numbers and words.")
     return values
 
 
@@ -85,7 +90,10 @@ def show_value(value: Value) -> str:
     """
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
 
 
 def _is_range(part: str) -> bool:

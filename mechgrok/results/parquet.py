@@ -22,6 +22,8 @@ _UNREADABLE = (
     TypeError,
     ValueError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
     pa.ArrowException,
     RecursionError,
 )

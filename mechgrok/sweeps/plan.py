@@ -31,7 +31,7 @@ from typing import Any, Literal, Self, get_args
 from mechgrok import own_code, presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
-from mechgrok.grammar import Value, as_values, show_value
+from mechgrok.grammar import Value, as_values, parse_values, show_value
 from mechgrok.settings import path_of, placed
 
 #: What a run of a later stage is made by.
@@ -40,6 +40,8 @@ Make = Literal["ticket", "popup"]
 BASE = "base"
 #: A folder's name is cut to this many characters; what is cut is told apart by a digest.
 _LONGEST_NAME = 120
+#: More runs than anybody waits for.
+_MOST_RUNS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ class Stage:
         Raises:
             UserError: it says not what is made, or something that cannot be.
         """
-        given = dict(fields)
+        given = dict(_table(fields, "stage"))
         make = given.pop("make", "ticket")
         if make not in get_args(Make):
             raise UserError(f"A sweep cannot make {make!r}: choose {choices(get_args(Make))}.")
         of, name = str(given.pop("of", BASE)), str(given.pop("name", make))
+        if odd := [key for key in given if not key.isidentifier()]:
+            raise UserError(f"{odd[0]!r} is no option of a {make}: name one of mechgrok {make}.")
         return cls(make, of, name, {key: tuple(as_values(v)) for key, v in given.items()})
 
     def as_toml(self) -> dict[str, Any]:
@@ -151,16 +155,16 @@ class Plan:
         known = ("preset", "set", "over", "seeds", "stage", "also")
         if unknown := [key for key in fields if key not in known]:
             raise UserError(f"A sweep's plan has no {unknown[0]!r}: its keys are {choices(known)}.")
-        over = {name: tuple(as_values(v)) for name, v in fields.get("over", {}).items()}
-        for name in (*over, *fields.get("set", {})):
+        over, shared = (_table(fields.get(name, {}), name) for name in ("over", "set"))
+        for name in (*over, *shared):
             path_of(name)
         plan = cls(
             preset=str(fields.get("preset", presets.DEFAULT)),
-            set={k: None if v == "none" else v for k, v in fields.get("set", {}).items()},
-            over=over,
+            set={k: None if v == "none" else v for k, v in shared.items()},
+            over={name: tuple(as_values(v)) for name, v in over.items()},
             seeds=tuple(as_values(fields["seeds"])) if "seeds" in fields else (),
-            stages=_in_order([Stage.read(stage) for stage in fields.get("stage", ())]),
-            also=tuple(cls.read(other) for other in fields.get("also", ())),
+            stages=_in_order([Stage.read(stage) for stage in _tables(fields, "stage")]),
+            also=tuple(cls.read(_table(other, "also")) for other in _tables(fields, "also")),
         )
         plan._check()
         return plan
@@ -174,7 +178,7 @@ class Plan:
         """
         try:
             fields = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{file} cannot be read as a sweep's plan ({error}).") from None
         return cls.read(fields)
 
@@ -185,7 +189,7 @@ class Plan:
     def _fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"preset": self.preset}
         if self.seeds:
-            fields["seeds"] = _one_text(self.seeds)
+            fields["seeds"] = _shown_values(self.seeds)
         if self.set:
             fields["set"] = dict(self.set)
         if self.over:
@@ -202,6 +206,10 @@ class Plan:
             paths += ["seed", "task.split_seed"]
         if twice := [path for path in paths if paths.count(path) > 1]:
             raise UserError(f"{twice[0]} is settled twice: sweep it, or set it, or neither.")
+        if len(self) > _MOST_RUNS:
+            raise UserError(
+                f"The plan holds {len(self):,} runs, more than {_MOST_RUNS:,}: sweep fewer values."
+            )
 
     def __len__(self) -> int:
         """How many runs there would be, before those that are wanted twice are counted once."""
@@ -355,28 +363,52 @@ def _digest(text: str) -> str:
     return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-# --- as TOML ------------------------------------------------------------------------------------
+# --- from and as TOML -----------------------------------------------------------------------------
 
 
-def _one_text(values: tuple[Value, ...]) -> str:
-    return ",".join(show_value(value) for value in values)
+def _table(given: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise UserError(f"A sweep's plan has {name} as a table of settings, not as {given!r}.")
+    return given
 
 
-def _shown(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, str]:
-    return {name: _one_text(values) for name, values in axes.items()}
+def _tables(fields: Mapping[str, Any], name: str) -> list[Any]:
+    given = fields.get(name, [])
+    if not isinstance(given, list | tuple):
+        raise UserError(f"A sweep's plan has {name} as tables, [[{name}]], not as {given!r}.")
+    return list(given)
+
+
+def _shown_values(values: tuple[Value, ...]) -> str | list[Any]:
+    """Values as one text, ``0.3,1,3``; as a list where that would be read as something else."""
+    text = ",".join(show_value(value) for value in values)
+    try:
+        same = parse_values(text) == list(values)
+    except UserError:
+        same = False
+    return text if same else ["none" if value is None else value for value in values]
+
+
+def _shown(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, str | list[Any]]:
+    return {name: _shown_values(values) for name, values in axes.items()}
 
 
 def _toml_of(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
     """Lines of TOML: plain keys, then tables, then arrays of tables."""
-    plain = {k: v for k, v in fields.items() if not isinstance(v, dict | list)}
-    for key, value in plain.items():
-        yield f"{_key(key)} = {_toml_value(value)}"
+    tables = {k: v for k, v in fields.items() if isinstance(v, dict)}
+    arrays = {k: v for k, v in fields.items() if _holds_tables(v)}
     for key, value in fields.items():
-        if isinstance(value, dict):
-            yield from ("", f"[{path}{key}]", *_toml_of(value, f"{path}{key}."))
-    for key, value in fields.items():
-        for table in value if isinstance(value, list) else ():
-            yield from ("", f"[[{path}{key}]]", *_toml_of(table, f"{path}{key}."))
+        if key not in tables and key not in arrays:
+            yield f"{_key(key)} = {_toml_value(value)}"
+    for key, value in tables.items():
+        yield from ("", f"[{path}{_key(key)}]", *_toml_of(value, f"{path}{_key(key)}."))
+    for key, value in arrays.items():
+        for table in value:
+            yield from ("", f"[[{path}{_key(key)}]]", *_toml_of(table, f"{path}{_key(key)}."))
+
+
+def _holds_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
 
 def _key(key: str) -> str:
@@ -385,7 +417,8 @@ def _key(key: str) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, bool | str):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
+        # JSON leaves DEL as it is, which TOML does not take.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
     return '"none"' if value is None else repr(value)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,21 @@ _COLUMNS = ("status", *_NUMBERS, "best_test_accuracy")
 def table_of(
     folder: Path, members: Sequence[Member], at_accuracy: float | None = None
 ) -> pd.DataFrame:
-    """The table of `Sweep.table`."""
-    kept = _read(folder)
+    """The table of `Sweep.table`; where the kept rows are none, the runs are read again."""
+    try:
+        return _table(folder, members, at_accuracy, _read(folder))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return _table(folder, members, at_accuracy, {})
+
+
+def _table(
+    folder: Path,
+    members: Sequence[Member],
+    at_accuracy: float | None,
+    kept: dict[str, list[Any]],
+) -> pd.DataFrame:
     level = "" if at_accuracy is None else f"{at_accuracy:g}"
     rows = {m.name: _row(folder / m.name, kept.get(m.name), at_accuracy, level) for m in members}
-    if any(kept.get(name) != row for name, row in rows.items()):
-        _keep(folder, kept | rows)
     settings = dict.fromkeys(name for member in members for name in member.settings)
     table = pd.DataFrame(
         [
@@ -39,7 +49,10 @@ def table_of(
     )
     whole = dict.fromkeys(("step", "t_mem", "t_gen"), "Int64")
     rest = {name: float for name in _COLUMNS if name not in (*whole, "status")}
-    return table.astype({**whole, **rest})
+    table = table.astype({**whole, **rest})
+    if any(kept.get(name) != row for name, row in rows.items()):
+        _keep(folder, kept | rows)
+    return table
 
 
 def _row(folder: Path, kept: Any, at_accuracy: float | None, level: str) -> list[Any]:
@@ -81,15 +94,21 @@ def _facts(folder: Path, at_accuracy: float | None) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> dict[str, list[Any]]:
+    """What is kept, unless it is damaged."""
     try:
         kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        rows: dict[str, list[Any]] = kept["rows"]
+        return rows if kept["blake2b"] == _digest(rows) and isinstance(rows, dict) else {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
 
 
 def _keep(folder: Path, rows: dict[str, list[Any]]) -> None:
     try:
-        write_text(folder / _KEPT, json.dumps(rows))
+        write_text(folder / _KEPT, json.dumps({"blake2b": _digest(rows), "rows": rows}))
     except UserError:
         return  # A folder that cannot be written keeps nothing.
+
+
+def _digest(rows: dict[str, list[Any]]) -> str:
+    return blake2b(json.dumps(rows, sort_keys=True).encode(), digest_size=16).hexdigest()

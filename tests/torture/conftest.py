@@ -9,6 +9,19 @@ import pytest
 #: What draws the places of kills and of damage.
 SEED = int(os.environ.get("TORTURE_SEED", "0"))
 _TALLY: Counter[str] = Counter()
+#: What is counted: words, by the name that a test counts under.
+_WORDS = {
+    "kills": "kills tried",
+    "lost": "runs lost",
+    "torn": "torn",
+    "orphans": "orphans",
+    "inputs": "inputs tried",
+    "damaged": "damaged files",
+    "hostile": "hostile files",
+    "executed": "executed",
+    "sequences": "sequences of operations",
+    "tracebacks": "tracebacks",
+}
 
 
 @pytest.fixture
@@ -28,8 +41,26 @@ def _short_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of pytest-xdist hands its counts to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["torture"] = dict(_TALLY)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(_Gathering())
+
+
+class _Gathering:
+    """Adds up what the processes of pytest-xdist counted."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        _TALLY.update(getattr(node, "workeroutput", {}).get("torture", {}))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if _TALLY:
-        tried = f"{_TALLY['kills']} kills tried, {_TALLY['lost']} runs lost, {_TALLY['torn']} torn"
-        read = f"{_TALLY['inputs']} inputs tried, {_TALLY['tracebacks']} tracebacks"
-        terminalreporter.write_line(f"torture (seed {SEED}): {tried}; {read}")
+        told = ", ".join(f"{_TALLY[name]:,} {words}" for name, words in _WORDS.items())
+        terminalreporter.write_line(f"torture (seed {SEED}): {told}")

@@ -1,14 +1,11 @@
 """Damaged files are answered in a sentence, whatever is wrong with them: never a traceback."""
 
-import json
 import os
 import random
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,6 +14,7 @@ from mechgrok import Run, UserError
 from mechgrok.runs import compare, verify
 from mechgrok.runs.facts import facts
 from mechgrok.training import resume
+from tests.torture.damage import damaged
 
 FILES = (
     "config.json",
@@ -27,8 +25,6 @@ FILES = (
     "resume-before.safetensors",
     "analysis/norms.parquet",
 )
-#: What a value in a configuration may have become.
-VALUES: tuple[Any, ...] = (None, -1, 0, 10**30, 0.5, "", "x", "1e9", [], [1], {}, {"a": 1}, True)
 
 
 @pytest.fixture
@@ -37,61 +33,6 @@ def whole(tiny_run: Run, tmp_path: Path) -> Path:
     shutil.copytree(tiny_run.path, tmp_path / "whole", ignore=shutil.ignore_patterns("analysis"))
     mechgrok.analyze(tmp_path / "whole", "norms")
     return tmp_path / "whole"
-
-
-def damaged(content: bytes, name: str, draw: random.Random) -> bytes:
-    """The content with one thing wrong."""
-    ways: list[Callable[[], bytes]] = [
-        lambda: b"",
-        lambda: content[: draw.randrange(len(content))],
-        lambda: flip(content, draw),
-        lambda: draw.randbytes(draw.randrange(200)),
-        lambda: content + draw.randbytes(20),
-        lambda: content[: (at := draw.randrange(len(content)))] + content[at + 3 :],
-    ]
-    if name.endswith(".json"):
-        ways += [lambda: another_value(content, draw)] * 10
-    if name.endswith(".csv"):
-        ways += [lambda: another_cell(content, draw)] * 5
-    if name.endswith(".safetensors"):
-        ways += [lambda: another_header(content, draw)] * 5
-    return draw.choice(ways)()
-
-
-def flip(content: bytes, draw: random.Random) -> bytes:
-    changed = bytearray(content)
-    changed[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-    return bytes(changed)
-
-
-def change_somewhere(value: Any, draw: random.Random) -> Any:
-    """The value with one of its parts, or itself, replaced or removed."""
-    if isinstance(value, dict) and value and draw.random() < 0.9:
-        key = draw.choice(list(value))
-        rest = {k: v for k, v in value.items() if k != key}
-        return rest if draw.random() < 0.1 else rest | {key: change_somewhere(value[key], draw)}
-    if isinstance(value, list) and value and draw.random() < 0.7:
-        place = draw.randrange(len(value))
-        return [*value[:place], change_somewhere(value[place], draw), *value[place + 1 :]]
-    return draw.choice(VALUES)
-
-
-def another_value(content: bytes, draw: random.Random) -> bytes:
-    return json.dumps(change_somewhere(json.loads(content), draw)).encode()
-
-
-def another_header(content: bytes, draw: random.Random) -> bytes:
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(change_somewhere(json.loads(content[8 : 8 + size]), draw)).encode()
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
-
-
-def another_cell(content: bytes, draw: random.Random) -> bytes:
-    lines = content.decode().splitlines()
-    place = draw.randrange(len(lines))
-    cells = lines[place].split(",")
-    cells[draw.randrange(len(cells))] = draw.choice(["", "x", "nan", "inf", "-1", "1e400", "1,2"])
-    return "\n".join([*lines[:place], ",".join(cells), *lines[place + 1 :], ""]).encode()
 
 
 def ask_everything(path: Path) -> None:
