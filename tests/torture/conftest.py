@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from typing import Any
 
+import hypothesis
 import pytest
 
 #: What draws the places of kills and of damage.
@@ -47,7 +48,37 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.config.workeroutput["torture"] = dict(_TALLY)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Properties are tried on a few examples in the suite, and on many with ``-m torture``."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        if isinstance(item, pytest.Function) and hypothesis.is_hypothesis_test(test):
+            hypothesis.seed(SEED)(getattr(test, "__func__", test))
+            if _tortures(config):
+                item.add_marker("torture")
+
+
+def _tortures(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "torture")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    few, many = (
+        hypothesis.settings(
+            max_examples=n,
+            stateful_step_count=30,
+            deadline=None,
+            database=None,
+            # Shrinking a failure takes longer than all else; TORTURE_SEED brings it back.
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        for n in (20, 1000)
+    )
+    hypothesis.settings.register_profile("few", few)
+    hypothesis.settings.register_profile("many", many)
+    hypothesis.settings.load_profile("many" if _tortures(config) else "few")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Gathering())
 
