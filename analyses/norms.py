@@ -13,7 +13,8 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import Panels, short_names
+from analyses.drawing import Panels
+from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
 
 PER_STEP = True

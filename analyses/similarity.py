@@ -17,12 +17,13 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from analyses.drawing import GREY, Panel, Panels, Row, run_colors, short_names, spread
+from analyses.drawing import GREY, Panel, Panels, Row, run_colors, spread
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.masks import magnitude_mask
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
+from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
 
 #: The name of all weights together among the layers.

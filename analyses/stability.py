@@ -18,9 +18,10 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panels, Row, short_names
+from analyses.drawing import SHARE, Panels, Row
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from mechgrok.models import HookedModel, raw_weights
+from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 

@@ -17,10 +17,11 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis, short_names, spread
+from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.geometry import effective_rank, principal_components
 from mechgrok.errors import UserError
+from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
 
 #: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.

@@ -1,7 +1,6 @@
 """How figures look and where they go: panels, one template, sliders over steps, HTML and PNG."""
 
 from analyses.drawing.export import write_html, write_png
-from analyses.drawing.labels import short_names
 from analyses.drawing.panel import Colors, Panel, Row
 from analyses.drawing.panels import Panels
 from analyses.drawing.steps import StepAxis, spread
@@ -32,7 +31,6 @@ __all__ = [
     "StepAxis",
     "frequency_color",
     "run_colors",
-    "short_names",
     "spread",
     "write_html",
     "write_png",

@@ -8,9 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing import COLORS, SHARE, Panel, Panels, short_names
+from analyses.drawing import COLORS, SHARE, Panel, Panels
 from analyses.measures.graphs import Bound
 from mechgrok.errors import UserError
+from mechgrok.models.wiring import short_names
 
 #: Panels over training: variable, its random counterpart, title, axis title.
 _PANELS: tuple[tuple[str, str | None, str, str], ...] = (

@@ -1,6 +1,6 @@
 """The paper's network: embeddings summed, hidden layers, unembedding; and any plain MLP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -11,35 +11,19 @@ from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import MLPConfig
 from mechgrok.models.counts import TokenCounts
-from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight, uniform_weight
-from mechgrok.models.wiring import Group, HiddenLayer, Join, Wiring, numbered, product
+from mechgrok.models.hidden import (
+    HiddenBlock,
+    hidden_blocks,
+    hidden_groups,
+    hidden_hooks,
+    hidden_layers,
+    hidden_weights,
+)
+from mechgrok.models.hooked import HookedModel, Way, normal_weight, uniform_weight
+from mechgrok.models.wiring import Group, Join, Wiring, product
 
 #: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.
 Inputs = Tensor | TokenCounts
-
-
-class Neurons(nn.Module):
-    """The non-linearity, with a hook point before and after it."""
-
-    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.act = act
-        self.hook_pre, self.hook_post = HookPoint(), HookPoint()
-
-    def forward(self, pre: Float[Tensor, "batch d_mlp"]) -> Float[Tensor, "batch d_mlp"]:
-        return self.hook_post(self.act(self.hook_pre(pre)))
-
-
-class HiddenBlock(nn.Module):
-    """The hook points of one hidden layer, under the names they have in a transformer's block."""
-
-    def __init__(self, act: Callable[[Tensor], Tensor], *, first: bool, last: bool) -> None:
-        super().__init__()
-        if first:
-            self.hook_resid_pre = HookPoint()
-        self.mlp = Neurons(act)
-        if last:
-            self.hook_mlp_out = HookPoint()
 
 
 class HookedMLP(HookedModel):
@@ -70,7 +54,6 @@ class HookedMLP(HookedModel):
         super().__init__()
         self.config = config
         self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
-        act = ACTIVATIONS[config.act]
         generator = torch.Generator().manual_seed(seed)
 
         draw = uniform_weight if config.init == "linear" else normal_weight
@@ -99,15 +82,10 @@ class HookedMLP(HookedModel):
             self.b_out = bias(d_mlp, config.d_model or d_output)
 
         self.hook_embed, self.hook_logits = HookPoint(), HookPoint()
-        last = config.n_layers - 1
-        self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
-            [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
+        self.blocks: Sequence[HiddenBlock] = hidden_blocks(  # type: ignore[assignment]
+            config.act, config.n_layers
         )
-        self.short_hooks = frozenset(
-            f"blocks.{layer}.mlp.{hook}"
-            for layer in range(config.n_layers)
-            for hook in ("hook_pre", "hook_post")
-        ) | {"hook_logits"}
+        self.short_hooks = hidden_hooks(config.n_layers) | {"hook_logits"}
         self.setup()
 
     def encode(self, inputs: Inputs) -> Inputs:
@@ -122,7 +100,7 @@ class HookedMLP(HookedModel):
         in between."""
         d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
         embedded = d_model is not None
-        layers = [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
+        layers = hidden_groups(n_layers)
         groups = {"inputs": Group(d_vocab, "token" if embedded else "input")}
         if d_model is not None:
             groups["resid_pre"] = Group(d_model, "d_model")
@@ -131,8 +109,7 @@ class HookedMLP(HookedModel):
             groups["mlp_out"] = Group(d_model, "d_model")
         groups["outputs"] = Group(d_output, "output")
 
-        hidden = [f"W_hidden_{layer}" for layer in range(1, n_layers)]
-        chain = ["W_E"] * embedded + ["W_in", *hidden, "W_out"] + ["W_U"] * embedded
+        chain = ["W_E"] * embedded + hidden_weights(n_layers) + ["W_U"] * embedded
         joins = {
             name: Join(source, target)
             for name, (source, target) in zip(chain, pairwise(groups), strict=True)
@@ -151,18 +128,7 @@ class HookedMLP(HookedModel):
             weights=weights,
             groups=groups,
             joins=joins,
-            hidden=tuple(
-                HiddenLayer(
-                    group,
-                    hook=f"blocks.{layer}.mlp.hook_post",
-                    reads=reads,
-                    writes=writes,
-                    folded=None if layer else into.product,
-                )
-                for layer, (group, (reads, writes)) in enumerate(
-                    zip(layers, pairwise(["W_in", *hidden, "W_out"]), strict=True)
-                )
-            ),
+            hidden=hidden_layers(n_layers, into.product),
             input_paths={"direct": into},
             direct="direct",
             output_path=product("W_out", "W_U") if embedded else product("W_out"),

@@ -1,6 +1,7 @@
 """An MLP that knows which operand is which: one embedding per position."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Integer
@@ -9,18 +10,17 @@ from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import PositionalMLPConfig
 from mechgrok.models.counts import TokenCounts
-from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
-from mechgrok.models.mlp import HiddenBlock, Inputs
-from mechgrok.models.wiring import (
-    Group,
-    HiddenLayer,
-    Join,
-    LinearPath,
-    Weights,
-    Wiring,
-    numbered,
-    product,
+from mechgrok.models.hidden import (
+    HiddenBlock,
+    hidden_blocks,
+    hidden_groups,
+    hidden_hooks,
+    hidden_layers,
+    hidden_weights,
 )
+from mechgrok.models.hooked import HookedModel, Way, normal_weight
+from mechgrok.models.mlp import Inputs
+from mechgrok.models.wiring import Group, Join, LinearPath, Weights, Wiring, product
 
 
 class HookedPositionalMLP(HookedModel):
@@ -67,17 +67,11 @@ class HookedPositionalMLP(HookedModel):
                 d_in, d_out, d_in=d_in, init_scale=config.init_scale, generator=generator
             )
             setattr(self, name, drawn)
-        act = ACTIVATIONS[config.act]
         self.hook_embed, self.hook_logits = HookPoint(), HookPoint()
-        last = config.n_layers - 1
-        self.blocks: Sequence[HiddenBlock] = nn.ModuleList(  # type: ignore[assignment]
-            [HiddenBlock(act, first=layer == 0, last=layer == last) for layer in range(last + 1)]
+        self.blocks: Sequence[HiddenBlock] = hidden_blocks(  # type: ignore[assignment]
+            config.act, config.n_layers
         )
-        self.short_hooks = frozenset(
-            f"blocks.{layer}.mlp.{hook}"
-            for layer in range(config.n_layers)
-            for hook in ("hook_pre", "hook_post")
-        ) | {"hook_logits"}
+        self.short_hooks = hidden_hooks(config.n_layers) | {"hook_logits"}
         self.setup()
 
     @classmethod
@@ -88,7 +82,7 @@ class HookedPositionalMLP(HookedModel):
         d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
         beside = config.join == "concat"
         read = d_model * n_ctx if beside else d_model
-        layers = [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
+        layers = hidden_groups(n_layers)
         inputs = [f"inputs {position}" for position in range(n_ctx)]
         groups = {
             **{name: Group(d_vocab, "token") for name in inputs},
@@ -97,18 +91,18 @@ class HookedPositionalMLP(HookedModel):
             "mlp_out": Group(d_model, "d_model"),
             "outputs": Group(d_output, "output"),
         }
-        hidden = [f"W_hidden_{layer}" for layer in range(1, n_layers)]
-        between = ["W_in", *hidden, "W_out"]
-        ends = ["resid_pre", *layers, "mlp_out"]
+        ends = pairwise(["resid_pre", *layers, "mlp_out"])
         joins = {
             f"W_E_{position}": Join(
                 source, "resid_pre", target_from=position * d_model if beside else 0
             )
             for position, source in enumerate(inputs)
         }
-        joins |= {name: Join(ends[at], ends[at + 1]) for at, name in enumerate(between)} | {
-            "W_U": Join("mlp_out", "outputs")
+        joins |= {
+            name: Join(*groups_of)
+            for name, groups_of in zip(hidden_weights(n_layers), ends, strict=True)
         }
+        joins["W_U"] = Join("mlp_out", "outputs")
         embeddings = {name: (d_vocab, d_model) for name in joins if name.startswith("W_E_")}
         weights = embeddings | {
             name: (groups[join.source].size, groups[join.target].size)
@@ -125,16 +119,7 @@ class HookedPositionalMLP(HookedModel):
             weights=weights,
             groups=groups,
             joins=joins,
-            hidden=tuple(
-                HiddenLayer(
-                    group,
-                    hook=f"blocks.{layer}.mlp.hook_post",
-                    reads=between[layer],
-                    writes=between[layer + 1],
-                    folded=None if layer else _all_positions(list(paths.values())),
-                )
-                for layer, group in enumerate(layers)
-            ),
+            hidden=hidden_layers(n_layers, _all_positions(list(paths.values()))),
             input_paths=paths,
             direct="position-0",
             output_path=product("W_out", "W_U"),

@@ -7,7 +7,7 @@ a model looks at the name or the shape of a weight to find these out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -275,3 +275,19 @@ def product(*names: str) -> LinearPath:
 def numbered(name: str, layer: int, n_layers: int) -> str:
     """The name of a layer's group: with the layer's number where there are several."""
     return f"{name} {layer}" if n_layers > 1 else name
+
+
+def short_names(weights: Sequence[str]) -> dict[str, str]:
+    """The names of weights as a figure has room for them.
+
+    W_in for blocks.0.mlp.W_in; with the layer, 0.W_in, where several layers have one.
+
+    >>> short_names(["embed.W_E", "blocks.0.mlp.W_in", "blocks.1.mlp.W_in"]).values()
+    dict_values(['W_E', '0.W_in', '1.W_in'])
+    """
+    last = [name.rpartition(".")[2] for name in weights]
+    layer = [name.removeprefix("blocks.").partition(".")[0] for name in weights]
+    return {
+        name: end if last.count(end) == 1 else f"{number}.{end}"
+        for name, end, number in zip(weights, last, layer, strict=True)
+    }

@@ -1,19 +1,11 @@
 """Names of runs that are looked at together, and of files about them, fit into a file system."""
 
-import doctest
 from pathlib import Path
 
 import pytest
 
-import mechgrok.runs.labels
-import mechgrok.runs.steps
 from mechgrok import Run, UserError
 from mechgrok.runs.labels import file_stem, labelled, short
-
-
-@pytest.mark.parametrize("module", [mechgrok.runs.labels, mechgrok.runs.steps])
-def test_examples_are_true(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
 
 
 def test_many_runs_make_a_short_and_stable_name() -> None:
