@@ -163,18 +163,17 @@ def answer(
         with waiting(f"measuring {analysis.name} on {label}"):
             measured[label] = analysis(run, steps=chosen[label], fresh=fresh, **measuring)
     figure = analysis.draw(measured, **drawing)
+    stem = file_stem(analysis.name, list(runs)) if out is None else analysis.name
+    page = (out or next(iter(runs.values())).path / "analysis") / f"{stem}.html"
+    make_folder(page.parent)
     for label, run in runs.items():
         print(f"{label}: {analysis.finding(measured[label])}")
         table = analysis.kept_at(run, steps=chosen[label], **measuring)
         if out is not None:
-            make_folder(out)
             table = out / f"{analysis.name}{f'-{short(label)}' if len(runs) > 1 else ''}.parquet"
             write_parquet(measured[label], table)
         if table.exists():
             print(f"  {table}")
-    stem = file_stem(analysis.name, list(runs)) if out is None else analysis.name
-    page = (out or next(iter(runs.values())).path / "analysis") / f"{stem}.html"
-    make_folder(page.parent)
     write_html(figure, page)
     print(f"  {page}")
     if png:

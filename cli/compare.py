@@ -42,19 +42,20 @@ def compare(
     """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves."""
     from analyses.drawing import write_html, write_png
     from analyses.drawing.overlay import overlay
-    from mechgrok.files import make_folder
+    from mechgrok.files import make_room
     from mechgrok.runs import Run
     from mechgrok.runs.comparison import compare as table_of
     from mechgrok.runs.labels import file_stem, labelled
 
     opened = labelled(Run(path) for path in runs)
-    print_table(table_of(opened))
+    table = table_of(opened)
+    first = next(iter(opened.values()))
+    page = out or first.path / "analysis" / f"{file_stem('compare', list(opened))}.html"
+    make_room(page)
+    print_table(table)
     for label, run in opened.items():
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
-    first = next(iter(opened.values()))
-    page = out or first.path / "analysis" / f"{file_stem('compare', list(opened))}.html"
-    make_folder(page.parent)
     figure = overlay(opened, log=log)
     write_html(figure, page)
     print(page)

@@ -1,5 +1,6 @@
 """The ``mechgrok`` command: a table of subcommands, each imported when it is called."""
 
+import errno
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -94,6 +95,24 @@ def mechgrok(
 typed: list[str] = []
 
 
+#: What the operating system says of a path that cannot be one.
+_OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
+_LONGEST_WORD = 200
+
+
+def _in_one_line(error: Exception) -> str:
+    """A message in one line that a terminal can show, the middle of long words left out.
+
+    Names out of files and of files may hold line ends, or what a terminal takes for commands.
+    """
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
+    words = "".join(shown).split(" ")
+    half = _LONGEST_WORD // 2
+    return " ".join(
+        word if len(word) <= _LONGEST_WORD else f"{word[:half]}…{word[-half:]}" for word in words
+    )
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
     typed[:] = sys.argv[1:] if args is None else args
@@ -101,7 +120,12 @@ def main(args: list[str] | None = None) -> None:
     try:
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
     except UserError as error:
-        print(f"mechgrok: {error}", file=sys.stderr)
+        print(f"mechgrok: {_in_one_line(error)}", file=sys.stderr)
+        code = 2
+    except OSError as error:
+        if error.errno not in _OF_NAMES:
+            raise
+        print(f"mechgrok: {_in_one_line(error)}: choose another path.", file=sys.stderr)
         code = 2
     except TyperException as error:
         if message := error.format_message():

@@ -34,12 +34,10 @@ def report(
     from mechgrok.results.report import report as make
 
     began = time.monotonic()
-    names = only and only.replace(" ", "").split(",")
+    names = None if only is None else only.replace(" ", "").split(",")
     try:
         with _progress() as progress:
-            made = make(
-                runs, out, only=names or None, fresh=fresh, workers=workers, progress=progress
-            )
+            made = make(runs, out, only=names, fresh=fresh, workers=workers, progress=progress)
     except KeyboardInterrupt:
         print(
             "Stopped: what was measured is kept, so that the next report goes on from there.",

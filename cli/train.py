@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.flags import Flag, flags_of, merged, nested, with_flags
+from cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
 from cli.options import FOLDER, Overwrite, Quiet
 from cli.progress import train_and_report
 from mechgrok import presets
@@ -16,6 +16,9 @@ from mechgrok.errors import UserError
 from mechgrok.settings import model_classes, task_classes
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
+
+#: The parts of ``config.json`` that can be set; the others say how a run came about.
+_SETTABLE = ("task", "model", "training", "seed")
 
 
 def training_flags(panel: str = "Training") -> list[Flag]:
@@ -74,6 +77,7 @@ def train(
     Without arguments: the paper's MLP on a + b mod 67, unordered pairs, 30,000 steps, to `ckpts/`.
     """
     settings = nested(given["given"], set_)
+    refuse_unknown(settings, _SETTABLE, "A run that is trained")
     if resume:
         _go_on(out, settings, device, quiet)
     else:
@@ -85,7 +89,7 @@ def _begin(
 ) -> None:
     from mechgrok.training import train
 
-    fields = presets.load(preset or presets.DEFAULT)
+    fields = presets.load(presets.DEFAULT if preset is None else preset)
     if preset is None and given.get("model", {}).get("kind", "mlp") != "mlp":
         fields["model"] = {}  # Nobody asked for the sizes of the paper's MLP.
     config = RunConfig.make(**presets.merge(fields, given))

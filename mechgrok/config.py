@@ -91,7 +91,8 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _split_has_two_sides(self) -> Self:
-        _ = self.task.n_train
+        with own_code.told_of(self.task.name):
+            _ = self.task.n_train
         return self
 
     def own_code(self) -> set[str]:

@@ -93,3 +93,20 @@ def make_folder(path: Path) -> None:
         raise UserError(
             f"The folder {path} cannot be made ({error}): choose another with --out."
         ) from None
+
+
+def make_room(path: Path) -> None:
+    """Make the folder for a file that is to be written, and see that it can be, before the work.
+
+    Raises:
+        UserError: the path is a folder, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file with --out, such as {path}/page.html.")
+    make_folder(path.parent)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error}): choose another --out.") from None

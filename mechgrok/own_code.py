@@ -8,6 +8,9 @@ earlier (`remember`). A name that is read from a file gains no rights by being r
 
 import importlib
 import importlib.util
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -89,12 +92,49 @@ def load(name: str, kind: str) -> Any:
             nothing of that name.
     """
     where, _, attribute = name.rpartition(":")
-    found = getattr(load_module(name, kind), attribute, None)
+    with told_of(name):
+        found = getattr(load_module(name, kind), attribute, None)
     if found is None:
         raise UserError(
             f"{where} holds nothing called {attribute!r}: choose a {kind} that it does."
         )
     return found
+
+
+@contextmanager
+def told_of(name: object) -> Iterator[None]:
+    """What a person's own code raises is theirs to mend: it is said in a sentence, with its place.
+
+    Args:
+        name: of the code that runs; anything else that runs meanwhile keeps its traceback.
+
+    Raises:
+        UserError: the code raised something, or ended the program.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if not is_own(name):
+            raise
+        raise UserError(
+            f"The code in {name} failed{_place(error, str(name))}: {_in_words(error)}."
+        ) from error
+
+
+def _place(error: BaseException, name: str) -> str:
+    where = name.rpartition(":")[0]
+    if isinstance(error, SyntaxError):
+        return f" at line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == Path(where).name]
+    return f" at line {lines[-1]}" if lines else ""
+
+
+def _in_words(error: BaseException) -> str:
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}{f', {words}' if words else ''}".rstrip(".")
 
 
 def load_module(name: str, kind: str) -> ModuleType:
@@ -123,6 +163,11 @@ def _from_file(path: Path, kind: str) -> ModuleType:
 
 
 def _from_module(name: str, kind: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(
+            f"{name!r} is neither a file nor a module: name a {kind} as path/to/file.py:name or "
+            "package.module:name."
+        )
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -140,8 +140,10 @@ class Registry(Generic[Thing]):
     def __contains__(self, name: object) -> bool:
         return name in list(self)
 
-    def where(self, name: str) -> object:
+    def where(self, name: object) -> object:
         """What ``name`` stands for, without importing it: equal where two names are one thing."""
+        if not isinstance(name, str):
+            return name
         known: dict[str, Any] = {**self.own, **self.more()}
         entry = entries(self.group).get(name)
         return known.get(name, entry and f"{entry.module}:{entry.attribute}") or name

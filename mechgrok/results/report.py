@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError, in_a_sentence
-from mechgrok.files import make_folder
+from mechgrok.files import make_room
 from mechgrok.results.workers import Failure, Workers
 
 if TYPE_CHECKING:
@@ -107,11 +107,9 @@ def report(
     if empty := [run for run in opened.values() if not run.steps]:
         raise UserError(f"{empty[0].path} has no checkpoint yet: train it first.")
     page = Path(out) if out else next(iter(opened.values())).path / "analysis" / "report.html"
-    if page.is_dir():
-        raise UserError(f"{page} is a folder: name a file with --out, such as {page}/report.html.")
     names = _chosen(only)
     about = {label: facts(run) for label, run in opened.items()}
-    make_folder(page.parent)
+    make_room(page)
     paths = {label: run.path for label, run in opened.items()}
     n = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     sections = _ask_all(names, paths, fresh, n, progress or (lambda done, total, words: None))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.memory import check_memory
 from mechgrok.origins import ImportOrigin
 from mechgrok.runs.checkpoint import (
     MASK,
@@ -381,10 +382,11 @@ def create_run(
         overwrite: replace a run that is there.
 
     Raises:
-        UserError: the folder holds a run or anything else, or cannot be written; or the task's
-            data cannot be had.
+        UserError: the folder holds a run or anything else, or cannot be written; the task's data
+            cannot be had; or training would take more memory than there is.
     """
     path = Path(path)
+    check_memory(config)
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     check_room(path, overwrite=overwrite)
     if start is None:

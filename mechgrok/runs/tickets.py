@@ -24,6 +24,7 @@ from mechgrok.masks import Mask, apply_mask, check_rate, mask_of, prunable_weigh
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
+from mechgrok.memory import check_memory
 from mechgrok.models import (
     HookedModel,
     Wiring,
@@ -172,6 +173,7 @@ def train_popup(
     config = config.model_copy(update={"model": config.model.widened(width)})
     if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
         config = config.model_copy(update={"seed": 0})
+    check_memory(config)
     model = make_model(config.model, config.task, config.seed or 0)
     if width == 1:
         load_weights(model, parent.checkpoint(step).weights)

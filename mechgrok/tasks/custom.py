@@ -52,8 +52,13 @@ class FunctionTask(Regression):
                 f"{self.name} returned inputs of shape {tuple(inputs.shape)} and labels of shape "
                 f"{tuple(labels.shape)}: it must return inputs [n, …] and a label for each of them."
             )
-        for what, side in (("tokens", inputs), ("labels", labels)):
+        if not len(labels):
+            raise UserError(f"{self.name} returned no example: return at least two.")
+        for what, side in (("inputs", inputs), ("labels", labels)):
+            if side.is_floating_point() and not side.isfinite().all():
+                raise UserError(f"{self.name} returned {what} that are not finite numbers.")
             if not side.is_floating_point() and side.min() < 0:
+                what = {"inputs": "tokens"}.get(what, what)
                 raise UserError(f"{self.name} returned {what} below 0: count them from 0.")
         return Examples(inputs, labels)
 

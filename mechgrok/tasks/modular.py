@@ -12,7 +12,7 @@ from mechgrok.tasks.base import Examples, Seed, Task
 from mechgrok.tasks.operations import OPERATIONS, Operation, Pairs
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Integer
+    from jaxtyping import Integer
     from torch import Tensor
 
 #: Residues are tokens, and pairs of them are listed: beyond this nothing could be trained.
@@ -93,16 +93,15 @@ class ModularArithmetic(Task):
         """All pairs (a, b) in lexicographic order."""
         import torch
 
-        grid = torch.cartesian_prod(torch.arange(self.p), torch.arange(self.p))
-        return grid[self._kept(*grid.unbind(1))]
-
-    def _kept(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Bool[Tensor, " n"]:
-        kept = {
-            "unordered": a <= b,
-            "ordered": a == a,
-            "descending": (b > 0) & (b < a),
-        }[self.pairs]
-        return kept & (b > 0) if self.operation.divides else kept
+        p = self.p
+        if self.pairs == "unordered":
+            pairs = torch.triu_indices(p, p).T
+        elif self.pairs == "descending":
+            pairs = torch.tril_indices(p, p, -1).T
+        else:
+            pairs = torch.cartesian_prod(torch.arange(p), torch.arange(p))
+        no_zero = self.pairs == "descending" or self.operation.divides
+        return pairs[pairs[:, 1] > 0] if no_zero else pairs.contiguous()
 
     def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
         """c = f(a, b) mod p for the operations that are a function of the pair.

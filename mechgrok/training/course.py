@@ -17,7 +17,7 @@ from mechgrok.training.config import TrainingConfig
 from mechgrok.training.divergence import stop_if_diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.optimizers import optimizer_state
-from mechgrok.training.schedule import checkpoint_steps, evaluation_steps
+from mechgrok.training.schedule import Steps, checkpoint_steps, evaluation_steps
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
@@ -54,10 +54,10 @@ class Course:
         ]
         self._written = len(self.rows)
         training = self.training
-        self._save_at = set(
-            checkpoint_steps(training.steps, training.checkpoint_every, training.checkpoint_at)
+        self._save_at = checkpoint_steps(
+            training.steps, training.checkpoint_every, training.checkpoint_at
         )
-        self._look_at = self._save_at | set(evaluation_steps(training.steps))
+        self._look_at = Steps((*self._save_at.parts, *evaluation_steps(training.steps).parts))
         self._end = self._find_end()
 
     @property

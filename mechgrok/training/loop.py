@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.memory import OUTPUTS_AT_ONCE
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -166,16 +167,31 @@ def penalty(model: nn.Module, training: TrainingConfig) -> Tensor | float:
 def evaluate(
     model: HookedModel, task: Task, train_set: Examples, test_set: Examples
 ) -> dict[str, float]:
-    """One row of the metrics: loss and accuracy on both sides, L1 and L2 norm of the weights."""
+    """One row of the metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
+
+    So many examples that their outputs would fill the memory are looked at in parts.
+    """
     row = {}
-    for side, (inputs, labels) in {"train": train_set, "test": test_set}.items():
-        outputs = model(inputs)
-        row[f"{side}_loss"] = task.loss(outputs, labels).item()
-        row[f"{side}_accuracy"] = task.accuracy(outputs, labels).item()
+    for side, examples in {"train": train_set, "test": test_set}.items():
+        loss = accuracy = 0.0
+        for inputs, labels in _in_parts(examples, max(1, OUTPUTS_AT_ONCE // task.d_output)):
+            outputs, share = model(inputs), len(labels) / len(examples.labels)
+            loss += share * task.loss(outputs, labels).item()
+            accuracy += share * task.accuracy(outputs, labels).item()
+        row |= {f"{side}_loss": loss, f"{side}_accuracy": accuracy}
     weights = effective_weights(model).values()
     row["l1"] = sum(weight.abs().sum(dtype=torch.float64) for weight in weights).item()  # type: ignore[union-attr]
     row["l2"] = sum(weight.double().square().sum() for weight in weights).sqrt().item()  # type: ignore[union-attr]
     return row
+
+
+def _in_parts(data: Examples, size: int) -> Iterator[Examples]:
+    n = len(data.labels)
+    if n <= size:
+        yield data  # itself, with what the model has kept of it
+        return
+    for start in range(0, n, size):
+        yield Examples(data.inputs[start : start + size], data.labels[start : start + size])
 
 
 def on_device(data: Examples, model: HookedModel) -> Examples:

@@ -1,26 +1,54 @@
 """When a run is evaluated and when it is saved: pure functions of the step."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
 
 
-def evaluation_steps(steps: int) -> list[int]:
+@dataclass(frozen=True)
+class Steps:
+    """Steps of a run, in order and once each, that are not listed to be known.
+
+    Attributes:
+        parts: ascending collections of steps, such as ranges; they may overlap.
+    """
+
+    parts: tuple[Collection[int], ...]
+
+    def __contains__(self, step: int) -> bool:
+        # Asked before every step of a training: a generator would take three times as long.
+        for part in self.parts:  # noqa: SIM110
+            if step in part:
+                return True
+        return False
+
+    def __iter__(self) -> Iterator[int]:
+        return (step for step, _ in groupby(merge(*self.parts)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def evaluation_steps(steps: int) -> Steps:
     """Every 10 steps up to 1,000, then every 1 % of the step but at most every 50, and the last.
 
     Dense enough that t_mem and t_gen are properties of the run and not of when it was looked at:
     they are known to within 1 %, and to within 50 steps.
     """
-    at, step = [], 0
-    while step < steps:
-        at.append(step)
-        step += min(50, max(10, step // 1000 * 10))
-    return [*at, steps]
+    parts, begin = [], 0
+    for every, until in ((10, 2000), (20, 3000), (30, 4000), (40, 5000), (50, steps)):
+        parts.append(range(begin, min(max(until, begin), steps), every))
+        begin += -(-max(0, until - begin) // every) * every
+    return Steps((*parts, (steps,)))
 
 
-def checkpoint_steps(steps: int, every: int, extra: Iterable[int] = ()) -> list[int]:
+def checkpoint_steps(steps: int, every: int, extra: Iterable[int] = ()) -> Steps:
     """Multiples of ``every``, four times as dense in the first five intervals; extras; the last."""
     early = range(0, min(5 * every, steps) + 1, max(1, every // 4))
     late = range(0, steps + 1, every)
-    return sorted({*early, *late, *(step for step in extra if 0 <= step <= steps), steps})
+    further = dict.fromkeys(sorted({step for step in extra if 0 <= step <= steps} | {steps}))
+    return Steps((early, late, further))
 
 
 def usual_interval(steps: int) -> int:

@@ -1,5 +1,6 @@
 """Making a run of files of weights, measured anew at every step."""
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,6 +68,12 @@ def import_run(
     """
     paths, out = [Path(file) for file in files], Path(out)
     check_room(out, overwrite=overwrite)
+    for source in [*paths, *([Path(split)] if split is not None else [])]:
+        if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(out)):
+            raise UserError(
+                f"{source} lies in {out}, which the run would replace: choose another folder with "
+                "--out."
+            )
     own_code.allow((task or {}).get("name"))
     given = _Given(dict(task or {}), act, split, dict(training or {}))
     described = _describe(paths, given, steps)

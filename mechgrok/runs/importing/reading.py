@@ -295,6 +295,8 @@ def settle_steps(given: list[int] | None, told: list[int | None]) -> tuple[list[
     steps = [step for step in (told if given is None else given) if step is not None]
     if negative := [step for step in steps if step < 0]:
         raise UserError(f"--steps {negative[0]} is no step: count from 0.")
+    if too_large := [step for step in steps if not _is_step(step)]:
+        raise UserError(f"--steps {too_large[0]} is more than any training takes.")
     if len(set(steps)) < len(told):
         raise UserError(
             f"The files tell the steps {told}, which leaves some unknown or equal: give one for "
