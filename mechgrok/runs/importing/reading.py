@@ -21,6 +21,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.runs.folder import is_run
+from mechgrok.runs.importing.numbers import NUMBERS
 from mechgrok.tensors import DIGEST, digest
 
 State = dict[str, Tensor]
@@ -161,7 +162,7 @@ def _numpy(path: Path) -> Any:
 def _pickle(path: Path) -> Any:
     """What a PyTorch pickle holds, read by the loader that makes tensors and containers only."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(NUMBERS):
             warnings.simplefilter("ignore")  # about protocols, of files that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
