@@ -171,7 +171,7 @@ def evaluate(
 
     So many examples that their outputs would fill the memory are looked at in parts.
     """
-    row = {}
+    row: dict[str, float] = {}
     for side, examples in {"train": train_set, "test": test_set}.items():
         loss = accuracy = 0.0
         for inputs, labels in _in_parts(examples, max(1, OUTPUTS_AT_ONCE // task.d_output)):

@@ -68,10 +68,10 @@ def import_run(
     """
     paths, out = [Path(file) for file in files], Path(out)
     check_room(out, overwrite=overwrite)
-    for source in [*paths, *([Path(split)] if split is not None else [])]:
-        if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(out)):
+    for needed in [*paths, *([Path(split)] if split is not None else [])]:
+        if Path(os.path.realpath(needed)).is_relative_to(os.path.realpath(out)):
             raise UserError(
-                f"{source} lies in {out}, which the run would replace: choose another folder with "
+                f"{needed} lies in {out}, which the run would replace: choose another folder with "
                 "--out."
             )
     own_code.allow((task or {}).get("name"))
