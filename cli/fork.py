@@ -43,8 +43,8 @@ def fork(
     from cli.progress import train_and_report
     from mechgrok.origins import as_step
     from mechgrok.runs import Run
+    from mechgrok.runs.children import resolve_step
     from mechgrok.runs.forking import fork as begin
-    from mechgrok.runs.tickets import resolve_step
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["training"], "A fork")

@@ -53,7 +53,7 @@ def popup(
     from cli.progress import train_and_report
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
-    from mechgrok.runs.tickets import train_popup
+    from mechgrok.runs.edge_popup import train_popup
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["popup", "training"], "Edge-popup")

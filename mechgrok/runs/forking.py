@@ -1,6 +1,5 @@
 """Forks: a run gone on with from one of its steps, with other settings, as a run of its own."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from mechgrok.keywords import split_options
 from mechgrok.origins import At, ForkOrigin
 from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.runs.children import changed_training, relative_path, resolve_step
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state, write_state
-from mechgrok.runs.tickets import changed_training, resolve_step
 from mechgrok.training.course import Progress
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
@@ -56,7 +55,7 @@ def fork(
         raise UserError(f"{out} is the parent itself: choose another folder with --out.")
     kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
     training = changed_training(parent, training)
-    origin = ForkOrigin(parent=os.path.relpath(parent.path.resolve(), out.resolve()), step=step)
+    origin = ForkOrigin(parent=relative_path(parent, out), step=step)
     config = RunConfig.make(**kept, training=training, popup=parent.config.popup, origin=origin)
     state = _state_at(parent, step, config)
     origin = origin.model_copy(update={"optimizer_state": bool(state)})

@@ -11,7 +11,8 @@ from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.runs import Run, train_popup, train_ticket
-from mechgrok.runs.tickets import popup_options, ticket_options
+from mechgrok.runs.edge_popup import popup_options
+from mechgrok.runs.tickets import ticket_options
 from mechgrok.settings import flattened
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.where import Outcome

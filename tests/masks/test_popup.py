@@ -13,7 +13,7 @@ from mechgrok.masks.popup import PopupHook, apply_popup, initial_scores, scores_
 from mechgrok.models import raw_weights
 from mechgrok.origins import PopupOrigin
 from mechgrok.runs import Run
-from mechgrok.runs.tickets import train_popup
+from mechgrok.runs.edge_popup import train_popup
 from mechgrok.training import Interrupted, resume
 
 

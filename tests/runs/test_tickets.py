@@ -14,10 +14,10 @@ from mechgrok.masks import Mask
 from mechgrok.models.wiring import chain
 from mechgrok.origins import TicketOrigin
 from mechgrok.runs import Run
+from mechgrok.runs.children import resolve_step
 from mechgrok.runs.tickets import (
     dead_edges,
     dead_neurons,
-    resolve_step,
     train_ticket,
 )
 from mechgrok.training import Interrupted, resume, train

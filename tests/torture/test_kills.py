@@ -16,8 +16,9 @@ import torch
 
 from mechgrok import RunConfig
 from mechgrok.runs import Run, import_run, verify
+from mechgrok.runs.edge_popup import train_popup
 from mechgrok.runs.folder import finish_replacing, is_run
-from mechgrok.runs.tickets import train_popup, train_ticket
+from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import resume, train
 
 OPERATIONS = ("replace", "fsync", "unlink", "mkdir", "rmdir", "fchmod", "truncate")

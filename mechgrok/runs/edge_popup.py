@@ -1,0 +1,93 @@
+"""Edge-popup on a run: which edges of its network are on is trained, as a run of its own.
+
+Source: Ramanujan et al. 2020 (arXiv 1911.13299).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mechgrok.errors import UserError
+from mechgrok.keywords import checked, split_options, with_keywords
+from mechgrok.masks import Mask, check_rate, mask_of
+from mechgrok.masks.config import PopupConfig
+from mechgrok.masks.popup import apply_popup
+from mechgrok.memory import check_memory
+from mechgrok.models import load_weights, make_model
+from mechgrok.origins import PopupOptions
+from mechgrok.runs import Run
+from mechgrok.runs.children import child_config, relative_path, resolve_step, train_child
+from mechgrok.training.config import TrainingConfig
+from mechgrok.training.course import Progress
+
+
+@with_keywords(PopupOptions, TrainingConfig)
+def train_popup(
+    parent: Run,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Look for a generalizing network inside a run's weights with edge-popup, into ``out``.
+
+    Args:
+        parent: the run whose weights are taken.
+        out: the new run's folder; absent or empty.
+        overwrite, resume, device, progress: as in `mechgrok.train_ticket`.
+        options: where and how it looks, and settings of the training that differ from the
+            parent's; listed below. ``seed`` is another word for score_seed.
+
+    Raises:
+        UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
+            outside [0, 1) or empties a weight, or a wider network was asked for at another step
+            than 0.
+    """
+    how, training = popup_options(options)
+    step, rate, width = resolve_step(parent, how.at), how.rate, how.width
+    if width != 1 and step != 0:
+        raise UserError(
+            f"A network {width} times as wide has no weights of {parent.path} at step {step}: take "
+            "fresh ones, with --from-init."
+        )
+    config = child_config(
+        parent,
+        training,
+        origin={
+            "kind": "popup",
+            "parent": relative_path(parent, out),
+            "step": step,
+            "width": width,
+        },
+        popup=how.model_dump(include=set(PopupConfig.model_fields)),
+    )
+    config = config.model_copy(update={"model": config.model.widened(width)})
+    if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
+        config = config.model_copy(update={"seed": 0})
+    check_memory(config)
+    model = make_model(config.model, config.task, config.seed or 0)
+    if width == 1:
+        load_weights(model, parent.checkpoint(step).weights)
+    assert config.popup is not None
+    apply_popup(model, config.popup)
+    for name, density in (mask_of(model) or Mask({})).densities.items():
+        if density == 0:
+            raise UserError(
+                f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
+                "through it: choose a lower --rate."
+            )
+    return train_child(parent, out, config, model, overwrite, resume, device, progress)
+
+
+def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:
+    """The choices of edge-popup and those of its training, from the keywords of `train_popup`.
+
+    Raises:
+        UserError: one is unknown or out of range.
+    """
+    named = {"score_seed" if name == "seed" else name: value for name, value in given.items()}
+    own, training = split_options(named, PopupOptions, "Edge-popup")
+    check_rate(own.get("rate", 0.6))
+    return checked(PopupOptions, own, "edge-popup"), training
