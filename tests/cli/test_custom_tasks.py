@@ -14,7 +14,7 @@ from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.tasks import custom, make_task
 
-DOCS = Path(__file__).parents[2] / "docs" / "custom_tasks.md"
+DOCS = Path(__file__).parents[2] / "docs" / "your_own.md"
 
 SOURCE = '''
 import torch

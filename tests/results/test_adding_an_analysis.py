@@ -9,7 +9,7 @@ import pytest
 
 from mechgrok.runs import Run
 
-DOCS = Path(__file__).parents[2] / "docs" / "adding_an_analysis.md"
+DOCS = Path(__file__).parents[2] / "docs" / "your_own.md"
 
 
 def code_of(page: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """An exported network computes what the run's network computes."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,18 @@ def test_vectors_are_exported_too(tmp_path: Path) -> None:
     back = import_run([export(run, tmp_path / "out") / "model.safetensors"], tmp_path / "back")
     inputs = run.task.examples.inputs
     assert torch.equal(back.model()(inputs), run.model()(inputs))
+
+
+def test_every_file_is_on_the_disk_before_it_counts(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    out = export(tiny_run, tmp_path / "out")
+    assert {file.stat().st_ino for file in out.iterdir()} <= set(flushed)

@@ -188,3 +188,15 @@ def test_a_full_disk_leaves_the_run_whole(
     whole = resume(broken.path)
     ours, theirs = whole.checkpoint(-1).weights, tiny_run.checkpoint(-1).weights
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_names_of_weights_need_no_model_and_the_mask_is_read_once(
+    masked_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = Run(masked_run.path), []
+    real = Run.checkpoint
+    monkeypatch.setattr("mechgrok.models.make_model", None)
+    monkeypatch.setattr(Run, "checkpoint", lambda run, step: read.append(step) or real(run, step))
+    assert run.mask is run.mask
+    assert len(read) == 1
+    assert set(run.weight_names) == set(real(run, -1).weights)
