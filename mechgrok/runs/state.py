@@ -69,6 +69,16 @@ def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
     )
 
 
+def before_the_newest(folder: Path) -> "tuple[int | None, dict[str, Tensor | Any]]":
+    """The step and the state that are kept beside the newest; None where there is none to use."""
+    try:
+        step, state = read_one(folder / BEFORE)
+    except UserError:
+        return None, {}
+    saved = checkpoints(folder)
+    return (step, state) if step in saved and step < saved[-1] else (None, {})
+
+
 def read_one(path: Path) -> "tuple[int, dict[str, Tensor | Any]]":
     """The step and the optimizer's state that one file holds.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
 from mechgrok.runs.lock import writing
-from mechgrok.runs.state import read_state
+from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Course, Interrupted, Progress, trained_model
@@ -72,7 +73,8 @@ def resume(
         out: the run's folder.
         steps: train to this step instead: any from the last checkpoint on. A run that
             ``until_grokked`` stopped is trained on to it. Checkpoints are at least as far apart as
-            is usual for a run of that length.
+            is usual for a run of that length. The step of the checkpoint before the last takes the
+            run back to there: what came after is deleted.
         checkpoint_every: steps between checkpoints from here on.
 
     Raises:
@@ -91,10 +93,11 @@ def resume(
         return run
     with writing(run.path):
         settle(run.path)
-        step, state = read_state(run.path)
+        back = steps is not None and steps < max(run.steps, default=0)
+        step, state = _taken_back(run, steps or 0) if back else read_state(run.path)
         if steps is not None or checkpoint_every is not None:
             run = _extend(run, steps, checkpoint_every)
-            if _complete(run):
+            if _complete(run) and not back:
                 return run
         course = Course(run.path, step, progress or (lambda row: None))
         model = trained_model(course.run, course.step, device)
@@ -200,18 +203,9 @@ def on_device(data: Examples, model: HookedModel) -> Examples:
 
 
 def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
-    """Move the run's last step, and let checkpoints be as far apart as suits the new length.
-
-    Raises:
-        UserError: the new last step is before the last checkpoint.
-    """
+    """Move the run's last step, and let checkpoints be as far apart as suits the new length."""
     before, last = run.config.recipe, max(run.steps, default=0)
     steps = before.steps if steps is None else steps
-    if steps < last:
-        raise UserError(
-            f"{run.path} has a checkpoint at step {last}, so it cannot be resumed to {steps}: "
-            f"choose --steps {last} or more."
-        )
     usual = usual_interval(steps)
     every = usual
     if before.checkpoint_every != usual_interval(before.steps):
@@ -226,6 +220,22 @@ def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
     training = TrainingConfig.model_validate(before.model_dump() | changes)
     write_config(run.path, run.config.model_copy(update={"training": training}))
     return Run(run.path)
+
+
+def _taken_back(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
+    """The state at a step before the newest checkpoint, if it is the one that is kept beside it.
+
+    Raises:
+        UserError: it is another step.
+    """
+    step, state = before_the_newest(run.path)
+    if step == steps:
+        return step, state
+    raise UserError(
+        f"{run.path} has a checkpoint at step {run.steps[-1]}, so it cannot be resumed to {steps}: "
+        f"choose --steps {run.steps[-1]} or more"
+        + (f", or {step} to take back what came after it." if step is not None else ".")
+    )
 
 
 def _complete(run: Run) -> bool:

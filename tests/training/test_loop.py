@@ -159,6 +159,25 @@ def test_more_steps_go_on_from_where_it_ended(tmp_path: Path) -> None:
         resume(tmp_path / "longer", steps=10)
 
 
+def test_a_slip_in_the_number_of_steps_can_be_taken_back(tmp_path: Path) -> None:
+    whole = train(tmp_path / "run", config(steps=40))
+    before = {file.name: file.read_bytes() for file in whole.path.glob("[ms]*")}
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["step"] == 60:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "run", steps=4_000_000, progress=interrupt)
+    assert Run(tmp_path / "run").steps[-1] == 60
+    with pytest.raises(UserError, match="choose --steps 60 or more, or 40 to take back"):
+        resume(tmp_path / "run", steps=20)
+    back = resume(tmp_path / "run", steps=40, checkpoint_every=20)
+    assert {file.name: file.read_bytes() for file in back.path.glob("[ms]*")} == before
+    assert back.config.recipe == whole.config.recipe
+    assert same(resume(tmp_path / "run", steps=60), train(tmp_path / "straight", config(steps=60)))
+
+
 def test_until_grokked_stops_after_t_gen(tmp_path: Path) -> None:
     easy = RunConfig.make(
         task={"name": "add", "p": 13, "pairs": "ordered", "train_fraction": 0.8},
