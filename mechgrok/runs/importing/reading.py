@@ -2,7 +2,8 @@
 
 A file is a bare state dict, or holds one under ``model``, ``state_dict`` or ``model_state_dict``,
 or a list of them under ``checkpoints`` or ``state_dicts``. Pickles that hold anything but tensors,
-dictionaries, lists, numbers and texts are refused without being executed.
+dictionaries, lists, texts and numbers (`mechgrok.runs.importing.numbers`) are refused without being
+executed.
 """
 
 import json
