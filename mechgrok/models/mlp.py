@@ -147,8 +147,10 @@ class HookedMLP(HookedModel):
         pre = self._first_pre_short(inputs) if short else self._first_pre_plain(inputs)
         if self.config.bias:
             pre = pre + self.b_in
-        post = self.blocks[0].mlp(pre)
-        for layer, block in enumerate(self.blocks[1:], 1):
+        # By iteration: an index into a ModuleList, and more so a slice, takes longer than the ReLU.
+        first, *further = self.blocks
+        post = first.mlp(pre)
+        for layer, block in enumerate(further, 1):
             pre = post @ getattr(self, f"W_hidden_{layer}")
             if self.config.bias:
                 pre = pre + getattr(self, f"b_hidden_{layer}")

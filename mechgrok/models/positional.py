@@ -139,8 +139,9 @@ class HookedPositionalMLP(HookedModel):
     def forward(self, inputs: Inputs, way: Way = "auto") -> Float[Tensor, "batch d_output"]:
         """Outputs for tokens ``[batch, pos]``, or for what `encode` made of them."""
         short = self._takes_short_way(way)
-        post = self.blocks[0].mlp(self._short_pre(inputs) if short else self._plain_pre(inputs))
-        for layer, block in enumerate(self.blocks[1:], 1):
+        first, *further = self.blocks
+        post = first.mlp(self._short_pre(inputs) if short else self._plain_pre(inputs))
+        for layer, block in enumerate(further, 1):
             post = block.mlp(post @ getattr(self, f"W_hidden_{layer}"))
         if short:
             return self.hook_logits(post @ (self.W_out @ self.W_U))

@@ -23,7 +23,7 @@ def cross_entropy(
     is exact to the last digits of float32, however small it is, at a fraction of float64's cost.
     Where no gradient is wanted, as for the metrics, all is computed in float64.
     """
-    right = labels[..., None]
+    right = labels.unsqueeze(-1)
     if outputs.requires_grad:
         return _CrossEntropy.apply(outputs, right)
     return _losses(_wrong_answers(outputs.double(), right)[-1])
@@ -64,7 +64,7 @@ class _CrossEntropy(torch.autograd.Function):
         if torch.is_grad_enabled():  # The gradient is to be differentiated again.
             odds, total, ahead = _wrong_answers(outputs, right)
             gradient = _gradient(odds.clone(), total, ahead, right)
-        elif grads[0].ndim == 0 and grads[0].device.type == "cpu" and grads[0] == 1:
+        elif grads[0].ndim == 0 and grads[0].device.type == "cpu" and grads[0].item() == 1:
             # The loss itself is differentiated, as in training: one pass over memory less.
             return gradient, None
         return grads[0][..., None, None] * gradient, None

@@ -41,7 +41,7 @@ def hand_written_step(weights: list[Tensor], data: Examples) -> Callable[[], Non
         d_outputs = odds.mul_(push / total).scatter_(1, right, -push)
         d_out = post.T @ d_outputs
         rows, starts = counts.by_token
-        d_pre = (d_outputs @ out.T).mul_(post > 0)
+        d_pre = torch.ops.aten.threshold_backward(d_outputs @ out.T, post, 0)
         d_into = torch.nn.functional.embedding_bag(rows, d_pre, starts, mode="sum")
         gradients = [d_into @ W_in.T, W_E.T @ d_into, d_out @ W_U.T, W_out.T @ d_out]
         torch._foreach_add_(steps, 1)
