@@ -105,4 +105,4 @@ def test_a_default_step_takes_about_1_3_times_its_floor() -> None:
         f"default step: {1e3 * ours:.2f} ms; by hand {1e3 * floor:.2f} ms; "
         f"{ours / floor:.2f} times the floor"
     )
-    assert ours / floor <= 1.3  # asked for and not met: about 1.4 on a busy machine
+    assert ours / floor <= 1.3  # asked for and not met: 1.5 on a machine with ten times its load
