@@ -92,7 +92,7 @@ EDITED: dict[str, Callable[[Weights], None]] = {
     "one that reads": lambda weights: weights["W_in"][:, 1:].zero_() and None,
     "nobody reads": _zero("W_in"),
     "nobody answers": _zero("W_U"),
-    "one NaN": lambda weights: weights["W_in"][:1, :1].fill_(torch.nan) and None,
+    "one that is no number": lambda weights: weights["W_in"][:1, :1].fill_(torch.nan) and None,
     "one infinity": lambda weights: weights["W_in"][:1, :1].fill_(torch.inf) and None,
     "masks all 0": lambda weights: None,
 }

@@ -11,6 +11,9 @@ from mechgrok.config import RunConfig
 from mechgrok.runs import Run, compare, fork, train_popup, train_ticket
 from mechgrok.runs.facts import facts
 from mechgrok.runs.metrics import write_metrics
+from mechgrok.sweeps.making import attempt
+from mechgrok.sweeps.running import make_plan
+from mechgrok.sweeps.table import table_of
 from mechgrok.tasks.losses import accuracy
 from mechgrok.training import Diverged, resume, train
 
@@ -55,9 +58,9 @@ def test_the_first_bad_step_is_named_and_what_came_before_is_kept(tmp_path: Path
 
 
 def test_going_on_ends_at_the_same_step(tmp_path: Path) -> None:
-    for attempt in (lambda path: train(path, config(**HOT)), resume):
+    for go_on in (lambda path: train(path, config(**HOT)), resume):
         with pytest.raises(Diverged) as ended:
-            attempt(tmp_path / "run")
+            go_on(tmp_path / "run")
     assert ended.value.step == Run(tmp_path / "run").diverged
     assert Run(tmp_path / "run").metrics.step.is_unique
 
@@ -130,3 +133,14 @@ def test_a_run_that_went_on_after_its_divergence_is_read_as_one_that_stopped(
     assert run.metrics.train_accuracy[1:].isna().all()
     assert facts(run)["train at step 0"] == "accuracy 50.00%, loss 1"
     assert compare({"run": run}).best_test_accuracy["run"] == 0.25
+
+
+def test_a_member_of_a_sweep_fails_in_the_same_words_and_the_others_go_on(tmp_path: Path) -> None:
+    plan = make_plan(
+        over={"learning_rate": [300.0, 0.01]}, p=7, d_model=6, d_mlp=5, steps=100, optimizer="sgd"
+    )
+    members = plan.members()
+    hot, mild = (attempt(tmp_path, member) for member in members)
+    assert (hot.how, mild.how) == ("failed", "done")
+    assert "is infinite at step 2" in hot.words
+    assert table_of(tmp_path, members).status.tolist() == ["diverged", "finished"]
