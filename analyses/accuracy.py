@@ -64,10 +64,7 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Accuracy above loss, runs in colours, train dashed and test solid."""
-    title = "Test accuracy follows train accuracy late: grokking"
-    if not any("t_gen" in dataset.attrs for dataset in measured.values()):
-        title = "Accuracy and loss over training"
-    figure = Panels(measured, title=title, subtitle=_subtitle(measured), log=log)
+    figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured), log=log)
     units = sorted({str(ds.test_loss.attrs.get("units", "")) for ds in measured.values()} - {""})
     loss = f"loss ({', '.join(units)})" if units else "loss"
     panels = {
@@ -82,6 +79,15 @@ def draw(
                 curve = dataset[f"{side}_{quantity}"]
                 panel.lines(dataset.step, curve, run=label, key=side, **look)
     return figure.draw()
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    """By how much test accuracy comes later than train accuracy, in the runs that reach both."""
+    delays = [ds.attrs["tau_grok"] for ds in measured.values() if "tau_grok" in ds.attrs]
+    if not delays or max(delays) < 1.05:
+        return "Accuracy and loss over training"
+    ends = dict.fromkeys(f"{each:,.3g}" for each in (min(delays), max(delays)))
+    return f"Test accuracy follows train accuracy after {' to '.join(ends)} times as many steps"
 
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:

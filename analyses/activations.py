@@ -110,6 +110,7 @@ def measure(
             "definition": "explained: variance over the grid held by (±k, 0), (0, ±k), (±k, ±k)",
             "order": "additive" if n == task.p else "multiplicative",
             **left_out(asked, steps),
+            **run.milestones,
         },
     )
 

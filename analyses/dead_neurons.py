@@ -221,20 +221,23 @@ def finding(dataset: xr.Dataset) -> str:
     quantity = dataset.attrs["quantity"]
     last = dataset.isel(knockout=-1).sel(side="test")
     whole = float(last[quantity].sel(state="whole"))
+    told = ("{:.1%}" if quantity == "accuracy" else "{:.3g}").format
     words = (
         f"{int(count[-1])} of {dataset.sizes['neuron']} neurons dead at step "
         f"{int(dataset.step[-1]):,} ({float(dataset.edge_share[-1]):.2%} of their edges), at most "
-        f"{int(count.max())} at step {int(count.idxmax('step')):,}; test {quantity} {whole:.3g}, "
-        f"{float(last[quantity].sel(state='killed')):.3g} with the dead killed"
+        f"{int(count.max())} at step {int(count.idxmax('step')):,}; test {quantity} {told(whole)}, "
+        f"{told(float(last[quantity].sel(state='killed')))} with the dead killed"
     )
     if int(count[-1]) == dataset.sizes["neuron"]:
-        words = f"no neuron is alive at step {int(dataset.step[-1]):,}; test {quantity} {whole:.3g}"
+        words = (
+            f"no neuron is alive at step {int(dataset.step[-1]):,}; test {quantity} {told(whole)}"
+        )
         return and_left_out(words, dataset)
     for what in ("neuron", "frequency"):
         without = last.get(f"{quantity}_without{'_frequency' if what == 'frequency' else ''}")
         if without is not None and without.notnull().any():
             worst = int(without.idxmin() if quantity == "accuracy" else without.idxmax())
-            words += f", {float(without.sel({what: worst})):.3g} without {what} {worst}"
+            words += f", {told(float(without.sel({what: worst})))} without {what} {worst}"
     return and_left_out(words, dataset)
 
 
@@ -267,7 +270,7 @@ def draw(
         by = "strongest frequency" if "frequency" in dataset.dims else "cost"
         panel = row.panel(
             f"{label}: {what} without one neuron",
-            x={"title": f"neuron, by {by}", "showticklabels": False},
+            x={"title": f"neuron, by {by}", "showticklabels": False, "ticks": ""},
             y={"title": what, **_same_scale(measured, f"{quantity}_without", side, quantity)},
         )
         _draw_without_one(panel, dataset, label, side, quantity)

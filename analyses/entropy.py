@@ -137,7 +137,12 @@ def draw(
 ) -> go.Figure:
     """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
     sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
-    figure = Panels(measured, title=_title(measured), subtitle="thin: single neurons", log=log)
+    figure = Panels(
+        measured,
+        title=_title(measured),
+        subtitle="thin: single neurons; grey and dotted: a flat spectrum",
+        log=log,
+    )
     row = figure.row(height=330)
     flat = sorted({round(ds.attrs["flat"], 6) for ds in measured.values()})
     for at, side in enumerate(sides):
@@ -147,7 +152,7 @@ def draw(
             SHARE | {"range": [0, 1.08], "title": "test accuracy" if side == sides[-1] else ""}
         )
         for height in flat:
-            panel.level(height, "flat spectrum" if height == flat[-1] else "")
+            panel.level(height)
         for label, dataset in measured.items():
             if f"{side}_entropy" not in dataset:
                 continue

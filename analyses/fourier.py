@@ -82,6 +82,7 @@ def measure(
             "input_formula": run.wiring.input_path(path).formula,
             "output_formula": run.wiring.output_path.formula,
             "definition": "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / p)",
+            **run.milestones,
         },
     )
 

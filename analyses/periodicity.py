@@ -195,7 +195,7 @@ def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at
     def words(now: xr.Dataset) -> dict[str, Any]:
         one = now.sel(neuron=neuron)
         text = (
-            f"neuron {neuron}: frequency {int(one.frequency_of)}, phase {float(one.phase):+.2f}, "
+            f"neuron {neuron}: frequency {int(one.frequency_of)}, phase {_signed(float(one.phase))}, "
             f"{float(one.explained):.0%} explained"
         )
         return {"text": [text]}
@@ -292,3 +292,8 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
         f"{ends}<br>rows ordered by the frequency and phase that neurons end with; below, dots "
         "sized by amplitude, yellow where the cosine explains all"
     )
+
+
+def _signed(radians: float) -> str:
+    """−2.89 or +0.44, with a minus as long as the plus."""
+    return f"{radians:+.2f}".replace("-", "−")

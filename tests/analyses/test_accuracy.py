@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from analyses import accuracy
 from mechgrok.runs import Run
@@ -44,6 +45,18 @@ def test_figure_marks_both_steps_of_each_run(tiny_run: Run, tmp_path: Path) -> N
     assert sum(trace.hovertemplate is not None for trace in figure.data) == 8
     names = [note.text for note in figure.layout.annotations]
     assert {"t_mem", "t_gen"} <= set(names)
+
+
+def test_the_title_says_by_how_much_test_accuracy_is_late(tiny_run: Run, tmp_path: Path) -> None:
+    late, never = accuracy.measure(grokked(tiny_run, tmp_path)), accuracy.measure(tiny_run)
+    at_once = late.assign_attrs(tau_grok=1.0)
+
+    def title(**measured: xr.Dataset) -> str:
+        return str(accuracy.draw(measured).layout.title.text)
+
+    assert title(a=late, b=never).endswith("after 3.33 times as many steps")
+    assert title(a=late, b=at_once).replace("<br>", " ").endswith("1 to 3.33 times as many steps")
+    assert title(a=never) == title(a=at_once) == "Accuracy and loss over training"
 
 
 def test_many_runs_are_told_in_one_line(tiny_run: Run) -> None:
