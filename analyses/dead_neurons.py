@@ -428,7 +428,8 @@ def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
     """A line for each neuron's input norm over the largest; those that die in black."""
     relative = dataset.input_norm / dataset.input_norm.max("neuron")
     tolerance = dataset.attrs["tolerance"]
-    lowest = max(1e-5, min(float(relative.min()), tolerance))
+    # Neurons without any kept weight have norm 0 and no place on a logarithmic axis.
+    lowest = max(1e-5, min(float(relative.where(relative > 0).min()), tolerance or 1))
     panel = row.over_training(
         f"{label}: input norm of each neuron",
         y={

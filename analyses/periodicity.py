@@ -195,8 +195,8 @@ def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at
     def words(now: xr.Dataset) -> dict[str, Any]:
         one = now.sel(neuron=neuron)
         text = (
-            f"neuron {neuron}: frequency {int(one.frequency_of)}, phase {_signed(float(one.phase))}, "
-            f"{float(one.explained):.0%} explained"
+            f"neuron {neuron}: frequency {int(one.frequency_of)}, "
+            f"phase {_signed(float(one.phase))}, {float(one.explained):.0%} explained"
         )
         return {"text": [text]}
 

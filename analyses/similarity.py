@@ -266,7 +266,7 @@ def draw(
     for label, dataset in measured.items():
         _draw_similarity(rows[0], dataset, label, layers)
         _draw_distance(rows[1], dataset, label, layers, 1.08 * highest if highest > 0 else 1)
-        axis = {"type": "category", "nticks": 8}
+        axis = {"type": "category", "nticks": 8 if len(measured) == 1 else 4}
         pairs = rows[2].panel(
             f"{label}: similarity of all pairs",
             x={"title": "training step t", **axis},

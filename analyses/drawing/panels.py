@@ -224,7 +224,10 @@ class Panels:
     def _row_titles(self, row: Row) -> list[str]:
         total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
         inner = NARROW - 100 - 60 * (len(row.panels) - 1)
-        return [wrap(panel.title, inner * panel.width / total + 40) for _, panel in row.filled()]
+        return [
+            wrap(panel.title, inner * panel.width / total + 40 - panel.bars)
+            for _, panel in row.filled()
+        ]
 
     def _is_continued(self, row: Row) -> bool:
         """Whether the row below has the same axis of training steps, and names it."""
