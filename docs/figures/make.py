@@ -1,13 +1,12 @@
 """Draw the figures of docs/analyses anew: python docs/figures/make.py BASE TICKET [NAME …]
 
-BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ckpts/`). Needs the
-extra mechgrok[png].
+BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ckpts/
+--until-grokked`). Needs the extra mechgrok[png].
 """
 
 import sys
 from pathlib import Path
 
-from analyses.drawing import write_png
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 
@@ -22,8 +21,10 @@ def draw(name: str, runs: dict[str, Run]) -> None:
     """Write NAME.png of the runs beside this file."""
     analysis = Analysis.load(name)
     measured = {label: analysis(run) for label, run in runs.items()}
-    write_png(analysis.draw(measured), HERE / f"{name}.png", width=1000)
-    print(HERE / f"{name}.png", flush=True)
+    figure, file = analysis.draw(measured), HERE / f"{name}.png"
+    # A pixel for a pixel: at twice the size the pictures of all pages would take 8 MB.
+    file.write_bytes(figure.to_image("png", width=1000, height=figure.layout.height or 800))
+    print(file, flush=True)
 
 
 if __name__ == "__main__":
