@@ -26,6 +26,7 @@ COMMANDS = {
         "compare": "cli.compare",
         "analyze": "cli.analyze",
         "intervene": "cli.intervene",
+        "explore": "cli.explore",
         "report": "cli.report",
         "import": "cli.import_",
         "export": "cli.export",

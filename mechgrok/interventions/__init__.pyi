@@ -15,3 +15,4 @@ from .writing import as_python as as_python
 from .writing import as_toml as as_toml
 from .writing import from_toml as from_toml
 from .writing import load_toml as load_toml
+from .writing import make_intervention as make_intervention

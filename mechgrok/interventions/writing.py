@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,10 @@ def from_toml(text: str) -> list[Intervention]:
         raise UserError("Interventions are tables [[do]], each with its kind.")
     if len(tables) > _MOST:
         raise UserError(f"{len(tables)} interventions are more than {_MOST}: give fewer.")
-    return [_made(dict(table)) for table in tables]
+    return [
+        make_intervention(table.get("kind"), {k: v for k, v in table.items() if k != "kind"})
+        for table in tables
+    ]
 
 
 def load_toml(path: str | Path) -> list[Intervention]:
@@ -122,8 +125,12 @@ def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str
     )
 
 
-def _made(options: dict[str, Any]) -> Intervention:
-    kind = options.pop("kind", None)
+def make_intervention(kind: object, options: Mapping[str, Any]) -> Intervention:
+    """The intervention of a kind, with these options; both may be somebody else's words.
+
+    Raises:
+        UserError: there is no such kind, or an option makes no sense.
+    """
     if not isinstance(kind, str) or kind not in INTERVENTIONS:
         known = list(INTERVENTIONS)
         raise UserError(

@@ -1,0 +1,376 @@
+"""What happens when a person does something on the page: the list of interventions, and its uses.
+
+The list is kept in the browser, each item as ``{"on": true, "kind": "Ablate", "options": {…}}``.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+import dash
+import plotly.graph_objects as go
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
+
+from analyses.drawing import COLORS, GREY, TEMPLATE
+from analyses.explorer.tables import Shown
+from mechgrok.errors import UserError
+from mechgrok.files import make_folder, write_text
+from mechgrok.interventions import (
+    Intervention,
+    as_python,
+    as_toml,
+    intervened,
+    make_intervention,
+)
+
+#: An item of the list.
+Item = dict[str, Any]
+#: The buttons of an item.
+_MOVES = {"on": "On or off", "up": "Earlier", "down": "Later", "drop": "Remove from the list"}
+#: What of the view a link holds besides the step and the interventions.
+VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock")
+
+
+def interventions_of(listed: object) -> list[Intervention]:
+    """The interventions of a list that are switched on.
+
+    Raises:
+        UserError: the list holds something else.
+    """
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise UserError("The page sent something that is no list of interventions.")
+    made = []
+    for item in listed:
+        options = item.get("options", {})
+        if not isinstance(options, dict):
+            raise UserError("The page sent an intervention without options.")
+        if item.get("on", True):
+            made.append(make_intervention(item.get("kind"), options))
+    return made
+
+
+def item_of(intervention: Intervention) -> Item:
+    """An intervention as an item of the list."""
+    kind = type(intervention).__name__
+    return {"on": True, "kind": kind, "options": json.loads(json.dumps(intervention.given))}
+
+
+def connect(app: dash.Dash, shown: Sequence[Shown]) -> None:
+    """Connect the controls of the page with what they do."""
+    _connect_list(app, shown[0])
+    _connect_uses(app, shown)
+    _connect_browser(app, shown)
+
+
+# --- the list -----------------------------------------------------------------------------------
+
+_FIELDS = ("neurons", "to", "frequencies", "of", "hook", "from-step", "from-run")
+_BUTTONS = ("ablate", "revive", "remove", "keep", "patch", "add")
+
+
+def _connect_list(app: dash.Dash, first: Shown) -> None:
+    @app.callback(
+        Output("interventions", "data"),
+        Output("status", "children", allow_duplicate=True),
+        *[Input(name, "n_clicks") for name in _BUTTONS],
+        Input("rate", "value"),
+        Input("method", "value"),
+        Input("clicked", "data"),
+        Input({"move": ALL, "at": ALL}, "n_clicks"),
+        State("interventions", "data"),
+        *[State(name, "value") for name in _FIELDS],
+        State("kind", "value"),
+        State("options", "value"),
+        State("url", "search"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def change(*values: Any) -> tuple[Any, Any]:
+        n = len(_BUTTONS)
+        rate, method, clicked, moved, listed = values[n : n + 5]
+        fields = dict(zip([*_FIELDS, "kind", "options"], values[n + 5 :], strict=False))
+        trigger = ctx.triggered_id
+        try:
+            if trigger is None:
+                return _from_link(values[-1]), no_update
+            if isinstance(trigger, Mapping):
+                if not any(moved):
+                    return no_update, no_update
+                return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
+            if trigger == "clicked":
+                return _clicked(listed, clicked, first), ""
+            if trigger in ("rate", "method"):
+                return _remasked(listed, float(rate or 0), method), ""
+            made = _MAKERS[trigger](fields)
+            # Refuse at once what this network does not have.
+            intervened(first.run, -1, [made]).hooks(first.run.task.test.inputs[:1])
+            return [*listed, item_of(made)], ""
+        except UserError as error:
+            return no_update, str(error)
+
+    @app.callback(Output("listed", "children"), Input("interventions", "data"))
+    def show(listed: list[Item]) -> Any:
+        if not listed:
+            return "Nothing is done yet: click a neuron in the weights, or choose below."
+        return [_shown(at, item) for at, item in enumerate(listed)]
+
+    @app.callback(Output("rate-words", "children"), Input("rate", "value"))
+    def say_rate(rate: Any) -> str:
+        return f"{float(rate or 0):.0%}"
+
+
+def _shown(at: int, item: Item) -> Any:
+    words = repr(make_intervention(item["kind"], item["options"]))
+    marks = {"on": "✓" if item["on"] else "○", "up": "↑", "down": "↓", "drop": "×"}
+    buttons = [
+        html.Button(
+            marks[move],
+            id={"move": move, "at": at},
+            title=f"{words_of}: {words}",
+            **{"aria-label": f"{words_of}: {words}"},
+            **({"aria-pressed": str(item["on"]).lower()} if move == "on" else {}),
+        )
+        for move, words_of in _MOVES.items()
+    ]
+    return html.Div(
+        [buttons[0], html.Code(words), *buttons[1:]],
+        role="listitem",
+        className="item" if item["on"] else "item off",
+    )
+
+
+def _from_link(search: str | None) -> Any:
+    """The interventions of the link that the page was opened by."""
+    given = parse_qs((search or "").lstrip("?")).get("do")
+    if not given:
+        return no_update
+    try:
+        listed = json.loads(given[0])
+    except ValueError:
+        raise UserError("The link holds interventions that cannot be read.") from None
+    interventions_of(listed)
+    return listed
+
+
+def _moved(listed: list[Item], move: str, at: int) -> list[Item]:
+    items = [dict(item) for item in listed]
+    if move == "on":
+        items[at]["on"] = not items[at]["on"]
+    elif move == "drop":
+        del items[at]
+    else:
+        items.insert(max(0, at + (-1 if move == "up" else 1)), items.pop(at))
+    return items
+
+
+def _clicked(listed: list[Item], clicked: Mapping[str, Any] | None, first: Shown) -> Any:
+    """Neurons clicked dead, or alive again; an edge cut, or put back."""
+    clicked = clicked or {}
+    if clicked.get("what") == "neurons":
+        return _toggled(listed, [int(each) for each in clicked["neurons"]])
+    if clicked.get("what") == "edge":
+        name = first.run.wiring.full_name(clicked["weight"])
+        edge = _entry(first, name, int(clicked["row"]), int(clicked["column"]))
+        action = "cut" if clicked["kept"] else "restore"
+        return [*listed, item_of(make_intervention("Edges", {"weight": name, action: [edge]}))]
+    return no_update
+
+
+def _toggled(listed: list[Item], neurons: list[int]) -> list[Item]:
+    items = [dict(item) for item in listed]
+    for item in items:
+        options = item["options"]
+        if (
+            item["kind"] == "Ablate"
+            and set(options) == {"neurons"}
+            and options["neurons"] != "dead"
+        ):
+            before = set(options["neurons"])
+            after = before ^ set(neurons) if len(neurons) == 1 else before | set(neurons)
+            if after:
+                item["options"] = {"neurons": sorted(after)}
+                return items
+            return [other for other in items if other is not item]
+    return [*items, item_of(make_intervention("Ablate", {"neurons": sorted(neurons)}))]
+
+
+def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
+    """The place of an entry in a weight, from its place in the matrix that is shown."""
+    heads, shape = first.run.wiring.joins[name].heads, first.run.wiring.weights[name]
+    if heads == "columns":
+        return [column // shape[2], row, column % shape[2]]
+    if heads == "rows":
+        return [row // shape[1], row % shape[1], column]
+    return [row, column]
+
+
+def _remasked(listed: list[Item], rate: float, method: str) -> list[Item]:
+    """The list with one mask by rate and method; without where the rate is 0."""
+    others = [item for item in listed if item["kind"] != "Remask"]
+    if rate <= 0:
+        return others
+    options = {"rate": rate} | ({"method": method} if method != "magnitude" else {})
+    item = item_of(make_intervention("Remask", options))
+    at = next((at for at, each in enumerate(listed) if each["kind"] == "Remask"), len(others))
+    return [*others[:at], item, *others[at:]]
+
+
+def _numbers(words: str | None, what: str) -> list[int]:
+    try:
+        return [int(each) for each in (words or "").replace(",", " ").split()]
+    except ValueError:
+        raise UserError(f"{words!r} are no {what}: write numbers such as 3, 7.") from None
+
+
+def _neurons(fields: Mapping[str, Any]) -> Any:
+    words = (fields["neurons"] or "").strip()
+    if not words:
+        raise UserError("Write which neurons: numbers such as 3, 7, or dead.")
+    return "dead" if words == "dead" else _numbers(words, "neurons")
+
+
+def _ablate(fields: Mapping[str, Any]) -> Intervention:
+    return make_intervention("Ablate", {"neurons": _neurons(fields), "to": fields["to"]})
+
+
+def _revive(fields: Mapping[str, Any]) -> Intervention:
+    return make_intervention("Revive", {"neurons": _neurons(fields)})
+
+
+def _frequencies(fields: Mapping[str, Any], kind: str) -> Intervention:
+    numbers = _numbers(fields["frequencies"], "frequencies")
+    if not numbers:
+        raise UserError("Write which frequencies: numbers such as 1, 3.")
+    return make_intervention(kind, {"frequencies": numbers, "of": fields["of"]})
+
+
+def _patch(fields: Mapping[str, Any]) -> Intervention:
+    options: dict[str, Any] = {"hook": fields["hook"]}
+    if steps := _numbers(fields["from-step"], "steps"):
+        options["from_step"] = steps[0]
+    if fields["from-run"]:
+        options["from_run"] = fields["from-run"].strip()
+    return make_intervention("Patch", options)
+
+
+def _in_words(fields: Mapping[str, Any]) -> Intervention:
+    """Any kind, its options written as TOML, separated by commas."""
+    try:
+        options = tomllib.loads(f"options = {{{fields['options'] or ''}}}")["options"]
+    except (ValueError, RecursionError):
+        raise UserError("Write options as heads = [0], to = 'mean'.") from None
+    return make_intervention(fields["kind"], options)
+
+
+_MAKERS = {
+    "ablate": _ablate,
+    "revive": _revive,
+    "remove": lambda fields: _frequencies(fields, "Remove"),
+    "keep": lambda fields: _frequencies(fields, "Keep"),
+    "patch": _patch,
+    "add": _in_words,
+}
+
+
+# --- what is made of the list -------------------------------------------------------------------
+
+
+def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
+    first = shown[0]
+
+    @app.callback(Output("python", "children"), Input("interventions", "data"), Input("at", "data"))
+    def write_python(listed: list[Item], at: int) -> str:
+        return as_python(first.run, first.run.steps[at], interventions_of(listed))
+
+    @app.callback(
+        Output("status", "children", allow_duplicate=True),
+        Input("save-toml", "n_clicks"),
+        State("interventions", "data"),
+        prevent_initial_call=True,
+    )
+    def save(clicks: int, listed: list[Item]) -> str:
+        path = first.run.path / "analysis" / "interventions.toml"
+        try:
+            chosen = interventions_of(listed)
+            if not chosen:
+                return "Nothing is switched on, so that there is nothing to save."
+            make_folder(path.parent)
+            write_text(path, as_toml(chosen))
+        except UserError as error:
+            return str(error)
+        return f"Saved: mechgrok intervene {first.run.path} {path}"
+
+    @app.callback(
+        Output("pair", "children"),
+        Output("pair-words", "children"),
+        Input("clicked", "data"),
+        Input("interventions", "data"),
+        Input("at", "data"),
+        State("pair", "children"),
+    )
+    def show_pair(clicked: Any, listed: list[Item], at: int, now: Any) -> Any:
+        if not isinstance(clicked, dict) or clicked.get("what") != "pair":
+            return no_update, no_update
+        try:
+            return _pair(first, first.run.steps[at], interventions_of(listed), clicked["example"])
+        except UserError as error:
+            return no_update, str(error)
+
+
+def _pair(
+    first: Shown, step: int, interventions: Sequence[Intervention], example: int
+) -> tuple[Any, str]:
+    """The logits of one example, without interventions and with them."""
+    task, n_train = first.run.task, len(first.run.task.train_index)
+    side, at = (task.train, example) if example < n_train else (task.test, example - n_train)
+    inputs, label = side.inputs[at : at + 1], int(side.labels[at])
+    whole = intervened(first.run, step, []).outputs(inputs)[0]
+    figure = go.Figure(layout={"template": TEMPLATE, "height": 230, "showlegend": False})
+    figure.update_layout(margin={"l": 40, "r": 10, "t": 10, "b": 40}, bargap=0.1)
+    figure.update_xaxes(title="answer")
+    figure.update_yaxes(title="logit")
+    if interventions:
+        figure.add_bar(y=whole.tolist(), marker_color=GREY, opacity=0.5, name="whole")
+        whole = intervened(first.run, step, interventions).outputs(inputs)[0]
+        figure.update_layout(barmode="overlay")
+    colors = [COLORS[1] if answer == label else COLORS[0] for answer in range(len(whole))]
+    figure.add_bar(y=whole.tolist(), marker_color=colors, opacity=0.7, name="now")
+    words = ", ".join(map(str, inputs[0].tolist()))
+    said = f"({words}) → {label}; the network answers {int(whole.argmax())}"
+    graph = dcc.Graph(figure=figure, config={"displaylogo": False, "displayModeBar": False})
+    return graph, f"{said}, a {'training' if example < n_train else 'test'} pair."
+
+
+def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
+    """What the browser does by itself, and what a link gives back."""
+
+    @app.callback(
+        *[Output(name, "value") for name in VIEW],
+        Input("url", "search"),
+        prevent_initial_call=False,
+    )
+    def look_again(search: str | None) -> list[Any]:
+        given = parse_qs((search or "").lstrip("?"))
+        number = {"frequency", "neuron"}
+        return [
+            (int(given[name][0]) if name in number else given[name][0])
+            if name in given and (name not in number or given[name][0].isdigit())
+            else no_update
+            for name in VIEW
+        ]
+
+    namespace = "explorer"
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "begin"),
+        Output("n-runs", "data"),
+        Input("n-runs", "id"),
+        State("n-runs", "data"),
+    )
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "look"),
+        Output("n-runs", "modified_timestamp"),
+        *[Input(name, "value") for name in VIEW],
+        *([Input("head", "value")] if "attention" in shown[0].shapes else []),
+        Input("interventions", "data"),
+    )

@@ -1,0 +1,744 @@
+// Scrubbing: rows of numbers are fetched ahead and drawn on canvases, a step in a few milliseconds.
+// Everything else on the page is Python; this file draws, and says what was clicked.
+(() => {
+  "use strict";
+
+  const LARGEST = 200e6; // bytes that are kept of one run; beyond, rows are fetched one by one
+  const CHUNK = 1.5e6; // bytes fetched at once in the background
+  const VIRIDIS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
+    [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
+  const DIVERGING = [[5, 48, 97], [67, 147, 195], [209, 229, 240], [247, 247, 247],
+    [253, 219, 199], [214, 96, 77], [103, 0, 31]];
+  const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  const HASH = (list) => JSON.stringify(list.filter((item) => item.on));
+
+  const byId = (id) => document.getElementById(id);
+  const tell = (id, props) => window.dash_clientside.set_props(id, props);
+  const view = { at: 0, frequency: 1, neuron: 0, show: "correct", head: 0, mask: "", lock: "step" };
+  let runs = [], listed = [], clicks = 0, playing = null, tip = null;
+
+  // --- rows of numbers, fetched ahead ---------------------------------------------------------
+
+  async function ask(path, query) {
+    let answer;
+    try {
+      answer = await fetch(`${path}?${new URLSearchParams(query)}`);
+    } catch (error) {
+      throw new Error("The server does not answer: is mechgrok explore still running?");
+    }
+    if (!answer.ok) throw new Error(answer.status === 422 ? await answer.text()
+      : `The server could not answer (${answer.status}): its terminal says why.`);
+    return answer;
+  }
+
+  class Rows {
+    constructor(run, number, doing) {
+      Object.assign(this, { run, number, doing, kept: new Map(), extent: {}, wanted: null });
+      this.places = {};
+      this.size = 0;
+      for (const [name, shape] of run.about.shapes) {
+        const length = shape.reduce((a, b) => a * b, 1);
+        this.places[name] = [this.size, length];
+        this.size += length;
+      }
+      this.fits = this.size * 4 * run.about.steps.length <= LARGEST;
+    }
+
+    part(at, name) {
+      const row = this.kept.get(at);
+      if (!row || !this.places[name]) return null;
+      const [start, length] = this.places[name];
+      return row.subarray(start, start + length);
+    }
+
+    async fetch(first, last) {
+      const neuron = view.neuron;
+      const query = { run: this.number, from: first, to: last, do: this.doing, neuron };
+      const numbers = new Float32Array(await (await ask("rows", query)).arrayBuffer());
+      if (neuron !== view.neuron) return;
+      for (let at = first; at <= last; at++) {
+        const start = (at - first) * this.size;
+        this.kept.set(at, numbers.subarray(start, start + this.size));
+        this.widen(at);
+      }
+      while (!this.fits && this.kept.size > 40) this.kept.delete(this.kept.keys().next().value);
+    }
+
+    // The largest and smallest number of each array so far: the ends of its colours.
+    widen(at) {
+      for (const name of Object.keys(this.places)) {
+        const now = this.extent[name] ?? [Infinity, -Infinity];
+        for (const value of this.part(at, name)) {
+          if (value < now[0]) now[0] = value;
+          if (value > now[1]) now[1] = value;
+        }
+        this.extent[name] = now;
+      }
+    }
+
+    // A row that is wanted now; of several asked for while one is on its way the last is fetched.
+    async want(at) {
+      const waits = this.wanted !== null;
+      this.wanted = at;
+      if (waits) return;
+      try {
+        while (!this.kept.has(this.wanted)) {
+          const next = this.wanted;
+          await this.fetch(next, next);
+          draw();
+        }
+        say("");
+      } catch (error) {
+        say(error.message);
+      } finally {
+        this.wanted = null;
+      }
+    }
+
+    // All rows, those beside `from` first.
+    async fill(from, done = () => {}) {
+      if (!this.fits) return;
+      const n = this.run.about.steps.length, length = Math.max(1, Math.floor(CHUNK / this.size / 4));
+      const starts = [];
+      for (let at = 0; at < n; at += length) starts.push(at);
+      starts.sort((a, b) => Math.abs(a - from) - Math.abs(b - from));
+      for (const start of starts) {
+        const last = Math.min(n, start + length) - 1;
+        let missing = false;
+        for (let at = start; at <= last; at++) missing ||= !this.kept.has(at);
+        if (missing) await this.fetch(start, last);
+        if (this.stopped) return;
+        done(this.kept.size / n);
+      }
+    }
+  }
+
+  function say(words) { if (byId("status").textContent !== words) tell("status", { children: words }); }
+
+  function open(run, number) {
+    run.shapes = Object.fromEntries(run.about.shapes);
+    run.base = new Rows(run, number, "[]");
+    run.now = run.base;
+    run.mask = null;
+    const { p, pairs, mirrored } = run.about;
+    if (!p) return;
+    run.cells = new Int32Array(p * p).fill(-1);
+    for (let example = 0; example < pairs.length / 2; example++) {
+      const [a, b] = [pairs[2 * example], pairs[2 * example + 1]];
+      if (a >= p || b >= p) continue;
+      run.cells[a * p + b] = example;
+      if (mirrored) run.cells[b * p + a] = example;
+    }
+  }
+
+  function fillAll() {
+    for (const run of runs) run.base.fill(run.at).catch((error) => say(error.message));
+  }
+
+  // --- colours --------------------------------------------------------------------------------
+
+  function between(stops, share) {
+    const place = Math.min(1, Math.max(0, share)) * (stops.length - 1), low = Math.floor(place);
+    const high = Math.min(low + 1, stops.length - 1), rest = place - low;
+    return stops[low].map((value, channel) => value + (stops[high][channel] - value) * rest);
+  }
+  const table = (stops) => Uint8ClampedArray.from(
+    Array.from({ length: 256 }, (_, i) => [...between(stops, i / 255), 255]).flat());
+  const SCALES = { sequential: table(VIRIDIS), diverging: table(DIVERGING) };
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // A picture with one pixel for each number, to be drawn large.
+  function raster(rows, columns, colorAt) {
+    const canvas = new OffscreenCanvas(columns, rows), context = canvas.getContext("2d");
+    const image = context.createImageData(columns, rows);
+    colorAt(image.data);
+    context.putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  function heat(values, rows, columns, [low, high], scale) {
+    const colors = SCALES[scale], span = high > low ? high - low : 1;
+    return raster(rows, columns, (data) => {
+      for (let i = 0; i < rows * columns; i++) {
+        const value = values[i];
+        if (Number.isNaN(value)) continue;
+        const share = Math.min(255, Math.max(0, Math.round((value - low) / span * 255))) * 4;
+        for (let channel = 0; channel < 4; channel++) data[4 * i + channel] = colors[share + channel];
+      }
+    });
+  }
+
+  // --- pictures -------------------------------------------------------------------------------
+
+  // Each says what it shows of a run: a field of numbers with its axes, or points.
+  const PICTURES = {
+    pairs: (run) => {
+      const { p } = run.about, values = pairValues(run);
+      if (!values) return null;
+      const grid = onGrid(run, values);
+      const ends = view.show === "correct" ? [0, 1]
+        : view.show === "loss" ? [-5, 1.5] : run.base.extent.right;
+      return { values: grid, rows: p, columns: p, ends, scale: "sequential", x: "b", y: "a",
+        outlined: run, unit: view.show === "loss" ? "log₁₀ loss" : view.show,
+        hover: (a, b) => pairWords(run, a, b),
+        click: (a, b) => clicked({ what: "pair", example: run.cells[a * p + b] }) };
+    },
+    weights: (run) => {
+      const values = run.now.part(run.at, "weights");
+      const [rows, columns] = run.shapes.weights;
+      return values && { values, rows, columns, ends: even(run.base.extent.weights),
+        scale: "diverging", x: run.about.p ? "residue" : "input", y: "neuron", unit: "weight",
+        marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
+        hover: (neuron, x) => `neuron ${neuron}, ${x}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
+    },
+    spectra: (run) => {
+      const values = run.now.part(run.at, "spectra");
+      if (!values) return null;
+      const [rows, columns] = run.shapes.spectra;
+      return { values, rows, columns, ends: [0, run.base.extent.spectra[1]], scale: "sequential",
+        x: "frequency ω", y: "neuron", unit: "|F(ω)|", marked: ablated(),
+        hover: (neuron, k) => `neuron ${neuron}, ω = ${k}: ${say4(values[neuron * columns + k])}`,
+        click: (neuron, k) => { tell("neuron", { value: neuron }); if (k) tell("frequency", { value: k }); } };
+    },
+    circle: (run) => {
+      const all = run.now.part(run.at, "circles");
+      if (!all) return null;
+      const [count, , n] = run.shapes.circles, k = Math.min(view.frequency, count) - 1;
+      const last = run.base.part(run.about.steps.length - 1, "circles") ?? all;
+      const points = all.subarray(2 * n * k, 2 * n * (k + 1));
+      let reach = 1e-9;
+      for (const part of [points, last.subarray(2 * n * k, 2 * n * (k + 1))])
+        for (const value of part) reach = Math.max(reach, Math.abs(value));
+      return { points, n, reach, unit: `ω = ${k + 1}` };
+    },
+    activation: (run) => grid(run, "activation", (value) => value, "sequential", `neuron ${view.neuron}`),
+    attention: (run) => {
+      const shape = run.shapes.attention;
+      if (!shape) return null;
+      const head = Math.min(view.head, shape[0] - 1), all = run.now.part(run.at, "attention");
+      return all && grid(run, "attention", (value) => value, "sequential", `head ${head}`,
+        all.subarray(head * shape[1], (head + 1) * shape[1]), [0, 1]);
+    },
+    mask: (run) => run.mask && { values: run.mask.kept, rows: run.mask.shape[0],
+      columns: run.mask.shape[1], ends: [0, 1], scale: "sequential", x: "column", y: "row",
+      unit: run.mask.weight, hover: (row, column) =>
+        `${run.mask.weight}[${row}, ${column}] ${run.mask.kept[row * run.mask.shape[1] + column] ? "kept" : "pruned"}; click: the other`,
+      click: (row, column) => clicked({ what: "edge", weight: run.mask.weight, row, column,
+        kept: !!run.mask.kept[row * run.mask.shape[1] + column] }) },
+  };
+
+  const say4 = (value) => Number(value).toPrecision(4);
+  const even = ([low, high]) => { const end = Math.max(-low, high, 1e-9); return [-end, end]; };
+
+  function ablated() {
+    const found = new Set();
+    for (const item of listed) if (item.on && item.kind === "Ablate" && Array.isArray(item.options.neurons)
+      && !item.options.hook) item.options.neurons.forEach((neuron) => found.add(neuron));
+    return found;
+  }
+
+  function pairValues(run) {
+    const answer = run.now.part(run.at, "answer");
+    if (!answer || !run.cells) return null;
+    if (view.show === "correct") return answer.map((said, i) => said === run.about.labels[i] ? 1 : 0);
+    if (view.show === "loss") return run.now.part(run.at, "loss").map((value) => Math.log10(value + 1e-9));
+    return run.now.part(run.at, "right");
+  }
+
+  function onGrid(run, values) {
+    return Float32Array.from(run.cells, (example) => example < 0 ? NaN : values[example]);
+  }
+
+  function grid(run, name, change, scale, unit, values = run.now.part(run.at, name), ends = null) {
+    if (!values || !run.cells) return null;
+    const { p } = run.about, cells = onGrid(run, values);
+    return { values: cells, rows: p, columns: p, ends: ends ?? run.base.extent[name], scale, x: "b",
+      y: "a", unit, hover: (a, b) => `(${a}, ${b}): ${say4(cells[a * p + b])}` };
+  }
+
+  function pairWords(run, a, b) {
+    const example = run.cells[a * run.about.p + b];
+    if (example < 0) return `(${a}, ${b}) is no example`;
+    const said = run.now.part(run.at, "answer")[example];
+    return `(${a}, ${b}) → ${run.about.labels[example]}, says ${said}; `
+      + `${example < run.about.n_train ? "train" : "test"}, logit ${say4(run.now.part(run.at, "right")[example])}, `
+      + `loss ${say4(run.now.part(run.at, "loss")[example])}`;
+  }
+
+  // --- drawing --------------------------------------------------------------------------------
+
+  const LEFT = 34, BELOW = 30, ABOVE = 18, RIGHT = 6;
+
+  function box(picture, width, height) {
+    return { left: LEFT, top: ABOVE, width: width - LEFT - RIGHT, height: height - ABOVE - BELOW };
+  }
+
+  function paint(context, picture, width, height) {
+    context.clearRect(0, 0, width, height);
+    const ink = style("--ink"), { left, top, width: w, height: h } = box(picture, width, height);
+    context.font = "11px Helvetica, Arial, sans-serif";
+    context.fillStyle = ink;
+    context.textAlign = "center";
+    if (picture.points) return paintPoints(context, picture, width, height, ink);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(heat(picture.values, picture.rows, picture.columns, picture.ends, picture.scale), left, top, w, h);
+    context.strokeStyle = ink;
+    context.lineWidth = 1;
+    context.strokeRect(left - 0.5, top - 0.5, w + 1, h + 1);
+    if (picture.outlined) outline(context, picture, left, top, w, h);
+    for (const [count, along] of [[picture.columns, true], [picture.rows, false]]) {
+      const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((gap) => count / gap <= 7) ?? 2000;
+      context.textAlign = along ? "center" : "right";
+      for (let tick = 0; tick < count; tick += every) {
+        if (along) context.fillText(String(tick), left + (tick + 0.5) * w / count, top + h + 13);
+        else context.fillText(String(tick), left - 4, top + (tick + 0.5) * h / count + 4);
+      }
+    }
+    context.textAlign = "center";
+    context.fillText(picture.x, left + w / 2, top + h + 26);
+    context.textAlign = "left";
+    context.fillText(`${picture.y} ↓`, 1, top - 6);
+    context.textAlign = "right";
+    const [low, high] = picture.ends;
+    context.fillText(`${picture.unit} ${say3(low)} … ${say3(high)}`, left + w, top - 6);
+    for (const neuron of picture.marked ?? []) {
+      context.fillStyle = "rgba(160,160,160,0.85)";
+      context.fillRect(left, top + neuron * h / picture.rows, w, h / picture.rows);
+    }
+  }
+  const say3 = (value) => value && Math.abs(value) < 1e-3 ? Number(value).toExponential(1)
+    : Number(Number(value).toPrecision(3));
+
+  // Training pairs: their outline, drawn once for a size.
+  function outline(context, picture, left, top, w, h) {
+    const run = picture.outlined, { p, n_train } = run.about, key = `${w}x${h}`;
+    if (run.outlineKey !== key) {
+      const canvas = new OffscreenCanvas(Math.ceil(w * 2), Math.ceil(h * 2));
+      const pen = canvas.getContext("2d");
+      pen.scale(2, 2);
+      pen.strokeStyle = "rgba(255,255,255,0.75)";
+      pen.lineWidth = 0.6;
+      run.cells.forEach((example, cell) => {
+        if (example < 0 || example >= n_train) return;
+        pen.strokeRect((cell % p) * w / p + 0.3, Math.floor(cell / p) * h / p + 0.3, w / p - 0.6, h / p - 0.6);
+      });
+      Object.assign(run, { outlineKey: key, outlines: canvas });
+    }
+    context.drawImage(run.outlines, left, top, w, h);
+  }
+
+  function paintPoints(context, { points, n, reach, unit }, width, height, ink) {
+    const half = Math.min(width, height) / 2 - 16, x = (i) => width / 2 + half * points[i] / reach;
+    const y = (i) => height / 2 - half * points[n + i] / reach;
+    context.strokeStyle = style("--line");
+    context.beginPath();
+    for (let i = 0; i <= n; i++) context[i ? "lineTo" : "moveTo"](x(i % n), y(i % n));
+    context.stroke();
+    const every = Math.ceil(n / 24);
+    for (let i = 0; i < n; i++) {
+      context.fillStyle = `hsl(${360 * i / n}, 65%, 48%)`;
+      context.beginPath();
+      context.arc(x(i), y(i), 3, 0, 7);
+      context.fill();
+      context.fillStyle = ink;
+      if (i % every === 0) context.fillText(String(i), x(i), y(i) - 5);
+    }
+    context.textAlign = "right";
+    context.fillText(unit, width - 4, height - 6);
+  }
+
+  function sized(canvas) {
+    const ratio = window.devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    const context = canvas.getContext("2d");
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    return [context, width, height];
+  }
+
+  function draw() {
+    const began = performance.now();
+    runs.forEach((run, number) => {
+      run.shown = {};
+      if (!run.now.kept.has(run.at)) { run.now.want(run.at); return; }
+      for (const [name, describe] of Object.entries(PICTURES)) {
+        const figure = byId(`figure-${name}-${number}`), picture = describe(run);
+        figure.hidden = !picture;
+        if (!picture) continue;
+        run.shown[name] = picture;
+        const [context, width, height] = sized(byId(`${name}-${number}`));
+        paint(context, picture, width, height);
+      }
+      sayNumbers(run, number);
+    });
+    drawCurve();
+    byId("step-words").textContent = runs.map((run) => `step ${run.about.steps[run.at].toLocaleString("en")}`).join(" | ");
+    performance.measure("scrub", { start: began, end: performance.now() });
+  }
+
+  function sayNumbers(run, number) {
+    const words = (part) => part ? `train ${(100 * part[0]).toFixed(1)} %, test ${(100 * part[2]).toFixed(1)} %; `
+      + `loss ${say3(part[1])}, ${say3(part[3])}` : "";
+    const whole = run.now === run.base ? "" : run.base.part(run.at, "performance");
+    byId(`numbers-${number}`).textContent = words(run.now.part(run.at, "performance"))
+      + (whole ? ` (whole: ${words(whole)})` : "");
+  }
+
+  // --- the learning curves --------------------------------------------------------------------
+
+  const stepPlace = (step, last) => Math.log1p(step / 10) / Math.log1p(last / 10);
+
+  function drawCurve(target) {
+    const [context, width, height] = target ?? sized(byId("curve"));
+    context.clearRect(0, 0, width, height);
+    const last = Math.max(...runs.map((run) => run.about.steps.at(-1)), 1);
+    const half = width / 2, plots = [["accuracy", 44, half - 60], ["loss", half + 44, half - 60]];
+    const top = 16, deep = height - top - 20, ink = style("--ink");
+    for (const [quantity, left, wide] of plots) {
+      const x = (step) => left + wide * stepPlace(step, last);
+      const y = quantity === "accuracy" ? (value) => top + deep * (1 - value)
+        : (value) => top + deep * (1 - (Math.log10(Math.max(value, 1e-8)) + 8) / 10);
+      context.font = "11px Helvetica, Arial, sans-serif";
+      if (runs[0]) phases(context, runs[0], x, top, deep, left + wide);
+      context.fillStyle = ink;
+      context.strokeStyle = style("--line");
+      context.lineWidth = 1;
+      context.strokeRect(left, top, wide, deep);
+      context.textAlign = "left";
+      context.fillText(quantity === "accuracy" ? "accuracy" : "loss (log)", left, 11);
+      context.textAlign = "center";
+      for (const step of [0, 10, 100, 1000, 10000, 100000, 1000000])
+        if (step <= last) context.fillText(step >= 1000 ? `${step / 1000}k` : step, x(step), height - 6);
+      context.textAlign = "right";
+      for (const value of quantity === "accuracy" ? [0, 0.5, 1] : [1e-8, 1e-4, 1])
+        context.fillText(quantity === "accuracy" ? `${100 * value} %` : value, left - 4, y(value) + 4);
+      runs.forEach((run, number) => {
+        for (const side of ["train", "test"])
+          line(context, run.about.curve.step, run.about.curve[quantity][side], x, y, COLORS[number % 6], side === "train" ? [4, 3] : [], run.now === run.base ? 1 : 0.45, 1.5);
+        if (run.now !== run.base) intervenedLine(context, run, quantity, x, y, COLORS[number % 6]);
+        context.strokeStyle = COLORS[number % 6];
+        context.setLineDash([]);
+        context.lineWidth = 1.5;
+        context.beginPath();
+        context.moveTo(x(run.about.steps[run.at]), top);
+        context.lineTo(x(run.about.steps[run.at]), top + deep);
+        context.stroke();
+      });
+    }
+  }
+
+  function phases(context, run, x, top, deep, right) {
+    const { t_mem, t_gen } = run.about.milestones, last = run.about.steps.at(-1);
+    const ends = [[0, t_mem ?? last, "memorizes", "rgba(0,114,178,0.10)"]];
+    if (t_mem !== null) ends.push([t_mem, t_gen ?? last, "plateau", "rgba(150,150,150,0.10)"]);
+    if (t_gen !== null) ends.push([t_gen, last, "generalized", "rgba(0,158,115,0.13)"]);
+    for (const [from, to, words, color] of ends) {
+      context.fillStyle = color;
+      context.fillRect(x(from), top, x(to) - x(from), deep);
+      context.fillStyle = style("--faint");
+      context.textAlign = "center";
+      if (x(to) - x(from) > 60) context.fillText(words, (x(from) + x(to)) / 2, top + deep - 5);
+    }
+    for (const [name, step] of [["t_mem", t_mem], ["t_gen", t_gen]]) {
+      if (step === null) continue;
+      context.fillStyle = style("--faint");
+      context.textAlign = "center";
+      context.fillText(`${name} ${step.toLocaleString("en")}`, Math.min(x(step), right - 30), 11);
+    }
+  }
+
+  function line(context, steps, values, x, y, color, dash, alpha, width) {
+    context.strokeStyle = color;
+    context.globalAlpha = alpha;
+    context.lineWidth = width;
+    context.setLineDash(dash);
+    context.beginPath();
+    let pen = "moveTo";
+    steps.forEach((step, i) => {
+      if (values[i] === null || Number.isNaN(values[i])) { pen = "moveTo"; return; }
+      context[pen](x(step), y(values[i]));
+      pen = "lineTo";
+    });
+    context.stroke();
+    context.globalAlpha = 1;
+    context.setLineDash([]);
+  }
+
+  // With interventions: a line where all steps are known, dots at those that are.
+  function intervenedLine(context, run, quantity, x, y, color) {
+    const known = [...run.now.kept.keys()].sort((a, b) => a - b), steps = known.map((at) => run.about.steps[at]);
+    for (const [side, place] of [["train", 0], ["test", 2]]) {
+      const values = known.map((at) => run.now.part(at, "performance")[place + (quantity === "loss" ? 1 : 0)]);
+      line(context, steps, values, x, y, color, side === "train" ? [4, 3] : [], 1, 2.5);
+      context.fillStyle = color;
+      if (known.length < 30) values.forEach((value, i) => { context.beginPath(); context.arc(x(steps[i]), y(value), 3, 0, 7); context.fill(); });
+    }
+  }
+
+  // --- what a person does ---------------------------------------------------------------------
+
+  // The same step, or the step at which the run is first as accurate as the first run is now.
+  function settle() {
+    runs.forEach((run, number) => {
+      if (number === 0) { run.at = view.at; return; }
+      const first = runs[0], step = first.about.steps[first.at];
+      run.at = view.lock === "accuracy" ? sameAccuracy(run, first, step) : nearest(run.about.steps, step);
+    });
+  }
+  function nearest(steps, step) {
+    let best = 0;
+    steps.forEach((each, i) => { if (Math.abs(each - step) < Math.abs(steps[best] - step)) best = i; });
+    return best;
+  }
+  function sameAccuracy(run, first, step) {
+    const accuracy = curveAt(first, step);
+    const found = run.about.steps.findIndex((each) => curveAt(run, each) >= accuracy);
+    return found < 0 ? run.about.steps.length - 1 : found;
+  }
+  function curveAt(run, step) {
+    const { step: steps, accuracy } = run.about.curve;
+    return steps.length ? accuracy.test[nearest(steps, step)] : 0;
+  }
+
+  function scrub(at, settled = false) {
+    view.at = Math.min(Math.max(0, at), runs[0].about.steps.length - 1);
+    settle();
+    draw();
+    if (settled) release();
+  }
+  const goTo = (at) => { tell("step", { value: at }); scrub(at, true); };
+
+  let released = 0;
+  async function release() {
+    tell("at", { data: view.at });
+    const mine = ++released;
+    for (const [number, run] of runs.entries()) {
+      try {
+        const answer = await ask("mask", { run: number, at: run.at, do: run.now.doing, weight: view.mask });
+        if (mine !== released) return;
+        run.mask = { kept: new Uint8Array(await answer.arrayBuffer()), weight: view.mask,
+          shape: answer.headers.get("X-Shape").split(",").map(Number) };
+      } catch (error) { say(error.message); }
+    }
+    draw();
+  }
+
+  function clicked(data) { tell("clicked", { data: { ...data, click: ++clicks } }); }
+
+  async function overTraining() {
+    byId("progress").value = 0;
+    try {
+      const tables = runs.flatMap((run) => run.now === run.base ? [run.base] : [run.base, run.now]);
+      for (const [number, rows] of tables.entries()) {
+        await rows.fill(rows.run.at, (share) => {
+          byId("progress").value = (number + share) / tables.length;
+          draw();
+        });
+      }
+      byId("progress").value = 1;
+      draw();
+      say("");
+    } catch (error) { say(error.message); }
+  }
+
+  function play() {
+    clearInterval(playing);
+    playing = playing ? null : setInterval(() => {
+      const next = (view.at + 1) % runs[0].about.steps.length;
+      tell("step", { value: next });
+      scrub(next);
+    }, 60);
+    byId("play").textContent = playing ? "Pause" : "Play";
+    if (!playing) release();
+  }
+
+  function copy(words, done, failed) {
+    const refused = () => say(failed);
+    if (navigator.clipboard) navigator.clipboard.writeText(words).then(() => say(done), refused);
+    else refused();
+  }
+
+  function copyPython() {
+    copy(byId("python").textContent, "The Python is copied.", "The browser did not let it be copied: select it below.");
+  }
+
+  function copyLink() {
+    const given = new URLSearchParams({ at: runs[0].about.steps[view.at], frequency: view.frequency,
+      neuron: view.neuron, "pairs-show": view.show, "mask-of": view.mask, lock: view.lock,
+      do: JSON.stringify(listed) });
+    const link = `${location.origin}${location.pathname}?${given}`;
+    history.replaceState(null, "", link);
+    copy(link, "The link is copied.", "The link is in the address bar.");
+  }
+
+  // Which picture, of which run, is under the pointer, and the place in it.
+  function under(event) {
+    const canvas = event.target.closest?.("canvas");
+    const [, name, number] = canvas?.id.match(/^([a-z]+)-(\d+)$/) ?? [];
+    const picture = runs[number]?.shown?.[name];
+    if (!picture || picture.points) return null;
+    const edge = canvas.getBoundingClientRect(), { left, top, width, height } = box(picture, edge.width, edge.height);
+    const column = Math.floor((event.clientX - edge.left - left) / width * picture.columns);
+    const row = Math.floor((event.clientY - edge.top - top) / height * picture.rows);
+    const inside = row >= 0 && column >= 0 && row < picture.rows && column < picture.columns;
+    return inside ? { picture, row, column, id: canvas.id } : null;
+  }
+
+  let pressed = null;
+  function listen() {
+    tip = document.body.appendChild(Object.assign(document.createElement("div"), { id: "tip", hidden: true }));
+    document.addEventListener("input", (event) => { if (event.target.id === "step") scrub(Number(event.target.value)); });
+    document.addEventListener("change", (event) => { if (event.target.id === "step") release(); });
+    document.addEventListener("pointermove", (event) => {
+      const found = under(event);
+      tip.hidden = !found;
+      if (!found) return;
+      tip.textContent = found.picture.hover(found.row, found.column);
+      tip.style.left = `${Math.min(event.clientX + 12, window.innerWidth - 260)}px`;
+      tip.style.top = `${event.clientY + 14}px`;
+    });
+    document.addEventListener("pointerdown", (event) => { pressed = under(event); });
+    document.addEventListener("pointerup", (event) => {
+      const found = under(event);
+      if (found === null || pressed?.id !== found.id) return;
+      const { picture, row, column } = found, [low, high] = [pressed.row, row].sort((a, b) => a - b);
+      if (picture.lasso) picture.lasso(Array.from({ length: high - low + 1 }, (_, i) => low + i));
+      else picture.click?.(row, column);
+    });
+    byId("curve").addEventListener("click", (event) => {
+      const edge = event.target.getBoundingClientRect(), half = edge.width / 2;
+      const x = (event.clientX - edge.left) % half, last = Math.max(...runs.map((run) => run.about.steps.at(-1)));
+      const share = Math.min(1, Math.max(0, (x - 44) / (half - 60)));
+      goTo(nearest(runs[0].about.steps, 10 * Math.expm1(share * Math.log1p(last / 10))));
+    });
+    document.addEventListener("click", (event) => {
+      const save = event.target.dataset?.save;
+      if (save) savePicture(event.target.closest("figure"), save);
+      ({ play, "copy-link": copyLink, "copy-python": copyPython, "over-training": overTraining, theme })[event.target.id]?.();
+    });
+    document.addEventListener("keydown", (event) => {
+      if (event.target.closest("input, textarea, [role=combobox], [role=listbox], button")) return;
+      const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
+      if (by) { event.preventDefault(); goTo(Math.min(Math.max(0, view.at + by), runs[0].about.steps.length - 1)); }
+      if (event.key === " ") { event.preventDefault(); play(); }
+    });
+    new ResizeObserver(draw).observe(document.body);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  }
+
+  function theme() {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    draw();
+  }
+
+  // --- pictures to take home ------------------------------------------------------------------
+
+  // The few calls of a canvas that pictures are painted with, as SVG.
+  class Svg {
+    constructor(width, height) { Object.assign(this, { parts: [], path: "", textAlign: "left", width, height }); }
+    clearRect() {}
+    setLineDash(dash) { this.dash = dash.join(" "); }
+    add(tag, given, text = "") {
+      const words = Object.entries(given).map(([name, value]) => `${name}="${value}"`).join(" ");
+      this.parts.push(`<${tag} ${words}>${text}</${tag}>`);
+    }
+    drawImage(canvas, x, y, width, height) {
+      const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+      copy.getContext("2d").drawImage(canvas, 0, 0);
+      this.add("image", { x, y, width, height, preserveAspectRatio: "none", style: "image-rendering:pixelated", href: copy.toDataURL() });
+    }
+    strokeRect(x, y, width, height) { this.add("rect", { x, y, width, height, fill: "none", stroke: this.strokeStyle }); }
+    fillRect(x, y, width, height) { this.add("rect", { x, y, width, height, fill: this.fillStyle }); }
+    fillText(text, x, y) {
+      const anchor = { left: "start", center: "middle", right: "end" }[this.textAlign];
+      this.add("text", { x, y, "text-anchor": anchor, "font-size": 11, "font-family": "Helvetica, Arial", fill: this.fillStyle }, text);
+    }
+    beginPath() { this.path = ""; this.round = null; }
+    moveTo(x, y) { this.path += `M${x} ${y}`; }
+    lineTo(x, y) { this.path += `L${x} ${y}`; }
+    arc(cx, cy, r) { this.round = { cx, cy, r }; }
+    stroke() { this.add("path", { d: this.path, fill: "none", stroke: this.strokeStyle, "stroke-dasharray": this.dash ?? "" }); }
+    fill() { if (this.round) this.add("circle", { ...this.round, fill: this.fillStyle }); }
+    text() { return `<svg xmlns="http://www.w3.org/2000/svg" width="${this.width}" height="${this.height}">${this.parts.join("")}</svg>`; }
+  }
+
+  function commas(picture) {
+    if (picture.points) {
+      const rows = Array.from({ length: picture.n }, (_, i) => `${i},${picture.points[i]},${picture.points[picture.n + i]}`);
+      return ["residue,cosine,sine", ...rows].join("\n");
+    }
+    const rows = Array.from({ length: picture.rows }, (_, row) =>
+      [row, ...picture.values.slice(row * picture.columns, (row + 1) * picture.columns)].join(","));
+    return [[picture.y, ...Array(picture.columns).keys()].join(","), ...rows].join("\n");
+  }
+
+  function savePicture(figure, kind) {
+    const canvas = figure.querySelector("canvas"), [, name, number] = canvas.id.match(/^([a-z]+)-(\d+)$/);
+    const run = runs[number], picture = run.shown[name], { clientWidth: width, clientHeight: height } = canvas;
+    let href;
+    if (kind === "PNG") href = canvas.toDataURL();
+    else if (kind === "CSV") href = URL.createObjectURL(new Blob([commas(picture)], { type: "text/csv" }));
+    else {
+      const svg = new Svg(width, height);
+      paint(svg, picture, width, height);
+      href = URL.createObjectURL(new Blob([svg.text()], { type: "image/svg+xml" }));
+    }
+    const file = `${run.about.label}-${name}-${run.about.steps[run.at]}.${kind.toLowerCase()}`;
+    Object.assign(document.createElement("a"), { href, download: file }).click();
+  }
+
+  // --- what Dash calls ------------------------------------------------------------------------
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    explorer: {
+      begin: async (_, n) => {
+        try {
+          runs = await Promise.all(Array.from({ length: n }, async (_, number) =>
+            ({ about: await (await ask("about", { run: number })).json() })));
+          runs.forEach(open);
+          const asked = new URLSearchParams(location.search).get("at");
+          view.at = asked === null ? runs[0].about.steps.length - 1 : nearest(runs[0].about.steps, Number(asked));
+          if (!view.mask) view.mask = document.body.dataset.mask ?? Object.keys(runs[0].about.matrices)[0];
+          listen();
+          settle();
+          tell("step", { value: view.at });
+          setInterventions();
+          draw();
+          await release();
+          fillAll();
+          document.body.dataset.ready = "yes";
+        } catch (error) { say(error.message); }
+        return n;
+      },
+      look: (frequency, neuron, show, mask, lock, ...rest) => {
+        listed = rest.at(-1) ?? [];
+        const other = neuron !== view.neuron && Number.isInteger(neuron);
+        Object.assign(view, { frequency: frequency ?? 1, show, lock, mask });
+        if (rest.length > 1) view.head = rest[0] ?? 0;
+        if (other) view.neuron = neuron;
+        if (!runs.length) return window.dash_clientside.no_update;
+        if (other) runs.forEach((run, number) => { open(run, number); });
+        setInterventions();
+        settle();
+        draw();
+        release();
+        if (other) fillAll();
+        return window.dash_clientside.no_update;
+      },
+    },
+  });
+
+  function setInterventions() {
+    const doing = HASH(listed);
+    runs.forEach((run, number) => {
+      if (run.now.doing === doing) return;
+      run.now.stopped = run.now !== run.base;
+      run.now = doing === "[]" ? run.base : new Rows(run, number, doing);
+    });
+    byId("progress").value = 0;
+  }
+})();

@@ -1,0 +1,296 @@
+"""What stands on the page, before anything is drawn on it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from analyses.explorer.tables import Shown
+from mechgrok.interventions import INTERVENTIONS
+
+#: The pictures of a run, in their order: their names and what they show.
+PICTURES = {
+    "pairs": "All pairs (a, b)",
+    "weights": "Weights of the neurons",
+    "spectra": "Spectra of the neurons",
+    "circle": "Embedding, plane of ω",
+    "activation": "One neuron, all pairs",
+    "attention": "Attention to a",
+    "mask": "Mask",
+}
+
+
+def layout(shown: Sequence[Shown]) -> Any:
+    """The whole page."""
+    first = shown[0]
+    return html.Main(
+        [
+            dcc.Location(id="url", refresh=False),
+            dcc.Store(id="interventions", data=[]),
+            dcc.Store(id="at", data=len(first.run.steps) - 1),
+            dcc.Store(id="clicked"),
+            dcc.Store(id="n-runs", data=len(shown)),
+            _header(shown),
+            html.Div([_pictures(shown), _sidebar(first)], className="columns"),
+        ]
+    )
+
+
+def _header(shown: Sequence[Shown]) -> Any:
+    n_steps = len(shown[0].run.steps)
+    lock = html.Label(
+        [
+            "side by side at the same ",
+            html.Span(
+                dcc.RadioItems(
+                    options=[
+                        {"label": "step", "value": "step"},
+                        {"label": "accuracy", "value": "accuracy"},
+                    ],
+                    value="step",
+                    id="lock",
+                    inline=True,
+                )
+            ),
+        ],
+        className="lock",
+        hidden=len(shown) < 2,
+    )
+    return html.Header(
+        [
+            html.Div(
+                [
+                    html.H1([*[each.label for each in shown[:1]], _beside(shown)]),
+                    html.Span(str(shown[0].run.task), className="task"),
+                    html.Output(id="step-words", className="step"),
+                    lock,
+                    html.Button("Copy link", id="copy-link"),
+                    html.Button("Light or dark", id="theme"),
+                ],
+                className="bar",
+            ),
+            html.Canvas(id="curve", role="img", **_aria("Learning curves; click to go to a step")),
+            html.Div(
+                [
+                    html.Button("Play", id="play"),
+                    html.Label("Checkpoint", htmlFor="step", className="hidden"),
+                    dcc.Input(
+                        id="step", type="range", min=0, max=n_steps - 1, step=1, value=n_steps - 1
+                    ),
+                ],
+                className="scrub",
+            ),
+            html.P("", id="status", role="status", **_aria("Status")),
+        ]
+    )
+
+
+def _beside(shown: Sequence[Shown]) -> str:
+    return "".join(f" | {each.label}" for each in shown[1:])
+
+
+def _aria(label: str) -> dict[str, str]:
+    return {"aria-label": label}
+
+
+def _pictures(shown: Sequence[Shown]) -> Any:
+    runs = []
+    for number, each in enumerate(shown):
+        parts = [_picture(name, title, number) for name, title in PICTURES.items()]
+        runs.append(
+            html.Section(
+                [
+                    html.H2([each.label, " ", html.Small(id=f"numbers-{number}")]),
+                    html.Div(parts, className="pictures"),
+                ],
+                **_aria(each.label),
+            )
+        )
+    return html.Div([_choices(shown[0]), html.Div(runs, className="runs")], className="main")
+
+
+def _choices(first: Shown) -> Any:
+    """What the pictures show."""
+    n_frequencies = first.shapes.get("circles", [0])[0]
+    heads = first.shapes.get("attention", [0])[0]
+    matrices = list(first.run.wiring.joins)
+    reads = first.run.wiring.hidden[-1].reads
+    parts = [
+        _labelled(
+            "Pairs show",
+            _select("pairs-show", ["correct", "logit of the right answer", "loss"], "correct"),
+        ),
+        _labelled("Frequency", _number("frequency", 1, 1, max(1, n_frequencies))),
+        _labelled("Neuron", _number("neuron", 0, 0, first.n_neurons - 1)),
+        _labelled("Mask of", _select("mask-of", matrices, reads)),
+    ]
+    if heads:
+        parts.append(_labelled("Head", _number("head", 0, 0, heads - 1)))
+    return html.Div(parts, className="choices")
+
+
+def _picture(name: str, title: str, number: int) -> Any:
+    saves = [
+        html.Button(kind, className="save", **{"data-save": kind}, title=f"Save as {kind}")
+        for kind in ("SVG", "PNG", "CSV")
+    ]
+    return html.Figure(
+        [
+            html.Figcaption(title),
+            html.Canvas(
+                id=f"{name}-{number}",
+                role="img",
+                tabIndex="0",
+                **_aria(f"{title}, run {number + 1}"),
+            ),
+            html.Div(saves, className="saves"),
+        ],
+        id=f"figure-{name}-{number}",
+        className=f"picture {name}",
+    )
+
+
+def _sidebar(first: Shown) -> Any:
+    return html.Aside(
+        [
+            html.H2("Interventions"),
+            html.Div(
+                "Nothing is done yet: click a neuron in the weights, or choose below.",
+                id="listed",
+                role="list",
+                **_aria("Interventions"),
+            ),
+            *_makers(first),
+            html.Div(
+                [
+                    html.Button("Over training", id="over-training"),
+                    html.Progress(id="progress", value="0", max="1", **_aria("Over training")),
+                ],
+                className="line",
+            ),
+            html.H2("A pair"),
+            html.P("Click a pair to see what the network answers.", id="pair-words"),
+            html.Div(id="pair"),
+            html.H2("Take it home"),
+            html.Div(
+                [
+                    html.Button("Copy as Python", id="copy-python"),
+                    html.Button("Save interventions.toml", id="save-toml"),
+                ],
+                className="line",
+            ),
+            html.Pre(id="python", **_aria("Python")),
+        ]
+    )
+
+
+def _makers(first: Shown) -> list[Any]:
+    """Controls that add an intervention each."""
+    run = first.run
+    hooks = [name for name in run.model(-1).hook_dict if not name.endswith("hook_mask")]
+    post = run.wiring.hidden[-1].hook
+    frequencies = html.Details(
+        [
+            html.Summary("Frequencies"),
+            html.Div(
+                [
+                    _text("frequencies", "Frequencies", "1, 3"),
+                    _select("of", ["logits", "neurons", "embedding"], "logits", "Of"),
+                    html.Button("Remove", id="remove"),
+                    html.Button("Keep only", id="keep"),
+                ],
+                className="line",
+            ),
+        ],
+        open=True,
+    )
+    neurons = html.Details(
+        [
+            html.Summary("Neurons"),
+            html.Div(
+                [
+                    _text("neurons", "Neurons", "3, 7 or dead"),
+                    _select("to", ["zero", "mean", "resample"], "zero", "To"),
+                    html.Button("Ablate", id="ablate"),
+                    html.Button("Revive", id="revive"),
+                ],
+                className="line",
+            ),
+        ],
+        open=True,
+    )
+    patch = html.Details(
+        [
+            html.Summary("Patch from elsewhere"),
+            html.Div(
+                [
+                    _select("hook", hooks, post, "Hook"),
+                    _text("from-step", "From step", str(run.steps[-1])),
+                    _text("from-run", "From run", "this run, or a folder"),
+                    html.Button("Patch", id="patch"),
+                ],
+                className="line",
+            ),
+        ]
+    )
+    mask = html.Details(
+        [
+            html.Summary("Mask"),
+            html.Div(
+                [
+                    html.Label("Prune rate", htmlFor="rate"),
+                    dcc.Input(id="rate", type="range", min=0, max=0.99, step=0.01, value=0),
+                    html.Output("0 %", id="rate-words"),
+                    _select("method", _methods(), "magnitude", "Method"),
+                ],
+                className="line",
+            ),
+            html.P("Click the mask to cut an edge, or to put it back.", className="hint"),
+        ]
+    )
+    words = html.Details(
+        [
+            html.Summary("In words"),
+            html.Div(
+                [
+                    _select("kind", list(INTERVENTIONS), "Ablate", "Kind"),
+                    _text("options", "Options", "heads = [0], to = 'mean'"),
+                    html.Button("Add", id="add"),
+                ],
+                className="line",
+            ),
+        ]
+    )
+    return [neurons, frequencies, patch, mask, words]
+
+
+def _methods() -> list[str]:
+    from mechgrok.masks.scores import SCORES
+
+    return list(SCORES)
+
+
+def _labelled(words: str, control: Any) -> Any:
+    return html.Label([html.Span(words), control])
+
+
+def _select(id_: str, options: Sequence[str], value: str, label: str = "") -> Any:
+    """A menu of the browser's own, which a keyboard and a reader know."""
+    return dcc.Dropdown(
+        id=id_,
+        options=list(options),
+        value=value,
+        clearable=False,
+        searchable=len(options) > 8,
+        **({"placeholder": label} if label else {}),
+    )
+
+
+def _text(id_: str, label: str, example: str) -> Any:
+    return html.Label(
+        [html.Span(label), dcc.Input(id=id_, type="text", placeholder=example)], htmlFor=id_
+    )
+
+
+def _number(id_: str, value: int, low: int, high: int) -> Any:
+    return dcc.Input(id=id_, type="number", value=value, min=low, max=high, step=1)

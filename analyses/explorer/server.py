@@ -1,0 +1,187 @@
+"""The server behind the page: for one person on this machine, and for nobody else.
+
+It listens on 127.0.0.1, answers only requests that name that host (so that a page elsewhere cannot
+reach it by a name of its own that points here), and only under a path that begins with a token,
+which the printed address holds. It says to the browser that nothing outside may be asked.
+"""
+
+import json
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dash
+import flask
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from analyses.explorer import actions, page
+from analyses.explorer.tables import Shown
+from mechgrok.errors import UserError
+from mechgrok.interventions import Intervention
+from mechgrok.runs import Run
+
+#: The port that is tried first, so that an address of yesterday may be one of today.
+USUAL_PORT = 8460
+#: What the page may load: nothing from elsewhere. Dash's own scripts need the two exceptions.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "worker-src 'self' blob:; frame-ancestors *"
+)
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing about requests that went well."""
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        if str(code) >= "500":
+            super().log_request(code, size)
+
+
+class Explorer:
+    """The page of some runs, served until it is closed.
+
+    Args:
+        runs: one run, or several that are shown side by side, by label.
+        port: where it listens; the usual one, or any that is free, unless given.
+
+    Raises:
+        UserError: the port is taken.
+    """
+
+    def __init__(self, runs: Mapping[str, Run], *, port: int | None = None) -> None:
+        self.shown = [Shown(label, run) for label, run in runs.items()]
+        self.token = secrets.token_hex(16)
+        self.app = make_app(self.shown, self.token)
+        self.server = _listen(self.app.server, port)
+        self.app.server.config["HOSTS"] = {
+            f"{host}:{self.server.server_address[1]}" for host in ("127.0.0.1", "localhost")
+        }
+
+    @property
+    def url(self) -> str:
+        """The address of the page, with its token."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}/{self.token}/"
+
+    def serve(self) -> None:
+        """Answer until `close`."""
+        self.server.serve_forever()
+
+    def start(self) -> None:
+        """Answer in the background."""
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self.server.shutdown()
+        self.server.server_close()
+
+    def _repr_html_(self) -> str:
+        """The page inside a notebook."""
+        return f'<iframe src="{self.url}" width="100%" height="900" style="border:0"></iframe>'
+
+
+def _listen(server: Any, port: int | None) -> BaseWSGIServer:
+    # Bound here, because werkzeug ends the program where a port is taken.
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for tried in (USUAL_PORT, 0) if port is None else (port,):
+            try:
+                listening.bind(("127.0.0.1", tried))
+            except OSError:
+                continue
+            listening.listen()
+            at, found = listening.getsockname()
+            return make_server(
+                at, found, server, threaded=True, request_handler=_Quiet, fd=listening.fileno()
+            )
+    raise UserError(f"Port {port} is taken: choose another with --port, or leave it out.")
+
+
+def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
+    """The Dash application of some runs under a token."""
+    server = flask.Flask("mechgrok")
+    app = dash.Dash(
+        "mechgrok",
+        server=server,
+        title=f"mechgrok: {', '.join(each.label for each in shown)}",
+        update_title="",
+        url_base_pathname=f"/{token}/",
+        assets_folder=str(Path(__file__).with_name("assets")),
+        serve_locally=True,
+    )
+    app.layout = page.layout(shown)
+    actions.connect(app, shown)
+    _guard(server, token)
+    _serve_rows(server, shown, token)
+    return app
+
+
+def _guard(server: flask.Flask, token: str) -> None:
+    @server.before_request
+    def check() -> Any:
+        if flask.request.host not in server.config["HOSTS"]:
+            return _refused("This page answers under 127.0.0.1 only.")
+        given = flask.request.path.split("/")[1]
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            return _refused("Open the address that mechgrok explore printed: it holds a token.")
+        return None
+
+    @server.after_request
+    def protect(response: flask.Response) -> flask.Response:
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _refused(words: str) -> flask.Response:
+    return flask.Response(f"{words}\n", 403, mimetype="text/plain")
+
+
+def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None:
+    @server.errorhandler(UserError)
+    def refuse(error: UserError) -> Any:
+        return flask.Response(str(error), 422, mimetype="text/plain")
+
+    def asked() -> tuple[Shown, list[Intervention]]:
+        try:
+            run = shown[int(flask.request.args["run"])]
+            listed = json.loads(flask.request.args.get("do", "[]"))
+        except (ValueError, KeyError, IndexError):
+            raise UserError("The page asked for a run that is not open.") from None
+        return run, actions.interventions_of(listed)
+
+    def number(name: str, below: int) -> int:
+        try:
+            value = int(flask.request.args.get(name, 0))
+        except ValueError:
+            value = -1
+        if not 0 <= value < below:
+            raise UserError(f"{name} is no number from 0 to {below - 1}.")
+        return value
+
+    @server.get(f"/{token}/about")
+    def about() -> Any:
+        return flask.jsonify(asked()[0].about)
+
+    @server.get(f"/{token}/rows")
+    def rows() -> Any:
+        run, interventions = asked()
+        n_steps = len(run.run.steps)
+        steps = run.run.steps[number("from", n_steps) : number("to", n_steps) + 1]
+        neuron = number("neuron", run.n_neurons)
+        body = b"".join(run.row(step, interventions, neuron).tobytes() for step in steps)
+        return flask.Response(body, mimetype="application/octet-stream")
+
+    @server.get(f"/{token}/mask")
+    def mask() -> Any:
+        run, interventions = asked()
+        weight = run.run.wiring.full_name(flask.request.args.get("weight", ""))
+        kept = run.mask(run.run.steps[number("at", len(run.run.steps))], interventions, weight)
+        body = kept.astype("u1").tobytes()
+        shape = {"X-Shape": ",".join(map(str, kept.shape))}
+        return flask.Response(body, mimetype="application/octet-stream", headers=shape)

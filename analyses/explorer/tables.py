@@ -1,0 +1,215 @@
+"""What the page shows of a network at one step, as one row of numbers for the browser.
+
+A row holds, one array after another as float32: how good the network is, what it says on every
+example, its neurons' weights and spectra, the circles of its embedding, its attention. The browser
+draws rows; it computes nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analyses.measures.fourier import amplitude_spectrum
+from mechgrok.interventions import Intervention, Network, Performance
+from mechgrok.interventions.network import Donors
+from mechgrok.models import raw_weights
+from mechgrok.runs import Run
+from mechgrok.tasks.modular import ModularArithmetic
+from mechgrok.tasks.residues import not_modular, residues
+
+#: Neurons and inputs of a picture at most: what a screen can show.
+_MOST_ROWS, _MOST_COLUMNS = 512, 1024
+
+
+@dataclass
+class Shown:
+    """A run as the page shows it.
+
+    Attributes:
+        label: its name on the page.
+        run: the run.
+        donors: the checkpoints that activations are patched from, open.
+    """
+
+    label: str
+    run: Run
+    donors: Donors = field(default_factory=Donors)
+    _computing: Lock = field(default_factory=Lock)
+
+    def row(
+        self, step: int, interventions: Sequence[Intervention], neuron: int
+    ) -> Float[np.ndarray, " number"]:
+        """All arrays of `shapes` at a step, one after another."""
+        # One at a time: two passes at once take each other's cores.
+        with self._computing, torch.no_grad():
+            network = Network(self.run, step, self.donors)
+            for intervention in interventions:
+                network = network.under(intervention)
+            parts = self._parts(network, neuron)
+        return np.concatenate([parts[name].ravel() for name in parts]).astype(np.float32)
+
+    def mask(
+        self, step: int, interventions: Sequence[Intervention], weight: str
+    ) -> Bool[np.ndarray, "row column"]:
+        """Which entries of a matrix are kept, interventions included."""
+        with self._computing:
+            network = Network(self.run, step, self.donors)
+            for intervention in interventions:
+                network = network.under(intervention)
+        kept = self.run.wiring.matrix(weight, network.mask[weight])
+        return kept[:_MOST_COLUMNS, :_MOST_COLUMNS].numpy()
+
+    @cached_property
+    def shapes(self) -> dict[str, list[int]]:
+        """The arrays of a row by name, in their order, and their shapes."""
+        with self._computing, torch.no_grad():
+            parts = self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
+        return {name: list(part.shape) for name, part in parts.items()}
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What the browser must know of the run besides its rows."""
+        run, task = self.run, self.run.task
+        n_train = len(task.train_index)
+        about: dict[str, Any] = {
+            "label": self.label,
+            "task": str(task),
+            "steps": run.steps,
+            "shapes": list(self.shapes.items()),  # a list, because their order counts
+            "curve": self._curve(),
+            "milestones": {"t_mem": run.t_mem, "t_gen": run.t_gen},
+            "quantity": task.criterion.quantity,
+            "n_train": n_train,
+            "labels": _numbers(self._both(task.train.labels, task.test.labels)),
+            "neurons": self.n_neurons,
+            "matrices": {
+                name: list(self.run.wiring.weights[name]) for name in self.run.wiring.joins
+            },
+        }
+        if isinstance(task, ModularArithmetic):
+            about |= {
+                "p": task.p,
+                "pairs": self._both(*(each.inputs[:, :2] for each in (task.train, task.test)))
+                .flatten()
+                .tolist(),
+                "mirrored": task.pairs == "unordered",
+            }
+        return about
+
+    @property
+    def n_neurons(self) -> int:
+        """Neurons of the last hidden layer."""
+        return self.run.wiring.groups[self.run.wiring.hidden[-1].group].size
+
+    def _both(self, train: Tensor, test: Tensor) -> Tensor:
+        """The training examples, then the test examples."""
+        return torch.cat([train, test])
+
+    def _curve(self) -> dict[str, Any]:
+        """The run's own curves at its evaluations: what is marked and clicked."""
+        table = self.run.metrics
+        return {
+            "step": table.step.tolist(),
+            **{
+                quantity: {
+                    side: _numbers(table[f"{side}_{quantity}"]) for side in ("train", "test")
+                }
+                for quantity in ("accuracy", "loss")
+            },
+        }
+
+    def _parts(self, network: Network, neuron: int) -> dict[str, np.ndarray]:
+        task = self.run.task
+        train, test = (network.outputs(side.inputs) for side in (task.train, task.test))
+        performance = [
+            Performance.of(task, outputs, side.labels)
+            for outputs, side in ((train, task.train), (test, task.test))
+        ]
+        parts: dict[str, Any] = {"performance": torch.tensor(performance)}
+        parts |= _of_examples(
+            self._both(train, test), self._both(task.train.labels, task.test.labels)
+        )
+        layer = self.run.wiring.hidden[-1]
+        post = self._both(
+            *(network.activation(layer.hook, side.inputs) for side in (task.train, task.test))
+        )
+        parts["activation"] = (post if post.ndim == 2 else post[:, -1])[:, neuron]
+        if layer.pattern is not None:
+            pattern = self._both(
+                *(
+                    network.activation(layer.pattern, side.inputs)
+                    for side in (task.train, task.test)
+                )
+            )
+            parts["attention"] = pattern[:, :, -1, 0].T
+        parts |= self._of_weights(network)
+        return {name: np.asarray(part, dtype=np.float64) for name, part in parts.items()}
+
+    def _of_weights(self, network: Network) -> dict[str, Tensor]:
+        """The neurons' input weights, their spectra, and the embedding's circles."""
+        raw, wiring, task = raw_weights(network.model), self.run.wiring, self.run.task
+
+        def weight(name: str) -> Tensor:
+            kept = network.mask.get(name)
+            return raw[name] if kept is None else raw[name] * kept
+
+        side = wiring.input_path("auto").product(weight)[:_MOST_COLUMNS, :_MOST_ROWS]
+        parts = {}
+        if not not_modular(task):
+            tokens = residues(task)
+            natural = torch.arange(task.d_output)
+            parts["weights"] = side[natural].T
+            parts["spectra"] = amplitude_spectrum(side[tokens].T)
+            embedding = wiring.embedding or wiring.input_path(wiring.direct)
+            parts["circles"] = circles(embedding.product(weight)[tokens].double())
+        else:
+            parts["weights"] = side.T
+        return parts
+
+
+def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
+    """What the network says on every example: its answer, the right one's logit, the loss."""
+    if labels.ndim != 1 or labels.is_floating_point() or outputs.shape[1] < 2:
+        return {}
+    right = outputs.gather(1, labels[:, None].long())[:, 0]
+    loss = torch.nn.functional.cross_entropy(outputs.double(), labels.long(), reduction="none")
+    return {"answer": outputs.argmax(1), "right": right, "loss": loss}
+
+
+def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 residue"]:
+    """Coordinates of the residues in the plane of each frequency k = 1 … ⌊n/2⌋, cosine first.
+
+    As `analyses.measures.geometry.frequency_plane` at this step, for all frequencies at once, from
+    the Gram matrix of the points.
+
+    >>> angle = 2 * torch.pi * torch.arange(5).double() / 5
+    >>> circle = torch.stack([angle.cos(), angle.sin()], 1)
+    >>> torch.allclose(circles(circle)[0], circle.T)
+    True
+    """
+    n = len(points)
+    k = torch.arange(1, n // 2 + 1, dtype=points.dtype)
+    angle = 2 * torch.pi * k[:, None] * torch.arange(n, dtype=points.dtype) / n
+    waves = torch.stack([angle.cos(), angle.sin()], 1)
+    gram = points @ points.T
+    inner = waves @ gram @ waves.mT
+    values, vectors = torch.linalg.eigh(inner)
+    # The sine at k = n/2 is zero, and so is its direction.
+    root = torch.where(values > 1e-9 * values.amax(-1, keepdim=True), values, torch.inf).rsqrt()
+    inverse = vectors @ (root[..., None] * vectors.mT)
+    centred = gram - gram.mean(0, keepdim=True)
+    return inverse @ waves @ centred.T
+
+
+def _numbers(values: Any) -> list[float | None]:
+    """As JSON knows them: what is not finite is nothing."""
+    given = np.asarray(values, dtype=np.float64).tolist()
+    return [value if math.isfinite(value) else None for value in given]

@@ -1,0 +1,27 @@
+"""Pages that other layers bring, found by name as analyses are."""
+
+from pathlib import Path
+from typing import Any
+
+from mechgrok.registry import find
+from mechgrok.runs import Run
+
+GROUP = "mechgrok.pages"
+
+
+def explore(*runs: Run | str | Path, port: int | None = None) -> Any:
+    """Scrub through runs and intervene in them on a live page; in a notebook it shows itself.
+
+    The page is served in the background while this process lives, or until its ``close()``; its
+    ``url`` opens it in a browser.
+
+    Args:
+        runs: runs, or their folders; several are shown side by side.
+        port: where the page listens on 127.0.0.1; the usual one, or any that is free.
+
+    Raises:
+        UserError: the extra mechgrok[explore] is not installed, or the port is taken.
+    """
+    page = find(GROUP, "explore").load()(*runs, port=port)
+    page.start()
+    return page
