@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,8 +79,11 @@ def _never_active(weights: Weights) -> None:
     weights["W_in"].abs_().neg_()
 
 
-def _zero(name: str) -> Callable[[Weights], None]:
-    return lambda weights: weights[name].zero_() and None
+def _fill(name: str, value: float, where: Any = ...) -> Callable[[Weights], None]:
+    def apply(weights: Weights) -> None:
+        weights[name][where] = value
+
+    return apply
 
 
 #: What becomes of the weights of the usual run, at every step.
@@ -89,11 +93,11 @@ EDITED: dict[str, Callable[[Weights], None]] = {
     "below the normal": _all(lambda weight: weight.mul_(1e-41)),
     "all the same": _all(lambda w: w.copy_(torch.arange(w.numel()).view_as(w).float())),
     "never active": _never_active,
-    "one that reads": lambda weights: weights["W_in"][:, 1:].zero_() and None,
-    "nobody reads": _zero("W_in"),
-    "nobody answers": _zero("W_U"),
-    "one that is no number": lambda weights: weights["W_in"][:1, :1].fill_(torch.nan) and None,
-    "one infinity": lambda weights: weights["W_in"][:1, :1].fill_(torch.inf) and None,
+    "one that reads": _fill("W_in", 0, (slice(None), slice(1, None))),
+    "nobody reads": _fill("W_in", 0),
+    "nobody answers": _fill("W_U", 0),
+    "one that is no number": _fill("W_in", torch.nan, (0, 0)),
+    "one infinity": _fill("W_in", torch.inf, (0, 0)),
     "masks all 0": lambda weights: None,
 }
 #: A run of version 0.1, which went on with numbers that were none.
