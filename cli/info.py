@@ -1,23 +1,70 @@
-"""One screen about a run: task, model, checkpoints, t_mem and t_gen, norms"""
+"""One screen about a run or a sweep: task, model, checkpoints, t_mem and t_gen, norms"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from mechgrok.sweeps import Sweep
 
-def info(run: Annotated[Path, typer.Argument(help="The run's folder.")]) -> None:
-    """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms."""
+
+def info(
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a sweep.")],
+    by: Annotated[
+        str | None,
+        typer.Option(help="Of a sweep: the settings that make groups; all but the seeds."),
+    ] = None,
+    at_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
+        ),
+    ] = None,
+) -> None:
+    """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
+
+    Of a sweep: what was varied, how many runs are there, and the medians of its groups.
+    """
+    from mechgrok.errors import UserError
+    from mechgrok.runs import Run
+    from mechgrok.runs.facts import facts
+    from mechgrok.sweeps import Sweep
+
+    if Sweep.is_at(run):
+        _of_sweep(Sweep(run, at_accuracy=at_accuracy), by)
+        return
+    if by is not None:
+        raise UserError(f"{run} is no sweep, so that --by {by} groups nothing: leave it out.")
+    opened = Run(run)
+    print_facts(str(opened.path), facts(opened, at_accuracy))
+
+
+def _of_sweep(sweep: "Sweep", by: str | None) -> None:
+    from cli.groups import print_groups
+    from cli.sweep import say_status
+    from mechgrok.grammar import show_value
+    from mechgrok.sweeps.family import Family
+
+    facts = {"starts from": sweep.plan.preset}
+    for name, value in sweep.plan.set.items():
+        facts[name] = str(value)
+    for name, values in sweep.dims.items():
+        facts[name] = ", ".join("—" if value is None else show_value(value) for value in values)
+    print_facts(str(sweep.path), facts)
+    say_status(sweep)
+    if sweep.groups([]):
+        print_groups(Family.of_sweep(sweep, by))
+
+
+def print_facts(title: str, facts: dict[str, str]) -> None:
+    """Facts by their headings, under a title."""
     from rich.console import Console
     from rich.table import Table
 
-    from mechgrok.runs import Run
-    from mechgrok.runs.facts import facts
-
-    opened = Run(run)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), title=str(opened.path))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), title=title)
     table.title_justify = "left"
     table.add_column(style="bold")
-    for name, value in facts(opened).items():
+    for name, value in facts.items():
         table.add_row(name, value)
     Console().print(table)

@@ -23,6 +23,7 @@ COMMANDS = {
         "ticket": "cli.ticket",
         "popup": "cli.popup",
         "fork": "cli.fork",
+        "sweep": "cli.sweep",
         "compare": "cli.compare",
         "analyze": "cli.analyze",
         "intervene": "cli.intervene",

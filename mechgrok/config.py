@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any, Self, get_args
 
@@ -31,6 +32,17 @@ FORMAT = 1
 
 def _as_task(value: Any) -> Any:
     return saved_task(**{"name": None, **value}) if isinstance(value, dict) else value
+
+
+def _versions() -> dict[str, str]:
+    """Of the packages that make runs here, looked up once: it takes milliseconds."""
+    return dict(_known_versions())
+
+
+@cache
+def _known_versions() -> dict[str, str]:
+    names = ("mechgrok", "torch", "transformer-lens")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 class RunConfig(BaseModel):
@@ -63,12 +75,7 @@ class RunConfig(BaseModel):
         ]
         | None
     ) = None
-    versions: dict[str, str] = Field(
-        default_factory=lambda: {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("mechgrok", "torch", "transformer-lens")},
-        }
-    )
+    versions: dict[str, str] = Field(default_factory=_versions)
 
     @model_validator(mode="before")
     @classmethod

@@ -60,6 +60,33 @@ def parse_value(text: str) -> Value:
     return text if number is None else _plain(number, text)
 
 
+def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
+    """Names and the values of each: ``rate=0.4,0.6,scope=layer`` are two.
+
+    Args:
+        text: what was typed.
+        flag: after which it was typed, for messages.
+        example: of what could have been, for messages.
+
+    Raises:
+        UserError: a name or a value is missing.
+
+    >>> parse_assignments("rate=0.4,0.6,scope=layer", "--ticket", "rate=0.4")
+    {'rate': '0.4,0.6', 'scope': 'layer'}
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if equals and name.strip() and value.strip():
+            found[name.strip()] = value.strip()
+        elif found and not equals:
+            last = next(reversed(found))
+            found[last] = f"{found[last]},{part.strip()}"
+        else:
+            raise UserError(f"{flag} {text} is not of the form {example}.")
+    return found
+
+
 def as_values(given: object) -> list[Value]:
     """The values that a person gave in Python or in TOML: text, one value, or several of them.
 

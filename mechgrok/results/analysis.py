@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from mechgrok.results.provenance import Provenance
     from mechgrok.runs import Run
+    from mechgrok.sweeps import Sweep
 
 GROUP = "mechgrok.analyses"
 
@@ -262,7 +263,7 @@ def analyses() -> Mapping[str, Entry]:
 
 
 def analyze(
-    run: "Run | str | Path",
+    run: "Run | Sweep | str | Path",
     name: "str | ModuleType",
     *,
     steps: Sequence[int] | None = None,
@@ -271,8 +272,11 @@ def analyze(
 ) -> "xr.Dataset":
     """Ask ``run`` the question called ``name``; an answer that is kept and fresh is given again.
 
+    All runs of a sweep are asked, and what was varied between them are the first dimensions of the
+    answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
+
     Args:
-        run: a run, or its folder.
+        run: a run or a sweep, or the folder of one.
         name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
             ``sharpness.py`` (which is imported), or a module.
         steps: the checkpoints to look at; the analysis's own choice unless given.
@@ -280,8 +284,20 @@ def analyze(
         options: further keyword options of its ``measure``.
     """
     from mechgrok.runs import Run
+    from mechgrok.sweeps import Sweep
 
-    opened = run if isinstance(run, Run) else Run(run)
     if isinstance(name, str):
         own_code.allow(own_analysis(name))
-    return Analysis.load(name)(opened, steps=steps, fresh=fresh, **options)
+    analysis = Analysis.load(name)
+    if not isinstance(run, Run | Sweep):
+        run = Sweep(run) if Sweep.is_at(run) else Run(run)
+    if isinstance(run, Run):
+        return analysis(run, steps=steps, fresh=fresh, **options)
+    if not run.runs:
+        raise UserError(f"{run.path} holds no run yet: make them with mechgrok sweep.")
+    return run.stack(
+        {
+            label: analysis(each, steps=steps, fresh=fresh, **options)
+            for label, each in run.runs.items()
+        }
+    )

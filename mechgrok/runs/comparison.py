@@ -8,8 +8,12 @@ from mechgrok.errors import UserError
 from mechgrok.runs import Run
 
 
-def compare(runs: Mapping[str, Run]) -> pd.DataFrame:
+def compare(runs: Mapping[str, Run], *, at_accuracy: float | None = None) -> pd.DataFrame:
     """A row per run, in the order given, under its label.
+
+    Args:
+        runs: by label.
+        at_accuracy: t_mem and t_gen at this accuracy; at each task's own criterion unless given.
 
     Returns:
         ``density`` (kept share of the masked weights' entries at the end; 1 for a dense run),
@@ -21,24 +25,23 @@ def compare(runs: Mapping[str, Run]) -> pd.DataFrame:
         UserError: a run has no metrics yet.
     """
     return pd.DataFrame.from_dict(
-        {label: _facts(run) for label, run in runs.items()}, orient="index"
+        {label: _facts(run, at_accuracy) for label, run in runs.items()}, orient="index"
     ).astype({"t_mem": "Int64", "t_gen": "Int64", "tau_grok": float})
 
 
-def _facts(run: Run) -> dict[str, float | None]:
+def _facts(run: Run, at_accuracy: float | None) -> dict[str, float | None]:
     metrics = run.metrics
     if metrics.empty:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
     first, last = metrics.iloc[0], metrics.iloc[-1]
+    reached = run.milestones_at(at_accuracy)
     return {
         "density": 1.0 if run.density is None else run.density,
         "l1_start": first.l1,
         "l1_end": last.l1,
         "l2_start": first.l2,
         "l2_end": last.l2,
-        "t_mem": run.t_mem,
-        "t_gen": run.t_gen,
-        "tau_grok": run.tau_grok,
+        **{name: reached.get(name) for name in ("t_mem", "t_gen", "tau_grok")},
         "train_accuracy": last.train_accuracy,
         "test_accuracy": last.test_accuracy,
         "best_test_accuracy": metrics.test_accuracy.max(),

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 _TOLD_APART = ("known", "assumed", "split", "steps_known")
 
 
-def facts(run: "Run") -> dict[str, str]:
-    """What there is to say about a run, by heading."""
+def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
+    """What there is to say about a run, by heading; with t_mem and t_gen at another accuracy."""
     from mechgrok.runs.importing.words import facts_of_import
 
     task, training, shape = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
     metrics = run.metrics
     n_train, n_test = task.n_sides
-    quantity, level = task.criterion
+    quantity, level = ("accuracy", at_accuracy) if at_accuracy is not None else task.criterion
+    reached = {} if metrics.empty else run.milestones_at(at_accuracy)
     facts = {
         "task": f"{task}",
         "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})",
@@ -48,9 +49,9 @@ def facts(run: "Run") -> dict[str, str]:
             facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
     if (density := run.density) is not None:
         facts["density"] = f"{density:.3f}"
-    for name, value in (("t_mem", run.t_mem), ("t_gen", run.t_gen)):
-        facts.setdefault(name, "not reached" if value is None else f"{value:,}")
-    facts["τ_grok"] = "—" if run.tau_grok is None else f"{run.tau_grok:,.1f}"
+    for name in ("t_mem", "t_gen"):
+        facts.setdefault(name, f"{reached[name]:,}" if name in reached else "not reached")
+    facts["τ_grok"] = f"{reached['tau_grok']:,.1f}" if "tau_grok" in reached else "—"
     facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
     if metrics.empty:
         return facts

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 PLAN = "sweep.toml"
+#: Settings that make no groups: runs that differ in these alone are the same but for chance.
+SEEDS = ("seed", "split_seed")
+#: What a stage is called beside the settings.
+STAGE = "stage"
 
 
 class Sweep:
@@ -43,16 +47,30 @@ class Sweep:
     ) -> None:
         self.path = Path(path)
         self.at_accuracy = at_accuracy
-        if not (self.path / PLAN).is_file():
-            what = f"holds no {PLAN}" if self.path.is_dir() else "does not exist"
-            raise UserError(f"{self.path} is not a sweep: it {what}; make one with mechgrok sweep.")
-        self.plan = Plan.load(self.path / PLAN)
+        self.plan = self.plan_of(self.path)
         self.members = list(self.plan.members() if members is None else members)
 
     @classmethod
     def is_at(cls, path: str | Path) -> bool:
         """Whether the folder at ``path`` holds a sweep."""
         return (Path(path) / PLAN).is_file()
+
+    @staticmethod
+    def plan_of(path: str | Path) -> Plan:
+        """The plan of the sweep at ``path``.
+
+        Raises:
+            UserError: the folder holds no sweep, or its plan is none.
+        """
+        folder = Path(path)
+        if not Sweep.is_at(folder):
+            what = f"holds no {PLAN}" if folder.is_dir() else "does not exist"
+            raise UserError(f"{folder} is not a sweep: it {what}; make one with mechgrok sweep.")
+        return Plan.load(folder / PLAN)
+
+    def at(self, accuracy: float | None) -> Self:
+        """The same runs, with t_mem and t_gen at another accuracy."""
+        return type(self)(self.path, self.members, at_accuracy=accuracy)
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name} × {len(values)}" for name, values in self.dims.items())
@@ -87,16 +105,12 @@ class Sweep:
         stages: dict[str, list[Member]] = {}
         for member in self.members:
             stages.setdefault(member.stage, []).append(member)
-        dims: dict[str, list[Value]] = {"stage": list(stages)} if len(stages) > 1 else {}
+        dims: dict[str, list[Value]] = {STAGE: list(stages)} if len(stages) > 1 else {}
         for name in dict.fromkeys(name for member in self.members for name in member.settings):
             values = [_distinct(_setting(m, name) for m in of) for of in stages.values()]
             if any(len(each) > 1 for each in values):
                 dims[name] = _distinct(value for each in values for value in each)
         return dims
-
-    def setting(self, member: Member, name: str) -> Value:
-        """What a run has for a setting; None where it has none of that name."""
-        return _setting(member, name)
 
     def sel(self, **settings: object) -> Self:
         """The runs with these settings: ``sweep.sel(weight_decay=1, stage="ticket")``.
@@ -110,7 +124,7 @@ class Sweep:
         for name, wanted in settings.items():
             known = _distinct(_setting(member, name) for member in self.members)
             if known == [None] and not any(name in member.settings for member in self.members):
-                axes = dict.fromkeys(n for m in self.members for n in ("stage", *m.settings))
+                axes = dict.fromkeys(n for m in self.members for n in (STAGE, *m.settings))
                 raise UserError(f"{self.path} varies no {name!r}: choose {choices(axes)}.")
             values = as_values(wanted)
             chosen = [m for m in chosen if any(_same(_setting(m, name), v) for v in values)]
@@ -175,10 +189,10 @@ class Sweep:
         """
         dims = self.dims
         if by is None:
-            return [name for name in dims if name not in ("seed", "split_seed")]
+            return [name for name in dims if name not in SEEDS]
         names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
         for name in names:
-            if name not in dims:
+            if len(_distinct(_setting(member, name) for member in self.members)) < 2:
                 raise UserError(
                     f"{self.path} varies no {name!r}: choose {choices(dims or ['nothing'])}."
                 )
@@ -210,7 +224,7 @@ class Sweep:
 
 
 def _setting(member: Member, name: str) -> Value:
-    return member.stage if name == "stage" else member.settings.get(name)
+    return member.stage if name == STAGE else member.settings.get(name)
 
 
 def _same(a: Value, b: Value) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from mechgrok import processes
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.where import Display, Outcome, Queue, Silent
-from mechgrok.training.machine import interrupts
+from mechgrok.training.machine import find_device, interrupts
 
 #: How often it is looked whether Ctrl-C was pressed, in seconds.
 _PATIENCE = 0.2
@@ -136,3 +136,12 @@ def _serve(pipe: Connection, folder: str, device: str) -> None:
         except EOFError:
             return
         pipe.send(attempt(Path(folder), member, device=device, progress=pipe.send))
+
+
+def checked_device(device: str) -> str:
+    """A device that is there; "auto" is settled by each process, so that torch is not needed here.
+
+    Raises:
+        UserError: CUDA is asked for and not there, or the name is unknown.
+    """
+    return device if device == "auto" else find_device(device)

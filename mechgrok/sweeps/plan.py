@@ -240,9 +240,10 @@ class Plan:
     def _own_members(self, names: "_Names", told: Mapping[str, Value]) -> Iterator[Member]:
         """This plan's members, with further settings that tell it from other plans."""
         made: dict[str, list[Member]] = {BASE: []}
+        preset = presets.load(self.preset)
         for swept in self._grid():
             settings = {**told, **self.set, **swept}
-            run = Member("", BASE, _as_values(settings), self._config(swept))
+            run = Member("", BASE, _as_values(settings), self._config(preset, swept))
             wanted = (_folder_name(swept) or BASE, _folder_name(run.settings))
             made[BASE].append(replace(run, name=names.of(run, *wanted)))
         yield from made[BASE]
@@ -259,11 +260,11 @@ class Plan:
         axes = {**self.over, **({"seed": self.seeds} if self.seeds else {})}
         return _combinations(axes)
 
-    def _config(self, swept: Mapping[str, Value]) -> RunConfig:
+    def _config(self, preset: dict[str, Any], swept: Mapping[str, Value]) -> RunConfig:
         given = dict(self.set) | dict(swept)
         if self.seeds:
             given["split_seed"] = swept["seed"]
-        return RunConfig.make(**presets.merge(presets.load(self.preset), placed(given)))
+        return RunConfig.make(**presets.merge(preset, placed(given)))
 
     def typed(self) -> Self:
         """The plan of a person who has just given it word for word: its code may be loaded.

@@ -13,7 +13,7 @@ from mechgrok.grammar import as_values
 from mechgrok.processes import usable_cores
 from mechgrok.runs.lock import writing
 from mechgrok.sweeps.folder import PLAN, Sweep
-from mechgrok.sweeps.local import run_members
+from mechgrok.sweeps.local import checked_device, run_members
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.where import Display, Outcome, Silent, Where
 
@@ -36,17 +36,16 @@ class SweepInterrupted(KeyboardInterrupt):
 
 def make_plan(
     preset: str = presets.DEFAULT,
-    *,
     over: Mapping[str, object] | None = None,
     seeds: object = None,
     tickets: Sequence[Mapping[str, object]] = (),
     popups: Sequence[Mapping[str, object]] = (),
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
 ) -> Plan:
     """A plan from the values that a person gives, whose code is theirs; see `sweep`."""
     stages = [{"make": "ticket", **options} for options in tickets]
     stages += [{"make": "popup", **options} for options in popups]
-    fields: dict[str, Any] = {"preset": preset, "set": settings, "over": over or {}}
+    fields: dict[str, Any] = {"preset": preset, "set": settings or {}, "over": over or {}}
     if seeds is not None:
         fields["seeds"] = as_values(seeds)
     return Plan.read(fields | {"stage": stages}).typed()
@@ -93,15 +92,15 @@ def sweep(
         SweepFailed: some runs failed; the others are there.
         SweepInterrupted: Ctrl-C.
     """
-    from mechgrok.training.machine import find_device
-
     out = Path(out)
     if isinstance(preset, Plan):
         plan = preset
     else:
-        plan = make_plan(preset, over=over, seeds=seeds, tickets=tickets, popups=popups, **settings)
+        plan = make_plan(preset, over, seeds, tickets, popups, settings)
     found = settle(out, plan, extend=extend)
-    where = where or partial(run_members, jobs=jobs or usable_cores(), device=find_device(device))
+    where = where or partial(
+        run_members, jobs=jobs or usable_cores(), device=checked_device(device)
+    )
     outcomes = complete(found, where, display=display)
     if any(outcome.how == "interrupted" for outcome in outcomes):
         raise SweepInterrupted(f"{found.path} was interrupted")
@@ -203,14 +202,24 @@ def in_order(members: Sequence[Member], done: Iterable[str] = ()) -> list[Member
 
 def work_of(members: Sequence[Member]) -> dict[str, float]:
     """How much there is to do for each run, roughly: its steps times the sizes of its layers."""
-    steps: dict[str, float] = {}
-    width: dict[str, float] = {}
+    steps, width = steps_of(members), dict[str, float]()
     for member in members:
         if member.config is not None:
             shape = member.config.model
             width[member.name] = (shape.d_model or 1) * shape.d_mlp * shape.n_layers
+        else:
+            width[member.name] = width.get(str(member.parent), 1)
+    return {name: max(1, steps[name]) * width[name] for name in steps}
+
+
+def steps_of(members: Sequence[Member]) -> dict[str, int]:
+    """The steps that each run trains unless it stops earlier; parents before their children."""
+    steps: dict[str, int] = {}
+    for member in members:
+        if member.config is not None:
             steps[member.name] = member.config.recipe.steps
-        elif member.parent is not None:
-            width[member.name] = width.get(member.parent, 1)
-            steps[member.name] = float(member.options.get("steps") or steps.get(member.parent, 1))
-    return {name: steps[name] * width[name] for name in steps}
+        else:
+            steps[member.name] = int(
+                str(member.options.get("steps") or steps.get(str(member.parent), 1))
+            )
+    return steps

@@ -80,17 +80,28 @@ def _stamp(folder: Path) -> list[int]:
 def _facts(folder: Path, at_accuracy: float | None) -> dict[str, Any]:
     try:
         run = Run(folder)
-        metrics = run.metrics
         status = "unfinished" if run.diverged is None else "diverged"
-        facts: dict[str, Any] = {"status": "finished" if run.finished else status}
+        known = {"status": "finished" if run.finished else status}
+        empty = run.metrics.empty
     except UserError:
         return {"status": "damaged"}
+    return known if empty else known | facts_of(run, at_accuracy)
+
+
+def facts_of(run: Run, at_accuracy: float | None = None) -> dict[str, float | None]:
+    """A run's last step, its milestones at an accuracy (None where not reached), its accuracies.
+
+    Raises:
+        UserError: it was never evaluated.
+    """
+    metrics = run.metrics
     if metrics.empty:
-        return facts
-    last = metrics.iloc[-1]
-    facts |= {"step": int(last.step), **run.milestones_at(at_accuracy)}
-    facts |= {side: float(last[side]) for side in ("train_accuracy", "test_accuracy")}
-    return facts | {"best_test_accuracy": float(metrics.test_accuracy.max())}
+        raise UserError(f"{run.path} has no metrics yet: train it first.")
+    last, reached = metrics.iloc[-1], run.milestones_at(at_accuracy)
+    milestones = {name: reached.get(name) for name in ("t_mem", "t_gen", "tau_grok")}
+    accuracies = {side: float(last[side]) for side in ("train_accuracy", "test_accuracy")}
+    best = {"best_test_accuracy": float(metrics.test_accuracy.max())}
+    return {"step": int(last.step), **milestones, **accuracies, **best}
 
 
 def _read(folder: Path) -> dict[str, list[Any]]:

@@ -1,41 +1,20 @@
 """Many runs in one folder: each trained once, opened together, gone on with."""
 
-import pickle
+import json
 import shutil
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mechgrok import own_code
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.sweeps import Display, Member, Outcome, Plan, Sweep, SweepFailed, sweep
-from mechgrok.sweeps.making import attempt
-from mechgrok.sweeps.where import Queue
+from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
+from mechgrok.sweeps.running import make_plan, settle
 from mechgrok.training import train
-
-
-def here(
-    folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
-) -> list[Outcome]:
-    """The simplest `Where`: this process, one run after another, as a cluster's worker would."""
-    queue = Queue(list(members), set(done))
-    while (member := queue.next()) is not None:
-        queue.note(attempt(folder, pickle.loads(pickle.dumps(member))))
-    return queue.outcomes
-
-
-TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6, "steps": 20}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
-    """Two weight decays, two seeds, and two tickets of each."""
-    out = tmp_path_factory.mktemp("sweeps") / "wd"
-    over, tickets = {"weight_decay": "0.3,1"}, [{"rate": "0.4,0.6", "steps": 10}]
-    return sweep(out, "quick", over=over, seeds="0:2", tickets=tickets, where=here, **TINY)
+from tests.sweeps.conftest import TINY, here
 
 
 def test_every_member_is_an_ordinary_run_named_after_its_settings(made: Sweep) -> None:
@@ -121,8 +100,109 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         ({"stage": [{"of": "popup"}]}, "no stage before it"),
         ({"jobs": 3}, "no 'jobs'"),
         ({"seeds": "0:2", "over": {"seed": "1,2"}}, "settled twice"),
+        ({"over": {"weight_decay": "1,3"}, "set": {"training.weight_decay": 1}}, "settled twice"),
+        ({"over": {"task.": "1,3"}}, "no setting 'task.'"),
+        ({"over": {"momentum": "0.5,0.9"}}, "momentum"),
     ],
 )
 def test_mistakes_in_a_plan(fields: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         Plan.read({"preset": "quick", **fields}).members()
+
+
+def test_an_option_of_a_ticket_does_not_hide_the_setting_of_its_parent() -> None:
+    """The seed of a random mask is not the seed of the run."""
+    tickets = [{"method": "random", "seed": "5:7"}]
+    plan = make_plan("quick", seeds="0:2", tickets=tickets)
+    made = [member.settings for member in plan.members() if member.stage == "ticket"]
+    assert [(each["seed"], each["ticket.seed"]) for each in made] == [
+        (0, 5),
+        (0, 6),
+        (1, 5),
+        (1, 6),
+    ]
+
+
+def test_stages_follow_the_stage_that_they_are_made_of_in_whatever_order_they_are_given() -> None:
+    stages = [{"make": "popup", "of": "ticket"}, {"make": "ticket"}]
+    assert [stage.make for stage in Plan.read({"stage": stages}).stages] == ["ticket", "popup"]
+
+
+def test_runs_that_differ_never_share_a_folder() -> None:
+    """Two plans in one folder, with the same grid and another setting for all of it."""
+    seeds: dict[str, Any] = {"preset": "quick", "seeds": "0:2"}
+    plan = Plan.read(seeds | {"also": [seeds | {"set": {"d_mlp": 8}}]})
+    names = [member.name for member in plan.members()]
+    assert names == ["seed=0", "seed=1", "d_mlp=8,seed=0", "d_mlp=8,seed=1"]
+
+
+def test_a_larger_plan_takes_the_place_of_a_smaller_one_but_not_of_another(tmp_path: Path) -> None:
+    settle(tmp_path / "s", make_plan("quick", seeds="0:2"))
+    assert len(settle(tmp_path / "s", make_plan("quick", seeds="0:4"))) == 4
+    with pytest.raises(UserError, match="another sweep's plan"):
+        settle(tmp_path / "s", make_plan("quick", seeds="0:3"))
+    other = make_plan("quick", over={"d_mlp": "8,9"})
+    assert len(settle(tmp_path / "s", other, extend=True)) == 6
+    assert len(settle(tmp_path / "s", make_plan("quick", seeds="0:3"), extend=True)) == 6
+
+
+def test_a_run_that_the_plan_wants_otherwise_is_not_taken_for_it(
+    made: Sweep, tmp_path: Path
+) -> None:
+    shutil.copytree(made.path, tmp_path / "wd")
+    text = (tmp_path / "wd" / "sweep.toml").read_text()
+    (tmp_path / "wd" / "sweep.toml").write_text(text.replace("d_mlp = 6", "d_mlp = 7"))
+    with pytest.raises(UserError, match=r"model\.d_mlp = 6, but the plan wants 7"):
+        sweep(tmp_path / "wd", Plan.load(tmp_path / "wd" / "sweep.toml"), where=here)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"set": {"task": "FILE:Own"}}, {"stage": [{"make": "ticket", "method": "FILE:score"}]}],
+)
+def test_code_that_only_a_plan_names_is_not_run(fields: dict[str, Any], tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text("raise SystemExit('this was run')\n")
+    plan = Plan.read(json.loads(json.dumps(fields).replace("FILE", str(code))))
+    with pytest.raises(UserError, match="never trained with here"):
+        settle(tmp_path / "s", plan)
+    assert not (tmp_path / "s").exists()
+
+
+def test_code_that_a_person_names_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_code, "trust_list", lambda: tmp_path / "trusted.txt")
+    (tmp_path / "own.py").write_text(
+        "def score(model, task):\n    return {n: w.abs() for n, w in model.named_parameters()}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    tickets = [{"method": "own.py:score", "steps": 5}]
+    made = sweep(tmp_path / "s", "quick", seeds="0:1", tickets=tickets, where=here, **TINY)
+    assert made.runs[made.members[1].name].config.origin.method == f"{tmp_path / 'own.py'}:score"
+
+
+def test_a_damaged_run_is_told_of_and_stops_no_other(made: Sweep, tmp_path: Path) -> None:
+    shutil.copytree(made.path, tmp_path / "wd")
+    hurt, gone = "weight_decay=1,seed=1", "weight_decay=0.3,seed=0-ticket-rate=0.4,steps=10"
+    (tmp_path / "wd" / hurt / "config.json").write_text("{")
+    shutil.rmtree(tmp_path / "wd" / gone)
+    assert Sweep(tmp_path / "wd").table.status[hurt] == "damaged"
+    with pytest.raises(SweepFailed, match=r"config\.json cannot be read as JSON"):
+        sweep(tmp_path / "wd", made.plan, where=here)
+    assert Sweep(tmp_path / "wd").table.status[gone] == "finished"
+
+
+def test_milestones_at_another_accuracy(made: Sweep) -> None:
+    low, usual = made.at(0.2).table, made.table
+    assert (low.t_mem.fillna(10**9) <= usual.t_mem.fillna(10**9)).all()
+    assert low.t_mem.notna().sum() > usual.t_mem.notna().sum()
+    with pytest.raises(UserError, match="no share above 0"):
+        _ = Run(made.path / "weight_decay=1,seed=0").milestones_at(95)
+
+
+def test_a_stage_without_a_setting_has_nan_for_it(made: Sweep) -> None:
+    metrics = made.metrics
+    del (sizes := dict(metrics.sizes))["step"]
+    assert sizes == {"stage": 2, "weight_decay": 2, "seed": 2, "rate": 3}
+    assert metrics.rate[:2].to_numpy().tolist() == [0.4, 0.6]
+    ticket = metrics.train_loss.sel(stage="ticket", rate=0.4)
+    assert ticket.sel(step=10).notnull().all()

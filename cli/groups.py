@@ -1,0 +1,40 @@
+"""Groups of runs as a table: medians with their intervals, censored runs counted."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mechgrok.sweeps.family import Family
+
+
+def print_groups(family: "Family") -> None:
+    """A row a group: its settings, how many runs generalized, t_mem, t_gen and τ_grok.
+
+    Medians are Kaplan and Meier's, with 95 % intervals from three runs on; ``> 5,000`` where half
+    of the runs or more have not got there by then.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mechgrok.grammar import show_value
+
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in family.by or ():
+        table.add_column(name, justify="right")
+    for heading in ("runs", "generalized", "t_mem", "t_gen", "τ_grok", "test accuracy"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    waiting = {name: family.waiting(name) for name in ("t_mem", "t_gen", "tau_grok")}
+    for key, labels in family.groups.items():
+        t_gen = waiting["t_gen"][key]
+        accuracy = family.table.loc[labels, "test_accuracy"].median()
+        table.add_row(
+            *(show_value(value) if value is not None else "—" for value in key),
+            f"{t_gen.n}",
+            f"{t_gen.n_reached}",
+            *(str(waiting[name][key]) for name in waiting),
+            "—" if accuracy != accuracy else f"{accuracy:.1%}",
+        )
+    terminal = Console()
+    # A pipe has no width to fit: there, every column is printed whole.
+    (terminal if terminal.is_terminal else Console(width=200)).print(table)
+    if any(t.n >= 3 for t in waiting["t_gen"].values()):
+        print("Medians [95 % intervals] by Kaplan and Meier: runs that never got there count.")

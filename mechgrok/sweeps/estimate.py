@@ -1,0 +1,168 @@
+"""How long a sweep would take and how much it would write, from training a few steps of its kinds.
+
+Runs of one kind have the same task, model, optimizer and way of being made: a step of each takes as
+long, and a checkpoint as many bytes.
+"""
+
+import itertools
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from mechgrok.config import RunConfig
+from mechgrok.runs import Run, train_popup, train_ticket
+from mechgrok.sweeps.plan import Member
+from mechgrok.training import train
+from mechgrok.training.schedule import checkpoint_steps, evaluation_steps, usual_interval
+
+#: Steps that are trained of each kind: evaluated every ten.
+_STEPS = 60
+#: Kinds that are measured; others are reckoned like the nearest of them in size.
+_MOST_KINDS = 8
+#: Bytes of a line of metrics.csv and of config.json with its folder.
+_LINE, _CONFIG = 120, 8_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is still to be done of a sweep.
+
+    Attributes:
+        runs: that are missing.
+        seconds: of one process, for all of them to their last step.
+        bytes: on the disk.
+        at_most: some of them may end before their last step (until_grokked).
+    """
+
+    runs: int
+    seconds: float
+    bytes: int
+    at_most: bool
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Of one kind: seconds of a step, an evaluation and a checkpoint; bytes of a checkpoint."""
+
+    step: float
+    evaluation: float
+    saving: float
+    size: int
+    state: int
+
+
+def estimate(members: Sequence[Member], missing: Sequence[Member]) -> Estimate:
+    """Measure each kind among the members, and add up what is missing.
+
+    Args:
+        members: all runs of the plan, parents before their children.
+        missing: those that are to be trained.
+    """
+    roots = _roots(members)
+    size = {m.name: _size(roots[m.name]) for m in missing}
+    kinds: dict[str, Member] = {}
+    for member in sorted(missing, key=lambda member: size[member.name]):
+        kinds.setdefault(_kind(member, roots[member.name]), member)
+    every = max(1, -(-len(kinds) // _MOST_KINDS))
+    measured = {
+        kind: _measure(member, roots[member.name])
+        for at, (kind, member) in enumerate(kinds.items())
+        if (len(kinds) - 1 - at) % every == 0
+    }
+    nearest = _nearest(list(kinds), measured)
+    seconds, n_bytes, at_most = 0.0, 0, False
+    for member in missing:
+        root = roots[member.name]
+        cost = nearest[_kind(member, root)]
+        steps, n_saved, rounds, early = _schedule(member, root)
+        n_evaluated = len(evaluation_steps(steps))
+        seconds += rounds * (
+            steps * cost.step + n_evaluated * cost.evaluation + n_saved * cost.saving
+        )
+        n_bytes += rounds * (n_saved * cost.size + cost.state + n_evaluated * _LINE + _CONFIG)
+        at_most |= early
+    return Estimate(len(missing), seconds, n_bytes, at_most)
+
+
+def _roots(members: Sequence[Member]) -> dict[str, RunConfig]:
+    """The configuration of the base run that each member goes back to."""
+    roots: dict[str, RunConfig] = {}
+    for member in members:
+        roots[member.name] = member.config or roots[str(member.parent)]
+    return roots
+
+
+def _size(root: RunConfig) -> int:
+    return (root.model.d_model or 1) * root.model.d_mlp * root.model.n_layers
+
+
+def _kind(member: Member, root: RunConfig) -> str:
+    """What the cost of a step depends on."""
+    task = root.task.model_dump(mode="json", exclude={"split_seed", "label_seed"})
+    training = root.recipe.model_dump(mode="json", include={"optimizer", "batch_size", "l1", "l2"})
+    return json.dumps([member.make, task, root.model.model_dump(mode="json"), training])
+
+
+def _measure(member: Member, root: RunConfig) -> _Cost:
+    """Train a few steps into a folder that is thrown away."""
+    brief = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
+    training = root.recipe.model_copy(update={**brief, "checkpoint_at": ()})
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+
+        def note(row: Mapping[str, float]) -> None:
+            times.append(time.perf_counter())
+
+        run = train(out, root.model_copy(update={"training": training}), progress=note)
+        if member.make is not None:
+            times.clear()
+            make = {"ticket": train_ticket, "popup": train_popup}[member.make]
+            rate = float(member.options.get("rate") or 0.6)
+            run = make(run, Path(folder) / "made", at=0, rate=rate, progress=note)
+        saving = time.perf_counter() - times[-1]
+        evaluation = _evaluation(run)
+        ten = median(after - before for before, after in itertools.pairwise(times))
+        state = (run.path / "resume.safetensors").stat().st_size
+        size = run.file(_STEPS).stat().st_size
+        return _Cost(max(0.0, ten - evaluation) / 10, evaluation, saving, size, 2 * state)
+
+
+def _evaluation(run: Run) -> float:
+    """Seconds of one evaluation."""
+    from mechgrok.tasks import Examples
+    from mechgrok.training.loop import evaluate
+
+    model = run.model()
+    sides = [Examples(model.encode(s.inputs), s.labels) for s in (run.task.train, run.task.test)]
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        evaluate(model, run.task, *sides)
+        took.append(time.perf_counter() - began)
+    return median(took)
+
+
+def _nearest(kinds: Sequence[str], measured: Mapping[str, _Cost]) -> dict[str, _Cost]:
+    """Each kind's cost, or that of the next larger one that was measured."""
+    nearest: dict[str, _Cost] = {}
+    for kind in reversed(kinds):
+        nearest[kind] = measured.get(kind) or nearest[list(nearest)[-1]]
+    return nearest
+
+
+def _schedule(member: Member, root: RunConfig) -> tuple[int, int, int, bool]:
+    """Steps, checkpoints, rounds of training, and whether it may end earlier."""
+    options = member.options
+    steps = int(options.get("steps") or root.recipe.steps)
+    every = int(options.get("checkpoint_every") or 0)
+    if not every:
+        every = usual_interval(steps) if "steps" in options else root.recipe.checkpoint_every
+    rounds = int(options.get("rounds") or 3) if options.get("method") == "imp" else 1
+    own = options if member.make is not None else {"until_grokked": root.recipe.until_grokked}
+    early = own.get("until_grokked") is not None
+    return steps, len(checkpoint_steps(steps, every, root.recipe.checkpoint_at)), rounds, early

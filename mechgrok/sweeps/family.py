@@ -1,0 +1,240 @@
+"""Runs that are looked at together, in groups that are the same but for their seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+
+from mechgrok.errors import UserError, choices
+from mechgrok.grammar import Value, show_value
+from mechgrok.runs import Run
+from mechgrok.runs.labels import file_stem, labelled, short
+from mechgrok.settings import flattened, path_of, value_at
+from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
+from mechgrok.sweeps.survival import Waiting, waiting_in
+from mechgrok.sweeps.table import facts_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: What differs between runs of one setting, and says nothing about it.
+_NO_SETTINGS = ("versions", "format")
+_OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "until_grokked")
+Key = tuple[Value, ...]
+
+
+class Family:
+    """Several runs, and the groups that they make.
+
+    Attributes:
+        path: where what is found about them is written.
+        runs: by the label that they have in figures.
+        by: the settings whose values make the groups; None where the runs stand alone.
+        keys: the values of ``by`` of each run, by its label.
+        at_accuracy: as for `Sweep`.
+        is_sweep: they are those of one sweep.
+        table: a row a run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok``, ``train_accuracy``,
+            ``test_accuracy``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        runs: Mapping[str, Run],
+        by: Sequence[str] | None,
+        keys: Mapping[str, Key],
+        table: pd.DataFrame,
+        *,
+        at_accuracy: float | None = None,
+        is_sweep: bool = False,
+    ) -> None:
+        self.path, self.runs, self.table = path, dict(runs), table
+        self.at_accuracy, self.is_sweep = at_accuracy, is_sweep
+        self.by, self.keys = None if by is None else list(by), dict(keys)
+
+    @classmethod
+    def open(
+        cls,
+        paths: Iterable[str | Path],
+        by: Sequence[str] | str | None = None,
+        *,
+        at_accuracy: float | None = None,
+    ) -> Self:
+        """The runs in folders, each a run or a sweep.
+
+        Args:
+            paths: the folders. One sweep alone makes groups of its runs in any case; runs make
+                groups where ``by`` is given, or where a sweep is among them.
+            by: settings, as text with commas or as a list; those that differ, but for the seeds,
+                unless given.
+            at_accuracy: as for `Sweep`.
+
+        Raises:
+            UserError: a folder is neither, or holds no run yet; or a setting does not differ.
+        """
+        paths = [Path(path) for path in paths]
+        if len(paths) == 1 and Sweep.is_at(paths[0]):
+            return cls.of_sweep(Sweep(paths[0], at_accuracy=at_accuracy), by)
+        runs: list[Run] = []
+        for path in paths:
+            runs += Sweep(path).runs.values() if Sweep.is_at(path) else [Run(path)]
+        grouped = by is not None or any(map(Sweep.is_at, paths))
+        return cls.of_runs(labelled(runs), by, grouped=grouped, at_accuracy=at_accuracy)
+
+    @classmethod
+    def of_runs(
+        cls,
+        runs: Mapping[str, Run],
+        by: Sequence[str] | str | None = None,
+        *,
+        grouped: bool = False,
+        at_accuracy: float | None = None,
+    ) -> Self:
+        """Runs by their labels; in groups where ``by`` is given or ``grouped`` is on.
+
+        Raises:
+            UserError: a run has no metrics yet, or a setting does not differ.
+        """
+        rows = {label: facts_of(run, at_accuracy) for label, run in runs.items()}
+        names = _wanted(runs, by) if grouped or by is not None else None
+        keys = {
+            label: tuple(setting_of(run, name) for name in names or ())
+            for label, run in runs.items()
+        }
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        folder = next(iter(runs.values())).path / "analysis"
+        return cls(folder, runs, names, keys, table, at_accuracy=at_accuracy)
+
+    @classmethod
+    def of_sweep(cls, sweep: Sweep, by: Sequence[str] | str | None = None) -> Self:
+        """The runs of a sweep that have been evaluated.
+
+        Raises:
+            UserError: none has, or a setting of ``by`` does not vary.
+        """
+        names = sweep.grouping(by)
+        groups = sweep.groups(names)
+        if not groups:
+            raise UserError(f"{sweep.path} holds no run yet: make them with mechgrok sweep.")
+        keys = {name: key for key, members in groups.items() for name in members}
+        opened = sweep.runs
+        runs = {name: opened[name] for name in keys}
+        table = sweep.table.loc[list(keys)]
+        folder = sweep.path / "analysis"
+        return cls(folder, runs, names, keys, table, at_accuracy=sweep.at_accuracy, is_sweep=True)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def groups(self) -> dict[Key, list[str]]:
+        """The labels of the runs in each group, numbers in their order."""
+        found: dict[Key, list[str]] = {}
+        for label, key in sorted(self.keys.items(), key=lambda item: _ordered(item[1])):
+            found.setdefault(key, []).append(label)
+        return found
+
+    def stem(self, name: str) -> str:
+        """The name of a file, without its ending, for ``name`` asked of these runs."""
+        if not self.is_sweep:
+            return file_stem(name, list(self.runs))
+        return short("-".join([name, *(["by", *self.by] if self.by else [])]))
+
+    def name(self, key: Key) -> str:
+        """A group as a legend calls it: ``weight_decay 0.3, p 59`` or ``ticket, rate 0.6``."""
+        named = zip(self.by or (), key, strict=True)
+        words = [
+            show_value(value) if name == STAGE else f"{name} {show_value(value)}"
+            for name, value in named
+            if value is not None
+        ]
+        return ", ".join(words) or (f"no {' or '.join(self.by)}" if self.by else "all runs")
+
+    def waiting(self, milestone: str) -> dict[Key, Waiting]:
+        """How long t_mem, t_gen or tau_grok took in each group, unreached ones censored."""
+        return {k: waiting_in(self.table.loc[v], milestone) for k, v in self.groups.items()}
+
+    def grouped(self, measured: "Mapping[str, xr.Dataset]") -> "dict[str, xr.Dataset]":
+        """Datasets of the runs, each with its group's name, in the order of the groups."""
+        if self.by is None:
+            return dict(measured)
+        return {
+            label: measured[label].assign_attrs(group=self.name(key))
+            for key, labels in self.groups.items()
+            for label in labels
+            if label in measured
+        }
+
+
+def setting_of(run: Run, name: str) -> Value:
+    """What a run has for a setting: of its configuration, or of how it was made from another.
+
+    Raises:
+        UserError: there is no such setting.
+    """
+    config = run.config.model_dump(mode="json")
+    origin, popup = config["origin"] or {}, config["popup"] or {}
+    if name == STAGE:
+        return str(origin.get("kind", "base"))
+    for part in (origin, popup):
+        if name in part and name != "seed":
+            return _plain(part[name])
+    if name in _OF_MADE_RUNS:
+        return None
+    return _plain(value_at(config, path_of(name)))
+
+
+def _made_settings() -> frozenset[str]:
+    from mechgrok.origins import PopupOptions, TicketOptions
+
+    return frozenset({*TicketOptions.model_fields, *PopupOptions.model_fields}) - {"seed"}
+
+
+_OF_MADE_RUNS = _made_settings()
+
+
+def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str]:
+    """The settings to group by.
+
+    Raises:
+        UserError: one of those given is the same in all runs.
+    """
+    if by is None:
+        return _differing(runs.values())
+    names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
+    for name in names:
+        values = {str(setting_of(run, name)) for run in runs.values()}
+        if len(values) == 1 and len(runs) > 1:
+            differing = _differing(runs.values())
+            remedy = f"group by {choices(differing)}" if differing else "leave --by out"
+            raise UserError(f"{name} is {values.pop()} in all of these runs: {remedy}.")
+    return names
+
+
+def _differing(runs: Iterable[Run]) -> list[str]:
+    """The settings that differ between runs, but for the seeds, by their shortest names."""
+    configs = [flattened(run.config.model_dump(mode="json"), _NO_SETTINGS) for run in runs]
+    names: dict[str, None] = {}
+    for path in dict.fromkeys(path for config in configs for path in config):
+        name = STAGE if path == "origin.kind" else path.rpartition(".")[2]
+        differs = len({str(config.get(path)) for config in configs}) > 1
+        if differs and name not in (*SEEDS, *_OF_ONE_RUN):
+            names[name] = None
+    return list(names)
+
+
+def _plain(value: Any) -> Value:
+    return value if value is None or isinstance(value, int | float | bool | str) else str(value)
+
+
+def _ordered(key: Key) -> list[tuple[int, float, str]]:
+    """What sorts keys: numbers by size, before words in their alphabet, before what has none."""
+    return [
+        (0, float(value), "")
+        if isinstance(value, int | float)
+        else (2, 0.0, "")
+        if value is None
+        else (1, 0.0, value)
+        for value in key
+    ]
