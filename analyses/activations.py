@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, SHARE, Panel, Panels, spread
+from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives, spread
 from analyses.drawing.panel import AtStep
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
@@ -206,7 +206,7 @@ def draw(
         measured, title=_title(measured), subtitle=_subtitle(measured), log=log, stops=_STOPS
     )
     width = max(_width(dataset) for dataset in measured.values())
-    for label, dataset in measured.items():
+    for label, dataset in representatives(measured).items():
         _draw_grids(figure, dataset, label, width)
         _draw_transforms(figure, dataset, label, width)
         _draw_pushes(figure, dataset, label, width)

@@ -19,7 +19,7 @@ import xarray as xr
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, spread
+from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives, spread
 from analyses.measures.ablation import Readout
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
@@ -266,7 +266,7 @@ def draw(
         _draw_norms(row, dataset, label)
     what = f"fall of {side} accuracy" if quantity == "accuracy" else f"rise of {side} loss"
     row = figure.row(height=200)
-    for label, dataset in measured.items():
+    for label, dataset in representatives(measured).items():
         by = "strongest frequency" if "frequency" in dataset.dims else "cost"
         panel = row.panel(
             f"{label}: {what} without one neuron",
@@ -276,7 +276,7 @@ def draw(
         _draw_without_one(panel, dataset, label, side, quantity)
     if any("frequency" in dataset.dims for dataset in measured.values()):
         row = figure.row(height=200)
-        for label, dataset in measured.items():
+        for label, dataset in representatives(measured).items():
             if "frequency" in dataset.dims:
                 name = f"{quantity}_without_frequency"
                 panel = row.panel(

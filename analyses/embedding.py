@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import Panels, Row, frequency_color, spread
+from analyses.drawing import Panels, Row, frequency_color, representatives, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
@@ -126,6 +126,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     """Rows for each run: the planes of its key frequencies, PCA, and the power of frequencies."""
+    measured = representatives(measured)
     figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
     for label, dataset in measured.items():
         keys = dataset.key.to_numpy().tolist()

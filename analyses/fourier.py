@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color
+from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
 from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
@@ -137,7 +137,7 @@ def draw(
         log=log,
     )
     colors = {each: _scale(figure, measured, each) for each in sides}
-    for label, dataset in measured.items():
+    for label, dataset in representatives(measured).items():
         row = figure.row(height=290)
         for each in sides:
             panel = row.panel(f"{label}: {_name(dataset, each)}", x=_OMEGA, y=_neurons(each))

@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from scipy.stats import spearmanr
 
-from analyses.drawing import SHARE, Colors, Panels
+from analyses.drawing import SHARE, Colors, Panels, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
@@ -245,7 +245,7 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
 
 def _draw_grids(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     """For each run the pairs it trains on, and those it does not, each on a scale of its own."""
-    for label, dataset in measured.items():
+    for label, dataset in representatives(measured).items():
         row = figure.row(height=330)
         many = f"{label}: " if len(measured) > 1 else ""
         for side, trained in (("training pairs", True), ("test pairs", False)):

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, spread
+from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
 from analyses.measures.residues import OrderOption, not_modular, residues
@@ -114,6 +114,7 @@ def _explained(at: xr.Dataset) -> float:
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     """Columns of runs: all neurons, the strongest as curves with their fits, the phases."""
+    measured = representatives(measured)
     figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
     explained = figure.colors("share explained by the cosine", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):

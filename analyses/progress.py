@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color
+from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import (
     amplitude_spectrum,
@@ -276,6 +276,7 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """A column for each run: losses, trig components, sparsity and weights, phases shaded."""
+    measured = representatives(measured)
     findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
     figure = Panels(measured, title=_title(measured), subtitle="<br>".join(findings), log=log)
     losses, components, shares, weights = (

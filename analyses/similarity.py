@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from analyses.drawing import GREY, Panel, Panels, Row, run_colors, spread
+from analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors, spread
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.masks import magnitude_mask
@@ -247,6 +247,7 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """A column per run: similarity to the reference, distance over δt, and all pairs."""
+    measured = representatives(measured)
     first = next(iter(measured.values()))
     threshold = "one threshold for all" if first.scope == "global" else "a threshold each"
     figure = Panels(

@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, spread
+from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives, spread
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
@@ -162,6 +162,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     """Two columns per run, weights and what the mask keeps; a row per matrix; a slider."""
+    measured = representatives(measured)
     names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
     limits = {name: _limit(measured, name) for name in names}
     largest = max(limits.values())

@@ -70,6 +70,7 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
 
     def command(
         runs: list[Path],
+        by: str | None,
         steps: str | None,
         out: Path | None,
         fresh: bool,
@@ -80,6 +81,7 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
         answer(
             analysis,
             runs,
+            by,
             steps,
             {name: given[name] for name in measuring},
             {name: given[name] for name in drawing},
@@ -91,7 +93,18 @@ def command_of(analysis: Analysis) -> Callable[..., None]:
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     frame = {
-        "runs": (list[Path], typer.Argument(help="Run folders, measured each and overlaid."), ...),
+        "runs": (
+            list[Path],
+            typer.Argument(help="Folders of runs or sweeps, measured each and overlaid."),
+            ...,
+        ),
+        "by": (
+            str | None,
+            typer.Option(
+                help="Group runs by settings: weight_decay,p; a sweep: all but the seeds."
+            ),
+            None,
+        ),
         "steps": (
             str | None,
             typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all."),
@@ -140,6 +153,7 @@ def _options(function: Callable[..., Any]) -> dict[str, tuple[Any, str, Any]]:
 def answer(
     analysis: Analysis,
     paths: list[Path],
+    by: str | None,
     steps: str | None,
     measuring: dict[str, Any],
     drawing: dict[str, Any],
@@ -153,18 +167,19 @@ def answer(
     from analyses.drawing import write_html, write_png
     from mechgrok.files import make_folder
     from mechgrok.results.parquet import write_parquet
-    from mechgrok.runs import Run
-    from mechgrok.runs.labels import file_stem, labelled, short
+    from mechgrok.runs.labels import short
+    from mechgrok.sweeps.family import Family
 
-    runs = labelled(Run(path) for path in paths)
+    family = Family.open(paths, by)
+    runs = family.runs
     chosen = {label: run.select(steps) if steps else None for label, run in runs.items()}
     measured = {}
     for label, run in runs.items():
         with waiting(f"measuring {analysis.name} on {label}"):
             measured[label] = analysis(run, steps=chosen[label], fresh=fresh, **measuring)
-    figure = analysis.draw(measured, **drawing)
-    stem = file_stem(analysis.name, list(runs)) if out is None else analysis.name
-    page = (out or next(iter(runs.values())).path / "analysis") / f"{stem}.html"
+    figure = analysis.draw(family.grouped(measured), **drawing)
+    stem = family.stem(analysis.name) if out is None else analysis.name
+    page = (out or family.path) / f"{stem}.html"
     make_folder(page.parent)
     for label, run in runs.items():
         print(f"{label}: {analysis.finding(measured[label])}")

@@ -28,7 +28,20 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of sweeps.")],
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Group runs by settings: weight_decay or weight_decay,p. Of a sweep: all that "
+            "vary but the seeds, unless given."
+        ),
+    ] = None,
+    at_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The figure's file; analysis/compare-….html of the first run."),
@@ -39,24 +52,29 @@ def compare(
         bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png]).")
     ] = False,
 ) -> None:
-    """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves."""
+    """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves.
+
+    Groups of runs, and sweeps, are told by their medians.
+    """
     from analyses.drawing import write_html, write_png
     from analyses.drawing.overlay import overlay
+    from cli.groups import print_groups
     from mechgrok.files import make_room
-    from mechgrok.runs import Run
     from mechgrok.runs.comparison import compare as table_of
-    from mechgrok.runs.labels import file_stem, labelled
+    from mechgrok.sweeps.family import Family
 
-    opened = labelled(Run(path) for path in runs)
-    table = table_of(opened)
-    first = next(iter(opened.values()))
-    page = out or first.path / "analysis" / f"{file_stem('compare', list(opened))}.html"
+    family = Family.open(runs, by, at_accuracy=at_accuracy)
+    alone = table_of(family.runs, at_accuracy=at_accuracy) if family.by is None else None
+    page = out or family.path / f"{family.stem('compare')}.html"
     make_room(page)
-    print_table(table)
-    for label, run in opened.items():
+    if alone is None:
+        print_groups(family)
+    else:
+        print_table(alone)
+    for label, run in family.runs.items():
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
-    figure = overlay(opened, log=log)
+    figure = overlay(family, log=log)
     write_html(figure, page)
     print(page)
     if png:

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
 
 def intervene(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, measured each and overlaid.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
+    ],
     interventions: Annotated[
         Path, typer.Argument(help="What is done, in TOML: interventions.toml.")
     ],
+    by: Annotated[
+        str | None,
+        typer.Option(help="Group runs by settings: weight_decay,p; a sweep: all but the seeds."),
+    ] = None,
     steps: Annotated[
         str | None,
         typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all."),
@@ -61,4 +67,4 @@ def intervene(
         lambda run: None,
     )
     # Always measured: what a patch is taken from may have changed since the last answer.
-    answer(question, runs, steps, {}, {"log": log}, out=out, fresh=True, open_=open_, png=png)
+    answer(question, runs, by, steps, {}, {"log": log}, out=out, fresh=True, open_=open_, png=png)

@@ -1,6 +1,7 @@
 """How figures look and where they go: panels, one template, sliders over steps, HTML and PNG."""
 
 from analyses.drawing.export import write_html, write_png
+from analyses.drawing.groups import representatives
 from analyses.drawing.panel import Colors, Panel, Row
 from analyses.drawing.panels import Panels
 from analyses.drawing.steps import StepAxis, spread
@@ -30,6 +31,7 @@ __all__ = [
     "Row",
     "StepAxis",
     "frequency_color",
+    "representatives",
     "run_colors",
     "spread",
     "write_html",

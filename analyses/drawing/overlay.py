@@ -1,30 +1,35 @@
-"""Several runs over one another: accuracy, L1 norm and L2 norm over training."""
-
-from collections.abc import Mapping
+"""Several runs over one another, or groups of them: accuracy, L1 norm and L2 norm over training."""
 
 import plotly.graph_objects as go
 
+from analyses.drawing.milestones import add_milestones
 from analyses.drawing.panels import Panels
+from analyses.drawing.phases import add_phases
 from analyses.drawing.style import SHARE
-from mechgrok.runs import Run
+from mechgrok.sweeps.family import Family
 
 
-def overlay(runs: Mapping[str, Run], *, log: bool = True) -> go.Figure:
+def overlay(family: Family, *, log: bool = True) -> go.Figure:
     """Accuracy (train dashed, test solid), L1 and L2 norm of all weights, a colour for each run.
 
+    Groups have a colour each: their medians thick with the middle half of the runs as a band,
+    single runs faint. Below, t_mem, t_gen and τ over the setting that makes the groups, and the
+    phases over two.
+
     Args:
-        runs: by the label that they get in the legend.
+        family: the runs, by the label that they get in the legend.
         log: a logarithmic step axis, on which the tickets' few hundred steps can be seen.
     """
-    reached = ", ".join(
-        f"{label} {'never' if run.t_gen is None else f'{run.t_gen:,}'}"
-        for label, run in runs.items()
+    measured = family.grouped(
+        {
+            label: run.metrics.set_index("step")
+            .to_xarray()
+            .assign_attrs(run.milestones_at(family.at_accuracy))
+            for label, run in family.runs.items()
+        }
     )
-    measured = {
-        label: run.metrics.set_index("step").to_xarray().assign_attrs(run.milestones)
-        for label, run in runs.items()
-    }
-    figure = Panels(measured, title=_title(runs), subtitle=f"t_gen: {reached}", log=log)
+    title, subtitle = _groups_in_words(family) if family.by else _runs_in_words(family)
+    figure = Panels(measured, title=title, subtitle=subtitle, log=log)
     accuracy = figure.row(height=270).over_training(y={"title": "accuracy", **SHARE})
     norms = {
         name: figure.row(height=150).over_training(y={"title": words, "rangemode": "tozero"})
@@ -43,15 +48,44 @@ def overlay(runs: Mapping[str, Run], *, log: bool = True) -> go.Figure:
             )
         for name, panel in norms.items():
             panel.lines(dataset.step, dataset[name], run=label, value="%{y:,.4g}")
+    add_milestones(figure, family)
+    add_phases(figure, family)
     return figure.draw()
 
 
-def _title(runs: Mapping[str, Run]) -> str:
-    """Who generalizes first, and by how much."""
-    t_gen = {label: run.t_gen for label, run in runs.items() if run.t_gen}
+def _runs_in_words(family: Family) -> tuple[str, str]:
+    """Who generalizes first, and by how much; and when each does."""
+    steps = {label: None if t != t else t for label, t in family.table.t_gen.astype(float).items()}
+    last = family.table["step"].to_dict()
+    told = (
+        f"{label} {f'not within {last[label]:,}' if step is None else f'{step:,.0f}'}"
+        for label, step in steps.items()
+    )
+    subtitle = f"t_gen: {', '.join(told)}"
+    t_gen = {str(label): step for label, step in steps.items() if step}
     if not t_gen:
-        return "None of the runs generalizes"
-    first, last = min(t_gen, key=t_gen.__getitem__), max(t_gen, key=t_gen.__getitem__)
-    if first == last:
-        return f"{first} alone generalizes" if len(runs) > 1 else f"{first} generalizes"
-    return f"{first} generalizes {t_gen[last] / t_gen[first]:,.1f} times as early as {last}"
+        return "None of the runs generalizes", subtitle
+    first, latest = min(t_gen, key=t_gen.__getitem__), max(t_gen, key=t_gen.__getitem__)
+    if first == latest:
+        return f"{first}{' alone' if len(family) > 1 else ''} generalizes", subtitle
+    times = t_gen[latest] / t_gen[first]
+    return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle
+
+
+def _groups_in_words(family: Family) -> tuple[str, str]:
+    """The same of the groups' medians."""
+    waiting = {family.name(key): each for key, each in family.waiting("t_gen").items()}
+    n = sum(each.n for each in waiting.values())
+    reached = sum(each.n_reached for each in waiting.values())
+    subtitle = (
+        f"{reached} of {n} runs generalize; thick: a group's median, as far as all of its runs go; "
+        "band: its middle half; lines down: median t_mem, t_gen"
+    )
+    medians = {name: each.median for name, each in waiting.items() if each.n_reached * 2 >= each.n}
+    if not medians:
+        return "In no group does half of the runs generalize", subtitle
+    first, latest = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
+    if len(medians) == 1:
+        return f"{first}: median t_gen {waiting[first]}", subtitle
+    times = medians[latest] / medians[first]
+    return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle

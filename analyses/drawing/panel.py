@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from analyses.drawing.grid import Box
 from analyses.drawing.steps import StepAxis
 
 if TYPE_CHECKING:
+    from analyses.drawing.groups import GroupCurves
     from analyses.drawing.panels import Panels
 
 #: What of a trace changes with the slider: the run's dataset at a step → attributes of the trace.
@@ -24,7 +25,10 @@ _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar
 
 @dataclass
 class Trace:
-    """Something drawn: plotly's attributes of it, and those that change with the step."""
+    """Something drawn: plotly's attributes of it, and those that change with the step.
+
+    ``of_group`` says whether it is a single run's curve among a group's, or the group's median.
+    """
 
     kind: str
     look: dict[str, Any]
@@ -32,6 +36,8 @@ class Trace:
     at: AtStep | None
     over_steps: bool
     choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    number: int = 0
+    of_group: Literal["", "single", "median"] = ""
 
     def value(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
         """The attributes that it has at a step and need not have at another."""
@@ -102,6 +108,11 @@ class Panel:
         style = {"line": {"dash": dash, "width": width}, "marker": {"size": 2 + 1.5 * width}}
         for name, given in style.items():
             more[name] = given | more.get(name, {})
+        if run in self.figure.groups and not more.get("choices"):
+            look = {**more, "value": value}
+            self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
+            self.figure.gather(self, str(run), x, y, look)
+            return
         self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
         if not follow or run is None:
             return
@@ -111,6 +122,33 @@ class Panel:
             return {"x": x[nearest : nearest + 1], "y": y[nearest : nearest + 1]}
 
         self.add("scatter", run=run, at=dot, mode="markers", marker={"size": 10}, cliponaxis=False)
+
+    def median(self, curves: "GroupCurves") -> None:
+        """The median of curves that mean the same in the runs of a group, and the middle half."""
+        found = curves.quartiles()
+        if found is None:
+            return
+        for trace in curves.traces:
+            line = trace.look["line"] | {"width": 0.8}
+            trace.look |= {"opacity": 0.25, "mode": "lines", "line": line}
+            trace.of_group = "single"
+        x, (low, middle, high) = found
+        run, look = next(iter(curves.runs)), dict(curves.look)
+        value, first = look.pop("value"), len(self.figure.traces)
+        color = look["line"].get("color") or self.figure.color_of(run)
+        look = {name: each for name, each in look.items() if name != "opacity"} | {"mode": "lines"}
+        band: dict[str, Any] = {
+            "fill": "toself",
+            "fillcolor": color,
+            "opacity": 0.16,
+            "line": {"width": 0},
+        }
+        around = (np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]]))
+        self.add("scatter", run=run, mode="lines", x=around[0], y=around[1], **band)
+        hover = value and f"{self.figure.groups[run]}, median of {len(curves.runs)}<br>{value}"
+        self.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **look)
+        for trace in self.figure.traces[first:]:
+            trace.of_group = "median"
 
     def bundle(
         self, x: Any, curves: Any, *, width: float = 0.7, opacity: float = 0.3, **more: Any
@@ -124,6 +162,8 @@ class Panel:
             opacity: of the lines.
             more: as in `add`.
         """
+        if more.get("run") in self.figure.groups and more["run"] not in self.figure.pictured:
+            return  # Many curves of many runs: one run of a group stands for all.
         x, curves = np.asarray(x, dtype=float), np.asarray(curves, dtype=np.float32)
         y = np.pad(curves, ((0, 0), (0, 1)), constant_values=np.nan).ravel()
         x = np.tile(np.append(x, np.nan), len(curves))
@@ -179,12 +219,15 @@ class Panel:
             parts_ = [name] if many and name else []
             parts_ += ["step %{x:,}"] if self.over_steps else []
             look["hovertemplate"] = "<br>".join([*parts_, hover]) + "<extra></extra>"
-        look |= {"name": name, "legendgroup": entry or run, "showlegend": False}
+        of = None if run is None else self.figure.groups.get(run, run)
+        look |= {"name": name, "legendgroup": entry or of, "showlegend": False}
         look |= {"xaxis": axis_id("x", self.x_number), "yaxis": axis_id("y", self.number)}
         dataset = self.figure.measured.get(run) if run is not None else None
         if at is not None and dataset is None:
             raise ValueError("What changes with the step belongs to a run: give run=.")
-        self.figure.traces.append(Trace(kind, look, dataset, at, self.over_steps, choices or {}))
+        self.figure.traces.append(
+            Trace(kind, look, dataset, at, self.over_steps, choices or {}, self.number)
+        )
         self.has_menu |= bool(choices)
         if key or entry:
             self.figure.enter(self.row, kind, str(key or entry), look, own=entry is not None)

@@ -27,7 +27,7 @@ room is reckoned from what is written in it, and nothing overlaps on a page 850 
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ from analyses.drawing.grid import (
     n_lines,
     wrap,
 )
+from analyses.drawing.groups import SHOWN, GroupCurves, groups_of, median_milestone, representatives
 from analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
 from analyses.drawing.steps import StepAxis, spread
 from analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
@@ -91,7 +92,10 @@ class Panels:
     ) -> None:
         self.measured, self.along, self.log, self.n_stops = measured, along, log, stops
         self.title, self.subtitle = title, subtitle
-        self._run_colors = run_colors(measured)
+        self.groups = groups_of(measured)
+        self.pictured = set(representatives(measured))
+        colors = run_colors(dict.fromkeys(self.groups.get(label, label) for label in measured))
+        self._run_colors = {label: colors[self.groups.get(label, label)] for label in measured}
         self.numbers = itertools.count(1)
         self.rows: list[Row] = []
         self.traces: list[Trace] = []
@@ -101,6 +105,7 @@ class Panels:
         self._colors: list[Colors] = []
         self._legends: dict[Row | None, _Legend] = {}
         self._in_own_color: set[str] = set()
+        self._group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def color_of(self, run: str) -> str:
         """The run's colour, which has the run's name put into the legend."""
@@ -147,8 +152,33 @@ class Panels:
             del entry["marker"]["size"]
         legend.traces[name] = entry
 
+    def gather(self, panel: Panel, run: str, x: Any, y: Any, look: Mapping[str, Any]) -> None:
+        """Take note of the curve just drawn, of a run of a group, for its median over the group."""
+        group, what = self.groups[run], (look.get("key"), look.get("entry"))
+        for nth in itertools.count():
+            place = (panel.number, group, what, nth)
+            curves = self._group_curves.setdefault(place, GroupCurves(panel, look))
+            if run not in curves.runs:
+                curves.runs[run] = (x, y)
+                curves.traces.append(self.traces[-1])
+                return
+
+    def _draw_groups(self) -> None:
+        """Each group's medians and bands over its runs, and a menu of what is shown."""
+        for curves in self._group_curves.values():
+            curves.panel.median(curves)
+        shown = {"single": {SHOWN[0], SHOWN[2]}, "median": {SHOWN[0], SHOWN[1]}}
+        if not any(trace.of_group == "median" for trace in self.traces):
+            return
+        for trace in self.traces:
+            if trace.of_group:
+                names = shown[trace.of_group]
+                trace.choices = {name: {"visible": name in names} for name in SHOWN}
+        next(iter(self._group_curves.values())).panel.has_menu = True
+
     def draw(self) -> go.Figure:
         """The figure, as it opens at the slider's last stop."""
+        self._draw_groups()
         for colors in self._colors:
             for panel in colors.panels:
                 panel.bars = 56 if _ends_row(panel, colors.panels) else panel.bars
@@ -190,9 +220,10 @@ class Panels:
         if len(self.measured) < 2 or not self._in_own_color:
             return
         legend = self._legends.get(None, _Legend())
+        named = {self.groups.get(label, label): each for label, each in self._run_colors.items()}
         runs = {
             label: {"mode": "lines", "line": {"color": color, "width": 3}, "legendgroup": label}
-            for label, color in self._run_colors.items()
+            for label, color in named.items()
         }
         self._legends[None] = _Legend(runs | legend.traces)
 
@@ -326,7 +357,7 @@ class Panels:
     def _all_steps(self) -> np.ndarray:
         """Every step that is drawn, milestones included."""
         curves = [each.look["x"] for each in self.traces if each.over_steps and "x" in each.look]
-        marks = [step for ds in self.measured.values() for _, step in _milestones(ds)]
+        marks = [step for _, step, _ in self._milestones(self.measured)]
         return np.concatenate([np.asarray(x, dtype=float) for x in [*curves, marks]])
 
     def _opening(self, trace: Trace, stops: Sequence[int], axis: StepAxis) -> Any:
@@ -368,10 +399,19 @@ class Panels:
         )
 
     def _add_menu(self, figure: go.Figure, grid: Grid) -> None:
-        """A menu of the choices that traces have, over the right end of the first such panel."""
-        chosen = [at for at, each in enumerate(self.traces) if each.choices]
-        if not chosen:
-            return
+        """A menu for the choices that traces have, over the right end of the first such panel.
+
+        Traces with other choices have a menu of their own, over the first panel of theirs.
+        """
+        menus: dict[tuple[str, ...], list[int]] = {}
+        for at, each in enumerate(self.traces):
+            if each.choices:
+                menus.setdefault(tuple(each.choices), []).append(at)
+        made = [self._menu(figure, grid, chosen) for chosen in _united(menus).values()]
+        if made:
+            figure.update_layout(updatemenus=made)
+
+    def _menu(self, figure: go.Figure, grid: Grid, chosen: list[int]) -> dict[str, Any]:
         choices = [self.traces[at].choices for at in chosen]
         names = list(dict.fromkeys(itertools.chain(*choices)))
         changed = itertools.chain(*(each.values() for each in choices))
@@ -382,10 +422,12 @@ class Panels:
         for name in names:
             values = {key: [each.get(name, {}).get(key) for each in choices] for key in changing}
             buttons.append({"label": name, "method": "restyle", "args": [values, chosen]})
-        row = next(row for row in self.rows if any(each.has_menu for _, each in row.filled()))
+        on = {self.traces[at].number for at in chosen}
+        row = next(
+            row for row in self.rows if any(p.has_menu and p.number in on for _, p in row.filled())
+        )
         menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4}}
-        top = grid.places[self.rows.index(row)][0].y[1]
-        figure.update_layout(updatemenus=[menu | {"y": top, "buttons": buttons}])
+        return menu | {"y": grid.places[self.rows.index(row)][0].y[1], "buttons": buttons}
 
     def _tints(self, axis: StepAxis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """The bands of panels, and their names."""
@@ -403,6 +445,25 @@ class Panels:
                 notes.append(name | {"y": 0, "yref": domain, "yanchor": "bottom"})
         return shapes, notes
 
+    def _milestones(self, labels: Iterable[str]) -> list[tuple[str, int, str]]:
+        """t_mem and t_gen of runs and the runs' colours; of groups, their median t_mem and t_gen.
+
+        Those that were not reached are none.
+        """
+        found: list[tuple[str, int, str]] = []
+        members: dict[str, list[xr.Dataset]] = {}
+        colors: dict[str, str] = {}
+        for label in labels:
+            group = self.groups.get(label, label)
+            members.setdefault(group, []).append(self.measured[label])
+            colors[group] = self._run_colors[label]
+        for group, datasets in members.items():
+            for mark in _MARKS:
+                at = median_milestone(datasets, mark)
+                if at is not None and at >= 0:
+                    found.append((mark, int(at), colors[group]))
+        return found
+
     def _marks(self, grid: Grid, axis: StepAxis) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """Lines at t_mem (dotted) and t_gen (dashed), and their names.
 
@@ -412,22 +473,20 @@ class Panels:
         first = next((row for row in self.rows if any(p.marked for _, p in row.filled())), None)
         for panel, place in self._placed(grid):
             pixels = (place.x[1] - place.x[0]) * (NARROW - grid.left - grid.right)
-            marks = sorted(
-                (step, mark, label)
-                for label in panel.marked
-                for mark, step in _milestones(self.measured[label])
-            )
+            found = self._milestones(panel.marked)
+            marks = sorted((step, mark, color) for mark, step, color in found)
+            few = len({color for _, _, color in found}) <= 4
             # Names stand below one another where lines are close: at which heights, and where.
             heights = int((panel.row.height - 20) / 38) if panel.row is first else 0
             named: list[list[float]] = [[] for _ in range(heights)]
             told: set[str] = set()
-            for step, mark, label in marks:
+            for step, mark, color in marks:
                 at, name = pixels * axis.share(step), ""
                 free = [k for k, near in enumerate(named) if all(abs(at - x) > 13 for x in near)]
-                if free and (len(panel.marked) <= 4 or mark not in told):
+                if free and (few or mark not in told):
                     name, told = mark, told | {mark}
                     named[free[0]].append(at)
-                color = self._run_colors[label] if len(self.measured) > 1 else "#555555"
+                color = color if len(self.measured) > 1 else "#555555"
                 x = float(axis.place(step))
                 where = {
                     "xref": axis_id("x", panel.number),
@@ -451,10 +510,13 @@ class Panels:
                 )
 
 
-def _milestones(dataset: xr.Dataset) -> list[tuple[str, int]]:
-    """t_mem and t_gen of a run, where it reached them."""
-    reached = {mark: dataset.attrs.get(mark) for mark in _MARKS}
-    return [(mark, int(at)) for mark, at in reached.items() if at is not None and at >= 0]
+def _united(menus: Mapping[tuple[str, ...], list[int]]) -> dict[tuple[str, ...], list[int]]:
+    """The traces of each menu, where menus that share a choice are one."""
+    united: dict[tuple[str, ...], list[int]] = {}
+    for names, traces in menus.items():
+        same = next((known for known in united if set(known) & set(names)), None)
+        united.setdefault(same or names, []).extend(traces)
+    return united
 
 
 def _ends_row(panel: Panel, panels: Sequence[Panel]) -> bool:

@@ -63,7 +63,7 @@ class StepAxis:
         """The axis for plotly."""
         if not self.log:
             return {"range": self.range, "tickformat": "~s"}
-        places = [place for place in _round_numbers(*self.range) if place > 1.5 * self.zero]
+        places = [place for place in round_numbers(*self.range) if place > 1.5 * self.zero]
         ticks = [*([self.zero] if self.zero else []), *places]
         return {
             "type": "log",
@@ -73,7 +73,7 @@ class StepAxis:
         }
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Powers of ten between two logarithms; with their doubles and fives where there are few."""
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     for multiples in ([1], [1, 2, 5]):

@@ -60,6 +60,11 @@ def run_colors(labels: Iterable[str]) -> dict[str, str]:
     return dict(zip(labels, cycle(_SHADES), strict=False))
 
 
+def group_colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each group of runs: the same as for runs, in the groups' order."""
+    return run_colors(dict.fromkeys(names))
+
+
 def _towards(color: str, end: int, share: float) -> str:
     """The colour mixed with black (end 0) or white (end 255)."""
     parts = (int(color[at : at + 2], 16) for at in (1, 3, 5))

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing import COLORS, SHARE, Panel, Panels
+from analyses.drawing import COLORS, SHARE, Panel, Panels, representatives
 from analyses.measures.graphs import Bound
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
@@ -72,7 +72,8 @@ def draw(
         _layer_curves(panel, measured, name, bound)
         if name == "ramanujan_gap":
             panel.level(0, dash="solid")
-    pictured = [label for label, dataset in measured.items() if "edge_weight" in dataset]
+    shown = representatives(measured)
+    pictured = [label for label, dataset in shown.items() if "edge_weight" in dataset]
     for first in range(0, len(pictured), _ACROSS):
         _pictures(figure, {label: measured[label] for label in pictured[first : first + _ACROSS]})
     return figure.draw()

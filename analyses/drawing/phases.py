@@ -1,0 +1,124 @@
+"""The four phases of Liu et al. 2022 over two swept settings, and the steps behind them."""
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from analyses.drawing.milestones import values_of, varied
+from analyses.drawing.panels import Panels
+from analyses.drawing.style import COLORS, DEAD, SEQUENTIAL
+from mechgrok.grammar import show_value
+from mechgrok.sweeps.family import Family, Key
+from mechgrok.sweeps.phases import DELAY, PHASES, commonest, phase_of
+
+_COLORS = dict(zip(PHASES, (COLORS[2], COLORS[0], COLORS[4], DEAD), strict=True))
+_STEPPED = [
+    [(at + end) / len(PHASES), color] for at, color in enumerate(_COLORS.values()) for end in (0, 1)
+]
+_SHOWN = {"t_gen": "median t_gen", "t_mem": "median t_mem", "tau_grok": "median τ_grok"}
+
+
+def add_phases(figure: Panels, family: Family) -> None:
+    """A row of phase diagrams, with a menu of what is shown; nothing where not two settings vary.
+
+    Args:
+        figure: whose next row it is.
+        family: the groups; the two settings with most values are the axes, and each combination of
+            the others has a diagram.
+    """
+    names = varied(family)
+    if len(names) < 2:
+        return
+    x, y = sorted(names, key=lambda name: -len(values_of(family, name)))[:2]
+    rest = [name for name in names if name not in (x, y)]
+    row = figure.row(height=300, legend=True)
+    limits = {mark: _limits(family, mark) for mark in _SHOWN}
+    for values in list(product(*(values_of(family, name) for name in rest)))[:4]:
+        chosen = dict(zip(rest, values, strict=True))
+        words = ", ".join(f"{name} {show_value(value)}" for name, value in chosen.items())
+        panel = row.panel(
+            f"phases (grokking: t_gen − t_mem ≥ {DELAY:,}){f'; {words}' if words else ''}",
+            x={"title": x, "type": "category"},
+            y={"title": y, "type": "category"},
+        )
+        cells = _cells(family, x, y, chosen)
+        places: dict[str, Any] = {
+            "x": [show_value(value) for value in values_of(family, x)],
+            "y": [show_value(value) for value in values_of(family, y)],
+        }
+        choices = {"phase": _phases(family, cells)}
+        choices |= {words: _medians(family, cells, m, limits[m]) for m, words in _SHOWN.items()}
+        panel.add(
+            "heatmap", **places, choices=choices, showscale=False, xgap=2, ygap=2,
+            texttemplate="%{text}", hover=f"{x} %{{x}}, {y} %{{y}}<br>%{{hovertext}}",
+        )  # fmt: skip
+        for phase, color in _COLORS.items():
+            marker = {"symbol": "square", "size": 12, "color": color}
+            panel.add("scatter", x=[None], y=[None], mode="markers", marker=marker, entry=phase)
+
+
+def _cells(family: Family, x: str, y: str, chosen: dict[str, Any]) -> list[list[Key | None]]:
+    """The group in each cell, ``[y][x]``; None where there is none."""
+    by = family.by or []
+    known = {tuple(key[by.index(name)] for name in (x, y, *chosen)): key for key in family.groups}
+    rest = tuple(chosen.values())
+    return [
+        [known.get((across, up, *rest)) for across in values_of(family, x)]
+        for up in values_of(family, y)
+    ]
+
+
+def _phases(family: Family, cells: list[list[Key | None]]) -> dict[str, Any]:
+    """The commonest phase of each cell as a heat map's attributes."""
+    z, text, told = [], [], []
+    for line in cells:
+        z.append([math.nan if key is None else _phase(family, key)[0] for key in line])
+        text.append(["" if key is None else _phase(family, key)[1] for key in line])
+        told.append(["" if key is None else _phase(family, key)[2] for key in line])
+    scale = {"colorscale": _STEPPED, "zmin": -0.5, "zmax": len(PHASES) - 0.5}
+    return {"z": z, "text": text, "hovertext": told, **scale}
+
+
+def _phase(family: Family, key: Key) -> tuple[int, str, str]:
+    """Number of the phase of most runs, how many of how many they are, and all of them in words."""
+    table = family.table.loc[family.groups[key]]
+    reached = (
+        [None if value != value else float(value) for value in table[mark].astype(float)]
+        for mark in ("t_mem", "t_gen")
+    )
+    phases = [phase_of(t_mem, t_gen) for t_mem, t_gen in zip(*reached, strict=True)]
+    most, n = commonest(phases)
+    told = ", ".join(f"{phases.count(p)} {p}" for p in PHASES if p in phases)
+    return PHASES.index(most), f"{n}/{len(phases)}", told
+
+
+def _medians(
+    family: Family, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
+) -> dict[str, Any]:
+    """The median of a milestone in each cell as a heat map's attributes, shaded by logarithms."""
+    waiting = family.waiting(mark)
+
+    def shade(key: Key | None) -> float:
+        median = math.nan if key is None else waiting[key].median
+        return math.log10(median) if math.isfinite(median) and median > 0 else math.nan
+
+    def words(key: Key | None) -> str:
+        return "" if key is None else str(waiting[key])
+
+    scale = {"colorscale": SEQUENTIAL, "zmin": limits[0], "zmax": limits[1]}
+    text = [[words(key).partition(" [")[0] for key in line] for line in cells]
+    told = [[words(key) for key in line] for line in cells]
+    return {
+        "z": [[shade(k) for k in line] for line in cells],
+        "text": text,
+        "hovertext": told,
+    } | scale
+
+
+def _limits(family: Family, mark: str) -> tuple[float, float]:
+    """The logarithms between which all medians lie."""
+    medians = [each.median for each in family.waiting(mark).values()]
+    finite = np.log10([each for each in medians if math.isfinite(each) and each > 0] or [1.0])
+    return float(finite.min()), float(max(finite.max(), finite.min() + 0.1))
