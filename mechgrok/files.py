@@ -1,7 +1,10 @@
 """Writing files so that each is whole or absent, whatever happens meanwhile."""
 
 import os
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mechgrok.errors import UserError
@@ -81,14 +84,42 @@ def sweep_partials(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def sweep_abandoned(folder: Path, name: str = "*") -> None:
+    """Delete what killed processes left half-written in a folder where several write at once.
+
+    What its process, or one on another machine, may still be writing is left alone.
+
+    Args:
+        folder: where to look.
+        name: of the file or folder that was being written.
+    """
+    for left in folder.glob(f".{name}.*.partial"):
+        process = left.name.split(".")[-2]
+        with suppress(OSError):
+            young = time.time() - left.stat().st_mtime < 60
+            if not young and process.isdigit() and not _is_alive(int(process)):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # It is somebody else's.
+        return True
+    return True
+
+
 def make_folder(path: Path) -> None:
-    """Make the folder for results, and those above it.
+    """Make the folder for results, and those above it; sweep what was left half-written there.
 
     Raises:
         UserError: it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        sweep_abandoned(path)
     except OSError as error:
         raise UserError(
             f"The folder {path} cannot be made ({error}): choose another with --out."

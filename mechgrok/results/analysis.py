@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, choices
+from mechgrok.files import make_folder
 from mechgrok.registry import Entry, entries, find
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ class Analysis:
         now = Provenance.now(run, self.module, options)
         made_from, kept = (None, None) if fresh else _kept(path)
         shared = made_from.shared_steps(now, run) if made_from else set()
+        if kept is not None:
+            shared &= set(kept["step"].to_numpy().tolist()) if "step" in kept.dims else set()
         wanted = run.steps if steps is None else sorted(set(steps))
         missing = [step for step in wanted if step not in shared]
         if made_from and not missing and made_from.metrics != now.metrics:
@@ -213,7 +216,7 @@ def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Da
     from mechgrok.results.parquet import read_parquet, write_parquet
 
     try:
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         write_parquet(measured, path, made_from.as_json())
     except (OSError, UserError):
         return measured

@@ -1,5 +1,6 @@
 """Taking a network out, as a folder for a model hub."""
 
+import glob
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ from typing import Any
 
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
-from mechgrok.files import write_text
+from mechgrok.files import sweep_abandoned, write_text
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
@@ -38,6 +39,7 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
         raise UserError(f"{out} is not an empty folder: choose another one with --out.")
     (step,) = run.select([step])
     model = run.model(step)
+    sweep_abandoned(out.parent, glob.escape(out.name))
     beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         beside.mkdir(parents=True)

@@ -14,7 +14,7 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.children import changed_training, relative_path, resolve_step
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
-from mechgrok.runs.state import read_state, write_state
+from mechgrok.runs.state import read_state
 from mechgrok.training.course import Progress
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
@@ -64,9 +64,7 @@ def fork(
     start = Checkpoint(0, saved.weights, saved.mask, saved.scores)
     check_room(out, overwrite=overwrite)
     with writing(out):
-        create_run(out, config, start, overwrite=overwrite)
-        if state:
-            write_state(out, 0, state)
+        create_run(out, config, start, state=state, overwrite=overwrite)
         return resume(out, device=device, progress=progress)
 
 

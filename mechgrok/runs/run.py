@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite, prod
@@ -27,6 +27,7 @@ from mechgrok.runs.checkpoint import (
 )
 from mechgrok.runs.folder import check_room, new_run, read_config, write_config
 from mechgrok.runs.metrics import read_metrics, write_metrics
+from mechgrok.runs.state import write_state
 from mechgrok.runs.steps import parse_steps
 
 # What a run says of itself needs neither torch nor a model: both are imported where they are used.
@@ -370,7 +371,12 @@ class Run:
 
 
 def create_run(
-    path: str | Path, config: RunConfig, start: Checkpoint | None = None, *, overwrite: bool = False
+    path: str | Path,
+    config: RunConfig,
+    start: Checkpoint | None = None,
+    *,
+    state: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> Run:
     """Make a run folder that holds a configuration and its first checkpoint, ready to train.
 
@@ -379,6 +385,7 @@ def create_run(
             which the new one replaces when it is whole.
         config: what the run is.
         start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
+        state: the optimizer's state that it starts from; a fresh one unless given.
         overwrite: replace a run that is there.
 
     Raises:
@@ -397,6 +404,8 @@ def create_run(
     with new_run(path, overwrite=overwrite) as making:
         write_checkpoint(making, start)
         write_metrics(making, [])
+        if state:
+            write_state(making, start.step, dict(state))
         for name in config.own_code():
             own_code.remember(name)
         write_config(making, config)

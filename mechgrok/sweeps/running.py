@@ -121,7 +121,7 @@ def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
     check_stages(plan.members())
     if Sweep.is_at(out):
         plan = _joined(out, Plan.load(out / PLAN), plan, extend)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not _is_partial(f) for f in out.iterdir())):
         raise UserError(f"{out} holds something other than a sweep: choose another folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -130,6 +130,11 @@ def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
     if not Sweep.is_at(out) or Plan.load(out / PLAN) != plan:
         write_text(out / PLAN, plan.as_toml())
     return Sweep(out)
+
+
+def _is_partial(file: Path) -> bool:
+    """Whether it is what a process that was killed while writing the plan has left."""
+    return file.name.startswith(f".{PLAN}.") and file.name.endswith(".partial")
 
 
 def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:

@@ -1,6 +1,7 @@
 """No file that somebody sent can have code imported: only a person's own words can."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from mechgrok import own_code
 from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.training import train
 
@@ -132,3 +134,38 @@ def test_what_a_person_names_is_imported_and_remembered(sent: Sent, mechgrok: An
     assert sent.proof.exists()
     own_code._allowed.clear()  # as in another process
     assert mechgrok("info", "ckpts").code == 0
+
+
+#: Where a plan can name code: TOML with NAME in it.
+IN_A_PLAN = {
+    "task": '[set]\ntask = "NAME"',
+    "task, dotted": '[set]\n"task.name" = "NAME"',
+    "task, swept": '[over]\ntask = ["add", "NAME"]',
+    "task, of another plan": '[[also]]\n[also.set]\ntask = "NAME"',
+    "model": '[set]\nmodel = "NAME"',
+    "optimizer": '[set]\noptimizer = "NAME"',
+    "optimizer, swept": '[over]\noptimizer = ["adamw", "NAME"]',
+    "operation": '[set]\ntask = "multitask"\noperations = ["add", "NAME"]',
+    "pruning method": '[[stage]]\nmake = "ticket"\nmethod = "NAME"',
+    "optimizer of a ticket": '[[stage]]\nmake = "ticket"\noptimizer = "NAME"',
+    "a file of settings": 'preset = "NAME"',
+}
+
+
+@pytest.mark.parametrize("where", IN_A_PLAN)
+def test_a_plan_cannot_name_code(sent: Sent, mechgrok: Any, where: str) -> None:
+    """Opened as a sweep that somebody sent, or made again from its file."""
+    from mechgrok.sweeps import Plan, Sweep, sweep
+
+    for name in NAMES:
+        text = IN_A_PLAN[where].replace("NAME", name.format(sent=sent.folder))
+        plan = sent.folder / "sweep.toml"
+        plan.write_text(text if "preset" in text else f'preset = "quick"\n{text}')
+        with pytest.raises(UserError):
+            sweep("made", Plan.load(plan), jobs=1)
+        with suppress(UserError):  # To look at what is there, no code is needed.
+            _ = Sweep(sent.folder).table
+        for command in ("info", "compare", "report"):
+            assert mechgrok(command, sent.folder).code == 2
+        assert not list(Path().glob("made/*/config.json"))
+        assert sent.untouched()

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,12 +16,13 @@ _WORDS = {
     "kills": "kills tried",
     "lost": "runs lost",
     "torn": "torn",
+    "rivals": "rival writers",
     "orphans": "orphans",
     "inputs": "inputs tried",
     "damaged": "damaged files",
     "hostile": "hostile files",
     "executed": "executed",
-    "sequences": "sequences of operations",
+    "examples": "properties' examples",
     "tracebacks": "tracebacks",
 }
 
@@ -42,6 +44,11 @@ def _short_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed and "hypothesis" in report.keywords:
+        _TALLY["examples"] += hypothesis.settings.default.max_examples
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process of pytest-xdist hands its counts to the one that prints."""
     if hasattr(session.config, "workeroutput"):
@@ -50,13 +57,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Properties are tried on a few examples in the suite, and on many with ``-m torture``."""
+    """With ``-m torture`` all tests here are run, and properties are tried on many examples."""
     for item in items:
+        if not item.path.is_relative_to(Path(__file__).parent):
+            continue
         test = getattr(item, "obj", None)
         if isinstance(item, pytest.Function) and hypothesis.is_hypothesis_test(test):
             hypothesis.seed(SEED)(getattr(test, "__func__", test))
-            if _tortures(config):
-                item.add_marker("torture")
+        if _tortures(config):
+            item.add_marker("torture")
 
 
 def _tortures(config: pytest.Config) -> bool:
@@ -74,7 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
             phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        for n in (20, 1000)
+        for n in (20, 200)
     )
     hypothesis.settings.register_profile("few", few)
     hypothesis.settings.register_profile("many", many)

@@ -59,14 +59,14 @@ def one_damage(whole: Path, draw: random.Random, tally: Counter[str]) -> None:
     name = draw.choice(FILES)
     content = damaged((path / name).read_bytes(), name, draw)
     (path / name).write_bytes(content)
-    tally["inputs"] += 1
+    tally["damaged"] += 1
     try:
         ask_everything(path)
     except Exception as error:
         tally["tracebacks"] += 1
         kept = os.environ.get("TORTURE_KEEP")
         if kept:
-            shutil.copytree(path, Path(kept) / str(tally["inputs"]), dirs_exist_ok=True)
+            shutil.copytree(path, Path(kept) / str(tally["damaged"]), dirs_exist_ok=True)
         traceback.print_exc()
         raise AssertionError(f"{name}, {content[:300]!r}: {error!r}") from error
 
