@@ -32,6 +32,14 @@ class TokenCounts:
     def __matmul__(self, table: Float[Tensor, "d_vocab width"]) -> Float[Tensor, "n width"]:
         return _SumRows.apply(table, self)
 
+    def sums_of_rows(self, table: Float[Tensor, "d_vocab width"]) -> Float[Tensor, "n width"]:
+        """X @ table, which autograd does not see."""
+        return _sums(table, *self.by_example)
+
+    def sums_of_examples(self, values: Float[Tensor, "n width"]) -> Float[Tensor, "d_vocab width"]:
+        """Xᵀ @ values, which autograd does not see."""
+        return _sums(values, *self.by_token)
+
     @cached_property
     def by_example(self) -> tuple[Tensor, Tensor]:
         """The rows of the table that are added, example by example, and where each one's begin."""
@@ -48,14 +56,18 @@ class TokenCounts:
         return examples, held.cumsum(0) - held
 
 
+def _sums(table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+    return torch.nn.functional.embedding_bag(rows, table, starts, mode="sum")
+
+
 class _SumRows(torch.autograd.Function):
     """X @ table, or Xᵀ @ table, each of which is the gradient of the other."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, counts: TokenCounts, transposed: bool = False) -> Tensor:
         ctx.counts, ctx.transposed = counts, transposed
-        rows, starts = counts.by_token if transposed else counts.by_example
-        return torch.nn.functional.embedding_bag(rows, table.detach(), starts, mode="sum")
+        table = table.detach()
+        return counts.sums_of_examples(table) if transposed else counts.sums_of_rows(table)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from transformer_lens import ActivationCache, HookedRootModule
+from transformer_lens.hook_points import HookPoint
 
 from mechgrok.errors import UserError
 from mechgrok.models.config import Activation, ModelShape
@@ -62,20 +63,40 @@ class HookedModel(HookedRootModule):
             hook.name = plain_name
             self.hook_dict[plain_name] = self.hook_dict.pop(name)
             self.mod_dict[plain_name] = hook
+        self._activation_hooks = {
+            name: hook for name, hook in self.hook_dict.items() if not name.endswith(".hook_mask")
+        }
         self._plain_hooks = [
-            hook
-            for name, hook in self.hook_dict.items()
-            if name not in self.short_hooks and not name.endswith(".hook_mask")
+            hook for name, hook in self._activation_hooks.items() if name not in self.short_hooks
         ]
 
     def _takes_short_way(self, way: Way) -> bool:
-        if way != "auto":
-            return way == "short"
-        return not any(hook._forward_hooks or hook._backward_hooks for hook in self._plain_hooks)
+        return way == "short" if way != "auto" else not _listened_to(self._plain_hooks)
+
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether anything listens to an activation; what listens to a mask does not count."""
+        return _listened_to(self._activation_hooks.values())
 
     @abstractmethod
     def forward(self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto") -> Tensor:
         """Outputs ``[batch, d_output]``."""
+
+    def vjp(
+        self, inputs: Any
+    ) -> tuple[Float[Tensor, "*member batch d_output"], Callable[[Tensor], None]]:
+        """Outputs, and what pulls a gradient back: the vector–Jacobian product of the weights.
+
+        Args:
+            inputs: what `encode` made of a batch.
+
+        Returns:
+            The outputs, in memory of their own that may be overwritten; and a function that is
+            called once with ∂L/∂outputs and adds ∂L/∂θ to ``grad`` of every parameter θ.
+        """
+        outputs = self(inputs)
+        own = outputs.detach().clone(memory_format=torch.contiguous_format)
+        return own, outputs.backward
 
     @classmethod
     @abstractmethod
@@ -158,6 +179,10 @@ class HookedModel(HookedRootModule):
         return sum(weight.numel() for weight in raw_weights(self).values())
 
 
+def _listened_to(hooks: Iterable[HookPoint]) -> bool:
+    return any(hook._forward_hooks or hook._backward_hooks for hook in hooks)
+
+
 def weight_name(parameter_name: str) -> str:
     """The name of a weight from PyTorch's name of the parameter that holds it.
 
@@ -204,6 +229,24 @@ def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 def effective_weights(model: nn.Module) -> dict[str, Tensor]:
     """The weights that the model computes with: masked where a mask is on."""
     return {name: getattr(*weight_owner(model, name)) for name in raw_weights(model)}
+
+
+def add_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Add to ``grad`` of what each weight is made of the gradient at the weight.
+
+    Args:
+        weights: as a model computes with them; under a mask they are products.
+        gradients: the gradient of something at each of them.
+    """
+    products, at_products = [], []
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if not weight.is_leaf:
+            products.append(weight)
+            at_products.append(gradient)
+        elif weight.requires_grad:
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+    if products:
+        torch.autograd.backward(products, at_products)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

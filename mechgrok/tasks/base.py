@@ -194,6 +194,19 @@ class Task(BaseModel):
         """The objective's loss, in float64."""
         return self.training_objective.loss(outputs, labels)
 
+    def loss_and_gradient(
+        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_output"]]:
+        """The loss of a batch and ∂L/∂outputs, both detached; the outputs may be overwritten."""
+        by_hand = self.training_objective.with_gradient
+        if by_hand is not None and type(self).loss is Task.loss:
+            return by_hand(outputs, labels)
+        import torch
+
+        outputs = outputs.detach().requires_grad_()
+        loss = self.loss(outputs, labels)
+        return loss.detach(), torch.autograd.grad(loss, outputs)[0]
+
     @property
     def loss_units(self) -> str:
         """What the loss is measured in: the objective's unit, unless the task has its own loss."""

@@ -18,6 +18,15 @@ def cross_entropy(
     return exact(outputs, labels)
 
 
+def cross_entropy_with_gradient(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n answer"]]:
+    """`cross_entropy`, and its gradient at the outputs."""
+    from mechgrok.tasks.cross_entropy import with_gradient
+
+    return with_gradient(outputs, labels)
+
+
 def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
     """Mean squared error against one-hot labels, or against ±1 where there is one output."""
     return (sign_mse if outputs.shape[1] == 1 else one_hot_mse)(outputs, labels)

@@ -41,6 +41,8 @@ class Objective:
         criterion: the test curve has generalized where it meets this.
         train_criterion: the train curve has memorized where it meets this.
         by_sign: whether two classes share one output, whose sign decides.
+        with_gradient: (outputs, labels) → the mean loss and its gradient at the outputs, where
+            these are had by hand; None to leave the gradient to autograd.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Objective:
     criterion: Criterion = _RIGHT
     train_criterion: Criterion = _RIGHT
     by_sign: bool = False
+    with_gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def d_output(self, classes: int) -> int:
         """How many outputs a network needs to tell ``classes`` classes apart.
@@ -74,7 +77,13 @@ OBJECTIVES: Registry[Objective] = Registry(
     {
         each.name: each
         for each in (
-            Objective("cross-entropy", losses.cross_entropy, losses.accuracy, "nats"),
+            Objective(
+                "cross-entropy",
+                losses.cross_entropy,
+                losses.accuracy,
+                "nats",
+                with_gradient=losses.cross_entropy_with_gradient,
+            ),
             Objective("mse", losses.mse, losses.accuracy, "mean squared error", by_sign=True),
             Objective("hinge", losses.hinge, losses.accuracy, "mean hinge loss", by_sign=True),
         )

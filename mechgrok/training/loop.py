@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
@@ -21,6 +21,7 @@ from mechgrok.tasks import Examples, Task
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Course, Interrupted, Progress, trained_model
 from mechgrok.training.fused import Stepper
+from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
 from mechgrok.training.schedule import usual_interval
@@ -126,12 +127,9 @@ def _loop(course: Course, model: HookedModel, optimizer: Stepper) -> None:
                 if stopping:
                     raise Interrupted(course.step, course.run.path)
 
-            inputs, labels = next(batches)
-            loss = task.loss(model(inputs), labels) + penalty(model, training)
             optimizer.zero_grad()
-            loss.backward()
+            losses.append(backpropagate(model, task, next(batches), training))
             optimizer.step()
-            losses.append(loss.detach())
             course.step += 1
 
 
@@ -154,16 +152,6 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
         for chosen in order.split(size)[skip:]:
             yield Examples(data.inputs[chosen], data.labels[chosen])
         epoch, skip = epoch + 1, 0
-
-
-def penalty(model: nn.Module, training: TrainingConfig) -> Tensor | float:
-    """l1 · Σ|w| + l2 · Σw² over all weights, as configured."""
-    if not (training.l1 or training.l2):
-        return 0.0
-    weights = effective_weights(model).values()
-    l1 = sum(weight.abs().sum() for weight in weights) if training.l1 else 0.0
-    l2 = sum(weight.square().sum() for weight in weights) if training.l2 else 0.0
-    return training.l1 * l1 + training.l2 * l2
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model
+from mechgrok.training.gradients import backpropagate
+from mechgrok.training.loop import on_device
 from mechgrok.training.optimizers import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
@@ -30,13 +32,12 @@ def training_steps(config: RunConfig, *, masked: bool = False) -> Callable[[], N
     if config.popup is not None:
         apply_popup(model, config.popup)
     optimizer = make_optimizer(model, config)
-    inputs, labels = model.encode(task.train.inputs), task.train.labels
+    batch = on_device(task.train, model)
 
     def steps() -> None:
         for _ in range(10):
-            loss = task.loss(model(inputs), labels)
             optimizer.zero_grad()
-            loss.backward()
+            backpropagate(model, task, batch, config.recipe)
             optimizer.step()
 
     return steps

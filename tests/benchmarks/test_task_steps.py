@@ -17,6 +17,7 @@ from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.models import make_model
 from mechgrok.tasks import Examples
+from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import make_batches
 from mechgrok.training.optimizers import make_optimizer
 
@@ -52,10 +53,8 @@ def our_step(config: RunConfig, data: Examples) -> Step:
     batches = make_batches(encoded, config.training, 0)
 
     def step() -> None:
-        inputs, labels = next(batches)
-        loss = config.task.loss(model(inputs), labels)
         optimizer.zero_grad()
-        loss.backward()
+        backpropagate(model, config.task, next(batches), config.recipe)
         optimizer.step()
 
     return step

@@ -14,6 +14,7 @@ from mechgrok.runs import create_run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import evaluate, train
+from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import threads
 from mechgrok.training.optimizers import make_optimizer
 from mechgrok.training.schedule import evaluation_steps
@@ -33,9 +34,8 @@ def our_steps(config: RunConfig, count: int, evaluate_at: set[int]) -> None:
         for step in range(count):
             if step in evaluate_at:
                 evaluate(model, task, train_set, test_set)
-            loss = task.loss(model(train_set.inputs), train_set.labels)
             optimizer.zero_grad()
-            loss.backward()
+            backpropagate(model, task, train_set, config.recipe)
             optimizer.step()
 
 

@@ -1,0 +1,41 @@
+"""The gradient of a step, in two factors: the model's, and the objective's."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mechgrok.models import HookedModel, effective_weights
+from mechgrok.tasks import Examples, Task
+
+if TYPE_CHECKING:
+    from mechgrok.training.config import TrainingConfig
+
+
+def backpropagate(
+    model: HookedModel, task: Task, batch: Examples, training: "TrainingConfig"
+) -> Tensor:
+    """The loss of a batch, penalties included; its gradients are added to the weights' ``grad``.
+
+    By the chain rule ∂L/∂θ is ∂L/∂outputs, which the task knows, pulled back through the network,
+    which the model knows. Either may have it by hand, which for a small network takes less than
+    autograd's bookkeeping.
+    """
+    outputs, pull_back = model.vjp(batch.inputs)
+    loss, at_outputs = task.loss_and_gradient(outputs, batch.labels)
+    pull_back(at_outputs)
+    if not (training.l1 or training.l2):
+        return loss
+    further = penalty(model, training)
+    further.backward()
+    return loss + further.detach()
+
+
+def penalty(model: nn.Module, training: "TrainingConfig") -> Tensor:
+    """l1 · Σ|w| + l2 · Σw² over all weights, as configured."""
+    weights = list(effective_weights(model).values())
+    total = weights[0].new_zeros(())
+    if training.l1:
+        total = total + training.l1 * sum(weight.abs().sum() for weight in weights)
+    if training.l2:
+        total = total + training.l2 * sum(weight.square().sum() for weight in weights)
+    return total
