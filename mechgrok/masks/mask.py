@@ -217,23 +217,28 @@ def check_rate(rate: float) -> None:
 def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
     """Where the ``n_kept`` highest scores are, in the shape of ``scores``; of equals, the first.
 
-    It selects instead of sorting, because edge-popup asks for it at every step.
+    On a CPU it selects instead of sorting, because edge-popup asks for it at every step.
     """
     flat = scores.detach().flatten()
     if n_kept <= 0 or n_kept >= len(flat):
         return torch.full_like(scores, n_kept > 0, dtype=torch.bool)
-    if flat.device.type == "cpu":
-        # numpy selects, compares and counts with vector instructions: ten times as fast as
-        # torch.kthvalue or torch.topk.
-        values, n_pruned = flat.numpy(), len(flat) - n_kept
-        lowest_kept = np.partition(values, n_pruned)[n_pruned]
-        kept = torch.from_numpy(values >= lowest_kept)
-        excess = int(np.count_nonzero(kept.numpy())) - n_kept
-    else:
-        lowest_kept = flat.topk(n_kept, sorted=False).values.min()
-        kept = flat >= lowest_kept
-        excess = int(kept.count_nonzero()) - n_kept
-    if excess:
+    choose = _select if flat.device.type == "cpu" else _sort
+    return choose(flat, n_kept).view_as(scores)
+
+
+def _select(flat: Num[Tensor, " n"], n_kept: int) -> Bool[Tensor, " n"]:
+    # numpy selects, compares and counts with vector instructions: ten times as fast as
+    # torch.kthvalue or torch.topk.
+    values, n_pruned = flat.numpy(), len(flat) - n_kept
+    lowest_kept = np.partition(values, n_pruned)[n_pruned]
+    kept = torch.from_numpy(values >= lowest_kept)
+    if excess := int(np.count_nonzero(kept.numpy())) - n_kept:
         last_ties = (flat == lowest_kept).nonzero().flatten()[-excess:]
         kept[last_ties] = False
-    return kept.view_as(scores)
+    return kept
+
+
+def _sort(flat: Num[Tensor, " n"], n_kept: int) -> Bool[Tensor, " n"]:
+    # No number comes back from the device, which a step in a CUDA graph may not wait for.
+    first = flat.argsort(descending=True, stable=True)[:n_kept]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter_(0, first, True)

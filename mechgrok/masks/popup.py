@@ -1,6 +1,7 @@
 """Edge-popup: a network is found inside fixed weights by training a score for every edge."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,15 +17,26 @@ class _TopEdges(torch.autograd.Function):
     """1 for the ``n_kept`` highest of |scores|, else 0; backwards as if it returned |scores|."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, scores: Tensor, n_kept: int) -> Tensor:
-        ctx.save_for_backward(scores)
+    def forward(scores: Tensor, n_kept: int) -> Tensor:
         # Through bytes: converting booleans directly takes four times as long.
         return top_entries(scores.abs(), n_kept).view(torch.uint8).to(scores.dtype)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
-        (scores,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (scores,) = ctx.saved_tensors
         return grads[0] * scores.sign(), None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], scores: Tensor, n_kept: int
+    ) -> tuple[Tensor, int]:
+        """Of scores with a further axis: each along it keeps its own edges."""
+        each = scores.movedim(in_dims[0] or 0, 0)
+        return torch.stack([_TopEdges.apply(one, n_kept) for one in each]), 0
 
 
 class PopupHook(nn.Module):

@@ -335,6 +335,13 @@ class Run:
         self._check_step(step)
         return mask_density(self.path, step)
 
+    @property
+    def masked_weights(self) -> frozenset[str]:
+        """The names of the weights that the last checkpoint has a mask of; no tensor is read."""
+        with self._open(self._resolve(-1)) as opened:
+            names = opened.keys()
+        return frozenset(name.removeprefix(MASK) for name in names if name.startswith(MASK))
+
     @cached_property
     def mask(self) -> Mask | None:
         """The mask of the last checkpoint; None for a dense run."""

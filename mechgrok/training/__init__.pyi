@@ -5,3 +5,5 @@ from .loop import evaluate as evaluate
 from .loop import resume as resume
 from .loop import train as train
 from .optimizers import Optimizer as Optimizer
+from .together import resume_together as resume_together
+from .together import train_together as train_together

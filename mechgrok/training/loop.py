@@ -82,15 +82,9 @@ def resume(
         UserError: the folder holds no run, or one that cannot be gone on with: it is being written,
             was imported, or has no optimizer's state.
     """
-    finish_replacing(Path(out))
-    run = Run(out)
-    if run.config.origin is not None and run.config.origin.kind == "import":
-        raise UserError(
-            f"{run.path} was imported, without its optimizer and its split, so it can be analyzed "
-            "but not resumed."
-        )
+    run = opened_to_train(out)
     device = find_device(device)
-    if steps is None and checkpoint_every is None and _complete(run):
+    if steps is None and checkpoint_every is None and is_complete(run):
         return run
     with writing(run.path):
         settle(run.path)
@@ -98,17 +92,39 @@ def resume(
         step, state = _taken_back(run, steps or 0) if back else read_state(run.path)
         if steps is not None or checkpoint_every is not None:
             run = _extend(run, steps, checkpoint_every)
-            if _complete(run) and not back:
+            if is_complete(run) and not back:
                 return run
         course = Course(run.path, step, progress or (lambda row: None))
         model = trained_model(course.run, course.step, device)
         optimizer = make_optimizer(model, run.config)
         load_optimizer(optimizer, model, state)
-        _loop(course, model, optimizer)
+        go_on(course, model, optimizer)
     return Run(out)
 
 
-def _loop(course: Course, model: HookedModel, optimizer: Stepper) -> None:
+def opened_to_train(path: str | Path) -> Run:
+    """The run in ``path``, which may be gone on with.
+
+    Raises:
+        UserError: the folder holds no run, or an imported one.
+    """
+    finish_replacing(Path(path))
+    run = Run(path)
+    if run.config.origin is not None and run.config.origin.kind == "import":
+        raise UserError(
+            f"{run.path} was imported, without its optimizer and its split, so it can be analyzed "
+            "but not resumed."
+        )
+    return run
+
+
+def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
+    """Train a network from where its run is to where that ends.
+
+    Raises:
+        Interrupted: Ctrl-C; the run is saved.
+        Diverged: a loss is not finite; what came before is saved.
+    """
     task, training = course.run.task, course.training
     train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
     batches = make_batches(train_set, training, course.step)
@@ -226,7 +242,7 @@ def _taken_back(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
     )
 
 
-def _complete(run: Run) -> bool:
+def is_complete(run: Run) -> bool:
     """Whether nothing is left to do: the run has ended, and what it ended with is sound."""
     if not run.finished:
         return False

@@ -6,7 +6,8 @@ file of one's own: ``--optimizer file.py:Name``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +36,11 @@ class Optimizer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: Whether a step changes each parameter by its own gradient and state alone, and all that it
+    #: keeps are tensors beside the parameter. Then one serves many networks that are trained
+    #: together, in a CUDA graph too; else each network has its own.
+    separable: ClassVar[bool] = False
+
     name: str
 
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
@@ -55,6 +61,7 @@ class AdamW(Optimizer):
     Source: Loshchilov and Hutter 2019 (arXiv 1711.05101).
     """
 
+    separable: ClassVar[bool] = True
     name: str = "adamw"
     betas: tuple[Decay, Decay] = Field(
         default=(0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
@@ -85,6 +92,7 @@ class Adam(AdamW):
 class SGD(Optimizer):
     """Stochastic gradient descent, the weight decay added to the gradient."""
 
+    separable: ClassVar[bool] = True
     name: str = "sgd"
     momentum: Decay = Field(default=0.0, description="Momentum of SGD.")
 
@@ -116,16 +124,44 @@ def choose_optimizer(value: Any) -> Any:
 
 def make_optimizer(model: HookedModel, config: RunConfig) -> Stepper:
     """The configured optimizer over every weight that is trained, and edge-popup's scores."""
+    return make_optimizers([(model, config)])[0]
+
+
+def make_optimizers(networks: Sequence[tuple[HookedModel, RunConfig]]) -> list[Stepper]:
+    """The optimizer of each network; those that are alike and `Optimizer.separable` are one.
+
+    Alike are two with the same options and learning rate; weight decay is each parameter's own.
+    """
+    sharing: dict[object, list[int]] = {}
+    for index, (_, config) in enumerate(networks):
+        training = config.recipe
+        alike = (training.optimizer.model_dump_json(), training.learning_rate)
+        key = alike if training.optimizer.separable else index
+        sharing.setdefault(key, []).append(index)
+    made: dict[int, Stepper] = {}
+    for sharers in sharing.values():
+        by_decay: dict[float, list[nn.Parameter]] = {}
+        for index in sharers:
+            for parameters, weight_decay in _groups(*networks[index]):
+                by_decay.setdefault(weight_decay, []).extend(parameters)
+        groups: list[dict[str, Any]] = [
+            {"params": parameters, "weight_decay": weight_decay}
+            for weight_decay, parameters in by_decay.items()
+        ]
+        training = networks[sharers[0]][1].recipe
+        made |= dict.fromkeys(sharers, training.optimizer.make(groups, training.learning_rate))
+    return [made[index] for index in range(len(networks))]
+
+
+def _groups(model: HookedModel, config: RunConfig) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """What is trained of a network, with the weight decay on it."""
     from mechgrok.masks.popup import scores_of
     from mechgrok.models import raw_weights
 
-    training = config.recipe
     weights = [weight for weight in raw_weights(model).values() if weight.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": weights, "weight_decay": training.weight_decay}]
+    yield weights, config.recipe.weight_decay
     if config.popup is not None:
-        scores = list(scores_of(model).values())
-        groups.append({"params": scores, "weight_decay": config.popup.score_weight_decay})
-    return training.optimizer.make(groups, training.learning_rate)
+        yield list(scores_of(model).values()), config.popup.score_weight_decay
 
 
 def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:

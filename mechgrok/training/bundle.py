@@ -1,0 +1,258 @@
+"""Networks of one shape as one, every weight with a leading member axis.
+
+``torch.func`` lifts whatever a network computes over that axis, so that every model takes part as
+it is written: a product of matrices becomes one batched product, and members never meet.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mechgrok.errors import UserError
+from mechgrok.models import HookedModel, effective_weights
+from mechgrok.models.counts import TokenCounts
+from mechgrok.runs import Run
+from mechgrok.tasks import Examples, Task
+from mechgrok.tasks.losses import cross_entropy
+from mechgrok.training.fused import Stepper
+from mechgrok.training.loop import make_batches, on_device
+
+#: One value a member.
+PerMember = Float[Tensor, " member"]
+
+
+class CannotStack(UserError):
+    """A network, or its task, does not compute with a leading member axis what it does alone."""
+
+
+class Bundle:
+    """Networks of one shape, stacked: ``W_in [member, d_model, d_mlp]``.
+
+    Each network's own weights become views of its part of the stack. What saves, loads or changes
+    the weights of one network serves it here too.
+
+    Args:
+        models: the networks, on one device.
+        runs: the run of each; their tasks differ by the split alone.
+        optimizers: what changes their weights, all of them together; each once.
+        steps: where each run is, which settles its mini-batches.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[HookedModel],
+        runs: Sequence[Run],
+        optimizers: Sequence[Stepper],
+        steps: Sequence[int],
+    ) -> None:
+        self.models, self.optimizers = models, optimizers
+        self.task = runs[0].task
+        self._stack(models)
+        sides = [
+            [on_device(side, model) for side in (run.task.train, run.task.test)]
+            for run, model in zip(runs, models, strict=True)
+        ]
+        self.train, self.test = (stacked(list(side)) for side in zip(*sides, strict=True))
+        recipes = [run.config.recipe for run in runs]
+        self._batches: list[Iterator[Examples]] = []
+        if (recipes[0].batch_size or len(sides[0][0].labels)) < len(sides[0][0].labels):
+            self._batches = [
+                make_batches(train, recipe, step)
+                for (train, _), recipe, step in zip(sides, recipes, steps, strict=True)
+            ]
+        penalties = [[recipe.l1, recipe.l2] for recipe in recipes]
+        self._penalties = None
+        if any(map(any, penalties)):
+            self._penalties = torch.tensor(
+                penalties, dtype=models[0].dtype, device=models[0].device
+            )
+
+    def _stack(self, models: Sequence[HookedModel]) -> None:
+        self._one = _Applied(models[0])
+        parts = [dict(nn.Module.named_parameters(model)) for model in models]
+        self._parts = {name: [part[name] for part in parts] for name in parts[0]}
+        self.weights: dict[str, nn.Parameter] = {}
+        for name, members in self._parts.items():
+            together = torch.stack([member.detach() for member in members])
+            self.weights[name] = nn.Parameter(together, requires_grad=members[0].requires_grad)
+            for member, view in zip(members, together, strict=True):
+                member.data = view
+        held = [dict(nn.Module.named_buffers(model)) for model in models]
+        self.buffers = {name: torch.stack([each[name] for each in held]) for name in held[0]}
+        self._trained = [name for name, weight in self.weights.items() if weight.requires_grad]
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that they are on."""
+        return self.models[0].device
+
+    @property
+    def has_fixed_inputs(self) -> bool:
+        """Whether every step is over the same examples, the full training sets."""
+        return not self._batches
+
+    def each(self, function: Callable[..., Any], *stacks: Tensor) -> Any:
+        """``function(model, …)`` of all members at once: its tensors, with the member axis first.
+
+        Args:
+            function: of a network, and of its part of each of ``stacks``.
+            stacks: tensors ``[member, …]``.
+        """
+
+        def of_one(state: dict[str, Tensor], *parts: Tensor) -> Any:
+            return functional_call(self._one, state, (function, *parts))
+
+        state = {f"model.{name}": value for name, value in (self.weights | self.buffers).items()}
+        return torch.vmap(of_one)(state, *stacks)
+
+    def outputs(self, inputs: Tensor | TokenCounts) -> Float[Tensor, "member n d_output"]:
+        """The outputs of every member for its own inputs."""
+        if isinstance(inputs, TokenCounts):
+            return self.each(lambda model: model(inputs))
+        return self.each(lambda model, own: model(own), inputs)
+
+    def losses(self, data: Examples) -> PerMember:
+        """What each member minimizes: its mean loss and its penalty."""
+        losses = loss_of_each(self.task, self.outputs(data.inputs), data.labels)
+        if self._penalties is not None:
+            losses = losses + (self.each(_penalized) * self._penalties).sum(1)
+        return losses
+
+    def gradients(self, data: Examples) -> tuple[PerMember, list[Tensor | None]]:
+        """The losses, and the gradient of each by its own member's trained weights."""
+        losses = self.losses(data)
+        # Of the sum of the members' losses: no weight is in more than one of them.
+        gradients = torch.autograd.grad(
+            losses,
+            [self.weights[name] for name in self._trained],
+            torch.ones_like(losses),
+            allow_unused=True,
+        )
+        return losses.detach(), list(gradients)
+
+    def step(self) -> PerMember:
+        """One step of every member; the losses before it."""
+        data = self.train
+        if self._batches:
+            data = stacked([next(batches) for batches in self._batches])
+        losses, gradients = self.gradients(data)
+        for name, gradient in zip(self._trained, gradients, strict=True):
+            # In the order of the weights, in which an optimizer reads both as they lie in memory.
+            views = [None] * len(self) if gradient is None else gradient.contiguous().unbind()
+            for member, view in zip(self._parts[name], views, strict=True):
+                member.grad = view
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return losses
+
+    @torch.no_grad()
+    def evaluate(self) -> list[dict[str, float]]:
+        """A row of the metrics of each member, as `mechgrok.training.evaluate` gives it."""
+        columns: dict[str, Tensor] = {}
+        for side, (inputs, labels) in {"train": self.train, "test": self.test}.items():
+            outputs = self.outputs(inputs)
+            columns[f"{side}_loss"] = loss_of_each(self.task, outputs, labels)
+            columns[f"{side}_accuracy"] = accuracy_of_each(self.task, outputs, labels)
+        columns["l1"], columns["l2"] = self.each(_norms)
+        table = torch.stack([column.double() for column in columns.values()], dim=1).tolist()
+        return [dict(zip(columns, row, strict=True)) for row in table]
+
+    def release(self, index: int) -> None:
+        """Let an optimizer that serves others too leave a member alone from now on."""
+        for members in self._parts.values():
+            members[index].grad = None
+
+    @torch.no_grad()
+    def check(self) -> None:
+        """Compare the stack with its members one by one.
+
+        Raises:
+            CannotStack: a member alone computes something else, or nothing can be computed.
+        """
+        what = f"{type(self.models[0]).__name__} on {self.task.name}"
+        try:
+            with torch.enable_grad():
+                self.gradients(self.train)
+            outputs = self.outputs(self.train.inputs)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise CannotStack(f"{what} cannot be trained together ({reason})") from error
+        for index, (model, found) in enumerate(zip(self.models, outputs, strict=True)):
+            alone = model(_part(self.train.inputs, index))
+            if not torch.allclose(found, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())):
+                raise CannotStack(
+                    f"{what} cannot be trained together (a network among others gives other "
+                    "outputs than alone: does it hold numbers that are no parameters?)"
+                )
+
+
+class _Applied(nn.Module):
+    """A network as the argument of a function, for ``functional_call`` to put weights into."""
+
+    def __init__(self, model: HookedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(self.model, *arguments)
+
+
+def stacked(members: Sequence[Examples]) -> Examples:
+    """As many examples of each member, as one."""
+    inputs = [each.inputs for each in members]
+    counts = isinstance(inputs[0], TokenCounts)
+    stack: Any = TokenCounts.stack if counts else torch.stack
+    return Examples(stack(inputs), torch.stack([each.labels for each in members]))
+
+
+def _part(inputs: Tensor | TokenCounts, index: int) -> Tensor | TokenCounts:
+    if isinstance(inputs, TokenCounts):
+        return TokenCounts(inputs.tokens[index], inputs.d_vocab)
+    return inputs[index]
+
+
+def loss_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
+    """Each member's mean loss."""
+    if type(task).loss is not Task.loss:
+        return _one_by_one(task.loss, outputs, labels)
+    loss = task.training_objective.loss
+    if loss is cross_entropy:  # It takes a leading axis itself, and forms its own gradient.
+        return loss(outputs, labels)
+    return torch.vmap(loss)(outputs, labels)
+
+
+def accuracy_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
+    """Each member's share of right answers."""
+    if type(task).accuracy is not Task.accuracy:
+        return _one_by_one(task.accuracy, outputs, labels)
+    return torch.vmap(task.training_objective.accuracy)(outputs, labels)
+
+
+def _one_by_one(
+    function: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, labels: Tensor
+) -> PerMember:
+    """What a person wrote for one network may do anything, so it is asked for each."""
+    return torch.stack([function(*own) for own in zip(outputs, labels, strict=True)])
+
+
+def _penalized(model: HookedModel) -> Float[Tensor, "2"]:
+    """Σ|w| and Σw², which the penalties l1 and l2 multiply."""
+    weights = effective_weights(model).values()
+    l1 = torch.stack([weight.abs().sum() for weight in weights]).sum()
+    l2 = torch.stack([weight.square().sum() for weight in weights]).sum()
+    return torch.stack([l1, l2])
+
+
+def _norms(model: HookedModel) -> tuple[Tensor, Tensor]:
+    """Σ|w| and √Σw², in float64."""
+    weights = effective_weights(model).values()
+    l1 = torch.stack([weight.abs().sum(dtype=torch.float64) for weight in weights]).sum()
+    l2 = torch.stack([weight.double().square().sum() for weight in weights]).sum().sqrt()
+    return l1, l2
