@@ -11,7 +11,7 @@ from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel
 from mechgrok.origins import At, ImportOrigin
-from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs import Checkpoint, Run, create_run
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.training import loop
 from mechgrok.training.course import Progress, snapshot
@@ -124,6 +124,7 @@ def train_child(
     model: HookedModel,
     overwrite: bool,
     resume: bool,
+    train: bool,
     device: str,
     progress: Progress | None,
 ) -> Run:
@@ -144,6 +145,8 @@ def train_child(
                 f"{out} holds another run than the one asked for, so it cannot be resumed as that: "
                 "replace it (--overwrite), or choose another folder with --out."
             )
+    if not train:
+        return create_run(path, config, start, overwrite=overwrite)
     return loop.train(
         path, config, start=start, overwrite=overwrite, device=device, progress=progress
     )

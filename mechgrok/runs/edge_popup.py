@@ -27,6 +27,7 @@ def train_popup(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    train: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
     **options: Any,
@@ -36,7 +37,7 @@ def train_popup(
     Args:
         parent: the run whose weights are taken.
         out: the new run's folder; absent or empty.
-        overwrite, resume, device, progress: as in `mechgrok.train_ticket`.
+        overwrite, resume, train, device, progress: as in `mechgrok.train_ticket`.
         options: where and how it looks, and settings of the training that differ from the
             parent's; listed below. ``seed`` is another word for score_seed.
 
@@ -78,7 +79,7 @@ def train_popup(
                 f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
                 "through it: choose a lower --rate."
             )
-    return train_child(parent, out, config, model, overwrite, resume, device, progress)
+    return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
 
 
 def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:

@@ -44,6 +44,7 @@ def train_ticket(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    train: bool = True,
     device: str = "auto",
     progress: Progress | None = None,
     **options: Any,
@@ -59,6 +60,7 @@ def train_ticket(
         out: the ticket's folder; absent or empty.
         overwrite: replace the run that ``out`` holds.
         resume: go on with the run that ``out`` holds if it is this very ticket.
+        train: False to leave it at its first step, for `mechgrok.training.resume` to go on with.
         device: "auto", "cpu" or "cuda".
         progress: called after every evaluation with its row of the metrics.
         options: how it is pruned and rewound, and settings of the training that differ from the
@@ -90,7 +92,7 @@ def train_ticket(
     if how.reinit is not None:
         config = config.model_copy(update={"seed": how.reinit})
     model = _pruned(parent, config)
-    return train_child(parent, out, config, model, overwrite, resume, device, progress)
+    return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
 
 
 def _earlier_rounds(

@@ -10,7 +10,7 @@ from typing import Any
 from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, in_a_sentence
-from mechgrok.runs import Run, train_popup, train_ticket
+from mechgrok.runs import Run, create_run, train_popup, train_ticket
 from mechgrok.runs.edge_popup import popup_options
 from mechgrok.runs.tickets import ticket_options
 from mechgrok.settings import flattened
@@ -44,11 +44,30 @@ def make_member(
         return run if run.finished else resume(out, device=device, progress=progress)
     if member.make is None:
         return train(out, member.config, device=device, progress=progress)
+    return _make_of_parent(folder, member, device=device, progress=progress)
+
+
+def begin_member(folder: Path, member: Member) -> Run:
+    """The run of ``member`` as far as it is there, at its first step where it was not.
+
+    Raises:
+        UserError: as of `make_member`.
+    """
+    out = folder / member.name
+    if (out / "config.json").is_file():
+        check_same(folder, member)
+        return Run(out)
+    if member.config is not None:
+        return create_run(out, member.config)
+    return _make_of_parent(folder, member, train=False)
+
+
+def _make_of_parent(folder: Path, member: Member, **how: Any) -> Run:
+    assert member.make is not None
     assert member.parent is not None
     _check_method(member.options)
     make = _MADE_BY[member.make]
-    options = dict(member.options)
-    return make(Run(folder / member.parent), out, device=device, progress=progress, **options)
+    return make(Run(folder / member.parent), folder / member.name, **how, **member.options)
 
 
 def attempt(

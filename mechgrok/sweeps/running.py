@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mechgrok import presets
 from mechgrok.errors import UserError
@@ -16,6 +16,9 @@ from mechgrok.sweeps.folder import PLAN, Sweep
 from mechgrok.sweeps.local import checked_device, run_members
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.where import Display, Outcome, Silent, Where
+
+#: Whether runs of one shape are trained in one loop.
+Together = Literal["auto", "on", "off"]
 
 
 class SweepFailed(RuntimeError):
@@ -61,6 +64,7 @@ def sweep(
     popups: Sequence[Mapping[str, object]] = (),
     jobs: int | None = None,
     device: str = "auto",
+    together: Together = "auto",
     where: Where | None = None,
     extend: bool = False,
     display: Display | None = None,
@@ -82,6 +86,8 @@ def sweep(
         popups: the same for `train_popup`; ``"of": "ticket"`` makes them of the tickets.
         jobs: runs at a time; as many as there are cores unless given.
         device: "auto", "cpu" or "cuda".
+        together: whether runs of one shape are trained in one loop: "on", "off", or "auto", on a
+            GPU alone. On a CPU every run has the bytes that it has alone if they are not.
         where: who makes the runs; processes on this machine unless given.
         extend: add these runs to a sweep that is there, instead of refusing another plan.
         display: is told what happens.
@@ -98,15 +104,22 @@ def sweep(
     else:
         plan = make_plan(preset, over, seeds, tickets, popups, settings)
     found = settle(out, plan, extend=extend)
-    where = where or partial(
-        run_members, jobs=jobs or usable_cores(), device=checked_device(device)
-    )
+    where = where or on_this_machine(jobs, checked_device(device), together)
     outcomes = complete(found, where, display=display)
     if any(outcome.how == "interrupted" for outcome in outcomes):
         raise SweepInterrupted(f"{found.path} was interrupted")
     if any(outcome.how == "failed" for outcome in outcomes):
         raise SweepFailed(found.path, outcomes)
     return Sweep(out)
+
+
+def on_this_machine(jobs: int | None, device: str, together: Together) -> Where:
+    """Who makes a sweep's runs here: processes that are fed runs, or one loop for many."""
+    if together == "on" or (together == "auto" and device == "cuda"):
+        from mechgrok.sweeps.together import run_together
+
+        return partial(run_together, device=device)
+    return partial(run_members, jobs=jobs or usable_cores(), device=device)
 
 
 def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
