@@ -25,5 +25,7 @@ from .tasks import operation as operation
 from .tasks import task as task
 from .training import Optimizer as Optimizer
 from .training import resume as resume
+from .training import resume_together as resume_together
 from .training import train as train
+from .training import train_together as train_together
 from .training.config import TrainingConfig as TrainingConfig

@@ -335,7 +335,7 @@ class Run:
         self._check_step(step)
         return mask_density(self.path, step)
 
-    @property
+    @cached_property
     def masked_weights(self) -> frozenset[str]:
         """The names of the weights that the last checkpoint has a mask of; no tensor is read."""
         with self._open(self._resolve(-1)) as opened:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -36,7 +36,7 @@ from mechgrok.training.optimizers import load_optimizer, make_optimizers
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.
 MemberProgress = Callable[[Path, dict[str, float]], object]
 #: What became of a member: its run, or why it ended before its time.
-Fate = Run | UserError | Diverged | Interrupted
+Fate: TypeAlias = Run | UserError | Diverged | Interrupted
 #: Called when a member ends.
 Ended = Callable[[Path, Fate], object]
 
@@ -86,8 +86,8 @@ def resume_together(
     leaves; the others go on. What cannot be stacked (its shape is its own, or its network or task
     computes something else with a leading axis) is trained alone.
 
-    Resumed in the same company, members end in exactly the weights that they would have had
-    without a stop. In other company, or alone, the last digits differ.
+    Resumed in the same company from the same step, members end in exactly the weights that they
+    would have had without a stop. In other company, or alone, the last digits differ.
 
     Args:
         folders: the runs.
@@ -115,10 +115,11 @@ def resume_together(
     for folder in map(Path, folders):
         try:
             run = opened_to_train(folder)
+            done = is_complete(run) or not shape_of(run)  # A damaged checkpoint is found here.
         except UserError as error:
             end(folder, error)
             continue
-        if is_complete(run):
+        if done:
             end(folder, run)
         else:
             left.append(run)

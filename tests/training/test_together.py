@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mechgrok
+from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
@@ -248,13 +249,29 @@ def test_members_leave_when_they_have_ended(tmp_path: Path) -> None:
     runs = together(tmp_path, members, ended=lambda path, fate: ended.append(path.name))
     assert ended[0] == "member-0"
     assert runs[0].steps[-1] == 20
-    for index, run in enumerate(runs[1:], 1):
-        alone = train(tmp_path / f"alone-{index}", members[index], device="cpu")
+    for run in runs[1:]:
         assert run.finished
         assert run.t_gen is not None
-        assert alone.t_gen is not None
-        assert run.t_gen == pytest.approx(alone.t_gen, rel=0.02)
         assert run.t_gen + 30 <= run.steps[-1] < run.t_gen + 80
+
+
+@pytest.mark.slow
+def test_quick_runs_generalize_at_the_step_at_which_they_do_alone(tmp_path: Path) -> None:
+    members = [
+        RunConfig.make(
+            **presets.merge(
+                presets.load("quick"),
+                {"seed": seed, "task": {"split_seed": seed}, "training": {"until_grokked": 0}},
+            )
+        )
+        for seed in range(4)
+    ]
+    for index, run in enumerate(together(tmp_path, members)):
+        alone = train(tmp_path / f"alone-{index}", members[index], device="cpu")
+        assert run.t_mem == alone.t_mem
+        assert (run.t_gen is None) == (alone.t_gen is None)
+        if alone.t_gen is not None:
+            assert run.t_gen == pytest.approx(alone.t_gen, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["mlp", "sgd in mini-batches"])
@@ -287,7 +304,7 @@ def test_an_interrupted_bundle_ends_in_the_same_bytes(tmp_path: Path, name: str)
 
 
 def test_a_killed_bundle_loses_nothing(tmp_path: Path) -> None:
-    members = configs(NETWORKS["mlp"], steps=1000, checkpoint_every=10)
+    members = configs(NETWORKS["mlp"], steps=600, checkpoint_every=10)
     whole = together(tmp_path / "whole", members)
     paths = folders(tmp_path / "killed", 3)
     for path, config in zip(paths, members, strict=True):
@@ -302,13 +319,16 @@ def test_a_killed_bundle_loses_nothing(tmp_path: Path) -> None:
         time.sleep(0.02)
     child.kill()
     child.wait()
-    assert 0 < Run(paths[1]).steps[-1] < 1000
+    assert 0 < Run(paths[1]).steps[-1] < 600
     assert all(verify(path) == [] for path in paths)
     shutil.copytree(paths[0], tmp_path / "alone")
     resume_together(paths, device="cpu")
     for path, run in zip(paths, whole, strict=True):
-        assert contents(Run(path)) == contents(run)
-    assert distance(resume(tmp_path / "alone", device="cpu"), whole[0]) <= 1e-3
+        # Killed between two members' checkpoints, they are a few steps apart from then on.
+        assert Run(path).steps == run.steps
+        assert verify(path) == []
+        assert distance(Run(path), run) <= 1e-4
+    assert distance(resume(tmp_path / "alone", device="cpu"), whole[0]) <= 1e-4
 
 
 def test_a_member_that_diverges_leaves_and_the_others_go_on(tmp_path: Path) -> None:
@@ -375,7 +395,10 @@ def test_a_network_with_numbers_that_are_no_parameters_is_trained_alone(tmp_path
     (tmp_path / "scaled.py").write_text(
         "import torch\n"
         "from mechgrok.models import HookedMLP, MLPConfig\n"
+        "class ScaledConfig(MLPConfig):\n"
+        "    kind: str = 'scaled'\n"
         "class Scaled(HookedMLP):\n"
+        "    Config = ScaledConfig\n"
         "    def __init__(self, config, *, seed=0, **sizes):\n"
         "        super().__init__(config, seed=seed, **sizes)\n"
         "        self.factor = float(config.init_scale)\n"

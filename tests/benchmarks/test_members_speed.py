@@ -1,0 +1,81 @@
+"""What training members together gains over training them one after another, per process."""
+
+from pathlib import Path
+from time import process_time
+
+import pytest
+
+from mechgrok import presets
+from mechgrok.config import RunConfig
+from mechgrok.runs import create_run
+from mechgrok.training.bundle import Bundle
+from mechgrok.training.course import trained_model
+from mechgrok.training.machine import threads
+from mechgrok.training.optimizers import make_optimizers
+from tests.benchmarks.conftest import report
+
+pytestmark = pytest.mark.benchmark
+
+
+def bundle_of(name: str, count: int, at: Path) -> Bundle:
+    members = [
+        RunConfig.make(
+            **presets.merge(presets.load(name), {"seed": seed, "task": {"split_seed": seed}})
+        )
+        for seed in range(count)
+    ]
+    runs = [create_run(at / f"{seed}", config) for seed, config in enumerate(members)]
+    models = [trained_model(run, 0) for run in runs]
+    optimizers = make_optimizers(list(zip(models, members, strict=True)))
+    return Bundle(models, runs, optimizers[:1], [0] * count)
+
+
+def seconds_together(bundle: Bundle, steps: int) -> float:
+    """Of one step of one member."""
+    bundle.step()
+    began = process_time()
+    for _ in range(steps):
+        bundle.step()
+    return (process_time() - began) / steps / len(bundle)
+
+
+def seconds_alone(name: str, at: Path, steps: int) -> float:
+    config = RunConfig.make(**presets.load(name))
+    run = create_run(at / "alone", config)
+    model, task = trained_model(run, 0), run.task
+    [optimizer] = make_optimizers([(model, config)])
+    inputs, labels = model.encode(task.train.inputs), task.train.labels
+    took = 0.0
+    for step in range(steps + 3):
+        if step == 3:
+            took = process_time()
+        loss = task.loss(model(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return (process_time() - took) / steps
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("quick", 1.5), ("paper-mlp", 1.2), ("paper-transformer", 1.0)]
+)
+def test_members_per_second_over_the_size_of_a_bundle(
+    tmp_path: Path, name: str, least: float
+) -> None:
+    whole = RunConfig.make(**presets.load(name)).recipe.steps
+    gains = {}
+    with threads(1):
+        for count in (1, 2, 4, 8, 16, 32, 64):
+            if name == "paper-transformer" and count > 16:
+                continue
+            bundle = bundle_of(name, count, tmp_path / f"{count}")
+            steps = max(3, 300 // count) if name != "paper-transformer" else 3
+            took = seconds_together(bundle, steps)
+            alone = seconds_alone(name, tmp_path / f"{count}", 2 * steps)
+            gains[count] = alone / took
+            report(
+                f"{name}, {count} together: {1e3 * took:.2f} ms a step and member, "
+                f"{1e3 * alone:.2f} ms alone, {gains[count]:.2f} times as fast; "
+                f"{3600 / took / whole:,.0f} runs an hour and core"
+            )
+    assert gains[16] >= least
