@@ -16,6 +16,7 @@ from mechgrok.sweeps.folder import PLAN, Sweep
 from mechgrok.sweeps.local import checked_device, run_members
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.where import Display, Outcome, Silent, Where
+from mechgrok.training.machine import find_device
 
 #: Whether runs of one shape are trained in one loop.
 Together = Literal["auto", "on", "off"]
@@ -115,11 +116,18 @@ def sweep(
 
 def on_this_machine(jobs: int | None, device: str, together: Together) -> Where:
     """Who makes a sweep's runs here: processes that are fed runs, or one loop for many."""
-    if together == "on" or (together == "auto" and device == "cuda"):
+    if together == "on" or (together == "auto" and _is_gpu(device)):
         from mechgrok.sweeps.together import run_together
 
         return partial(run_together, device=device)
     return partial(run_members, jobs=jobs or usable_cores(), device=device)
+
+
+def _is_gpu(device: str) -> bool:
+    if device != "auto":
+        return device == "cuda"
+    # torch takes seconds to import, and without a driver there is nothing to ask it.
+    return Path("/proc/driver/nvidia").exists() and find_device("auto") == "cuda"
 
 
 def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
