@@ -165,7 +165,7 @@ def draw(
     )
     for label, dataset in measured.items():
         x = dataset.frequency.to_numpy()[1:]
-        for name, (panel, words) in panels.items():
+        for name, (panel, words) in panels.items() if label in figure.pictured else ():
             spectrum = partial(_spectrum, name=name)
             panel.add("bar", run=label, at=spectrum, x=x, hover=f"ω = %{{x}}<br>{words}")
         shares = [_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])]

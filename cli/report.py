@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, measured each and overlaid.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps, measured each.")],
     out: Annotated[
-        Path | None, typer.Option(help="The page; analysis/report.html in the first run.")
+        Path | None,
+        typer.Option(help="The page; analysis/report.html in the first folder."),
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="Analyses to ask, with commas: accuracy,fourier.")

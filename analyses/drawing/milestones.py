@@ -159,7 +159,7 @@ def _medians(
         line=line, hover="median %{text}",
         marker={
             "color": list(colors), "line": {"width": 1, "color": "white"},
-            "size": [14 if each else 10 for each in beyond],
+            "size": [14 if each else 10 for each in beyond], "opacity": 1,
             "symbol": [_CENSORED if each else _SYMBOLS[mark] for each in beyond],
         },
         error_y={

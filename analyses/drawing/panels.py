@@ -244,13 +244,18 @@ class Panels:
             panel.room() if isinstance(panel, Panel) else Box(panel, 8, 14) for panel in row.panels
         ]
         panels = [panel for _, panel in row.filled()]
-        titles = max((n_lines(text) for text in self._row_titles(row)), default=0)
         legend = self._legends[row].pixels() if row in self._legends else 0.0
         ticks = any(panel.x.get("showticklabels", True) for panel in panels)
         words = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
         below = 10 + (20 if ticks else 0) + (22 if words else 0)
+        return Band(boxes, row.height, 10 + self._titles_and_menu(row) + legend, below)
+
+    def _titles_and_menu(self, row: Row) -> float:
+        """Pixels above a row: its titles, and a menu beside a single title or above several."""
+        panels = [panel for _, panel in row.filled()]
+        titles = _TITLE * max((n_lines(text) for text in self._row_titles(row)), default=0)
         menu = _MENU if any(panel.has_menu for panel in panels) else 0.0
-        return Band(boxes, row.height, 10 + max(_TITLE * titles, menu) + legend, below)
+        return max(titles, menu) if len(panels) == 1 else titles + menu
 
     def _row_titles(self, row: Row) -> list[str]:
         total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
@@ -426,7 +431,8 @@ class Panels:
         row = next(
             row for row in self.rows if any(p.has_menu and p.number in on for _, p in row.filled())
         )
-        menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4}}
+        above = max(0.0, self._titles_and_menu(row) - _MENU)
+        menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4 + above}}
         return menu | {"y": grid.places[self.rows.index(row)][0].y[1], "buttons": buttons}
 
     def _tints(self, axis: StepAxis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

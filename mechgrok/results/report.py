@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mechgrok.results.page import Section
     from mechgrok.runs import Run
+    from mechgrok.sweeps import Sweep
+    from mechgrok.sweeps.family import Family
 
 #: Called after every piece of work with how much is done, how much there is, and what was done.
 Progress = Callable[[int, int, str], object]
@@ -73,7 +75,7 @@ class _Drawn:
 
 
 def report(
-    runs: "Run | str | Path | Iterable[Run | str | Path]",
+    runs: "Run | Sweep | str | Path | Iterable[Run | Sweep | str | Path]",
     out: str | Path | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -84,8 +86,9 @@ def report(
     """Ask runs every question that applies, and write one page that opens without a network.
 
     Args:
-        runs: one or several, or their folders; measured each and laid over one another.
-        out: the page; ``analysis/report.html`` of the first run unless given.
+        runs: one or several runs or sweeps, or their folders; measured each and laid over one
+            another, those of a sweep in groups that are the same but for their seeds.
+        out: the page; ``analysis/report.html`` of the first run, or of the sweep, unless given.
         only: the analyses to ask; all unless given.
         fresh: measure anew, whatever is kept.
         workers: processes; as many as there are cores, eight at most, unless given.
@@ -98,30 +101,45 @@ def report(
     from mechgrok.results.page import write_page
     from mechgrok.runs import Run
     from mechgrok.runs.facts import facts
-    from mechgrok.runs.labels import labelled
+    from mechgrok.sweeps import Sweep
 
-    given = [runs] if isinstance(runs, Run | str | Path) else runs
-    opened = labelled(run if isinstance(run, Run) else Run(run) for run in given)
-    if not opened:
+    given = [runs] if isinstance(runs, Run | Sweep | str | Path) else list(runs)
+    if not given:
         raise UserError("There is nothing to report on: name at least one run.")
+    family = _family(given)
+    opened = family.runs
     if empty := [run for run in opened.values() if not run.steps]:
         raise UserError(f"{empty[0].path} has no checkpoint yet: train it first.")
-    page = Path(out) if out else next(iter(opened.values())).path / "analysis" / "report.html"
+    page = Path(out) if out else family.path / "report.html"
     names = _chosen(only)
-    about = {label: facts(run) for label, run in opened.items()}
+    alone = family.by is None
+    about = {label: facts(run) for label, run in opened.items()} if alone else family.about()
     make_room(page)
-    paths = {label: run.path for label, run in opened.items()}
     n = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    sections = _ask_all(names, paths, fresh, n, progress or (lambda done, total, words: None))
+    sections = _ask_all(names, family, fresh, n, progress or (lambda done, total, words: None))
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     write_page(
         page,
-        f"Report on {', '.join(opened)}",
+        f"Report on {', '.join(opened if alone else dict.fromkeys(map(_name, given)))}",
         about,
         sections,
         f"Made by mechgrok report on {made}.",
     )
     return Report(page, sections)
+
+
+def _family(given: "Sequence[Run | Sweep | str | Path]") -> "Family":
+    from mechgrok.runs import Run
+    from mechgrok.sweeps import Sweep
+    from mechgrok.sweeps.family import Family
+
+    if len(given) == 1 and isinstance(given[0], Sweep):
+        return Family.of_sweep(given[0])  # perhaps some of its runs only
+    return Family.open([each.path if isinstance(each, Run | Sweep) else each for each in given])
+
+
+def _name(each: "Run | Sweep | str | Path") -> str:
+    return Path(each).resolve().name if isinstance(each, str | Path) else each.name
 
 
 def _chosen(only: Sequence[str] | None) -> list[str]:
@@ -139,9 +157,10 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
 
 
 def _ask_all(
-    names: Sequence[str], paths: dict[str, Path], fresh: bool, n: int, progress: Progress
+    names: Sequence[str], family: "Family", fresh: bool, n: int, progress: Progress
 ) -> "list[Section]":
     """Ask every run every question, side by side in ``n`` processes, then draw each figure."""
+    paths = {label: run.path for label, run in family.runs.items()}
     answers: dict[str, dict[str, Any]] = {name: {} for name in names}
     drawn: dict[str, _Drawn | Failure] = {}
     total, done = len(names) * (len(paths) + 1), 0
@@ -161,7 +180,7 @@ def _ask_all(
             if len(answers[name]) < len(paths):
                 continue
             if measured := _datasets(answers[name], paths):
-                workers.submit((name, None), _draw, name, measured)
+                workers.submit((name, None), _draw, name, measured, family.grouped(measured))
             else:
                 done += 1
     return [_section(name, answers[name], drawn.get(name), list(paths)) for name in names]
@@ -210,8 +229,8 @@ def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | PassedOver":
         return PassedOver(str(error))
 
 
-def _draw(name: str, measured: "dict[str, xr.Dataset]") -> _Drawn:
-    """In a worker: the figure and the findings, as far as they come out."""
+def _draw(name: str, measured: "dict[str, xr.Dataset]", grouped: "dict[str, xr.Dataset]") -> _Drawn:
+    """In a worker: the figure of runs, in groups or not, and findings, as far as they come out."""
     from mechgrok.results.analysis import Analysis
     from mechgrok.results.page import untitled
 
@@ -224,7 +243,7 @@ def _draw(name: str, measured: "dict[str, xr.Dataset]") -> _Drawn:
         except Exception as error:
             failed[label] = f"no finding: {in_a_sentence(error)}"
     try:
-        figure, title = untitled(analysis.draw(measured))
+        figure, title = untitled(analysis.draw(grouped))
     except Exception as error:
         failed["all runs"] = f"no figure: {in_a_sentence(error)}"
         return _Drawn(None, ("", ""), findings, failed)

@@ -1,6 +1,7 @@
 """Runs that are looked at together, in groups that are the same but for their seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,8 +35,6 @@ class Family:
         keys: the values of ``by`` of each run, by its label.
         at_accuracy: as for `Sweep`.
         is_sweep: they are those of one sweep.
-        table: a row a run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok``, ``train_accuracy``,
-            ``test_accuracy``.
     """
 
     def __init__(
@@ -44,12 +43,12 @@ class Family:
         runs: Mapping[str, Run],
         by: Sequence[str] | None,
         keys: Mapping[str, Key],
-        table: pd.DataFrame,
+        table: pd.DataFrame | None = None,
         *,
         at_accuracy: float | None = None,
         is_sweep: bool = False,
     ) -> None:
-        self.path, self.runs, self.table = path, dict(runs), table
+        self.path, self.runs, self._table = path, dict(runs), table
         self.at_accuracy, self.is_sweep = at_accuracy, is_sweep
         self.by, self.keys = None if by is None else list(by), dict(keys)
 
@@ -94,17 +93,15 @@ class Family:
         """Runs by their labels; in groups where ``by`` is given or ``grouped`` is on.
 
         Raises:
-            UserError: a run has no metrics yet, or a setting does not differ.
+            UserError: a setting does not differ, or is none.
         """
-        rows = {label: facts_of(run, at_accuracy) for label, run in runs.items()}
         names = _wanted(runs, by) if grouped or by is not None else None
         keys = {
             label: tuple(setting_of(run, name) for name in names or ())
             for label, run in runs.items()
         }
-        table = pd.DataFrame.from_dict(rows, orient="index")
         folder = next(iter(runs.values())).path / "analysis"
-        return cls(folder, runs, names, keys, table, at_accuracy=at_accuracy)
+        return cls(folder, runs, names, keys, at_accuracy=at_accuracy)
 
     @classmethod
     def of_sweep(cls, sweep: Sweep, by: Sequence[str] | str | None = None) -> Self:
@@ -126,6 +123,31 @@ class Family:
 
     def __len__(self) -> int:
         return len(self.runs)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row a run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok`` and accuracies.
+
+        Raises:
+            UserError: a run was never evaluated.
+        """
+        if self._table is not None:
+            return self._table
+        rows = {label: facts_of(run, self.at_accuracy) for label, run in self.runs.items()}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def about(self) -> dict[str, dict[str, str]]:
+        """What there is to say about each group, by its name and then by heading."""
+        marks = ("t_mem", "t_gen", "tau_grok")
+        waiting = {mark: self.waiting(mark) for mark in marks}
+        return {
+            self.name(key): {
+                "runs": f"{len(labels)}",
+                "generalized": f"{waiting['t_gen'][key].n_reached}",
+                **{mark: str(waiting[mark][key]) for mark in marks},
+            }
+            for key, labels in self.groups.items()
+        }
 
     @property
     def groups(self) -> dict[Key, list[str]]:
