@@ -1,9 +1,8 @@
 """Train a grid of runs, and tickets and searches made of them, as one thing"""
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,7 +10,8 @@ from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
 if TYPE_CHECKING:
-    from mechgrok.sweeps import Outcome, Plan, Sweep
+    from mechgrok.sweeps import Outcome, Plan, Sweep, Where
+    from mechgrok.sweeps.running import Together
 
 RUNS, MADE, HOW = "Which runs", "What is made of them", "How"
 #: A grid of more runs than this is asked for twice.
@@ -82,6 +82,13 @@ def sweep(
         typer.Option(min=1, help="Runs at a time; as many as cores.", rich_help_panel=HOW),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HOW)] = "auto",
+    together: Annotated[
+        str,
+        typer.Option(
+            help="Runs of one shape in one loop: on, off, or auto (on a GPU alone).",
+            rich_help_panel=HOW,
+        ),
+    ] = "auto",
     yes: Annotated[
         bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
     ] = False,
@@ -115,7 +122,8 @@ def sweep(
     elif status:
         say_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        _make(out, plan, extend, jobs, device, at_accuracy, quiet)
+        where = _where(jobs, device, together)
+        _make(out, plan, extend, where, at_accuracy, quiet)
 
 
 def _plan(
@@ -157,22 +165,27 @@ def _plan(
     )
 
 
+def _where(jobs: int | None, device: str, together: str) -> "Where":
+    """Who makes the runs; a device that is not there is refused before anything is written."""
+    from mechgrok.sweeps.local import checked_device
+    from mechgrok.sweeps.running import on_this_machine
+
+    if together not in ("auto", "on", "off"):
+        raise UserError(f"There is no --together {together}: choose auto, on or off.")
+    return on_this_machine(jobs, checked_device(device), cast("Together", together))
+
+
 def _make(
     out: Path,
     plan: "Plan",
     extend: bool,
-    jobs: int | None,
-    device: str,
+    where: "Where",
     at_accuracy: float | None,
     quiet: bool,
 ) -> None:
     from cli.sweep_progress import SweepProgress
-    from mechgrok.processes import usable_cores
-    from mechgrok.sweeps.local import checked_device, run_members
     from mechgrok.sweeps.running import complete, settle
 
-    jobs = jobs or usable_cores()
-    where = partial(run_members, jobs=jobs, device=checked_device(device))
     found = settle(out, plan, extend=extend)
     with SweepProgress(found, quiet=quiet) as progress:
         outcomes = complete(found, where, display=progress)

@@ -27,7 +27,7 @@ class SweepProgress:
         self.steps, self.work = steps_of(sweep.members), work_of(sweep.members)
         self.total, self.ended_runs = len(sweep), len(done)
         self.left = sum(work for name, work in self.work.items() if name not in done)
-        self.made, self.under_way = 0.0, dict[int, float]()
+        self.made, self.under_way = 0.0, dict[str, float]()
         self.began_at = time.monotonic()
         self.quiet = quiet
         self.console = Console(file=sys.stderr)
@@ -58,32 +58,25 @@ class SweepProgress:
 
     def began(self, worker: int, member: Member) -> None:
         """Show a worker's new run."""
-        self.under_way[worker] = 0.0
-        if not self.bar:
-            return
-        if worker not in self.bars:
-            self.bars[worker] = self.bar.add_task("", total=1, words="")
-        self.bar.update(
-            self.bars[worker],
-            description=_cut(member.name),
-            total=self.steps[member.name],
-            completed=0,
-            words="",
-        )
+        self.under_way[member.name] = 0.0
+        if self.bar:
+            if worker not in self.bars:
+                self.bars[worker] = self.bar.add_task("", total=1, words="")
+            self._show(worker, member, 0, "")
 
     def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
         """Show how far a run is."""
         share = row["step"] / max(1, self.steps[member.name])
-        self.under_way[worker] = self.work[member.name] * share
+        self.under_way[member.name] = self.work[member.name] * share
         if self.bar:
             words = f"train {row['train_accuracy']:.0%} test {row['test_accuracy']:.0%}"
-            self.bar.update(self.bars[worker], completed=row["step"], words=words)
+            self._show(worker, member, row["step"], words)
             self.bar.update(self.all, words=self._time_left())
 
     def ended(self, worker: int, outcome: Outcome) -> None:
         """Count a run that ended, and say so in a line where there is no bar."""
         name = outcome.member.name
-        self.under_way[worker] = 0.0
+        self.under_way[name] = 0.0
         self.made += self.work[name]
         for warning in outcome.warnings:
             self._say(f"mechgrok: warning: {name}: {warning}")
@@ -94,6 +87,13 @@ class SweepProgress:
         elif not self.quiet:
             how = outcome.words if outcome.how == "done" else outcome.how
             self._say(f"{self.ended_runs}/{self.total} {name}: {how}; {self._time_left()}")
+
+    def _show(self, worker: int, member: Member, step: float, words: str) -> None:
+        """A worker's run and how far it is; runs that are trained together take turns."""
+        assert self.bar
+        name, total = _cut(member.name), self.steps[member.name]
+        bar = self.bars[worker]
+        self.bar.update(bar, description=name, total=total, completed=step, words=words)
 
     def _say(self, words: str) -> None:
         if self.bar:

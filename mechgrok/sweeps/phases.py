@@ -1,6 +1,6 @@
 """The four phases of learning, which a run is in by when it memorized and generalized.
 
-Source: Liu et al. 2022 (arXiv 2205.10343), Table 1. There the accuracies are 90 % (``--at-accuracy
+Source: Liu et al. 2022 (arXiv 2205.10343). There the accuracies are 90 % (``--at-accuracy
 0.9``), a run has 10⁵ steps, and generalizing within 10³ steps of memorizing is comprehension; here
 a run has as many steps as it was trained for, so that "never" means "not within them".
 """

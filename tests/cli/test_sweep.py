@@ -64,6 +64,14 @@ def test_going_on_with_what_is_whole_trains_nothing(wd: Path, mechgrok: Any) -> 
     assert "8 runs: 8 finished" in mechgrok("sweep", wd, "--status").out
 
 
+def test_together_is_another_way_to_the_same_folders(mechgrok: Any, tmp_path: Path) -> None:
+    words = [*SMALL, *["--set", "steps=20", "--seeds", "0:2", "--together", "on"]]
+    ended = mechgrok("sweep", tmp_path / "s", *words)
+    assert ended.code == 0, ended.err
+    assert "2 of 2 runs are there" in ended.out
+    assert "2/2 seed=" in ended.err
+
+
 def test_what_is_said_of_a_sweep(wd: Path, mechgrok: Any) -> None:
     told = mechgrok("info", wd, "--by", "weight_decay", "--at-accuracy", "0.2")
     assert told.code == 0, told.err
@@ -102,6 +110,7 @@ def test_a_plan_is_given_edited_and_run_again(wd: Path, mechgrok: Any, tmp_path:
         ("--set steps", "not of the form steps=5000"),
         ("--device cuda", "no CUDA device"),
         ("--device gpu", "no device 'gpu'"),
+        ("--together perhaps", "no --together perhaps"),
         ("--resume", "is not a sweep"),
         ("nothing.toml", "cannot be read as a sweep's plan"),
         ("qick", "no preset 'qick'"),
