@@ -89,6 +89,14 @@ def sweep(
             rich_help_panel=HOW,
         ),
     ] = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make the runs on a Ray cluster: host:port of its head, or auto.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
     ] = False,
@@ -122,7 +130,7 @@ def sweep(
     elif status:
         say_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        where = _where(jobs, device, together)
+        where = _where(jobs, device, together) if ray is None else _on_ray(ray, jobs, device)
         _make(out, plan, extend, where, at_accuracy, quiet)
 
 
@@ -173,6 +181,17 @@ def _where(jobs: int | None, device: str, together: str) -> "Where":
     if together not in ("auto", "on", "off"):
         raise UserError(f"There is no --together {together}: choose auto, on or off.")
     return on_this_machine(jobs, checked_device(device), cast("Together", together))
+
+
+def _on_ray(address: str, jobs: int | None, device: str) -> "Where":
+    """The cluster that makes the runs; where there is none, nothing is written."""
+    from mechgrok.sweeps.cluster import Cluster
+
+    if jobs is not None:
+        raise UserError("--jobs is for this machine: a cluster makes a run on each of its cores.")
+    cluster = Cluster(address, "cuda" if device == "cuda" else "cpu")
+    cluster.check()
+    return cluster
 
 
 def _make(

@@ -1,3 +1,4 @@
+from .cluster import Cluster as Cluster
 from .folder import Sweep as Sweep
 from .plan import Member as Member
 from .plan import Plan as Plan

@@ -1,0 +1,98 @@
+"""A sweep on a Ray cluster: the same folders as here, and nothing lost with a node."""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from mechgrok.errors import UserError
+from mechgrok.sweeps import sweep
+from mechgrok.sweeps.cluster import Cluster
+from mechgrok.sweeps.plan import Member
+from mechgrok.sweeps.running import make_plan
+from mechgrok.sweeps.where import Silent
+
+ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'mechgrok[ray]')")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6, "steps": 40}
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
+    """A cluster of a head without cores and two nodes of one core each."""
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def weights_in(path: Path) -> dict[str, str]:
+    """A digest of every file of weights in a sweep, by its path in it."""
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(path.rglob("step_*.safetensors"))
+    }
+
+
+class KillsANode(Silent):
+    """Takes a node away, without a word, as soon as a run is told of."""
+
+    def __init__(self, cluster: Any) -> None:
+        self.cluster, self.killed = cluster, False
+
+    def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
+        if not self.killed:
+            self.killed = True
+            node = next(iter(self.cluster.worker_nodes))
+            self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.mark.slow
+def test_runs_come_out_as_here_to_the_byte_though_a_node_is_killed(
+    two_nodes: Any, tmp_path: Path
+) -> None:
+    long_enough = TINY | {"steps": 3_000}
+    tickets = [{"rate": 0.5, "steps": 40}]
+    plan = make_plan("quick", seeds="0:2", tickets=tickets, settings=long_enough)
+    here = sweep(tmp_path / "here", plan, jobs=1)
+    display = KillsANode(two_nodes)
+    there = sweep(tmp_path / "there", plan, where=Cluster(two_nodes.address), display=display)
+    assert display.killed
+    assert (there.table.status == "finished").all()
+    assert weights_in(there.path) == weights_in(here.path)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:9", "Nothing answers at 127.0.0.1:9"),
+        ("nowhere", "no address of a Ray cluster"),
+        ("ray://head:10001", "no address of a Ray cluster"),
+        ("127.0.0.1:99999", "Nothing answers at 127.0.0.1:99999"),
+    ],
+)
+def test_an_address_where_nothing_answers_is_a_sentence(
+    address: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sweep", str(tmp_path / "sweep"), "quick", "--seeds", "0", "--ray", address])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'mechgrok\[ray\]'"):
+        Cluster().check()
