@@ -328,8 +328,11 @@ def _pair(
     whole = intervened(first.run, step, []).outputs(inputs)[0]
     figure = go.Figure(layout={"template": TEMPLATE, "height": 230, "showlegend": False})
     figure.update_layout(margin={"l": 40, "r": 10, "t": 10, "b": 40}, bargap=0.1)
-    figure.update_xaxes(title="answer")
-    figure.update_yaxes(title="logit")
+    # On the page's own ground, light or dark.
+    clear = "rgba(0,0,0,0)"
+    figure.update_layout(paper_bgcolor=clear, plot_bgcolor=clear, font_color=GREY)
+    figure.update_xaxes(title="answer", gridcolor=clear)
+    figure.update_yaxes(title="logit", gridcolor="rgba(128,128,128,0.3)")
     if interventions:
         figure.add_bar(y=whole.tolist(), marker_color=GREY, opacity=0.5, name="whole")
         whole = intervened(first.run, step, interventions).outputs(inputs)[0]

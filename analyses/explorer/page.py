@@ -111,7 +111,8 @@ def _pictures(shown: Sequence[Shown]) -> Any:
 
 def _choices(first: Shown) -> Any:
     """What the pictures show."""
-    n_frequencies = first.shapes.get("circles", [0])[0]
+    n_frequencies = max(1, first.shapes.get("circles", [0])[0])
+    strongest = first.key[0] if first.key else 1
     heads = first.shapes.get("attention", [0])[0]
     matrices = list(first.run.wiring.joins)
     reads = first.run.wiring.hidden[-1].reads
@@ -120,8 +121,8 @@ def _choices(first: Shown) -> Any:
             "Pairs show",
             _select("pairs-show", ["correct", "logit of the right answer", "loss"], "correct"),
         ),
-        _labelled("Frequency", _number("frequency", 1, 1, max(1, n_frequencies))),
-        _labelled("Neuron", _number("neuron", 0, 0, first.n_neurons - 1)),
+        _labelled("Frequency", _number("frequency", strongest, 1, n_frequencies)),
+        _labelled("Neuron", _number("neuron", first.loudest, 0, first.n_neurons - 1)),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
     ]
     if heads:
@@ -189,12 +190,13 @@ def _makers(first: Shown) -> list[Any]:
     run = first.run
     hooks = [name for name in run.model(-1).hook_dict if not name.endswith("hook_mask")]
     post = run.wiring.hidden[-1].hook
+    key = ", ".join(map(str, sorted(first.key)))
     frequencies = html.Details(
         [
             html.Summary("Frequencies"),
             html.Div(
                 [
-                    _text("frequencies", "Frequencies", "1, 3"),
+                    _text("frequencies", "Frequencies", "1, 3", key),
                     _select("of", ["logits", "neurons", "embedding"], "logits", "Of"),
                     html.Button("Remove", id="remove"),
                     html.Button("Keep only", id="keep"),
@@ -286,10 +288,9 @@ def _select(id_: str, options: Sequence[str], value: str, label: str = "") -> An
     )
 
 
-def _text(id_: str, label: str, example: str) -> Any:
-    return html.Label(
-        [html.Span(label), dcc.Input(id=id_, type="text", placeholder=example)], htmlFor=id_
-    )
+def _text(id_: str, label: str, example: str, value: str = "") -> Any:
+    field = dcc.Input(id=id_, type="text", placeholder=example, value=value)
+    return html.Label([html.Span(label), field], htmlFor=id_)
 
 
 def _number(id_: str, value: int, low: int, high: int) -> Any:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyses.measures.fourier import amplitude_spectrum
+from analyses.measures.fourier import amplitude_spectrum, key_frequencies
 from mechgrok.interventions import Intervention, Network, Performance
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
@@ -68,11 +68,27 @@ class Shown:
         return kept[:_MOST_COLUMNS, :_MOST_COLUMNS].numpy()
 
     @cached_property
+    def _last(self) -> dict[str, np.ndarray]:
+        with self._computing, torch.no_grad():
+            return self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
+
+    @property
     def shapes(self) -> dict[str, list[int]]:
         """The arrays of a row by name, in their order, and their shapes."""
-        with self._computing, torch.no_grad():
-            parts = self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
-        return {name: list(part.shape) for name, part in parts.items()}
+        return {name: list(part.shape) for name, part in self._last.items()}
+
+    @cached_property
+    def key(self) -> list[int]:
+        """The frequencies that stand out of all neurons' last weights, strongest first."""
+        if "spectra" not in self._last:
+            return []
+        power = torch.from_numpy(self._last["spectra"]).square().sum(0)
+        return key_frequencies(power)
+
+    @cached_property
+    def loudest(self) -> int:
+        """The neuron with the largest last weights."""
+        return int(np.linalg.norm(self._last["weights"], axis=1).argmax())
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -127,28 +143,23 @@ class Shown:
         }
 
     def _parts(self, network: Network, neuron: int) -> dict[str, np.ndarray]:
-        task = self.run.task
-        train, test = (network.outputs(side.inputs) for side in (task.train, task.test))
+        task, layer = self.run.task, self.run.wiring.hidden[-1]
+        names = [name for name in (layer.hook, layer.pattern) if name is not None]
+        sides = (task.train, task.test)
+        outputs, seen = zip(
+            *(network.run_with_cache(side.inputs, names) for side in sides), strict=True
+        )
         performance = [
-            Performance.of(task, outputs, side.labels)
-            for outputs, side in ((train, task.train), (test, task.test))
+            Performance.of(task, each, side.labels)
+            for each, side in zip(outputs, sides, strict=True)
         ]
         parts: dict[str, Any] = {"performance": torch.tensor(performance)}
-        parts |= _of_examples(
-            self._both(train, test), self._both(task.train.labels, task.test.labels)
-        )
-        layer = self.run.wiring.hidden[-1]
-        post = self._both(
-            *(network.activation(layer.hook, side.inputs) for side in (task.train, task.test))
-        )
+        labels = self._both(*(side.labels for side in sides))
+        parts |= _of_examples(self._both(*outputs), labels)
+        post = self._both(*(each[layer.hook] for each in seen))
         parts["activation"] = (post if post.ndim == 2 else post[:, -1])[:, neuron]
         if layer.pattern is not None:
-            pattern = self._both(
-                *(
-                    network.activation(layer.pattern, side.inputs)
-                    for side in (task.train, task.test)
-                )
-            )
+            pattern = self._both(*(each[layer.pattern] for each in seen))
             parts["attention"] = pattern[:, :, -1, 0].T
         parts |= self._of_weights(network)
         return {name: np.asarray(part, dtype=np.float64) for name, part in parts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -102,16 +102,33 @@ class Network:
                 read is inputs or (read.shape == inputs.shape and torch.equal(read, inputs))
             ):
                 return kept
-        seen: list[Tensor] = []
+        value = self.run_with_cache(inputs, [hook])[1][hook]
+        self._seen = [*self._seen[-7:], (hook, inputs, value)]
+        return value
+
+    @torch.no_grad()
+    def run_with_cache(
+        self, inputs: Tensor, names: Sequence[str]
+    ) -> tuple[Float[Tensor, "batch d_output"], dict[str, Float[Tensor, "batch ..."]]]:
+        """What the network answers and what it computes at some hook points, from one pass.
+
+        Raises:
+            UserError: the model has no such hook point.
+        """
+        seen: dict[str, Tensor] = {}
 
         def look(value: Tensor, hook: Any) -> None:
-            seen.append(value)
+            seen[hook.name] = value
 
-        self.model.run_with_hooks(inputs, fwd_hooks=[*self.hooks(inputs), (hook, look)])
-        if not seen:
-            raise UserError(f"Nothing passes the hook point {hook} on the way to the outputs.")
-        self._seen = [*self._seen[-7:], (hook, inputs, seen[0])]
-        return seen[0]
+        for name in names:
+            self.check_hook(name)
+        looking: Hooks = [*self.hooks(inputs), *((name, look) for name in names)]
+        outputs = self.model.run_with_hooks(inputs, fwd_hooks=looking)
+        if missing := [name for name in names if name not in seen]:
+            raise UserError(
+                f"Nothing passes the hook point {missing[0]} on the way to the outputs."
+            )
+        return outputs, seen
 
     def check_hook(self, hook: str) -> None:
         """Refuse a hook point that the model does not have.

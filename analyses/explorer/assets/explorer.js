@@ -9,7 +9,8 @@
     [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
   const DIVERGING = [[5, 48, 97], [67, 147, 195], [209, 229, 240], [247, 247, 247],
     [253, 219, 199], [214, 96, 77], [103, 0, 31]];
-  const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+  const COLORS = { light: ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+    dark: ["#56B4E9", "#E69F00", "#2DC59B", "#E5A3C7", "#F0E442", "#8FCBF0"] };
   const HASH = (list) => JSON.stringify(list.filter((item) => item.on));
 
   const byId = (id) => document.getElementById(id);
@@ -64,14 +65,18 @@
       while (!this.fits && this.kept.size > 40) this.kept.delete(this.kept.keys().next().value);
     }
 
-    // The largest and smallest number of each array so far: the ends of its colours.
+    // The smallest and largest number of each array so far and its largest root mean square: the
+    // ends of its colours, of which a few loud neurons must not be all.
     widen(at) {
       for (const name of Object.keys(this.places)) {
-        const now = this.extent[name] ?? [Infinity, -Infinity];
-        for (const value of this.part(at, name)) {
+        const now = this.extent[name] ?? [Infinity, -Infinity, 0], part = this.part(at, name);
+        let squares = 0;
+        for (const value of part) {
           if (value < now[0]) now[0] = value;
           if (value > now[1]) now[1] = value;
+          squares += value * value;
         }
+        now[2] = Math.max(now[2], Math.sqrt(squares / part.length));
         this.extent[name] = now;
       }
     }
@@ -95,8 +100,14 @@
       }
     }
 
-    // All rows, those beside `from` first.
-    async fill(from, done = () => {}) {
+    // All rows, those beside `from` first; whoever asks meanwhile waits for the same.
+    fill(from, done = () => {}) {
+      this.waiting = [...(this.waiting ?? []), done];
+      this.filling ??= this.fillFrom(from).finally(() => { this.filling = null; this.waiting = []; });
+      return this.filling;
+    }
+
+    async fillFrom(from) {
       if (!this.fits) return;
       const n = this.run.about.steps.length, length = Math.max(1, Math.floor(CHUNK / this.size / 4));
       const starts = [];
@@ -108,7 +119,7 @@
         for (let at = start; at <= last; at++) missing ||= !this.kept.has(at);
         if (missing) await this.fetch(start, last);
         if (this.stopped) return;
-        done(this.kept.size / n);
+        this.waiting.forEach((done) => done(this.kept.size / n));
       }
     }
   }
@@ -177,7 +188,7 @@
       if (!values) return null;
       const grid = onGrid(run, values);
       const ends = view.show === "correct" ? [0, 1]
-        : view.show === "loss" ? [-5, 1.5] : run.base.extent.right;
+        : view.show === "loss" ? [-5, 1.5] : extent(run, "right");
       return { values: grid, rows: p, columns: p, ends, scale: "sequential", x: "b", y: "a",
         outlined: run, unit: view.show === "loss" ? "log₁₀ loss" : view.show,
         hover: (a, b) => pairWords(run, a, b),
@@ -186,7 +197,7 @@
     weights: (run) => {
       const values = run.now.part(run.at, "weights");
       const [rows, columns] = run.shapes.weights;
-      return values && { values, rows, columns, ends: even(run.base.extent.weights),
+      return values && { values, rows, columns, ends: even(extent(run, "weights")),
         scale: "diverging", x: run.about.p ? "residue" : "input", y: "neuron", unit: "weight",
         marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
         hover: (neuron, x) => `neuron ${neuron}, ${x}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
@@ -195,7 +206,7 @@
       const values = run.now.part(run.at, "spectra");
       if (!values) return null;
       const [rows, columns] = run.shapes.spectra;
-      return { values, rows, columns, ends: [0, run.base.extent.spectra[1]], scale: "sequential",
+      return { values, rows, columns, ends: [0, Math.min(extent(run, "spectra")[1], 6 * extent(run, "spectra")[2])], scale: "sequential",
         x: "frequency ω", y: "neuron", unit: "|F(ω)|", marked: ablated(),
         hover: (neuron, k) => `neuron ${neuron}, ω = ${k}: ${say4(values[neuron * columns + k])}`,
         click: (neuron, k) => { tell("neuron", { value: neuron }); if (k) tell("frequency", { value: k }); } };
@@ -209,7 +220,7 @@
       let reach = 1e-9;
       for (const part of [points, last.subarray(2 * n * k, 2 * n * (k + 1))])
         for (const value of part) reach = Math.max(reach, Math.abs(value));
-      return { points, n, reach, unit: `ω = ${k + 1}` };
+      return { points, n, k: k + 1, reach, unit: `ω = ${k + 1}` };
     },
     activation: (run) => grid(run, "activation", (value) => value, "sequential", `neuron ${view.neuron}`),
     attention: (run) => {
@@ -227,8 +238,10 @@
         kept: !!run.mask.kept[row * run.mask.shape[1] + column] }) },
   };
 
+  // How far the numbers reach: those of the whole network as far as they are known.
+  const extent = (run, name) => run.base.extent[name] ?? run.now.extent[name];
   const say4 = (value) => Number(value).toPrecision(4);
-  const even = ([low, high]) => { const end = Math.max(-low, high, 1e-9); return [-end, end]; };
+  const even = ([low, high, usual]) => { const end = Math.min(Math.max(-low, high), 4 * usual) || 1; return [-end, end]; };
 
   function ablated() {
     const found = new Set();
@@ -252,7 +265,7 @@
   function grid(run, name, change, scale, unit, values = run.now.part(run.at, name), ends = null) {
     if (!values || !run.cells) return null;
     const { p } = run.about, cells = onGrid(run, values);
-    return { values: cells, rows: p, columns: p, ends: ends ?? run.base.extent[name], scale, x: "b",
+    return { values: cells, rows: p, columns: p, ends: ends ?? extent(run, name), scale, x: "b",
       y: "a", unit, hover: (a, b) => `(${a}, ${b}): ${say4(cells[a * p + b])}` };
   }
 
@@ -327,16 +340,18 @@
     context.drawImage(run.outlines, left, top, w, h);
   }
 
-  function paintPoints(context, { points, n, reach, unit }, width, height, ink) {
+  // Residues x on their way around the circle, in the order of k x.
+  function paintPoints(context, { points, n, k, reach, unit }, width, height, ink) {
     const half = Math.min(width, height) / 2 - 16, x = (i) => width / 2 + half * points[i] / reach;
     const y = (i) => height / 2 - half * points[n + i] / reach;
     context.strokeStyle = style("--line");
     context.beginPath();
-    for (let i = 0; i <= n; i++) context[i ? "lineTo" : "moveTo"](x(i % n), y(i % n));
+    const around = [...Array(n).keys()].sort((i, j) => (k * i) % n - (k * j) % n);
+    around.concat(around[0]).forEach((i, at) => context[at ? "lineTo" : "moveTo"](x(i), y(i)));
     context.stroke();
     const every = Math.ceil(n / 24);
     for (let i = 0; i < n; i++) {
-      context.fillStyle = `hsl(${360 * i / n}, 65%, 48%)`;
+      context.fillStyle = `hsl(${360 * ((k * i) % n) / n}, 65%, 48%)`;
       context.beginPath();
       context.arc(x(i), y(i), 3, 0, 7);
       context.fill();
@@ -362,6 +377,7 @@
     const began = performance.now();
     runs.forEach((run, number) => {
       run.shown = {};
+      if (!run.base.kept.has(run.at)) run.base.want(run.at);
       if (!run.now.kept.has(run.at)) { run.now.want(run.at); return; }
       for (const [name, describe] of Object.entries(PICTURES)) {
         const figure = byId(`figure-${name}-${number}`), picture = describe(run);
@@ -416,9 +432,9 @@
         context.fillText(quantity === "accuracy" ? `${100 * value} %` : value, left - 4, y(value) + 4);
       runs.forEach((run, number) => {
         for (const side of ["train", "test"])
-          line(context, run.about.curve.step, run.about.curve[quantity][side], x, y, COLORS[number % 6], side === "train" ? [4, 3] : [], run.now === run.base ? 1 : 0.45, 1.5);
-        if (run.now !== run.base) intervenedLine(context, run, quantity, x, y, COLORS[number % 6]);
-        context.strokeStyle = COLORS[number % 6];
+          line(context, run.about.curve.step, run.about.curve[quantity][side], x, y, colorOf(number), side === "train" ? [4, 3] : [], run.now === run.base ? 1 : 0.6, 1.5);
+        if (run.now !== run.base) intervenedLine(context, run, quantity, x, y, colorOf(number));
+        context.strokeStyle = colorOf(number);
         context.setLineDash([]);
         context.lineWidth = 1.5;
         context.beginPath();
@@ -431,7 +447,8 @@
 
   function phases(context, run, x, top, deep, right) {
     const { t_mem, t_gen } = run.about.milestones, last = run.about.steps.at(-1);
-    const ends = [[0, t_mem ?? last, "memorizes", "rgba(0,114,178,0.10)"]];
+    const ends = [];
+    if (t_mem !== null) ends.push([0, t_mem, "memorizes", "rgba(0,114,178,0.10)"]);
     if (t_mem !== null) ends.push([t_mem, t_gen ?? last, "plateau", "rgba(150,150,150,0.10)"]);
     if (t_gen !== null) ends.push([t_gen, last, "generalized", "rgba(0,158,115,0.13)"]);
     for (const [from, to, words, color] of ends) {
@@ -628,10 +645,12 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
 
+  const isDark = () => (document.documentElement.dataset.theme
+    ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const colorOf = (number) => COLORS[isDark() ? "dark" : "light"][number % 6];
+
   function theme() {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     draw();
   }
 
