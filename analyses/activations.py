@@ -17,10 +17,11 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives, spread
+from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives
 from analyses.drawing.panel import AtStep
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
+from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, residues
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic

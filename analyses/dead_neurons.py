@@ -19,12 +19,13 @@ import xarray as xr
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives, spread
+from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives
 from analyses.measures.ablation import Readout
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.masks import kept_edges
 from analyses.measures.neurons import Census, dead_since, strongest_frequency
+from analyses.measures.places import spread
 from analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, Network, Performance, Remask, Revive

@@ -17,10 +17,11 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import Panels, Row, frequency_color, representatives, spread
+from analyses.drawing import Panels, Row, frequency_color, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
+from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 

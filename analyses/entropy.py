@@ -17,8 +17,9 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panel, Panels, spread
+from analyses.drawing import SHARE, Panel, Panels
 from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
+from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 

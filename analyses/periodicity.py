@@ -15,9 +15,10 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives, spread
+from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import CosineFit, cosine_fit, live
+from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
 from mechgrok.runs import Run
 

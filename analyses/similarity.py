@@ -6,6 +6,7 @@ Near generalization the masks move towards the final one, and the distance betwe
 follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470v2 fig. 6, v3 fig. 7).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +18,11 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors, spread
+from analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.masks import magnitude_mask
+from analyses.measures.places import spread
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.models.wiring import short_names
@@ -40,7 +42,7 @@ def measure(
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate k of the magnitude masks"] = 0.6,
     scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
-    lag: Annotated[int | None, "δt in steps; a 15th of the run (2,000 of 30,000)"] = None,
+    lag: Annotated[int | None, "δt in steps; near a 15th of the run"] = None,
     reference: Annotated[Path | None, "a run or a mask's file; this run unless given"] = None,
     reference_step: Annotated[int | None, "checkpoint of the reference; the last"] = None,
 ) -> xr.Dataset:
@@ -67,7 +69,7 @@ def measure(
     masks = [_mask(run, step, rate, scope) for step in steps]
     target = _reference(run, reference, reference_step, rate, scope)
     _check_reference(run, reference, masks[0], target)
-    lag = max(1, round(steps[-1] / 15)) if lag is None else lag
+    lag = _usual_lag(steps) if lag is None else lag
     later = _later(steps, lag)
     at = np.maximum(later, 0)
     similarity, distance, pairwise = _compared(masks, target, at, list(map(steps.index, others)))
@@ -196,6 +198,18 @@ def _later(steps: Sequence[int], lag: int) -> np.ndarray:
     position = np.abs(at[None] - (at[:, None] + lag)).argmin(1)
     near = np.abs(at[position] - (at + lag)) <= lag / 10
     return np.where(near & (at[position] > at), position, -1)
+
+
+def _usual_lag(steps: Sequence[int]) -> int:
+    """A 15th of the run, or a multiple of a gap between checkpoints near it: what most of them have.
+
+    >>> _usual_lag(range(0, 30_001, 100)), _usual_lag([*range(0, 500, 25), *range(500, 1301, 100)])
+    (2000, 100)
+    """
+    wanted = max(1, round(steps[-1] / 15))
+    gaps = Counter(np.diff(steps).tolist()).most_common(8)
+    lags = [wanted, *(gap * max(1, round(wanted / gap)) for gap, _ in gaps)]
+    return max(lags, key=lambda lag: int((_later(steps, lag) >= 0).sum()))
 
 
 def _change(dataset: xr.Dataset) -> xr.DataArray:

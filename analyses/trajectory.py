@@ -17,9 +17,10 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis, spread
+from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.geometry import effective_rank, principal_components
+from analyses.measures.places import spread
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run

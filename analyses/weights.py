@@ -17,10 +17,11 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives, spread
+from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
+from analyses.measures.places import spread
 from analyses.measures.residues import not_modular, residues
 from mechgrok.masks import check_rate
 from mechgrok.models.wiring import short_names

@@ -4,7 +4,7 @@ from analyses.drawing.export import write_html, write_png
 from analyses.drawing.groups import representatives
 from analyses.drawing.panel import Colors, Panel, Row
 from analyses.drawing.panels import Panels
-from analyses.drawing.steps import StepAxis, spread
+from analyses.drawing.steps import StepAxis
 from analyses.drawing.style import (
     COLORS,
     DEAD,
@@ -33,7 +33,6 @@ __all__ = [
     "frequency_color",
     "representatives",
     "run_colors",
-    "spread",
     "write_html",
     "write_png",
 ]

@@ -48,8 +48,9 @@ from analyses.drawing.grid import (
 )
 from analyses.drawing.groups import SHOWN, GroupCurves, groups_of, median_milestone, representatives
 from analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
-from analyses.drawing.steps import StepAxis, spread
+from analyses.drawing.steps import StepAxis
 from analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
+from analyses.measures.places import spread
 
 _MARKS = {"t_mem": "dot", "t_gen": "dash"}
 #: Around letters that stand on curves.

@@ -1,6 +1,5 @@
-"""Training steps in figures: as an axis that has a place for step 0, and as stops of a slider."""
+"""Training steps in figures: an axis that has a place for step 0."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,14 +89,3 @@ def _short(number: float) -> str:
         if number >= unit:
             return f"{number / unit:g}{sign}"
     return f"{number:g}"
-
-
-def spread(steps: Sequence[int], count: int = 60) -> list[int]:
-    """At most ``count`` of the steps for a slider: the first, the last, and even places between.
-
-    Evenly by position in the sequence, which is dense early, where most happens.
-    """
-    if len(steps) <= count:
-        return [int(step) for step in steps]
-    at = np.unique(np.linspace(0, len(steps) - 1, count).round().astype(int))
-    return [int(steps[index]) for index in at]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from analyses.drawing import spread
 from analyses.measures.curves import judged_curve
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.graphs import (
@@ -24,6 +23,7 @@ from analyses.measures.graphs import (
     top_singular_values,
 )
 from analyses.measures.masks import kept_edges
+from analyses.measures.places import spread
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring

@@ -21,6 +21,9 @@ from mechgrok.runs.metrics import whole_lines
 if TYPE_CHECKING:
     from mechgrok.runs import Run
 
+#: Modules that draw what was measured, by any part of their names: no answer hangs on them.
+_DRAWING = {"drawing", "figure"}
+
 #: Size in bytes and time of the last change in nanoseconds.
 Stamp = list[int]
 
@@ -33,7 +36,7 @@ class Provenance:
         options: the options of the measurement, as JSON holds them.
         files: stamps of the files that options name.
         code: digest of the source of the analysis and of what it imports from its own package and
-            from this one.
+            from this one, drawing left out.
         setting: digest of the run's task, model and seed.
         metrics: size and digest of the run's metrics.
         checkpoints: the stamp of every checkpoint that went in, by step.
@@ -133,7 +136,8 @@ def source_digest(module: str) -> str:
     """Digest of the source of ``module`` and of all it imports from its own package and this one.
 
     Imports inside functions count too, relative ones, and names that a package gives lazily, by
-    the stub beside it.
+    the stub beside it. Modules in a package ``drawing``, or called ``figure``, do not: an answer
+    stays fresh when its figure is drawn in another way.
 
     Args:
         module: its name, or the path of a file of Python.
@@ -144,7 +148,8 @@ def source_digest(module: str) -> str:
     seen = set(waiting)
     while waiting:
         name, taken = waiting.pop()
-        if name != module and name.partition(".")[0] not in packages:
+        parts = name.split(".")
+        if name != module and (parts[0] not in packages or _DRAWING & set(parts)):
             continue
         if (file := _source_file(name)) is None:
             continue

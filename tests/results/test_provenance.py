@@ -57,6 +57,45 @@ def test_what_a_package_gives_lazily_to_others_does_not(package: Path) -> None:
     assert source_digest("plugin.question") == before
 
 
+@pytest.mark.parametrize("module", ["plugin.drawing.curves", "plugin.figure"])
+def test_what_only_draws_does_not(package: Path, module: str) -> None:
+    (package / "drawing").mkdir()
+    (package / "question.py").write_text(f"from {module} import curve\n")
+    file = package.parent / f"{module.replace('.', '/')}.py"
+    file.write_text("from plugin.near import near\n")
+    before = source_digest("plugin.question")
+    file.write_text("curve = 22\n")
+    (package / "near.py").write_text("near = 22\n")
+    assert source_digest("plugin.question") == before
+    assert source_digest(module) != before
+
+
+def test_no_analysis_measures_with_what_only_draws() -> None:
+    """Names out of modules that draw stand in no function that `measure` calls."""
+    import ast
+    import inspect
+
+    from mechgrok.registry import entries
+
+    for entry in entries("mechgrok.analyses").values():
+        measure = entry.load().measure
+        tree = ast.parse(inspect.getsource(inspect.getmodule(measure)))  # type: ignore[arg-type]
+        functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        drawn = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and "drawing" in (node.module or "")
+            for alias in node.names
+        }
+        waiting, seen = ["measure"], set()
+        while waiting:
+            name = waiting.pop()
+            seen.add(name)
+            used = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+            assert not used & drawn, f"{entry.name}: {name} takes {used & drawn} from drawing"
+            waiting += (used & set(functions)) - seen
+
+
 def test_mechgroks_own_lazy_names_are_followed(package: Path) -> None:
     import mechgrok.results.provenance as provenance
 
