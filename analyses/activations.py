@@ -171,10 +171,12 @@ def finding(dataset: xr.Dataset) -> str:
     first, last = dataset.isel(step=0), dataset.isel(step=-1)
     used, count = np.unique(last.frequency_of.where(last.variance > 0, 0), return_counts=True)
     groups = sorted(((c, int(k)) for k, c in zip(used, count, strict=True) if k), reverse=True)
-    before = f"; {_median(first):.0%} at step {int(first.step):,}"
+    start, at = int(first.step), int(last.step)
+    before = f"; {_median(first):.0%} at step {start:,}"
+    is_told = np.isfinite(_median(first)) and start != at
     text = (
         f"one frequency explains {_median(last):.0%} of a neuron's activation over all pairs at "
-        f"step {int(last.step):,} (median{before if np.isfinite(_median(first)) else ''}); "
+        f"step {int(last.step):,} (median{before if is_told else ''}); "
         f"frequencies (neurons): {', '.join(f'{k} ({c})' for c, k in groups[:6])}"
     )
     if not groups:

@@ -23,6 +23,7 @@ from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power
 from analyses.measures.geometry import frequency_plane, principal_plane, roundness
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.words import ends
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -120,8 +121,10 @@ def finding(dataset: xr.Dataset) -> str:
     start = float(dataset.isel(step=0).power.sel(frequency=keys).sum())
     text = (
         f"step {int(last.step):,}: frequencies {each} hold {share:.0%} of the variance of the "
-        f"{dataset.attrs['of']} ({start:.0%} at step {int(dataset.step[0]):,})"
+        f"{dataset.attrs['of']}"
     )
+    if dataset.sizes["step"] > 1:
+        text += f" ({start:.0%} at step {int(dataset.step[0]):,})"
     return and_left_out(text, dataset)
 
 
@@ -207,7 +210,8 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     parts = []
     for label, dataset in measured.items():
         held = dataset.power.sel(frequency=dataset.key).sum("key")
-        parts.append(f"{label}: {float(held[0]):.0%} → {float(held[-1]):.0%} of the variance")
+        shares = ends(f"{float(held[0]):.0%}", f"{float(held[-1]):.0%}")
+        parts.append(f"{label}: {shares} of the variance")
     return (
         "; ".join(parts)
         + "<br>planes and shares are those of the last step; colours follow the residue"

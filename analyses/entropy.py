@@ -21,6 +21,7 @@ from analyses.drawing import SHARE, Panel, Panels
 from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.words import between_steps, ends
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -111,8 +112,7 @@ def finding(dataset: xr.Dataset) -> str:
         for side, name in SIDES.items()
         if f"{side}_entropy" in dataset
     ]
-    first, last = (int(dataset.step[at]) for at in (0, -1))
-    text = f"entropy from step {first:,} to {last:,} in nats: {', '.join(changes)}"
+    text = f"entropy {between_steps(dataset)} in nats: {', '.join(changes)}"
     known = np.isfinite(dataset.test_accuracy) & np.isfinite(dataset.input_entropy)
     entropy, accuracy = (
         dataset[name].to_numpy()[known] for name in ("input_entropy", "test_accuracy")
@@ -128,7 +128,7 @@ def _change(entropy: xr.DataArray) -> str:
     known = entropy.dropna("step")
     if not known.size:
         return "has no spectrum (weights are constant, or no numbers)"
-    return f"{float(known[0]):.2f} → {float(known[-1]):.2f}"
+    return ends(f"{float(known[0]):.2f}", f"{float(known[-1]):.2f}")
 
 
 def draw(

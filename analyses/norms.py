@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 
 from analyses.drawing import Panels
+from analyses.measures.words import between_steps, ends
 from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
 
@@ -79,14 +80,15 @@ def finding(dataset: xr.Dataset) -> str:
         return "the weights are not finite numbers at any step"
     masked = masked.isel(step=finite)
     first, last = masked.isel(step=0), masked.isel(step=-1)
-    ends = ", ".join(
-        f"{_SYMBOL[name]} {_number(first[f'total_{name}'])} → {_number(last[f'total_{name}'])}"
+    changes = ", ".join(
+        f"{_SYMBOL[name]} " + ends(_number(first[f"total_{name}"]), _number(last[f"total_{name}"]))
         for name in NORMS
     )
-    peak = masked.total_l2.idxmax("step")
+    at = int(masked.total_l2.idxmax("step"))
+    peak = f"; L2 peaks at {_number(masked.total_l2.max())} at step {at:,}"
     return (
-        f"{ends} from step {int(first.step):,} to {int(last.step):,}; "
-        f"L2 peaks at {_number(masked.total_l2.max())} at step {int(peak):,}"
+        f"{changes} {between_steps(masked)}"
+        + (peak if masked.sizes["step"] > 1 else "")
         + ("" if finite.all() else "; at other steps the weights are not finite numbers")
     )
 
@@ -140,19 +142,21 @@ _SIZE = {"rangemode": "tozero", "exponentformat": "SI"}
 
 def _title(measured: Mapping[str, xr.Dataset], state: str) -> str:
     """How the last L1 and L2 norms compare: across runs, or with the first ones of the one run."""
-    ends = {
+    lasts = {
         name: [float(ds[f"total_{name}"].sel(state=state)[-1]) for ds in measured.values()]
         for name in ("l1", "l2")
     }
     firsts = [float(ds.total_l1.sel(state=state)[0]) for ds in measured.values()]
-    if not all(np.isfinite(size) and size > 0 for size in [*firsts, *ends["l1"], *ends["l2"]]):
+    if not all(np.isfinite(size) and size > 0 for size in [*firsts, *lasts["l1"], *lasts["l2"]]):
         return "Norms of the weights over training"
+    if len(measured) == 1 and next(iter(measured.values())).sizes["step"] == 1:
+        return "Norms of the weights at the one checkpoint there is"
     if len(measured) == 1:
         only = next(iter(measured.values())).sel(state=state)
-        change = {name: ends[name][0] / float(only[f"total_{name}"][0]) - 1 for name in ends}
+        change = {name: lasts[name][0] / float(only[f"total_{name}"][0]) - 1 for name in lasts}
         return " and ".join(
             f"L{name[1]} {'grows' if by > 0 else 'falls'} by {abs(by):.0%}"
             for name, by in change.items()
         )
-    apart = {name: max(values) / min(values) - 1 for name, values in ends.items()}
+    apart = {name: max(values) / min(values) - 1 for name, values in lasts.items()}
     return f"At the end L2 norms lie {apart['l2']:.0%} apart, L1 norms {apart['l1']:.0%}"

@@ -99,6 +99,8 @@ def finding(dataset: xr.Dataset) -> str:
     strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)
     names = ", ".join(f"{frequency} ({n})" for n, frequency in strongest[:6])
     before = f"; {first:.0%} at step {int(dataset.step[0]):,}" if np.isfinite(first) else ""
+    if dataset.sizes["step"] == 1:
+        before = ""
     text = (
         f"one cosine explains {last:.0%} of a live neuron's input weights at step {int(at.step):,} "
         f"(median{before}); frequencies (neurons): {names}" + (" …" if len(strongest) > 6 else "")

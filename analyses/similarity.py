@@ -201,7 +201,7 @@ def _later(steps: Sequence[int], lag: int) -> np.ndarray:
 
 
 def _usual_lag(steps: Sequence[int]) -> int:
-    """A 15th of the run, or a multiple of a gap between checkpoints near it: what most of them have.
+    """A 15th of the run, or of the multiples of gaps near that the one most checkpoints have.
 
     >>> _usual_lag(range(0, 30_001, 100)), _usual_lag([*range(0, 500, 25), *range(500, 1301, 100)])
     (2000, 100)

@@ -21,6 +21,7 @@ from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.geometry import effective_rank, principal_components
 from analyses.measures.places import spread
+from analyses.measures.words import ends
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
@@ -119,8 +120,8 @@ def finding(dataset: xr.Dataset) -> str:
     ranks = dataset.effective_rank
     short = short_names([str(name) for name in dataset.weight.to_numpy()])
     change = ", ".join(
-        f"{short[str(name)]} {float(ranks.sel(weight=name)[0]):.0f} → "
-        f"{float(ranks.sel(weight=name)[-1]):.0f}"
+        f"{short[str(name)]} "
+        + ends(*(f"{float(ranks.sel(weight=name)[at]):.0f}" for at in (0, -1)))
         for name in dataset.weight.to_numpy()
     )
     path = (
@@ -128,6 +129,8 @@ def finding(dataset: xr.Dataset) -> str:
         f"{float(dataset.from_start[-1]):,.3g} from where it started"
         if held
         else "the weights do not move"
+        if dataset.sizes["step"] > 1
+        else "one checkpoint is no path"
     )
     return and_left_out(f"{path}; effective rank {change}", dataset)
 

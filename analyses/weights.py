@@ -23,6 +23,7 @@ from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, po
 from analyses.measures.masks import kept_edges
 from analyses.measures.places import spread
 from analyses.measures.residues import not_modular, residues
+from analyses.measures.words import between_steps, ends
 from mechgrok.masks import check_rate
 from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
@@ -152,12 +153,10 @@ def _pooled(
 def finding(dataset: xr.Dataset) -> str:
     """What share of each matrix the mask keeps at the first and at the last step shown."""
     shares = ", ".join(
-        f"{name} {float(dataset[f'{name} kept'][0].mean()):.0%} → "
-        f"{float(dataset[f'{name} kept'][-1].mean()):.0%}"
+        f"{name} " + ends(*(f"{float(dataset[f'{name} kept'][at].mean()):.0%}" for at in (0, -1)))
         for name in dataset.attrs["weights"]
     )
-    first, last = (int(dataset.step[at]) for at in (0, -1))
-    words = f"kept ({dataset.attrs['mask']}) from step {first:,} to {last:,}: {shares}"
+    words = f"kept ({dataset.attrs['mask']}) {between_steps(dataset)}: {shares}"
     return and_left_out(words, dataset)
 
 

@@ -115,6 +115,12 @@ def _in_one_line(error: Exception) -> str:
     )
 
 
+def _where_help_is(error: TyperException) -> str:
+    """The command that shows what could have been typed, behind a mistake in what was."""
+    context = getattr(error, "ctx", None)
+    return f"; {context.command_path} --help shows what it takes." if context else "."
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
     typed[:] = sys.argv[1:] if args is None else args
@@ -131,7 +137,7 @@ def main(args: list[str] | None = None) -> None:
         code = 2
     except TyperException as error:
         if message := error.format_message():
-            print(f"mechgrok: {message}", file=sys.stderr)
+            print(f"mechgrok: {message.rstrip('.')}{_where_help_is(error)}", file=sys.stderr)
         code = 2
     except (typer.Abort, KeyboardInterrupt):
         print("mechgrok: stopped.", file=sys.stderr)

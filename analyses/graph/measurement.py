@@ -24,6 +24,7 @@ from analyses.measures.graphs import (
 )
 from analyses.measures.masks import kept_edges
 from analyses.measures.places import spread
+from analyses.measures.words import between_steps, ends
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring
@@ -242,10 +243,10 @@ def finding(dataset: xr.Dataset) -> str:
     """Path length and clustering of both graphs, at the start and at the end."""
     first, last = dataset.isel(step=0), dataset.isel(step=-1)
 
-    def ends(name: str) -> str:
+    def change(name: str) -> str:
         if not np.isfinite([first[name], last[name]]).all():
             return "undefined"
-        return f"{float(first[name]):.2f} → {float(last[name]):.2f}"
+        return ends(f"{float(first[name]):.2f}", f"{float(last[name]):.2f}")
 
     def random(name: str) -> str:
         value = float(last[f"random_{name}"])
@@ -253,16 +254,15 @@ def finding(dataset: xr.Dataset) -> str:
 
     edges = not np.isnan(last.path_length)
     neurons = (
-        f"neuron graph L {ends('path_length')}{random('path_length')}, four-cycle clustering "
-        f"{ends('clustering')}{random('clustering')}, {int(last.isolated)} units without edges"
+        f"neuron graph L {change('path_length')}{random('path_length')}, four-cycle clustering "
+        f"{change('clustering')}{random('clustering')}, {int(last.isolated)} units without edges"
         if edges
         else "no weight is kept, the graph has no edges"
     )
     relational = (
-        f"relational graph of {dataset.nodes} nodes L {ends('relational_path_length')}, C "
-        f"{ends('relational_clustering')}, small-world index {ends('small_world')}"
+        f"relational graph of {dataset.nodes} nodes L {change('relational_path_length')}, C "
+        f"{change('relational_clustering')}, small-world index {change('small_world')}"
         if dataset.nodes > 1
         else "no relational graph, a layer has one unit"
     )
-    steps = f"from step {int(first.step):,} to {int(last.step):,}"
-    return and_left_out(f"{steps}: {neurons}; {relational}", dataset)
+    return and_left_out(f"{between_steps(dataset)}: {neurons}; {relational}", dataset)

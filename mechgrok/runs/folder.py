@@ -49,7 +49,7 @@ def read_config(folder: Path) -> RunConfig:
         with suppress(UserError):
             finish_replacing(folder)
     if not path.is_file():
-        what = "does not exist"
+        what = "is a file" if folder.exists() else "does not exist"
         if folder.is_dir():
             what = (
                 "is still being made, or was interrupted in that"

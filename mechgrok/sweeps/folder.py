@@ -64,7 +64,8 @@ class Sweep:
         """
         folder = Path(path)
         if not Sweep.is_at(folder):
-            what = f"holds no {PLAN}" if folder.is_dir() else "does not exist"
+            what = "is a file" if folder.exists() else "does not exist"
+            what = f"holds no {PLAN}" if folder.is_dir() else what
             raise UserError(f"{folder} is not a sweep: it {what}; make one with mechgrok sweep.")
         return Plan.load(folder / PLAN)
 

@@ -104,6 +104,9 @@ def test_compare_prints_a_table_and_draws_a_figure(
         (["popup", "{run}", "--width", "2", "--at", "20"], "--from-init"),
         (["popup", "{run}", "--from-init", "--at", "20"], "--at 20 contradicts it"),
         (["compare", "{run}", "{run}"], "given twice"),
+        (["ticket", "{run}/config.json"], "config.json is not a run: it is a file"),
+        (["ticket", "{run}", "more"], "(more); mechgrok ticket --help shows what it takes."),
+        (["ticket", "{run}", "--rat", "1"], "mechgrok ticket --help shows"),
     ],
 )
 def test_mistakes_are_one_sentence_and_change_nothing(
