@@ -6,6 +6,7 @@ The list is kept in the browser, each item as ``{"on": true, "kind": "Ablate", "
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -250,7 +251,8 @@ def _patch(fields: Mapping[str, Any]) -> Intervention:
     if steps := _numbers(fields["from-step"], "steps"):
         options["from_step"] = steps[0]
     if fields["from-run"]:
-        options["from_run"] = fields["from-run"].strip()
+        # Whole, so that what is taken home works from anywhere.
+        options["from_run"] = str(Path(fields["from-run"].strip()).expanduser().resolve())
     return make_intervention("Patch", options)
 
 

@@ -17,6 +17,7 @@
   const tell = (id, props) => window.dash_clientside.set_props(id, props);
   const view = { at: 0, frequency: 1, neuron: 0, show: "correct", head: 0, mask: "", lock: "step" };
   let runs = [], listed = [], clicks = 0, playing = null, tip = null;
+  let urgent = Promise.resolve(); // what is looked at now is fetched before what may be, later
 
   // --- rows of numbers, fetched ahead ---------------------------------------------------------
 
@@ -82,10 +83,13 @@
     }
 
     // A row that is wanted now; of several asked for while one is on its way the last is fetched.
-    async want(at) {
+    want(at) {
       const waits = this.wanted !== null;
       this.wanted = at;
-      if (waits) return;
+      if (!waits) urgent = Promise.all([urgent, this.fetchWanted()]);
+    }
+
+    async fetchWanted() {
       try {
         while (!this.kept.has(this.wanted)) {
           const next = this.wanted;
@@ -117,6 +121,7 @@
         const last = Math.min(n, start + length) - 1;
         let missing = false;
         for (let at = start; at <= last; at++) missing ||= !this.kept.has(at);
+        await urgent;
         if (missing) await this.fetch(start, last);
         if (this.stopped) return;
         this.waiting.forEach((done) => done(this.kept.size / n));
@@ -378,7 +383,9 @@
     runs.forEach((run, number) => {
       run.shown = {};
       if (!run.base.kept.has(run.at)) run.base.want(run.at);
-      if (!run.now.kept.has(run.at)) { run.now.want(run.at); return; }
+      const known = run.now.kept.has(run.at), section = byId(`figure-pairs-${number}`).closest("section");
+      section.setAttribute("aria-busy", String(!known));
+      if (!known) { run.now.want(run.at); byId(`numbers-${number}`).textContent = "…"; return; }
       for (const [name, describe] of Object.entries(PICTURES)) {
         const figure = byId(`figure-${name}-${number}`), picture = describe(run);
         figure.hidden = !picture;

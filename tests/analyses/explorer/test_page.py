@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mechgrok.interventions import Ablate, Intervention, Patch, Remask, intervene, load_toml
+from mechgrok.interventions import Ablate, Edges, Intervention, Patch, Remask, intervene, load_toml
 from mechgrok.runs import Run
 from tests.analyses.explorer.conftest import PATIENCE, Opened, open_page
 
@@ -163,6 +163,40 @@ def test_a_picture_is_taken_home(opened: Opened, kind: str, tmp_path: Path):
     begins = {"SVG": b"<svg", "PNG": b"\x89PNG", "CSV": b"neuron,0,1,2,3,4,5,6\n0,"}
     assert content.startswith(begins[kind])
     assert download.value.suggested_filename == f"tiny-weights-60.{kind.lower()}"
+
+
+def test_an_edge_is_cut_by_a_click_on_the_mask(opened: Opened, tiny_run: Run):
+    mask = opened.page.get_by_role("img", name=re.compile("Mask.*run 1"))
+    edge = mask.bounding_box()
+    row = 18 + (edge["height"] - 18 - 30) * (5 + 0.5) / 12
+    column = 34 + (edge["width"] - 34 - 6) * (2 + 0.5) / 8
+    mask.click(position={"x": column, "y": row})
+    expect(opened.page.get_by_role("listitem")).to_contain_text(
+        "Edges(weight='W_in', cut=[[5, 2]])"
+    )
+    done = Edges(weight="W_in", cut=[(5, 2)])
+    expect(opened.page.locator("#numbers-0")).to_have_text(numbers_of(tiny_run, 60, done))
+    mask.click(position={"x": column, "y": row})
+    expect(opened.page.get_by_role("listitem").nth(1)).to_contain_text("restore=[[5, 2]]")
+
+
+@pytest.mark.parametrize("name", ["tiny_transformer_run", "deep_run"])
+def test_other_networks_and_tasks_open_too(browser, name: str, request: pytest.FixtureRequest):
+    from analyses.explorer import explore
+
+    run: Run = request.getfixturevalue(name)
+    explorer = explore(run)
+    explorer.start()
+    tab = open_page(browser, explorer)
+    expect(tab.page.get_by_role("img", name=re.compile("Weights"))).to_be_visible()
+    attention = tab.page.get_by_role("img", name=re.compile("Attention"))
+    expect(attention).to_be_visible(visible=name == "tiny_transformer_run")
+    ablate(tab, "0, 1")
+    expected = numbers_of(run, run.steps[-1], Ablate(neurons=[0, 1]))
+    expect(tab.page.locator("#numbers-0")).to_have_text(expected)
+    assert tab.complaints == []
+    tab.page.close()
+    explorer.close()
 
 
 def test_a_server_that_is_gone_is_said_on_the_page(browser, tiny_run: Run):
