@@ -23,6 +23,7 @@ from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import grid_share
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, residues
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 
@@ -62,6 +63,8 @@ def measure(
         [step, head, frequency]``: the share of the variance of the attention to a that each
         frequency explains.
     """
+    if neurons < 1:
+        raise UserError(f"{neurons} neurons show nothing: choose 1 or more.")
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
     task = run.task

@@ -63,6 +63,8 @@ def measure(
         UserError: the rate is outside [0, 1), or the reference has other weights.
     """
     check_rate(rate)
+    if lag is not None and lag < 1:
+        raise UserError(f"A lag of {lag} steps compares nothing: choose 1 or more.")
     asked = run.select(steps)
     steps = finite_steps(run, asked)
     others = spread(steps, _OTHERS)

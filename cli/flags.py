@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, near
+from mechgrok.fields import is_numeric, types_in
 from mechgrok.settings import ALSO_CALLED, CALLED, NAMING_CODE, PARTS, put
 
 
@@ -97,7 +98,7 @@ class Flag:
         if text.lower() == "none" and types.NoneType in get_args(self.annotation):
             return None
         value = text.split(",") if _is_list(self.annotation) else text
-        if not _is_plain(self.annotation):
+        if not is_numeric(self.annotation):
             return value
         try:
             return TypeAdapter(self.annotation).validate_python(value)
@@ -264,28 +265,13 @@ def _shown(field: FieldInfo) -> str | None:
     return str(default)
 
 
-def _leaves(annotation: Any) -> set[Any]:
-    """The types that an annotation is made of."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _leaves(get_args(annotation)[0])
-    if origin in (Union, types.UnionType, tuple, list):
-        return {leaf for each in get_args(annotation) for leaf in _leaves(each) if each is not ...}
-    return {annotation}
-
-
 def _is_list(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, types.UnionType):
         return any(_is_list(each) for each in get_args(annotation))
     return get_origin(annotation) in (tuple, list)
 
 
-def _is_plain(annotation: Any) -> bool:
-    """Whether an annotation is made of numbers alone, so that a text can be read by itself."""
-    return _leaves(annotation) <= {int, float, types.NoneType}
-
-
 def _metavar(annotation: Any) -> str:
-    leaves = _leaves(annotation) - {types.NoneType}
+    leaves = types_in(annotation) - {types.NoneType}
     kind = "INTEGER" if leaves == {int} else "FLOAT" if leaves <= {int, float} else "TEXT"
     return f"{kind},…" if _is_list(annotation) else kind

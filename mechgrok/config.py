@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -18,6 +17,7 @@ from pydantic import (
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, sentence
+from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig
 from mechgrok.models.config import MLPConfig
 from mechgrok.models.making import ModelConfig
@@ -45,7 +45,7 @@ def _known_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-class RunConfig(BaseModel):
+class RunConfig(Settings):
     """A run's ``config.json``: task, model, training, seeds and the versions it was made with.
 
     Attributes:
@@ -58,8 +58,6 @@ class RunConfig(BaseModel):
         origin: the run, or the files, that this one was made from, and how.
         versions: of the packages that made the run.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = FORMAT
     task: Annotated[SerializeAsAny[Task], BeforeValidator(_as_task)] = Field(

@@ -21,20 +21,30 @@ _OF_A_WEIGHT = 4
 OUTPUTS_AT_ONCE = 2**26
 
 
-def check_memory(config: "RunConfig") -> None:
+def check_memory(config: "RunConfig", device: str = "cpu") -> None:
     """Refuse a training that takes more memory than there is.
+
+    Args:
+        config: what is to be trained.
+        device: "cpu" or "cuda", where everything must fit; the examples are made on the CPU first.
 
     Raises:
         UserError: it does; the message says what would take how much.
     """
     parts = memory_of(config)
-    needed, there = sum(parts.values()), machine_memory()
-    if needed > there:
-        large = {name: size for name, size in parts.items() if size > needed / 100}
+    places = [("machine", machine_memory(), parts)]
+    if device == "cuda":
+        on_the_machine = {"examples": parts["examples"]}
+        places = [("machine", machine_memory(), on_the_machine), ("GPU", gpu_memory(), parts)]
+    for place, there, taken in places:
+        needed = sum(taken.values())
+        if needed <= there:
+            continue
+        large = {name: size for name, size in taken.items() if size > needed / 100}
         told = ", ".join(f"{_size(size)} for the {name}" for name, size in large.items())
         raise UserError(
             f"Training on {config.task} would take {_size(needed)} of memory ({told}), and this "
-            f"machine has {_size(there)}: choose a smaller task or network, or a --batch-size."
+            f"{place} has {_size(there)}: choose a smaller task or network, or a --batch-size."
         )
 
 
@@ -68,6 +78,13 @@ def machine_memory() -> int:
             text = path.read_text().strip()
             limits += [int(text)] if text.isdigit() else []
     return min(limits)
+
+
+def gpu_memory() -> int:
+    """Bytes of memory of the GPU, in use or not: what this process keeps, it can use again."""
+    import torch
+
+    return torch.cuda.mem_get_info()[1]
 
 
 def _size(size: int) -> str:

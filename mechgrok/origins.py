@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from mechgrok.errors import UserError
+from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig, Rate
 from mechgrok.tasks.base import Seed
 
@@ -40,10 +41,8 @@ class PopupOptions(PopupConfig):
     )
 
 
-class Pruning(BaseModel):
+class Pruning(Settings):
     """How a ticket, or a control for one, is taken from its parent (`mechgrok.runs.tickets`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Rate = Field(
         default=0.6, description="Share of the entries of all matrices that is removed."
@@ -101,7 +100,7 @@ class TicketOrigin(Pruning):
     rewind: int = 0
 
 
-class PopupOrigin(BaseModel):
+class PopupOrigin(Settings):
     """Where the weights came from in which edge-popup looks for a network.
 
     Attributes:
@@ -110,15 +109,13 @@ class PopupOrigin(BaseModel):
         width: how many times wider than the parent the network is; then its weights are fresh.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["popup"] = "popup"
     parent: str
     step: int
     width: Annotated[int, Field(ge=1)] = 1
 
 
-class ForkOrigin(BaseModel):
+class ForkOrigin(Settings):
     """A run that goes on from a step of another, with other settings.
 
     Attributes:
@@ -127,15 +124,13 @@ class ForkOrigin(BaseModel):
         optimizer_state: whether the optimizer's moments were taken along; else they began anew.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["fork"] = "fork"
     parent: str
     step: int
     optimizer_state: bool = False
 
 
-class ImportOrigin(BaseModel):
+class ImportOrigin(Settings):
     """Where weights that were trained elsewhere came from (`mechgrok.runs.importing`).
 
     Attributes:
@@ -147,8 +142,6 @@ class ImportOrigin(BaseModel):
             found by its "seed" and has the losses that the file tells; None where it is unknown.
         steps_known: whether the steps of the weights are; else they stand at step 0.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["import"] = "import"
     files: tuple[str, ...]

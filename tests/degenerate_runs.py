@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mechgrok.results.analysis import analyses
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.metrics import write_metrics
@@ -104,11 +105,9 @@ EDITED: dict[str, Callable[[Weights], None]] = {
 WENT_ON = "went on after its divergence"
 NAMES = [*TRAINED, *EDITED, WENT_ON]
 
-_ANALYSES = """accuracy activations dead-neurons embedding entropy fourier graph norms periodicity
-progress similarity trajectory weights"""
 #: Every command that reads a run; RUN stands for it and NEW for a folder that is to be made.
 COMMANDS = [
-    *(f"analyze {name} RUN" for name in _ANALYSES.split()),
+    *(f"analyze {name} RUN" for name in analyses()),
     "info RUN",
     "verify RUN",
     "compare RUN",

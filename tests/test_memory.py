@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from mechgrok import memory
 from mechgrok.config import RunConfig
@@ -32,6 +33,22 @@ def test_what_is_too_large_is_refused_with_its_sizes(tmp_path: Path) -> None:
         train(tmp_path / "run", config(p=100_000))
     with pytest.raises(UserError, match="GB for the weights"):
         check_memory(RunConfig.make(model={"d_mlp": 10**7, "n_layers": 1000}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_on_a_gpu_its_memory_counts_and_the_machines_for_the_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 10**6))
+    with pytest.raises(UserError, match=r"this GPU has 0\.001 GB"):
+        train(tmp_path / "run", config(d_mlp=10_000), device="cuda")
+    check_memory(config(d_mlp=10_000), "cpu")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 10**15))
+    monkeypatch.setattr(memory, "machine_memory", lambda: 28 * (2 + 1) * 8)
+    check_memory(config(d_mlp=10_000), "cuda")
+    with pytest.raises(UserError, match=r"GB for the examples.*this machine has"):
+        check_memory(config(p=11), "cuda")
     assert not list(tmp_path.iterdir())
 
 

@@ -30,6 +30,10 @@ from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring
 from mechgrok.runs import Run
 
+#: Relational graphs that are made at most, and what one of 32 nodes takes.
+_MOST_GRAPHS = 1_000_000
+_SECONDS_OF_A_GRAPH = 0.002
+
 _DEFINITION = {
     "path_length": "mean of d(i, j) over pairs of units that a path of kept weights joins",
     "diameter": "largest d(i, j)",
@@ -104,17 +108,22 @@ def measure(
         ``edge_target``. Each variable's definition is in its attributes.
 
     Raises:
-        UserError: the rate is outside [0, 1), the density outside (0, 1], or there are fewer than
-            two nodes.
+        UserError: the rate is outside [0, 1), the density outside (0, 1], there are fewer than two
+            nodes or fewer than one edge in a picture, or more partitions than can be waited for.
     """
     check_rate(rate)
     if nodes < 2:
         raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
+    if strongest < 1:
+        raise UserError(f"{strongest} edges make no picture: choose 1 or more, or --pictures 0.")
     asked = run.select(steps)
+    _check_partitions(partitions, len(asked))
     steps = finite_steps(run, asked)
     wiring = run.wiring
     relational = _Relational(min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
+    largest = max(len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.joins))
+    strongest = min(strongest, largest)
 
     def metrics(step: int) -> dict[str, Any]:
         saved = run.checkpoint(step)
@@ -151,6 +160,20 @@ def measure(
             **run.milestones,
         },
     )
+
+
+def _check_partitions(partitions: int, n_steps: int) -> None:
+    """Refuse a number of partitions that is none, or would be waited for in vain."""
+    if partitions < 0:
+        raise UserError(f"{partitions} partitions cannot be made: choose 0 or more.")
+    graphs = partitions * n_steps
+    if graphs > _MOST_GRAPHS:
+        hours = graphs * _SECONDS_OF_A_GRAPH / 3600
+        raise UserError(
+            f"{partitions:,} partitions at {n_steps:,} checkpoints are {graphs:,} relational "
+            f"graphs, which take about {hours:,.1f} hours: choose at most "
+            f"{_MOST_GRAPHS // n_steps:,}, or fewer --steps."
+        )
 
 
 def _variables(per_step: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:

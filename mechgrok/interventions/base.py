@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from mechgrok.errors import UserError, sentence
+from mechgrok.fields import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ Layer = Annotated[int, Field(ge=-1000, le=1000, strict=True)]
 Neurons = Numbers | Literal["dead"]
 
 
-class Intervention(BaseModel):
+class Intervention(Settings):
     """Something that may be done to a network; a new kind is a subclass and its registration.
 
     It does not hold code but says what is done, so that it can be written down. `hooks` and
@@ -38,8 +39,6 @@ class Intervention(BaseModel):
     Raises:
         UserError: an option is unknown or its value makes no sense.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, /, **options: Any) -> None:
         try:

@@ -2,18 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from mechgrok.fields import Settings
 from mechgrok.tasks.base import Seed
 
 #: A share that is removed, in [0, 1).
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class PopupConfig(BaseModel):
+class PopupConfig(Settings):
     """Edge-popup: which edges are on is trained, by a score for each (`mechgrok.masks.popup`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rate: Rate = Field(default=0.6, description="Share of each weight's edges that is off.")
     train_weights: bool = Field(

@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
+from mechgrok.fields import Settings
 
 #: The neurons' non-linearity; quadratic is x².
 Activation = Literal["relu", "gelu", "quadratic", "tanh", "silu"]
@@ -12,7 +13,7 @@ Width = Annotated[int, Field(ge=1, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
-class ModelShape(BaseModel):
+class ModelShape(Settings):
     """What every model's configuration has: a subclass is a kind of model.
 
     Attributes:
@@ -23,8 +24,6 @@ class ModelShape(BaseModel):
         act: the neurons' non-linearity.
         init_scale: κ in N(0, κ²/d_in), from which weights are drawn.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Whether the model can tell (a, b) from (b, a).
     knows_order: ClassVar[bool] = True

@@ -18,6 +18,7 @@ from mechgrok.runs import Run
 from mechgrok.runs.children import child_config, relative_path, resolve_step, train_child
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Progress
+from mechgrok.training.machine import find_device
 
 
 @with_keywords(PopupOptions, TrainingConfig)
@@ -67,7 +68,7 @@ def train_popup(
     config = config.model_copy(update={"model": config.model.widened(width)})
     if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
         config = config.model_copy(update={"seed": 0})
-    check_memory(config)
+    check_memory(config, find_device(device))
     model = make_model(config.model, config.task, config.seed or 0)
     if width == 1:
         load_weights(model, parent.checkpoint(step).weights)

@@ -34,6 +34,7 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
             f"{training.optimizer}, learning rate {training.learning_rate:g}, "
             f"weight decay {training.weight_decay:g}, "
             + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
+            + (f", {training.threads} threads" if training.threads > 1 else "")
         )
         facts["checkpoints"] = (
             f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} of {training.steps:,}"

@@ -64,7 +64,7 @@ def fork(
     start = Checkpoint(0, saved.weights, saved.mask, saved.scores)
     check_room(out, overwrite=overwrite)
     with writing(out):
-        create_run(out, config, start, state=state, overwrite=overwrite)
+        create_run(out, config, start, state=state, overwrite=overwrite, device=device)
         return resume(out, device=device, progress=progress)
 
 

@@ -384,6 +384,7 @@ def create_run(
     *,
     state: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    device: str = "cpu",
 ) -> Run:
     """Make a run folder that holds a configuration and its first checkpoint, ready to train.
 
@@ -394,13 +395,14 @@ def create_run(
         start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
         state: the optimizer's state that it starts from; a fresh one unless given.
         overwrite: replace a run that is there.
+        device: where it will be trained, so that what does not fit is refused: "cpu" or "cuda".
 
     Raises:
         UserError: the folder holds a run or anything else, or cannot be written; the task's data
             cannot be had; or training would take more memory than there is.
     """
     path = Path(path)
-    check_memory(config)
+    check_memory(config, device)
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     check_room(path, overwrite=overwrite)
     if start is None:

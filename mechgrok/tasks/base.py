@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mechgrok.errors import UserError
+from mechgrok.fields import Settings
 from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective
 from mechgrok.tasks.split import Split
 
@@ -26,7 +27,7 @@ class Examples(NamedTuple):
     labels: Shaped[Tensor, "n ..."]
 
 
-class Task(BaseModel):
+class Task(Settings):
     """A data set to grok, a pure function of its fields (which are what a run's config stores).
 
     A subclass gives `examples` (all of them, in a fixed order) and the sizes below; the split into
@@ -35,7 +36,7 @@ class Task(BaseModel):
     `training_objective`; a task may also define ``loss``, ``accuracy`` and the criteria itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(ignored_types=(cached_property,))
 
     #: "tokens": integer inputs ``[n, pos]``; "vectors": real inputs ``[n, d_input]``.
     input_kind: ClassVar[Literal["tokens", "vectors"]] = "tokens"

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     model_validator,
 )
 
+from mechgrok.fields import Settings
 from mechgrok.tasks.base import Seed
 from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.training.schedule import usual_interval
@@ -19,14 +19,12 @@ from mechgrok.training.schedule import usual_interval
 _VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "checkpoint_every"}
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Settings):
     """How the weights are trained.
 
     An optimizer's own options may stand beside the others: ``TrainingConfig(optimizer="sgd",
     momentum=0.9)``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
         default=30_000, description="Optimizer steps; with the full batch, epochs."

@@ -54,7 +54,7 @@ def train(
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
     with writing(Path(out)):
-        create_run(out, config or RunConfig(), start, overwrite=overwrite)
+        create_run(out, config or RunConfig(), start, overwrite=overwrite, device=device)
         return resume(out, device=device, progress=progress)
 
 

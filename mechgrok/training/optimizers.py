@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, sentence
+from mechgrok.fields import Settings
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
@@ -26,15 +27,13 @@ if TYPE_CHECKING:
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Optimizer(BaseModel):
+class Optimizer(Settings):
     """An optimizer by name, with the options that are its own.
 
     The learning rate and the weight decay, which all have, are the training's
     (`mechgrok.training.config.TrainingConfig`). A subclass adds its options as fields and says how
     it is made.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Whether a step changes each parameter by its own gradient and state alone, and all that it
     #: keeps are tensors beside the parameter. Then one serves many networks that are trained

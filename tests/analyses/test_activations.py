@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analyses import activations
+from mechgrok.errors import UserError
 from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
@@ -62,6 +63,11 @@ def test_shown_neurons_are_the_most_active_one_of_each_frequency_first() -> None
     frequency = torch.tensor([5, 3, 3, 4])
     assert activations._most_active(variance, frequency, 3) == [1, 3, 0]
     assert activations._most_active(variance, frequency, 9) == [1, 3, 0, 2]
+
+
+def test_no_neuron_is_nothing_to_show(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="0 neurons show nothing"):
+        activations.measure(tiny_run, neurons=0)
 
 
 def test_attention_is_that_of_the_model(tiny_transformer_run: Run) -> None:

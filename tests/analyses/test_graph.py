@@ -124,6 +124,11 @@ def test_relational_graphs_are_averaged_over_partitions(tiny_run: Run):
     xr.testing.assert_identical(again, kinds[10])
 
 
+def test_a_picture_holds_no_more_edges_than_a_matrix_has(tiny_run: Run):
+    dataset = graph.measure(tiny_run, steps=[60], partitions=0, strongest=10**12)
+    assert dataset.sizes["rank"] == 12 * 8
+
+
 def test_vectors_and_one_output_make_a_graph_too(tmp_path: Path):
     fields = {
         "task": {"name": "parity", "n": 8, "k": 2, "samples": 100},
@@ -185,7 +190,14 @@ def test_runs_of_different_shape_are_drawn_side_by_side(tiny_run: Run, tiny_tran
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"rate": -0.1}, "prune rate"), ({"density": 0.0}, "density"), ({"nodes": 1}, "nodes")],
+    [
+        ({"rate": -0.1}, "prune rate"),
+        ({"density": 0.0}, "density"),
+        ({"nodes": 1}, "nodes"),
+        ({"partitions": -1}, "-1 partitions"),
+        ({"partitions": 10**9}, r"relational graphs, which take about [\d,.]+ hours"),
+        ({"strongest": 0}, "0 edges"),
+    ],
 )
 def test_impossible_options_are_refused(tiny_run: Run, options: dict, message: str):
     with pytest.raises(UserError, match=message):

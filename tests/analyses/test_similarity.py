@@ -157,6 +157,12 @@ def test_the_peak_is_where_the_distance_rises_again() -> None:
     assert similarity.peak(moving([np.nan])) is None
 
 
+@pytest.mark.parametrize("lag", [0, -10])
+def test_a_lag_goes_forward(tiny_run: Run, lag: int) -> None:
+    with pytest.raises(UserError, match=f"A lag of {lag} steps"):
+        similarity.measure(tiny_run, lag=lag)
+
+
 def test_the_figure_shows_every_layer_and_the_pairs(tiny_run: Run, masked_run: Run) -> None:
     found = {run.name: similarity.measure(run) for run in (tiny_run, masked_run)}
     figure = similarity.draw(found)

@@ -33,7 +33,14 @@ OPENING = (
     ("ticket", "sent/run"),
     ("popup", "sent/run"),
     ("export", "sent/run", "--out", "exported"),
+    ("verify", "sent/run"),
+    ("fork", "sent/run", "--at", "0", "--lr", "0.1"),
+    ("explore", "sent/run", "--no-open"),
+    ("intervene", "sent/run", "harmless.toml"),
+    ("intervene", "own", "patch.toml"),
 )
+#: Interventions that take activations from somebody's run.
+PATCH = '[[do]]\nkind = "Patch"\nhook = "blocks.0.mlp.hook_post"\nfrom_run = "sent/run"\n'
 
 
 class Sent:
@@ -73,10 +80,28 @@ def test_a_run_folder_cannot_name_code(
     sent: Sent, mechgrok: Any, command: tuple[str, ...], name: str
 ) -> None:
     sent.name_in_config(name)
+    Path("harmless.toml").write_text('[[do]]\nkind = "Ablate"\nneurons = [0]\n')
+    Path("patch.toml").write_text(PATCH)
+    if "own" in command:
+        train("own", RunConfig.make(**TINY))
     ended = mechgrok(*command)
     assert ended.code == 2
     assert "was never trained with here" in ended.err
     assert sent.untouched()
+
+
+@pytest.mark.parametrize(
+    "field", ["kind", "hook", "from_run", "weight", "method", "method of Remask"]
+)
+def test_interventions_cannot_name_code(sent: Sent, mechgrok: Any, field: str) -> None:
+    for name in NAMES:
+        remask = {"kind": "Remask", "rate": 0.5}
+        done = remask if "Remask" in field else {"kind": "Patch", "from_step": 0}
+        done[field.split()[0]] = name.format(sent=sent.folder)
+        lines = [f"{key} = {json.dumps(value)}" for key, value in done.items()]
+        Path("sent.toml").write_text("\n".join(["[[do]]", *lines]))
+        assert mechgrok("intervene", "sent/run", "sent.toml").code == 2
+        assert sent.untouched()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,9 +188,16 @@ def test_a_plan_cannot_name_code(sent: Sent, mechgrok: Any, where: str) -> None:
         plan.write_text(text if "preset" in text else f'preset = "quick"\n{text}')
         with pytest.raises(UserError):
             sweep("made", Plan.load(plan), jobs=1)
+        assert mechgrok("sweep", "made", plan, "--jobs", 1, "-q").code in (1, 2)
+        assert mechgrok("sweep", sent.folder, "--resume", "--jobs", 1, "-q").code in (1, 2)
+        assert mechgrok("info", sent.folder).code in (0, 2)
         with suppress(UserError):  # To look at what is there, no code is needed.
             _ = Sweep(sent.folder).table
-        for command in ("info", "compare", "report"):
-            assert mechgrok(command, sent.folder).code == 2
+        Path("harmless.toml").write_text('[[do]]\nkind = "Ablate"\nneurons = [0]\n')
+        for command in (
+            *("compare SENT", "report SENT", "analyze accuracy SENT"),
+            *("explore SENT --no-open", "intervene SENT harmless.toml"),
+        ):
+            assert mechgrok(*command.replace("SENT", str(sent.folder)).split()).code == 2
         assert not list(Path().glob("made/*/config.json"))
         assert sent.untouched()

@@ -291,6 +291,17 @@ def test_facts_in_the_file_become_settings(tmp_path: Path) -> None:
     assert (said.task.name, said.steps) == ("mul", [7])
 
 
+def test_weights_are_of_no_later_step_than_their_training_had(
+    tmp_path: Path, tiny_run: Run
+) -> None:
+    files = [tiny_run.file(60), tiny_run.file(20)]
+    with pytest.raises(UserError, match="step 60 come from no training of 5 steps"):
+        import_run(files, tmp_path / "run", training={"steps": 5})
+    assert not (tmp_path / "run").exists()
+    run = import_run(files, tmp_path / "run", training={"steps": 60})
+    assert run.config.inherited_training()["steps"] == 60
+
+
 def test_an_imported_run_is_not_resumed(tmp_path: Path, tiny_run: Run) -> None:
     run = import_run([tiny_run.file(0)], tmp_path / "run")
     with pytest.raises(UserError, match="imported, without its optimizer"):

@@ -14,6 +14,7 @@ import torch
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
+from mechgrok.runs.facts import facts
 from mechgrok.training import Interrupted, evaluate, resume, train
 
 TASK = {"name": "add", "p": 7, "train_fraction": 0.7}
@@ -114,6 +115,19 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, settings: d
     assert parts.finished
     assert same(whole, parts)
     assert parts.metrics.set_index("step").loc[60].equals(whole.metrics.set_index("step").loc[60])
+
+
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(tmp_path: Path) -> None:
+    before, seen = torch.get_num_threads(), []
+
+    def look(row: dict[str, float]) -> None:
+        seen.append(torch.get_num_threads())
+
+    run = train(tmp_path / "run", config(threads=before + 1), progress=look)
+    resume(run.path, steps=80, progress=look)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+    assert f"{before + 1} threads" in facts(run)["training"]
 
 
 def test_a_killed_run_opens_and_ends_in_the_same_weights(tmp_path: Path) -> None:

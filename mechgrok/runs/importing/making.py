@@ -206,8 +206,8 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
     if split == "seed":  # the losses prove the pairs and the activation, too
         assumed, of_model = [], [name for name in of_model if name != "model.act"]
     known = facts.training | given.training
-    _check_training(known)
     at, steps_known = settle_steps(None if steps is None else list(steps), told)
+    _check_training(known, max(at) if steps_known else 0)
     origin = ImportOrigin(
         files=tuple(path.name for path in paths),
         layout=first.network.layout,
@@ -220,12 +220,17 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
     return _Description(config, at, (*facts.notes, *notes))
 
 
-def _check_training(known: dict[str, Any]) -> None:
-    """Refuse settings that no training can have."""
+def _check_training(known: dict[str, Any], last: int) -> None:
+    """Refuse settings that no training can have, and fewer steps than the ``last`` of the files."""
     try:
-        TrainingConfig(**known)
+        training = TrainingConfig(**known)
     except ValidationError as error:
         raise UserError(sentence(error, "training")) from None
+    if "steps" in known and training.steps < last:
+        raise UserError(
+            f"Weights of step {last:,} come from no training of {training.steps:,} steps: give "
+            "training.steps as it was, or the steps of the files with --steps."
+        )
 
 
 def _check_same(first: _Source, other: _Source) -> None:
