@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_resume_extends(mechgrok: Any) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
+    folder = tmp_path / "my run"
     program = "import torch; torch.set_num_threads(1); from cli.main import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-c", program, "train", "--p", "7", "--train-fraction", "0.7",
@@ -86,7 +87,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, printed = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert f"mechgrok train --out {folder} --resume" in printed
+    assert f"mechgrok train --out {shlex.quote(str(folder))} --resume" in printed
     assert "Traceback" not in printed
     assert not Run(folder).finished
 
