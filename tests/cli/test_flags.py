@@ -62,7 +62,7 @@ def test_a_flag_and_its_path_give_the_same(mechgrok: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["train", "--set", "foo.bar=5"], "no option 'foo'"),
+        (["train", "--set", "foo.bar=5"], "no setting 'foo'"),
         (["train", "--set", "task=3"], "task has settings of its own"),
         (["train", "--set", "task.name=5"], "A task's name is a text"),
         (["train", "--set", "model.kind=5"], "no model 5"),
