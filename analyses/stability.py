@@ -195,8 +195,8 @@ def finding(dataset: xr.Dataset) -> str:
         most = int(along.to_numpy().argmax())
         text += (
             f"; the training loss falls along the weights most at step "
-            f"{int(along.step[most]):,} (cosine {float(along[most]):+.2f}), "
-            f"{float(along[-1]):+.2f} at step {int(along.step[-1]):,}"
+            f"{int(along.step[most]):,} (cosine {float(along[most]):+z.2f}), "
+            f"{float(along[-1]):+z.2f} at step {int(along.step[-1]):,}"
         )
     return and_left_out(text, dataset)
 
