@@ -350,7 +350,7 @@ def _draw_heads(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> 
     """Each head's attention to the first operand over all pairs."""
     share = dataset.isel(step=-1).head_share.fillna(0).to_numpy()[:width]
     titles = [
-        f"head {head}: attention to a<br>ω = {one.argmax()}: {one.max():.0%}"
+        f"head {head}, to token a<br>ω = {one.argmax()}: {one.max():.0%}"
         for head, one in enumerate(share)
     ]
     colors = figure.colors("attention", 0, 1, scale=DIVERGING)

@@ -456,10 +456,10 @@ def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
             np.concatenate([np.where(values > 0, values, np.nan), gaps], 1).ravel(),
             run=label,
             entry="dead at some step" if is_dead else None,
+            mode="lines" if dataset.sizes["step"] > 1 else "markers",
             color="#000000" if is_dead else None,
             customdata=np.repeat(chosen, len(x)),
             value="neuron %{customdata}<br>%{y:.3g} of the largest",
-            mode="lines",
             width=0.8,
             opacity=0.8 if is_dead else 0.35,
         )

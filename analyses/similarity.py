@@ -325,9 +325,9 @@ def _draw_distance(
     n_pairs = _n_pairs(dataset)
     if n_pairs < _FEWEST:
         row.panel(title, x=_BARE, y=_BARE).say(
-            f"only {n_pairs} of {dataset.sizes['step']} checkpoints "
-            f"{'has' if n_pairs == 1 else 'have'} another<br>{dataset.lag:,} steps later: save "
-            "more of them,<br>or choose another lag"
+            (f"only {n_pairs} of" if n_pairs else "none of")
+            + f" {dataset.sizes['step']} checkpoints {'has' if n_pairs < 2 else 'have'} another"
+            + f"<br>{dataset.lag:,} steps later: save more of them,<br>or choose another lag"
         )
         return
     panel = row.over_training(title, y={"title": "JD", "range": [0, highest]}, marks=[label])

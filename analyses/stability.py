@@ -255,6 +255,8 @@ def _by_weight(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     short = short_names(weights)
     scale = {"type": "log", "exponentformat": "power", "nticks": 5}
     for name, what in (("gradient_norm", "‖∂L/∂w‖"), ("relative_change", "‖Δw‖ / ‖w‖ per step")):
+        if not any((ds[name] > 0).any() for ds in measured.values()):
+            continue
         for at, weight in enumerate(weights):
             if at % _ACROSS == 0:
                 row = figure.row(height=150)

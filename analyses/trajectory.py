@@ -141,24 +141,39 @@ def draw(
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """The path of each run; speed, distances and effective ranks with runs in colours."""
-    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
-    short = short_names(weights)
+    moving = {label: ds for label, ds in measured.items() if ds.sizes["step"] > 1}
     figure = Panels(
         measured,
         title=_title(measured),
-        subtitle="paths: ring t_mem, star t_gen; curves: dotted line t_mem, dashed line t_gen",
+        subtitle="paths: ring t_mem, star t_gen; curves: dotted line t_mem, dashed line t_gen"
+        if moving
+        else "",
         log=log,
     )
-    steps = StepAxis(np.concatenate([ds.step.to_numpy() for ds in measured.values()]), log)
+    if moving:
+        _draw_paths(figure, moving, log)
+    _draw_ranks(figure, measured)
+    return figure.draw()
+
+
+def _draw_paths(figure: Panels, moving: Mapping[str, xr.Dataset], log: bool) -> None:
+    """The paths of runs that have more than one checkpoint, beside one another; their speeds."""
+    steps = StepAxis(np.concatenate([ds.step.to_numpy() for ds in moving.values()]), log)
     colors = figure.colors("training step", *steps.range, **steps.bar())
     row = figure.row(height=380)
-    for label, dataset in measured.items():
+    for label, dataset in moving.items():
         _path(row, dataset, label, colors, steps)
     row = figure.row(height=200)
     for name, (title, axis) in _CURVES.items():
         panel = row.over_training(title, y=axis)
-        for label, dataset in measured.items():
+        for label, dataset in moving.items():
             panel.lines(dataset.step, dataset[name], run=label)
+
+
+def _draw_ranks(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+    """The effective rank of each matrix over training."""
+    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
+    short = short_names(weights)
     n_across = min(len(weights), 4)
     for start in range(0, len(weights), n_across):
         row = figure.row(height=150)
@@ -170,9 +185,7 @@ def draw(
                 if weight in dataset.weight:
                     rank = dataset.effective_rank.sel(weight=weight)
                     panel.lines(dataset.rank_step, rank, run=label)
-        for _ in range(start + n_across - len(weights)):
-            row.empty()
-    return figure.draw()
+        row.fill(n_across)
 
 
 #: What is drawn of a path over training: its title, and its axis.
@@ -235,4 +248,6 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
     if all(change < -0.1 for change in changes):
         fall = " and ".join(f"{-change:.0%}" for change in changes)
         return f"After memorizing, the path turns to matrices of lower rank (by {fall})"
+    if all(dataset.sizes["step"] == 1 for dataset in measured.values()):
+        return "The effective rank of the matrices, at the one checkpoint there is"
     return "The path of the weights, its speed, and the rank of their matrices"

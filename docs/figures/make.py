@@ -13,8 +13,8 @@ from mechgrok.runs import Run
 HERE = Path(__file__).parent
 #: Each figure's runs: both, or the base run alone where two would crowd it.
 BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
-BOTH += ("trajectory", "weights")
-BASE = ("activations", "embedding", "progress", "similarity")
+BOTH += ("stability", "trajectory", "weights")
+BASE = ("activations", "embedding", "pairs", "progress", "similarity")
 
 
 def draw(name: str, runs: dict[str, Run]) -> None:
