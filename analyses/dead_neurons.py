@@ -415,7 +415,7 @@ def _draw_counts(figure: Panels, side: str, quantity: str) -> None:
     )
     judged = row.over_training(
         f"{side} {quantity}: whole, dead killed, under the mask, dead revived",
-        y={"tickformat": ".0%"} if quantity == "accuracy" else {"type": "log"},
+        y={"tickformat": "~%"} if quantity == "accuracy" else {"type": "log"},
     )
     for label, dataset in measured.items():
         counts.lines(dataset.step, dataset.dead.sum("neuron"), run=label, value="%{y} dead")

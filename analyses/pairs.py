@@ -237,8 +237,9 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
         return "The step at which each pair is learned"
     (dataset,) = measured.values()
     learned = dataset.learned.to_numpy()[~dataset.train.to_numpy()]
-    if not np.isfinite(learned).any():
-        return "No test pair is learned for good"
+    n_learned = int(np.isfinite(learned).sum())
+    if n_learned < len(learned) / 2:
+        return f"{n_learned:,} of {len(learned):,} test pairs are learned for good"
     early, late = np.nanquantile(learned, [0.1, 0.9])
     return f"Test pairs are learned between steps {early:,.0f} and {late:,.0f} (middle 80 %)"
 
@@ -281,9 +282,15 @@ def _draw_residues(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     row = figure.row(height=230)
     for name, axis in (("operand", "residue a or b"), ("answer", "answer c")):
         y = {"title": "median step" if name == "operand" else "", "type": "log"}
-        panel = row.panel(f"test pairs by {name}", x=axis, y=y)
-        for label, dataset in measured.items():
-            medians = _by_residue(dataset, name)
+        medians_of = {label: _by_residue(dataset, name) for label, dataset in measured.items()}
+        title = f"test pairs by {name}"
+        if not any(np.isfinite(medians).any() for medians in medians_of.values()):
+            bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
+            panel = row.panel(title, x=bare, y=bare)
+            panel.say(f"no {axis}<br>has half of its test pairs learned")
+            continue
+        panel = row.panel(title, x=axis, y=y)
+        for label, medians in medians_of.items():
             panel.add(
                 "scatter",
                 run=label,

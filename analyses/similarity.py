@@ -333,7 +333,7 @@ def _draw_distance(
     panel = row.over_training(title, y={"title": "JD", "range": [0, highest]}, marks=[label])
     is_share = "accuracy_change" in dataset
     change = panel.right(
-        {"title": "change of test accuracy", "tickformat": ".0%", "nticks": 5}
+        {"title": "change of test accuracy", "tickformat": "~%", "nticks": 5}
         if is_share
         else {"title": "fall of log₁₀ loss", "nticks": 5}
     )

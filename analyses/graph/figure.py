@@ -227,6 +227,7 @@ def _network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
             text=[f"  {name}  "],
             mode="text",
             textposition=f"middle {side}",
+            cliponaxis=False,
         )
 
 
@@ -297,6 +298,6 @@ def _group_axis(dataset: xr.Dataset) -> dict[str, Any]:
     return {
         "tickvals": [place for place in at.values() if place not in shared],
         "ticktext": [name for name, place in at.items() if place not in shared],
-        "range": [-0.25, last + 0.25] if shared else [-0.05 * last, 1.05 * last],
+        "range": [-0.125 * last, 1.125 * last] if shared else [-0.05 * last, 1.05 * last],
         "showgrid": False,
     }

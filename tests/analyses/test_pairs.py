@@ -82,3 +82,13 @@ def test_the_figure_has_a_picture_of_each_side_and_of_each_run(tiny_run: Run) ->
     off_diagonal = (measured.a != measured.b).to_numpy()
     twice = off_diagonal & bool(measured.attrs["unordered"])
     assert drawn == (learned * (1 + twice)).sum()
+
+
+def test_a_run_that_learns_few_pairs_is_told_how_few(tiny_run: Run) -> None:
+    measured = pairs.measure(tiny_run)
+    measured["learned"] = measured.learned.where(measured.train)
+    figure = pairs.draw({"tiny": measured})
+    n_test = int((~measured.train).sum())
+    assert figure.layout.title.text == f"0 of {n_test:,} test pairs are learned for good"
+    told = [note.text for note in figure.layout.annotations]
+    assert sum("half of its test pairs learned" in words for words in told) == 2
