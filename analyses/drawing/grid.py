@@ -57,7 +57,8 @@ def lay_out(bands: Sequence[Band]) -> Grid:
     height = sum(band.height for band in bands) + sum(gaps)
     top, places = height, []
     for band, gap in zip(bands, [*gaps, 0.0], strict=True):
-        y = ((top - band.height) / height, top / height)
+        # Rounding may put the lowest row a hair below 0, which plotly refuses.
+        y = (max(0.0, (top - band.height) / height), top / height)
         places.append([Place(x, y) for x in _across(band.boxes, NARROW - left - right)])
         top -= band.height + gap
     return Grid(places, left, right, height)

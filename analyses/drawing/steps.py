@@ -61,7 +61,7 @@ class StepAxis:
     def layout(self) -> dict[str, Any]:
         """The axis for plotly."""
         if not self.log:
-            return {"range": self.range, "tickformat": "~s"}
+            return {"range": self.range, "tickformat": "~s", "tickangle": 0}
         places = [place for place in round_numbers(*self.range) if place > 1.5 * self.zero]
         ticks = [*([self.zero] if self.zero else []), *places]
         return {
@@ -69,6 +69,7 @@ class StepAxis:
             "range": self.range,
             "tickvals": ticks,
             "ticktext": ["0" if tick == self.zero else _short(tick) for tick in ticks],
+            "tickangle": 0,
         }
 
 

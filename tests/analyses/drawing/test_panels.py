@@ -196,3 +196,12 @@ def test_colours_of_steps_are_as_even_as_their_axis() -> None:
     assert axis.shade([10, 100, 1000]) == pytest.approx([1, 2, 3])
     assert axis.bar()["tickvals"] == pytest.approx(np.log10(axis.layout()["tickvals"]))
     assert StepAxis(np.array([0, 10]), log=False).shade([0, 10]).tolist() == [0, 10]
+
+
+@pytest.mark.parametrize("rows", range(1, 40))
+def test_rows_of_any_heights_stand_between_0_and_1(rows: int) -> None:
+    heights = np.random.default_rng(rows).uniform(80, 400, rows)
+    bands = [Band([Box(1, 60, 20)], height, 30, height / 7) for height in heights]
+    ends = [end for row in lay_out(bands).places for place in row for end in place.y]
+    assert min(ends) >= 0
+    assert max(ends) <= 1
