@@ -176,7 +176,7 @@ def test_a_sequence_too_sparse_for_its_lag_says_so(tiny_run: Run) -> None:
     found = {"tiny": similarity.measure(tiny_run, lag=1000)}
     figure = similarity.draw(found)
     notes = " ".join(note.text for note in figure.layout.annotations)
-    assert f"only 0 of {len(tiny_run.steps)} checkpoints have another" in notes
+    assert f"none of {len(tiny_run.steps)} checkpoints has another" in notes
     assert not any("its change" in (trace.name or "") for trace in figure.data)
     dense = similarity.draw({"tiny": similarity.measure(tiny_run, lag=10)})
     assert any("its change" in (trace.name or "") for trace in dense.data)
