@@ -1,13 +1,17 @@
 """Open weights that were trained elsewhere as a run"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.flags import nested, refuse_unknown, with_flags
-from cli.options import Overwrite, whole_numbers
+from cli.options import FOLDER, Overwrite, whole_numbers
 from cli.train import task_flags
+from mechgrok.errors import UserError
+
+if TYPE_CHECKING:
+    from mechgrok.runs import Run
 
 
 @with_flags(task_flags())
@@ -20,6 +24,14 @@ def import_(
         str | None,
         typer.Option(help="The step of each, 0,500,1000; from the files unless given."),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Leave an import of these files that is complete, else begin it anew.",
+            rich_help_panel=FOLDER,
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     set_: Annotated[
         list[str] | None,
@@ -49,19 +61,17 @@ def import_(
     shapes of the weights; what nobody tells about the training stays unknown. Files are never
     unpickled beyond tensors, dictionaries and lists.
     """
-    import sys
     import warnings
 
     from cli.progress import in_one_line
-    from mechgrok.runs.importing import doubt, import_run
-    from mechgrok.runs.importing.words import assumed_in_words, split_in_words
+    from mechgrok.runs.importing import import_run
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["task", "training"], "An import")
     at = whole_numbers(steps) if steps else None
     with warnings.catch_warnings():
         warnings.showwarning = in_one_line  # type: ignore[assignment]
-        run = import_run(
+        run = (_imported(out, files) if resume else None) or import_run(
             files,
             out,
             task=settings.get("task", {}),
@@ -71,6 +81,37 @@ def import_(
             training=settings.get("training"),
             overwrite=overwrite,
         )
+    _say(run)
+
+
+def _imported(out: Path, files: list[Path]) -> "Run | None":
+    """The run that was made of these files earlier; None where it is not there.
+
+    An import is complete or absent, whatever kills it.
+
+    Raises:
+        UserError: the folder holds another run.
+    """
+    from mechgrok.runs import Run
+
+    if not (out / "config.json").is_file():
+        return None
+    run = Run(out)
+    if run.imported is None or list(run.imported.files) != [file.name for file in files]:
+        raise UserError(
+            f"{out} holds another run than an import of these files: choose another folder, or "
+            "--overwrite."
+        )
+    return run
+
+
+def _say(run: "Run") -> None:
+    """What was recognized, what it answers, and what nobody tells."""
+    import sys
+
+    from mechgrok.runs.importing import doubt
+    from mechgrok.runs.importing.words import assumed_in_words, split_in_words
+
     origin = run.imported
     assert origin is not None
     of_steps = "checkpoint" if len(run.steps) == 1 else "checkpoints"

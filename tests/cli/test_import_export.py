@@ -65,6 +65,21 @@ def test_mistakes(mechgrok: Any, tiny_run: Run, options: tuple, complaint: str) 
     assert not Path("run").exists()
 
 
+def test_an_import_that_is_complete_is_left_and_another_run_is_not_taken_for_it(
+    mechgrok: Any, tiny_run: Run
+) -> None:
+    files = [tiny_run.file(0), tiny_run.file(60)]
+    first = mechgrok("import", *files, "--out", "run", "--resume")
+    assert first.code == 0
+    before = {file.name: file.stat().st_mtime_ns for file in Path("run").iterdir()}
+    again = mechgrok("import", *files, "--out", "run", "--resume")
+    assert (again.code, again.out) == (0, first.out)
+    assert {file.name: file.stat().st_mtime_ns for file in Path("run").iterdir()} == before
+    other = mechgrok("import", tiny_run.file(0), "--out", "run", "--resume")
+    assert other.code == 2
+    assert "another run than an import of these files" in other.err
+
+
 def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) -> None:
     ended = mechgrok("export", tiny_run.path, "--step", 20, "--out", "hub")
     assert ended.code == 0, ended.err
