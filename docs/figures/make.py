@@ -13,7 +13,7 @@ from mechgrok.runs import Run
 HERE = Path(__file__).parent
 #: Each figure's runs: both, or the base run alone where two would crowd it.
 BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
-BOTH += ("stability", "trajectory", "weights")
+BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
 BASE = ("activations", "embedding", "pairs", "progress", "similarity")
 
 

@@ -1,0 +1,159 @@
+"""The curvature of a loss: Hessian-vector products, its top eigenvalues, its trace, sharpness."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from scipy.linalg import eigh_tridiagonal
+from torch import Tensor
+
+#: v → H v.
+Product = Callable[[Float[Tensor, " n"]], Float[Tensor, " n"]]
+
+
+def flat(tensors: Sequence[Tensor]) -> Float[Tensor, " n"]:
+    """All entries of all tensors as one vector.
+
+    >>> flat([torch.ones(1, 2), torch.zeros(1)])
+    tensor([1., 1., 0.])
+    """
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def derivatives(
+    loss: Float[Tensor, ""], weights: Sequence[Tensor]
+) -> tuple[Float[Tensor, " n"], Product]:
+    """The gradient and the Hessian of a loss by these weights, laid out as one vector.
+
+    The Hessian is given as products
+    H v = ∂(∂L/∂θ · v)/∂θ, by differentiating the gradient (Pearlmutter 1994): exact, at about twice
+    the work of a gradient. Where a ReLU has its kink, its second derivative is taken to be 0.
+
+    Args:
+        loss: with the graph that it was computed by.
+        weights: leaves of that graph.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> slope, hessian = derivatives((x[0] ** 2 * x[1]).sum(), [x])
+    >>> slope, hessian(torch.tensor([1.0, 0.0]))
+    (tensor([4., 1.]), tensor([4., 2.]))
+    """
+    slopes = _known(
+        torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True), weights
+    )
+    gradient = flat(slopes)
+
+    def hessian(vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        if not gradient.requires_grad:  # the loss is linear in the weights
+            return torch.zeros_like(vector)
+        found = torch.autograd.grad(
+            gradient, weights, grad_outputs=vector, retain_graph=True, allow_unused=True
+        )
+        return flat(_known(found, weights))
+
+    return gradient.detach(), hessian
+
+
+def _known(found: Sequence[Tensor | None], weights: Sequence[Tensor]) -> list[Tensor]:
+    """Derivatives, 0 by weights on which nothing depends."""
+    pairs = zip(found, weights, strict=True)
+    return [torch.zeros_like(weight) if each is None else each for each, weight in pairs]
+
+
+def lanczos(
+    product: Product, start: Float[Tensor, " n"], iterations: int
+) -> tuple[Float[Tensor, " found"], Float[Tensor, " found"]]:
+    """The ends of the spectrum of a symmetric matrix of which only products are known.
+
+    The Lanczos process with full reorthogonalization: after m iterations the eigenvalues of an
+    m × m tridiagonal matrix approach those of the matrix from inside, the outermost first. Where
+    the start lies in an invariant subspace of k dimensions it stops after k, and they are exact. Of
+    an eigenvalue that is there several times one is found.
+
+    Args:
+        product: v → H v.
+        start: any vector that is not orthogonal to what is looked for; a random one.
+        iterations: m at most.
+
+    Returns:
+        Ritz values, the largest first, and of each ‖H u − λ u‖, which bounds its distance from an
+        eigenvalue.
+
+    Source: Lanczos 1950; Golub and Van Loan, Matrix Computations, chapter 10.
+
+    >>> eigenvalues = torch.tensor([3.0, 1.0, -2.0], dtype=torch.float64)
+    >>> values, _ = lanczos(lambda v: eigenvalues * v, torch.ones(3, dtype=torch.float64), 10)
+    >>> values.round(decimals=9)
+    tensor([ 3.,  1., -2.], dtype=torch.float64)
+    """
+    count = min(iterations, len(start))
+    basis = start.new_empty(count + 1, len(start))
+    basis[0] = start / start.norm()
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for at in range(count):
+        after = product(basis[at])
+        diagonal.append(float(after @ basis[at]))
+        known = basis[: at + 1]
+        for _ in range(2):  # Once loses orthogonality to rounding, twice is enough.
+            after = after - (known @ after) @ known
+        beside.append(float(after.norm()))
+        scale = max(map(abs, [*diagonal, *beside]))
+        if beside[-1] <= 10 * torch.finfo(start.dtype).eps * scale:
+            beside[-1] = 0.0
+            break
+        basis[at + 1] = after / beside[-1]
+    values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
+    residuals = beside[-1] * abs(vectors[-1])
+    return torch.from_numpy(values[::-1].copy()), torch.from_numpy(residuals[::-1].copy())
+
+
+def hutchinson(
+    product: Product, like: Float[Tensor, " n"], probes: int, generator: torch.Generator
+) -> tuple[float, float]:
+    """The trace of a symmetric matrix of which only products are known, and its standard error.
+
+    tr H = E[vᵀ H v] for v of independent signs ±1; the variance of one probe is twice the sum of
+    the squares beside the diagonal, so that a diagonal matrix takes one.
+
+    Args:
+        product: v → H v.
+        like: a vector of the matrix's width and type.
+        probes: how many v; the standard error is NaN for one.
+        generator: draws them.
+
+    Source: Hutchinson 1990.
+
+    >>> diagonal = torch.tensor([3.0, 1.0, -2.0])
+    >>> hutchinson(lambda v: diagonal * v, diagonal, 2, torch.Generator().manual_seed(0))
+    (2.0, 0.0)
+    """
+    found = torch.empty(probes, dtype=torch.float64)
+    for at in range(probes):
+        signs = torch.randint(0, 2, like.shape, generator=generator).to(like) * 2 - 1
+        found[at] = signs.double() @ product(signs).double()
+    error = float(found.std() / probes**0.5) if probes > 1 else float("nan")
+    return float(found.mean()), error
+
+
+def ascent(
+    gradient: Float[Tensor, " n"], weights: Float[Tensor, " n"], radius: float, adaptive: bool
+) -> Float[Tensor, " n"]:
+    """The step within a radius that raises the loss most, to first order; 0 where it is flat.
+
+    Args:
+        gradient: ∂L/∂θ.
+        weights: θ.
+        radius: ρ.
+        adaptive: the radius is that of ε / |θ|, entry by entry, which knows no scale of the
+            weights: ε = ρ θ² g / ‖θ g‖ (ASAM: Kwon et al. 2021, arXiv 2102.11600); else ε = ρ g /
+            ‖g‖ (SAM: Foret et al. 2021, arXiv 2010.01412).
+
+    >>> g, w = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0])
+    >>> ascent(g, w, 0.5, False), ascent(g, w, 0.5, True)
+    (tensor([0.3000, 0.4000]), tensor([0.5000, 0.0000]))
+    """
+    scale = weights.abs() if adaptive else torch.ones_like(weights)
+    steep = scale * gradient
+    size = steep.norm()
+    return radius * scale * steep / size if size > 0 else torch.zeros_like(gradient)

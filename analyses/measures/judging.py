@@ -1,0 +1,56 @@
+"""Loss and accuracy of weights that no checkpoint holds."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mechgrok.models import load_weights, make_model
+from mechgrok.runs import Run
+from mechgrok.tasks import Examples
+
+
+def some(examples: Examples, most: int, seed: int = 0) -> Examples:
+    """At most so many of the examples, drawn by a seed; all of them where there are no more.
+
+    >>> few = some(Examples(torch.arange(10), torch.arange(10)), 3)
+    >>> len(few.labels), bool((few.inputs == few.labels).all())
+    (3, True)
+    """
+    if len(examples.labels) <= most:
+        return examples
+    order = torch.randperm(len(examples.labels), generator=torch.Generator().manual_seed(seed))
+    return Examples(*(tensor[order[:most]] for tensor in examples))
+
+
+class Judge:
+    """Loss and accuracy of any weights on a run's task: weights as they are used, without a mask.
+
+    Args:
+        run: whose model and task they are.
+        sides: "train", "test", or both.
+        most: examples of each side, at most.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> (loss,), (accuracy,) = Judge(run, ["test"])(run.checkpoint(-1).effective_weights)
+    >>> accuracy
+    1.0
+    """
+
+    def __init__(self, run: Run, sides: Sequence[str], most: int = 2**62) -> None:
+        self.run = run
+        self.model = make_model(run.config.model, run.task)
+        examples = (some(getattr(run.task, side), most) for side in sides)
+        self.examples = [(self.model.encode(inputs), labels) for inputs, labels in examples]
+
+    @torch.no_grad()
+    def __call__(self, weights: Mapping[str, Tensor]) -> tuple[list[float], list[float]]:
+        """The losses and the accuracies of the sides, in their order."""
+        load_weights(self.model, dict(weights))
+        losses, accuracies = [], []
+        for inputs, labels in self.examples:
+            outputs = self.model(inputs)
+            losses.append(float(self.run.task.loss(outputs, labels)))
+            accuracies.append(float(self.run.task.accuracy(outputs, labels)))
+        return losses, accuracies

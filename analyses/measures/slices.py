@@ -1,0 +1,78 @@
+"""Lines and planes through the space of weights, and barriers on them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mechgrok.models import Wiring
+
+#: What a barrier is measured from: `barrier`.
+Above = Literal["interpolation", "mean"]
+
+
+def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The weights on the straight line from a (share 0) to b (share 1).
+
+    >>> between({"w": torch.zeros(2)}, {"w": torch.ones(2)}, 0.25)
+    {'w': tensor([0.2500, 0.2500])}
+    """
+    return {name: torch.lerp(a[name], b[name], share) for name in a}
+
+
+def barrier(
+    losses: Float[np.ndarray, "*any position"], above: Above = "interpolation"
+) -> Float[np.ndarray, "*any"]:
+    """How high a loss rises on a line between two networks.
+
+    Args:
+        losses: at evenly spaced places from one end to the other.
+        above: "interpolation": max_α L(α) − ((1 − α) L(0) + α L(1)) (Entezari et al. 2022, arXiv
+            2110.06296), 0 on the way down a slope that bends upwards; "mean": max_α L(α) − (L(0) +
+            L(1)) / 2 (Frankle et al. 2020, arXiv 1912.05671), the same where both ends are as good,
+            and half their difference at least where they are not.
+
+    >>> losses = np.array([1.0, 4.0, 0.0])
+    >>> float(barrier(losses)), float(barrier(losses, "mean"))
+    (3.5, 3.5)
+    >>> slope = np.array([2.0, 1.0, 0.0])
+    >>> float(barrier(slope)), float(barrier(slope, "mean"))
+    (0.0, 1.0)
+    """
+    share = np.linspace(0, 1, losses.shape[-1])
+    start, end = losses[..., :1], losses[..., -1:]
+    ground = (start + end) / 2 if above == "mean" else (1 - share) * start + share * end
+    return (losses - ground).max(-1)
+
+
+def filter_normalized(
+    weights: Mapping[str, Tensor], wiring: Wiring, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """A random direction, each of its filters as long as that of the weights.
+
+    A filter is what one unit reads: a column of a matrix, by head where there are heads. Biases
+    stay as they are. Directions that are not normalized so would look flat where weights are large.
+
+    Source: Li et al. 2018 (arXiv 1712.09913), section 4.
+
+    >>> from mechgrok.models.wiring import chain
+    >>> weights = {"W": torch.tensor([[3.0, 1.0], [4.0, 0.0]]), "V": torch.zeros(2, 1)}
+    >>> wiring = chain({"W": (2, 2), "V": (2, 1)})
+    >>> direction = filter_normalized(weights, wiring, torch.Generator().manual_seed(0))
+    >>> direction["W"].norm(dim=0).round(decimals=4).tolist()
+    [5.0, 1.0]
+    """
+    direction = {}
+    for name, weight in weights.items():
+        if name not in wiring.joins:
+            direction[name] = torch.zeros_like(weight)
+            continue
+        drawn = torch.randn(weight.shape, generator=generator).to(weight)
+        # Units that read all heads have a filter across them.
+        over = (-3, -2) if wiring.joins[name].heads == "rows" else (-2,)
+        length = torch.linalg.vector_norm(weight, dim=over, keepdim=True)
+        direction[name] = drawn * length / torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
+    return direction

@@ -1,0 +1,42 @@
+"""Which checkpoints a costly question is asked of, where nobody has said which."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def log_spaced(steps: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` of the steps: the first, the last, and between them evenly by logarithm.
+
+    Step 0, which has no logarithm, is one of them where it is the first.
+
+    >>> log_spaced([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1000], 5)
+    [0, 1, 10, 100, 1000]
+    >>> log_spaced([0, 10], 5), log_spaced([0, 10, 20], 1)
+    ([0, 10], [20])
+    """
+    steps = [int(step) for step in steps]
+    if len(steps) <= count:
+        return steps
+    if count == 1:
+        return steps[-1:]
+    if steps[0] == 0 and count > 2:
+        return [0, *log_spaced(steps[1:], count - 1)]
+    places = np.log1p(np.asarray(steps, dtype=float))
+    chosen: list[int] = []
+    for left, place in zip(
+        range(count - 1, -1, -1), np.linspace(places[0], places[-1], count), strict=True
+    ):
+        # Each step once: where steps are few, those that follow are taken.
+        low, high = (chosen[-1] + 1 if chosen else 0), len(steps) - left
+        chosen.append(low + int(np.abs(places[low:high] - place).argmin()))
+    return [steps[at] for at in chosen]
+
+
+def some_of(measured: int, all_: int) -> str:
+    """How many of the checkpoints were looked at, in words; nothing where all were.
+
+    >>> some_of(20, 316), some_of(3, 3)
+    (' (20 of 316 checkpoints)', '')
+    """
+    return f" ({measured} of {all_:,} checkpoints)" if measured < all_ else ""
