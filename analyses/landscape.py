@@ -25,10 +25,11 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import Colors, Panel, Panels, representatives, spread
+from analyses.drawing import Colors, Panel, Panels, representatives
 from analyses.measures.curvature import ascent, derivatives, flat, hutchinson, lanczos
 from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
 from analyses.measures.judging import Judge
+from analyses.measures.places import spread
 from analyses.measures.slices import Above, barrier, between, filter_normalized
 from analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
