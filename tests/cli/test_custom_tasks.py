@@ -168,7 +168,7 @@ def test_an_entry_point_makes_it_a_task_by_name(
 @pytest.mark.parametrize(
     ("name", "fields", "complaint"),
     [
-        ("triangle", {"p": "many"}, "given p = 'many'"),
+        ("triangle", {"p": "many"}, "p takes a number, not the text 'many'"),
         ("triangle", {"q": 3}, "has no option 'q'"),
         ("square", {}, "holds nothing called 'square'"),
         ("bare", {}, "decorate the function with @mechgrok.task"),

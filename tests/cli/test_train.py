@@ -159,4 +159,4 @@ def test_resuming_with_an_unknown_setting_is_refused(mechgrok: Any) -> None:
     mechgrok("train", *TINY)
     ended = mechgrok("train", "--resume", "--set", "trainer.speed=5")
     assert ended.code == 2
-    assert "no option 'trainer'" in ended.err
+    assert "no setting 'trainer'" in ended.err

@@ -13,7 +13,7 @@ from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
 from mechgrok.results.analysis import Analysis
-from mechgrok.runs import Run, train_ticket
+from mechgrok.runs import Run, train_ticket, verify
 from mechgrok.runs.exporting import export
 from mechgrok.runs.importing import import_run
 from mechgrok.runs.importing.splits import shuffled_split
@@ -301,15 +301,14 @@ def test_imports_of_version_0_1_forget_what_was_made_up(tmp_path: Path, tiny_run
     assert old.t_mem is None
 
 
-def test_sources_survive_where_they_are_overwritten(tmp_path: Path, tiny_run: Run) -> None:
+def test_sources_survive_where_they_would_be_overwritten(tmp_path: Path, tiny_run: Run) -> None:
     run = import_run([tiny_run.file(step) for step in (0, 20, 60)], tmp_path / "run")
-    again = import_run([run.file(0), run.file(60)], run.path, overwrite=True)
-    assert again.steps == [0, 60]
-    assert again.imported is not None
-    assert again.imported.known == run.config.inherited_training()
-    with pytest.raises(UserError, match="is not there"):
-        import_run([run.file(0), run.file(20)], run.path, overwrite=True)
-    assert Run(run.path).steps == [0, 60]
+    (tmp_path / "link").symlink_to(run.path)
+    for out in (run.path, tmp_path / "link"):
+        with pytest.raises(UserError, match="which the run would replace"):
+            import_run([run.file(0), run.file(60)], out, overwrite=True)
+    assert Run(run.path).steps == [0, 20, 60]
+    assert verify(run.path) == []
 
 
 def test_findings_that_tell_train_from_test_carry_the_caveat(tmp_path: Path, tiny_run: Run) -> None:

@@ -140,7 +140,7 @@ def swept(folder: Path) -> None:
     """What `sweep` does, in this process: the plan, then one run after the other."""
     tickets = [{"rate": 0.3, "steps": 2, "checkpoint_every": 2}]
     small = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 2, "checkpoint_every": 2}
-    plan = make_plan("quick", seeds="0:2", tickets=tickets, **small)
+    plan = make_plan("quick", seeds="0:2", tickets=tickets, settings=small)
     for member in settle(folder / "sweep", plan).members:
         finish_replacing(folder / "sweep" / member.name)
         make_member(folder / "sweep", member)

