@@ -217,8 +217,9 @@ def _say_how_it_ended(found: "Sweep", outcomes: "list[Outcome]") -> None:
     from mechgrok.sweeps.family import Family
 
     n_done, n = len(found.finished), len(found)
-    interrupted = any(outcome.how == "interrupted" for outcome in outcomes)
     failed = [outcome for outcome in outcomes if outcome.how == "failed"]
+    # What was stopped before it began has no outcome.
+    interrupted = n_done + len(failed) < n
     if n_done and not interrupted:
         print_groups(Family.of_sweep(found))
     print(f"{found.path}: {n_done} of {n} runs are there")

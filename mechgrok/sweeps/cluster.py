@@ -5,6 +5,7 @@ them: a run is written where it would be written here, and with the same bytes. 
 at is begun again elsewhere from its last checkpoint.
 """
 
+import os
 import signal
 import socket
 import time
@@ -282,6 +283,8 @@ def _connected(address: str) -> Iterator[Any]:
         UserError: it cannot connect.
     """
     ray = _ray()
+    # Of a cluster that is started here, whose workers would else wait for everything else here.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     try:
         # Without an address Ray looks for a cluster that this machine is in, and else starts one.

@@ -107,11 +107,13 @@ def sweep(
     found = settle(out, plan, extend=extend)
     where = where or on_this_machine(jobs, checked_device(device), together)
     outcomes = complete(found, where, display=display)
-    if any(outcome.how == "interrupted" for outcome in outcomes):
+    made = Sweep(out)
+    n_failed = sum(outcome.how == "failed" for outcome in outcomes)
+    if len(made.finished) + n_failed < len(made):  # What was stopped before it began says nothing.
         raise SweepInterrupted(f"{found.path} was interrupted")
-    if any(outcome.how == "failed" for outcome in outcomes):
+    if n_failed:
         raise SweepFailed(found.path, outcomes)
-    return Sweep(out)
+    return made
 
 
 def on_this_machine(jobs: int | None, device: str, together: Together) -> Where:
