@@ -98,7 +98,7 @@ EDITED: dict[str, Callable[[Weights], None]] = {
     "nobody reads": _fill("W_in", 0),
     "nobody answers": _fill("W_U", 0),
     "one that is no number": _fill("W_in", torch.nan, (0, 0)),
-    "one infinity": _fill("W_in", torch.inf, (0, 0)),
+    "one overflow": _fill("W_in", torch.inf, (0, 0)),
     "masks all 0": lambda weights: None,
 }
 #: A run of version 0.1, which went on with numbers that were none.

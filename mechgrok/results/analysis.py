@@ -206,9 +206,11 @@ def _kept(path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
     from mechgrok.results.provenance import Provenance
 
     try:
-        return Provenance.from_json(read_made_from(path)), read_parquet(path)
+        made_from, kept = Provenance.from_json(read_made_from(path)), read_parquet(path)
     except (UserError, ValueError):
         return None, None
+    # Steps are looked up one by one, so that they must be numbers.
+    return (made_from, kept) if "step" not in kept or kept.step.dtype.kind in "iu" else (None, None)
 
 
 def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":

@@ -217,7 +217,27 @@ class Run:
         """Everything saved at ``step``; a negative one counts from the last (−1 is the last)."""
         step = self._resolve(step)
         self._check_step(step)
-        return read_checkpoint(self.path, step)
+        saved = read_checkpoint(self.path, step)
+        self._check_weights(saved)
+        return saved
+
+    def _check_weights(self, saved: Checkpoint) -> None:
+        """Refuse a checkpoint whose weights are not those of this run's network.
+
+        Raises:
+            UserError: one is missing, is another network's, or has another shape.
+        """
+        shapes = {name: tuple(weight.shape) for name, weight in saved.weights.items()}
+        wanted = self.wiring.weights
+        if shapes == wanted:
+            return
+        wrong = next(name for name in {**wanted, **shapes} if shapes.get(name) != wanted.get(name))
+        told = f"as {list(shapes[wrong])}" if wrong in shapes else "not at all"
+        needed = f"as {list(wanted[wrong])}" if wrong in wanted else "not at all"
+        raise UserError(
+            f"The checkpoint at step {saved.step} of {self.path} holds {wrong} {told}, but the "
+            f"network of its config.json has it {needed}: the file is damaged, or another run's."
+        )
 
     def _resolve(self, step: int) -> int:
         return self.steps[step] if -len(self.steps) <= step < 0 else step

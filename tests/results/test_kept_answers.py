@@ -55,3 +55,11 @@ def test_provenance_of_another_kind_is_stale(run: Run, change: str) -> None:
         }[change]
         write_parquet(whole + 1, path, other)
     assert mechgrok.analyze(run, "norms").identical(whole)
+
+
+def test_steps_that_are_no_numbers_are_measured_again(run: Run) -> None:
+    whole = mechgrok.analyze(run, "norms")
+    path = run.path / "analysis" / "norms.parquet"
+    words = whole.assign_coords(step=[f"step {step}" for step in whole.step.to_numpy()])
+    write_parquet(words, path, read_made_from(path))
+    assert mechgrok.analyze(run, "norms").identical(whole)

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+import mechgrok
 from mechgrok.config import FORMAT, RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models import effective_weights
@@ -200,3 +202,24 @@ def test_names_of_weights_need_no_model_and_the_mask_is_read_once(
     assert run.mask is run.mask
     assert len(read) == 1
     assert set(run.weight_names) == set(real(run, -1).weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda w: {k.replace("W_in", "W_ix"): v for k, v in w.items()}, r"holds W_in not at all"),
+        (lambda w: w | {"W_in": w["W_in"][:, :2].clone()}, r"holds W_in as \[\d+, 2\]"),
+        (lambda w: w | {"b_in": torch.zeros(3)}, r"holds b_in as \[3\], but .* not at all"),
+    ],
+    ids=["another name", "another shape", "one more"],
+)
+def test_a_checkpoint_of_another_network_is_refused_by_all_that_read_it(
+    tiny_run: Run, tmp_path: Path, change: Callable[..., dict[str, torch.Tensor]], words: str
+) -> None:
+    path = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    file = path / tiny_run.file(0).name
+    save_file(change(load_file(file)), file, metadata={"step": "0"})
+    with pytest.raises(UserError, match=words):
+        Run(path).checkpoint(0)
+    with pytest.raises(UserError, match=r"W_in|b_in|shape"):
+        mechgrok.analyze(path, "norms", fresh=True)
