@@ -4,6 +4,7 @@ H_i = −Σ_ω q_i(ω) ln q_i(ω), where q_i is the spectrum of neuron i's weigh
 normalized to sum 1 over ω = 1 … ⌊n/2⌋. A neuron that is one wave has 0 nats; a flat spectrum has
 ln ⌊n/2⌋ (ln 33 = 3.50 for p = 67). The mean over neurons is the frequency entropy of Minegishi et
 al. 2023 (arXiv 2310.19470, version 2, fig. 5), who leave open whether amplitude or power is meant.
+Their code takes ω = 1 … ⌊n/2⌋ − 1 and −Σ q ln softmax(q) (``definition="paper-code"``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +19,22 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyses.drawing import SHARE, Panel, Panels
-from analyses.measures.fourier import amplitude_spectrum, live, spectral_entropy
+from analyses.measures.fourier import (
+    amplitude_spectrum,
+    live,
+    softmax_cross_entropy,
+    spectral_entropy,
+)
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption, not_modular, residues
 from analyses.measures.words import between_steps, ends
 from mechgrok.runs import Run
 
 PER_STEP = True
+
+#: The entropy, or what the paper's authors plot under that name.
+Definition = Literal["plain", "paper-code"]
+_FORMULA = {"plain": "H = −Σ_ω q ln q", "paper-code": "H = −Σ_ω q ln softmax(q)"}
 
 SIDES = {"input": "input side", "output": "output side", "embedding": "embedding W_E"}
 
@@ -41,6 +51,9 @@ def measure(
     spectrum: Annotated[
         Literal["amplitude", "power"], "normalize |F(ω)| or |F(ω)|² to sum 1"
     ] = "amplitude",
+    definition: Annotated[
+        Definition, "entropy; or as the paper's authors compute it, which stays near a flat one's"
+    ] = "plain",
     neurons: Annotated[
         Literal["live", "all"], "average over live neurons (weights above 1 % of the largest), all"
     ] = "live",
@@ -61,8 +74,10 @@ def measure(
     tokens = residues(run.task, order)
     exponent = {"amplitude": 1, "power": 2}[spectrum]
 
+    entropy_of = {"plain": spectral_entropy, "paper-code": softmax_cross_entropy}[definition]
+
     def entropy(amplitude: Float[Tensor, "... frequency"]) -> Float[Tensor, "..."]:
-        return spectral_entropy(amplitude.double() ** exponent)
+        return entropy_of(amplitude.double() ** exponent)
 
     inputs = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
     outputs = run.output_side(steps)[..., tokens]
@@ -89,11 +104,12 @@ def measure(
             "output_neuron": np.arange(outputs.shape[1]),
         },
         attrs={
-            "definition": f"H = −Σ_ω q ln q, q the normalized {spectrum} spectrum, ω = 0 aside",
+            "definition": f"{_FORMULA[definition]}, q the normalized {spectrum} spectrum, "
+            "ω = 0 aside",
             "spectrum": spectrum,
             "neurons": neurons,
             "path": run.wiring.path_name(path),
-            "flat": float(np.log(len(tokens) // 2)),
+            "flat": float(np.log(max(1, len(tokens) // 2 - (definition == "paper-code")))),
         },
     )
     for name, variable in dataset.data_vars.items():

@@ -33,8 +33,9 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         ``l1`` = Σ|w|, ``l2`` = √Σw² and ``l0`` = #{w ≠ 0} over ``[step, weight, state]``; the state
         is "raw" (θ) or "masked" (θ ⊙ m, what the network computes with; the same where there is no
         mask). ``total_l1``, ``total_l2``, ``total_l0 [step, state]`` are those of all weights
-        together, and ``n [weight]`` counts the entries, so that l1 / n = mean |w| and
-        l2 / √n = √(mean w²) compare weights of different sizes.
+        together, ``mean_l1`` and ``mean_l2 [step, state]`` the means of the weights' norms (what
+        the code of the paper's authors compares), and ``n [weight]`` counts the entries, so that
+        l1 / n = mean |w| and l2 / √n = √(mean w²) compare weights of different sizes.
     """
     steps = run.select(steps)
     names = run.weight_names
@@ -54,6 +55,8 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         {
             **{name: (each, norms[i], definition[name]) for i, name in enumerate(NORMS)},
             **{f"total_{name}": (all_, total[name], definition[name]) for name in NORMS},
+            "mean_l1": (all_, l1.mean(1), {"definition": "mean of Σ|w| over the weights"}),
+            "mean_l2": (all_, l2.mean(1), {"definition": "mean of √Σw² over the weights"}),
             "n": ("weight", sizes, {"definition": "entries of the weight"}),
         },
         coords={"step": steps, "weight": names, "state": ["raw", "masked"]},
@@ -102,6 +105,9 @@ def draw(
     measured: Mapping[str, xr.Dataset],
     *,
     norm: Annotated[Literal["l1", "l2", "l0"], "the norm shown weight by weight"] = "l2",
+    whole: Annotated[
+        Literal["all", "mean"], "above: norms of all weights together, or means over the weights"
+    ] = "all",
     scaled: Annotated[bool, "divide by the number of entries: comparable across weights"] = False,
     state: Annotated[
         Literal["masked", "raw"], "weights under their mask, or without it"
@@ -114,9 +120,12 @@ def draw(
     figure = Panels(measured, title=_title(measured, state), subtitle=subtitle, log=log)
     row = figure.row(height=230)
     for name in NORMS:
-        panel = row.over_training(f"{_SYMBOL[name]} of all weights: {_FORMULA[name]}", y=_SIZE)
+        is_mean = whole == "mean" and name != "l0"
+        of = "mean over weights" if is_mean else "all weights"
+        panel = row.over_training(f"{_SYMBOL[name]}, {of}: {_FORMULA[name]}", y=_SIZE)
         for label, dataset in measured.items():
-            panel.lines(dataset.step, dataset[f"total_{name}"].sel(state=state), run=label)
+            norms = dataset[f"{'mean' if is_mean else 'total'}_{name}"]
+            panel.lines(dataset.step, norms.sel(state=state), run=label)
     weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
     short = short_names(weights)
     formula = _SCALED[norm] if scaled else f"{_SYMBOL[norm]} {_FORMULA[norm]}"

@@ -240,6 +240,9 @@ def finding(dataset: xr.Dataset) -> str:
         f"k = {dataset.rate:g}: similarity to {dataset.reference} {float(whole[0]):.2f} at step "
         f"{int(whole.step[0]):,}, {float(whole[-1]):.2f} at {int(whole.step[-1]):,}"
     )
+    if _n_pairs(dataset) < _FEWEST:
+        words = f"{words}; too few checkpoints lie δt = {dataset.lag:,} apart to see masks change"
+        return and_left_out(words, dataset)
     found, change = peak(dataset), _change(dataset)
     if found is None or not change.notnull().any():
         words = f"{words}; the distance over δt = {dataset.lag:,} does not rise again"

@@ -31,11 +31,13 @@ _PANELS: tuple[tuple[str, str | None, str, str], ...] = (
     ),
     ("small_world", None, "relational graph: small world", "σ"),
 )
-_GAPS = (
-    ("spectral_gap", "spectral gap λ₀ − λ₁"),
-    ("weighted_spectral_gap", "weighted spectral gap"),
-    ("ramanujan_gap", "Ramanujan gap"),
-)
+#: The gaps over training; the signs of the weights count or not.
+_GAPS = {
+    "spectral_gap": "spectral gap λ₀ − λ₁",
+    "weighted_spectral_gap": "weighted spectral gap, |w|",
+    "signed_spectral_gap": "weighted spectral gap, signed",
+    "ramanujan_gap": "Ramanujan gap",
+}
 #: Networks beside one another, and a figure's runs at most.
 _ACROSS, _MOST = 3, 6
 
@@ -44,6 +46,7 @@ def draw(
     measured: Mapping[str, xr.Dataset],
     *,
     bound: Annotated[Bound, "bound of the Ramanujan gap"] = "biregular",
+    signed: Annotated[bool, "the weighted spectral gap of the weights with their signs"] = False,
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
     """Metrics over training in nine panels; below, the network and its degrees with a slider."""
@@ -66,7 +69,12 @@ def draw(
             panel = row.over_training(title, y=y)
             _curves(panel, measured, name, reference)
     row = figure.row(height=170, legend=len(measured) == 1)
-    for name, title in _GAPS:
+    for name in (
+        "spectral_gap",
+        f"{'signed' if signed else 'weighted'}_spectral_gap",
+        "ramanujan_gap",
+    ):
+        title = _GAPS[name]
         of = f" ({bound} bound)" if name == "ramanujan_gap" else ""
         panel = row.over_training(title + of, y="gap" if name == "spectral_gap" else "")
         _layer_curves(panel, measured, name, bound)
@@ -114,10 +122,7 @@ def _change(dataset: xr.Dataset, name: str, *, since_t_mem: bool) -> float:
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     first = next(iter(measured.values()))
     kinds = "; ".join(f"{label}: {dataset.edges}" for label, dataset in measured.items())
-    return (
-        f"edges: {kinds}; relational graph: {first.nodes} nodes, "
-        f"{first.relational_density:.0%} of pairs"
-    )
+    return f"edges: {kinds}; relational graph: {first.nodes} nodes, {first.relational}"
 
 
 def _curves(

@@ -17,10 +17,13 @@ from analyses.measures.graphs import (
     four_cycle_clustering,
     ramanujan_bound,
     relational_graph,
+    relational_graph_above,
     relational_weights,
     small_world,
     strongest_edges,
+    threshold_of,
     top_singular_values,
+    weighted_world,
 )
 from analyses.measures.masks import kept_edges
 from analyses.measures.places import spread
@@ -28,7 +31,7 @@ from analyses.measures.words import between_steps, ends
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring
-from mechgrok.runs import Run
+from mechgrok.runs import Checkpoint, Run
 
 #: Relational graphs that are made at most, and what one of 32 nodes takes.
 _MOST_GRAPHS = 1_000_000
@@ -51,6 +54,7 @@ _DEFINITION = {
     "density": "share of the matrix that is kept",
     "spectral_gap": "λ₀ − λ₁, the two largest singular values of the mask",
     "weighted_spectral_gap": "λ₀ − λ₁ of |w| on the kept edges",
+    "signed_spectral_gap": "λ₀ − λ₁ of w itself, with its sign, on the kept edges",
     "layer_clustering": "4 C₄ / L₃ of the layer by itself",
     "ramanujan_gap": "bound − λ₁ of the mask",
     "degree": "units that kept weights join to the unit",
@@ -65,6 +69,7 @@ _DIMS = {
     "density": ("step", "weight"),
     "spectral_gap": ("step", "weight"),
     "weighted_spectral_gap": ("step", "weight"),
+    "signed_spectral_gap": ("step", "weight"),
     "layer_clustering": ("step", "weight"),
     "ramanujan_gap": ("step", "weight", "bound"),
     "degree": ("step", "unit"),
@@ -74,13 +79,33 @@ _DIMS = {
 }
 
 
-@dataclass(frozen=True)
-class _Relational:
-    """How relational graphs are made: nodes, density, and shuffles of the units to average over."""
+#: How edges of the relational graph are made: the strongest pairs, as many at every step; the pairs
+#: above a threshold that is the same at every step; or all pairs, with their weights.
+Relational = Literal["density", "threshold", "weighted"]
 
+
+@dataclass
+class _Relational:
+    """How relational graphs are made, and shuffles of the units to average over.
+
+    Attributes:
+        kind: what makes an edge.
+        nodes: of the graph.
+        density: share of the pairs that is joined; of a threshold, at the step that sets it.
+        partitions: how many shuffles.
+        thresholds: of each partition.
+    """
+
+    kind: Relational
     nodes: int
     density: float
     partitions: int
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def seeds(self) -> Sequence[int | None]:
+        """Of the shuffles; None for the units as they are numbered."""
+        return range(self.partitions) if self.partitions else [None]
 
 
 def measure(
@@ -89,7 +114,15 @@ def measure(
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
     scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
+    above: Annotated[
+        float | None, "edges are the weights with |w| above this, at every step, instead"
+    ] = None,
     nodes: Annotated[int, "nodes of the relational graph; the narrowest layer's at most"] = 32,
+    relational: Annotated[
+        Relational,
+        "edges of the relational graph: the strongest pairs, those above what joins as many when "
+        "the run has memorized, or all with their weights",
+    ] = "density",
     density: Annotated[float, "share of node pairs that the relational graph joins"] = 0.2,
     partitions: Annotated[int, "random ways to put units into nodes; 0 takes them in order"] = 10,
     pictures: Annotated[int, "checkpoints at which the edges are kept for the picture"] = 12,
@@ -108,31 +141,40 @@ def measure(
         ``edge_target``. Each variable's definition is in its attributes.
 
     Raises:
-        UserError: the rate is outside [0, 1), the density outside (0, 1], there are fewer than two
-            nodes or fewer than one edge in a picture, or more partitions than can be waited for.
+        UserError: the rate is outside [0, 1), the density outside (0, 1], ``above`` below 0, there
+            are fewer than two nodes or fewer than one edge in a picture, or more partitions than
+            can be waited for.
     """
     check_rate(rate)
     if nodes < 2:
         raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
     if strongest < 1:
         raise UserError(f"{strongest} edges make no picture: choose 1 or more, or --pictures 0.")
+    if above is not None and not above >= 0:
+        raise UserError(f"No weight is larger than {above:g} in size: give --above 0 or more.")
     asked = run.select(steps)
     _check_partitions(partitions, len(asked))
     steps = finite_steps(run, asked)
     wiring = run.wiring
-    relational = _Relational(min(nodes, wiring.narrowest), density, partitions)
+    how = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
     largest = max(len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.joins))
     strongest = min(strongest, largest)
 
-    def metrics(step: int) -> dict[str, Any]:
+    def edges(step: int) -> tuple[Mask, dict[str, torch.Tensor]]:
         saved = run.checkpoint(step)
-        kept = kept_edges(saved, rate, scope)
-        weights = {name: saved.weights[name] * kept[name] for name in wiring.joins}
+        kept = kept_edges(saved, rate, scope) if above is None else _edges_above(saved, above)
+        return kept, {name: saved.weights[name] * kept[name] for name in wiring.joins}
+
+    if relational == "threshold" and how.nodes > 1:
+        how.thresholds = _thresholds(edges(_memorized(run, steps))[1], wiring, how)
+
+    def metrics(step: int) -> dict[str, Any]:
+        kept, weights = edges(step)
         return {
             **_layers(kept, weights, wiring),
             **_neuron_graph(kept, wiring, step),
-            **_relational_graph(weights, wiring, relational),
+            **_relational_graph(weights, wiring, how),
             **(strongest_edges(weights, wiring, strongest) if step in pictured else {}),
         }
 
@@ -151,14 +193,48 @@ def measure(
             **({"picture": sorted(pictured), "rank": np.arange(strongest)} if pictured else {}),
         },
         attrs={
-            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
-            "nodes": relational.nodes,
-            "relational_density": density,
+            "edges": _edges_in_words(run, rate, above),
+            "nodes": how.nodes,
+            "relational": _relational_in_words(how),
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
             **left_out(asked, steps),
             **run.milestones,
         },
+    )
+
+
+def _edges_above(saved: Checkpoint, above: float) -> Mask:
+    weights = saved.effective_weights
+    return Mask({name: w.abs() > above for name, w in weights.items() if w.ndim >= 2})
+
+
+def _edges_in_words(run: Run, rate: float, above: float | None) -> str:
+    if above is not None:
+        return f"|w| > {above:g}"
+    return "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}"
+
+
+def _relational_in_words(how: _Relational) -> str:
+    if how.kind == "weighted":
+        return "all pairs, by their weights"
+    when = " when it has memorized, the same threshold at every step"
+    return f"{how.density:.0%} of pairs" + (when if how.kind == "threshold" else "")
+
+
+def _memorized(run: Run, steps: Sequence[int]) -> int:
+    """The first of the steps at which the training set is learned; the first where none is."""
+    t_mem = run.t_mem
+    return next((step for step in steps if t_mem is not None and step >= t_mem), steps[0])
+
+
+def _thresholds(
+    weights: Mapping[str, torch.Tensor], wiring: Wiring, how: _Relational
+) -> tuple[float, ...]:
+    """The threshold of each partition that joins ``how.density`` of the pairs."""
+    return tuple(
+        threshold_of(relational_weights(weights, how.nodes, wiring, seed), how.density)
+        for seed in how.seeds
     )
 
 
@@ -198,18 +274,26 @@ def _layers(
         mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
         first, second = top_singular_values(mask)
         w_first, w_second = top_singular_values(weight.abs())
+        s_first, s_second = top_singular_values(weight)
         bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
         rows.append(
             [
                 float(mask.double().mean()),
                 float(first - second),
                 float(w_first - w_second),
+                float(s_first - s_second),
                 float(four_cycle_clustering(mask)),
                 *bounds,
             ]
         )
     table = np.array(rows)
-    names = ("density", "spectral_gap", "weighted_spectral_gap", "layer_clustering")
+    names = (
+        "density",
+        "spectral_gap",
+        "weighted_spectral_gap",
+        "signed_spectral_gap",
+        "layer_clustering",
+    )
     return {**dict(zip(names, table.T, strict=False)), "ramanujan_gap": table[:, len(names) :]}
 
 
@@ -238,13 +322,16 @@ def _relational_graph(
     """
     if how.nodes < 2:
         return dict.fromkeys(_RELATIONAL, float("nan"))
-    seeds: Sequence[int | None] = range(how.partitions) if how.partitions else [None]
-    worlds = [
-        small_world(
-            relational_graph(relational_weights(weights, how.nodes, wiring, seed), how.density)
-        )
-        for seed in seeds
-    ]
+    strengths = [relational_weights(weights, how.nodes, wiring, seed) for seed in how.seeds]
+    if how.kind == "weighted":
+        length, clustering = np.mean([weighted_world(each) for each in strengths], axis=0)
+        return dict(zip(_RELATIONAL, (length, clustering, *3 * [float("nan")]), strict=True))
+    graphs = (
+        [relational_graph(each, how.density) for each in strengths]
+        if how.kind == "density"
+        else map(relational_graph_above, strengths, how.thresholds)
+    )
+    worlds = [small_world(graph) for graph in graphs]
     means = [
         *np.mean(np.array(worlds), axis=0),
         np.mean([world.small_world_index for world in worlds]),

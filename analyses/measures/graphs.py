@@ -381,15 +381,47 @@ def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -
     >>> relational_graph(strength, density=0.67).get_edgelist()
     [(0, 1), (1, 2)]
     """
+    _check_density(density)
+    row, column = np.triu_indices(len(strength), 1)
+    pairs = strength[row, column]
+    strongest = np.argsort(-pairs, kind="stable")[: round(density * len(pairs))]
+    chosen = strongest[pairs[strongest] > 0]
+    return igraph.Graph(len(strength), np.stack([row[chosen], column[chosen]], 1))
+
+
+def _check_density(density: float) -> None:
     if not 0 < density <= 1:
         raise UserError(
             f"A density of {density} is outside (0, 1]: it is the share of pairs of nodes that the "
             "relational graph joins, such as 0.2."
         )
+
+
+def threshold_of(strength: Float[np.ndarray, "node node"], density: float) -> float:
+    """The threshold above which `relational_graph_above` joins that share of all pairs of nodes.
+
+    Raises:
+        UserError: the density is outside (0, 1].
+
+    >>> threshold_of(np.array([[0, 3, 1], [3, 0, 2], [1, 2, 0]]), density=0.67)
+    1.0
+    """
+    _check_density(density)
+    pairs = np.sort(strength[np.triu_indices(len(strength), 1)])[::-1]
+    count = round(density * len(pairs))
+    return float(pairs[count]) if count < len(pairs) else 0.0
+
+
+def relational_graph_above(
+    strength: Float[np.ndarray, "node node"], threshold: float
+) -> igraph.Graph:
+    """The graph of the pairs of nodes between which more weight lies than the threshold.
+
+    >>> relational_graph_above(np.array([[0, 3, 1], [3, 0, 2], [1, 2, 0]]), 1.5).get_edgelist()
+    [(0, 1), (1, 2)]
+    """
     row, column = np.triu_indices(len(strength), 1)
-    pairs = strength[row, column]
-    strongest = np.argsort(-pairs, kind="stable")[: round(density * len(pairs))]
-    chosen = strongest[pairs[strongest] > 0]
+    chosen = strength[row, column] > threshold
     return igraph.Graph(len(strength), np.stack([row[chosen], column[chosen]], 1))
 
 
@@ -433,6 +465,33 @@ def small_world(graph: igraph.Graph, samples: int = 50) -> SmallWorld:
     return SmallWorld(
         length, clustering, *_random_reference(graph.vcount(), graph.ecount(), samples)
     )
+
+
+def weighted_world(strength: Float[np.ndarray, "node node"]) -> tuple[float, float]:
+    """L and C of the relational graph with all its weights, none thresholded away.
+
+    L = w̄ · mean of d(i, j), where an edge is 1/w long and w̄ is the mean weight over pairs, so that
+    a graph of equal weights has L = 1 whatever they are. C = mean over nodes of Σ (ŵ_ij ŵ_jk
+    ŵ_ik)^⅓ / (k_i (k_i − 1)), ŵ = w / max w and k_i the neighbours of i (Onnela et al. 2005).
+
+    Returns:
+        L, NaN where no two nodes are joined; and C.
+
+    >>> weighted_world(2 * (1 - np.eye(4)))
+    (1.0, 1.0)
+    """
+    row, column = np.triu_indices(len(strength), 1)
+    mean = strength[row, column].mean()
+    if not mean:
+        return float("nan"), 0.0
+    lengths = np.divide(1, strength, out=np.zeros_like(strength, dtype=float), where=strength > 0)
+    distance = csgraph.shortest_path(csr_array(lengths), directed=False)[row, column]
+    cubic = np.cbrt(strength / strength.max())
+    neighbours = (strength > 0).sum(1)
+    triangles = np.diag(cubic @ cubic @ cubic)
+    pairs = neighbours * (neighbours - 1)
+    clustering = np.divide(triangles, pairs, out=np.zeros(len(pairs)), where=pairs > 0)
+    return round(float(mean * distance[np.isfinite(distance)].mean()), 12), float(clustering.mean())
 
 
 def _length_and_clustering(graph: igraph.Graph) -> tuple[float, float]:

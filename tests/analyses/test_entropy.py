@@ -106,3 +106,14 @@ def test_it_does_not_apply_where_inputs_are_no_residues(tiny_run: Run) -> None:
     other = Run(tiny_run.path)
     other.config = parity
     assert "not modular" in str(entropy.applies(other))
+
+
+def test_the_papers_code_gives_the_spectrum_to_a_cross_entropy_of_logits(tiny_run: Run) -> None:
+    dataset = entropy.measure(tiny_run, definition="paper-code", neurons="all")
+    signals = tiny_run.input_side([60])[0].T.double()
+    amplitude = torch.fft.rfft(signals).abs()[:, 1:-1]
+    q = amplitude / amplitude.sum(1, keepdim=True)
+    expected = torch.nn.functional.cross_entropy(q, q, reduction="none")
+    found = dataset.input_entropy_of.sel(step=60).to_numpy()
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
+    assert "softmax" in dataset.attrs["definition"]

@@ -209,3 +209,42 @@ def test_steps_measured_together_are_measured_as_each_alone(tiny_run: Run):
     for step in tiny_run.steps[:3]:
         alone = graph.measure(tiny_run, steps=[step], pictures=0)
         xr.testing.assert_equal(alone, together.sel(step=[step]))
+
+
+def test_a_relational_graph_of_a_fixed_density_has_as_many_edges_and_of_a_fixed_threshold_has_not(
+    tiny_run: Run,
+):
+    by_density = graph.measure(tiny_run, nodes=6, density=0.5, partitions=0, pictures=0)
+    fixed = graph.measure(
+        tiny_run, nodes=6, density=0.5, partitions=0, pictures=0, relational="threshold"
+    )
+    first = next(i for i, step in enumerate(tiny_run.steps) if step >= (tiny_run.t_mem or 0))
+    same, other = by_density.relational_path_length, fixed.relational_path_length
+    assert float(other[first]) == pytest.approx(float(same[first]))
+    assert not np.allclose(other, same)
+
+
+def test_a_weighted_relational_graph_of_equal_weights_is_complete(tiny_run: Run):
+    dataset = graph.measure(tiny_run, relational="weighted", nodes=4, pictures=0)
+    assert (dataset.relational_path_length >= 1).all()
+    assert dataset.random_relational_clustering.isnull().all()
+    assert dataset.attrs["relational"] == "all pairs, by their weights"
+
+
+def test_edges_above_a_size_are_the_weights_of_that_size(tiny_run: Run):
+    dataset = graph.measure(tiny_run, above=0.1, pictures=0)
+    for step in tiny_run.steps:
+        saved = tiny_run.checkpoint(step).weights
+        for name in dataset.weight.to_numpy().tolist():
+            share = float((saved[name].abs() > 0.1).float().mean())
+            assert float(dataset.density.sel(step=step, weight=name)) == pytest.approx(share)
+    with pytest.raises(UserError, match="--above 0 or more"):
+        graph.measure(tiny_run, above=-1)
+
+
+def test_signs_count_in_the_signed_gap(tiny_run: Run):
+    at = graph.measure(tiny_run, above=0, pictures=0).isel(step=-1)
+    weight = tiny_run.checkpoint(-1).weights["W_in"].double().numpy()
+    values = np.linalg.svd(weight, compute_uv=False)
+    gap = float(at.signed_spectral_gap.sel(weight="W_in"))
+    assert gap == pytest.approx(values[0] - values[1], abs=1e-6)

@@ -96,3 +96,12 @@ def test_a_mask_leaves_the_raw_norm_alone(tiny_run: Run, tmp_path: Path) -> None
     assert found.l2.sel(state="raw").equals(
         norms.measure(tiny_run).sel(step=saved.step, state="raw").l2.assign_coords(step=0)
     )
+
+
+def test_means_over_weights_are_those_of_their_norms(tiny_run: Run) -> None:
+    dataset = norms.measure(tiny_run)
+    for name in ("l1", "l2"):
+        assert np.allclose(dataset[f"mean_{name}"], dataset[name].mean("weight"))
+    figure = norms.draw({"tiny": dataset}, whole="mean")
+    titles = [note.text for note in figure.layout.annotations if note.text]
+    assert any("mean over weights" in title for title in titles)

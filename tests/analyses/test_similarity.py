@@ -178,5 +178,6 @@ def test_a_sequence_too_sparse_for_its_lag_says_so(tiny_run: Run) -> None:
     notes = " ".join(note.text for note in figure.layout.annotations)
     assert f"none of {len(tiny_run.steps)} checkpoints has another" in notes
     assert not any("its change" in (trace.name or "") for trace in figure.data)
+    assert "too few checkpoints lie δt = 1,000 apart" in similarity.finding(found["tiny"])
     dense = similarity.draw({"tiny": similarity.measure(tiny_run, lag=10)})
     assert any("its change" in (trace.name or "") for trace in dense.data)

@@ -16,10 +16,13 @@ from analyses.measures.graphs import (
     ramanujan_bound,
     ramanujan_gap,
     relational_graph,
+    relational_graph_above,
     relational_weights,
     small_world,
     spectral_gap,
+    threshold_of,
     top_singular_values,
+    weighted_world,
 )
 from analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
@@ -294,3 +297,27 @@ def test_more_nodes_than_neurons_are_refused(nodes: int):
 def test_impossible_densities_are_refused(density: float):
     with pytest.raises(UserError, match=r"outside \(0, 1\]"):
         relational_graph(np.ones((4, 4)), density)
+
+
+def test_weighted_clustering_is_onnelas_and_lengths_are_dijkstras():
+    generator = np.random.default_rng(0)
+    strength = generator.random((7, 7)) * (generator.random((7, 7)) < 0.7)
+    strength = np.triu(strength, 1) + np.triu(strength, 1).T
+    length, clustering = weighted_world(strength)
+    reference = nx.from_numpy_array(strength)
+    assert clustering == pytest.approx(
+        np.mean(list(nx.clustering(reference, weight="weight").values()))
+    )
+    for _, _, edge in reference.edges(data=True):
+        edge["length"] = 1 / edge["weight"]
+    mean = strength[np.triu_indices(7, 1)].mean()
+    expected = mean * nx.average_shortest_path_length(reference, weight="length")
+    assert length == pytest.approx(expected)
+
+
+def test_the_threshold_of_a_density_joins_that_share_of_pairs():
+    strength = np.random.default_rng(0).random((9, 9))
+    strength = strength + strength.T
+    for density in (0.1, 0.5, 1):
+        threshold = threshold_of(strength, density)
+        assert relational_graph_above(strength, threshold).ecount() == round(density * 36)
