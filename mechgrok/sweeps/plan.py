@@ -136,6 +136,8 @@ class Plan:
             both as the preset has them.
         stages: what is made of the base runs, and of what is made of them.
         also: further plans in the same folder; a run that several want is trained once.
+        name: what its runs are called before their settings, and what they are chosen by
+            (``sweep.sel(plan=name)``) where there are several plans.
     """
 
     preset: str = presets.DEFAULT
@@ -144,6 +146,7 @@ class Plan:
     seeds: tuple[Value, ...] = ()
     stages: tuple[Stage, ...] = ()
     also: tuple["Plan", ...] = ()
+    name: str = ""
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Self:
@@ -152,7 +155,7 @@ class Plan:
         Raises:
             UserError: a key is unknown, or a value is none.
         """
-        known = ("preset", "set", "over", "seeds", "stage", "also")
+        known = ("name", "preset", "set", "over", "seeds", "stage", "also")
         if unknown := [key for key in fields if key not in known]:
             raise UserError(f"A sweep's plan has no {unknown[0]!r}: its keys are {choices(known)}.")
         over, shared = (_table(fields.get(name, {}), name) for name in ("over", "set"))
@@ -165,6 +168,7 @@ class Plan:
             seeds=tuple(as_values(fields["seeds"])) if "seeds" in fields else (),
             stages=_in_order([Stage.read(stage) for stage in _tables(fields, "stage")]),
             also=tuple(cls.read(_table(other, "also")) for other in _tables(fields, "also")),
+            name=str(fields.get("name", "")),
         )
         plan._check()
         return plan
@@ -187,7 +191,8 @@ class Plan:
         return "\n".join(_toml_of(self._fields())) + "\n"
 
     def _fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = {"preset": self.preset}
+        fields: dict[str, Any] = {"name": self.name} if self.name else {}
+        fields["preset"] = self.preset
         if self.seeds:
             fields["seeds"] = _shown_values(self.seeds)
         if self.set:
@@ -237,14 +242,18 @@ class Plan:
                 found.setdefault(member.name, member)
         return list(found.values())
 
-    def _own_members(self, names: "_Names", told: Mapping[str, Value]) -> Iterator[Member]:
+    def _own_members(self, names: "_Names", told: dict[str, Value]) -> Iterator[Member]:
         """This plan's members, with further settings that tell it from other plans."""
         made: dict[str, list[Member]] = {BASE: []}
         preset = presets.load(self.preset)
+        told = told | {"plan": self.name} if self.name else told
         for swept in self._grid():
             settings = {**told, **self.set, **swept}
             run = Member("", BASE, _as_values(settings), self._config(preset, swept))
-            wanted = (_folder_name(swept) or BASE, _folder_name(run.settings))
+            short = (_folder_name(swept) or BASE, _folder_name(run.settings))
+            wanted = [
+                _cut(f"{_file_name(self.name)}-{each}") if self.name else each for each in short
+            ]
             made[BASE].append(replace(run, name=names.of(run, *wanted)))
         yield from made[BASE]
         for stage in self.stages:

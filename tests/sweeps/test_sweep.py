@@ -206,3 +206,16 @@ def test_a_stage_without_a_setting_has_nan_for_it(made: Sweep) -> None:
     assert metrics.rate[:2].to_numpy().tolist() == [0.4, 0.6]
     ticket = metrics.train_loss.sel(stage="ticket", rate=0.4)
     assert ticket.sel(step=10).notnull().all()
+
+
+def test_plans_with_names_call_their_runs_by_them_in_whatever_order() -> None:
+    one = {"name": "one", "preset": "quick", "seeds": "0:2", "stage": [{"make": "ticket"}]}
+    two = {"name": "two", "preset": "mul", "seeds": "0:2"}
+    ways = [Plan.read(one | {"also": [two]}), Plan.read(two | {"also": [one]}), Plan.read(one)]
+    first, second, alone = ({m.name: m.settings["plan"] for m in w.members()} for w in ways)
+    assert first == second
+    assert first.items() >= alone.items()
+    assert set(first) == {f"{plan}-seed={s}" for plan in ("one", "two") for s in (0, 1)} | {
+        f"one-seed={s}-ticket" for s in (0, 1)
+    }
+    assert Plan.read(tomllib.loads(ways[0].as_toml())) == ways[0]
