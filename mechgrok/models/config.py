@@ -92,6 +92,9 @@ class PositionalMLPConfig(ModelShape):
     join: Literal["sum", "concat"] = Field(
         default="sum", description="How embeddings of positions meet (positional-mlp): sum, concat."
     )
+    unembed: bool = Field(
+        default=True, description="W_U after W_out (positional-mlp); else W_out writes outputs."
+    )
 
 
 class TransformerConfig(ModelShape):

@@ -32,14 +32,16 @@ class HookedPositionalMLP(HookedModel):
     Further hidden layers stand between W_in and W_out as ``W_hidden_1 [d_mlp, d_mlp]`` and so on.
 
     Weights: ``W_E_0``, ``W_E_1``, … ``[d_vocab, d_model]``, ``W_in [d_model, d_mlp]`` (concat:
-    ``[n_ctx · d_model, d_mlp]``), ``W_out [d_mlp, d_model]``, ``W_U [d_model, d_output]``.
+    ``[n_ctx · d_model, d_mlp]``), ``W_out [d_mlp, d_model]``, ``W_U [d_model, d_output]``; without
+    ``unembed`` no W_U, and ``W_out [d_mlp, d_output]``.
 
     Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre`` (what the neurons
     read), ``blocks.l.mlp.hook_pre`` and ``hook_post [batch, d_mlp]``, ``blocks.L.hook_mlp_out
     [batch, d_model]`` for the last layer L, ``hook_logits [batch, d_output]``, and
     ``<weight>.hook_mask``.
 
-    Source: the architecture of Gromov 2023 (arXiv 2301.02679) where W_in is joined by "concat".
+    Source: the architecture of Gromov 2023 (arXiv 2301.02679) where W_in is joined by "concat"; of
+    Chughtai et al. 2023 (arXiv 2302.03025) where there is no W_U either.
     """
 
     Config = PositionalMLPConfig
@@ -88,10 +90,10 @@ class HookedPositionalMLP(HookedModel):
             **{name: Group(d_vocab, "token") for name in inputs},
             "resid_pre": Group(read, "d_model"),
             **{name: Group(d_mlp, "neuron") for name in layers},
-            "mlp_out": Group(d_model, "d_model"),
+            **({"mlp_out": Group(d_model, "d_model")} if config.unembed else {}),
             "outputs": Group(d_output, "output"),
         }
-        ends = pairwise(["resid_pre", *layers, "mlp_out"])
+        ends = pairwise(["resid_pre", *layers, "mlp_out" if config.unembed else "outputs"])
         joins = {
             f"W_E_{position}": Join(
                 source, "resid_pre", target_from=position * d_model if beside else 0
@@ -102,7 +104,8 @@ class HookedPositionalMLP(HookedModel):
             name: Join(*groups_of)
             for name, groups_of in zip(hidden_weights(n_layers), ends, strict=True)
         }
-        joins["W_U"] = Join("mlp_out", "outputs")
+        if config.unembed:
+            joins["W_U"] = Join("mlp_out", "outputs")
         embeddings = {name: (d_vocab, d_model) for name in joins if name.startswith("W_E_")}
         weights = embeddings | {
             name: (groups[join.source].size, groups[join.target].size)
@@ -122,7 +125,7 @@ class HookedPositionalMLP(HookedModel):
             hidden=hidden_layers(n_layers, _all_positions(list(paths.values()))),
             input_paths=paths,
             direct="position-0",
-            output_path=product("W_out", "W_U"),
+            output_path=product("W_out", "W_U") if config.unembed else product("W_out"),
             embedding=product("W_E_0"),
         )
 
@@ -144,11 +147,15 @@ class HookedPositionalMLP(HookedModel):
         for layer, block in enumerate(further, 1):
             post = block.mlp(post @ getattr(self, f"W_hidden_{layer}"))
         if short:
-            return self.hook_logits(post @ (self.W_out @ self.W_U))
-        return self.hook_logits(self.blocks[-1].hook_mlp_out(post @ self.W_out) @ self.W_U)
+            return self.hook_logits(post @ self._output_table())
+        mlp_out = self.blocks[-1].hook_mlp_out(post @ self.W_out)
+        return self.hook_logits(mlp_out @ self.W_U if self.config.unembed else mlp_out)
 
     def _embeddings(self) -> list[Float[Tensor, "d_vocab d_model"]]:
         return [getattr(self, f"W_E_{position}") for position in range(self.n_ctx)]
+
+    def _output_table(self) -> Float[Tensor, "d_mlp d_output"]:
+        return self.W_out @ self.W_U if self.config.unembed else self.W_out
 
     def _rows(self, tokens: Integer[Tensor, "batch pos"]) -> Integer[Tensor, "batch pos"]:
         """The tokens' rows in a table that holds those of all positions, one below another."""

@@ -16,18 +16,23 @@ from mechgrok.tasks import make_task
 from mechgrok.training import train
 
 TASK = make_task("sub", p=7, pairs="ordered")
-JOINS = ("sum", "concat")
+#: Embeddings summed or side by side; and without W_U.
+KINDS: dict[str, dict[str, Any]] = {
+    "sum": {"join": "sum"},
+    "concat": {"join": "concat"},
+    "no W_U": {"join": "concat", "unembed": False},
+}
 
 
-def shape(join: str, **fields: Any) -> PositionalMLPConfig:
-    return PositionalMLPConfig(d_model=12, d_mlp=8, join=join, **fields)  # type: ignore[arg-type]
+def shape(kind: str, **fields: Any) -> PositionalMLPConfig:
+    return PositionalMLPConfig(d_model=12, d_mlp=8, **KINDS[kind], **fields)
 
 
-@pytest.mark.parametrize("join", JOINS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("act", ["relu", "gelu", "quadratic", "tanh", "silu"])
 @pytest.mark.parametrize("n_layers", [1, 2])
-def test_both_ways_agree_and_so_do_their_gradients(join: str, act: str, n_layers: int) -> None:
-    model = make_model(shape(join, act=act, n_layers=n_layers), TASK).double()
+def test_both_ways_agree_and_so_do_their_gradients(kind: str, act: str, n_layers: int) -> None:
+    model = make_model(shape(kind, act=act, n_layers=n_layers), TASK).double()
     inputs, labels = TASK.examples
     found = {}
     for way, given in (("plain", inputs), ("short", inputs), ("encoded", model.encode(inputs))):
@@ -40,28 +45,30 @@ def test_both_ways_agree_and_so_do_their_gradients(join: str, act: str, n_layers
             torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("join", JOINS)
-def test_it_tells_a_minus_b_from_b_minus_a(join: str) -> None:
-    model = make_model(shape(join), TASK)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_tells_a_minus_b_from_b_minus_a(kind: str) -> None:
+    model = make_model(shape(kind), TASK)
     one, other = model(torch.tensor([[2, 5], [5, 2]]))
     assert not torch.allclose(one, other)
 
 
-@pytest.mark.parametrize("join", JOINS)
-def test_it_is_the_formula(join: str) -> None:
-    model = make_model(shape(join), TASK)
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_formula(kind: str) -> None:
+    model = make_model(shape(kind), TASK)
     embed = [model.weight("W_E_0")[3], model.weight("W_E_1")[4]]
-    read = embed[0] + embed[1] if join == "sum" else torch.cat(embed)
-    expected = torch.relu(read @ model.weight("W_in")) @ model.weight("W_out") @ model.weight("W_U")
+    read = embed[0] + embed[1] if kind == "sum" else torch.cat(embed)
+    expected = torch.relu(read @ model.weight("W_in")) @ model.weight("W_out")
+    if kind != "no W_U":
+        expected = expected @ model.weight("W_U")
     torch.testing.assert_close(model(torch.tensor([[3, 4]]))[0], expected)
 
 
-@pytest.fixture(scope="module", params=JOINS)
+@pytest.fixture(scope="module", params=KINDS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A short run on a − b mod 7 over ordered pairs."""
     config = RunConfig.make(
         task={"name": "sub", "p": 7, "pairs": "ordered"},
-        model={"kind": "positional-mlp", "d_model": 12, "d_mlp": 8, "join": request.param},
+        model={"kind": "positional-mlp", "d_model": 12, "d_mlp": 8, **KINDS[request.param]},
         training={"steps": 60, "checkpoint_every": 20},
     )
     return train(tmp_path_factory.mktemp("runs") / request.param, config)
