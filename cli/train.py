@@ -102,8 +102,9 @@ def _begin(
     if not config.model.knows_order and getattr(config.task, "order_matters", False):
         print(
             f"mechgrok: An MLP sums its tokens and cannot tell (a, b) from (b, a), so that it will "
-            f"never fit {config.task}: --pairs descending, --model positional-mlp or "
-            "--model transformer would.",
+            f"never fit {config.task}: "
+            f"{'--pairs descending, ' if 'pairs' in type(config.task).model_fields else ''}"
+            "--model positional-mlp or --model transformer would.",
             file=sys.stderr,
         )
     train_and_report(

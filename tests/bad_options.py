@@ -180,6 +180,20 @@ train -q --out x --task sub --pairs unordered
 train -q --out x --task mnist --limit 0
 train -q --out x --model transformer --n-heads 0
 train -q --out x --model transformer --n-heads 3 --set model.d_model=4
+train -q --out x --task group --group S9
+train -q --out x --task group --group S99999999999999999999
+train -q --out x --task group --group C1
+train -q --out x --task group --group Z5
+train -q --out x --task group --group S3x
+train -q --out x --task group --group nowhere.csv
+train -q --out x --task group --group ./afile
+train -q --out x --task group --group ./adir
+train -q --out x --task group --group /dev/zero
+train -q --out x --task group --group S7 --model positional-mlp
+train -q --out x --task group --set task.group=5
+train -q --out x --task group --set task.group=null
+train -q --out x --task group --set task.table=AAAA
+train -q --out x --task group --set task.table=5
 train parity -q --out x --set task.n=3
 train parity -q --out x --set task.k=100
 train parity -q --out x --set task.samples=1000000000000

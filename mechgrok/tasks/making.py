@@ -16,6 +16,7 @@ TASKS: Registry[type[Task]] = Registry(
     "task",
     "mechgrok.tasks",
     {
+        "group": "mechgrok.tasks.groups.composition:GroupComposition",
         "multitask": "mechgrok.tasks.multitask:MultitaskArithmetic",
         "parity": "mechgrok.tasks.parity:SparseParity",
         "polynomial": "mechgrok.tasks.polynomial:PolynomialRegression",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.tasks.base import Examples, Seed, Task
+from mechgrok.tasks.base import Examples, Seed
+from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.operations import OPERATIONS, Operation, Pairs
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def is_prime(n: int) -> bool:
     return n > 1 and all(n % divisor for divisor in range(2, int(n**0.5) + 1))
 
 
-class ModularArithmetic(Task):
+class ModularArithmetic(BinaryOperation):
     """c = f(a, b) mod p, from two tokens a and b to one of p answers.
 
     The operation f is the task's name (`mechgrok.tasks.operations`). Pairs are ``unordered``
@@ -42,7 +43,6 @@ class ModularArithmetic(Task):
         default="unordered",
         description="unordered, ordered, or descending (b < a); as the operation is studied.",
     )
-    equals: bool = Field(default=False, description="Append an '=' token (number p) to each pair.")
     label_seed: Seed = Field(default=0, description="Seed of random labels.")
 
     @model_validator(mode="before")
@@ -123,22 +123,6 @@ class ModularArithmetic(Task):
         else:
             labels = self.answer(*self.pair.unbind(1))
         return Examples(self.tokens(self.pair), labels)
-
-    def tokens(self, pair: Integer[Tensor, "n 2"]) -> Integer[Tensor, "n pos"]:
-        """The token sequence of each pair: (a, b), or (a, b, p) with ``equals``."""
-        if not self.equals:
-            return pair
-        import torch
-
-        return torch.cat([pair, pair.new_full((len(pair), 1), self.p)], dim=1)
-
-    @property
-    def d_vocab(self) -> int:
-        return self.p + self.equals
-
-    @property
-    def n_ctx(self) -> int:
-        return 2 + self.equals
 
     @property
     def d_output(self) -> int:

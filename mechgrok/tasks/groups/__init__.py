@@ -1,0 +1,1 @@
+"""Finite groups: families by name, a table of one's own, the task of composing, representations."""

@@ -1,0 +1,109 @@
+"""Composing two elements of a finite group."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from mechgrok.errors import UserError
+from mechgrok.tasks.base import Examples
+from mechgrok.tasks.binary import BinaryOperation
+from mechgrok.tasks.groups import families
+from mechgrok.tasks.groups.cayley import of_table, pack_table, read_table, unpack_table
+from mechgrok.tasks.groups.group import Group
+
+if TYPE_CHECKING:
+    from jaxtyping import Integer
+    from torch import Tensor
+
+
+class GroupComposition(BinaryOperation):
+    """c = a·b in a finite group, over all ordered pairs of its elements.
+
+    Which elements a group has, in which order, and how they compose, is said in
+    `mechgrok.tasks.groups.families`. A group of one's own is a text file with its Cayley table
+    (`mechgrok.tasks.groups.cayley`); the table goes into the run's settings.
+
+    Source: Chughtai, Chan and Nanda 2023 (arXiv 2302.03025).
+    """
+
+    name: str = "group"
+    group: str = Field(
+        default="S5",
+        description="Of group: C12, D6, S5, A5, Q8, a product such as C3xS3, or a file with a "
+        "table.",
+    )
+    table: str | None = Field(
+        default=None,
+        exclude_if=lambda table: table is None,
+        description="The table that was read from --group's file, as config.json keeps it.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_group(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        name = fields.get("group", "S5")
+        if not isinstance(name, str):
+            raise UserError(f"A group is named by a text such as S5, not {name!r}.")
+        if fields.get("table") is not None:
+            unpack_table(fields["table"], name)
+            return fields
+        if "/" in name or "." in name:
+            path = Path(name).expanduser()
+            return fields | {"group": path.stem, "table": pack_table(read_table(path))}
+        return fields | {"group": "x".join(families.parts_of(name))}
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.d_output < 2:
+            raise UserError(f"The group {self.group} has one element: choose a larger one.")
+        return self
+
+    @cached_property
+    def structure(self) -> Group:
+        """The group itself: its table, its elements, its representations."""
+        if self.table is None:
+            return families.named(self.group)
+        return of_table(self.group, unpack_table(self.table, self.group))
+
+    @property
+    def d_output(self) -> int:
+        return families.order_of(self.group) if self.table is None else self.structure.order
+
+    @property
+    def order_matters(self) -> bool:
+        if self.table is None:
+            return not families.is_commutative(self.group)
+        return not self.structure.is_commutative
+
+    @property
+    def n_examples(self) -> int:
+        return self.d_output**2
+
+    @cached_property
+    def pair(self) -> Integer[Tensor, "n 2"]:
+        """All pairs (a, b), in lexicographic order of their numbers."""
+        import torch
+
+        every = torch.arange(self.d_output)
+        return torch.cartesian_prod(every, every)
+
+    def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
+        """The number of a·b."""
+        import torch
+
+        return torch.from_numpy(self.structure.table)[a, b]
+
+    @cached_property
+    def examples(self) -> Examples:
+        return Examples(self.tokens(self.pair), self.answer(*self.pair.unbind(1)))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        return [*self.structure.elements, *["="] * self.equals]
+
+    def __str__(self) -> str:
+        return f"a·b in {self.group}, all pairs"
