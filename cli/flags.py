@@ -19,7 +19,8 @@ from pydantic.fields import FieldInfo
 from mechgrok import own_code
 from mechgrok.errors import UserError, near
 from mechgrok.fields import is_numeric, types_in
-from mechgrok.settings import ALSO_CALLED, CALLED, NAMING_CODE, PARTS, put
+from mechgrok.settings import ALSO_CALLED, CALLED, NAMING_CODE, PARTS, TRANSFORMS, put, value_at
+from mechgrok.training.transforms.reading import names_in
 
 
 def _dashed(path: str) -> str:
@@ -79,7 +80,7 @@ class Flag:
             show_default=self.default or False,
             metavar=None if self.is_switch else _metavar(self.annotation),
         )
-        kind = bool if self.is_switch else str
+        kind: Any = bool if self.is_switch else list[str] if _is_list(self.annotation) else str
         return inspect.Parameter(
             self.parameter_name,
             inspect.Parameter.KEYWORD_ONLY,
@@ -93,6 +94,8 @@ class Flag:
         Raises:
             UserError: they are not of the field's type.
         """
+        if isinstance(text, list):  # Typed several times, or once.
+            text = ",".join(text)
         if not isinstance(text, str):
             return text
         if text.lower() == "none" and types.NoneType in get_args(self.annotation):
@@ -175,7 +178,7 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
             given = {
                 by_parameter[name].path: by_parameter[name].read(text)
                 for name, text in texts.items()
-                if text is not None
+                if text is not None and text != []
             }
             function(**words, given=_switched(given))
 
@@ -213,6 +216,8 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     for path in NAMING_CODE:
         for name in _names_at(settings, path):
             own_code.allow(name)
+    for name in names_in(value_at(settings, TRANSFORMS)):
+        own_code.allow(name)
     return settings
 
 

@@ -22,7 +22,10 @@ def sweep(
     out: Annotated[Path, typer.Argument(help="The sweep's folder.")],
     preset: Annotated[
         str | None,
-        typer.Argument(help="What the base runs start from; or a plan, such as sweep.toml."),
+        typer.Argument(
+            help="What the base runs start from; or a plan: a file such as sweep.toml, or "
+            "accelerators, which comes with mechgrok."
+        ),
     ] = None,
     over: Annotated[
         list[str] | None,
@@ -148,12 +151,12 @@ def _plan(
     from mechgrok.sweeps import Plan
     from mechgrok.sweeps.running import make_plan
 
-    if preset is not None and preset.endswith(".toml"):
+    if preset is not None and (preset.endswith(".toml") or preset in Plan.shipped()):
         if any(given is not None for given in (over, seeds, ticket, popup, set_)):
             raise UserError(
                 f"{preset} says which runs there are: change it there, or name a preset instead."
             )
-        return Plan.load(Path(preset))
+        return Plan.load(Plan.shipped().get(preset, Path(preset)))
     axes: dict[str, str] = {}
     for each in over or ():
         axes |= parse_assignments(each, "--over", "weight_decay=0.3,1,3")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
 from cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
 from cli.options import FOLDER, Overwrite, Quiet
@@ -16,6 +17,7 @@ from mechgrok.errors import UserError
 from mechgrok.settings import model_classes, task_classes
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
+from mechgrok.training.transforms import TRANSFORMS
 
 #: The parts of ``config.json`` that can be set; the others say how a run came about.
 _SETTABLE = ("task", "model", "training", "seed")
@@ -27,8 +29,13 @@ def training_flags(panel: str = "Training") -> list[Flag]:
         flags_of(
             TrainingConfig, "training", lambda name: FOLDER if "checkpoint" in name else panel
         ),
-        *(flags_of(OPTIMIZERS.load(name), "training", panel, but=("name",)) for name in OPTIMIZERS),
+        *(flags_of(each, "training", panel, but=("name",)) for each in choosable()),
     )
+
+
+def choosable() -> "list[type[BaseModel]]":
+    """The optimizers and the transforms that there are, by their classes."""
+    return [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
 
 
 def task_flags() -> list[Flag]:

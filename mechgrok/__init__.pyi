@@ -24,6 +24,7 @@ from .tasks import make_task as make_task
 from .tasks import operation as operation
 from .tasks import task as task
 from .training import Optimizer as Optimizer
+from .training import Transform as Transform
 from .training import resume as resume
 from .training import resume_together as resume_together
 from .training import train as train

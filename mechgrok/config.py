@@ -98,6 +98,7 @@ class RunConfig(Settings):
     def _split_has_two_sides(self) -> Self:
         with own_code.told_of(self.task.name):
             _ = self.task.n_train
+            _ = self.task.training_objective, self.task.d_output
         return self
 
     def own_code(self) -> set[str]:

@@ -11,6 +11,7 @@ line, in Python and in ``sweep.toml``.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -20,6 +21,8 @@ from mechgrok.errors import UserError
 #: What a setting can be.
 Value = int | float | bool | str | None
 
+#: What a setting is called, by its path or by its last word.
+_NAME = re.compile(r"[\w.-]+")
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
 #: More values than anybody means.
 _MOST = 100_000
@@ -73,13 +76,20 @@ def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
 
     >>> parse_assignments("rate=0.4,0.6,scope=layer", "--ticket", "rate=0.4")
     {'rate': '0.4,0.6', 'scope': 'layer'}
+
+    What stands before an equals sign begins a new one where it is a setting's name, and belongs to
+    a value where it is not: ``transform=clip,clip+sam:rho=0.1`` is one.
+
+    >>> parse_assignments("transform=clip,clip+sam:rho=0.1", "--over", "p=5")
+    {'transform': 'clip,clip+sam:rho=0.1'}
     """
     found: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
-        if equals and name.strip() and value.strip():
+        named = _NAME.fullmatch(name.strip())
+        if equals and named and value.strip():
             found[name.strip()] = value.strip()
-        elif found and not equals:
+        elif found and not (equals and named):
             last = next(reversed(found))
             found[last] = f"{found[last]},{part.strip()}"
         else:

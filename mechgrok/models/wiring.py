@@ -59,6 +59,41 @@ class Join:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a weight lies in memory as a matrix between two groups.
+
+    Attributes:
+        n_heads: of the weight, where it holds one matrix per head.
+        heads: as of `Join`.
+        inside: whether both groups are hidden units, neither inputs nor outputs.
+    """
+
+    n_heads: int
+    heads: Literal["columns", "rows"] | None
+    inside: bool
+
+    def matrix(self, weight: Num[Tensor, "..."]) -> Num[Tensor, "*step d_in d_out"]:
+        """The weight as one matrix, the heads side by side; leading dimensions stay."""
+        if self.heads == "columns":
+            laid = rearrange(weight, "... head d_in d_head -> ... d_in (head d_head)")
+        elif self.heads == "rows":
+            laid = rearrange(weight, "... head d_head d_out -> ... (head d_head) d_out")
+        else:
+            return weight
+        return laid.contiguous()
+
+    def weight(self, matrix: Num[Tensor, "*step d_in d_out"]) -> Num[Tensor, "..."]:
+        """The matrix as the weight, back from `matrix`."""
+        if self.heads == "columns":
+            pattern = "... d_in (head d_head) -> ... head d_in d_head"
+        elif self.heads == "rows":
+            pattern = "... (head d_head) d_out -> ... head d_head d_out"
+        else:
+            return matrix
+        return rearrange(matrix, pattern, head=self.n_heads)
+
+
+@dataclass(frozen=True)
 class HiddenLayer:
     """One layer of neurons.
 
@@ -146,14 +181,14 @@ class Wiring:
 
         Leading dimensions (steps) stay.
         """
-        heads = self.joins[name].heads
-        if heads == "columns":
-            laid = rearrange(weight, "... head d_in d_head -> ... d_in (head d_head)")
-        elif heads == "rows":
-            laid = rearrange(weight, "... head d_head d_out -> ... (head d_head) d_out")
-        else:
-            return weight
-        return laid.contiguous()
+        return self.layout(name).matrix(weight)
+
+    def layout(self, name: str) -> Layout:
+        """How a matrix between two groups lies in memory."""
+        join = self.joins[name]
+        written = {other.target for other in self.joins.values()}
+        inside = join.source in written and self.groups[join.target].unit != "output"
+        return Layout(self.weights[name][0] if join.heads else 1, join.heads, inside)
 
     def axes(self, name: str) -> tuple[str, str]:
         """What the rows and the columns of a matrix stand for: ("token", "d_model") for W_E."""

@@ -163,7 +163,7 @@ def _training(run: Run) -> list[str]:
     )
     steps += "" if run.diverged is None else f", diverged at step {run.diverged:,}"
     return [
-        f"- Training: {training.optimizer}, learning rate {training.learning_rate:g}, weight decay "
+        f"- Training: {training.method}, learning rate {training.learning_rate:g}, weight decay "
         f"{training.weight_decay:g}, {batch}, {training.steps:,} steps ({steps})"
     ]
 

@@ -31,7 +31,7 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     }
     if training is not None:
         facts["training"] = (
-            f"{training.optimizer}, learning rate {training.learning_rate:g}, "
+            f"{training.method}, learning rate {training.learning_rate:g}, "
             f"weight decay {training.weight_decay:g}, "
             + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
             + (f", {training.threads} threads" if training.threads > 1 else "")

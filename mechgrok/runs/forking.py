@@ -18,6 +18,7 @@ from mechgrok.runs.state import read_state
 from mechgrok.training.course import Progress
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
+from mechgrok.training.transforms.chain import without_transforms
 
 
 def fork(
@@ -77,4 +78,7 @@ def _state_at(parent: Run, step: int, config: RunConfig) -> dict[str, Any]:
         kept, state = read_state(parent.path)
     except UserError:
         return {}
-    return state if kept == step else {}
+    if kept != step:
+        return {}
+    same = [t.name for t in before.transforms] == [t.name for t in config.recipe.transforms]
+    return state if same else without_transforms(state)

@@ -103,7 +103,9 @@ def _size(root: RunConfig) -> int:
 def _kind(member: Member, root: RunConfig) -> str:
     """What the cost of a step depends on."""
     task = root.task.model_dump(mode="json", exclude={"split_seed", "label_seed"})
-    training = root.recipe.model_dump(mode="json", include={"optimizer", "batch_size", "l1", "l2"})
+    training = root.recipe.model_dump(
+        mode="json", include={"optimizer", "transforms", "batch_size", "l1", "l2"}
+    )
     return json.dumps([member.make, task, root.model.model_dump(mode="json"), training])
 
 

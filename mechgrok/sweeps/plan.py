@@ -32,12 +32,14 @@ from mechgrok import own_code, presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, parse_values, show_value
-from mechgrok.settings import path_of, placed
+from mechgrok.settings import TRANSFORMS, path_of, placed
+from mechgrok.training.transforms.reading import absolute, names_in
 
 #: What a run of a later stage is made by.
 Make = Literal["ticket", "popup"]
 #: The first stage: runs trained from fresh weights.
 BASE = "base"
+_SHIPPED = Path(__file__).parent / "shipped"
 #: A folder's name is cut to this many characters; what is cut is told apart by a digest.
 _LONGEST_NAME = 120
 #: More runs than anybody waits for.
@@ -186,6 +188,11 @@ class Plan:
             raise UserError(f"{file} cannot be read as a sweep's plan ({error}).") from None
         return cls.read(fields)
 
+    @classmethod
+    def shipped(cls) -> dict[str, Path]:
+        """The plans that come with the project, by name: the files of their ``sweep.toml``."""
+        return {file.stem: file for file in sorted(_SHIPPED.glob("*.toml"))}
+
     def as_toml(self) -> str:
         """The text of a ``sweep.toml`` that `load` reads back."""
         return "\n".join(_toml_of(self._fields())) + "\n"
@@ -281,15 +288,19 @@ class Plan:
         The files of that code are named from the root, so that they are found from anywhere.
         """
         stages = [replace(stage, options=_allowed(stage.options)) for stage in self.stages]
-        shared = {name: _allow(value) for name, value in self.set.items()}
+        shared = {name: _allow(name, value) for name, value in self.set.items()}
         return replace(self, set=shared, over=_allowed(self.over), stages=tuple(stages))
 
 
 def _allowed(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
-    return {name: tuple(map(_allow, values)) for name, values in axes.items()}
+    return {name: tuple(_allow(name, value) for value in values) for name, values in axes.items()}
 
 
-def _allow(value: Any) -> Any:
+def _allow(name: str, value: Any) -> Any:
+    if name in (TRANSFORMS, "transforms", "transform"):
+        for each in names_in(value):
+            own_code.allow(each)
+        return absolute(value) if isinstance(value, str) else value
     if not own_code.is_own(value):
         return value
     own_code.allow(value)

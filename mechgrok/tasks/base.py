@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings
-from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective
+from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective, ObjectiveName
 from mechgrok.tasks.split import Split
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ class Task(Settings):
     split_seed: Seed | None = Field(
         default=0, description="Seed of the train/test split; none where it is fixed."
     )
+    objective: ObjectiveName | None = Field(
+        default=None,
+        exclude_if=lambda objective: objective is None,
+        description="What is minimized, for classes: cross-entropy (exact), stablemax, mse, hinge, "
+        "cross-entropy-float64, cross-entropy-float32, or your own; the task's usual one unless "
+        "given.",
+    )
     fixed_split: Split | None = Field(
         default=None,
         exclude_if=lambda split: split is None,
@@ -74,6 +81,12 @@ class Task(Settings):
             return fields | {"split_seed": 0} if fields.get("split_seed", 0) is None else fields
         split = Split.model_validate(fields["fixed_split"])
         return fields | {"split_seed": None, "train_fraction": split.train_fraction}
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Self:
+        if self.objective is not None and type(self).loss is not Task.loss:
+            raise UserError(f"The task {self.name} has a loss of its own: leave the objective out.")
+        return self
 
     def __eq__(self, other: object) -> bool:
         """Tasks are equal by their fields, the name first: it says where the class comes from.
@@ -95,7 +108,7 @@ class Task(Settings):
     @cached_property
     def training_objective(self) -> Objective:
         """What is minimized, what counts as right, and when that has been learned."""
-        return OBJECTIVES.load("cross-entropy")
+        return OBJECTIVES.load(self.objective or "cross-entropy")
 
     @property
     def n_examples(self) -> int:

@@ -17,7 +17,7 @@ from pydantic import create_model
 from mechgrok import own_code
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Task
-from mechgrok.tasks.objectives import OBJECTIVES, Objective, regression
+from mechgrok.tasks.objectives import OBJECTIVES, Objective
 from mechgrok.tasks.operations import Operation
 from mechgrok.tasks.regression import Regression
 
@@ -66,8 +66,8 @@ class FunctionTask(Regression):
     def training_objective(self) -> Objective:
         """Cross-entropy for a classification, the share of variance for a regression."""
         if self.examples.labels.is_floating_point():
-            return regression(self._variance)
-        return OBJECTIVES.load("cross-entropy")
+            return super().training_objective
+        return OBJECTIVES.load(self.objective or "cross-entropy")
 
     @property
     def input_kind(self) -> str:  # type: ignore[override]
@@ -82,7 +82,9 @@ class FunctionTask(Regression):
     @property
     def d_output(self) -> int:
         labels = self.examples.labels
-        return super().d_output if labels.is_floating_point() else int(labels.max()) + 1
+        if labels.is_floating_point():
+            return super().d_output
+        return self.training_objective.d_output(int(labels.max()) + 1)
 
     def __str__(self) -> str:
         return self.name.rpartition(":")[2]

@@ -27,6 +27,48 @@ def cross_entropy_with_gradient(
     return with_gradient(outputs, labels)
 
 
+def cross_entropy_float64(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy by the log-softmax in float64: 0 for a loss below 1e-16, and so its
+    gradient."""
+    from torch.nn import functional
+
+    return functional.cross_entropy(outputs.double(), labels)
+
+
+def cross_entropy_float32(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy by the log-softmax in float32: 0 for a loss below 6e-8, and so its
+    gradient.
+
+    Source: what Prieto et al. 2025 (arXiv 2501.04697) call softmax collapse.
+    """
+    from torch.nn import functional
+
+    return functional.cross_entropy(outputs.float(), labels).double()
+
+
+def stablemax(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean of −log(s(f_y) / Σ_c s(f_c)) with s(x) = x + 1 for x ≥ 0 and 1 / (1 − x) below.
+
+    It is cross-entropy with s in place of exp. s grows no faster than its argument, so that no
+    example's loss rounds to 0, and scaling logits up gains little.
+
+    Source: Prieto et al. 2025 (arXiv 2501.04697), equations 5 and 6, in float64 as in their code.
+    """
+    import torch
+
+    x = outputs.double()
+    # Clamped, because a branch that is not taken must have a finite gradient all the same.
+    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
+    of_right = s.gather(1, labels[:, None])[:, 0]
+    return (s.sum(1).log() - of_right.log()).mean()
+
+
 def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
     """Mean squared error against one-hot labels, or against ±1 where there is one output."""
     return (sign_mse if outputs.shape[1] == 1 else one_hot_mse)(outputs, labels)

@@ -126,7 +126,7 @@ class ModularArithmetic(BinaryOperation):
 
     @property
     def d_output(self) -> int:
-        return self.p
+        return self.training_objective.d_output(self.p)
 
     @property
     def vocabulary(self) -> list[str]:

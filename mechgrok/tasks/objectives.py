@@ -84,6 +84,14 @@ OBJECTIVES: Registry[Objective] = Registry(
                 "nats",
                 with_gradient=losses.cross_entropy_with_gradient,
             ),
+            *(
+                Objective(f"cross-entropy-{precision}", loss, losses.accuracy, "nats")
+                for precision, loss in (
+                    ("float64", losses.cross_entropy_float64),
+                    ("float32", losses.cross_entropy_float32),
+                )
+            ),
+            Objective("stablemax", losses.stablemax, losses.accuracy, "nats of stablemax"),
             Objective("mse", losses.mse, losses.accuracy, "mean squared error", by_sign=True),
             Objective("hinge", losses.hinge, losses.accuracy, "mean hinge loss", by_sign=True),
         )

@@ -38,10 +38,7 @@ class SparseParity(Task):
         default=2000, description="Examples that are drawn, train and test together."
     )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    objective: ObjectiveName = Field(
-        default="hinge",
-        description="What is minimized: hinge, mse or cross-entropy.",
-    )
+    objective: ObjectiveName = "hinge"
     sample_seed: Seed = Field(default=0, description="Seed of the examples that are drawn.")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mechgrok.errors import UserError
 from mechgrok.tasks.base import Task
 from mechgrok.tasks.losses import targets
 from mechgrok.tasks.objectives import Objective, regression
@@ -27,6 +28,11 @@ class Regression(Task):
     @cached_property
     def training_objective(self) -> Objective:
         """`mechgrok.tasks.objectives.regression`, with this task's variance."""
+        if self.objective is not None:
+            raise UserError(
+                f"The task {self.name} is a regression, whose loss is the share of the labels' "
+                "variance that is left: leave the objective out."
+            )
         return regression(self._variance)
 
     @property

@@ -7,3 +7,4 @@ from .loop import train as train
 from .optimizers import Optimizer as Optimizer
 from .together import resume_together as resume_together
 from .together import train_together as train_together
+from .transforms import Transform as Transform

@@ -20,6 +20,7 @@ from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
 from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import make_batches, on_device
+from mechgrok.training.transforms.chain import take_step
 
 #: One value a member.
 PerMember = Float[Tensor, " member"]
@@ -142,15 +143,18 @@ class Bundle:
         data = self.train
         if self._batches:
             data = stacked([next(batches) for batches in self._batches])
-        losses, gradients = self.gradients(data)
-        for name, gradient in zip(self._trained, gradients, strict=True):
-            # In the order of the weights, in which an optimizer reads both as they lie in memory.
-            views = [None] * len(self) if gradient is None else gradient.contiguous().unbind()
-            for member, view in zip(self._parts[name], views, strict=True):
-                member.grad = view
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return losses
+
+        def gradient() -> PerMember:
+            losses, gradients = self.gradients(data)
+            for name, each in zip(self._trained, gradients, strict=True):
+                # In the order of the weights, in which an optimizer reads both as they lie in
+                # memory.
+                views = [None] * len(self) if each is None else each.contiguous().unbind()
+                for member, view in zip(self._parts[name], views, strict=True):
+                    member.grad = view
+            return losses
+
+        return take_step(self.optimizers, gradient)
 
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:

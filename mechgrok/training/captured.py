@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 import torch
 
 from mechgrok.training.bundle import Bundle, PerMember
-from mechgrok.training.optimizers import Optimizer
+from mechgrok.training.config import TrainingConfig
 
 #: Steps that are taken as usual first: libraries and optimizers make what they keep in these.
 _WARM_UP = 3
 
 
-def step_of(bundle: Bundle, optimizers: Sequence[Optimizer]) -> Callable[[], PerMember]:
+def step_of(bundle: Bundle, trainings: Sequence[TrainingConfig]) -> Callable[[], PerMember]:
     """The step of a bundle, captured where it is on a GPU and can be.
 
-    Mini-batches differ in every step, and an optimizer that is not `Optimizer.separable` may count
-    its steps in Python: neither is captured.
+    Mini-batches differ in every step, and what is not `TrainingConfig.separable` may count its
+    steps in Python: neither is captured.
     """
-    separable = all(optimizer.separable for optimizer in optimizers)
+    separable = all(training.separable for training in trainings)
     if bundle.device.type == "cuda" and bundle.has_fixed_inputs and separable:
         return CapturedStep(bundle.step)
     return bundle.step

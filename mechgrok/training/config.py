@@ -14,6 +14,12 @@ from mechgrok.fields import Settings
 from mechgrok.tasks.base import Seed
 from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.training.schedule import usual_interval
+from mechgrok.training.transforms.base import Transform, overrides
+from mechgrok.training.transforms.reading import (
+    read_transforms,
+    transform_options,
+    with_options,
+)
 
 #: The training settings of version 0.1, which wrote every optimizer's options into every run.
 _VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "checkpoint_every"}
@@ -22,8 +28,8 @@ _VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "che
 class TrainingConfig(Settings):
     """How the weights are trained.
 
-    An optimizer's own options may stand beside the others: ``TrainingConfig(optimizer="sgd",
-    momentum=0.9)``.
+    The options of the optimizer and of transforms may stand beside the others:
+    ``TrainingConfig(optimizer="sgd", momentum=0.9, transforms="clip", max_norm=0.5)``.
     """
 
     steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
@@ -34,7 +40,16 @@ class TrainingConfig(Settings):
     )
     batch_seed: Seed = Field(default=0, description="Seed of the mini-batches' order.")
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
-        default=AdamW(), description="adamw, adam, sgd, or your own: file.py:Name."
+        default=AdamW(), description="adamw, adam, sgd, muon, or your own: file.py:Name."
+    )
+    transforms: Annotated[
+        tuple[SerializeAsAny[Transform], ...], BeforeValidator(read_transforms)
+    ] = Field(
+        default=(),
+        exclude_if=lambda transforms: not transforms,
+        description="What gradients go through on their way to the optimizer, in order: "
+        "grokfast-ema, grokfast-ma, orthograd, sam, clip, warmup, cosine, or your own. Options "
+        "after colons: grokfast-ema:lamb=5,clip:max_norm=1.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Step size."
@@ -92,7 +107,7 @@ class TrainingConfig(Settings):
             own = OPTIMIZERS.load(options["name"])
         elif not isinstance(chosen, Optimizer):
             return fields
-        of_some = {*training_options(), *own.model_fields} - {"name", *cls.model_fields}
+        of_some = {*optimizer_options(), *own.model_fields} - {"name", *cls.model_fields}
         beside = {key: fields[key] for key in fields if key in of_some}
         if fields.keys() >= _VERSION_0_1:
             beside = {key: value for key, value in beside.items() if key in own.model_fields}
@@ -103,8 +118,50 @@ class TrainingConfig(Settings):
         kept = {key: fields[key] for key in fields if key not in of_some}
         return kept | {"optimizer": options | beside}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _transforms_options(cls, fields: Any) -> Any:
+        """Gather the transforms' options, wherever they stand."""
+        if not isinstance(fields, dict):
+            return fields
+        transforms = read_transforms(fields.get("transforms"))
+        of_some = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
+        of_some -= {"name", *cls.model_fields, *optimizer_options()}
+        beside = {key: fields[key] for key in fields if key in of_some}
+        kept = {key: fields[key] for key in fields if key not in of_some}
+        return kept | {"transforms": with_options(transforms, beside)}
+
+    @property
+    def method(self) -> str:
+        """What the gradients go through, in words: ``clip:max_norm=1, adamw``."""
+        return ", ".join(map(str, (*self.transforms, self.optimizer)))
+
+    @property
+    def separable(self) -> bool:
+        """Whether a step changes each weight by its own gradient and state alone: then one
+        optimizer serves many networks."""
+        return self.optimizer.separable and all(
+            each.separable and not overrides(each, "ahead") and not overrides(each, "rate")
+            for each in self.transforms
+        )
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a step takes two gradients, the second elsewhere."""
+        return any(overrides(each, "ahead") for each in self.transforms)
+
+
+def optimizer_options() -> list[str]:
+    """The names of the options of the project's optimizers."""
+    return [
+        name
+        for each in OPTIMIZERS.own
+        for name in OPTIMIZERS.load(each).model_fields
+        if name != "name"
+    ]
+
 
 def training_options() -> list[str]:
-    """The names of all settings of the training, those of optimizers too."""
-    of_optimizers = [name for each in OPTIMIZERS.own for name in OPTIMIZERS.load(each).model_fields]
-    return list(dict.fromkeys([*TrainingConfig.model_fields, *of_optimizers]))
+    """The names of all settings of the training, those of optimizers and transforms too."""
+    further = [*optimizer_options(), *transform_options()]
+    return list(dict.fromkeys([*TrainingConfig.model_fields, *further]))

@@ -28,7 +28,7 @@ class Stepper(Protocol):
         """Change the parameters by their gradients."""
 
 
-class _Fused:
+class Fused:
     """Groups of parameters, each changed in one call.
 
     Args:
@@ -40,24 +40,25 @@ class _Fused:
     moments: tuple[str, ...]
 
     def __init__(self, groups: list[Group], *, lr: float) -> None:
-        self.groups, self.lr = groups, lr
+        #: Each with the learning rate that is its own, under torch's name for it.
+        self.param_groups: list[Group] = [{"lr": lr} | group for group in groups]
         self.state: dict[nn.Parameter, dict[str, Tensor]] = defaultdict(dict)
 
     def zero_grad(self) -> None:
-        for group in self.groups:
+        for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        for group in self.groups:
+        for group in self.param_groups:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not trained:
                 continue
             kept = [self.state[parameter] or self._begin(parameter) for parameter in trained]
             moments = [[state[name] for state in kept] for name in self.moments]
             gradients = [parameter.grad for parameter in trained]
-            self._change(trained, gradients, moments, kept, group["weight_decay"])
+            self._change(trained, gradients, moments, kept, group)
 
     def _begin(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         state = self.state[parameter]
@@ -70,12 +71,12 @@ class _Fused:
         gradients: list[Any],
         moments: list[list[Tensor]],
         kept: list[dict[str, Tensor]],
-        weight_decay: float,
+        group: Group,
     ) -> None:
         raise NotImplementedError
 
 
-class Adam(_Fused):
+class Adam(Fused):
     """Adam; with ``decoupled`` weight decay AdamW.
 
     Sources: Kingma and Ba 2015 (arXiv 1412.6980); Loshchilov and Hutter 2019 (arXiv 1711.05101).
@@ -106,7 +107,7 @@ class Adam(_Fused):
         gradients: list[Any],
         moments: list[list[Tensor]],
         kept: list[dict[str, Tensor]],
-        weight_decay: float,
+        group: Group,
     ) -> None:
         steps = [state["step"] for state in kept]
         torch._foreach_add_(steps, 1)
@@ -117,17 +118,17 @@ class Adam(_Fused):
             moments[1],
             [],
             steps,
-            lr=self.lr,
+            lr=group["lr"],
             beta1=self.betas[0],
             beta2=self.betas[1],
-            weight_decay=weight_decay,
+            weight_decay=group["weight_decay"],
             eps=1e-8,
             amsgrad=False,
             maximize=False,
         )
 
 
-class SGD(_Fused):
+class SGD(Fused):
     """Stochastic gradient descent, with momentum where it is not 0."""
 
     def __init__(self, groups: list[Group], *, lr: float, momentum: float = 0.0) -> None:
@@ -141,15 +142,15 @@ class SGD(_Fused):
         gradients: list[Any],
         moments: list[list[Tensor]],
         kept: list[dict[str, Tensor]],
-        weight_decay: float,
+        group: Group,
     ) -> None:
         torch._fused_sgd_(
             parameters,
             gradients,
             moments[0] if moments else [],
-            weight_decay=weight_decay,
+            weight_decay=group["weight_decay"],
             momentum=self.momentum,
-            lr=self.lr,
+            lr=group["lr"],
             dampening=0.0,
             nesterov=False,
             maximize=False,

@@ -25,6 +25,7 @@ from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
 from mechgrok.training.schedule import usual_interval
+from mechgrok.training.transforms.chain import take_step
 
 
 def train(
@@ -96,7 +97,7 @@ def resume(
                 return run
         course = Course(run.path, step, progress or (lambda row: None))
         model = trained_model(course.run, course.step, device)
-        optimizer = make_optimizer(model, run.config)
+        optimizer = make_optimizer(model, run.config, course.step)
         load_optimizer(optimizer, model, state)
         go_on(course, model, optimizer)
     return Run(out)
@@ -130,6 +131,10 @@ def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
     batches = make_batches(train_set, training, course.step)
     losses: list[Tensor] = []
 
+    def gradient() -> Tensor:
+        optimizer.zero_grad()
+        return backpropagate(model, task, batch, training)
+
     with threads(training.threads), interrupts() as interrupted:
         while True:
             stopping = bool(interrupted)
@@ -143,9 +148,8 @@ def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
                 if stopping:
                     raise Interrupted(course.step, course.run.path)
 
-            optimizer.zero_grad()
-            losses.append(backpropagate(model, task, next(batches), training))
-            optimizer.step()
+            batch = next(batches)
+            losses.append(take_step([optimizer], gradient))
             course.step += 1
 
 

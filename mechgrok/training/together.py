@@ -156,6 +156,7 @@ def shape_of(run: Run) -> tuple[object, ...]:
         # The last batch of an epoch is smaller, so that epochs must end together.
         (training.batch_size, run.steps[-1]) if in_batches else None,
         training.threads,
+        training.looks_ahead,  # Who does costs the others a second gradient.
     )
 
 
@@ -206,7 +207,9 @@ def _train(members: list[_Member], end: Ended) -> None:
     """Train a bundle, those that are here, until its last member has left."""
     if not members:
         return
-    optimizers = make_optimizers([(m.model, m.course.run.config) for m in members])
+    optimizers = make_optimizers(
+        [(m.model, m.course.run.config) for m in members], [m.course.step for m in members]
+    )
     for member, optimizer in zip(members, optimizers, strict=True):
         load_optimizer(optimizer, member.model, member.state)
     with threads(members[0].course.training.threads), interrupts() as interrupted:
@@ -247,7 +250,7 @@ def _until_some_leave(together: _Bundled, end: Ended, interrupted: list[int]) ->
         Interrupted: Ctrl-C; all are saved.
     """
     bundle = _stack(together)
-    step = step_of(bundle, [member.course.training.optimizer for member, _ in together])
+    step = step_of(bundle, [member.course.training for member, _ in together])
     here = dict(enumerate(together))  # by their place in the bundle
     while len(bundle) - len(here) <= _spare(bundle):
         stopping = bool(interrupted)

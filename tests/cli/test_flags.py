@@ -14,6 +14,7 @@ from mechgrok.runs import Run
 from mechgrok.tasks.making import TASKS
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.optimizers import OPTIMIZERS
+from mechgrok.training.transforms import TRANSFORMS
 
 TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--steps", 40, "-q")
 
@@ -21,6 +22,7 @@ TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--ste
 def test_every_setting_is_a_flag_of_train(mechgrok: Any) -> None:
     shown = mechgrok("train", "--help").out
     classes: list[Any] = [TrainingConfig, *(OPTIMIZERS.load(name) for name in OPTIMIZERS)]
+    classes += [TRANSFORMS.load(name) for name in TRANSFORMS]
     classes += [TASKS.load(name) for name in TASKS.own] + [shape for shape, _ in KINDS.values()]
     for each in classes:
         for name in each.model_fields:
@@ -59,9 +61,22 @@ def test_a_flag_and_its_path_give_the_same(mechgrok: Any) -> None:
     assert Run("c").config.model.d_model is None
 
 
+def test_transforms_are_typed_in_one_flag_or_in_several(mechgrok: Any) -> None:
+    once = ("--transform", "clip:max_norm=0.5,sam:rho=0.1")
+    mechgrok("train", *TINY, *once, "--out", "a")
+    mechgrok("train", *TINY, "--transform", "clip", "--transform", "sam", "--max-norm", "0.5",
+             "--rho", "0.1", "--out", "b")  # fmt: skip
+    assert Run("a").config == Run("b").config
+    assert "clip:max_norm=0.5, sam:rho=0.1, adamw" in mechgrok("info", "a").out
+    mechgrok("train", "--out", "a", "--resume", "--steps", 50, *once, "-q")
+    assert Run("a").steps[-1] == 50
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["train", "--rho", "0.1"], "rho is an option of the transform sam, which is not on"),
+        (["train", "--transform", "clp"], "did you mean clip?"),
         (["train", "--set", "foo.bar=5"], "no setting 'foo'"),
         (["train", "--set", "task=3"], "task has settings of its own"),
         (["train", "--set", "task.name=5"], "A task's name is a text"),

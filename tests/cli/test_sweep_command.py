@@ -11,7 +11,7 @@ import pytest
 
 from cli.words import duration, n_bytes
 from mechgrok.runs import Run
-from mechgrok.sweeps import Sweep
+from mechgrok.sweeps import Plan, Sweep
 from mechgrok.training import train
 
 SMALL = [
@@ -54,6 +54,23 @@ def test_a_sweep_of_the_command_line_is_a_sweep(wd: Path) -> None:
     alone = train(wd.parent / "alone", Run(wd / "weight_decay=1,seed=1").config)
     member = Run(wd / "weight_decay=1,seed=1")
     assert alone.file(20).read_bytes() == member.file(20).read_bytes()
+
+
+def test_transforms_are_values_of_a_sweep(tmp_path: Path) -> None:
+    values = "transform=none,clip,warmup+sam:rho=0.1"
+    done = run("sweep", tmp_path / "t", *SMALL, "--set", "steps=10", "--over", values)
+    assert done.returncode == 0, done.stderr
+    assert Sweep(tmp_path / "t").dims == {"transform": [None, "clip", "warmup+sam:rho=0.1"]}
+    kinds = [len(each.config.recipe.transforms) for each in Sweep(tmp_path / "t")]
+    assert kinds == [0, 1, 2]
+    assert "warmup+sam:rho=0.1" in run("info", tmp_path / "t").stdout
+
+
+def test_a_plan_that_comes_with_the_project_is_named(mechgrok: Any) -> None:
+    shown = " ".join(mechgrok("sweep", "--help").out.split())
+    for name, file in Plan.shipped().items():
+        assert name in shown
+        assert len(Plan.load(file).members()) > 1
 
 
 def test_going_on_with_what_is_whole_trains_nothing(wd: Path, mechgrok: Any) -> None:

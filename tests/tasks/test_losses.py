@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from mechgrok.tasks.losses import hinge, one_hot_mse, sign_mse
+from mechgrok.config import RunConfig
+from mechgrok.errors import UserError
+from mechgrok.tasks import make_task
+from mechgrok.tasks.losses import hinge, one_hot_mse, sign_mse, stablemax
+from mechgrok.tasks.objectives import OBJECTIVES
 from mechgrok.tasks.polynomial import PolynomialRegression
 
 
@@ -42,3 +46,50 @@ def test_right_means_within_a_tenth_of_the_standard_deviation() -> None:
     off[:10] += 0.11 * deviation
     off[10:20] -= 0.09 * deviation
     assert task.accuracy(off[:, None], labels).item() == pytest.approx(0.8)
+
+
+def test_stablemax_is_the_formula() -> None:
+    outputs = torch.tensor([[3.0, -1.0, 0.0], [-3.0, 1.0, 1.0]])  # s: 4, 1/2, 1 and 1/4, 2, 2
+    wanted = (math.log(5.5 / 4) + math.log(4.25 / 0.25)) / 2
+    assert stablemax(outputs, torch.tensor([0, 0])).item() == pytest.approx(wanted)
+    # At 1 the branch of s that is not taken, 1 / (1 − x), has a pole.
+    at_the_pole = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    stablemax(at_the_pole, torch.tensor([0])).backward()
+    # s(1) = 2 and s(0) = 1: 1/3 − 1/2, and 1/3.
+    torch.testing.assert_close(at_the_pole.grad, torch.tensor([[-1 / 6, 1 / 3]]))
+
+
+def test_the_precision_of_cross_entropy_is_what_its_gradient_survives() -> None:
+    """A lead of 50 nats: 2e-22 is the loss, which neither float32's nor float64's softmax has."""
+    gradient = {}
+    for name in ("cross-entropy", "cross-entropy-float64", "cross-entropy-float32"):
+        for lead in (10.0, 20.0, 50.0):
+            outputs = torch.tensor([[lead, 0.0]], requires_grad=True)
+            OBJECTIVES.load(name).loss(outputs, torch.tensor([0])).backward()
+            assert outputs.grad is not None
+            gradient[name, lead] = -outputs.grad[0, 0].item()
+    for lead in (10.0, 20.0, 50.0):
+        assert gradient["cross-entropy", lead] == pytest.approx(math.exp(-lead), rel=1e-4)
+    assert gradient["cross-entropy-float64", 20.0] == pytest.approx(math.exp(-20), rel=1e-6)
+    assert gradient["cross-entropy-float32", 10.0] == pytest.approx(math.exp(-10), rel=1e-2)
+    assert gradient["cross-entropy-float32", 20.0] == 0
+    assert gradient["cross-entropy-float64", 50.0] == 0
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_modular_addition_is_trained_with_any_objective_that_tells_many_classes(name: str) -> None:
+    if name == "hinge":
+        with pytest.raises(UserError, match="two classes apart, not 7"):
+            RunConfig.make(task={"name": "add", "p": 7, "objective": name})
+        return
+    task = make_task("add", p=7, objective=name)
+    assert task.d_output == 7
+    outputs = 40 * torch.nn.functional.one_hot(task.train.labels, 7).float()
+    right = task.loss(outputs, task.train.labels)
+    assert right < task.loss(-outputs, task.train.labels)
+    assert task.accuracy(outputs, task.train.labels) == 1
+
+
+def test_a_regression_has_no_other_objective() -> None:
+    with pytest.raises(UserError, match="is a regression"):
+        RunConfig.make(task={"name": "polynomial", "objective": "stablemax"})
