@@ -25,7 +25,8 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     reached = {} if metrics.empty else run.milestones_at(at_accuracy)
     facts = {
         "task": f"{task}",
-        "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})",
+        "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})"
+        + (f"; {task.label_noise:.3g} of the train labels replaced" if task.label_noise else ""),
         "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
         "weights": f"{run.n_parameters:,}{seed}",
     }
@@ -33,6 +34,7 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         facts["training"] = (
             f"{training.method}, learning rate {training.learning_rate:g}, "
             f"weight decay {training.weight_decay:g}, "
+            + (f"dropout {training.dropout:g}, " if training.dropout else "")
             + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
             + (f", {training.threads} threads" if training.threads > 1 else "")
         )

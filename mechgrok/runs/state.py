@@ -6,11 +6,12 @@ whose newest checkpoint is lost or damaged loses one interval and no more.
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
-from mechgrok.runs.checkpoint import checkpoints, read_checkpoint
+from mechgrok.runs.checkpoint import checkpoint_file, checkpoints, read_checkpoint
 from mechgrok.tensors import open_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ def write_state(folder: Path, step: int, state: "dict[str, Tensor | Any]") -> No
     others = {name: value for name, value in state.items() if name not in tensors}
     metadata = {"step": str(step)} | ({"others": json.dumps(others)} if others else {})
     write_tensors(newest, tensors, metadata)
+
+
+def drop_checkpoints_but(folder: Path, kept: Collection[int], *, going_on: bool) -> None:
+    """Delete the checkpoints that are not to be kept, but the newest.
+
+    Args:
+        folder: the run's.
+        kept: the steps whose checkpoints stay.
+        going_on: leave the one before the newest too, which the run can go on from where the newest
+            is lost; otherwise its state goes with it.
+    """
+    *older, _ = checkpoints(folder)
+    if going_on:
+        older = older[:-1]
+    elif older and older[-1] not in kept:
+        (folder / BEFORE).unlink(missing_ok=True)
+    for step in older:
+        if step not in kept:
+            checkpoint_file(folder, step).unlink()
 
 
 def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":

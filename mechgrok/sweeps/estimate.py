@@ -83,7 +83,8 @@ def estimate(members: Sequence[Member], missing: Sequence[Member]) -> Estimate:
         seconds += rounds * (
             steps * cost.step + n_evaluated * cost.evaluation + n_saved * cost.saving
         )
-        n_bytes += rounds * (n_saved * cost.size + cost.state + n_evaluated * _LINE + _CONFIG)
+        n_kept = min(n_saved, root.recipe.keep or n_saved)
+        n_bytes += rounds * (n_kept * cost.size + cost.state + n_evaluated * _LINE + _CONFIG)
         at_most |= early
     return Estimate(len(missing), seconds, n_bytes, at_most)
 
@@ -104,7 +105,7 @@ def _kind(member: Member, root: RunConfig) -> str:
     """What the cost of a step depends on."""
     task = root.task.model_dump(mode="json", exclude={"split_seed", "label_seed"})
     training = root.recipe.model_dump(
-        mode="json", include={"optimizer", "transforms", "batch_size", "l1", "l2"}
+        mode="json", include={"optimizer", "transforms", "dropout", "batch_size", "l1", "l2"}
     )
     return json.dumps([member.make, task, root.model.model_dump(mode="json"), training])
 
@@ -112,7 +113,7 @@ def _kind(member: Member, root: RunConfig) -> str:
 def _measure(member: Member, root: RunConfig) -> _Cost:
     """Train a few steps into a folder that is thrown away."""
     brief = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
-    training = root.recipe.model_copy(update={**brief, "checkpoint_at": ()})
+    training = root.recipe.model_copy(update={**brief, "checkpoint_at": (), "keep": None})
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"

@@ -59,6 +59,14 @@ class Task(Settings):
     split_seed: Seed | None = Field(
         default=0, description="Seed of the train/test split; none where it is fixed."
     )
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        exclude_if=lambda share: not share,
+        description="Share of training labels that are replaced by another of the task's labels.",
+    )
+    noise_seed: Seed = Field(
+        default=0, exclude_if=lambda seed: not seed, description="Seed of the label noise."
+    )
     objective: ObjectiveName | None = Field(
         default=None,
         exclude_if=lambda objective: objective is None,
@@ -194,8 +202,30 @@ class Task(Settings):
 
     @cached_property
     def train(self) -> Examples:
-        """The training set."""
-        return Examples(*(tensor[self.train_index] for tensor in self.examples))
+        """The training set, `label_noise` included: what is trained on, and what memorized means.
+
+        `examples` and `test` hold the true labels.
+        """
+        inputs, labels = (tensor[self.train_index] for tensor in self.examples)
+        return Examples(inputs, self._with_noise(labels) if self.label_noise else labels)
+
+    def _with_noise(self, labels: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
+        """Training labels of which a share is replaced: by any other label with equal chance."""
+        import torch
+
+        known, kinds = self.examples.labels.unique(dim=0, return_inverse=True)
+        if len(known) < 2:
+            raise UserError(
+                f"All labels of {self.name} are the same, so that none can be replaced by another: "
+                "leave the label noise out."
+            )
+        generator = torch.Generator().manual_seed(self.noise_seed)
+        n_replaced = round(self.label_noise * len(labels))
+        rows = torch.randperm(len(labels), generator=generator)[:n_replaced]
+        further = torch.randint(1, len(known), (n_replaced,), generator=generator)
+        noisy = labels.clone()
+        noisy[rows] = known[(kinds[self.train_index][rows] + further) % len(known)]
+        return noisy
 
     @cached_property
     def test(self) -> Examples:

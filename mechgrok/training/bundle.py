@@ -18,6 +18,7 @@ from mechgrok.models.counts import TokenCounts
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
+from mechgrok.training.dropout import Dropout, Factors
 from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import make_batches, on_device
 from mechgrok.training.transforms.chain import take_step
@@ -65,6 +66,12 @@ class Bundle:
                 make_batches(train, recipe, step)
                 for (train, _), recipe, step in zip(sides, recipes, steps, strict=True)
             ]
+        self._steps = list(steps)
+        self._dropout = [
+            Dropout(model, recipe, run.task.train.inputs.to(model.device))
+            for model, recipe, run in zip(models, recipes, runs, strict=True)
+            if recipe.dropout
+        ]
         penalties = [[recipe.l1, recipe.l2] for recipe in recipes]
         self._penalties = None
         if any(map(any, penalties)):
@@ -96,8 +103,8 @@ class Bundle:
 
     @property
     def has_fixed_inputs(self) -> bool:
-        """Whether every step is over the same examples, the full training sets."""
-        return not self._batches
+        """Whether every step is over the same examples, all of them, and with all neurons."""
+        return not self._batches and not self._dropout
 
     def each(self, function: Callable[..., Any], *stacks: Tensor) -> Any:
         """``function(model, …)`` of all members at once: its tensors, with the member axis first.
@@ -113,22 +120,47 @@ class Bundle:
         state = {f"model.{name}": value for name, value in (self.weights | self.buffers).items()}
         return torch.vmap(of_one)(state, *stacks)
 
-    def outputs(self, inputs: Tensor | TokenCounts) -> Float[Tensor, "member n d_output"]:
-        """The outputs of every member for its own inputs."""
-        if isinstance(inputs, TokenCounts):
-            return self.each(lambda model: model(inputs))
-        return self.each(lambda model, own: model(own), inputs)
+    def outputs(
+        self, inputs: Tensor | TokenCounts, factors: Factors | None = None
+    ) -> Float[Tensor, "member n d_output"]:
+        """The outputs of every member for its own inputs.
 
-    def losses(self, data: Examples) -> PerMember:
+        Args:
+            inputs: with a leading member axis.
+            factors: of dropout, with one too; all neurons are on unless given.
+        """
+        counts = inputs if isinstance(inputs, TokenCounts) else None
+
+        def of_one(model: HookedModel, *parts: Tensor) -> Tensor:
+            own, off = (counts, parts) if counts is not None else (parts[0], parts[1:])
+            if not off:
+                return model(own)
+            with self._dropout[0].off(model, off):
+                return model(own)
+
+        stacks = (factors or []) if isinstance(inputs, TokenCounts) else [inputs, *(factors or [])]
+        return self.each(of_one, *stacks)
+
+    def _factors(self, n: int) -> Factors:
+        """Of dropout, at the step of each member."""
+        drawn = [
+            dropout.factors(step, n, self.device)
+            for dropout, step in zip(self._dropout, self._steps, strict=False)
+        ]
+        return [torch.stack(layer) for layer in zip(*drawn, strict=True)]
+
+    def losses(self, data: Examples, factors: Factors | None = None) -> PerMember:
         """What each member minimizes: its mean loss and its penalty."""
-        losses = loss_of_each(self.task, self.outputs(data.inputs), data.labels)
+        losses = loss_of_each(self.task, self.outputs(data.inputs, factors), data.labels)
         if self._penalties is not None:
             losses = losses + (self.each(_penalized) * self._penalties).sum(1)
         return losses
 
-    def gradients(self, data: Examples) -> tuple[PerMember, list[Tensor | None]]:
+    def gradients(
+        self, data: Examples, factors: Factors | None = None
+    ) -> tuple[PerMember, list[Tensor | None]]:
         """The losses, and the gradient of each by its own member's trained weights."""
-        losses = self.losses(data)
+        losses = self.losses(data, factors)
         # Of the sum of the members' losses: no weight is in more than one of them.
         gradients = torch.autograd.grad(
             losses,
@@ -143,9 +175,10 @@ class Bundle:
         data = self.train
         if self._batches:
             data = stacked([next(batches) for batches in self._batches])
+        factors = self._factors(data.labels.shape[1])
 
         def gradient() -> PerMember:
-            losses, gradients = self.gradients(data)
+            losses, gradients = self.gradients(data, factors)
             for name, each in zip(self._trained, gradients, strict=True):
                 # In the order of the weights, in which an optimizer reads both as they lie in
                 # memory.
@@ -154,7 +187,9 @@ class Bundle:
                     member.grad = view
             return losses
 
-        return take_step(self.optimizers, gradient)
+        losses = take_step(self.optimizers, gradient)
+        self._steps = [step + 1 for step in self._steps]
+        return losses
 
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:

@@ -63,6 +63,14 @@ class TrainingConfig(Settings):
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="Adds l2·Σθ² to the loss."
     )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        exclude_if=lambda rate: not rate,
+        description="Share of neurons that are off in a step, for each example by itself.",
+    )
+    dropout_seed: Seed = Field(
+        default=0, exclude_if=lambda seed: not seed, description="Seed of dropout."
+    )
     until_grokked: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Stop this many steps after t_gen; none to use all steps."
     )
@@ -73,6 +81,12 @@ class TrainingConfig(Settings):
     )
     checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(), description="Further steps to save: 7,13."
+    )
+    keep: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        exclude_if=lambda keep: keep is None,
+        description="Keep so many checkpoints, evenly spaced in log(step), first and last among "
+        "them; all unless given.",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,

@@ -11,13 +11,13 @@ from mechgrok.models import HookedModel, raw_weights
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, drop_checkpoints_after, write_checkpoint
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
-from mechgrok.runs.state import write_state
+from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.divergence import stop_if_diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.optimizers import optimizer_state
-from mechgrok.training.schedule import Steps, checkpoint_steps, evaluation_steps
+from mechgrok.training.schedule import Steps, checkpoint_steps, evaluation_steps, log_spaced
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
@@ -57,6 +57,9 @@ class Course:
         self._save_at = checkpoint_steps(
             training.steps, training.checkpoint_every, training.checkpoint_at
         )
+        self._kept = None
+        if training.keep is not None:
+            self._kept = log_spaced(self._save_at, training.keep) | set(training.checkpoint_at)
         self._look_at = Steps((*self._save_at.parts, *evaluation_steps(training.steps).parts))
         self._end = self._find_end()
 
@@ -92,6 +95,8 @@ class Course:
         append_metrics(self.run.path, self.rows[self._written :])
         self._written = len(self.rows)
         write_state(self.run.path, self.step, optimizer_state(optimizer, model))
+        if self._kept is not None:
+            drop_checkpoints_but(self.run.path, self._kept, going_on=not self.is_over)
 
     def _find_end(self) -> float:
         return min(self.training.steps, stopping_step(self.rows, self.run.task, self.training))

@@ -20,6 +20,7 @@ from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Course, Interrupted, Progress, trained_model
+from mechgrok.training.dropout import Dropout
 from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
@@ -130,10 +131,14 @@ def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
     train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
     batches = make_batches(train_set, training, course.step)
     losses: list[Tensor] = []
+    dropout = Dropout(model, training, task.train.inputs) if training.dropout else None
 
     def gradient() -> Tensor:
         optimizer.zero_grad()
-        return backpropagate(model, task, batch, training)
+        if dropout is None:
+            return backpropagate(model, task, batch, training)
+        with dropout.off(model, dropout.factors(course.step, len(batch.labels), model.device)):
+            return backpropagate(model, task, batch, training)
 
     with threads(training.threads), interrupts() as interrupted:
         while True:

@@ -51,6 +51,26 @@ def checkpoint_steps(steps: int, every: int, extra: Iterable[int] = ()) -> Steps
     return Steps((early, late, further))
 
 
+def log_spaced(steps: Iterable[int], count: int) -> frozenset[int]:
+    """So many of the steps, evenly spaced in log(step): the first and the last are among them.
+
+    Where steps lie less densely than that, at the beginning, each is taken.
+
+    >>> sorted(log_spaced(range(0, 1001, 10), 8))
+    [0, 10, 20, 50, 100, 220, 460, 1000]
+    """
+    first, *later = steps
+    if count > len(later):
+        return frozenset((first, *later))
+    chosen, at = {first}, -1
+    for left in range(count - 2, -1, -1):  # after this one
+        wanted = later[-1] * (later[0] / later[-1]) ** (left / max(1, count - 2))
+        nearest = min(range(len(later)), key=lambda index: abs(later[index] - wanted))
+        at = min(max(at + 1, nearest), len(later) - 1 - left)
+        chosen.add(later[at])
+    return frozenset(chosen)
+
+
 def usual_interval(steps: int) -> int:
     """The interval of about 300 checkpoints, rounded to 1, 2 or 5 times a power of ten."""
     power = 1

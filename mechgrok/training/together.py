@@ -149,13 +149,14 @@ def shape_of(run: Run) -> tuple[object, ...]:
     in_batches = (training.batch_size or n_train) < n_train
     return (
         run.config.model.model_dump_json(exclude={"init", "init_scale"}),
-        task.model_dump_json(exclude={"split_seed", "fixed_split", "train_fraction"}),
+        task.model_dump_json(exclude={"split_seed", "noise_seed", "fixed_split", "train_fraction"}),
         task.n_sides,
         run.masked_weights,
         popup and (popup.rate, popup.train_weights),
         # The last batch of an epoch is smaller, so that epochs must end together.
         (training.batch_size, run.steps[-1]) if in_batches else None,
         training.threads,
+        training.dropout > 0,
         training.looks_ahead,  # Who does costs the others a second gradient.
     )
 

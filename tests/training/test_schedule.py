@@ -4,7 +4,12 @@ from itertools import pairwise
 
 import pytest
 
-from mechgrok.training.schedule import checkpoint_steps, evaluation_steps, usual_interval
+from mechgrok.training.schedule import (
+    checkpoint_steps,
+    evaluation_steps,
+    log_spaced,
+    usual_interval,
+)
 
 
 def test_evaluations_are_every_ten_steps_then_within_one_percent() -> None:
@@ -30,6 +35,25 @@ def test_checkpoints_are_dense_early_and_even_later() -> None:
     assert {0, 25, 50, 75, 100, 475, 500, 600, 29_900, 7, 12_345} <= set(saved)
     assert 525 not in saved
     assert 99_999 not in saved
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 50, 315])
+def test_a_selection_is_evenly_spaced_in_the_logarithm(count: int) -> None:
+    saved = list(checkpoint_steps(30_000, 100))
+    chosen = sorted(log_spaced(saved, count))
+    assert len(chosen) == count
+    assert set(chosen) <= set(saved)
+    assert chosen[0] == 0
+    assert chosen[-1] == 30_000
+    ratios = [after / before for before, after in pairwise(chosen[1:]) if after > 3000]
+    if count == 50:  # 1.17 each from where a step of the schedule is shorter than that
+        assert max(ratios) < 1.2
+        assert min(ratios) > 1.12
+
+
+def test_a_selection_of_more_than_there_are_is_all() -> None:
+    assert log_spaced([0, 5, 7], 9) == {0, 5, 7}
+    assert log_spaced([0], 2) == {0}
 
 
 def test_a_long_schedule_is_known_without_being_listed() -> None:

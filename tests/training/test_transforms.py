@@ -49,6 +49,8 @@ METHODS: dict[str, dict[str, Any]] = {
     **{name: {"optimizer": name} for name in OPTIMIZERS},
     "a full window": {"transforms": "grokfast-ma:window_size=7"},
     "several": {"transforms": "warmup,sam,orthograd+grokfast-ema,clip:max_norm=0.1"},
+    "dropout": {"dropout": 0.3},
+    "dropout in batches, with sam": {"dropout": 0.3, "batch_size": 8, "transforms": "sam"},
     "muon for all": {"optimizer": "muon", "matrices": "all", "transforms": "orthograd,cosine"},
 }
 
