@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.figures import Pictures, with_pictures
 from mechgrok.runs.facts import size
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+@with_pictures
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of sweeps.")],
+    *,
+    pictures: Pictures,
     by: Annotated[
         str | None,
         typer.Option(
@@ -47,16 +51,11 @@ def compare(
         typer.Option(help="The figure's file; analysis/compare-….html of the first run."),
     ] = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
-    open_: Annotated[bool, typer.Option("--open", help="Show the figure in a browser.")] = False,
-    png: Annotated[
-        bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png]).")
-    ] = False,
 ) -> None:
     """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves.
 
     Groups of runs, and sweeps, are told by their medians.
     """
-    from analyses.drawing import write_html, write_png
     from analyses.drawing.overlay import overlay
     from cli.groups import print_groups
     from mechgrok.files import make_room
@@ -74,16 +73,7 @@ def compare(
     for label, run in family.runs.items():
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
-    figure = overlay(family, log=log)
-    write_html(figure, page)
-    print(page)
-    if png:
-        write_png(figure, page.with_suffix(".png"))
-        print(page.with_suffix(".png"))
-    if open_:
-        import webbrowser
-
-        webbrowser.open(page.resolve().as_uri())
+    pictures.write(overlay(family, log=log), page)
 
 
 def print_table(table: "pd.DataFrame") -> None:

@@ -6,32 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.analyze import answer
+from cli.figures import Pictures, with_pictures
+from cli.questions import By, Out, Runs, Steps, ask
+
 if TYPE_CHECKING:
     import xarray as xr
 
     from mechgrok.runs import Run
 
 
+@with_pictures
 def intervene(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
-    ],
+    runs: Runs,
     interventions: Annotated[
         Path, typer.Argument(help="What is done, in TOML: interventions.toml.")
     ],
-    by: Annotated[
-        str | None,
-        typer.Option(help="Group runs by settings: weight_decay,p; a sweep: all but the seeds."),
-    ] = None,
-    steps: Annotated[
-        str | None,
-        typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all."),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the figure in a browser.")] = False,
-    png: Annotated[
-        bool, typer.Option("--png", help="Draw a PNG too (extra mechgrok[png]).")
-    ] = False,
+    *,
+    pictures: Pictures,
+    by: By = None,
+    steps: Steps = None,
+    out: Out = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
 ) -> None:
     """Accuracy and loss with interventions and without, at every checkpoint.
@@ -45,7 +40,6 @@ def intervene(
         from_step = 30000
     """
     from analyses.explorer import over_training
-    from cli.analyze import answer
     from mechgrok import interventions as vocabulary
     from mechgrok.errors import UserError
     from mechgrok.results.analysis import Analysis
@@ -67,4 +61,5 @@ def intervene(
         lambda run: None,
     )
     # Always measured: what a patch is taken from may have changed since the last answer.
-    answer(question, runs, by, steps, {}, {"log": log}, out=out, fresh=True, open_=open_, png=png)
+    asked = ask(question, runs, by=by, steps=steps, fresh=True, drawing={"log": log})
+    answer(asked, pictures=pictures, out=out)

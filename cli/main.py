@@ -26,6 +26,7 @@ COMMANDS = {
         "sweep": "cli.sweep",
         "compare": "cli.compare",
         "analyze": "cli.analyze",
+        "animate": "cli.animate",
         "intervene": "cli.intervene",
         "explore": "cli.explore",
         "report": "cli.report",

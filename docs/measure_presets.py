@@ -16,7 +16,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses.drawing import COLORS, TEMPLATE, write_png
+from analyses.drawing import COLORS, TEMPLATE, write_picture
 from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.runs import Run
@@ -43,7 +43,7 @@ def main() -> None:
         base = arguments.folder / (f"{name}-{arguments.seed}" if arguments.seed else name)
         pairs[name] = measured(base, name, arguments.data, arguments.seed)
         print(row(name, *pairs[name], seconds(base)), flush=True)
-    write_png(figure(pairs), arguments.folder / "presets.png")
+    write_picture(figure(pairs), arguments.folder / "presets.png")
 
 
 def measured(base: Path, name: str, data: str | None, seed: int) -> tuple[Run, Run]:

@@ -1,6 +1,6 @@
 """How figures look and where they go: panels, one template, sliders over steps, HTML and PNG."""
 
-from analyses.drawing.export import write_html, write_png
+from analyses.drawing.export import write_html, write_picture
 from analyses.drawing.groups import representatives
 from analyses.drawing.panel import Colors, Panel, Row
 from analyses.drawing.panels import Panels
@@ -34,5 +34,5 @@ __all__ = [
     "representatives",
     "run_colors",
     "write_html",
-    "write_png",
+    "write_picture",
 ]

@@ -55,8 +55,12 @@ from analyses.measures.places import spread
 _MARKS = {"t_mem": "dot", "t_gen": "dash"}
 #: Around letters that stand on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
-#: Lines of a legend and of a title, and the room of the slider, in pixels.
-_LEGEND, _TITLE, _SLIDER, _MENU = 23.0, 18.0, 95.0, 42.0
+#: The room of the slider, in pixels.
+SLIDER = 95.0
+#: Milliseconds that each of its stops is shown when it runs.
+_STOP = 150
+#: Lines of a legend and of a title, and the room of a menu, in pixels.
+_LEGEND, _TITLE, _MENU = 23.0, 18.0, 42.0
 
 
 @dataclass
@@ -193,12 +197,12 @@ class Panels:
         layout: dict[str, Any] = {
             "template": TEMPLATE,
             "title": {"text": title, "subtitle": {"text": subtitle}},
-            "height": round(grid.height + head + above + below + (_SLIDER if stops else 0)),
+            "height": round(grid.height + head + above + below + (SLIDER if stops else 0)),
             "margin": {
                 "l": round(grid.left),
                 "r": round(grid.right),
                 "t": round(head + above),
-                "b": round(below + (_SLIDER if stops else 0)),
+                "b": round(below + (SLIDER if stops else 0)),
             },
             "bargap": 0.12,
             **self._axes(grid, axis),
@@ -400,6 +404,7 @@ class Panels:
         figure.frames = frames
         slider = {"steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 0}
         slider |= {"yanchor": "top", "pad": {"t": below + 6}}
+        figure.layout.updatemenus += (_player(below),)
         return figure.update_layout(
             sliders=[slider | {"currentvalue": {"prefix": "training step "}}]
         )
@@ -515,6 +520,20 @@ class Panels:
                         **where,
                     },
                 )
+
+
+def _player(below: float) -> dict[str, Any]:
+    """Buttons left of the slider: one runs through its stops from the first, one stops there."""
+    now = {"mode": "immediate", "transition": {"duration": 0}}
+    play = [None, {**now, "frame": {"duration": _STOP, "redraw": True}}]
+    stay = [[None], {**now, "frame": {"duration": 0, "redraw": False}}]
+    buttons = [
+        {"label": label, "method": "animate", "args": does}
+        for label, does in (("▶", play), ("❚❚", stay))
+    ]
+    look = {"type": "buttons", "direction": "down", "showactive": False, "font": {"size": 10}}
+    place = {"x": 0, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": below + 8, "r": 12}}
+    return {**look, "buttons": buttons, **place}
 
 
 def _united(menus: Mapping[tuple[str, ...], list[int]]) -> dict[tuple[str, ...], list[int]]:

@@ -45,14 +45,17 @@ def untitled(figure: go.Figure) -> tuple[str, tuple[str, str]]:
     The page unpacks a figure when it comes into view, so that megabytes of pictures do not keep a
     phone busy at once.
     """
+    shown, title = bare(figure)
+    return pack(shown.update_layout(width=None, autosize=True)), title
+
+
+def bare(figure: go.Figure) -> tuple[go.Figure, tuple[str, str]]:
+    """A copy of the figure without its titles, less high by their room; its title and subtitle."""
     layout = figure.layout
     title = (layout.title.text or "", layout.title.subtitle.text or "")
     top = 60 if layout.margin.t is None else max(60, layout.margin.t - 65)
     height = layout.height and layout.height - ((layout.margin.t or 80) - top)
-    bare = go.Figure(figure).update_layout(
-        title=None, margin={"t": top}, height=height, width=None, autosize=True
-    )
-    return pack(bare), title
+    return go.Figure(figure).update_layout(title=None, margin={"t": top}, height=height), title
 
 
 def write_page(

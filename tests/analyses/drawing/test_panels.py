@@ -173,7 +173,7 @@ def test_a_menu_chooses_what_a_trace_shows() -> None:
         panel.heat(figure.colors("z", 0, 1), run=label, choices=choices, hover="%{z}")
     drawn = figure.draw()
     assert [np.asarray(trace.z).item() for trace in drawn.data[:2]] == [1, 3]
-    (menu,) = drawn.layout.updatemenus
+    (menu,) = drawn.layout.updatemenus  # no slider, so that nothing plays
     assert [button.label for button in menu.buttons] == ["one", "two"]
     values, traces = menu.buttons[1].args
     assert values == {"z": [[[2]], None]}

@@ -1,0 +1,98 @@
+"""Figures as films: what a slider shows stop by stop, as GIF or MP4."""
+
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analyses.drawing.export import picture, without_buttons
+from mechgrok.errors import UserError
+from mechgrok.files import write_whole
+
+#: How ffmpeg joins pictures, by the film's ending: a GIF in 256 colours of its own; an MP4 that
+#: every player opens, which needs even numbers of pixels.
+_FILTERS = {
+    "gif": "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=none",
+    "mp4": "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white,format=yuv420p",
+}
+_CODEC = {"gif": ["-loop", "0"], "mp4": ["-c:v", "libx264", "-movflags", "+faststart"]}
+#: Seconds for which the last picture stays.
+_LAST = 2
+
+
+def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 1000) -> None:
+    """Draw the figure at every stop of its slider and join the pictures.
+
+    Args:
+        figure: one with a slider.
+        path: the film, ending in .gif or .mp4.
+        fps: stops in a second.
+        width: in pixels.
+
+    Raises:
+        UserError: the figure has no slider, a number is out of range, or ffmpeg, kaleido or a
+            browser is missing.
+    """
+    form = path.suffix[1:]
+    if not figure.frames:
+        raise UserError(f"{path} cannot be made: the figure has no slider, so that nothing moves.")
+    if not 0.1 <= fps <= 60:
+        raise UserError(f"A film cannot have {fps:g} stops in a second: give 0.1 to 60.")
+    if not 100 <= width <= 4000:
+        raise UserError(f"A film cannot be {width} pixels wide: give 100 to 4000.")
+    ffmpeg = _ffmpeg()
+    with TemporaryDirectory() as folder, _one_browser():
+        for number, now in enumerate(stops(figure)):
+            drawn = picture(now, "png", width=width, height=figure.layout.height or 700)
+            (Path(folder) / f"{number:05}.png").write_bytes(drawn)
+
+        def join(beside: Path) -> None:
+            command = [ffmpeg, "-loglevel", "error", "-y", "-framerate", f"{fps:g}"]
+            command += ["-i", f"{folder}/%05d.png", "-vf"]
+            command += [f"tpad=stop_mode=clone:stop_duration={_LAST},{_FILTERS[form]}"]
+            subprocess.run([*command, *_CODEC[form], "-f", form, str(beside)], check=True)
+
+        write_whole(path, join)
+
+
+def stops(figure: go.Figure) -> Iterator[go.Figure]:
+    """The figure at each stop of its slider."""
+    shown = without_buttons(figure)
+    for number, frame in enumerate(figure.frames):
+        for at, changed in zip(frame.traces, frame.data, strict=True):
+            shown.data[at].update(changed)
+        for slider in shown.layout.sliders:
+            slider.active = number
+        yield shown
+
+
+def _ffmpeg() -> str:
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError:
+        raise UserError("A film needs ffmpeg: install the extra mechgrok[film].") from None
+    found: str = get_ffmpeg_exe()
+    return found
+
+
+@contextmanager
+def _one_browser() -> Iterator[None]:
+    """Draw all pictures in one browser, which takes seconds to start."""
+    try:
+        import kaleido
+    except ImportError:
+        yield  # The first picture says what is missing.
+        return
+    options: dict[str, Any] = {"silence_warnings": True}
+    kaleido.start_sync_server(**options)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The kopts argument is ignored")
+            yield
+    finally:
+        kaleido.stop_sync_server(**options)

@@ -1,0 +1,43 @@
+"""Make a film of an analysis: its figure at every stop of the slider, as GIF or MP4"""
+
+from typing import Annotated
+
+import typer
+
+from cli.progress import waiting
+from cli.questions import Asked, Out, Questions
+
+
+def film(
+    asked: Asked,
+    *,
+    mp4: Annotated[bool, typer.Option("--mp4", help="An MP4 instead of a GIF.")] = False,
+    fps: Annotated[float, typer.Option(help="Stops of the slider in a second.")] = 6.0,
+    pixels: Annotated[int, typer.Option(help="Width of the film, in pixels.")] = 1000,
+    out: Out = None,
+) -> None:
+    """Draw the figure at each stop and join the pictures."""
+    from analyses.drawing.film import write_film
+    from mechgrok.files import make_folder
+
+    path = asked.beside(out).with_suffix(".mp4" if mp4 else ".gif")
+    make_folder(path.parent)
+    with waiting(f"drawing {len(asked.figure.frames)} pictures of {asked.analysis.name}"):
+        write_film(asked.figure, path, fps=fps, width=pixels)
+    print(path)
+
+
+class FilmGroup(Questions):
+    """``mechgrok animate NAME RUN…``"""
+
+    then = staticmethod(film)
+
+
+app = typer.Typer(
+    cls=FilmGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
+)
+
+
+@app.callback()
+def animate() -> None:
+    """A film of an analysis over training, in the run's `analysis/` (extra mechgrok[film])."""

@@ -1,0 +1,170 @@
+"""Commands for every analysis: their options read from the functions' signatures."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from cli.main import LazyGroup, as_command
+from cli.progress import waiting
+from mechgrok import own_code
+from mechgrok.registry import Entry
+from mechgrok.results.analysis import Analysis, analyses, own_analysis
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import xarray as xr
+
+    from mechgrok.sweeps.family import Family
+
+Runs = Annotated[
+    list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(help="Group runs by settings: weight_decay,p; a sweep: all but the seeds."),
+]
+Steps = Annotated[
+    str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all.")
+]
+Out = Annotated[Path | None, typer.Option(help="Folder for the results.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is kept.")]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that was asked of runs.
+
+    Attributes:
+        analysis: the question.
+        family: the runs.
+        measured: the answers, by the runs' labels.
+        tables: the files that keep the answers, likewise; some may not be there.
+        figure: of all answers.
+    """
+
+    analysis: Analysis
+    family: "Family"
+    measured: "Mapping[str, xr.Dataset]"
+    tables: Mapping[str, Path]
+    figure: "go.Figure"
+
+    def beside(self, out: Path | None) -> Path:
+        """The path of what is written about it, without an ending: in ``out``, or at the runs."""
+        if out is not None:
+            return out / self.analysis.name
+        return self.family.path / self.family.stem(self.analysis.name)
+
+
+def ask(
+    analysis: Analysis,
+    runs: list[Path],
+    *,
+    by: str | None = None,
+    steps: str | None = None,
+    fresh: bool = False,
+    measuring: Mapping[str, Any] | None = None,
+    drawing: Mapping[str, Any] | None = None,
+) -> Asked:
+    """Ask all runs, with options of ``measure`` and of ``draw``."""
+    from mechgrok.sweeps.family import Family
+
+    family = Family.open(runs, by)
+    measured, tables = {}, {}
+    for label, run in family.runs.items():
+        chosen = run.select(steps) if steps else None
+        with waiting(f"measuring {analysis.name} on {label}"):
+            measured[label] = analysis(run, steps=chosen, fresh=fresh, **(measuring or {}))
+        tables[label] = analysis.kept_at(run, steps=chosen, **(measuring or {}))
+    figure = analysis.draw(family.grouped(measured), **(drawing or {}))
+    return Asked(analysis, family, measured, tables, figure)
+
+
+class Questions(LazyGroup):
+    """A subcommand for every analysis, which asks it of runs and does something with the answer."""
+
+    #: What is done: its keyword-only parameters are further options of every subcommand.
+    then: Callable[..., None]
+
+    def entries(self) -> Mapping[str, Entry]:
+        return analyses()
+
+    def load(self, entry: Entry) -> Any:
+        return self.command_of(Analysis.load(entry.name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and args[0] not in self.entries():
+            if own_code.is_own(own := own_analysis(args[0])):
+                own_code.allow(own)
+                found = Analysis.load(args[0])
+                return found.name, self.command_of(found), args[1:]
+            from mechgrok.registry import find
+            from mechgrok.results.analysis import GROUP
+
+            find(GROUP, args[0])
+        return super().resolve_command(ctx, args)
+
+    def command_of(self, analysis: Analysis) -> Any:
+        """The subcommand that asks ``analysis``."""
+        return as_command(analysis.name, asking(analysis, type(self).then))
+
+
+def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]:
+    """The function behind ``mechgrok analyze NAME``: its parameters are the analysis's options."""
+    measuring, drawing = _options(analysis.measure), _options(analysis.draw)
+    after = {
+        name: each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, each in inspect.signature(then).parameters.items()
+        if name != "asked"
+    }
+
+    def command(
+        runs: list[Path], by: str | None, steps: str | None, fresh: bool, **given: Any
+    ) -> None:
+        asked = ask(
+            analysis,
+            runs,
+            by=by,
+            steps=steps,
+            fresh=fresh,
+            measuring={name: given[name] for name in measuring},
+            drawing={name: given[name] for name in drawing},
+        )
+        then(asked, **{name: given[name] for name in after})
+
+    def parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        return inspect.Parameter(name, keyword, annotation=kind, default=default)
+
+    parameters = [
+        parameter("runs", Runs, inspect.Parameter.empty),
+        parameter("by", By, None),
+        parameter("steps", Steps, None),
+        parameter("fresh", Fresh, False),
+        *after.values(),
+        *(
+            parameter(name, Annotated[kind, typer.Option(help=help_)], default)
+            for name, (kind, help_, default) in (measuring | drawing).items()
+        ),
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__doc__ = analysis.about
+    return command
+
+
+def _options(function: Callable[..., Any]) -> dict[str, tuple[Any, str, Any]]:
+    """The keyword options of ``measure`` or ``draw``: type, help (from Annotated), default."""
+    hints = get_type_hints(function, include_extras=True)
+    options = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or name == "steps":
+            continue
+        kind, help_ = hints[name], ""
+        if get_origin(kind) is Annotated:
+            kind, help_ = get_args(kind)[0], str(get_args(kind)[1])
+        options[name] = (kind, help_, parameter.default)
+    return options

@@ -1,0 +1,29 @@
+"""Films from the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mechgrok.runs import Run
+
+Command = Callable[..., Any]
+
+
+@pytest.mark.parametrize("words", [["--fps", "0"], ["--fps", "nan"], ["--pixels", "1000000"]])
+def test_bad_options_of_a_film_are_refused(
+    mechgrok: Command, tiny_run: Run, words: list[str], tmp_path: Path
+) -> None:
+    ended = mechgrok("animate", "fourier", tiny_run.path, "--out", tmp_path, *words)
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith("mechgrok: A film cannot")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_question_without_a_slider_makes_no_film(
+    mechgrok: Command, tiny_run: Run, tmp_path: Path
+) -> None:
+    ended = mechgrok("animate", "norms", tiny_run.path, "--out", tmp_path)
+    assert ended.code == 2
+    assert "no slider" in ended.err
