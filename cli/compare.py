@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.data import Form, write_data
 from cli.figures import Pictures, with_pictures
 from mechgrok.runs.facts import size
 
@@ -51,10 +52,12 @@ def compare(
         typer.Option(help="The figure's file; analysis/compare-….html of the first run."),
     ] = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
+    form: Form = "table",
 ) -> None:
     """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves.
 
-    Groups of runs, and sweeps, are told by their medians.
+    Groups of runs, and sweeps, are told by their medians. As CSV or JSON it prints the numbers
+    alone, and makes no figure.
     """
     from analyses.drawing.overlay import overlay
     from cli.groups import print_groups
@@ -64,6 +67,9 @@ def compare(
 
     family = Family.open(runs, by, at_accuracy=at_accuracy)
     alone = table_of(family.runs, at_accuracy=at_accuracy) if family.by is None else None
+    if form != "table":
+        write_data(family.summary if alone is None else alone.rename_axis(index="run"), form)
+        return
     page = out or family.path / f"{family.stem('compare')}.html"
     make_room(page)
     if alone is None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.data import Form, write_data
+
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
 
@@ -21,22 +23,31 @@ def info(
             help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
         ),
     ] = None,
+    form: Form = "table",
 ) -> None:
     """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
 
-    Of a sweep: what was varied, how many runs are there, and the medians of its groups.
+    Of a sweep: what was varied, how many runs are there, and the medians of its groups. As CSV or
+    JSON: a row with every setting and milestone of the run, or a row for each run of the sweep.
     """
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
-    from mechgrok.runs.facts import facts
+    from mechgrok.runs.facts import facts, row_of
     from mechgrok.sweeps import Sweep
 
     if Sweep.is_at(run):
-        _of_sweep(Sweep(run, at_accuracy=at_accuracy), by)
+        sweep = Sweep(run, at_accuracy=at_accuracy)
+        if form == "table":
+            _of_sweep(sweep, by)
+        else:
+            write_data(sweep.table, form)
         return
     if by is not None:
         raise UserError(f"{run} is no sweep, so that --by {by} groups nothing: leave it out.")
     opened = Run(run)
+    if form != "table":
+        write_data(row_of(opened, at_accuracy), form)
+        return
     print_facts(str(opened.path), facts(opened, at_accuracy))
 
 

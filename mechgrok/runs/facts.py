@@ -64,6 +64,23 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     return facts if metrics.empty else facts | _at_both_ends(metrics, run.diverged is not None)
 
 
+def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
+    """A run in one row: all of its settings by their paths, its milestones, its last evaluation."""
+    import pandas as pd
+
+    from mechgrok.settings import flattened
+
+    row = flattened(run.config.model_dump(mode="json"), ("versions", "format"))
+    row |= {"n_parameters": run.n_parameters, "density": run.density}
+    row["checkpoints"] = len(run.steps)
+    if not run.metrics.empty:
+        reached = run.milestones_at(at_accuracy)
+        row |= {mark: reached.get(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
+        row |= run.metrics.iloc[-1].to_dict()
+    row["step"] = run.steps[-1] if run.steps else None
+    return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
+
+
 def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
     """Accuracy, loss and norms; the end of a run that diverged is its last finite evaluation."""
     facts = {}

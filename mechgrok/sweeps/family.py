@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -172,6 +173,28 @@ class Family:
             if value is not None
         ]
         return ", ".join(words) or (f"no {' or '.join(self.by)}" if self.by else "all runs")
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row a group, under its name: its settings and what its runs say together.
+
+        ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
+        and Meier's medians, missing where half of the runs or more are not there yet, and
+        ``…_low``, ``…_high`` their 95 % intervals, missing where an end is open;
+        ``test_accuracy`` is the median at the last step.
+        """
+        rows = {}
+        waiting = {mark: self.waiting(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
+        for key, labels in self.groups.items():
+            row: dict[str, Any] = dict(zip(self.by or (), key, strict=True))
+            row |= {"runs": len(labels), "generalized": waiting["t_gen"][key].n_reached}
+            for mark, groups in waiting.items():
+                took = groups[key]
+                ends = {mark: took.median, f"{mark}_low": took.low, f"{mark}_high": took.high}
+                row |= {name: end if isfinite(end) else None for name, end in ends.items()}
+            row["test_accuracy"] = self.table.loc[labels, "test_accuracy"].median()
+            rows[self.name(key)] = row
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="group")
 
     def waiting(self, milestone: str) -> dict[Key, Waiting]:
         """How long t_mem, t_gen or tau_grok took in each group, unreached ones censored."""
