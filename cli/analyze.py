@@ -1,15 +1,18 @@
 """Ask one or several runs a question: `mechgrok analyze --list` describes them"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.figures import Pictures, with_pictures
-from cli.questions import Asked, Out, Questions
+from cli.questions import Out, Questions
 from mechgrok.results.analysis import analyses
 
+if TYPE_CHECKING:
+    from mechgrok.results.asking import Asked
 
-def answer(asked: Asked, *, pictures: Pictures, out: Out = None) -> None:
+
+def answer(asked: "Asked", *, pictures: Pictures, out: Out = None) -> None:
     """Say what was found; write the figure and, where another folder is wanted, the tables."""
     from mechgrok.files import make_folder
     from mechgrok.results.parquet import write_parquet

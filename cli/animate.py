@@ -1,15 +1,18 @@
 """Make a film of an analysis: its figure at every stop of the slider, as GIF or MP4"""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.progress import waiting
-from cli.questions import Asked, Out, Questions
+from cli.questions import Out, Questions
+
+if TYPE_CHECKING:
+    from mechgrok.results.asking import Asked
 
 
 def film(
-    asked: Asked,
+    asked: "Asked",
     *,
     mp4: Annotated[bool, typer.Option("--mp4", help="An MP4 instead of a GIF.")] = False,
     fps: Annotated[float, typer.Option(help="Stops of the slider in a second.")] = 6.0,

@@ -8,7 +8,8 @@ import typer
 
 from cli.analyze import answer
 from cli.figures import Pictures, with_pictures
-from cli.questions import By, Out, Runs, Steps, ask
+from cli.progress import waiting
+from cli.questions import By, Out, Runs, Steps
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +44,8 @@ def intervene(
     from mechgrok import interventions as vocabulary
     from mechgrok.errors import UserError
     from mechgrok.results.analysis import Analysis
+    from mechgrok.results.asking import ask
+    from mechgrok.sweeps.family import Family
 
     done = vocabulary.load_toml(interventions)
     if not done:
@@ -61,5 +64,7 @@ def intervene(
         lambda run: None,
     )
     # Always measured: what a patch is taken from may have changed since the last answer.
-    asked = ask(question, runs, by=by, steps=steps, fresh=True, drawing={"log": log})
+    family = Family.open(runs, by)
+    drawing = {"log": log}
+    asked = ask(question, family, steps=steps, fresh=True, drawing=drawing, waiting=waiting)
     answer(asked, pictures=pictures, out=out)

@@ -2,9 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -13,12 +12,6 @@ from cli.progress import waiting
 from mechgrok import own_code
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses, own_analysis
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    import xarray as xr
-
-    from mechgrok.sweeps.family import Family
 
 Runs = Annotated[
     list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
@@ -32,55 +25,6 @@ Steps = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is kept.")]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question that was asked of runs.
-
-    Attributes:
-        analysis: the question.
-        family: the runs.
-        measured: the answers, by the runs' labels.
-        tables: the files that keep the answers, likewise; some may not be there.
-        figure: of all answers.
-    """
-
-    analysis: Analysis
-    family: "Family"
-    measured: "Mapping[str, xr.Dataset]"
-    tables: Mapping[str, Path]
-    figure: "go.Figure"
-
-    def beside(self, out: Path | None) -> Path:
-        """The path of what is written about it, without an ending: in ``out``, or at the runs."""
-        if out is not None:
-            return out / self.analysis.name
-        return self.family.path / self.family.stem(self.analysis.name)
-
-
-def ask(
-    analysis: Analysis,
-    runs: list[Path],
-    *,
-    by: str | None = None,
-    steps: str | None = None,
-    fresh: bool = False,
-    measuring: Mapping[str, Any] | None = None,
-    drawing: Mapping[str, Any] | None = None,
-) -> Asked:
-    """Ask all runs, with options of ``measure`` and of ``draw``."""
-    from mechgrok.sweeps.family import Family
-
-    family = Family.open(runs, by)
-    measured, tables = {}, {}
-    for label, run in family.runs.items():
-        chosen = run.select(steps) if steps else None
-        with waiting(f"measuring {analysis.name} on {label}"):
-            measured[label] = analysis(run, steps=chosen, fresh=fresh, **(measuring or {}))
-        tables[label] = analysis.kept_at(run, steps=chosen, **(measuring or {}))
-    figure = analysis.draw(family.grouped(measured), **(drawing or {}))
-    return Asked(analysis, family, measured, tables, figure)
 
 
 class Questions(LazyGroup):
@@ -124,14 +68,17 @@ def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]
     def command(
         runs: list[Path], by: str | None, steps: str | None, fresh: bool, **given: Any
     ) -> None:
+        from mechgrok.results.asking import ask
+        from mechgrok.sweeps.family import Family
+
         asked = ask(
             analysis,
-            runs,
-            by=by,
-            steps=steps,
+            Family.open(runs, by),
+            steps=steps or None,
             fresh=fresh,
             measuring={name: given[name] for name in measuring},
             drawing={name: given[name] for name in drawing},
+            waiting=waiting,
         )
         then(asked, **{name: given[name] for name in after})
 

@@ -9,6 +9,7 @@ from .models import HookedTransformer as HookedTransformer
 from .models import MLPConfig as MLPConfig
 from .models import TransformerConfig as TransformerConfig
 from .results import analyze as analyze
+from .results import draw as draw
 from .results.pages import explore as explore
 from .results.report import report as report
 from .runs import Run as Run

@@ -1,3 +1,4 @@
 from .analysis import Analysis as Analysis
 from .analysis import analyses as analyses
 from .analysis import analyze as analyze
+from .asking import draw as draw

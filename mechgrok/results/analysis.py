@@ -45,7 +45,10 @@ GROUP = "mechgrok.analyses"
 
 @dataclass(frozen=True)
 class Analysis:
-    """One question: how it is measured, drawn and put in words; and what is said ``about`` it."""
+    """One question: how it is measured, drawn and put in words.
+
+    ``about`` is what is said of it, ``loaded_by`` the name that `load` finds it by.
+    """
 
     name: str
     description: str
@@ -56,6 +59,7 @@ class Analysis:
     applies: Callable[["Run"], str | None]
     per_step: bool = False
     about: str = ""
+    loaded_by: str = ""
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
@@ -72,18 +76,18 @@ class Analysis:
         if isinstance(name, ModuleType):
             # A module that was loaded from a file by hand is found by its file alone.
             where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
-            return cls._of(name, name.__name__.rpartition(".")[2], where)
+            return cls._of(name, name.__name__.rpartition(".")[2], where, f"{where}:")
         if own_code.is_own(own := own_analysis(name)):
             where = own.rpartition(":")[0]
             module = own_code.load_module(own, "analysis")
             last = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
-            return cls._of(module, last, where)
+            return cls._of(module, last, where, own)
         entry = find(GROUP, name)
-        return cls._of(entry.load(), name, entry.module, entry.description)
+        return cls._of(entry.load(), name, entry.module, name, entry.description)
 
     @classmethod
     def _of(
-        cls, module: ModuleType, name: str, where: str, description: str | None = None
+        cls, module: ModuleType, name: str, where: str, by: str, description: str | None = None
     ) -> "Analysis":
         """The analysis that a module is."""
         lacking = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
@@ -101,6 +105,7 @@ class Analysis:
             getattr(module, "applies", lambda run: None),
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
+            by,
         )
 
     def __call__(
@@ -130,6 +135,7 @@ class Analysis:
         wanted = steps if steps is None else run.select(steps)
         measure = self._step_by_step if self.per_step else self._as_a_whole
         answer = measure(run, wanted, options, fresh)
+        answer = answer.assign_attrs(run=run.name)  # The folder may have been renamed.
         if run.caveat is not None and _tells_sides_apart(answer):
             return answer.assign_attrs(caveat=run.caveat)
         return answer
@@ -147,6 +153,12 @@ class Analysis:
             stem += f"-{blake2b(text.encode(), digest_size=4).hexdigest()}"
         return run.path / "analysis" / f"{stem}.parquet"
 
+    @property
+    def options_of_draw(self) -> list[str]:
+        """The keyword options of its ``draw``."""
+        parameters = inspect.signature(self.draw).parameters.values()
+        return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+
     def _all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options of `measure`, those given and the defaults of the rest.
 
@@ -163,6 +175,13 @@ class Analysis:
             raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {has}.")
         return known | dict(given)
 
+    def _measured(
+        self, run: "Run", steps: list[int] | None, options: dict[str, Any]
+    ) -> "xr.Dataset":
+        """The answer, which knows its question and its run."""
+        measured = self.measure(run, steps=steps, **options)
+        return measured.assign_attrs(analysis=self.loaded_by, run=run.name)
+
     def _as_a_whole(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
@@ -173,7 +192,7 @@ class Analysis:
         made_from, kept = (None, None) if fresh else _kept(path)
         if kept is not None and made_from == now:
             return kept
-        return _keep(self.measure(run, steps=steps, **options), path, now)
+        return _keep(self._measured(run, steps, options), path, now)
 
     def _step_by_step(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
@@ -193,7 +212,7 @@ class Analysis:
             missing = wanted[-1:]
         if kept is not None and not missing:
             return kept.sel(step=wanted)
-        measured = self.measure(run, steps=missing, **options)
+        measured = self._measured(run, missing, options)
         if kept is not None and (old := sorted(shared - set(missing))):
             measured = _merged(kept.sel(step=old), measured)
         stamps = {step: now.checkpoints[step] for step in measured.step.to_numpy().tolist()}
@@ -291,18 +310,22 @@ def analyze(
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
 
-    if isinstance(name, str):
-        own_code.allow(own_analysis(name))
-    analysis = Analysis.load(name)
+    analysis = named(name)
     if not isinstance(run, Run | Sweep):
         run = Sweep(run) if Sweep.is_at(run) else Run(run)
     if isinstance(run, Run):
         return analysis(run, steps=steps, fresh=fresh, **options)
     if not run.runs:
         raise UserError(f"{run.path} holds no run yet: make them with mechgrok sweep.")
-    return run.stack(
-        {
-            label: analysis(each, steps=steps, fresh=fresh, **options)
-            for label, each in run.runs.items()
-        }
-    )
+    answers = {
+        label: analysis(each, steps=steps, fresh=fresh, **options)
+        for label, each in run.runs.items()
+    }
+    return run.stack(answers).assign_attrs(analysis=analysis.loaded_by, sweep=run.name)
+
+
+def named(name: "str | ModuleType") -> Analysis:
+    """The analysis that a person named: one of their own may be imported from then on."""
+    if isinstance(name, str):
+        own_code.allow(own_analysis(name))
+    return Analysis.load(name)

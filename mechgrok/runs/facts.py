@@ -76,7 +76,7 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     if not run.metrics.empty:
         reached = run.milestones_at(at_accuracy)
         row |= {mark: reached.get(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
-        row |= run.metrics.iloc[-1].to_dict()
+        row |= {str(name): value for name, value in run.metrics.iloc[-1].items()}
     row["step"] = run.steps[-1] if run.steps else None
     return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
 
