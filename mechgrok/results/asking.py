@@ -107,7 +107,7 @@ def draw(
     import xarray as xr
 
     if isinstance(what, xr.Dataset):
-        what = {str(what.attrs.get("run", "run")): what}
+        return _of_answers({what.attrs.get("run", "run"): what}, name, by, steps, options)
     if isinstance(what, Mapping):
         return _of_answers(what, name, by, steps, options)
     if name is None:
@@ -125,8 +125,8 @@ def _of_answers(
     steps: object,
     options: dict[str, Any],
 ) -> "go.Figure":
-    asked = {answer.attrs.get("analysis") for answer in answers.values()}
-    if name is None and (len(asked) != 1 or None in asked):
+    asked = {str(answer.attrs.get("analysis", "")) for answer in answers.values()}
+    if name is None and (len(asked) != 1 or "" in asked):
         raise UserError(
             "These are not answers to one question that is known: give the analysis's name."
         )
