@@ -109,7 +109,7 @@ def draw(
     if isinstance(what, xr.Dataset):
         return _of_answers({what.attrs.get("run", "run"): what}, name, by, steps, options)
     if isinstance(what, Mapping):
-        return _of_answers(what, name, by, steps, options)
+        return _of_answers(dict(what), name, by, steps, options)
     if name is None:
         raise UserError("Runs are drawn with the name of an analysis: draw(runs, 'fourier').")
     analysis = named(name)
@@ -119,7 +119,7 @@ def draw(
 
 
 def _of_answers(
-    answers: "Mapping[str, xr.Dataset]",
+    answers: "dict[Any, xr.Dataset]",
     name: "str | ModuleType | None",
     by: object,
     steps: object,
