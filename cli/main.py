@@ -30,6 +30,7 @@ COMMANDS = {
         "intervene": "cli.intervene",
         "explore": "cli.explore",
         "report": "cli.report",
+        "paper": "cli.paper",
         "import": "cli.import_",
         "export": "cli.export",
     }.items()

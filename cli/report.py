@@ -37,7 +37,7 @@ def report(
     began = time.monotonic()
     names = None if only is None else only.replace(" ", "").split(",")
     try:
-        with _progress() as progress:
+        with progress_of_pieces("measuring") as progress:
             made = make(runs, out, only=names, fresh=fresh, workers=workers, progress=progress)
     except KeyboardInterrupt:
         print(
@@ -61,8 +61,11 @@ def report(
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def progress_of_pieces(what: str, *, quiet: bool = False) -> "Iterator[Progress]":
     """A bar on a terminal, a line for each piece of work where there is none."""
+    if quiet:
+        yield lambda done, total, words: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -74,7 +77,7 @@ def _progress() -> "Iterator[Progress]":
         return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
-        task = bar.add_task("measuring", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total, words: bar.update(
             task, completed=done, total=total, description=words
         )

@@ -133,8 +133,7 @@ def sweep(
     elif status:
         say_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        where = _where(jobs, device, together) if ray is None else _on_ray(ray, jobs, device)
-        _make(out, plan, extend, where, at_accuracy, quiet)
+        _make(out, plan, extend, place(jobs, device, together, ray), at_accuracy, quiet)
 
 
 def _plan(
@@ -176,8 +175,13 @@ def _plan(
     )
 
 
-def _where(jobs: int | None, device: str, together: str) -> "Where":
-    """Who makes the runs; a device that is not there is refused before anything is written."""
+def place(jobs: int | None, device: str, together: str, ray: str | None) -> "Where":
+    """Who makes the runs; a device or a cluster that is not there is refused before all else."""
+    return _here(jobs, device, together) if ray is None else _on_ray(ray, jobs, device)
+
+
+def _here(jobs: int | None, device: str, together: str) -> "Where":
+    """Processes of this machine, or one loop for many runs."""
     from mechgrok.sweeps.local import checked_device
     from mechgrok.sweeps.running import on_this_machine
 

@@ -74,15 +74,46 @@ def write_page(
         sections: in the order in which they appear.
         footer: how and when it was made.
     """
+    opening = f'<section id="facts"><h2>facts</h2><div class="pan">{_table(facts)}</div></section>'
+    write_document(
+        path,
+        title,
+        {"facts": False} | {section.name: section.figure is None for section in sections},
+        [opening, *map(_section, sections)],
+        {section.name: section.figure for section in sections if section.figure is not None},
+        footer,
+    )
+
+
+def write_document(
+    path: Path,
+    title: str,
+    contents: Mapping[str, bool],
+    sections: Sequence[str],
+    figures: Mapping[str, str],
+    footer: str,
+) -> None:
+    """Write a page of sections that are HTML already, with one copy of plotly.js in it.
+
+    Args:
+        path: the HTML file.
+        title: its heading.
+        contents: the sections' names, which are their anchors, and whether they are muted there.
+        sections: as HTML. A ``<div class="figure" data-figure="NAME">`` in one shows a figure.
+        figures: packed by `untitled`, by their names.
+        footer: how and when it was made.
+    """
+    entries = (
+        f'<li><a href="#{name}"{" class=muted" if muted else ""}>{html.escape(name)}</a></li>'
+        for name, muted in contents.items()
+    )
     text = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(title),
-        contents="\n".join(_entry(section) for section in sections),
-        facts=_table(facts),
-        sections="\n".join(_section(section) for section in sections),
+        contents="\n".join(entries),
+        sections="\n".join(sections),
         figures="\n".join(
-            f'<script type="text/plain" id="data-{section.name}">{section.figure}</script>'
-            for section in sections
-            if section.figure is not None
+            f'<script type="text/plain" id="data-{name}">{packed}</script>'
+            for name, packed in figures.items()
         ),
         footer=html.escape(footer),
         plotly=packed_plotly(),
@@ -91,9 +122,9 @@ def write_page(
     write_text(path, text)
 
 
-def _entry(section: Section) -> str:
-    muted = "" if section.figure is not None else ' class="muted"'
-    return f'<li><a href="#{section.name}"{muted}>{html.escape(section.name)}</a></li>'
+def in_page(text: str) -> str:
+    """A figure's title as HTML: the tags that plotly knows stay, all else is text."""
+    return _TITLE_TAGS.sub(r"<\1>", html.escape(text))
 
 
 def _table(facts: Mapping[str, Mapping[str, str]]) -> str:
@@ -126,7 +157,7 @@ def _section(section: Section) -> str:
         )
         parts.append(f'<ul class="findings">{lines}</ul>')
     if section.figure is not None:
-        heading, below = (_TITLE_TAGS.sub(r"<\1>", html.escape(t)) for t in section.title)
+        heading, below = map(in_page, section.title)
         parts.append(f"<h3>{heading}</h3>" + (f'<p class="below">{below}</p>' if below else ""))
         parts.append(
             f'<div class="pan wide"><div class="figure" data-figure="{section.name}"></div></div>'

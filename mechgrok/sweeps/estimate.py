@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from mechgrok.config import RunConfig
 from mechgrok.runs import Run, train_popup, train_ticket
@@ -62,31 +63,58 @@ def estimate(members: Sequence[Member], missing: Sequence[Member]) -> Estimate:
         members: all runs of the plan, parents before their children.
         missing: those that are to be trained.
     """
-    roots = _roots(members)
-    size = {m.name: _size(roots[m.name]) for m in missing}
-    kinds: dict[str, Member] = {}
-    for member in sorted(missing, key=lambda member: size[member.name]):
-        kinds.setdefault(_kind(member, roots[member.name]), member)
-    every = max(1, -(-len(kinds) // _MOST_KINDS))
-    measured = {
-        kind: _measure(member, roots[member.name])
-        for at, (kind, member) in enumerate(kinds.items())
-        if (len(kinds) - 1 - at) % every == 0
-    }
-    nearest = _nearest(list(kinds), measured)
-    seconds, n_bytes, at_most = 0.0, 0, False
-    for member in missing:
-        root = roots[member.name]
-        cost = nearest[_kind(member, root)]
-        steps, n_saved, rounds, early = _schedule(member, root)
-        n_evaluated = len(evaluation_steps(steps))
-        seconds += rounds * (
-            steps * cost.step + n_evaluated * cost.evaluation + n_saved * cost.saving
-        )
-        n_kept = min(n_saved, root.recipe.keep or n_saved)
-        n_bytes += rounds * (n_kept * cost.size + cost.state + n_evaluated * _LINE + _CONFIG)
-        at_most |= early
-    return Estimate(len(missing), seconds, n_bytes, at_most)
+    return Reckoning(members, missing).of(missing)
+
+
+class Reckoning:
+    """What runs of each kind cost, measured once, so that several parts of a plan can be reckoned.
+
+    Args:
+        members: all runs of the plan, parents before their children.
+        missing: those whose kinds are measured; all unless given.
+        most: kinds that are measured; others are reckoned like the nearest of them in size.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        missing: Sequence[Member] | None = None,
+        *,
+        most: int = _MOST_KINDS,
+    ) -> None:
+        missing = members if missing is None else missing
+        self._roots = _roots(members)
+        kinds: dict[str, Member] = {}
+        for member in sorted(missing, key=self._size):
+            kinds.setdefault(self._kind(member), member)
+        every = max(1, -(-len(kinds) // most))
+        measured = {
+            kind: _measure(member, self._roots[member.name])
+            for at, (kind, member) in enumerate(kinds.items())
+            if (len(kinds) - 1 - at) % every == 0
+        }
+        self._costs = _nearest(list(kinds), measured)
+
+    def _size(self, member: Member) -> int:
+        return _size(self._roots[member.name]) * _width(member) ** 2
+
+    def _kind(self, member: Member) -> str:
+        return _kind(member, self._roots[member.name])
+
+    def of(self, missing: Sequence[Member]) -> Estimate:
+        """What these of the runs cost together."""
+        seconds, n_bytes, at_most = 0.0, 0, False
+        for member in missing:
+            cost, root = self._costs[self._kind(member)], self._roots[member.name]
+            steps, n_saved, rounds, early = _schedule(member, root)
+            n_evaluated = len(evaluation_steps(steps))
+            seconds += rounds * (
+                steps * cost.step + n_evaluated * cost.evaluation + n_saved * cost.saving
+            )
+            n_kept = min(n_saved, root.recipe.keep or n_saved)
+            n_bytes += rounds * (n_kept * cost.size + cost.state + n_evaluated * _LINE + _CONFIG)
+            at_most |= early
+        return Estimate(len(missing), seconds, n_bytes, at_most)
 
 
 def _roots(members: Sequence[Member]) -> dict[str, RunConfig]:
@@ -101,13 +129,20 @@ def _size(root: RunConfig) -> int:
     return (root.model.d_model or 1) * root.model.d_mlp * root.model.n_layers
 
 
+def _width(member: Member) -> int:
+    """How many times wider it is than the run that it goes back to."""
+    return int(str(member.options.get("width") or 1))
+
+
 def _kind(member: Member, root: RunConfig) -> str:
     """What the cost of a step depends on."""
     task = root.task.model_dump(mode="json", exclude={"split_seed", "label_seed"})
     training = root.recipe.model_dump(
         mode="json", include={"optimizer", "transforms", "dropout", "batch_size", "l1", "l2"}
     )
-    return json.dumps([member.make, task, root.model.model_dump(mode="json"), training])
+    return json.dumps(
+        [member.make, _width(member), task, root.model.model_dump(mode="json"), training]
+    )
 
 
 def _measure(member: Member, root: RunConfig) -> _Cost:
@@ -125,8 +160,10 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
         if member.make is not None:
             times.clear()
             make = {"ticket": train_ticket, "popup": train_popup}[member.make]
-            rate = float(member.options.get("rate") or 0.6)
-            run = make(run, Path(folder) / "made", at=0, rate=rate, progress=note)
+            how: dict[str, Any] = {"at": 0, "rate": float(member.options.get("rate") or 0.6)}
+            if _width(member) > 1:
+                how["width"] = _width(member)
+            run = make(run, Path(folder) / "made", progress=note, **how)
         saving = time.perf_counter() - times[-1]
         evaluation = _evaluation(run)
         ten = median(after - before for before, after in itertools.pairwise(times))

@@ -195,9 +195,10 @@ class Plan:
 
     def as_toml(self) -> str:
         """The text of a ``sweep.toml`` that `load` reads back."""
-        return "\n".join(_toml_of(self._fields())) + "\n"
+        return "\n".join(_toml_of(self.fields())) + "\n"
 
-    def _fields(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
+        """As `read` takes them."""
         fields: dict[str, Any] = {"name": self.name} if self.name else {}
         fields["preset"] = self.preset
         if self.seeds:
@@ -209,7 +210,7 @@ class Plan:
         if self.stages:
             fields["stage"] = [stage.as_toml() for stage in self.stages]
         if self.also:
-            fields["also"] = [other._fields() for other in self.also]
+            fields["also"] = [other.fields() for other in self.also]
         return fields
 
     def _check(self) -> None:

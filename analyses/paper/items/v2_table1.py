@@ -1,0 +1,89 @@
+"""When each kind of network reaches 90 % and 95 % test accuracy."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analyses.drawing import COLORS, Panels
+from analyses.paper import runs
+from analyses.paper.claims import Claim, Known, Rule, within
+from analyses.paper.figures import points
+from analyses.paper.items.v3_fig5b import METHODS
+from analyses.paper.quantities import Quantity, t_gen
+from analyses.paper.scale import Scale
+from mechgrok.sweeps import Plan, Sweep
+
+SETTINGS = (
+    "Version 2's table is of one seed, at 90 %; version 3 takes 95 %. Its single line for pruning "
+    "at initialization does not name the method, and that for edge-popup does not say whether the "
+    "weights are trained too; here they are, from θ_mem of step 400. A number of the paper is said "
+    "to hold where the interval of ours lies within a factor of two of it."
+)
+#: Kinds of networks: the runs, and the table's number.
+ROWS: dict[str, tuple[dict[str, Any], float]] = {
+    "base run": ({"stage": "base"}, 21_497),
+    "grokked ticket": ({"stage": "ticket"}, 566),
+    "controlled dense, L1": ({"stage": "controlled", "control": "l1"}, 15_364),
+    "controlled dense, L2": ({"stage": "controlled", "control": "l2"}, 9_659),
+    **{
+        f"pruned by {name}": ({"stage": "initialization", "method": method}, 35_297)
+        for method, name in METHODS.items()
+    },
+    "edge-popup from θ_mem": ({"stage": "popup"}, 6_611),
+}
+
+
+def plan(scale: Scale) -> Plan:
+    """Every row of the table."""
+    search: dict[str, Any] = {
+        "make": "popup",
+        "at": scale.some("400", "0"),
+        "score_weight_decay": 1,
+    }
+    return runs.runs(
+        scale,
+        "add",
+        runs.ticket(scale),
+        runs.controlled(scale),
+        *runs.at_initialization(scale),
+        runs.stage(scale, "popup", 10_000, train_weights=True, until_grokked=1200, **search),
+    )
+
+
+def draw(sweep: Sweep) -> dict[str, go.Figure]:
+    """t_gen of every row at both accuracies, each seed a point."""
+    figure = Panels({}, title="When each kind of network generalizes")
+    row = figure.row(height=320, legend=True)
+    axis = {"type": "log", "title": "t_gen"}
+    for at, accuracy in enumerate((0.9, 0.95)):
+        panel = row.panel(f"test accuracy {accuracy:.0%}", x={"type": "category"}, y=axis)
+        values = {name: t_gen(accuracy, **of)(sweep) for name, (of, _) in ROWS.items()}
+        points(panel, values, COLORS[at], entry=f"{accuracy:.0%}")
+        if accuracy == 0.9:
+            paper: dict[str, dict[object, Known]] = {
+                name: {"paper": Known.exactly(number)} for name, (_, number) in ROWS.items()
+            }
+            points(panel, paper, "#000000", entry="version 2, table 1")
+    return {"table": figure.draw()}
+
+
+def _near(number: float) -> Rule:
+    return within(number / 2, number * 2, "log")
+
+
+def _t_gen(of: dict[str, Any]) -> Quantity:
+    return t_gen(0.9, **of)
+
+
+CLAIMS = tuple(
+    Claim(
+        name.replace(" ", "-").replace(",", "").lower(),
+        f"{name[0].upper()}{name[1:]}: t_gen at 90 % is {number:,}.",
+        "v2, table 1",
+        "t_gen at 90 %",
+        _near(number),
+        _t_gen(of),
+        f"{number:,.0f}",
+    )
+    for name, (of, number) in ROWS.items()
+)

@@ -1,0 +1,182 @@
+"""Every figure, table and claim of the paper, made from nothing on one page"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mechgrok.errors import UserError
+
+if TYPE_CHECKING:
+    from analyses.paper.item import Item
+    from analyses.paper.making import Made
+    from analyses.paper.scale import Scale
+    from mechgrok.sweeps import Outcome, Where
+
+HOW = "How"
+
+
+def paper(
+    items: Annotated[
+        list[str] | None, typer.Argument(help="Figures and tables: v3-fig3 v2-table1; all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder; paper, or paper-quick.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="How many, or which, as in 0:5; 3, or 1 if quick.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small networks, in minutes: to see that all works.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Say what there is and how long it takes here.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Draw and judge again what is there.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time; as many as cores.", rich_help_panel=HOW),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HOW)] = "auto",
+    together: Annotated[
+        str,
+        typer.Option(
+            help="Runs of one shape in one loop: on, off, or auto (on a GPU alone).",
+            rich_help_panel=HOW,
+        ),
+    ] = "auto",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Make the runs on a Ray cluster: host:port of its head, or auto.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Make "Bridging Lottery Ticket and Grokking" again, and say of each claim whether it holds.
+
+    Runs that several items need are trained once. What is there is kept: the same command goes on
+    after Ctrl-C or a crash. `index.html` opens without a network; claims are also in `claims.json`
+    and `claims.parquet`, figures in `figures/` as HTML, SVG and PNG.
+    """
+    from analyses.paper.item import find_items
+    from analyses.paper.scale import Scale
+
+    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick)
+    found = find_items(items or ())
+    if list_:
+        _list(found, scale)
+        return
+    folder = out or Path("paper-quick" if quick else "paper")
+    from analyses.paper.making import check_room
+    from cli.sweep import place
+
+    check_room(folder)
+    outcomes = _train(folder, found, scale, place(jobs, device, together, ray), quiet)
+    made = _draw(folder, found, scale, fresh, jobs, quiet)
+    _say_how_it_ended(folder, made, outcomes)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """``3`` are three seeds from 0 on; anything else is as in a sweep.
+
+    Raises:
+        UserError: they are no seeds.
+    """
+    from mechgrok.grammar import parse_values
+
+    values = list(range(int(text))) if text.isdecimal() else parse_values(text)
+    if not values or not all(type(value) is int and value >= 0 for value in values):
+        raise UserError(f"--seeds {text} are no seeds: give how many, 3, or which, 0:3.")
+    return tuple(int(str(value)) for value in values)
+
+
+def _list(items: "list[Item]", scale: "Scale") -> None:
+    """What there is, how many runs each item takes, and how long they would take here."""
+    from cli.progress import waiting
+    from cli.words import duration, n_bytes
+    from mechgrok.processes import usable_cores
+    from mechgrok.sweeps.estimate import Reckoning
+
+    members = {item.name: item.plan(scale).members() for item in items}
+    whole = {member.name: member for each in members.values() for member in each}
+    with waiting("training a few steps of each kind of run"):
+        reckoning = Reckoning(list(whole.values()))
+    cores = usable_cores()
+    for item in items:
+        needed = reckoning.of(members[item.name])
+        time = duration(needed.seconds / cores)
+        print(f"{item.title}\n  {item.shows}\n  {needed.runs} runs, at most {time} alone")
+    total = reckoning.of(list(whole.values()))
+    print(
+        f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
+        f"{cores} at a time, as busy as this machine is now, and {n_bytes(total.bytes)} on the disk"
+    )
+
+
+def _train(
+    folder: Path, items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
+) -> "list[Outcome]":
+    """Train what is missing; where it was stopped, say how to go on."""
+    from analyses.paper.making import sweep_of, train
+    from cli.main import typed
+    from cli.sweep_progress import SweepProgress
+
+    sweep = sweep_of(folder, items, scale)
+    with SweepProgress(sweep, quiet=quiet) as progress:
+        outcomes = train(sweep, where, progress)
+    failed = [outcome for outcome in outcomes if outcome.how == "failed"]
+    if len(sweep.finished) + len(failed) < len(sweep):
+        import shlex
+
+        again = shlex.join(["mechgrok", *typed])
+        print(
+            f"Stopped: {len(sweep.finished)} of {len(sweep)} runs are there; go on with: {again}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130)
+    for outcome in failed:
+        print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
+    return failed
+
+
+def _draw(
+    folder: Path,
+    items: "list[Item]",
+    scale: "Scale",
+    fresh: bool,
+    jobs: int | None,
+    quiet: bool,
+) -> "list[Made]":
+    from analyses.paper.making import make_items, write_paper
+    from cli.report import progress_of_pieces
+    from mechgrok.processes import usable_cores
+
+    with progress_of_pieces("drawing", quiet=quiet) as progress:
+        made = make_items(
+            folder,
+            items,
+            scale,
+            fresh=fresh,
+            workers=jobs or usable_cores(),
+            progress=progress,
+        )
+    write_paper(folder, made, scale)
+    return made
+
+
+def _say_how_it_ended(folder: Path, made: "list[Made]", failed: "list[Outcome]") -> None:
+    """The verdicts, a line each; what failed, in the exit code too."""
+    width = max((len(row["verdict"]) for each in made for row in each.claims), default=0)
+    for each in made:
+        for row in each.claims:
+            print(f"{row['verdict']:{width}}  {each.item.name}: {row['text']}")
+    for each in made:
+        if each.failed:
+            print(f"mechgrok: {each.item.name} was not made: {each.failed}", file=sys.stderr)
+    print(folder / "index.html")
+    if failed or any(each.failed for each in made):
+        raise typer.Exit(1)
