@@ -39,6 +39,11 @@ class PopupOptions(PopupConfig):
     width: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, description="With step 0: a fresh network, so many times as wide."
     )
+    split_seed: Seed | None = Field(
+        default=None,
+        description="Another split than the parent's: its weights have seen a part of this test "
+        "set.",
+    )
 
 
 class Pruning(Settings):

@@ -145,18 +145,22 @@ def _make(folder: str, name: str, scale: Scale) -> None:
     _write(out, name, told | {"failed": ""})
 
 
+def _figure_file(stem: Path, kind: str) -> Path:
+    return stem.with_name(f"{stem.name}.{kind}")
+
+
 def _write_figure(stem: Path, figure: "go.Figure") -> dict[str, str]:
     """The figure as HTML, and as SVG and PNG where a browser can draw it; the files' endings."""
     from analyses.drawing.export import write_html, write_picture
 
-    write_html(figure, stem.with_suffix(".html"))
+    write_html(figure, _figure_file(stem, "html"))
     written = "html"
     # Without the extra mechgrok[png] or a browser the page shows them all the same.
     with suppress(UserError, ImportError, RuntimeError), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a browser that runs has its settings
         _start_browser()
         for kind in ("svg", "png"):
-            write_picture(figure, stem.with_suffix(f".{kind}"))
+            write_picture(figure, _figure_file(stem, kind))
             written += f",{kind}"
     return {"files": written}
 
@@ -196,7 +200,7 @@ def _kept(out: Path, item: Item, scale: Scale) -> dict[str, Any] | None:
         return None
     for figure in told["figures"]:
         stem = out / FIGURES / f"{item.name}-{figure['name']}"
-        if not all(stem.with_suffix(f".{kind}").is_file() for kind in figure["files"].split(",")):
+        if not all(_figure_file(stem, kind).is_file() for kind in figure["files"].split(",")):
             return None
     return told
 

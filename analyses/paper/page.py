@@ -57,7 +57,7 @@ def _summary(made: "Sequence[Made]", scale: Scale) -> str:
         else ""
     )
     table = "".join(
-        f'<tr><td><a href="#{each.item.name}">{each.item.name}</a></td>'
+        f'<tr><th scope="row"><a href="#{each.item.name}">{each.item.name}</a></th>'
         f"<td>{_text(row['text'])}</td><td>{_verdict(row['verdict'])}</td><td>{_text(_ours(row))}</td>"
         f"<td>{_text(row['paper'])}</td></tr>"
         for each, row in rows
@@ -120,7 +120,7 @@ def _section(made: "Made", out: Path, scale: Scale) -> str:
 def _claims(rows: Iterable[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
-        values = "; ".join(f"seed {s}: {_value(v)}" for s, v in row["values"].items()) or "no run"
+        values = "; ".join(f"seed {s}: {_value(v)}" for s, v in row["values"].items()) or "no value"
         lines.append(
             f'<tr><td>{_text(row["text"])}<div class="muted">{_text(row["source"])}'
             f"{': ' if row['paper'] else ''}{_text(row['paper'])}</div></td>"
@@ -154,7 +154,7 @@ def _ours(row: dict[str, Any]) -> str:
     from analyses.paper.claims import Estimate, Known
 
     if row["median"] is None:
-        return "no run"
+        return "no value"
     unbounded = [float("inf") if end is None else end for end in (row["median_high"], row["high"])]
     low = float("-inf") if row["low"] is None else row["low"]
     interval = Known(low, unbounded[1]) if row["seeds"] > 1 else None

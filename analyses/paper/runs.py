@@ -14,6 +14,8 @@ from mechgrok.sweeps import Plan
 _FULL: dict[str, tuple[str, dict[str, Any]]] = {
     "add": ("paper-mlp", {"checkpoint_every": 1000, "checkpoint_at": [400]}),
     "half": ("paper-mlp", {"train_fraction": 0.5, "steps": 12_000, "checkpoint_at": [1000]}),
+    # Holds θ₀, which is all that a wide network is made from.
+    "start": ("paper-mlp", {"train_fraction": 0.5, "steps": 10}),
     "transformer": ("paper-transformer", {"steps": 10_000}),
     "sub": ("sub", {}),
     "mul": ("mul", {}),
@@ -34,6 +36,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
         "quick",
         {"weight_decay": 3.0, "train_fraction": 0.5, "steps": 1000, "checkpoint_at": [80]},
     ),
+    "start": ("quick", {"train_fraction": 0.5, "steps": 10}),
     "transformer": (
         "paper-transformer",
         {"p": 23, "pairs": "ordered", "d_model": 32, "d_mlp": 64, "steps": 600},
@@ -43,7 +46,7 @@ _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "x2y2": ("x2y2", _SMALL),
     "random": ("random", _SMALL),
     "parity": ("parity", {"steps": 1000, "checkpoint_every": 50}),
-    "polynomial": ("polynomial", {"steps": 1000, "checkpoint_every": 50}),
+    "polynomial": ("polynomial", {"d_mlp": 20, "steps": 1000, "checkpoint_every": 50}),
     "mnist": ("digits", {"steps": 1000}),
 }
 #: Checkpoints so far apart are the first and the last.

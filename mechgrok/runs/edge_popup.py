@@ -16,6 +16,7 @@ from mechgrok.models import load_weights, make_model
 from mechgrok.origins import PopupOptions
 from mechgrok.runs import Run
 from mechgrok.runs.children import child_config, relative_path, resolve_step, train_child
+from mechgrok.tasks import Task
 from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Progress
 from mechgrok.training.machine import find_device
@@ -66,6 +67,8 @@ def train_popup(
         popup=how.model_dump(include=set(PopupConfig.model_fields)),
     )
     config = config.model_copy(update={"model": config.model.widened(width)})
+    if how.split_seed is not None:
+        config = config.model_copy(update={"task": _split_anew(config.task, how.split_seed)})
     if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
         config = config.model_copy(update={"seed": 0})
     check_memory(config, find_device(device))
@@ -81,6 +84,17 @@ def train_popup(
                 "through it: choose a lower --rate."
             )
     return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
+
+
+def _split_anew(task: Task, split_seed: int) -> Task:
+    """The same task with another split.
+
+    Raises:
+        UserError: it is not split at random.
+    """
+    if "split_seed" not in type(task).model_fields:
+        raise UserError(f"The task {task.name} has no split seed: leave --split-seed out.")
+    return type(task).model_validate(task.model_dump() | {"split_seed": split_seed})
 
 
 def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:

@@ -235,3 +235,17 @@ class TestMistakes:
         with pytest.raises(UserError, match="leaves W_E without an edge"):
             train_popup(tiny_run, tmp_path / "p", at=60, rate=0.999)
         assert not (tmp_path / "p").exists()
+
+
+def test_on_another_split_the_weights_have_seen_a_part_of_the_test_set(
+    tiny_run: Run, tmp_path: Path
+) -> None:
+    found = train_popup(tiny_run, tmp_path / "leaked", at=60, split_seed=5, steps=10)
+    seen, tested = (
+        {tuple(pair) for pair in run_inputs.tolist()}
+        for run_inputs in (tiny_run.task.train.inputs, found.task.test.inputs)
+    )
+    assert seen & tested
+    assert found.config.task.split_seed == 5
+    own = {tuple(pair) for pair in tiny_run.task.test.inputs.tolist()}
+    assert not seen & own

@@ -1,13 +1,13 @@
 """When each kind of network reaches 90 % and 95 % test accuracy."""
 
+from math import isinf
 from typing import Any
 
 import plotly.graph_objects as go
 
-from analyses.drawing import COLORS, Panels
+from analyses.drawing import COLORS, Panel, Panels
 from analyses.paper import runs
-from analyses.paper.claims import Claim, Known, Rule, within
-from analyses.paper.figures import points
+from analyses.paper.claims import Claim, Estimate, Known, Rule, within
 from analyses.paper.items.v3_fig5b import METHODS
 from analyses.paper.quantities import Quantity, t_gen
 from analyses.paper.scale import Scale
@@ -51,20 +51,47 @@ def plan(scale: Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> dict[str, go.Figure]:
-    """t_gen of every row at both accuracies, each seed a point."""
-    figure = Panels({}, title="When each kind of network generalizes")
-    row = figure.row(height=320, legend=True)
-    axis = {"type": "log", "title": "t_gen"}
+    """t_gen of every row at both accuracies, each seed a point, beside the paper's."""
+    figure = Panels({}, title="When each kind of network generalizes", subtitle=_SUBTITLE)
+    row = figure.row(height=330, legend=True)
+    names = {"type": "category", "autorange": "reversed"}
     for at, accuracy in enumerate((0.9, 0.95)):
-        panel = row.panel(f"test accuracy {accuracy:.0%}", x={"type": "category"}, y=axis)
-        values = {name: t_gen(accuracy, **of)(sweep) for name, (of, _) in ROWS.items()}
-        points(panel, values, COLORS[at], entry=f"{accuracy:.0%}")
-        if accuracy == 0.9:
-            paper: dict[str, dict[object, Known]] = {
-                name: {"paper": Known.exactly(number)} for name, (_, number) in ROWS.items()
-            }
-            points(panel, paper, "#000000", entry="version 2, table 1")
+        x = {"type": "log", "title": "t_gen", "dtick": 1}
+        y = names | ({"showticklabels": False} if at else {"automargin": True})
+        panel = row.panel(f"test accuracy {accuracy:.0%}", x=x, y=y, width=0.7 if at else 1)
+        for name, (of, printed) in ROWS.items():
+            values = {seed: v for seed, v in t_gen(accuracy, **of)(sweep).items() if v.low}
+            _points(panel, name, values, COLORS[at], f"{accuracy:.0%}")
+            if accuracy == 0.9:
+                marker = {"symbol": "x", "size": 9}
+                panel.add(
+                    "scatter", x=[printed], y=[name], mode="markers", marker=marker,
+                    color="#000000", entry="version 2, table 1", hover="%{x:,}",
+                )  # fmt: skip
     return {"table": figure.draw()}
+
+
+_SUBTITLE = "a point a seed; open triangles: not within so many steps; bars: medians"
+
+
+def _points(panel: Panel, name: str, values: dict[object, Known], color: str, entry: str) -> None:
+    """A row of the table: its seeds, and their median as a bar."""
+    marker = {
+        "size": 9,
+        "symbol": ["triangle-right-open" if isinf(v.high) else "circle" for v in values.values()],
+    }
+    panel.add(
+        "scatter", x=[v.low for v in values.values()], y=[name] * len(values), mode="markers",
+        marker=marker, color=color, opacity=0.6, hover="%{text}",
+        text=[f"seed {seed}: {value}" for seed, value in values.items()],
+    )  # fmt: skip
+    if values:
+        median = Estimate.of(list(values.values())).median
+        panel.add(
+            "scatter", x=[median.low], y=[name], mode="markers", color=color, entry=entry,
+            marker={"symbol": "line-ns-open", "size": 18, "line": {"width": 3, "color": color}},
+            hover=f"median {median}",
+        )  # fmt: skip
 
 
 def _near(number: float) -> Rule:

@@ -30,7 +30,7 @@ DEFINITIONS: dict[str, tuple[dict[str, Any], str, str]] = {
         "relational_clustering",
     ),
     "weighted": ({"relational": "weighted"}, "relational_path_length", "relational_clustering"),
-    "weights above 0.01": ({"above": 0.01}, "path_length", "layer_clustering"),
+    "single weights": ({"above": 0.01}, "path_length", "layer_clustering"),
 }
 
 

@@ -1,0 +1,51 @@
+"""What is typed wrong for the paper is told in a sentence, before anything is written."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("typed", "complaint"),
+    [
+        (["v3-fig33"], "no item 'v3-fig33' (did you mean v3-fig3?)"),
+        (["--seeds", "0"], "--seeds 0 are no seeds"),
+        (["--seeds", "few"], "--seeds few are no seeds"),
+        (["--together", "perhaps"], "no --together perhaps"),
+        (["--out", "notes"], "notes holds something other than a paper"),
+        (["--jobs", "1", "--ray", "auto"], "--jobs is for this machine"),
+    ],
+)
+def test_mistakes(
+    typed: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("notes").mkdir()
+    Path("notes", "todo.txt").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["paper", *typed])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes", "todo.txt"]
+
+
+def test_the_list_says_what_each_item_shows_and_costs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mechgrok.sweeps import estimate
+
+    cost = estimate._Cost(0.001, 0.01, 0.01, 10**5, 10**6)
+    monkeypatch.setattr(estimate, "_measure", lambda member, root: cost)
+    with pytest.raises(SystemExit) as ended:
+        main(["paper", "--list", "--quick", "v3-fig3", "v2-fig13"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert "v3-fig3 (v3-fig4b, v2-fig12b)\n  The delay τ over the prune rate" in told
+    assert "8 runs, at most" in told
+    assert "All of them share 11 runs" in told
