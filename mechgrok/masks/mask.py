@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
+from mechgrok.notebooks import html_table
 
 #: Whether the scores of all weights compete with one another, or those of each weight apart.
 Scope = Literal["global", "layer"]
@@ -52,6 +53,14 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     def __repr__(self) -> str:
         layers = ", ".join(f"{name} {density:.1%}" for name, density in self.densities.items())
         return f"Mask({self.density:.1%} kept: {layers})"
+
+    def _repr_html_(self) -> str:
+        rows = {
+            name: [str(list(kept.shape)), f"{int(kept.sum()):,}", f"{self.densities[name]:.1%}"]
+            for name, kept in self.items()
+        }
+        rows["all"] = ["", f"{self.n_kept:,}", f"{self.density:.1%}"]
+        return html_table("Mask", rows, ["shape", "kept", "density"])
 
     # --- how much is kept -----------------------------------------------------------------------
 

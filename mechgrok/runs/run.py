@@ -13,6 +13,7 @@ from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.memory import check_memory
+from mechgrok.notebooks import html_table
 from mechgrok.origins import ImportOrigin
 from mechgrok.runs.checkpoint import (
     MASK,
@@ -61,6 +62,12 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}: {self.task}, {len(self.steps)} checkpoints)"
+
+    def _repr_html_(self) -> str:
+        from mechgrok.runs.facts import facts
+
+        told = facts(self) if self.steps else {"task": str(self.task)}
+        return html_table(str(self.path), {name: [value] for name, value in told.items()})
 
     @property
     def name(self) -> str:

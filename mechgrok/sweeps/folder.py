@@ -9,6 +9,7 @@ import pandas as pd
 
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, show_value
+from mechgrok.notebooks import html_table
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.survival import Waiting, waiting_in
 from mechgrok.sweeps.table import table_of
@@ -76,6 +77,15 @@ class Sweep:
     def __repr__(self) -> str:
         axes = ", ".join(f"{name} × {len(values)}" for name, values in self.dims.items())
         return f"Sweep({str(self.path)!r}: {len(self.members)} runs; {axes or 'nothing varied'})"
+
+    def _repr_html_(self) -> str:
+        from mechgrok.sweeps.family import Family
+
+        if not self.groups([]):
+            return html_table(repr(self), {})
+        about = Family.of_sweep(self).about()
+        headings = list(next(iter(about.values())))
+        return html_table(repr(self), {n: list(row.values()) for n, row in about.items()}, headings)
 
     def __len__(self) -> int:
         return len(self.members)
