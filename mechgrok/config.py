@@ -136,7 +136,9 @@ class RunConfig(Settings):
         """
         newest = fields.get("format", FORMAT)
         if isinstance(newest, int) and newest > FORMAT:
-            made_by = fields.get("versions", {}).get("mechgrok", "a newer version")
+            versions = fields.get("versions")
+            made_by = versions.get("mechgrok") if isinstance(versions, dict) else None
+            made_by = made_by or "a newer version"
             raise UserError(
                 f"The run was made by mechgrok {made_by} in layout {newest}, but this version "
                 f"reads layouts up to {FORMAT}: update mechgrok."

@@ -22,6 +22,8 @@ _BOOT = (
     "import json, sys; path, *start = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from mechgrok.processes import _serve; _serve(*start)"
 )
+#: In a process that was started here: each SIGINT that came while nothing could be interrupted.
+interrupts: list[Any] = []
 
 
 def start(
@@ -38,22 +40,34 @@ def start(
     ours, theirs = connection.Pipe()
     called = [serve.__module__, serve.__qualname__, list(arguments)]
     told = json.dumps([sys.path, own_code.allowed(), theirs.fileno(), os.getpid(), *called])
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BOOT, told],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    # Python starts with SIGINT held back: one that comes now waits until it can be noted.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, told],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return process, ours
 
 
 def _serve(
-    allowed: list[str], descriptor: int, parent: int, module: str, name: str, arguments: list[Any]
+    allowed: list[str],
+    descriptor: int,
+    parent: int,
+    module: str,
+    name: str,
+    arguments: list[Any],
 ) -> None:
     """In the new process: serve, with the code allowed that a person has named in the old one."""
+    signal.signal(signal.SIGINT, lambda *how: interrupts.append(how))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with(parent)
     for each in allowed:
         own_code.allow(each)

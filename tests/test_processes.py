@@ -1,6 +1,7 @@
 """No process that is started for somebody outlives them, whoever stands between the two."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mechgrok.processes import end_with
+from mechgrok import processes
+from mechgrok.processes import end_with, start
 
 
 def _alive(pid: int) -> bool:
@@ -57,3 +59,28 @@ def test_a_killed_parent_takes_its_process_along(method: str) -> None:
     while _alive(child) and time.monotonic() < until:
         time.sleep(0.05)
     assert not _alive(child)
+
+
+def tell_of_interrupts(pipe: Connection) -> None:
+    """As soon as this is called, say so; then say how many interrupts there were in all."""
+    pipe.send("here")
+    while not processes.interrupts:
+        time.sleep(0.01)
+    pipe.send(len(processes.interrupts))
+
+
+def test_an_interrupt_before_there_is_anything_to_interrupt_is_noted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """While a process imports what it needs, which takes seconds, and right after."""
+    process, pipe = start(tell_of_interrupts)
+    assert pipe.recv() == "here"
+    process.send_signal(signal.SIGINT)
+    assert pipe.recv() == 1
+    for moments in range(8):
+        process, pipe = start(tell_of_interrupts)
+        time.sleep(0.05 * moments)
+        process.send_signal(signal.SIGINT)
+        assert [pipe.recv(), pipe.recv()] == ["here", 1]
+        assert process.wait(60) == 0
+    assert not capfd.readouterr().err

@@ -129,13 +129,15 @@ def _serve(pipe: Connection, folder: str, device: str) -> None:
     """In a worker: take runs from the pipe and make them, until it closes."""
     from mechgrok.sweeps.making import attempt
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
             member = pipe.recv()
         except EOFError:
             return
-        pipe.send(attempt(Path(folder), member, device=device, progress=pipe.send))
+        if processes.interrupts:  # It came while all of this was being imported.
+            pipe.send(Outcome(member, "interrupted", "stopped before a step was taken"))
+        else:
+            pipe.send(attempt(Path(folder), member, device=device, progress=pipe.send))
 
 
 def checked_device(device: str) -> str:

@@ -142,6 +142,15 @@ def test_a_newer_layout_is_refused(copy: Path) -> None:
         Run(copy)
 
 
+@pytest.mark.parametrize("versions", ["9.9", [], {}, {"mechgrok": None}])
+def test_a_newer_layout_need_not_say_who_made_it(copy: Path, versions: object) -> None:
+    fields = json.loads((copy / "config.json").read_text())
+    fields |= {"format": FORMAT + 1, "versions": versions}
+    (copy / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(UserError, match="a newer version"):
+        Run(copy)
+
+
 def test_nothing_is_overwritten_unasked(copy: Path, tmp_path: Path) -> None:
     before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
     with pytest.raises(UserError, match="already holds a run"):

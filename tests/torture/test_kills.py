@@ -17,7 +17,7 @@ import torch
 from mechgrok import RunConfig
 from mechgrok.runs import Run, export, fork, import_run, verify
 from mechgrok.runs.edge_popup import train_popup
-from mechgrok.runs.folder import finish_replacing, is_run
+from mechgrok.runs.folder import MOVING, finish_replacing, is_run
 from mechgrok.runs.tickets import train_ticket
 from mechgrok.sweeps.making import make_member
 from mechgrok.sweeps.running import make_plan, settle
@@ -223,7 +223,9 @@ def check(command: Command, n: int, when: str, base: Path, tally: Counter[str]) 
     if not killed_at(n, when, lambda: command.run(folder)):
         return False
     tally["kills"] += 1
-    runs = [file.parent for file in folder.rglob("config.json") if is_run(file.parent)]
+    found = (file.parent for file in folder.rglob("config.json"))
+    # What is on its way into its place lies in two folders: going on, below, puts it together.
+    runs = [path for path in found if path.name != MOVING and is_run(path)]
     if damaged := [problem for path in runs for problem in torn(path)]:
         tally["torn"] += 1
         raise AssertionError(f"killed {when} operation {n}: {damaged}")
