@@ -62,6 +62,7 @@ def write_page(
     path: Path,
     title: str,
     facts: Mapping[str, Mapping[str, str]],
+    summary: Mapping[str, Sequence[str]],
     sections: Sequence[Section],
     footer: str,
 ) -> None:
@@ -71,15 +72,20 @@ def write_page(
         path: the HTML file.
         title: its heading.
         facts: what there is to say about each run, by the run's label and then by heading.
+        summary: the page in a few lines, by run.
         sections: in the order in which they appear.
         footer: how and when it was made.
     """
-    opening = f'<section id="facts"><h2>facts</h2><div class="pan">{_table(facts)}</div></section>'
+    opening = [
+        f'<section id="summary"><h2>summary</h2>{_lines(summary)}</section>',
+        f'<section id="facts"><h2>facts</h2><div class="pan">{_table(facts)}</div></section>',
+    ]
+    muted = {section.name: section.figure is None for section in sections}
     write_document(
         path,
         title,
-        {"facts": False} | {section.name: section.figure is None for section in sections},
-        [opening, *map(_section, sections)],
+        {"summary": False, "facts": False} | muted,
+        [*opening, *map(_section, sections)],
         {section.name: section.figure for section in sections if section.figure is not None},
         footer,
     )
@@ -137,6 +143,15 @@ def _table(facts: Mapping[str, Mapping[str, str]]) -> str:
         for heading in headings
     ]
     return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _lines(summary: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(
+        f"<h3>{html.escape(label)}</h3><ul>"
+        + "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        + "</ul>"
+        for label, lines in summary.items()
+    )
 
 
 def _section(section: Section) -> str:

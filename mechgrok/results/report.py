@@ -6,8 +6,10 @@ says so in its section, and the page comes out.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +124,7 @@ def report(
         page,
         f"Report on {', '.join(opened if alone else dict.fromkeys(map(_name, given)))}",
         about,
+        _summary(sections, family, alone),
         sections,
         f"Made by mechgrok report on {made}.",
     )
@@ -143,7 +146,7 @@ def _name(each: "Run | Sweep | str | Path") -> str:
 
 
 def _chosen(only: Sequence[str] | None) -> list[str]:
-    """The analyses to ask, accuracy first.
+    """The analyses to ask, in the order of the story that their packages tell.
 
     Raises:
         UserError: one is unknown.
@@ -153,7 +156,50 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
 
     if only is not None:
         return [find(GROUP, name).name for name in only]
-    return sorted(analyses(), key=lambda name: (name != "accuracy", name))
+    story = [name for name in _told("STORY") if name in analyses()]
+    return [*story, *(name for name in analyses() if name not in story)]
+
+
+def _told(what: str) -> list[str]:
+    """The names in a constant of every package that brings analyses."""
+    from mechgrok.results.analysis import analyses
+
+    packages = dict.fromkeys(entry.module.rpartition(".")[0] for entry in analyses().values())
+    names: dict[str, None] = {}
+    for package in filter(None, packages):
+        with suppress(ImportError):
+            names |= dict.fromkeys(getattr(import_module(package), what, ()))
+    return list(names)
+
+
+def _summary(sections: "Sequence[Section]", family: "Family", alone: bool) -> dict[str, list[str]]:
+    """The report in a few lines for each run: when it learned, how, and what it computes.
+
+    Of runs that are compared, those after the first say what they are ahead of it by.
+    """
+    chosen = [section for name in _told("SUMMARY") for section in sections if section.name == name]
+    lines = {
+        label: [section.findings[label] for section in chosen if label in section.findings]
+        for label in family.runs
+    }
+    if alone:
+        base, *others = family.runs
+        for label in others:
+            lines[label] += _against(family.runs[base], family.runs[label])
+    return {label: found for label, found in lines.items() if found}
+
+
+def _against(base: "Run", other: "Run") -> list[str]:
+    """What another run has changed, in a line, where both have generalized or one has not."""
+    words = [] if other.density is None else [f"keeps {other.density:.0%} of its masked weights"]
+    before, after = base.t_gen, other.t_gen
+    if before and after:
+        ratio = before / after
+        times = f"{ratio:,.1f} times earlier" if ratio >= 1 else f"{1 / ratio:,.1f} times later"
+        words.append(f"generalizes {times} than {base.name}")
+    elif before and not base.caveat and not other.caveat and other.steps:
+        words.append(f"has not generalized within {other.steps[-1]:,} steps; {base.name} has")
+    return [", ".join(words)] if words else []
 
 
 def _ask_all(

@@ -62,7 +62,7 @@ def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     from mechgrok.results.page import Section, write_page
 
     sections = [Section("fourier", "Which?", passed_over={"<b>bits</b>": "parity is not modular"})]
-    write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, sections, "")
+    write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Not asked of &lt;b&gt;bits&lt;/b&gt;: parity is not modular" in text
     assert "data-figure" not in text[: text.index("<script>")]

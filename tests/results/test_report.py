@@ -194,3 +194,28 @@ def test_no_worker_outlives_the_one_that_asked(how: signal.Signals, tmp_path: Pa
 def test_a_stale_entry_breaks_no_list(plugins: None) -> None:
     assert entries("mechgrok.analyses")["stale"].description == ""
     assert Entry("x", "a_package_that_is_gone.y").description == ""
+
+
+def test_a_report_begins_with_its_story_in_short(
+    tiny_run: Run, masked_run: Run, tmp_path: Path
+) -> None:
+    """When each run learned, and what the others changed."""
+    names = ["norms", "accuracy"]
+    runs = [tiny_run, masked_run]
+    made = mechgrok.report(runs, tmp_path / "r.html", workers=1, only=names)
+    page = made.path.read_text(encoding="utf-8")
+    short = page.partition('<section id="summary">')[2].partition("</section>")[0]
+    assert short.count("<h3>") == 2
+    assert short.count("generalized") >= 2
+    kept = f"{masked_run.density:.0%}"
+    assert f"keeps {kept} of its masked weights" in short
+    assert [section.name for section in made.sections] == names  # as they were asked for
+
+
+def test_analyses_that_no_story_knows_come_last(plugins: None) -> None:
+    from mechgrok.results.report import _chosen
+
+    order = _chosen(None)
+    assert order[0] == "accuracy"
+    assert order.index("fourier") < order.index("norms") < order.index("trajectory")
+    assert set(order[-len(BROKEN) :]) >= {"dies", "exits"}
