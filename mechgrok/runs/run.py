@@ -27,6 +27,7 @@ from mechgrok.runs.checkpoint import (
     write_checkpoint,
 )
 from mechgrok.runs.folder import check_room, new_run, read_config, write_config
+from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics, write_metrics
 from mechgrok.runs.state import write_state
 from mechgrok.runs.steps import parse_steps
@@ -188,6 +189,11 @@ class Run:
             return True
         margin, t_gen = training.until_grokked, self.t_gen
         return margin is not None and t_gen is not None and last >= t_gen + margin
+
+    @property
+    def settled(self) -> bool:
+        """Whether no process writes it, and none was killed in that, so that it is whole."""
+        return not (self.path / LOCK).exists()
 
     def file(self, step: int) -> Path:
         """The checkpoint file of a step, whether or not it exists."""

@@ -180,7 +180,7 @@ def _is_there(path: Path) -> bool:
     """Whether a run is complete."""
     from mechgrok.runs import Run
 
-    return (path / "config.json").is_file() and Run(path).finished
+    return (path / "config.json").is_file() and (run := Run(path)).finished and run.settled
 
 
 class News:

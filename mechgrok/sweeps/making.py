@@ -41,7 +41,9 @@ def make_member(
     if (out / "config.json").is_file():
         check_same(folder, member)
         run = Run(out)
-        return run if run.finished else resume(out, device=device, progress=progress)
+        if run.finished and run.settled:
+            return run
+        return resume(out, device=device, progress=progress)
     if member.make is None:
         return train(out, member.config, device=device, progress=progress)
     return _make_of_parent(folder, member, device=device, progress=progress)

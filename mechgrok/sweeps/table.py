@@ -81,7 +81,7 @@ def _facts(folder: Path, at_accuracy: float | None) -> dict[str, Any]:
     try:
         run = Run(folder)
         status = "unfinished" if run.diverged is None else "diverged"
-        known = {"status": "finished" if run.finished else status}
+        known = {"status": "finished" if run.finished and run.settled else status}
         empty = run.metrics.empty
     except UserError:
         return {"status": "damaged"}

@@ -87,6 +87,9 @@ def resume(
     run = opened_to_train(out)
     device = find_device(device)
     if steps is None and checkpoint_every is None and is_complete(run):
+        if not run.settled:  # A process was killed after all was written.
+            with writing(run.path):
+                settle(run.path)
         return run
     with writing(run.path):
         settle(run.path)

@@ -68,6 +68,21 @@ def test_what_is_there_is_kept_and_what_is_missing_is_trained(made: Sweep) -> No
     assert [name for name in before if before[name] != after[name]] == [gone]
 
 
+def test_a_run_killed_after_its_last_checkpoint_is_not_taken_for_finished(made: Sweep) -> None:
+    """Its metrics and its optimizer's state were not written yet, and the lock is left."""
+    path = next(iter(made.runs.values())).path
+    files = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    rows = files["metrics.csv"].splitlines(keepends=True)
+    (path / "metrics.csv").write_bytes(b"".join(rows[:-1]))
+    (path / "resume-before.safetensors").rename(path / "resume.safetensors")
+    (path / ".lock").touch()
+    assert Sweep(made.path).table.status[path.name] == "unfinished"
+    sweep(made.path, made.plan, where=here)
+    assert Sweep(made.path).table.status[path.name] == "finished"
+    again = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    assert again == files
+
+
 def test_another_plan_and_another_folder_are_refused(made: Sweep, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="another sweep's plan"):
         sweep(made.path, "quick", seeds="0:3", **TINY)
