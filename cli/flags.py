@@ -19,7 +19,17 @@ from pydantic.fields import FieldInfo
 from mechgrok import own_code
 from mechgrok.errors import UserError, near
 from mechgrok.fields import is_numeric, types_in
-from mechgrok.settings import ALSO_CALLED, CALLED, NAMING_CODE, PARTS, TRANSFORMS, put, value_at
+from mechgrok.settings import (
+    ALSO_CALLED,
+    CALLED,
+    NAMING_CODE,
+    PARTS,
+    PROBES,
+    TRANSFORMS,
+    put,
+    value_at,
+)
+from mechgrok.training.probe import read_probes
 from mechgrok.training.transforms.reading import names_in
 
 
@@ -216,7 +226,8 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     for path in NAMING_CODE:
         for name in _names_at(settings, path):
             own_code.allow(name)
-    for name in names_in(value_at(settings, TRANSFORMS)):
+    chosen = names_in(value_at(settings, TRANSFORMS))
+    for name in [*chosen, *(probe.name for probe in read_probes(value_at(settings, PROBES)))]:
         own_code.allow(name)
     return settings
 

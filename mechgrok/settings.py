@@ -18,10 +18,14 @@ PARTS = ("task", "model", "training")
 #: What the choice of a part is called.
 CALLED = {"task": "task.name", "model": "model.kind"}
 #: Other words for settings.
-ALSO_CALLED = {"lr": "training.learning_rate", "transform": "training.transforms"}
-#: The transforms of gradients: names with options, of which several stand in one text.
-TRANSFORMS = "training.transforms"
-#: Settings that may name a person's own code, each by its name alone; `TRANSFORMS` may too.
+ALSO_CALLED = {
+    "lr": "training.learning_rate",
+    "transform": "training.transforms",
+    "probe": "training.probes",
+}
+#: Names with options, of which several stand in one text: of transforms, and of analyses.
+TRANSFORMS, PROBES = "training.transforms", "training.probes"
+#: Settings that may name a person's own code, each by its name alone; these two may as well.
 NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
 
 

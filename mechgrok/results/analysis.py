@@ -132,13 +132,33 @@ class Analysis:
         if reason := self.applies(run):
             raise UserError(f"The analysis {self.name} does not apply to {run.path}: {reason}")
         options = self._all_options(options)
-        wanted = steps if steps is None else run.select(steps)
-        measure = self._step_by_step if self.per_step else self._as_a_whole
-        answer = measure(run, wanted, options, fresh)
+        answer = self._answer(run, steps, options, fresh)
         answer = answer.assign_attrs(run=run.name)  # The folder may have been renamed.
         if run.caveat is not None and _tells_sides_apart(answer):
             return answer.assign_attrs(caveat=run.caveat)
         return answer
+
+    def _answer(
+        self, run: "Run", steps: Sequence[int] | None, options: dict[str, Any], fresh: bool
+    ) -> "xr.Dataset":
+        if not self.per_step:
+            return self._as_a_whole(
+                run, None if steps is None else run.select(steps), options, fresh
+            )
+        from mechgrok.results.probes import probed
+
+        probes = probed(run, self.kept_at(run, **options).stem)
+        if probes is None:
+            return self._step_by_step(
+                run, None if steps is None else run.select(steps), options, fresh
+            )
+        answered = set(probes.step.to_numpy().tolist())
+        chosen = run.select(steps, among=sorted({*run.steps, *answered}))
+        there = [step for step in chosen if step in run.steps]
+        # What is true of the whole run, such as t_gen, is what it is today.
+        measured = self._step_by_step(run, there or run.steps[-1:], options, fresh)
+        gone = sorted({*chosen} - {*there})
+        return _merged(probes.sel(step=gone), measured).sel(step=chosen) if gone else measured
 
     def kept_at(self, run: "Run", *, steps: Sequence[int] | None = None, **options: Any) -> Path:
         """The file that keeps the answer: named after the analysis, and after what is unusual."""

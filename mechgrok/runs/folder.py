@@ -169,7 +169,9 @@ def _remove_run(folder: Path) -> None:
     """Delete the files that a run consists of, its configuration first, and nothing else."""
     ours = [folder / name for name in (CONFIG, metrics.NAME, state.NEWEST, state.BEFORE)]
     ours += [checkpoint_file(folder, step) for step in checkpoints(folder)]
-    for file in [*ours, *_results(folder / "analysis")]:
+    from mechgrok.results.probes import probe_files
+
+    for file in [*ours, *probe_files(folder), *_results(folder / "analysis")]:
         file.unlink(missing_ok=True)
 
 

@@ -35,6 +35,7 @@ from mechgrok.runs.steps import parse_steps
 # What a run says of itself needs neither torch nor a model: both are imported where they are used.
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from jaxtyping import Float
     from torch import Tensor
 
@@ -84,6 +85,20 @@ class Run:
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
         return checkpoints(self.path)
+
+    def reopened(self) -> Run:
+        """The run as its folder is now, with this configuration and the data that it has made."""
+        again = object.__new__(Run)
+        again.path, again.config = self.path, self.config
+        return again
+
+    @property
+    def probes(self) -> dict[str, xr.Dataset]:
+        """What was measured while it trained, by analysis (``TrainingConfig(probes=…)``)."""
+        from mechgrok.results.probes import probe_files, probed
+
+        stems = dict.fromkeys(file.parent.name for file in probe_files(self.path))
+        return {stem: found for stem in stems if (found := probed(self, stem)) is not None}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -255,10 +270,13 @@ class Run:
     def _resolve(self, step: int) -> int:
         return self.steps[step] if -len(self.steps) <= step < 0 else step
 
-    def select(self, steps: Sequence[int] | str | None = None) -> list[int]:
+    def select(
+        self, steps: Sequence[int] | str | None = None, among: Sequence[int] | None = None
+    ) -> list[int]:
         """``steps``, checked to have checkpoints, or all of them.
 
         Args:
+            among: the steps that may be chosen; those that have a checkpoint unless given.
             steps: numbers, negative ones counting from the last; or words, as ``--steps`` takes
                 them: ``"0,2000"``, ``"0:30000:1000"`` (start:stop:every), ``"last"``.
 
@@ -266,14 +284,16 @@ class Run:
             UserError: one has no checkpoint (the message names the nearest that has), or the words
                 are none.
         """
+        known = self.steps if among is None else list(among)
         if steps is None:
-            return self.steps
+            return known
         if isinstance(steps, str):
-            steps = parse_steps(steps, self.steps)
-        for step in steps:
-            if self._resolve(step) not in self.steps:
+            steps = parse_steps(steps, known)
+        chosen = [known[step] if -len(known) <= step < 0 else step for step in steps]
+        for step in chosen:
+            if step not in known:
                 self._check_step(step)
-        return [self._resolve(step) for step in steps]
+        return chosen
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -434,8 +454,12 @@ def create_run(
         UserError: the folder holds a run or anything else, or cannot be written; the task's data
             cannot be had; or training would take more memory than there is.
     """
+    from mechgrok.models import wiring_of
+
     path = Path(path)
     check_memory(config, device)
+    if config.training is not None:
+        config.training.optimizer.check(wiring_of(config.model, config.task))
     _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
     check_room(path, overwrite=overwrite)
     if start is None:
@@ -451,4 +475,8 @@ def create_run(
         for name in config.own_code():
             own_code.remember(name)
         write_config(making, config)
+        if config.training is not None and config.training.probes:
+            from mechgrok.results.probes import check_probes
+
+            check_probes(Run(making))
     return Run(path)

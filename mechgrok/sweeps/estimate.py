@@ -147,8 +147,10 @@ def _kind(member: Member, root: RunConfig) -> str:
 
 def _measure(member: Member, root: RunConfig) -> _Cost:
     """Train a few steps into a folder that is thrown away."""
-    brief = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
-    training = root.recipe.model_copy(update={**brief, "checkpoint_at": (), "keep": None})
+    brief: dict[str, object] = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
+    training = root.recipe.model_copy(
+        update={**brief, "checkpoint_at": (), "keep": None, "probes": ()}
+    )
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"

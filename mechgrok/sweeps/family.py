@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What differs between runs of one setting, and says nothing about it.
 _NO_SETTINGS = ("versions", "format")
-_OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "until_grokked")
+_OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
 Key = tuple[Value, ...]
 
 

@@ -32,7 +32,8 @@ from mechgrok import own_code, presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, parse_values, show_value
-from mechgrok.settings import TRANSFORMS, path_of, placed
+from mechgrok.settings import PROBES, TRANSFORMS, path_of, placed
+from mechgrok.training.probe import read_probes
 from mechgrok.training.transforms.reading import absolute, names_in
 
 #: What a run of a later stage is made by.
@@ -302,6 +303,11 @@ def _allow(name: str, value: Any) -> Any:
         for each in names_in(value):
             own_code.allow(each)
         return absolute(value) if isinstance(value, str) else value
+    if name in (PROBES, "probes", "probe"):
+        probes = read_probes(value)
+        for probe in probes:
+            own_code.allow(probe.name)
+        return "+".join(map(str, probes))
     if not own_code.is_own(value):
         return value
     own_code.allow(value)

@@ -13,6 +13,7 @@ from pydantic import (
 from mechgrok.fields import Settings
 from mechgrok.tasks.base import Seed
 from mechgrok.training.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
+from mechgrok.training.probe import Probe, read_probes
 from mechgrok.training.schedule import usual_interval
 from mechgrok.training.transforms.base import Transform, overrides
 from mechgrok.training.transforms.reading import (
@@ -88,6 +89,12 @@ class TrainingConfig(Settings):
         description="Keep so many checkpoints, evenly spaced in log(step), first and last among "
         "them; all unless given.",
     )
+    probes: Annotated[tuple[Probe, ...], BeforeValidator(read_probes)] = Field(
+        default=(),
+        exclude_if=lambda probes: not probes,
+        description="Analyses to ask every so many steps, without keeping checkpoints: "
+        "entropy:100. Options after colons: fourier:50:path=direct.",
+    )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
         description="Threads. More help large networks on an idle machine, and hurt everything on "
@@ -116,10 +123,8 @@ class TrainingConfig(Settings):
             return fields
         chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
         options = {"name": chosen} if isinstance(chosen, str) else chosen
-        own: type[BaseModel] = type(chosen)
-        if isinstance(options, dict) and isinstance(options.get("name"), str):
-            own = OPTIMIZERS.load(options["name"])
-        elif not isinstance(chosen, Optimizer):
+        own = _optimizer_class(chosen)
+        if own is None:
             return fields
         of_some = {*optimizer_options(), *own.model_fields} - {"name", *cls.model_fields}
         beside = {key: fields[key] for key in fields if key in of_some}
@@ -140,7 +145,9 @@ class TrainingConfig(Settings):
             return fields
         transforms = read_transforms(fields.get("transforms"))
         of_some = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
+        chosen = _optimizer_class(fields.get("optimizer"))
         of_some -= {"name", *cls.model_fields, *optimizer_options()}
+        of_some -= set(chosen.model_fields) if chosen else set()
         beside = {key: fields[key] for key in fields if key in of_some}
         kept = {key: fields[key] for key in fields if key not in of_some}
         return kept | {"transforms": with_options(transforms, beside)}
@@ -163,6 +170,14 @@ class TrainingConfig(Settings):
     def looks_ahead(self) -> bool:
         """Whether a step takes two gradients, the second elsewhere."""
         return any(overrides(each, "ahead") for each in self.transforms)
+
+
+def _optimizer_class(chosen: Any) -> type[BaseModel] | None:
+    """The class of an optimizer that is chosen by name, by a dictionary, or is there already."""
+    name = chosen.get("name") if isinstance(chosen, dict) else chosen
+    if isinstance(name, str):
+        return OPTIMIZERS.load(name)
+    return type(chosen) if isinstance(chosen, Optimizer) else None
 
 
 def optimizer_options() -> list[str]:

@@ -9,7 +9,12 @@ from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.runs import Run
-from mechgrok.runs.checkpoint import Checkpoint, drop_checkpoints_after, write_checkpoint
+from mechgrok.runs.checkpoint import (
+    Checkpoint,
+    checkpoint_file,
+    drop_checkpoints_after,
+    write_checkpoint,
+)
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
@@ -60,7 +65,17 @@ class Course:
         self._kept = None
         if training.keep is not None:
             self._kept = log_spaced(self._save_at, training.keep) | set(training.checkpoint_at)
-        self._look_at = Steps((*self._save_at.parts, *evaluation_steps(training.steps).parts))
+        self._probe_at = Steps(
+            tuple(range(0, training.steps + 1, probe.every) for probe in training.probes)
+        )
+        self._probing = None
+        if training.probes:
+            from mechgrok.results.probes import Probing, drop_probes_after
+
+            drop_probes_after(path, step)
+            self._probing = Probing(self.run, training.probes)
+        evaluations = evaluation_steps(training.steps)
+        self._look_at = Steps((*self._save_at.parts, *self._probe_at.parts, *evaluations.parts))
         self._end = self._find_end()
 
     @property
@@ -88,12 +103,23 @@ class Course:
         self._end = self._find_end()
 
     def save(self, model: HookedModel, optimizer: Stepper, stopping: bool) -> None:
-        """Write a checkpoint, the metrics and the optimizer's state where they are due."""
-        if not (stopping or self.step in self._save_at or self.is_over):
+        """Write a checkpoint, the metrics and the optimizer's state where they are due.
+
+        Where only a probe is, the checkpoint is deleted when it has been measured.
+        """
+        saving = stopping or self.step in self._save_at or self.is_over
+        if not saving and self.step not in self._probe_at:
             return
         write_checkpoint(self.run.path, snapshot(model, self.step))
         append_metrics(self.run.path, self.rows[self._written :])
         self._written = len(self.rows)
+        if self._probing is not None:
+            self._probing.measure(self.step, last=self.is_over)
+        if not saving:
+            checkpoint_file(self.run.path, self.step).unlink()
+            return
+        if self._probing is not None:
+            self._probing.write(self.step)
         write_state(self.run.path, self.step, optimizer_state(optimizer, model))
         if self._kept is not None:
             drop_checkpoints_but(self.run.path, self._kept, going_on=not self.is_over)

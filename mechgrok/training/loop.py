@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mechgrok import own_code
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.memory import OUTPUTS_AT_ONCE
@@ -25,6 +26,7 @@ from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
+from mechgrok.training.probe import read_probes
 from mechgrok.training.schedule import usual_interval
 from mechgrok.training.transforms.chain import take_step
 
@@ -33,6 +35,7 @@ def train(
     out: str | Path,
     config: RunConfig | None = None,
     *,
+    probes: Mapping[str, int] | str | None = None,
     start: Checkpoint | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -43,6 +46,8 @@ def train(
     Args:
         out: a folder that is absent or empty.
         config: what to train; the paper's MLP on a + b mod 67 unless given.
+        probes: analyses to ask every so many steps, ``{"fourier": 100}``, in place of the
+            configuration's.
         start: weights and mask to start from; fresh weights unless given.
         overwrite: replace the run that ``out`` holds.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
@@ -55,8 +60,15 @@ def train(
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
+    config = config or RunConfig()
+    if probes is not None:
+        asked = read_probes(probes)
+        for probe in asked:
+            own_code.allow(probe.name)
+        training = config.recipe.model_copy(update={"probes": asked})
+        config = config.model_copy(update={"training": training})
     with writing(Path(out)):
-        create_run(out, config or RunConfig(), start, overwrite=overwrite, device=device)
+        create_run(out, config, start, overwrite=overwrite, device=device)
         return resume(out, device=device, progress=progress)
 
 

@@ -110,7 +110,7 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
 
 
 #: Settings of a training that say how it is kept, and nothing of how the weights came about.
-_KEEPING = ("checkpoint_every", "checkpoint_at", "keep", "threads")
+_KEEPING = ("checkpoint_every", "checkpoint_at", "keep", "probes", "threads")
 
 
 def _of_our_own(fields: dict[str, Any]) -> Facts:
