@@ -104,16 +104,18 @@ def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """An option of one optimizer means nothing for one that lacks it."""
+    """An option of one optimizer or transform means nothing for one that lacks it."""
     from mechgrok.training.config import TrainingConfig
     from mechgrok.training.optimizers import choose_optimizer
+    from mechgrok.training.transforms.reading import read_transforms
 
     if key in TrainingConfig.model_fields:
         return True
     optimizer = after.get("optimizer", before.get("optimizer", "adamw"))
     name = optimizer["name"] if isinstance(optimizer, dict) else optimizer
     try:
-        return key in type(choose_optimizer(name)).model_fields
+        chosen = (choose_optimizer(name), *read_transforms(after.get("transforms")))
+        return any(key in type(each).model_fields for each in chosen)
     except UserError:  # It is refused with better words when the configuration is made.
         return True
 

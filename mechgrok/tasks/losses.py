@@ -60,13 +60,35 @@ def stablemax(
 
     Source: Prieto et al. 2025 (arXiv 2501.04697), equations 5 and 6, in float64 as in their code.
     """
-    import torch
-
-    x = outputs.double()
-    # Clamped, because a branch that is not taken must have a finite gradient all the same.
-    s = torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
+    s = _in_place_of_exp(outputs.double())
     of_right = s.gather(1, labels[:, None])[:, 0]
     return (s.sum(1).log() - of_right.log()).mean()
+
+
+def stablemax_with_gradient(
+    outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n answer"]]:
+    """`stablemax`, and its gradient at the outputs: s'(f_c) / Σ s − [c = y] s'(f_y) / s(f_y).
+
+    s' is 1 for x ≥ 0 and s² below.
+    """
+    import torch
+
+    right, s = labels[:, None], _in_place_of_exp(outputs.double())
+    total, of_right = s.sum(1, keepdim=True), s.gather(1, right)
+    slope = torch.where(outputs < 0, s * s, 1)
+    gradient = slope / total
+    gradient.scatter_add_(1, right, -slope.gather(1, right) / of_right)
+    loss = (total.log() - of_right.log()).mean()
+    return loss, gradient.div_(len(outputs)).to(outputs.dtype)
+
+
+def _in_place_of_exp(x: Float[Tensor, "n answer"]) -> Float[Tensor, "n answer"]:
+    """StableMax's s."""
+    import torch
+
+    # Clamped, because a branch that is not taken must have a finite gradient all the same.
+    return torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
 
 
 def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -91,7 +91,13 @@ OBJECTIVES: Registry[Objective] = Registry(
                     ("float32", losses.cross_entropy_float32),
                 )
             ),
-            Objective("stablemax", losses.stablemax, losses.accuracy, "nats of stablemax"),
+            Objective(
+                "stablemax",
+                losses.stablemax,
+                losses.accuracy,
+                "nats of stablemax",
+                with_gradient=losses.stablemax_with_gradient,
+            ),
             Objective("mse", losses.mse, losses.accuracy, "mean squared error", by_sign=True),
             Objective("hinge", losses.hinge, losses.accuracy, "mean hinge loss", by_sign=True),
         )

@@ -68,7 +68,7 @@ def _sentence(path: Path, config: RunConfig, step: int, loss: float) -> str:
     told = ", ".join(f"{name} {value:g}" for name, value in settings.items() if value)
     return (
         f"The loss is {'not a number' if loss != loss else 'infinite'} at step {step:,} "
-        f"({training.optimizer}, {told}), so the training of {path} was stopped, and what came "
+        f"({training.method}, {told}), so the training of {path} was stopped, and what came "
         "before is saved"
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mechgrok.config import RunConfig
     from mechgrok.models import HookedModel
-    from mechgrok.models.wiring import Layout
+    from mechgrok.models.wiring import Layout, Wiring
     from mechgrok.training.config import TrainingConfig
     from mechgrok.training.fused import Stepper
 
@@ -54,6 +54,13 @@ class Optimizer(Settings):
             learning_rate: the training's.
         """
         raise NotImplementedError
+
+    def check(self, wiring: Wiring) -> None:
+        """Refuse a network that it cannot train, before anything is written.
+
+        Raises:
+            UserError: it cannot.
+        """
 
     def __str__(self) -> str:
         return self.name
@@ -141,6 +148,13 @@ class Muon(Optimizer):
         default=(0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
     )
 
+    def check(self, wiring: Wiring) -> None:
+        if self.matrices == "inside" and not any(wiring.layout(n).inside for n in wiring.joins):
+            raise UserError(
+                "The network has no matrix between hidden units, so that Muon would change none: "
+                "choose --matrices all, or another optimizer."
+            )
+
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
         from mechgrok.training import fused, muon
 
@@ -150,11 +164,6 @@ class Muon(Optimizer):
             for parameter, layout in zip(group["params"], group["layouts"], strict=True)
             if layout is not None and (layout.inside or self.matrices == "all")
         }
-        if not laid:
-            raise UserError(
-                "The network has no matrix between hidden units, so that Muon would change none: "
-                "choose --matrices all, or another optimizer."
-            )
 
         def part(of_muon: bool) -> list[dict[str, Any]]:
             return [

@@ -8,7 +8,7 @@ import torch
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.tasks import make_task
-from mechgrok.tasks.losses import hinge, one_hot_mse, sign_mse, stablemax
+from mechgrok.tasks.losses import hinge, one_hot_mse, sign_mse, stablemax, stablemax_with_gradient
 from mechgrok.tasks.objectives import OBJECTIVES
 from mechgrok.tasks.polynomial import PolynomialRegression
 
@@ -57,6 +57,18 @@ def test_stablemax_is_the_formula() -> None:
     stablemax(at_the_pole, torch.tensor([0])).backward()
     # s(1) = 2 and s(0) = 1: 1/3 − 1/2, and 1/3.
     torch.testing.assert_close(at_the_pole.grad, torch.tensor([[-1 / 6, 1 / 3]]))
+
+
+def test_stablemax_s_gradient_by_hand_is_autograd_s() -> None:
+    draw = torch.Generator().manual_seed(0)
+    outputs = 3 * torch.randn(20, 7, generator=draw)
+    labels = torch.randint(7, (20,), generator=draw)
+    leaf = outputs.clone().requires_grad_()
+    loss = stablemax(leaf, labels)
+    loss.backward()
+    found, gradient = stablemax_with_gradient(outputs, labels)
+    assert found.item() == loss.item()
+    torch.testing.assert_close(gradient, leaf.grad)
 
 
 def test_the_precision_of_cross_entropy_is_what_its_gradient_survives() -> None:

@@ -37,6 +37,7 @@ from mechgrok.training.bundle import Bundle
 from mechgrok.training.course import snapshot, trained_model
 from mechgrok.training.optimizers import make_optimizers
 from mechgrok.training.together import bundles
+from mechgrok.training.transforms.chain import states_of
 
 Start = Callable[[RunConfig], Checkpoint]
 
@@ -440,10 +441,17 @@ class _NothingComesBack(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", ["mlp", "transformer", "positional", "vectors with mse"])
-def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, {}) for name in ("mlp", "transformer", "positional", "vectors with mse")),
+        ("mlp", {"transforms": "grokfast-ema,grokfast-ma:window_size=2,orthograd"}),
+        ("mlp", {"optimizer": "muon"}),
+    ],
+)
+def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: dict) -> None:
     """After the first, a step waits for no number, and what it reads and writes stays in place."""
-    members = configs(NETWORKS[name])
+    members = configs(NETWORKS[name], **method)
     runs = [create_run(tmp_path / str(i), config) for i, config in enumerate(members)]
     models = [trained_model(run, 0) for run in runs]
     optimizers = make_optimizers(list(zip(models, members, strict=True)))
@@ -457,7 +465,8 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str) -> None:
         kept += [
             value
             for optimizer in shared
-            for state in optimizer.state.values()
+            for states in states_of(optimizer).values()
+            for state in states.values()
             for value in state.values()
         ]
         return [tensor.data_ptr() for tensor in kept]

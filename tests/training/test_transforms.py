@@ -196,6 +196,21 @@ def test_a_slip_is_told_in_a_sentence(training: dict, complaint: str) -> None:
         RunConfig.make(training=training)
 
 
+def test_an_optimizer_of_one_s_own_may_call_an_option_as_a_transform_does(tmp_path: Path) -> None:
+    (tmp_path / "rms.py").write_text(
+        "import torch, mechgrok\n"
+        "class RMS(mechgrok.Optimizer):\n"
+        "    name: str = 'rms'\n"
+        "    alpha: float = 0.9\n"
+        "    def make(self, groups, learning_rate):\n"
+        "        return torch.optim.RMSprop(groups, learning_rate, alpha=self.alpha)\n"
+    )
+    name = f"{tmp_path / 'rms.py'}:RMS"
+    mechgrok.own_code.allow(name)
+    chosen = RunConfig.make(training={"optimizer": name, "alpha": 0.5, "transforms": "warmup"})
+    assert chosen.recipe.optimizer.alpha == 0.5  # type: ignore[attr-defined]
+
+
 def test_options_may_stand_beside_the_transforms() -> None:
     beside = RunConfig.make(training={"transforms": "sam+grokfast-ema", "lamb": 5, "rho": 0.1})
     written = RunConfig.make(training={"transforms": ["sam:rho=0.1", "grokfast-ema:lamb=5"]})
@@ -351,3 +366,4 @@ def test_muon_without_a_matrix_inside_says_so(tmp_path: Path) -> None:
     settings = RunConfig.make(task=TASK, model=model, training={"optimizer": "muon", "steps": 1})
     with pytest.raises(UserError, match="choose --matrices all"):
         train(tmp_path / "run", settings, device="cpu")
+    assert not (tmp_path / "run" / "config.json").exists()
