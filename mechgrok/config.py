@@ -1,7 +1,7 @@
 """Everything that is needed to make a run again."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any, Self, get_args
@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from mechgrok import own_code
+from mechgrok import own_code, presets
 from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig
@@ -128,6 +128,24 @@ class RunConfig(Settings):
         return dict(self.origin.known)
 
     @classmethod
+    def preset(cls, name: str = presets.DEFAULT, /, **settings: Any) -> "RunConfig":
+        """The configuration of a preset, with other settings over the preset's.
+
+        Args:
+            name: of the preset; `mechgrok.presets.names` tells all.
+            settings: by their names, as flags and sweeps have them, or by their paths in
+                ``config.json`` (in a dictionary, ``**{"task.label_seed": 3}``).
+
+        Raises:
+            UserError: there is no such preset or setting, or a value is out of range.
+
+        Example:
+            >>> RunConfig.preset("quick", weight_decay=3, p=23).training.weight_decay
+            3.0
+        """
+        return _over(presets.load(name), settings)
+
+    @classmethod
     def make(cls, **fields: Any) -> Self:
         """A configuration from plain values, as the command line and ``config.json`` hold them.
 
@@ -149,6 +167,31 @@ class RunConfig(Settings):
             raise UserError(
                 sentence(error, "configuration", [*_options(cls), *training_options()])
             ) from None
+
+
+def configured(config: RunConfig | str | None, settings: Mapping[str, Any]) -> RunConfig:
+    """What a person asks for in Python: a configuration, or a preset's, with settings over it.
+
+    Args:
+        config: a whole configuration, or the name of a preset; the default preset unless given.
+        settings: by name, as of `RunConfig.preset`.
+
+    Raises:
+        UserError: a setting is none, or a value is out of range.
+    """
+    if not isinstance(config, RunConfig):
+        return RunConfig.preset(presets.DEFAULT if config is None else config, **settings)
+    if not settings:
+        return config
+    return _over(config.model_dump(mode="json"), settings)
+
+
+def _over(fields: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
+    """A configuration from fields, with settings of a person's over them."""
+    from mechgrok.settings import placed, typed
+
+    given = {name: typed(name, value) for name, value in settings.items()}
+    return RunConfig.make(**presets.merge(fields, placed(given)))
 
 
 #: The settings whose value names code.

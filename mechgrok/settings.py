@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from mechgrok import own_code
 from mechgrok.errors import UserError, choices, near
 
 if TYPE_CHECKING:
@@ -109,6 +110,29 @@ def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         put(nested, path_of(name), value)
     return nested
+
+
+def typed(name: str, value: Any) -> Any:
+    """The value of a setting that a person has just given: code of their own in it may be loaded.
+
+    The file of that code is named from the root, so that it is found from anywhere.
+    """
+    from mechgrok.training.probe import read_probes
+    from mechgrok.training.transforms import reading
+
+    if name in (TRANSFORMS, "transforms", "transform"):
+        for each in reading.names_in(value):
+            own_code.allow(each)
+        return reading.absolute(value) if isinstance(value, str) else value
+    if name in (PROBES, "probes", "probe"):
+        probes = read_probes(value)
+        for probe in probes:
+            own_code.allow(probe.name)
+        return "+".join(map(str, probes))
+    if not own_code.is_own(value):
+        return value
+    own_code.allow(value)
+    return own_code.absolute(value)
 
 
 def value_at(config: Mapping[str, Any], path: str) -> Any:

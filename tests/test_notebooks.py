@@ -1,11 +1,16 @@
 """What a notebook shows of runs, sweeps and masks."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import torch
+import tqdm.auto
 
 import mechgrok
-from mechgrok import Mask
+from mechgrok import Mask, train
 from mechgrok.notebooks import html_table
 from mechgrok.runs import Run
 
@@ -38,3 +43,42 @@ def test_names_are_shown_and_never_taken_for_html() -> None:
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert "<img>" not in shown
+
+
+class Kernel:
+    """What IPython says of itself in a notebook."""
+
+    kernel = object()
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """As if in a notebook; the bar's places and words, as they are shown."""
+    seen: list[tuple[int, str]] = []
+
+    class Bar(tqdm.std.tqdm):  # type: ignore[type-arg]
+        def display(self, *arguments: Any, **options: Any) -> None:
+            seen.append((int(self.n), str(self.postfix)))
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=Kernel))
+    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
+    return seen
+
+
+def test_a_notebook_shows_a_bar(notebook: list[tuple[int, str]], tmp_path: Path) -> None:
+    train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=30)
+    place, words = notebook[-1]
+    assert place == 30
+    assert "test=" in words
+    assert "%" in words
+
+
+def test_of_a_regression_it_shows_the_loss(notebook: list[tuple[int, str]], tmp_path: Path) -> None:
+    train(tmp_path / "run", "polynomial", d_mlp=4, samples=20, steps=30)
+    assert "nan" not in notebook[-1][1]
+
+
+def test_elsewhere_nothing_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=3)
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")

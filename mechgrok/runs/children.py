@@ -14,7 +14,7 @@ from mechgrok.origins import At, ImportOrigin
 from mechgrok.runs import Checkpoint, Run, create_run
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.training import loop
-from mechgrok.training.course import Progress, snapshot
+from mechgrok.training.course import Shown, snapshot
 
 
 def resolve_step(run: Run, at: At) -> int:
@@ -126,7 +126,7 @@ def train_child(
     resume: bool,
     train: bool,
     device: str,
-    progress: Progress | None,
+    progress: Shown,
 ) -> Run:
     """Train a run that is made from another: anew, or on, where ``out`` holds this very run.
 

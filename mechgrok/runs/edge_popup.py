@@ -18,7 +18,7 @@ from mechgrok.runs import Run
 from mechgrok.runs.children import child_config, relative_path, resolve_step, train_child
 from mechgrok.tasks import Task
 from mechgrok.training.config import TrainingConfig
-from mechgrok.training.course import Progress
+from mechgrok.training.course import Shown
 from mechgrok.training.machine import find_device
 
 
@@ -31,7 +31,7 @@ def train_popup(
     resume: bool = False,
     train: bool = True,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Shown = "auto",
     **options: Any,
 ) -> Run:
     """Look for a generalizing network inside a run's weights with edge-popup, into ``out``.

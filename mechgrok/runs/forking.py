@@ -15,7 +15,7 @@ from mechgrok.runs.children import changed_training, relative_path, resolve_step
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state
-from mechgrok.training.course import Progress
+from mechgrok.training.course import Shown
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
 from mechgrok.training.transforms.chain import without_transforms
@@ -28,7 +28,7 @@ def fork(
     at: At = "last",
     overwrite: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Shown = "auto",
     **training: Any,
 ) -> Run:
     """Go on from a step of a run with other training settings, into the folder ``out``.
@@ -43,7 +43,7 @@ def fork(
         at: the step.
         overwrite: replace the run that ``out`` holds.
         device: "auto", "cpu" or "cuda".
-        progress: called after every evaluation with its row of the metrics.
+        progress: as of `mechgrok.train`.
         training: fields of `TrainingConfig` that differ from the parent's.
 
     Raises:

@@ -34,7 +34,7 @@ from mechgrok.runs.children import child_config, relative_path, resolve_step, tr
 from mechgrok.runs.folder import check_room
 from mechgrok.tasks import Task
 from mechgrok.training.config import TrainingConfig
-from mechgrok.training.course import Progress
+from mechgrok.training.course import Shown
 
 
 @with_keywords(TicketOptions, TrainingConfig)
@@ -46,7 +46,7 @@ def train_ticket(
     resume: bool = False,
     train: bool = True,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Shown = "auto",
     **options: Any,
 ) -> Run:
     """Prune a run at a step, rewind it, and train the ticket, into the folder ``out``.
@@ -62,7 +62,7 @@ def train_ticket(
         resume: go on with the run that ``out`` holds if it is this very ticket.
         train: False to leave it at its first step, for `mechgrok.training.resume` to go on with.
         device: "auto", "cpu" or "cuda".
-        progress: called after every evaluation with its row of the metrics.
+        progress: as of `mechgrok.train`.
         options: how it is pruned and rewound, and settings of the training that differ from the
             parent's (until_grokked is not inherited); listed below.
 

@@ -28,13 +28,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from mechgrok import own_code, presets
+from mechgrok import presets
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, parse_values, show_value
-from mechgrok.settings import PROBES, TRANSFORMS, path_of, placed
-from mechgrok.training.probe import read_probes
-from mechgrok.training.transforms.reading import absolute, names_in
+from mechgrok.settings import path_of, placed, typed
 
 #: What a run of a later stage is made by.
 Make = Literal["ticket", "popup"]
@@ -290,28 +288,12 @@ class Plan:
         The files of that code are named from the root, so that they are found from anywhere.
         """
         stages = [replace(stage, options=_allowed(stage.options)) for stage in self.stages]
-        shared = {name: _allow(name, value) for name, value in self.set.items()}
+        shared = {name: typed(name, value) for name, value in self.set.items()}
         return replace(self, set=shared, over=_allowed(self.over), stages=tuple(stages))
 
 
 def _allowed(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
-    return {name: tuple(_allow(name, value) for value in values) for name, values in axes.items()}
-
-
-def _allow(name: str, value: Any) -> Any:
-    if name in (TRANSFORMS, "transforms", "transform"):
-        for each in names_in(value):
-            own_code.allow(each)
-        return absolute(value) if isinstance(value, str) else value
-    if name in (PROBES, "probes", "probe"):
-        probes = read_probes(value)
-        for probe in probes:
-            own_code.allow(probe.name)
-        return "+".join(map(str, probes))
-    if not own_code.is_own(value):
-        return value
-    own_code.allow(value)
-    return own_code.absolute(value)
+    return {name: tuple(typed(name, value) for value in values) for name, values in axes.items()}
 
 
 class _Names:

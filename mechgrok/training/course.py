@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -26,6 +27,10 @@ from mechgrok.training.schedule import Steps, checkpoint_steps, evaluation_steps
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
+#: That, or "auto": a bar in a notebook, nothing elsewhere; or None, nothing.
+Shown = Progress | Literal["auto"] | None
+#: Called after every evaluation with the network as it is then, and the row.
+Watch = Callable[[HookedModel, dict[str, float]], object]
 
 
 class Interrupted(KeyboardInterrupt):

@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechgrok import own_code
-from mechgrok.config import RunConfig
+from mechgrok.config import RunConfig, configured
 from mechgrok.errors import UserError
 from mechgrok.memory import OUTPUTS_AT_ONCE
 from mechgrok.models import HookedModel, effective_weights
+from mechgrok.notebooks import shown
 from mechgrok.runs import Run, create_run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
@@ -20,56 +20,54 @@ from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.config import TrainingConfig
-from mechgrok.training.course import Course, Interrupted, Progress, trained_model
+from mechgrok.training.course import Course, Interrupted, Shown, Watch, trained_model
 from mechgrok.training.dropout import Dropout
 from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
-from mechgrok.training.probe import read_probes
 from mechgrok.training.schedule import usual_interval
 from mechgrok.training.transforms.chain import take_step
 
 
 def train(
     out: str | Path,
-    config: RunConfig | None = None,
+    config: RunConfig | str | None = None,
     *,
-    probes: Mapping[str, int] | str | None = None,
     start: Checkpoint | None = None,
     overwrite: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Shown = "auto",
+    watch: Watch | None = None,
+    **settings: Any,
 ) -> Run:
     """Train a network, saving the run to the folder ``out``.
 
     Args:
         out: a folder that is absent or empty.
-        config: what to train; the paper's MLP on a + b mod 67 unless given.
-        probes: analyses to ask every so many steps, ``{"fourier": 100}``, in place of the
-            configuration's.
+        config: what to train: a configuration, or the name of a preset; the default preset, the
+            paper's MLP on a + b mod 67, unless given.
         start: weights and mask to start from; fresh weights unless given.
         overwrite: replace the run that ``out`` holds.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        progress: called after every evaluation with its row of the metrics.
+        progress: called after every evaluation with its row of the metrics; "auto" is a bar in a
+            notebook, and nothing elsewhere.
+        watch: called after every evaluation with the live network, whose weights it leaves as they
+            are, and the row: ``watch(model, row)``.
+        settings: over the preset's, by their names: ``weight_decay=3``, ``transforms="orthograd"``,
+            ``probes={"fourier": 100}``.
 
     Raises:
-        UserError: the folder cannot be used, or the device is not there.
+        UserError: the folder cannot be used, a setting is none, or the device is not there.
         Interrupted: Ctrl-C; the run is saved and `resume` goes on with it.
         Diverged: the loss is not finite; what came before is saved.
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
-    config = config or RunConfig()
-    if probes is not None:
-        asked = read_probes(probes)
-        for probe in asked:
-            own_code.allow(probe.name)
-        training = config.recipe.model_copy(update={"probes": asked})
-        config = config.model_copy(update={"training": training})
+    config = configured(config, settings)
     with writing(Path(out)):
         create_run(out, config, start, overwrite=overwrite, device=device)
-        return resume(out, device=device, progress=progress)
+        return resume(out, device=device, progress=progress, watch=watch)
 
 
 def resume(
@@ -78,7 +76,8 @@ def resume(
     steps: int | None = None,
     checkpoint_every: int | None = None,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Shown = "auto",
+    watch: Watch | None = None,
 ) -> Run:
     """Go on with the run in ``out`` from its newest complete checkpoint to its last step.
 
@@ -111,11 +110,12 @@ def resume(
             run = _extend(run, steps, checkpoint_every)
             if is_complete(run) and not back:
                 return run
-        course = Course(run.path, step, progress or (lambda row: None))
-        model = trained_model(course.run, course.step, device)
-        optimizer = make_optimizer(model, run.config, course.step)
-        load_optimizer(optimizer, model, state)
-        go_on(course, model, optimizer)
+        with shown(progress, run.config.recipe.steps) as noted:
+            course = Course(run.path, step, noted)
+            model = trained_model(course.run, course.step, device)
+            optimizer = make_optimizer(model, run.config, course.step)
+            load_optimizer(optimizer, model, state)
+            go_on(course, model, optimizer, watch)
     return Run(out)
 
 
@@ -135,7 +135,9 @@ def opened_to_train(path: str | Path) -> Run:
     return run
 
 
-def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
+def go_on(
+    course: Course, model: HookedModel, optimizer: Stepper, watch: Watch | None = None
+) -> None:
     """Train a network from where its run is to where that ends.
 
     Raises:
@@ -161,6 +163,9 @@ def go_on(course: Course, model: HookedModel, optimizer: Stepper) -> None:
             if course.is_due(stopping):
                 course.note(evaluate(model, task, train_set, test_set), losses)
                 losses.clear()
+                if watch is not None:
+                    with torch.no_grad():
+                        watch(model, dict(course.rows[-1]))
                 stopping = stopping or bool(interrupted)
                 course.save(model, optimizer, stopping)
                 if course.is_over:
