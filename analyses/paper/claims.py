@@ -18,7 +18,7 @@ normal. A bound stands in for a value that is only known to lie beyond it. One s
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
@@ -162,6 +162,9 @@ def within(low: float, high: float, scale: Scale = "linear") -> Rule:
     return Rule(low, high, scale)
 
 
+#: What an accuracy, and what a correlation, can be.
+A_SHARE, CORRELATION = Known(0.0, 1.0), Known(-1.0, 1.0)
+ANYTHING = Known(-math.inf, math.inf)
 #: Earlier than: a ratio of times, at least one of which a ticket may have.
 EARLIER, LATER = above(1, "log"), below(1, "log")
 
@@ -178,6 +181,7 @@ class Claim:
         rule: what decides.
         values: the quantity of each seed, from the item's runs.
         printed: the number that the paper gives; empty where it gives none.
+        possible: the numbers that the quantity can be, where Student does not know.
     """
 
     name: str
@@ -187,11 +191,15 @@ class Claim:
     rule: Rule
     values: "Callable[[Sweep], Mapping[object, Known]]"
     printed: str = ""
+    possible: Known = ANYTHING
 
     def judge(self, sweep: "Sweep") -> "Judged":
         """What the runs say of it."""
         values = {str(seed): value for seed, value in self.values(sweep).items()}
         estimate = Estimate.of(list(values.values()), self.rule.scale) if values else None
+        if estimate is not None and estimate.interval is not None:
+            (low, high), (least, most) = estimate.interval, self.possible
+            estimate = replace(estimate, interval=Known(max(low, least), min(high, most)))
         return Judged(self, values, estimate, self.rule.judge(estimate))
 
 

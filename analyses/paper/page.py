@@ -51,7 +51,7 @@ def _summary(made: "Sequence[Made]", scale: Scale) -> str:
     told = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
     seeds = f"{len(scale.seeds)} seed{'s' if len(scale.seeds) > 1 else ''}"
     marked = (
-        '<p class="failed">Quick: small networks on small tasks, trained for a twelfth of the '
+        '<p class="failed">Quick: small networks on small tasks, trained for a 25th of the '
         "steps. It shows that everything runs; its verdicts say nothing about the paper.</p>"
         if scale.quick
         else ""

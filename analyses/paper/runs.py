@@ -26,16 +26,11 @@ _FULL: dict[str, tuple[str, dict[str, Any]]] = {
     "mnist": ("mnist", {}),
 }
 _SMALL = {"p": 31, "d_model": 64, "weight_decay": 3.0, "steps": 1200}
+_GROKS: dict[str, Any] = {"d_model": 256, "weight_decay": 2.0, "checkpoint_at": [40]}
 #: What stands for them in a quick run.
 _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
-    "add": (
-        "quick",
-        {"weight_decay": 3.0, "steps": 2500, "checkpoint_every": 250, "checkpoint_at": [80]},
-    ),
-    "half": (
-        "quick",
-        {"weight_decay": 3.0, "train_fraction": 0.5, "steps": 1000, "checkpoint_at": [80]},
-    ),
+    "add": ("quick", _GROKS | {"train_fraction": 0.45, "steps": 1200, "checkpoint_every": 100}),
+    "half": ("quick", _GROKS | {"train_fraction": 0.5, "steps": 600}),
     "start": ("quick", {"train_fraction": 0.5, "steps": 10}),
     "transformer": (
         "paper-transformer",
@@ -111,7 +106,7 @@ def brief_ticket(scale: Scale, steps: int) -> Stage:
 
 def over_training(scale: Scale) -> Stage:
     """Tickets at k = 0.6 taken every 2,000 steps."""
-    at = scale.some("2000:30000:2000", "500:2500:500")
+    at = scale.some("2000:30000:2000", "200:1200:200")
     return stage(scale, "over-training", 6000, at=at, rate=0.6, until_grokked=600)
 
 

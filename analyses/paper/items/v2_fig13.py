@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analyses.paper import runs
-from analyses.paper.claims import EARLIER, Claim, below, within
+from analyses.paper.claims import A_SHARE, EARLIER, Claim, below, within
 from analyses.paper.figures import accuracy_figure
 from analyses.paper.quantities import chosen, of_run, over, t_gen
 from analyses.paper.scale import Scale
@@ -56,6 +56,7 @@ CLAIMS = (
         within(0.15, 0.25),
         of_run(_dead_share, stage="ticket"),
         "0.1875",
+        A_SHARE,
     ),
     Claim(
         "killing-gains-nothing",

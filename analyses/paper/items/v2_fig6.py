@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses.paper import runs
-from analyses.paper.claims import Claim, above
+from analyses.paper.claims import CORRELATION, Claim, above
 from analyses.paper.figures import analysis_figure
 from analyses.paper.quantities import answer, chosen
 from analyses.paper.scale import Scale
@@ -46,6 +46,7 @@ CLAIMS = (
         "rank correlation of Jaccard similarity and test accuracy over checkpoints",
         above(0.5),
         answer("similarity", _rank_correlation, stage="base"),
+        possible=CORRELATION,
     ),
     Claim(
         "rises-before",

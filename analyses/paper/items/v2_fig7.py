@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from analyses.drawing import COLORS, SHARE, Panels
 from analyses.paper import runs
-from analyses.paper.claims import Claim, Known, above, within
+from analyses.paper.claims import A_SHARE, Claim, Known, above, within
 from analyses.paper.figures import accuracy_figure, by_setting, points
 from analyses.paper.quantities import best_accuracy, chosen
 from analyses.paper.scale import Scale
@@ -70,6 +70,7 @@ CLAIMS = (
         "best test accuracy of any rate within 5,000 steps, weight decay 0",
         above(0.95),
         _best,
+        possible=A_SHARE,
     ),
     Claim(
         "critical-rate",

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analyses.drawing import COLORS, SHARE, Panels
 from analyses.paper import runs
-from analyses.paper.claims import Claim, Known, below, within
+from analyses.paper.claims import A_SHARE, Claim, Known, below, within
 from analyses.paper.figures import accuracy_figure, by_setting, points
 from analyses.paper.quantities import best_accuracy, chosen, t_gen, t_mem, tau
 from analyses.paper.scale import Scale
@@ -71,5 +71,6 @@ CLAIMS = (
         "best test accuracy at k = 0.9 within 10,000 steps",
         below(0.95),
         best_accuracy(stage="rates", rate=0.9),
+        possible=A_SHARE,
     ),
 )

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses.paper import runs
-from analyses.paper.claims import Claim, above, below, within
+from analyses.paper.claims import CORRELATION, Claim, above, below, within
 from analyses.paper.figures import analysis_figure
 from analyses.paper.quantities import answer, chosen
 from analyses.paper.scale import Scale
@@ -87,6 +87,7 @@ def _claims_of(name: str) -> list[Claim]:
                 f"rank correlation of {symbol} with test accuracy after memorization",
                 above(0) if way == "rises" else below(0),
                 answer("graph", _slope(metric), options=options_, stage="base"),
+                possible=CORRELATION,
             )
         )
     return found

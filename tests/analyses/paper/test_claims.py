@@ -1,11 +1,13 @@
 """The rules that decide on claims, on made-up values of each outcome."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analyses.paper.claims import (
+    A_SHARE,
     EARLIER,
     Claim,
     Estimate,
@@ -102,6 +104,15 @@ def test_a_claim_keeps_its_values_and_what_decided() -> None:
     assert row["values"] == {"0": [40, 40], "1": [50, 50], "2": [60, None]}
     assert row["median"] == "50"
     assert "above 1" in str(row["rule"])
+
+
+def test_an_interval_stays_within_what_a_quantity_can_be() -> None:
+    values = {seed: Known.exactly(x) for seed, x in enumerate((0.7, 0.9, 0.99))}
+    free = Claim("a", "a", "a", "a", above(0.5), lambda sweep: values)
+    share = replace(free, possible=A_SHARE)
+    ends = [claim.judge(None).as_row()["high"] for claim in (free, share)]  # type: ignore[arg-type]
+    assert ends[0] > 1  # type: ignore[operator]
+    assert ends[1] == 1
 
 
 def test_numbers_are_read_by_people() -> None:
