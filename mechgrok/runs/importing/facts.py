@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError, choices
 from mechgrok.models.hooked import ACTIVATIONS
+from mechgrok.runs.importing import groups
 
 #: Names of operations in other people's scripts, and ours for them.
 _OPERATIONS = {
@@ -56,6 +57,7 @@ class Facts:
         assumed: what was assumed already, where a network of ours had been imported before.
         shuffle_seed: of Python's ``random.shuffle`` over the examples, in scripts that split so.
         losses: train and test loss, one update before the weights were saved.
+        group: the group whose elements the file numbers as `mechgrok.runs.importing.groups` tells.
         notes: what a person should hear: facts in the file that contradict each other.
     """
 
@@ -67,6 +69,7 @@ class Facts:
     assumed: tuple[str, ...] = ()
     shuffle_seed: int | None = None
     losses: tuple[float, float] | None = None
+    group: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -85,6 +88,8 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
         return _of_our_own(ours)
     config = content.get("config")
     told = dict(content) | (config if isinstance(config, dict) else {})
+    if "group_parameter" in told and not task_is_given:
+        return _of_a_group(told, path)
     task: dict[str, Any] = {}
     if isinstance(saved := told.get("task"), dict):  # as version 0.1 exported it
         task = dict(saved)
@@ -105,6 +110,24 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
         split_is_known=split_is_known,
         shuffle_seed=seed if type(seed) is int and abs(seed) < 2**63 else None,
         losses=_losses(told),
+        notes=notes,
+    )
+
+
+def _of_a_group(told: dict[str, Any], path: Path) -> Facts:
+    """From the ``cfg.json`` of Chughtai et al.; all their networks have ReLUs."""
+    task = groups.task_of(told, path)
+    training, notes = _training(told, path)
+    training |= {"optimizer": "adamw"}
+    betas = told.get("betas")
+    if isinstance(betas, list) and all(isinstance(b, float) and 0 <= b < 1 for b in betas):
+        training["betas"] = betas
+    return Facts(
+        task,
+        {"act": "relu"},
+        training,
+        split_is_known="fixed_split" in task,
+        group=task["group"],
         notes=notes,
     )
 

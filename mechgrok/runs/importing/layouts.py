@@ -9,6 +9,8 @@ Known layouts, checked against their shapes:
 - the MLP of Minegishi et al. 2023 as their script saves it: ``embed.W_E [d_emb, p]``, ``inproj.W
   [d_mlp, d_emb]``, ``mlps.0.W [d_mlp, d_mlp]`` …, ``outproj.W [d_emb, d_mlp]``, ``unembed.W_U
   [d_emb, p]``, with ``<module>.weight_mask`` beside them; for images without the embeddings;
+- the MLP of Chughtai et al. 2023 (arXiv 2302.03025), with an embedding for each operand: ``W_x``
+  and ``W_y [n, d_emb]``, ``W [2 d_emb, d_mlp]``, ``W_U [d_mlp, n]``;
 - a `mechgrok.models.HookedMLP` (``W_E``, ``W_in``, ``W_out``, ``W_U``);
 - a stack of ``torch.nn.Linear`` layers (``0.weight``, ``0.bias``, ``2.weight`` …).
 """
@@ -29,8 +31,8 @@ State = dict[str, Tensor]
 
 EXPECTED = (
     "a transformer (embed.W_E, pos_embed.W_pos, blocks.0.attn.W_Q …), an MLP (W_E, W_in, W_out, "
-    "W_U, or embed.W_E, inproj.W, outproj.W, unembed.W_U), or a stack of linear layers (0.weight, "
-    "2.weight …)"
+    "W_U, or embed.W_E, inproj.W, outproj.W, unembed.W_U, or W_x, W_y, W, W_U), or a stack of "
+    "linear layers (0.weight, 2.weight …)"
 )
 #: How the scripts of Minegishi et al. 2023 call the masks of a module that has several weights.
 _MASKED_BY_LETTER = re.compile(r"(.*\.)weight_mask(?:_(in|out)|([KQVO]))")
@@ -85,6 +87,8 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
             return _transformer(weights, masks, path)
         if "inproj.W" in weights:
             return _authors_mlp(weights, masks, path)
+        if {"W_x", "W_y"} <= set(weights):
+            return _two_embeddings(weights, masks, path)
         if {"W_in", "W_out"} <= set(weights):
             return _mlp(weights, masks, path)
         if weights and all(name.endswith(("weight", "bias")) for name in weights):
@@ -141,7 +145,9 @@ def _other(weights: State, name: str, size: int, path: Path, dimensions: int = 2
 
 def _transformer(weights: State, masks: State, path: Path) -> Network:
     causal = {name: m for name, m in weights.items() if name.endswith(".attn.mask")}
-    weights = {name: value for name, value in weights.items() if name not in causal}
+    # Chughtai et al. keep the embedding under two more names.
+    again = {name for name in ("x_embed", "y_embed") if _same(weights, name, "embed.W_E")}
+    weights = {name: value for name, value in weights.items() if name not in {*causal, *again}}
     old = weights["blocks.0.attn.W_O"].ndim == 2
     d_model, n_ctx = _width_and_context(weights, causal, path, old=old)
     n_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
@@ -188,6 +194,10 @@ def _transformer(weights: State, masks: State, path: Path) -> Network:
     mask = turned(_masks_by_weight(masks, weights, path))
     ours = blank | turned(weights)
     return Network(layout, ours, model, d_vocab, n_ctx, d_output, _masks(mask))
+
+
+def _same(weights: State, name: str, other: str) -> bool:
+    return name in weights and other in weights and torch.equal(weights[name], weights[other])
 
 
 def _width_and_context(
@@ -256,6 +266,26 @@ def _authors_mlp(weights: State, masks: State, path: Path) -> Network:
     for name in weights:
         _shape_of(weights, name, 2, path)
     return _mlp(renamed(weights), renamed(masks), path, turnable=False)
+
+
+def _two_embeddings(weights: State, masks: State, path: Path) -> Network:
+    """The MLP of Chughtai et al.: two embeddings side by side, and no W_U after W_out."""
+    ours = {"W_x": "W_E_0", "W_y": "W_E_1", "W": "W_in", "W_U": "W_out"}
+    _refuse_unused({name: value for name, value in weights.items() if name not in ours}, path)
+    masks = _masks_by_weight(masks, weights, path)
+    d_vocab, d_model = _shape_of(weights, "W_x", 2, path)
+    d_mlp, d_output = _shape_of(weights, "W_U", 2, path)
+    shapes = {"W_x": (d_vocab, d_model), "W_y": (d_vocab, d_model), "W": (2 * d_model, d_mlp)}
+    if any(tuple(weights[name].shape) != shape for name, shape in shapes.items()):
+        raise _do_not_fit(path, listed(weights))
+
+    def renamed(tensors: State) -> State:
+        return {own: tensors[name] for name, own in ours.items() if name in tensors}
+
+    model = {"kind": "positional-mlp", "d_model": d_model, "d_mlp": d_mlp, "n_layers": 1}
+    model |= {"join": "concat", "unembed": False}
+    layout = "MLP with two embeddings"
+    return Network(layout, renamed(weights), model, d_vocab, 2, d_output, _masks(renamed(masks)))
 
 
 def _mlp(weights: State, masks: State, path: Path, *, turnable: bool = True) -> Network:

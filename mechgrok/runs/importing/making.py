@@ -22,6 +22,7 @@ from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.folder import check_room, new_run, write_config
 from mechgrok.runs.importing import splits
 from mechgrok.runs.importing.facts import Facts, facts_of, merged
+from mechgrok.runs.importing.groups import renumbered
 from mechgrok.runs.importing.layouts import Network, State, recognize
 from mechgrok.runs.importing.reading import Saved, read, settle_steps
 from mechgrok.runs.metrics import write_metrics
@@ -140,11 +141,14 @@ def _sources(paths: Sequence[Path], given: _Given) -> Iterator[_Source]:
     """Every set of weights of every file, in order."""
     for path in paths:
         for saved in read(path):
-            facts = facts_of(saved.content, path, task_is_given="name" in given.task)
+            other = given.task.get("name", "group") != "group"
+            facts = facts_of(saved.content, path, task_is_given=other)
             if "kind" in facts.model:
                 network = _of_our_own(saved, facts)
             else:
                 network = recognize(saved.state, path, ordered=saved.ordered)
+            if facts.group:
+                network = renumbered(network, facts.group)
             yield _Source(saved, network, facts)
 
 
@@ -274,6 +278,8 @@ def _task_fields(
             assumed.append("task.pairs")
             if network.model["kind"] == "transformer":
                 fields["pairs"] = "ordered"
+    if name == "group":
+        fields["equals"] = network.n_ctx == 3
     if (
         given.task.get("fixed_split") is None
         and {"train_fraction", "split_seed"} & given.task.keys()

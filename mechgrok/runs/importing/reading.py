@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.runs.folder import is_run
+from mechgrok.runs.importing.groups import config_beside
 from mechgrok.runs.importing.numbers import NUMBERS
 from mechgrok.tensors import DIGEST, digest
 
@@ -78,6 +79,8 @@ def read(path: Path) -> Iterator[Saved]:
     ordered = not _is_safetensors(path)
     if _CHECKPOINT.fullmatch(path.name) and is_run(path.parent):
         content["mechgrok"] = read_content(path.parent / "config.json")
+    if "config" not in content and (config := config_beside(path)):
+        content["config"] = config
     many = next((content[key] for key in _MANY if isinstance(content.get(key), list)), None)
     if many:
         beside = {key: value for key, value in content.items() if key not in (*_ONE, *_MANY)}
