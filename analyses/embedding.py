@@ -5,6 +5,8 @@ the embedding space; where the network holds residue x as an angle, the token li
 circle in it (Liu et al. 2022, arXiv 2205.10343; Nanda et al. 2023, arXiv 2301.05217). In a space
 wider than p *any* embedding, a random one too, shows circles in its own planes. The planes here
 are therefore those of the last step at every step, and the radius says what a circle is worth.
+For a group, whose representations are of more dimensions, the plane of a representation ρ is the
+one in which the part Σ_g ρ_ij(g) E_g of the embedding is widest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +21,21 @@ from torch import Tensor
 
 from analyses.drawing import Panels, Row, frequency_color, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
-from analyses.measures.fourier import amplitude_spectrum, key_frequencies, power_share
-from analyses.measures.geometry import frequency_plane, principal_plane, roundness
+from analyses.measures.fourier import key_frequencies
+from analyses.measures.geometry import frequency_plane, part_plane, principal_plane
+from analyses.measures.harmonics import (
+    Harmonics,
+    Waves,
+    harmonics,
+    no_harmonics,
+    part_axis,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
+)
 from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.residues import OrderOption
 from analyses.measures.words import ends
 from mechgrok.runs import Run
 
@@ -34,8 +47,8 @@ _COLUMNS = 3
 
 
 def applies(run: Run) -> str | None:
-    """Circles belong to residues."""
-    return not_modular(run.task)
+    """Circles belong to residues, and their like to the elements of a group."""
+    return no_harmonics(run.task)
 
 
 def measure(
@@ -63,15 +76,14 @@ def measure(
     """
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
-    tokens = residues(run.task, order)
-    n = len(tokens)
+    parts = harmonics(run.task, order)
+    tokens, is_wave = parts.tokens, isinstance(parts, Waves)
     embedding = _rows(run, steps, of)[:, tokens].double()
-    power = power_share(amplitude_spectrum(embedding.transpose(1, 2)).norm(dim=1), n)
-    keys = key_frequencies(power[-1])[:_PLANES]
-    circle = torch.stack([frequency_plane(embedding, frequency) for frequency in keys], dim=1)
-    round_ = torch.stack(
-        [roundness(circle[:, at], frequency) for at, frequency in enumerate(keys)], dim=1
-    )
+    power = parts.power_share(parts.amplitude(embedding.transpose(1, 2)).norm(dim=1))
+    keys = key_frequencies(power[-1], parts.of_noise)[:_PLANES]
+    circle = torch.stack([_plane_of(parts, embedding, key) for key in keys], dim=1)
+    shares = parts.power_share(parts.amplitude(circle).norm(dim=2))
+    round_ = torch.stack([shares[:, at, key] for at, key in enumerate(keys)], dim=1)
     pca, pca_share = principal_plane(embedding)
     length = {"units": "length in the embedding space"}
     variance = {"units": "share of variance"}
@@ -86,16 +98,19 @@ def measure(
         coords={
             "step": steps,
             "key": keys,
-            "axis": ["cos", "sin"],
+            "axis": ["cos", "sin"] if is_wave else ["first", "second"],
             "token": tokens.numpy(),
-            "frequency": np.arange(n // 2 + 1),
             "component": [1, 2],
+            **part_coordinates(parts),
+            **({} if is_wave else {"element": ("token", run.task.vocabulary[: parts.n])}),
         },
         attrs={
             "definition": "planes spanned by Σ_x cos(2πkx/n) E_x and Σ_x sin(2πkx/n) E_x at the "
-            "last step",
+            "last step"
+            if is_wave
+            else "planes in which Σ_g ρ_ij(g) E_g is widest at the last step",
             "of": of,
-            "order": "additive" if n == run.task.d_output else "multiplicative",
+            "order": "additive" if parts.n == run.task.d_output else "multiplicative",
             **left_out(asked, steps),
         },
     )
@@ -106,22 +121,32 @@ def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_voca
     return run.embedding(steps) if of == "embedding" else run.input_side(steps)
 
 
+def _plane_of(
+    parts: Harmonics, points: Float[Tensor, "step n d"], part: int
+) -> Float[Tensor, "step 2 n"]:
+    """Coordinates in the plane that the last step gives a frequency, or a representation."""
+    if isinstance(parts, Waves):
+        return frequency_plane(points, part)
+    return part_plane(points, parts.basis(part))
+
+
 def finding(dataset: xr.Dataset) -> str:
     """The key frequencies with their shares of the variance, and how round their circles are."""
     last = dataset.isel(step=-1)
     if not np.isfinite(last.power).any():
         return and_left_out(f"all tokens lie in one point at step {int(last.step):,}", dataset)
     keys: Integer[np.ndarray, " key"] = dataset.key.to_numpy()
+    names = part_names(dataset)
     each = ", ".join(
-        f"{key} ({float(last.power.sel(frequency=key)):.0%}, roundness "
+        f"{names[key]} ({float(last.power.sel(frequency=key)):.0%}, roundness "
         f"{float(last.roundness.sel(key=key)):.2f})"
         for key in keys.tolist()
     )
     share = float(last.power.sel(frequency=keys).sum())
     start = float(dataset.isel(step=0).power.sel(frequency=keys).sum())
     text = (
-        f"step {int(last.step):,}: frequencies {each} hold {share:.0%} of the variance of the "
-        f"{dataset.attrs['of']}"
+        f"step {int(last.step):,}: {part_words(dataset)} {each} hold {share:.0%} of the variance "
+        f"of the {dataset.attrs['of']}"
     )
     if dataset.sizes["step"] > 1:
         text += f" ({start:.0%} at step {int(dataset.step[0]):,})"
@@ -144,7 +169,9 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
         share = {"title": "share of variance", "tickformat": ".0%"}
         top = float(np.nanmax(dataset.power.to_numpy(), initial=0)) or 1.0
         panel = row.panel(
-            "power by frequency", x="frequency ω", y=share | {"range": [0, 1.1 * top]}
+            f"power by {part_word(dataset)}",
+            x=part_axis(dataset),
+            y=share | {"range": [0, 1.1 * top]},
         )
         frequency = dataset.frequency.to_numpy()[1:]
         panel.add(
@@ -153,7 +180,9 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
             at=lambda now: {"y": now.power.to_numpy()[1:]},
             x=frequency,
             color=[frequency_color(int(each)) for each in frequency],
-            hover="ω = %{x}<br>%{y:.1%} of variance",
+            text=part_names(dataset)[1:],
+            textposition="none",
+            hover=f"{part_word(dataset)} %{{text}}<br>%{{y:.1%}} of variance",
         )
         row.fill(_COLUMNS)
     return figure.draw()
@@ -169,8 +198,9 @@ def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None
         share, words = float(last.pca_share.sum()), "two components"
         axes = ("component 1", "component 2")
     else:
-        share, words = float(last.power.sel(frequency=key)), f"frequency {key}"
-        axes = ("along cos", "along sin")
+        share, words = float(last.power.sel(frequency=key)), _called(dataset, key)
+        first, second = dataset.axis.to_numpy().tolist()
+        axes = (f"along {first}", f"along {second}")
     run = f"<b>{label}</b>: " if not row.panels else ""
     size = 1.12 * float(np.nanmax(np.abs(dataset[name].to_numpy()), initial=0)) or 1.0
     along = {"range": [-size, size], "nticks": 5}
@@ -181,6 +211,7 @@ def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None
         square=True,
     )
     token = dataset.token.to_numpy()
+    shown = dataset.element.to_numpy() if "element" in dataset.coords else token
     panel.add(
         "scatter",
         run=label,
@@ -188,7 +219,7 @@ def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None
             zip("xy", (now[name] if key is None else now[name].sel(key=key)).values, strict=True)
         ),
         mode="text",
-        text=[str(x) for x in token],
+        text=[str(x) for x in shown],
         textfont={
             "size": 9 if len(token) <= 70 else 7,
             "color": [f"hsl({360 * x / (token.max() + 1):.0f}, 75%, 38%)" for x in token],
@@ -197,12 +228,18 @@ def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None
     )
 
 
+def _called(dataset: xr.Dataset, key: int) -> str:
+    return f"{part_word(dataset)} {part_names(dataset)[key]}"
+
+
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
     """Whether frequencies hold the embedding, in all runs."""
     held = [float(ds.isel(step=-1).power.sel(frequency=ds.key).sum()) for ds in measured.values()]
     if min(held) > 0.5:
-        return "Tokens lie on circles: a few frequencies hold the embedding"
-    return "The embedding in the planes of its strongest frequencies"
+        if part_word(*measured.values()) == "frequency":
+            return "Tokens lie on circles: a few frequencies hold the embedding"
+        return "A few representations hold the embedding"
+    return f"The embedding in the planes of its strongest {part_words(*measured.values())}"
 
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:

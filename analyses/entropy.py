@@ -4,7 +4,8 @@ H_i = −Σ_ω q_i(ω) ln q_i(ω), where q_i is the spectrum of neuron i's weigh
 normalized to sum 1 over ω = 1 … ⌊n/2⌋. A neuron that is one wave has 0 nats; a flat spectrum has
 ln ⌊n/2⌋ (ln 33 = 3.50 for p = 67). The mean over neurons is the frequency entropy of Minegishi et
 al. 2023 (arXiv 2310.19470, version 2, fig. 5), who leave open whether amplitude or power is meant.
-Their code takes ω = 1 … ⌊n/2⌋ − 1 and −Σ q ln softmax(q) (``definition="paper-code"``).
+Their code takes ω = 1 … ⌊n/2⌋ − 1 and −Σ q ln softmax(q) (``definition="paper-code"``). For a group
+q is over its irreducible representations, and "flat" is the spectrum of white noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,10 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyses.drawing import SHARE, Panel, Panels
-from analyses.measures.fourier import (
-    amplitude_spectrum,
-    live,
-    softmax_cross_entropy,
-    spectral_entropy,
-)
+from analyses.measures.fourier import live, softmax_cross_entropy, spectral_entropy
+from analyses.measures.harmonics import Representations, harmonics, no_harmonics
 from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.residues import OrderOption
 from analyses.measures.words import between_steps, ends
 from mechgrok.runs import Run
 
@@ -40,8 +37,8 @@ SIDES = {"input": "input side", "output": "output side", "embedding": "embedding
 
 
 def applies(run: Run) -> str | None:
-    """Frequencies mean something only where inputs are residues modulo p."""
-    return not_modular(run.task)
+    """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
+    return no_harmonics(run.task)
 
 
 def measure(
@@ -68,10 +65,12 @@ def measure(
         and have no basis of their own; ``input_entropy_of`` and ``output_entropy_of [step,
         neuron]``; ``live [step, neuron]``; ``test_accuracy [step]``, NaN where it was not
         evaluated. t_mem and t_gen are in the attributes where reached, and ``flat``, the entropy
-        of a flat spectrum.
+        of a flat spectrum (of white noise, in which representations of dimension d have d times
+        the amplitude).
     """
     steps = run.select(steps)
-    tokens = residues(run.task, order)
+    parts = harmonics(run.task, order)
+    tokens = parts.tokens
     exponent = {"amplitude": 1, "power": 2}[spectrum]
 
     entropy_of = {"plain": spectral_entropy, "paper-code": softmax_cross_entropy}[definition]
@@ -84,7 +83,7 @@ def measure(
     alive = {"input": live(inputs), "output": live(outputs)}
     variables: dict[str, tuple[tuple[str, ...], Tensor]] = {}
     for side, signal in (("input", inputs), ("output", outputs)):
-        each = entropy(amplitude_spectrum(signal))
+        each = entropy(parts.amplitude(signal))
         counted = alive[side] if neurons == "live" else torch.ones_like(alive[side])
         mean = torch.where(counted, each, torch.nan).nanmean(-1)
         variables[f"{side}_entropy"] = (("step",), mean)
@@ -94,7 +93,7 @@ def measure(
         columns = run.embedding(steps)[:, tokens].transpose(1, 2)
         variables["embedding_entropy"] = (
             ("step",),
-            entropy(amplitude_spectrum(columns).norm(dim=1)),
+            entropy(parts.amplitude(columns).norm(dim=1)),
         )
     dataset = xr.Dataset(
         {name: (dims, tensor.numpy()) for name, (dims, tensor) in variables.items()},
@@ -109,7 +108,8 @@ def measure(
             "spectrum": spectrum,
             "neurons": neurons,
             "path": run.wiring.path_name(path),
-            "flat": float(np.log(max(1, len(tokens) // 2 - (definition == "paper-code")))),
+            "flat": float(entropy(parts.noise_amplitude).nan_to_num()),
+            "parts": "representations" if isinstance(parts, Representations) else "frequencies",
         },
     )
     for name, variable in dataset.data_vars.items():
@@ -191,14 +191,13 @@ def draw(
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
     """What happened to the input side, in all runs."""
-    spectrum = next(iter(measured.values())).attrs["spectrum"]
+    first = next(iter(measured.values())).attrs
+    spectrum, parts = first["spectrum"], first.get("parts", "frequencies")
     ends = [
         ds.input_entropy.to_numpy()[[0, -1]] for ds in measured.values() if ds.sizes["step"] > 1
     ]
     if ends and all(end < 0.8 * start for start, end in ends):
-        return (
-            f"Neurons settle on single frequencies: the entropy of their {spectrum} spectra falls"
-        )
+        return f"Neurons settle on single {parts}: the entropy of their {spectrum} spectra falls"
     return f"Entropy of the neurons' {spectrum} spectra over training"
 
 

@@ -17,16 +17,25 @@ import torch
 import xarray as xr
 
 from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
-from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, live, power_share
-from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.fourier import dominant_frequency, live
+from analyses.measures.harmonics import (
+    harmonics,
+    no_harmonics,
+    part_axis,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
+)
+from analyses.measures.residues import OrderOption
 from mechgrok.runs import Run
 
 PER_STEP = True
 
 
 def applies(run: Run) -> str | None:
-    """Frequencies mean something only where inputs are residues modulo p."""
-    return not_modular(run.task)
+    """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
+    return no_harmonics(run.task)
 
 
 def measure(
@@ -50,16 +59,18 @@ def measure(
         columns d of W_E; ``share [step, neuron]``: share of a neuron's input-side power, ω = 0
         aside, that its strongest frequency holds; ``frequency_of [step, neuron]``: that frequency;
         ``live [step, neuron]``: whether its weights are above 1 % of the largest neuron's;
-        ``use [step, frequency]``: the mean over live neurons of each frequency's share.
+        ``use [step, frequency]``: the mean over live neurons of each frequency's share. For a
+        group ``frequency`` numbers its irreducible representations ρ, of dimension d, which the
+        coordinate ``representation`` names, and amplitudes are √d ‖Σ_g f(g) ρ(g)‖.
     """
-    steps, along = run.select(steps), residues(run.task, order)
-    p = len(along)
+    steps, parts = run.select(steps), harmonics(run.task, order)
+    along = parts.tokens
     input_side = run.input_side(steps, path=path)[:, along].transpose(1, 2)
     alive = live(input_side)
-    inputs = amplitude_spectrum(input_side)
-    share = power_share(inputs.clone(), p)
-    outputs = amplitude_spectrum(run.output_side(steps)[..., along])
-    embedding = amplitude_spectrum(run.embedding(steps)[:, along].transpose(1, 2))
+    inputs = parts.amplitude(input_side)
+    share = parts.power_share(inputs)
+    outputs = parts.amplitude(run.output_side(steps)[..., along])
+    embedding = parts.amplitude(run.embedding(steps)[:, along].transpose(1, 2))
     variables = {
         "input_amplitude": (("step", "neuron", "frequency"), inputs),
         "output_amplitude": (("step", "neuron", "frequency"), outputs),
@@ -74,14 +85,14 @@ def measure(
         coords={
             "step": steps,
             "neuron": np.arange(inputs.shape[1]),
-            "frequency": np.arange(inputs.shape[2]),
+            **part_coordinates(parts),
         },
         attrs={
-            "p": p,
+            "p": parts.n,
             "path": run.wiring.path_name(path),
             "input_formula": run.wiring.input_path(path).formula,
             "output_formula": run.wiring.output_path.formula,
-            "definition": "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / p)",
+            "definition": parts.definition,
             **run.milestones,
         },
     )
@@ -106,14 +117,16 @@ def finding(dataset: xr.Dataset) -> str:
         return f"step {int(last.step):,}: live neurons read all residues alike"
     live_shares = last.share.to_numpy()[last.live.to_numpy()]
     use = last.use.to_numpy()
-    key = [int(at) for at in np.argsort(use)[::-1] if use[at] > 0.05]
+    names = part_names(dataset)
+    key = [names[at] for at in np.argsort(use)[::-1] if use[at] > 0.05]
     was = _median_share(first)
-    before = f"; {was:.0%} at step {int(first.step):,}" if np.isfinite(was) else ""
+    said = np.isfinite(was) and first.step < last.step
+    before = f"; {was:.0%} at step {int(first.step):,}" if said else ""
     lines = [
         f"step {int(last.step):,}: {len(live_shares)} live neurons hold {_median_share(last):.0%}",
-        f"of their power in one frequency (median{before if first.step < last.step else ''}),",
+        f"of their power in one {part_word(dataset)} (median{before}),",
         f"{(live_shares > 0.5).sum()} of them more than half;",
-        f"key frequencies {', '.join(map(str, key)) or 'none above 5 % of the power'}",
+        f"key {part_words(dataset)} {', '.join(key) or 'none above 5 % of the power'}",
     ]
     return " ".join(lines)
 
@@ -127,53 +140,64 @@ def draw(
     """Heat maps of neurons by frequency, shares, and what the network uses, with a slider."""
     sides = ("input", "output") if side == "both" else (side,)
     periodic = all(_median_share(dataset.isel(step=-1)) > 0.5 for dataset in measured.values())
+    one = part_word(*measured.values())
     figure = Panels(
         measured,
-        title="Neurons become periodic: each holds its power in one frequency"
-        if periodic
-        else "Spectra of the neurons' weights",
-        subtitle="a row is a neuron, a column a frequency; rows ordered by strongest frequency, "
-        "dead neurons last and grey; a frequency has its colour in all figures",
+        title=_title(one) if periodic else "Spectra of the neurons' weights",
+        subtitle=f"a row is a neuron, a column a {one}; rows ordered by strongest {one}, dead "
+        f"neurons last and grey; a {one} has its colour in all figures",
         log=log,
     )
     colors = {each: _scale(figure, measured, each) for each in sides}
     for label, dataset in representatives(measured).items():
         row = figure.row(height=290)
         for each in sides:
-            panel = row.panel(f"{label}: {_name(dataset, each)}", x=_OMEGA, y=_neurons(each))
-            panel.heat(
+            title = f"{label}: {_name(dataset, each)}"
+            row.panel(title, x=part_axis(dataset), y=_neurons(each)).heat(
                 colors[each],
                 run=label,
                 at=partial(_spectra, side=each),
                 x=dataset.frequency.to_numpy()[1:],
-                hover="neuron %{customdata}<br>ω = %{x}<br>|F| %{z:.3g}",
+                hover=f"neuron %{{customdata}}<br>{_symbol(dataset)} = %{{x}}<br>|F| %{{z:.3g}}",
             )
         power = {"title": "share of power", **SHARE, "range": [0, 1.03]}
-        panel = row.panel("in one frequency", x=power, y=_neurons("input"), width=0.7)
-        words = "neuron %{customdata[0]}<br>ω = %{customdata[1]}<br>share %{x:.1%}"
+        panel = row.panel(f"in one {part_word(dataset)}", x=power, y=_neurons("input"), width=0.7)
+        words = f"neuron %{{customdata[0]}}<br>{_symbol(dataset)} = %{{text}}<br>share %{{x:.1%}}"
         panel.add("bar", run=label, at=_shares, orientation="h", hover=words)
-    row = figure.row(height=200)
-    use = row.panel(
-        "neurons' use of frequencies", x=_OMEGA, y={"title": "mean share", "tickformat": ".0%"}
-    )
-    panels = {"use": (use, "mean share %{y:.1%}")}
-    if side == "both":
-        embedding = row.panel("embedding W_E", x=_OMEGA, y="|F(ω)| over d_model")
-        panels["embedding_amplitude"] = (embedding, "|F| %{y:.3g}")
+    _over_training(figure, measured, embedding=side == "both")
+    return figure.draw()
+
+
+def _over_training(figure: Panels, measured: Mapping[str, xr.Dataset], *, embedding: bool) -> None:
+    """What the network uses, in its neurons and its embedding, and the median share over steps."""
+    row, axis = figure.row(height=200), part_axis(*measured.values())
+    share = {"title": "mean share", "tickformat": ".0%"}
+    title = f"neurons' use of {part_words(*measured.values())}"
+    panels = {"use": (row.panel(title, x=axis, y=share), "mean share %{y:.1%}")}
+    if embedding:
+        amplitude = {"title": f"|F({_symbol(*measured.values())})| over d_model"}
+        panel = row.panel("embedding W_E", x=axis, y=amplitude)
+        panels["embedding_amplitude"] = (panel, "|F| %{y:.3g}")
     median = row.over_training(
         "over training", y={"title": "median share", **SHARE}, width=0.7, marks=()
     )
     for label, dataset in measured.items():
         x = dataset.frequency.to_numpy()[1:]
         for name, (panel, words) in panels.items() if label in figure.pictured else ():
-            spectrum = partial(_spectrum, name=name)
-            panel.add("bar", run=label, at=spectrum, x=x, hover=f"ω = %{{x}}<br>{words}")
+            hover = f"{_symbol(dataset)} = %{{x}}<br>{words}"
+            panel.add("bar", run=label, at=partial(_spectrum, name=name), x=x, hover=hover)
         shares = [_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])]
         median.lines(dataset.step, shares, run=label, value="median share %{y:.1%}", follow=True)
-    return figure.draw()
 
 
-_OMEGA = "frequency ω"
+def _title(one: str) -> str:
+    if one == "frequency":
+        return "Neurons become periodic: each holds its power in one frequency"
+    return "Each neuron comes to hold its power in one representation"
+
+
+def _symbol(*datasets: xr.Dataset) -> str:
+    return "ω" if part_word(*datasets) == "frequency" else "ρ"
 
 
 def _name(dataset: xr.Dataset, side: str) -> str:
@@ -189,7 +213,10 @@ def _neurons(side: str) -> dict[str, Any]:
 def _scale(figure: Panels, measured: Mapping[str, xr.Dataset], side: str) -> Colors:
     """One scale for all steps and runs, up to the last step's largest amplitude."""
     last = [ds[f"{side}_amplitude"][-1, :, 1:].to_numpy() for ds in measured.values()]
-    return figure.colors("|F(ω)|", 0, max(float(np.nanmax(each, initial=0)) for each in last))
+    symbol = _symbol(*measured.values())
+    return figure.colors(
+        f"|F({symbol})|", 0, max(float(np.nanmax(each, initial=0)) for each in last)
+    )
 
 
 def _order(now: xr.Dataset) -> np.ndarray:
@@ -212,6 +239,8 @@ def _shares(now: xr.Dataset) -> dict[str, Any]:
     return {
         "x": now.share.to_numpy()[order],
         "customdata": np.stack([order, frequency], axis=1),
+        "text": np.array(part_names(now))[frequency],
+        "textposition": "none",
         "marker": {"color": color, "line": {"width": 0}},
     }
 

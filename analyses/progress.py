@@ -6,6 +6,10 @@ algorithm through training: the *restricted* loss keeps nothing else of the logi
 loss removes it. Excluded loss falls while the network memorizes and rises when it comes to rely on
 the circuit; restricted loss falls while the circuit forms, long before test loss does; clean-up is
 when the weights that memorized decay and test loss falls.
+
+A network that has learned to compose in a group answers with Σ_ρ α_ρ tr ρ(a b c⁻¹) over a few key
+representations ρ (Chughtai et al. 2023, arXiv 2302.03025): the same measures, with characters in
+place of cosines and entries of ρ(a b) in place of waves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,25 +24,28 @@ from torch import Tensor
 
 from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
-from analyses.measures.fourier import (
-    amplitude_spectrum,
-    gini,
-    key_frequencies,
-    trig_components,
+from analyses.measures.fourier import character_components, gini, key_frequencies
+from analyses.measures.harmonics import (
+    Harmonics,
+    harmonics,
+    no_harmonics,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
 )
-from analyses.measures.residues import OrderOption, residues
-from mechgrok.errors import UserError
+from analyses.measures.residues import OrderOption
 from mechgrok.interventions.logits import LogitWaves, Pairs
 from mechgrok.runs import Run
-from mechgrok.tasks.modular import ModularArithmetic
+from mechgrok.tasks.binary import BinaryOperation
 
 #: Examples whose logits are in memory at once, as numbers.
 _LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
-    """The answers must be one function of two residues."""
-    if not isinstance(run.task, ModularArithmetic):
+    """The answers must be one function of two residues, or of two elements of a group."""
+    if not isinstance(run.task, BinaryOperation) or no_harmonics(run.task):
         return f"{run.task.name} is not one modular operation on two residues."
     return "random labels follow no formula." if run.task.name == "random" else None
 
@@ -48,7 +55,8 @@ def measure(
     *,
     steps: Sequence[int] | None = None,
     key: Annotated[
-        list[int] | None, "key frequencies; those that stand out in the last logits unless given"
+        list[str] | None,
+        "key frequencies, or representations; those that stand out in the last logits unless given",
     ] = None,
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
@@ -77,35 +85,33 @@ def measure(
         phases, as far as they are reached (see `phases`).
 
     Raises:
-        UserError: a key frequency is outside 1 … ⌊n/2⌋.
+        UserError: a key frequency is outside 1 … ⌊n/2⌋, or a representation is none of the group.
     """
     asked = run.select(steps)
     steps = finite_steps(run, asked)
     task = run.task
-    assert isinstance(task, ModularArithmetic)
-    tokens = residues(task, order)
-    n = len(tokens)
-    pairs = Pairs.of(task, tokens)
-    if wrong := [k for k in key or [] if not 0 < k <= n // 2]:
-        raise UserError(f"{wrong[0]} is no key frequency: choose from 1 to {n // 2}.")
+    assert isinstance(task, BinaryOperation)
+    parts = harmonics(task, order)
+    pairs = Pairs.of(task, parts)
+    given = parts.numbered(key or [])
     last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
-    chosen = key or key_frequencies(_alpha(last, pairs).abs())
+    chosen = given or key_frequencies(_alpha(last, pairs).abs())
     waves = pairs.waves(chosen)
     rows = [_at(run, step, pairs, chosen, waves) for step in steps]
     scalars = [name for name in rows[0] if name != "trig_component"]
     dataset = xr.Dataset(
         {name: (("step",), np.array([float(row[name]) for row in rows])) for name in scalars},
-        coords={"step": steps, "frequency": np.arange(n // 2 + 1), "key": chosen},
+        coords={"step": steps, "key": chosen, **part_coordinates(parts)},
     )
     components = np.stack([row["trig_component"].numpy() for row in rows])
     dataset["trig_component"] = (("step", "frequency"), components)
     for side in ("embedding", "output"):
-        dataset[f"gini_{side}"] = (("step",), _gini(run, steps, tokens, side).numpy())
+        dataset[f"gini_{side}"] = (("step",), _gini(run, steps, parts, side).numpy())
     for name, variable in dataset.data_vars.items():
         unit = "nats" if str(name).endswith("loss") else "none"
         variable.attrs["units"] = "logits" if name == "trig_component" else unit
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    dataset.attrs = {"order": "additive" if n == task.p else "multiplicative"}
+    dataset.attrs = {"order": "additive" if parts.n == task.d_output else "multiplicative"}
     dataset.attrs |= {name: value for name, value in reached.items() if value is not None}
     dataset.attrs |= phases(dataset, task.criterion.level) | left_out(asked, steps)
     return dataset
@@ -122,7 +128,7 @@ def _logits(run: Run, step: int, pairs: Pairs) -> Float[Tensor, "pair p"]:
 
 
 def _alpha(mean: Float[Tensor, "s c"], pairs: Pairs) -> Float[Tensor, " frequency"]:
-    return trig_components(mean[:, : len(pairs.order)], pairs.answer_weight)
+    return character_components(mean[:, : len(pairs.order)], pairs.parts, pairs.answer_weight)
 
 
 def _at(
@@ -175,25 +181,20 @@ def _explained(
     Being the least-squares fit, T is orthogonal to what it leaves, so this is Σ T² / Σ L²; NaN
     where no pair's logits differ.
     """
-    n = len(pairs.order)
-    distance = torch.arange(n, dtype=torch.float64)
-    angle = 2 * torch.pi * torch.tensor(key, dtype=torch.float64)[:, None] * distance / n
-    fitted = (alpha[key][:, None] * angle.cos()).sum(0)
+    fitted = alpha[key] @ pairs.parts.characters[key]
     total = (logits - logits.mean(1, keepdim=True)).square().sum(1) @ pairs.weight
     if not total:
         return float("nan")
     return float(fitted.square().sum() * pairs.weight.sum() / total)
 
 
-def _gini(
-    run: Run, steps: Sequence[int], tokens: Integer[Tensor, " n"], side: str
-) -> Float[Tensor, " step"]:
+def _gini(run: Run, steps: Sequence[int], parts: Harmonics, side: str) -> Float[Tensor, " step"]:
     """Gini coefficient, over frequencies, of the norms of the Fourier components."""
     if side == "output":
-        signal = run.output_side(steps)[..., tokens]
+        signal = run.output_side(steps)[..., parts.tokens]
     else:
-        signal = run.embedding(steps)[:, tokens].transpose(1, 2)
-    return gini(amplitude_spectrum(signal).norm(dim=1)[:, 1:].double())
+        signal = run.embedding(steps)[:, parts.tokens].transpose(1, 2)
+    return gini(parts.amplitude(signal).norm(dim=1)[:, 1:].double())
 
 
 def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
@@ -233,7 +234,7 @@ def finding(dataset: xr.Dataset) -> str:
         words = f"the logits are the same for all answers at step {int(last.step):,}"
         return and_left_out(words, dataset)
     text = (
-        f"key frequencies {', '.join(map(str, dataset.key.to_numpy()))} explain "
+        f"key {part_words(dataset)} {', '.join(_keys(dataset))} explain "
         f"{float(last.explained):.0%} of the logits' variance at step {int(last.step):,}"
     )
     ends = [
@@ -248,17 +249,23 @@ def finding(dataset: xr.Dataset) -> str:
     return and_left_out(f"{text}; {', '.join(ends)}" if ends else text, dataset)
 
 
+def _keys(dataset: xr.Dataset) -> list[str]:
+    """What the key frequencies are called."""
+    names = part_names(dataset)
+    return [names[key] for key in dataset.key.to_numpy().tolist()]
+
+
 # --- figure -------------------------------------------------------------------------------------
 
 #: What a variable is called in the legend, and its colour and dash.
 _LOSSES = {
     "train_loss": ("train", COLORS[0], "dash"),
     "test_loss": ("test", COLORS[0], "solid"),
-    "restricted_loss": ("restricted (key frequencies only)", COLORS[2], "solid"),
-    "excluded_loss": ("excluded (key frequencies removed)", COLORS[1], "solid"),
+    "restricted_loss": ("restricted (key {parts} only)", COLORS[2], "solid"),
+    "excluded_loss": ("excluded (key {parts} removed)", COLORS[1], "solid"),
 }
 _SHARES = {
-    "explained": ("logits explained by key cosines", COLORS[6], "solid"),
+    "explained": ("logits explained by key {waves}", COLORS[6], "solid"),
     "gini_embedding": ("Gini, embedding", COLORS[3], "solid"),
     "gini_output": ("Gini, W_out W_U", COLORS[3], "dash"),
 }
@@ -309,8 +316,10 @@ def draw(
 def _draw_curves(
     panel: Panel, dataset: xr.Dataset, label: str, curves: Mapping[str, tuple[str, str, str]]
 ) -> None:
+    waves = "cosines" if part_word(dataset) == "frequency" else "characters"
     for variable, (name, color, dash) in curves.items():
-        panel.lines(dataset.step, dataset[variable], run=label, entry=name, color=color, dash=dash)
+        entry = name.format(parts=part_words(dataset), waves=waves)
+        panel.lines(dataset.step, dataset[variable], run=label, entry=entry, color=color, dash=dash)
 
 
 def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
@@ -324,18 +333,18 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
             np.tile(np.append(step, step[-1]), len(rest)),
             np.pad(others, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
             run=label,
-            entry="other frequencies",
+            entry=f"other {part_words(dataset)}",
             color="#BBBBBB",
             width=1,
             value=None,
             mode="lines" if len(step) > 1 else "markers",
         )
-    for k in key:
+    for k, name in zip(key, _keys(dataset), strict=True):
         panel.lines(
             step,
             dataset.trig_component.sel(frequency=k),
             run=label,
-            entry=f"k = {k}",
+            entry=f"k = {k}" if part_word(dataset) == "frequency" else f"ρ = {name}",
             color=frequency_color(k),
             value="α %{y:.3g}",
         )

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.interventions.waves import wave_projection as wave_projection
+from mechgrok.interventions.waves import projection as projection
+from mechgrok.tasks.harmonics import Harmonics, variance_shares
 from mechgrok.tasks.residues import Order as Order
 from mechgrok.tasks.residues import cyclic_order as cyclic_order
 from mechgrok.tasks.residues import primitive_root as primitive_root
@@ -39,14 +40,8 @@ def power_share(
     >>> power_share(amplitude_spectrum(two), p=7).round(decimals=3)
     tensor([0.0000, 0.2000, 0.0000, 0.8000])
     """
-    power = amplitude.square()
-    # What rounding leaves of a constant is not a wave.
-    rounding = (4 * torch.finfo(power.dtype).eps) ** 2 * power[..., :1]
-    power[..., 0] = 0
-    if p % 2 == 0:
-        power[..., -1] /= 2
-    variance = power.sum(-1, keepdim=True)
-    return power / variance.masked_fill(variance <= rounding, torch.nan)
+    k = torch.arange(amplitude.shape[-1])
+    return variance_shares(amplitude, torch.where((k == 0) | (2 * k == p), 1.0, 2.0))
 
 
 def dominant_frequency(
@@ -118,19 +113,27 @@ def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
     return (values.sort(-1).values * rank).sum(-1) / (n * values.sum(-1))
 
 
-def key_frequencies(spectrum: Float[Tensor, " frequency"]) -> list[int]:
+def key_frequencies(
+    spectrum: Float[Tensor, " frequency"], of_noise: Float[Tensor, " frequency"] | None = None
+) -> list[int]:
     """The frequencies that stand out, strongest first: at least twice the mean over ω > 0.
 
     None stands out of a flat spectrum by much; the strongest is always given, which is the first
     where all are zero or not numbers.
+
+    Args:
+        spectrum: an amplitude, a power or a share for each frequency, ω = 0 first.
+        of_noise: the share of white noise that each has, where these differ as representations
+            do: twice that share is taken in place of twice the mean.
 
     >>> key_frequencies(torch.tensor([9.0, 0.1, 4.0, 0.1, 0.2, 5.0]))
     [5, 2]
     """
     entries = spectrum[1:].nan_to_num(0)
     strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
-    n_key = int(((entries >= 2 * entries.mean()) & (entries > 0)).sum())
-    return strongest[: max(1, n_key)]
+    expected = entries.mean() if of_noise is None else entries.sum() * of_noise[1:]
+    stands_out = (entries >= 2 * expected) & (entries > 0)
+    return [part for part in strongest if stands_out[part - 1]] or strongest[:1]
 
 
 # --- one wave -----------------------------------------------------------------------------------
@@ -186,31 +189,34 @@ def cosine_fit(signal: Float[Tensor, "*rest n"]) -> CosineFit:
 # --- two indices --------------------------------------------------------------------------------
 
 
-def trig_components(
-    logits: Float[Tensor, "*rest n n"], weight: Float[Tensor, " n"] | None = None
-) -> Float[Tensor, "*rest frequency"]:
-    """The coefficient of cos(w_k (s − c)), w_k = 2πk/n, in logits over (right answer s, answer c).
+def character_components(
+    logits: Float[Tensor, "*rest n n"],
+    parts: Harmonics,
+    weight: Float[Tensor, " n"] | None = None,
+) -> Float[Tensor, "*rest part"]:
+    """The coefficient of each part's character χ(s c⁻¹) in logits over (right answer s, answer c).
 
-    α_k = (2/n) Σ_s v_s Σ_c L(s, c) cos(w_k (s − c)) for k = 1 … ⌊n/2⌋ (half of it at k = n/2), with
-    v the ``weight`` of the right answers, normalized to sum 1 (equal unless given). They are the
-    least-squares fit Σ_k α_k cos(w_k (s − c)), whatever the weight, because the waves are
-    orthogonal over c for each s; the entry at k = 0 is the mean. For addition s = a + b: these are
-    the logits of the trigonometric algorithm of Nanda et al. 2023 (arXiv 2301.05217).
+    For waves it is cos(w_k (s − c)), w_k = 2πk/n, and the coefficients are those of the
+    trigonometric algorithm of Nanda et al. 2023 (arXiv 2301.05217); for a group Re tr ρ(s c⁻¹),
+    s = a·b, and the algorithm is that of Chughtai et al. 2023 (arXiv 2302.03025). α = Σ_s v_s Σ_c
+    L(s, c) χ(s c⁻¹) / Σ_g χ(g)², with v the ``weight`` of the right answers, normalized to sum 1
+    (equal unless given): the least-squares fit Σ α χ(s c⁻¹), whatever the weight, because
+    characters are orthogonal over c for each s. Entry 0 is the mean.
 
+    >>> from mechgrok.tasks.harmonics import Waves
     >>> n, s = 7, torch.arange(7)
     >>> logits = 4 * torch.cos(2 * torch.pi * 2 * (s[:, None] - s) / n)
-    >>> trig_components(logits).abs().round(decimals=3)
+    >>> character_components(logits, Waves(s)).abs().round(decimals=3)
     tensor([0., 0., 4., 0.])
     """
     n = logits.shape[-1]
-    s = torch.arange(n)
     weight = torch.ones(n) if weight is None else weight
     weight = weight.to(logits.dtype)
-    share = weight / weight.sum()
-    by_distance = logits[..., s[:, None], (s[:, None] + s) % n]
-    profile = (by_distance * share[:, None]).sum(-2)
-    k = torch.arange(n // 2 + 1)
-    return torch.where((k == 0) | (2 * k == n), 1, 2) * torch.fft.rfft(profile).real / n
+    weighted = (logits * (weight / weight.sum())[:, None]).flatten(-2)
+    profile = logits.new_zeros(*logits.shape[:-2], n)
+    profile.index_add_(-1, parts.difference.flatten(), weighted)
+    characters = parts.characters.to(logits.dtype)
+    return profile @ (characters / characters.square().sum(1, keepdim=True)).T
 
 
 def grid_share(grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest frequency"]:

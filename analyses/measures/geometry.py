@@ -5,8 +5,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.measures.fourier import amplitude_spectrum, power_share
-
 
 def principal_components(
     gram: Float[Tensor, "point point"], count: int
@@ -84,19 +82,26 @@ def frequency_plane(
     return (centred @ (U @ V).T).transpose(1, 2)
 
 
-def roundness(plane: Float[Tensor, "step 2 residue"], frequency: int) -> Float[Tensor, " step"]:
-    """The share of the variance of both coordinates that is a wave of ``frequency``.
+def part_plane(
+    points: Float[Tensor, "step element d"], basis: Float[Tensor, "element m"]
+) -> Float[Tensor, "step 2 element"]:
+    """Coordinates in the plane in which the last step's part of the points is widest.
 
-    1 for residues on an ellipse in order of k x; NaN where they coincide.
+    The part is what functions of the elements in the span of ``basis`` make up of the points, such
+    as those of a representation; the plane is that of its two largest principal components. A part
+    of one dimension has no second direction: its second coordinate is 0.
 
     >>> import torch
-    >>> angle = 2 * torch.pi * 2 * torch.arange(5).double() / 5
-    >>> circle = torch.stack([angle.cos(), angle.sin()])[None]
-    >>> roundness(circle, 2).round(decimals=6)
-    tensor([1.], dtype=torch.float64)
+    >>> sign = torch.tensor([[1.0], [-1], [1], [-1]]).double() / 2
+    >>> part_plane(3 * sign[None], sign).abs().tolist()
+    [[[1.5, 1.5, 1.5, 1.5], [0.0, 0.0, 0.0, 0.0]]]
     """
-    amplitude = amplitude_spectrum(plane).norm(dim=1)
-    return power_share(amplitude, plane.shape[-1])[:, frequency]
+    _, sizes, directions = torch.linalg.svd(basis.mT @ points[-1], full_matrices=False)
+    shown = points.new_zeros(2, points.shape[2])
+    kept = min(2, int((sizes > 1e-9 * sizes[0]).sum()))
+    shown[:kept] = directions[:kept] * directions[:kept].sum(1, keepdim=True).sign()
+    centred = points - points.mean(1, keepdim=True)
+    return (centred @ shown.T).transpose(1, 2)
 
 
 def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:

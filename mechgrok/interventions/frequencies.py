@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float, Integer
@@ -10,48 +10,60 @@ from pydantic import Field
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks, Intervention, Layer, Numbers
+from mechgrok.interventions.base import Hooks, Intervention, Layer, Number
 from mechgrok.interventions.logits import LogitWaves, Pairs, place_of
 from mechgrok.interventions.network import Network
 from mechgrok.interventions.units import layer_of
-from mechgrok.interventions.waves import grid_waves, wave_projection
-from mechgrok.tasks.modular import ModularArithmetic
-from mechgrok.tasks.residues import residues
+from mechgrok.interventions.waves import grid_parts, projection
+from mechgrok.tasks.binary import BinaryOperation
+from mechgrok.tasks.harmonics import Harmonics, harmonics, no_harmonics
+
+#: Frequencies by number; representations by number or by name.
+Parts = Annotated[
+    tuple[Number | Annotated[str, Field(min_length=1, max_length=200)], ...],
+    Field(max_length=10**5),
+]
 
 
 class _Frequencies(Intervention):
     """Waves over the residues, in the order in which the task is a shift.
 
+    For a group, entries of the matrices of its irreducible representations.
+
     Attributes:
-        frequencies: their numbers k, from 1 to half of the modulus.
+        frequencies: their numbers k, from 1 to half of the modulus; representations by number or
+            by name.
         of: "embedding": of the rows of the embedding, over tokens, at each position; "neurons": of
             the neurons' activations over all pairs (a, b), the waves of a, of b and their products
-            (`waves.grid_waves`); "logits": of the mean logits over the pairs with one right
+            (`waves.grid_parts`); "logits": of the mean logits over the pairs with one right
             answer, over that answer, as the excluded and restricted losses of Nanda et al. 2023
             (arXiv 2301.05217) take them.
         layer: the layer of the neurons; the last unless given.
     """
 
-    frequencies: Numbers = Field(description="Frequencies k.")
+    frequencies: Parts = Field(description="Frequencies k; representations by name.")
     of: Literal["embedding", "neurons", "logits"] = Field(
         default="logits", description="What the waves are taken out of."
     )
     layer: Layer = Field(default=-1, description="Layer of the neurons; the last.")
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
-        self._check(network)
         return getattr(self, f"_of_{self.of}")(network, inputs)
 
-    def _check(self, network: Network) -> None:
+    def _parts(self, network: Network) -> tuple[BinaryOperation, Harmonics, list[int]]:
+        """The task, the parts of functions on its elements, and the numbers of those named.
+
+        Raises:
+            UserError: the task has none, or not those.
+        """
         task = network.run.task
-        if not isinstance(task, ModularArithmetic):
+        if not isinstance(task, BinaryOperation) or no_harmonics(task):
             raise UserError(
                 f"{task} has no frequencies: they are those of one modular operation on two "
-                "residues."
+                "residues, or of a group."
             )
-        n = len(residues(task))
-        if wrong := [k for k in self.frequencies if not 0 < k <= n // 2]:
-            raise UserError(f"{wrong[0]} is no frequency of {task}: choose from 1 to {n // 2}.")
+        parts = harmonics(task)
+        return task, parts, parts.numbered(self.frequencies)
 
     def _taken(
         self, whole: Float[Tensor, "..."], mean: Float[Tensor, "..."], waves: Float[Tensor, "..."]
@@ -60,11 +72,11 @@ class _Frequencies(Intervention):
         raise NotImplementedError
 
     def _of_embedding(self, network: Network, inputs: Tensor) -> Hooks:
-        task = network.run.task
-        tokens = residues(task)
+        task, parts, numbers = self._parts(network)
+        tokens = parts.tokens
         every = torch.arange(task.d_vocab)[:, None].expand(-1, task.n_ctx)
         table = network.activation("hook_embed", every)
-        with_mean, waves = wave_projection(len(tokens), self.frequencies, torch.ones(len(tokens)))
+        with_mean, waves = projection(parts.functions(numbers), torch.ones(parts.n))
         signal = table[tokens].double().flatten(1)
         kept, wave = with_mean @ signal, waves @ signal
         taken = torch.zeros_like(table)
@@ -77,14 +89,13 @@ class _Frequencies(Intervention):
         return [("hook_embed", embed)]
 
     def _of_neurons(self, network: Network, inputs: Tensor) -> Hooks:
-        task = network.run.task
-        assert isinstance(task, ModularArithmetic)
-        tokens, hook = residues(task), layer_of(network, self.layer).hook
+        task, parts, numbers = self._parts(network)
+        tokens, hook = parts.tokens, layer_of(network, self.layer).hook
         n = len(tokens)
         every = task.tokens(torch.cartesian_prod(tokens, tokens))
         grid = _at_end(network.activation(hook, every)).view(n, n, -1)
         mean = grid.mean((0, 1), keepdim=True).expand_as(grid)
-        table = self._taken(grid, mean, grid_waves(grid, self.frequencies))
+        table = self._taken(grid, mean, grid_parts(grid, [parts.basis(each) for each in numbers]))
         a, b = (place_of(tokens, task.d_vocab)[inputs[:, at]] for at in (0, 1))
         placed = (a >= 0) & (b >= 0)
         taken = torch.where(placed[:, None], table[a, b], 0)
@@ -97,12 +108,11 @@ class _Frequencies(Intervention):
         return [(hook, remove)]
 
     def _of_logits(self, network: Network, inputs: Tensor) -> Hooks:
-        task = network.run.task
-        assert isinstance(task, ModularArithmetic)
-        pairs = Pairs.of(task, residues(task))
+        task, parts, numbers = self._parts(network)
+        pairs = Pairs.of(task, parts)
         mean = pairs.mean_by_answer(network.activation("hook_logits", pairs.inputs).double())
-        answer = place_of(pairs.order, task.p)[task.answer(*inputs[:, :2].unbind(1))]
-        waves = pairs.waves(self.frequencies)
+        answer = place_of(pairs.order, task.d_output)[task.answer(*inputs[:, :2].unbind(1))]
+        waves = pairs.waves(numbers)
 
         def change(logits: Tensor, hook: Any) -> Tensor:
             changed = self._changed(logits.double(), mean, answer, waves).to(logits)

@@ -36,6 +36,11 @@ class BinaryOperation(Task):
         """Whether both (a, b) and (b, a) are examples, with different answers."""
         raise NotImplementedError
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether an example (a, b) stands for (b, a) too, which is none."""
+        return False
+
     def tokens(self, pair: Integer[Tensor, "n 2"]) -> Integer[Tensor, "n pos"]:
         """The token sequence of each pair: (a, b), or (a, b, n) with ``equals``."""
         if not self.equals:

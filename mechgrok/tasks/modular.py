@@ -80,6 +80,10 @@ class ModularArithmetic(BinaryOperation):
         return not self.operation.commutative and self.pairs == "ordered"
 
     @property
+    def mirrored(self) -> bool:
+        return self.pairs == "unordered"
+
+    @property
     def n_examples(self) -> int:
         p = self.p
         return {

@@ -62,6 +62,11 @@ class GroupComposition(BinaryOperation):
             raise UserError(f"The group {self.group} has one element: choose a larger one.")
         return self
 
+    @property
+    def modular(self) -> bool:  # type: ignore[override]
+        """Whether it is addition: the group is cyclic, and known to be."""
+        return self.table is None and self.group.startswith("C") and "x" not in self.group
+
     @cached_property
     def structure(self) -> Group:
         """The group itself: its table, its elements, its representations."""

@@ -8,6 +8,7 @@ import torch
 
 from analyses.measures.fourier import (
     amplitude_spectrum,
+    character_components,
     cosine_fit,
     cyclic_order,
     dominant_frequency,
@@ -17,11 +18,11 @@ from analyses.measures.fourier import (
     live,
     power_share,
     primitive_root,
+    projection,
     spectral_entropy,
-    trig_components,
-    wave_projection,
 )
 from mechgrok.errors import UserError
+from mechgrok.tasks.harmonics import Waves
 
 
 def wave(n: int, k: float, phase: float = 0.0) -> torch.Tensor:
@@ -142,7 +143,7 @@ def test_the_alternating_wave_of_an_even_period_is_fitted_whole() -> None:
 
 def test_projection_with_equal_weights_keeps_entries_of_the_fourier_transform() -> None:
     signal = torch.randn(12, 3, dtype=torch.float64)
-    with_offset, alone = wave_projection(12, [2, 6], torch.ones(12))
+    with_offset, alone = projection(Waves(torch.arange(12)).functions([2, 6]), torch.ones(12))
     spectrum = np.fft.fft(signal.numpy(), axis=0)
     keep = np.isin(np.arange(12), [0, 2, 10, 6])
     expected = np.fft.ifft(spectrum * keep[:, None], axis=0).real
@@ -156,7 +157,7 @@ def test_projection_never_looks_at_residues_of_weight_0() -> None:
     signal = 1 + wave(11, 3, 0.4)
     broken = signal.clone()
     broken[0] = 1e6
-    with_offset, _ = wave_projection(11, [3], weight)
+    with_offset, _ = projection(Waves(torch.arange(11)).functions([3]), weight)
     torch.testing.assert_close(with_offset @ broken, signal)
 
 
@@ -166,8 +167,9 @@ def test_trig_components_of_the_algorithm_are_its_coefficients() -> None:
     angle = 2 * torch.pi * (s - c).double() / p
     logits = 7 + 3 * (2 * angle).cos() - 0.5 * (5 * angle).cos() + (2 * angle).sin()
     expected = torch.tensor([7, 0, 3, 0, 0, -0.5], dtype=torch.float64)
-    torch.testing.assert_close(trig_components(logits), expected)
-    torch.testing.assert_close(trig_components(logits, torch.rand(p) + 0.1), expected)
+    waves = Waves(c)
+    torch.testing.assert_close(character_components(logits, waves), expected)
+    torch.testing.assert_close(character_components(logits, waves, torch.rand(p) + 0.1), expected)
 
 
 def test_trig_components_are_projections() -> None:
@@ -177,7 +179,9 @@ def test_trig_components_are_projections() -> None:
         2 * (logits * (2 * torch.pi * k * (s - c).double() / 9).cos()).mean((1, 2))
         for k in range(1, 5)
     ]
-    torch.testing.assert_close(trig_components(logits)[:, 1:], torch.stack(expected, 1))
+    torch.testing.assert_close(
+        character_components(logits, Waves(c))[:, 1:], torch.stack(expected, 1)
+    )
 
 
 def test_a_wave_in_a_product_of_one_frequency_belongs_to_it_whole() -> None:

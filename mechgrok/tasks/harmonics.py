@@ -1,0 +1,278 @@
+"""The parts that functions of a task's elements fall into: waves, or representations of a group.
+
+Where answers are residues, a function of them is a sum of waves, one part for each frequency ω.
+Where they are elements of a group, it is a sum of entries of the matrices ρ(g), one part for each
+irreducible representation ρ: the Fourier transform of a group that need not be commutative. The
+waves are those of the cyclic group. All that asks for frequencies asks a `Harmonics`, and does not
+see which of the two it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from mechgrok.errors import UserError, choices
+from mechgrok.tasks.groups.composition import GroupComposition
+from mechgrok.tasks.groups.irreps import Irrep, irreps_of
+from mechgrok.tasks.residues import OrderOption, not_modular, residues
+
+if TYPE_CHECKING:
+    from mechgrok.tasks.base import Task
+    from mechgrok.tasks.groups.group import Group
+
+
+class Harmonics(ABC):
+    """An orthogonal decomposition of the functions on n elements that shifts leave as it is.
+
+    Part 0 holds the constants.
+
+    Attributes:
+        kind: what a part is called: "frequency" or "representation".
+        symbol: and in a formula.
+        definition: of the amplitude, as a formula.
+        tokens: the elements in the order along which signals are laid.
+        names: what each part is called.
+        difference: the place of s·c⁻¹ (s − c for residues) in row s and column c.
+    """
+
+    kind: ClassVar[str]
+    symbol: ClassVar[str]
+    definition: ClassVar[str]
+    tokens: Integer[Tensor, " n"]
+    names: tuple[str, ...]
+    difference: Integer[Tensor, "n n"]
+
+    @property
+    def n(self) -> int:
+        """The number of elements."""
+        return len(self.tokens)
+
+    @abstractmethod
+    def basis(self, part: int) -> Float[Tensor, "n m"]:
+        """Orthonormal functions that span a part, as columns."""
+
+    def functions(self, parts: Sequence[int]) -> Float[Tensor, "n m"]:
+        """Orthonormal functions that span several parts, as columns."""
+        nothing = torch.zeros(self.n, 0, dtype=torch.float64)
+        return torch.cat([nothing, *(self.basis(part) for part in parts)], dim=1)
+
+    @cached_property
+    @abstractmethod
+    def counted(self) -> Float[Tensor, " part"]:
+        """How many complex parts each is: 2 where it stands for its conjugate too, else 1."""
+
+    @cached_property
+    @abstractmethod
+    def characters(self) -> Float[Tensor, "part n"]:
+        """Re χ(g) for every element: cos(2π k g / n) for a wave, Re tr ρ(g) else."""
+
+    @abstractmethod
+    def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
+        """How strong each part is in signals over the elements in their order."""
+
+    def power_share(self, amplitude: Float[Tensor, "*rest part"]) -> Float[Tensor, "*rest part"]:
+        """Share of a signal's variance that each part holds; 0 for the constants.
+
+        By Plancherel's theorem the variance is Σ counted · amplitude² / n over the parts but the
+        first. A constant signal has none: NaN.
+        """
+        return variance_shares(amplitude, self.counted)
+
+    @cached_property
+    def of_noise(self) -> Float[Tensor, " part"]:
+        """The share of the variance that each part has in white noise: its dimension's."""
+        sizes = self.counted * self.characters[:, self._identity].square()
+        sizes[0] = 0
+        return sizes / sizes.sum().clamp(min=1)
+
+    @property
+    def noise_amplitude(self) -> Float[Tensor, " part"]:
+        """The amplitudes of white noise, up to a factor: alike for waves, d for representations."""
+        return (self.of_noise / self.counted).sqrt()
+
+    @property
+    def _identity(self) -> int:
+        return int(self.difference[0, 0])
+
+    def numbered(self, parts: Sequence[int | str]) -> list[int]:
+        """The numbers of parts that were given by number or by name.
+
+        Raises:
+            UserError: there is none of that name or number, or it is the constants.
+        """
+        return [self._number(part) for part in parts]
+
+    def _number(self, part: int | str) -> int:
+        if isinstance(part, str):
+            known = {name: at for at, name in enumerate(self.names) if at}
+            if part not in known and part.isdecimal():
+                return self._number(int(part[:9]))
+            if part not in known:
+                raise UserError(f"There is no {self.kind} {part!r}: choose {choices(known)}.")
+            return known[part]
+        if not 0 < part < len(self.names):
+            raise UserError(
+                f"{part} is no {self.kind} of {self}: choose from 1 to {len(self.names) - 1}."
+            )
+        return part
+
+
+def variance_shares(
+    amplitude: Float[Tensor, "*rest part"], counted: Float[Tensor, " part"]
+) -> Float[Tensor, "*rest part"]:
+    """counted · amplitude² over their sum, part 0 aside; NaN for a constant signal."""
+    power = amplitude.square()
+    # What rounding leaves of a constant is no part of it.
+    rounding = (4 * torch.finfo(power.dtype).eps) ** 2 * power[..., :1]
+    power = power * counted.to(power.dtype)
+    power[..., 0] = 0
+    variance = power.sum(-1, keepdim=True)
+    return power / variance.masked_fill(variance <= rounding, torch.nan)
+
+
+class Waves(Harmonics):
+    """Waves over residues in the order in which a task is a shift; ω = 0 … ⌊n/2⌋.
+
+    >>> waves = Waves(torch.arange(8))
+    >>> x = torch.arange(8)
+    >>> waves.amplitude(1 + torch.cos(2 * torch.pi * 3 * x / 8)).round(decimals=3)
+    tensor([8., 0., 0., 4., 0.])
+    """
+
+    kind = "frequency"
+    symbol = "ω"
+    definition = "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / n)"
+
+    def __init__(self, tokens: Integer[Tensor, " n"]) -> None:
+        n = len(tokens)
+        self.tokens = tokens
+        self.names = tuple(map(str, range(n // 2 + 1)))
+        self.difference = (torch.arange(n)[:, None] - torch.arange(n)) % n
+
+    def __str__(self) -> str:
+        return f"{self.n} residues"
+
+    @cached_property
+    def counted(self) -> Float[Tensor, " part"]:
+        k = torch.arange(len(self.names))
+        return torch.where((k == 0) | (2 * k == self.n), 1.0, 2.0)
+
+    def basis(self, part: int) -> Float[Tensor, "n m"]:
+        angle = 2 * torch.pi * part * torch.arange(self.n, dtype=torch.float64) / self.n
+        # At half of n the sine is zero everywhere, as it is at 0.
+        both = torch.stack([angle.cos(), angle.sin()][: int(self.counted[part])], dim=1)
+        return both / both.norm(dim=0)
+
+    @cached_property
+    def characters(self) -> Float[Tensor, "part n"]:
+        k = torch.arange(len(self.names), dtype=torch.float64)
+        return (2 * torch.pi * k[:, None] * torch.arange(self.n) / self.n).cos()
+
+    def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
+        return torch.fft.rfft(signal, dim=-1).abs()
+
+
+class Representations(Harmonics):
+    """The irreducible representations of a group, conjugates together.
+
+    >>> from mechgrok.tasks.groups.families import named
+    >>> s3 = Representations(named("S3"))
+    >>> sign = torch.tensor([1.0, -1, -1, 1, 1, -1])
+    >>> s3.names, s3.power_share(s3.amplitude(2 + sign)).round(decimals=3)
+    (('trivial', 'sign', 'standard'), tensor([0., 1., 0.]))
+    """
+
+    kind = "representation"
+    symbol = "ρ"
+    definition = "√d ‖F(ρ)‖, F(ρ) = Σ_g f(g) ρ(g), d the dimension of ρ"
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.irreps: tuple[Irrep, ...] = irreps_of(group)
+        self.tokens = torch.arange(group.order)
+        self.names = tuple(irrep.name for irrep in self.irreps)
+        self.difference = torch.from_numpy(group.table[:, group.inverse])
+        self._bases = [_orthonormal(irrep) for irrep in self.irreps]
+        self._every_basis = torch.cat(self._bases, dim=1)
+        self._first = torch.tensor([basis.shape[1] for basis in self._bases])
+
+    @cached_property
+    def counted(self) -> Float[Tensor, " part"]:
+        return torch.tensor([2.0 if irrep.paired else 1.0 for irrep in self.irreps])
+
+    def basis(self, part: int) -> Float[Tensor, "n m"]:
+        return self._bases[part]
+
+    @cached_property
+    def characters(self) -> Float[Tensor, "part n"]:
+        return torch.stack([torch.from_numpy(irrep.character.real) for irrep in self.irreps])
+
+    def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
+        squares = (signal @ self._every_basis.to(signal.dtype)).square()
+        of_part = torch.arange(len(self.names)).repeat_interleave(self._first)
+        power = signal.new_zeros(*signal.shape[:-1], len(self.names))
+        power.index_add_(-1, of_part, squares)
+        return (power * self.n / self.counted.to(power.dtype)).sqrt()
+
+    def __str__(self) -> str:
+        return self.group.name
+
+
+def _orthonormal(irrep: Irrep) -> Float[Tensor, "n m"]:
+    """Real orthonormal functions that span the entries of ρ(g), and of its conjugate.
+
+    Entries of unitary matrices are orthogonal and have the mean square 1/d (Schur): real ones are
+    such functions times √(d/n), and so are the real and imaginary parts of those of a pair, times
+    √(2d/n). Of other complex ones the parts depend on one another.
+    """
+    n, d = len(irrep.matrices), irrep.dimension
+    entries = torch.from_numpy(irrep.matrices).reshape(n, d * d)
+    if not entries.is_complex():
+        return entries * (d / n) ** 0.5
+    both = torch.cat([entries.real, entries.imag], dim=1) * (2 * d / n) ** 0.5
+    if irrep.paired:
+        return both
+    return torch.linalg.svd(both, full_matrices=False).U[:, : d * d]
+
+
+def no_harmonics(task: Task) -> str | None:
+    """Why functions on a task's elements have no such parts; None where they have.
+
+    >>> from mechgrok.tasks import make_task
+    >>> print(no_harmonics(make_task("group")), no_harmonics(make_task("add")))
+    None None
+    >>> no_harmonics(make_task("parity"))
+    'parity of 3 out of 40 bits is not modular arithmetic.'
+    """
+    return None if isinstance(task, GroupComposition) else not_modular(task)
+
+
+@cache
+def harmonics(task: Task, order: OrderOption = "auto") -> Harmonics:
+    """The parts that functions on a task's elements fall into.
+
+    Waves for a cyclic group, too, which is addition.
+
+    Args:
+        task: one for which `no_harmonics` has no objection.
+        order: of residues (`mechgrok.tasks.residues.residues`); a group has none.
+
+    Raises:
+        UserError: the order is multiplicative and the task is no product modulo a prime.
+
+    >>> from mechgrok.tasks import make_task
+    >>> harmonics(make_task("add", p=7)).names, harmonics(make_task("group", group="S3")).names
+    (('0', '1', '2', '3'), ('trivial', 'sign', 'standard'))
+    """
+    if not isinstance(task, GroupComposition) or task.modular:
+        return Waves(residues(task, order))
+    if order == "multiplicative":
+        raise UserError(f"{task} is no product of residues: leave --order out.")
+    return Representations(task.structure)
