@@ -194,6 +194,14 @@ train -q --out x --task group --set task.group=5
 train -q --out x --task group --set task.group=null
 train -q --out x --task group --set task.table=AAAA
 train -q --out x --task group --set task.table=5
+train -q --out x --task expression --expression x^
+train -q --out x --task expression --expression __import__('os').system('ls')
+train -q --out x --task expression --expression x^99999
+train -q --out x --task expression --set task.expression=5
+train -q --out x --task expression --expression x-y --pairs unordered
+train -q --out x --task sum --terms 1
+train -q --out x --task sum --terms 9
+train -q --out x --task sum --terms 99999
 train parity -q --out x --set task.n=3
 train parity -q --out x --set task.k=100
 train parity -q --out x --set task.samples=1000000000000

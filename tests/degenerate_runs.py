@@ -61,6 +61,8 @@ TRAINED = {
     "group": f"--task group --group S3 --model positional-mlp {_SHAPE} {_SHORT}",
     "group of two": f"--task group --group C2 --train-fraction 0.5 {_SHAPE} {_SHORT}",
     "group, transformer": f"--task group --group Q8 {_TRANSFORMER} {_SHAPE}",
+    "a sum of three": f"--task sum --p 5 {_SHAPE} {_SHORT}",
+    "an expression": f"--task expression --p 7 --model transformer {_SHAPE} {_SHORT}",
     "several operations": f"multitask --p 7 {_SHORT} --d-mlp 8 --set model.d_model=16",
     "parity": f"parity --set task.n=8 --set task.samples=100 --d-mlp 8 {_SHORT}",
     "parity of one bit": f"parity --set task.n=1 --k 1 --set task.samples=2 --d-mlp 1 {_SHORT}",

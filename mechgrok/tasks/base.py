@@ -43,6 +43,8 @@ class Task(Settings):
     #: True where labels are residues modulo ``d_output`` and the first tokens are the same
     #: residues, so that frequencies mean something.
     modular: ClassVar[bool] = False
+    #: Why not, to be said after the task.
+    why_not_modular: ClassVar[str] = "is not modular arithmetic"
     #: Generalized: t_gen is the first evaluated step at which the test curve meets it.
     criterion: ClassVar[Criterion] = property(  # type: ignore[assignment]
         lambda task: task.training_objective.criterion

@@ -17,6 +17,8 @@ TASKS: Registry[type[Task]] = Registry(
     "mechgrok.tasks",
     {
         "group": "mechgrok.tasks.groups.composition:GroupComposition",
+        "expression": "mechgrok.tasks.expressions:ModularExpression",
+        "sum": "mechgrok.tasks.sums:ModularSum",
         "multitask": "mechgrok.tasks.multitask:MultitaskArithmetic",
         "parity": "mechgrok.tasks.parity:SparseParity",
         "polynomial": "mechgrok.tasks.polynomial:PolynomialRegression",

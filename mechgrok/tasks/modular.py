@@ -49,8 +49,7 @@ class ModularArithmetic(BinaryOperation):
     @classmethod
     def _usual_pairs(cls, fields: dict[str, Any]) -> dict[str, Any]:
         if fields.get("pairs") is None:
-            operation = OPERATIONS.load(fields.get("name", "add"))
-            fields = fields | {"pairs": operation.usual_pairs}
+            fields = fields | {"pairs": cls.operation_of(fields).usual_pairs}
         return fields
 
     @model_validator(mode="after")
@@ -69,10 +68,15 @@ class ModularArithmetic(BinaryOperation):
             )
         return self
 
-    @property
+    @classmethod
+    def operation_of(cls, fields: dict[str, Any]) -> Operation:
+        """The operation that fields of the task stand for."""
+        return OPERATIONS.load(fields.get("name", "add"))
+
+    @cached_property
     def operation(self) -> Operation:
         """The operation f."""
-        return OPERATIONS.load(self.name)
+        return self.operation_of(dict(self))
 
     @property
     def order_matters(self) -> bool:

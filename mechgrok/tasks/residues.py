@@ -70,7 +70,7 @@ def not_modular(task: Task) -> str | None:
     'parity of 3 out of 40 bits is not modular arithmetic.'
     """
     if not task.modular:
-        return f"{task} is not modular arithmetic."
+        return f"{task} {task.why_not_modular}."
     if task.d_vocab < task.d_output:
         return f"{task} has {task.d_vocab} tokens, too few for residues modulo {task.d_output}."
     return None
