@@ -10,7 +10,7 @@ from mechgrok.errors import UserError
 
 PROMISED = {
     "paper-mlp", "paper-transformer", "nanda", "sub", "mul", "x2y2", "random", "parity",
-    "polynomial", "mnist", "digits", "multitask", "quick",
+    "polynomial", "mnist", "digits", "multitask", "quick", "s5", "d15",
 }  # fmt: skip
 
 
@@ -72,5 +72,5 @@ def test_what_a_preset_loses_beside_an_option_is_known() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"'qick'.*: choose paper-mlp, digits, .* or x2y2"):
+    with pytest.raises(UserError, match=r"'qick'.*: choose paper-mlp, d15, .* or x2y2"):
         presets.load("qick")

@@ -18,6 +18,9 @@ class CosetStructure(NamedTuple):
         order: of the subgroup; 1, that of the trivial one, where no other will do.
         concentration: the share of the function's variance that lies between the cosets.
         left: whether they are the left cosets gH, or the right ones Hg.
+
+    >>> CosetStructure(np.array([12]), np.array([1.0]), np.array([True])).order.tolist()
+    [12]
     """
 
     order: Integer[np.ndarray, " function"]
@@ -64,7 +67,12 @@ def concentration(
 def cosets_of(
     group: Group, members: Integer[np.ndarray, " m"], *, left: bool
 ) -> Integer[np.ndarray, "coset m"]:
-    """The left cosets gH, or the right ones Hg, of a subgroup H, each in a row."""
+    """The left cosets gH, or the right ones Hg, of a subgroup H, each in a row.
+
+    >>> from mechgrok.tasks.groups.families import named
+    >>> cosets_of(named("C6"), np.array([0, 3]), left=True).tolist()
+    [[0, 3], [1, 4], [2, 5]]
+    """
     every = group.table[:, members] if left else group.table[members].T
     first = np.unique(every.min(1), return_index=True)[1]
     return every[first]

@@ -1,0 +1,456 @@
+"""Which representations does a network compose with? Characters in logits, shares, cosets.
+
+A network that has learned c = a·b in a group answers with Σ_ρ α_ρ tr ρ(a b c⁻¹) over a few of its
+irreducible representations ρ, the key ones (Chughtai et al. 2023, arXiv 2302.03025): embeddings
+hold entries of ρ(a) and ρ(b), neurons multiply them to those of ρ(a b). Seen otherwise, each neuron
+reads on which coset of a subgroup an operand lies (Stander et al. 2023, arXiv 2312.06581). On a + b
+mod p the representations are the frequencies.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+import xarray as xr
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+from analyses.drawing import SHARE, Panel, Panels, frequency_color, representatives
+from analyses.measures.cosets import coset_structure
+from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.fourier import character_components, dominant_frequency
+from analyses.measures.harmonics import (
+    Harmonics,
+    Representations,
+    harmonics,
+    no_harmonics,
+    part_axis,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
+)
+from analyses.measures.spacing import log_spaced
+from mechgrok.errors import UserError
+from mechgrok.interventions.logits import Pairs
+from mechgrok.runs import Run
+from mechgrok.tasks.binary import BinaryOperation
+
+#: Checkpoints that are measured unless steps are given.
+_STOPS = 16
+#: Logits, and activations, that are in memory at once, as numbers.
+_LARGEST = 2**23
+#: The functions on pairs whose share of the activations is taken.
+_OF = ("a", "b", "ab")
+
+
+def applies(run: Run) -> str | None:
+    """The answers must be one function of two elements of a group, or of two residues."""
+    if not isinstance(run.task, BinaryOperation) or no_harmonics(run.task):
+        return f"{run.task.name} is not one operation on two residues, or elements of a group."
+    return "random labels follow no formula." if run.task.name == "random" else None
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    threshold: Annotated[
+        float, "a representation is key if the last logits' cosine with its character is above"
+    ] = 0.005,
+    level: Annotated[
+        float, "a neuron is constant on cosets if these hold this share of its variance"
+    ] = 0.95,
+) -> xr.Dataset:
+    """Characters in the logits, shares of each representation, cosets; at 16 checkpoints.
+
+    Over all pairs of the task. L are the logits, each pair's mean over c taken away.
+
+    Returns:
+        ``similarity [step, frequency]``: the cosine of L and tr ρ(a b c⁻¹); ``restricted_loss``
+        and ``restricted_accuracy [step, frequency]``: of its part of L alone, over all pairs, ties
+        shared; ``excluded_loss [step, frequency]``: without it, over the training pairs;
+        ``key_restricted_loss``, ``key_restricted_accuracy`` and ``key_excluded_loss [step]``: of
+        and without the parts of all key representations; ``explained [step]``: the share of the
+        variance of L that these are. ``input_share [step, path, frequency]``: of the variance of
+        the input side of all neurons, on each way from the tokens; ``output_share [step,
+        frequency]``: of W_out W_U over answers; ``neuron_share [step, of, frequency]``: of the
+        variance of the activations of the last layer, the part that entries of ρ(a), of ρ(b) and
+        of ρ(a b) make up. ``neuron_frequency [step, path, neuron]``: the strongest part of each
+        neuron's input weights; for a group ``coset_order [step, path, neuron]``: the order of the
+        largest subgroup on whose cosets these weights have ``level`` of their variance, left ones
+        (``coset_left``) or right ones; 1 where there is none. ``key`` holds the key ones.
+
+    Raises:
+        UserError: the threshold or the level is not between 0 and 1.
+    """
+    for name, value in (("threshold", threshold), ("level", level)):
+        if not 0 < value < 1:
+            raise UserError(f"A {name} of {value} tells nothing apart: choose one between 0 and 1.")
+    asked = log_spaced(run.steps, _STOPS) if steps is None else run.select(steps)
+    steps = finite_steps(run, asked)
+    task = run.task
+    assert isinstance(task, BinaryOperation)
+    parts = harmonics(task)
+    pairs = Pairs.of(task, parts)
+    sums = {step: _Sums.of(run, step, pairs) for step in steps}
+    similarity = np.stack([_similarity(sums[step], pairs) for step in steps])
+    key = [part for part in range(1, len(parts.names)) if similarity[-1, part] > threshold]
+    rows = [_losses(run, step, pairs, sums[step], key) for step in steps]
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, str]] = {
+        "similarity": (("step", "frequency"), similarity, "cosine"),
+        **{
+            name: (
+                ("step", "frequency")[: np.ndim(rows[0][name]) + 1],
+                np.stack([row[name] for row in rows]),
+                "nats" if name.endswith("loss") else "share",
+            )
+            for name in rows[0]
+        },
+        **_shares(run, steps, parts, sums),
+        **_neurons(run, steps, parts, level),
+    }
+    return xr.Dataset(
+        {name: (dims, value, {"units": unit}) for name, (dims, value, unit) in variables.items()},
+        coords={
+            "step": steps,
+            "key": key,
+            "path": list(run.wiring.input_paths),
+            "of": list(_OF),
+            **part_coordinates(parts),
+        },
+        attrs={
+            "n": parts.n,
+            "threshold": threshold,
+            "level": level,
+            **left_out(asked, steps),
+            **run.milestones,
+        },
+    )
+
+
+# --- logits and activations, in one pass --------------------------------------------------------
+
+
+class _Sums(NamedTuple):
+    """What one pass over all pairs leaves.
+
+    Attributes:
+        mean: the mean logits over the pairs with right answer s.
+        squares: Σ L², each pair's mean over c taken away, pairs weighted.
+        neurons: mean activations over the pairs with one a, one b, one right answer.
+        variance: Σ over neurons of the variance of the activations.
+    """
+
+    mean: Float[Tensor, "s c"]
+    squares: float
+    neurons: dict[str, Float[Tensor, "n neuron"]]
+    variance: float
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, run: Run, step: int, pairs: Pairs) -> "_Sums":
+        order, n = pairs.order, len(pairs.order)
+        hook = run.wiring.hidden[-1].hook
+        d_mlp = run.wiring.groups[run.wiring.hidden[-1].group].size
+        mean = torch.zeros(n, n, dtype=torch.float64)
+        of = {name: torch.zeros(n, d_mlp, dtype=torch.float64) for name in _OF}
+        count = {name: torch.zeros(n, dtype=torch.float64) for name in _OF}
+        squares, second = 0.0, torch.zeros(d_mlp, dtype=torch.float64)
+        mirrored = run.task.mirrored  # type: ignore[attr-defined]
+        for rows, logits, post in _passes(run, step, pairs, hook):
+            weight = pairs.weight[rows]
+            chosen = logits[:, order]
+            chosen = chosen - chosen.mean(1, keepdim=True)
+            squares += float(chosen.square().sum(1) @ weight)
+            mean.index_add_(0, pairs.answer[rows], chosen * weight[:, None])
+            second += weight @ post.square()
+            for name, place in _places(pairs, rows, mirrored=mirrored):
+                of[name].index_add_(0, place, post * weight[:, None])
+                count[name].index_add_(0, place, weight)
+        every = pairs.weight.sum()
+        whole = of["ab"].sum(0) / every
+        of = {name: total / count[name].clamp(min=1e-9)[:, None] for name, total in of.items()}
+        variance = float((second / every - whole.square()).clamp(min=0).sum())
+        return cls(mean / pairs.answer_weight.clamp(min=1)[:, None], squares, of, variance)
+
+
+def _passes(
+    run: Run, step: int, pairs: Pairs, hook: str
+) -> Iterator[tuple[slice, Float[Tensor, "pair c"], Float[Tensor, "pair neuron"]]]:
+    """Logits and activations of a few pairs at a time, in float64."""
+    model = run.model(step)
+    size = max(1, _LARGEST // max(run.task.d_output, 1))
+    for first in range(0, len(pairs.inputs), size):
+        rows = slice(first, first + size)
+        logits, cache = model.run_with_cache(
+            pairs.inputs[rows], names_filter=lambda name: name == hook
+        )
+        post = cache[hook]
+        yield rows, logits.double(), (post if post.ndim == 2 else post[:, -1]).double()
+
+
+def _places(
+    pairs: Pairs, rows: slice, *, mirrored: bool
+) -> list[tuple[str, Integer[Tensor, " pair"]]]:
+    """The places of a, of b and of the right answer; each operand at both where pairs stand for
+    their mirror images too."""
+    place = torch.zeros(int(pairs.inputs.max()) + 1, dtype=torch.long)
+    place[pairs.order] = torch.arange(len(pairs.order))
+    a, b = place[pairs.inputs[rows, :2]].unbind(1)
+    also = [("a", b), ("b", a)] if mirrored else []
+    return [("a", a), ("b", b), *also, ("ab", pairs.answer[rows])]
+
+
+def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
+    """⟨L, χ⟩ / (‖L‖ ‖χ‖) for the character χ of every part; 0 where all logits are alike."""
+    alpha = character_components(sums.mean, pairs.parts, pairs.answer_weight)
+    norms = (pairs.parts.characters.square().sum(1) * pairs.weight.sum()).sqrt()
+    cosine = alpha * norms / max(sums.squares, 1e-300) ** 0.5
+    cosine[0] = 0  # the constants, which were taken away
+    return cosine.numpy()
+
+
+# --- losses -------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _losses(
+    run: Run, step: int, pairs: Pairs, sums: _Sums, key: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Losses and accuracies of each part's character, of all key ones, and without them."""
+    parts = pairs.parts
+    alpha = character_components(sums.mean, parts, pairs.answer_weight)
+    profiles = alpha[:, None] * parts.characters
+    profiles[0] = 0
+    together = profiles[list(key)].sum(0)
+    every = torch.cat([profiles, together[None]])
+    right = every[:, int(parts.difference[0, 0])]
+    loss = every.logsumexp(1) - right
+    ahead = every.amax(1, keepdim=True)
+    best = every >= ahead - 1e-9 * ahead.abs().clamp(min=1e-30)
+    accuracy = best[:, int(parts.difference[0, 0])] / best.sum(1)
+    excluded = _without(run, step, pairs, every)
+    power = together.square().sum() * pairs.weight.sum()
+    return {
+        "restricted_loss": loss[:-1].numpy(),
+        "restricted_accuracy": accuracy[:-1].numpy(),
+        "excluded_loss": excluded[:-1].numpy(),
+        "key_restricted_loss": loss[-1].numpy(),
+        "key_restricted_accuracy": accuracy[-1].numpy(),
+        "key_excluded_loss": excluded[-1].numpy(),
+        "explained": np.array(float(power) / max(sums.squares, 1e-300)),
+    }
+
+
+def _without(
+    run: Run, step: int, pairs: Pairs, profiles: Float[Tensor, "part n"]
+) -> Float[Tensor, " part"]:
+    """The training loss of the logits less Σ α χ(s c⁻¹), for each profile α χ."""
+    model, rows = run.model(step), pairs.train.nonzero().flatten()
+    total = torch.zeros(len(profiles), dtype=torch.float64)
+    for chunk in rows.split(max(1, _LARGEST // run.task.d_output)):
+        logits = model(pairs.inputs[chunk]).double()[:, pairs.order]
+        answer = pairs.answer[chunk]
+        difference = pairs.parts.difference[answer]
+        for at, profile in enumerate(profiles):
+            total[at] += torch.nn.functional.cross_entropy(
+                logits - profile[difference], answer, reduction="sum"
+            )
+    return total / len(rows)
+
+
+# --- shares and cosets --------------------------------------------------------------------------
+
+
+def _shares(
+    run: Run, steps: Sequence[int], parts: Harmonics, sums: Mapping[int, _Sums]
+) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+    """The share of each part in input weights, output weights and activations."""
+
+    def share(signals: Float[Tensor, "*rest signal n"]) -> np.ndarray:
+        return parts.power_share(parts.amplitude(signals).norm(dim=-2)).numpy()
+
+    inputs = [
+        share(run.input_side(steps, path=path)[:, parts.tokens].double().mT)
+        for path in run.wiring.input_paths
+    ]
+    outputs = share(run.output_side(steps)[..., parts.tokens].double())
+    neurons = []
+    for step in steps:
+        found = sums[step]
+        amplitude = torch.stack([parts.amplitude(found.neurons[of].T).norm(dim=0) for of in _OF])
+        power = parts.counted * amplitude.square() / parts.n**2
+        power[:, 0] = 0
+        neurons.append((power / max(found.variance, 1e-300)).numpy())
+    return {
+        "input_share": (("step", "path", "frequency"), np.stack(inputs, 1), "share of variance"),
+        "output_share": (("step", "frequency"), outputs, "share of variance"),
+        "neuron_share": (("step", "of", "frequency"), np.stack(neurons), "share of variance"),
+    }
+
+
+def _neurons(
+    run: Run, steps: Sequence[int], parts: Harmonics, level: float
+) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+    """The part that each neuron reads, and the cosets on which its input weights are constant."""
+    each = ("step", "path", "neuron")
+    sides = torch.stack(
+        [run.input_side(steps, path=path)[:, parts.tokens] for path in run.wiring.input_paths], 1
+    ).double()
+    share = parts.power_share(parts.amplitude(sides.mT))
+    found = {"neuron_frequency": (each, dominant_frequency(share).numpy(), "number")}
+    if not isinstance(parts, Representations):
+        return found
+    order = np.ones(share.shape[:-1], dtype=np.int64)
+    left = np.zeros(share.shape[:-1], dtype=bool)
+    for step, path in np.ndindex(order.shape[:2]):
+        cosets = coset_structure(parts.group, sides[step, path].numpy(), level)
+        order[step, path], left[step, path] = cosets.order, cosets.left
+    return found | {
+        "coset_order": (each, order, "elements of the subgroup"),
+        "coset_left": (each, left, "none"),
+    }
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """The key representations, what they explain and answer, and how many neurons read cosets."""
+    last, names = dataset.isel(step=-1), part_names(dataset)
+    if not dataset.sizes["key"]:
+        text = (
+            f"no {part_word(dataset)} has a character whose cosine with the logits is above "
+            f"{dataset.attrs['threshold']:g} at step {int(last.step):,}"
+        )
+        return and_left_out(text, dataset)
+    cosine = last.similarity.to_numpy()
+    keys = sorted(dataset.key.to_numpy().tolist(), key=lambda part: -cosine[part])
+    listed = ", ".join(f"{names[part]} ({cosine[part]:.2f})" for part in keys[:8])
+    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    text = (
+        f"step {int(last.step):,}: key {part_words(dataset)} {listed}{more}, by the cosine of "
+        f"logits and character; together {float(last.explained):.0%} of the logits' variance, "
+        f"{float(last.key_restricted_accuracy):.0%} right alone"
+    )
+    if "coset_order" in dataset:
+        orders = last.coset_order.to_numpy()
+        on = (orders > 1) & (orders < dataset.attrs["n"])
+        sizes, counts = np.unique(orders[on], return_counts=True)
+        of = ", ".join(
+            f"{count} of order {size}"
+            for size, count in sorted(zip(sizes, counts, strict=True), key=lambda each: -each[1])
+        )
+        text += (
+            f"; {on.mean():.0%} of the neurons' input weights are constant on cosets of a subgroup"
+            + (f" ({of})" if of else "")
+        )
+    return and_left_out(text, dataset)
+
+
+# --- figure -------------------------------------------------------------------------------------
+
+
+def draw(
+    measured: Mapping[str, xr.Dataset],
+    *,
+    log: Annotated[bool, "logarithmic step axis"] = True,
+) -> go.Figure:
+    """A column for each run: characters in the logits, losses, shares, cosets with a slider."""
+    measured = representatives(measured)
+    findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
+    figure = Panels(measured, title=_title(measured), subtitle="<br>".join(findings), log=log)
+    characters, losses = (figure.row(height=height, legend=True) for height in (210, 210))
+    shares = figure.row(height=180, legend=True)
+    has_cosets = any("coset_order" in dataset for dataset in measured.values())
+    cosets = figure.row(height=180, legend=True) if has_cosets else None
+    for label, dataset in measured.items():
+        cosine = {"title": "cosine with tr ρ(abc⁻¹)", "range": [-0.08, 1.05]}
+        panel = characters.over_training(f"<b>{label}</b>", y=cosine)
+        _key_curves(panel, dataset, label, "similarity")
+        loss = {"title": "training loss without it (nats)", "type": "log", "nticks": 6}
+        _key_curves(losses.over_training("", y=loss, marks=()), dataset, label, "excluded_loss")
+        share = {"title": "share of variance", **SHARE}
+        _share_bars(shares.panel("", x=part_axis(dataset), y=share), dataset, label)
+        if cosets is not None and "coset_order" in dataset:
+            _coset_bars(
+                cosets.panel("", x=_SUBGROUP, y="neurons, both operands"),
+                dataset,
+                label,
+            )
+        elif cosets is not None:
+            cosets.empty()
+    return figure.draw()
+
+
+def _key_curves(panel: Panel, dataset: xr.Dataset, label: str, variable: str) -> None:
+    names = part_names(dataset)
+    for part in dataset.key.to_numpy().tolist():
+        panel.lines(
+            dataset.step,
+            dataset[variable].sel(frequency=part),
+            run=label,
+            entry=names[part],
+            color=frequency_color(part),
+        )
+
+
+#: An axis of the orders of subgroups.
+_SUBGROUP = {"title": "order of the subgroup on whose cosets (1: none)", "type": "category"}
+#: What bars of shares are called, and their colours.
+_BARS = {
+    "input": ("input weights, first path", "#56B4E9"),
+    "ab": ("activations, ρ(ab)", "#009E73"),
+    "output": ("output weights", "#E69F00"),
+}
+
+
+def _share_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
+    def value(now: xr.Dataset, kind: str) -> dict[str, Any]:
+        found = {
+            "input": now.input_share.isel(path=0),
+            "ab": now.neuron_share.sel(of="ab"),
+            "output": now.output_share,
+        }[kind]
+        return {"y": found.to_numpy()[1:]}
+
+    for kind, (entry, color) in _BARS.items():
+        panel.add(
+            "bar",
+            run=label,
+            at=lambda now, kind=kind: value(now, kind),
+            x=dataset.frequency.to_numpy()[1:],
+            entry=entry,
+            color=color,
+            hover=f"{entry}<br>%{{y:.1%}}",
+        )
+
+
+def _coset_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
+    """How many neurons read cosets of subgroups of each order, by the representation they read."""
+    names, orders = part_names(dataset), np.unique(dataset.coset_order.to_numpy()).tolist()
+    for part in np.unique(dataset.neuron_frequency.to_numpy()).tolist():
+
+        def counts(now: xr.Dataset, part: int = part) -> dict[str, Any]:
+            of_part = now.neuron_frequency.to_numpy() == part
+            found = now.coset_order.to_numpy()
+            return {"y": [int((of_part & (found == order)).sum()) for order in orders]}
+
+        panel.add(
+            "bar",
+            run=label,
+            at=counts,
+            x=[str(order) for order in orders],
+            entry=f"read {names[part]}",
+            color=frequency_color(part),
+            hover=f"{names[part]}: %{{y}} neurons, order %{{x}}",
+        )
+
+
+def _title(measured: Mapping[str, xr.Dataset]) -> str:
+    if all(float(dataset.explained[-1]) > 0.8 for dataset in measured.values()):
+        return "The network composes with a few representations"
+    return "Representations in the logits, the weights and the neurons"
