@@ -63,7 +63,7 @@ def measure(
     """Tokens in the planes of key frequencies and of the two largest principal components.
 
     Key frequencies are those with at least twice the mean power in the last step's embedding, at
-    most six.
+    most six; key representations those with at least the share that white noise would have.
 
     Returns:
         ``circle [step, key, axis, token]``: coordinates (axis cos, sin) along orthonormal
@@ -80,7 +80,9 @@ def measure(
     tokens, is_wave = parts.tokens, isinstance(parts, Waves)
     embedding = _rows(run, steps, of)[:, tokens].double()
     power = parts.power_share(parts.amplitude(embedding.transpose(1, 2)).norm(dim=1))
-    keys = key_frequencies(power[-1], parts.of_noise)[:_PLANES]
+    # Of the few representations, all that are stronger than in white noise; of waves, few are.
+    noise = None if is_wave else parts.of_noise / 2
+    keys = key_frequencies(power[-1], noise)[:_PLANES]
     circle = torch.stack([_plane_of(parts, embedding, key) for key in keys], dim=1)
     shares = parts.power_share(parts.amplitude(circle).norm(dim=2))
     round_ = torch.stack([shares[:, at, key] for at, key in enumerate(keys)], dim=1)
@@ -251,5 +253,6 @@ def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
         parts.append(f"{label}: {shares} of the variance")
     return (
         "; ".join(parts)
-        + "<br>planes and shares are those of the last step; colours follow the residue"
+        + "<br>planes and shares are those of the last step; colours follow the "
+        + ("residue" if part_word(*measured.values()) == "frequency" else "elements' order")
     )

@@ -5,6 +5,9 @@ generalized they are cosines, neurons share a few frequencies, and within a freq
 spread over the circle (Minegishi et al. 2023, arXiv 2310.19470, version 2, fig. 4; Nanda et al.
 2023, arXiv 2301.05217). In a transformer the operands come through attention, and the weights are
 Σ_h W_E W_V W_O W_in over the heads h.
+
+On a group that is not cyclic there are no phases: in place of the cosine stands the part of a
+neuron's weights that its strongest irreducible representation makes up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +17,24 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
 
 from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
-from analyses.measures.fourier import CosineFit, cosine_fit, live
+from analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
+from analyses.measures.harmonics import (
+    Representations,
+    harmonics,
+    no_harmonics,
+    part_axis,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
+)
 from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption, not_modular, residues
+from analyses.measures.residues import OrderOption
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -34,8 +49,8 @@ _FIT = ("frequency_of", "amplitude", "phase", "offset", "explained")
 
 
 def applies(run: Run) -> str | None:
-    """Waves over residues exist only where inputs are residues modulo p."""
-    return not_modular(run.task)
+    """Waves exist where inputs are residues modulo p, and their like on the elements of a group."""
+    return no_harmonics(run.task)
 
 
 def measure(
@@ -53,12 +68,22 @@ def measure(
         + amplitude · cos(2π frequency position / n − phase)`` as ``frequency_of``, ``amplitude``,
         ``phase`` (radians, in (−π, π]) and ``offset [step, neuron]``; ``explained [step, neuron]``:
         the share of the curve's variance that it accounts for; ``live [step, neuron]``: whether
-        the weights are above 1 % of the largest neuron's.
+        the weights are above 1 % of the largest neuron's. For a group ``frequency_of`` numbers the
+        representation that explains most of a neuron's weights (named by ``representation``),
+        ``fit [step, neuron, position]`` is what it makes up of them with the offset, and
+        ``amplitude`` its root mean square times √2; there is no phase.
     """
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
-    tokens = residues(run.task, order)
+    parts = harmonics(run.task, order)
+    tokens = parts.tokens
     weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
+    if isinstance(parts, Representations):
+        dataset = _on_a_group(weights, parts).assign_coords(step=steps)
+        named = ("position", run.task.vocabulary[: parts.n])
+        dataset = dataset.assign_coords(residue=named)
+        dataset.attrs |= {"path": run.wiring.path_name(path), **left_out(asked, steps)}
+        return dataset
     fit = cosine_fit(weights)
     each = ("step", "neuron")
     return xr.Dataset(
@@ -86,6 +111,39 @@ def measure(
     )
 
 
+def _on_a_group(
+    weights: Float[Tensor, "step neuron position"], parts: Representations
+) -> xr.Dataset:
+    """The part of each neuron's weights that its strongest representation makes up."""
+    share = parts.power_share(parts.amplitude(weights))
+    strongest, mean = dominant_frequency(share), weights.mean(-1, keepdim=True)
+    fit = mean.expand_as(weights).clone()
+    for part in strongest.unique().tolist():
+        basis = parts.basis(part).to(weights.dtype)
+        made_up = mean + (weights @ basis) @ basis.T
+        fit = torch.where((strongest == part)[..., None], made_up, fit)
+    amplitude = (fit - mean).square().mean(-1).mul(2).sqrt()
+    each = ("step", "neuron")
+    units = {"units": "weight"}
+    return xr.Dataset(
+        {
+            "weight": ((*each, "position"), weights.numpy(), units),
+            "fit": ((*each, "position"), fit.numpy(), units),
+            "frequency_of": (each, strongest.numpy(), {"units": "number"}),
+            "amplitude": (each, amplitude.numpy(), units),
+            "offset": (each, mean[..., 0].numpy(), units),
+            "explained": (each, share.amax(-1).numpy(), {"units": "share of variance"}),
+            "live": (each, live(weights).numpy(), {"units": "none"}),
+        },
+        coords={
+            "neuron": np.arange(weights.shape[1]),
+            "position": np.arange(parts.n),
+            **part_coordinates(parts),
+        },
+        attrs={"definition": "weight(g) ≈ offset + Σ_ij c_ij ρ_ij(g)", "order": "group"},
+    )
+
+
 def finding(dataset: xr.Dataset) -> str:
     """How much of the live neurons' weights single cosines explain, and their frequencies."""
     first, last = _explained(dataset.isel(step=0)), _explained(dataset.isel(step=-1))
@@ -97,15 +155,28 @@ def finding(dataset: xr.Dataset) -> str:
         return and_left_out(words, dataset)
     used, count = np.unique(at.frequency_of.to_numpy()[at.live.to_numpy()], return_counts=True)
     strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)
-    names = ", ".join(f"{frequency} ({n})" for n, frequency in strongest[:6])
+    called = part_names(dataset) if _is_group(dataset) else None
+    names = ", ".join(
+        f"{called[frequency] if called else frequency} ({n})" for n, frequency in strongest[:6]
+    )
     before = f"; {first:.0%} at step {int(dataset.step[0]):,}" if np.isfinite(first) else ""
     if dataset.sizes["step"] == 1:
         before = ""
     text = (
-        f"one cosine explains {last:.0%} of a live neuron's input weights at step {int(at.step):,} "
-        f"(median{before}); frequencies (neurons): {names}" + (" …" if len(strongest) > 6 else "")
+        f"one {_one(dataset)} explains {last:.0%} of a live neuron's input weights at step "
+        f"{int(at.step):,} (median{before}); {part_words(dataset)} (neurons): {names}"
+        + (" …" if len(strongest) > 6 else "")
     )
     return and_left_out(text, dataset)
+
+
+def _is_group(dataset: xr.Dataset) -> bool:
+    return part_word(dataset) == "representation"
+
+
+def _one(dataset: xr.Dataset) -> str:
+    """What is fitted to a neuron's weights."""
+    return "representation" if _is_group(dataset) else "cosine"
 
 
 def _explained(at: xr.Dataset) -> float:
@@ -119,7 +190,7 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     """Columns of runs: all neurons, the strongest as curves with their fits, the phases."""
     measured = representatives(measured)
     figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
-    explained = figure.colors("share explained by the cosine", 0, 1, tickformat=".0%")
+    explained = figure.colors("share explained", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):
         together = list(measured.items())[first : first + _ACROSS]
         row = figure.row(height=340)
@@ -135,14 +206,18 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
                     row.empty()
         row = figure.row(height=200)
         for label, dataset in together:
-            _phases(row, label, dataset, explained)
+            if _is_group(dataset):
+                _representations(row, label, dataset, explained)
+            else:
+                _phases(row, label, dataset, explained)
     return figure.draw()
 
 
 def _row_order(dataset: xr.Dataset) -> np.ndarray:
     """Neurons by the frequency and phase that they end with, dead ones last, at every step."""
     last = dataset.isel(step=-1)
-    keys = (last.phase.to_numpy(), last.frequency_of.to_numpy(), ~last.live.to_numpy())
+    within = -last.explained.to_numpy() if _is_group(dataset) else last.phase.to_numpy()
+    keys = (within, last.frequency_of.to_numpy(), ~last.live.to_numpy())
     return np.lexsort(keys)
 
 
@@ -161,9 +236,14 @@ def _strongest(dataset: xr.Dataset) -> list[int]:
 
 def _residues(dataset: xr.Dataset) -> dict[str, Any]:
     """The axis of residues, in the order in which waves go."""
-    additive = dataset.attrs["order"] == "additive"
-    words = "residue" if additive else "discrete logarithm of the residue"
+    words = {"additive": "residue", "group": "element, in the group's order"}.get(
+        dataset.attrs["order"], "discrete logarithm of the residue"
+    )
     return {"title": words, "range": [-0.5, dataset.sizes["position"] - 0.5]}
+
+
+def _token(dataset: xr.Dataset) -> str:
+    return "element" if _is_group(dataset) else "residue"
 
 
 def _map(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
@@ -179,7 +259,7 @@ def _map(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
         x=dataset.position,
         customdata=np.broadcast_to(dataset.neuron.to_numpy()[order][:, None], shape),
         text=np.broadcast_to(dataset.residue.to_numpy()[None], shape),
-        hover="neuron %{customdata}<br>residue %{text}<br>weight %{z:.3g}",
+        hover=f"neuron %{{customdata}}<br>{_token(dataset)} %{{text}}<br>weight %{{z:.3g}}",
     )
 
 
@@ -193,11 +273,16 @@ def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at
     panel = row.panel(x=_residues(dataset) | hidden, y=y)
 
     def wave(now: xr.Dataset) -> dict[str, Any]:
+        if _is_group(dataset):
+            return {"y": now.fit.sel(neuron=neuron).to_numpy().astype(np.float32)}
         fit = CosineFit(*(torch.tensor(now[name].sel(neuron=neuron).to_numpy()) for name in _FIT))
         return {"y": fit.curve(fine, n).numpy().astype(np.float32)}
 
     def words(now: xr.Dataset) -> dict[str, Any]:
         one = now.sel(neuron=neuron)
+        if _is_group(dataset):
+            name = part_names(dataset)[int(one.frequency_of)]
+            return {"text": [f"neuron {neuron}: {name}, {float(one.explained):.0%} explained"]}
         text = (
             f"neuron {neuron}: frequency {int(one.frequency_of)}, "
             f"phase {_signed(float(one.phase))}, {float(one.explained):.0%} explained"
@@ -212,10 +297,11 @@ def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at
         customdata=dataset.residue,
         mode="markers",
         marker={"size": 5},
-        hover=f"neuron {neuron}<br>residue %{{customdata}}<br>weight %{{y:.3g}}",
+        hover=f"neuron {neuron}<br>{_token(dataset)} %{{customdata}}<br>weight %{{y:.3g}}",
     )
     line = {"color": "#222222", "width": 1}
-    panel.add("scatter", run=label, at=wave, x=fine.numpy(), mode="lines", line=line, color="#222")
+    x = dataset.position if _is_group(dataset) else fine.numpy()
+    panel.add("scatter", run=label, at=wave, x=x, mode="lines", line=line, color="#222")
     panel.add(
         "scatter",
         run=label,
@@ -266,6 +352,34 @@ def _phases(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> Non
     )
 
 
+def _representations(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
+    """The representation of every live neuron and what it explains, sized by amplitude."""
+    share = {"title": "share explained", "range": [-0.05, 1.1], "tickformat": ".0%"}
+    panel = row.panel(f"{label}: live neurons", x=part_axis(dataset), y=share)
+
+    def dots(now: xr.Dataset) -> dict[str, Any]:
+        alive, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
+        size = 4 + 10 * amplitude / max(amplitude.max(), 1e-30)
+        # Side by side, or neurons of one representation would hide one another.
+        aside = 0.6 * (np.arange(len(alive)) / max(1, len(alive) - 1) - 0.5)
+        return {
+            "x": (now.frequency_of.to_numpy() + aside)[alive],
+            "y": now.explained.to_numpy()[alive],
+            "customdata": np.stack([now.neuron, now.amplitude], 1)[alive],
+            "marker": {"color": now.explained.to_numpy()[alive], "size": size[alive]},
+        }
+
+    panel.add(
+        "scatter",
+        run=label,
+        at=dots,
+        colors=explained,
+        mode="markers",
+        marker={"line": {"width": 0.5, "color": "#444444"}},
+        hover="neuron %{customdata[0]}<br>%{y:.0%} explained<br>amplitude %{customdata[1]:.3g}",
+    )
+
+
 def _top(dataset: xr.Dataset, neuron: int) -> float:
     """The neuron's largest weight over all steps."""
     return float(np.abs(dataset.weight.sel(neuron=neuron)).max())
@@ -279,6 +393,8 @@ def _typical_top(dataset: xr.Dataset) -> float:
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
     """What the last steps show, in all runs."""
     last = [_explained(dataset.isel(step=-1)) for dataset in measured.values()]
+    if all(_is_group(dataset) for dataset in measured.values()):
+        return "Input weights of the neurons and the representations that explain most of them"
     if min(last) > 0.75:
         return "Neurons read residues as waves: their input weights are cosines"
     if max(last) < 0.4:
@@ -288,13 +404,13 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     ends = "; ".join(
-        f"{label}: one cosine explains {_explained(dataset.isel(step=-1)):.0%} of a live neuron "
-        f"(median, step {int(dataset.step[-1]):,})"
+        f"{label}: one {_one(dataset)} explains {_explained(dataset.isel(step=-1)):.0%} of a live "
+        f"neuron (median, step {int(dataset.step[-1]):,})"
         for label, dataset in measured.items()
     )
     return (
-        f"{ends}<br>rows ordered by the frequency and phase that neurons end with; below, dots "
-        "sized by amplitude, yellow where the cosine explains all"
+        f"{ends}<br>rows ordered by what neurons end with (frequency and phase, or representation);"
+        " below, dots sized by amplitude, yellow where the fit explains all"
     )
 
 

@@ -8,6 +8,7 @@ mod p the representations are the frequencies.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -301,7 +302,9 @@ def _neurons(
         [run.input_side(steps, path=path)[:, parts.tokens] for path in run.wiring.input_paths], 1
     ).double()
     share = parts.power_share(parts.amplitude(sides.mT))
-    found = {"neuron_frequency": (each, dominant_frequency(share).numpy(), "number")}
+    found: dict[str, tuple[tuple[str, ...], np.ndarray, str]] = {
+        "neuron_frequency": (each, dominant_frequency(share).numpy(), "number")
+    }
     if not isinstance(parts, Representations):
         return found
     order = np.ones(share.shape[:-1], dtype=np.int64)
@@ -371,16 +374,15 @@ def draw(
         cosine = {"title": "cosine with tr ρ(abc⁻¹)", "range": [-0.08, 1.05]}
         panel = characters.over_training(f"<b>{label}</b>", y=cosine)
         _key_curves(panel, dataset, label, "similarity")
-        loss = {"title": "training loss without it (nats)", "type": "log", "nticks": 6}
-        _key_curves(losses.over_training("", y=loss, marks=()), dataset, label, "excluded_loss")
+        loss = {"title": "training loss (nats)", "type": "log", "nticks": 6}
+        title = "the loss without a character"
+        _key_curves(losses.over_training(title, y=loss, marks=()), dataset, label, "excluded_loss")
         share = {"title": "share of variance", **SHARE}
-        _share_bars(shares.panel("", x=part_axis(dataset), y=share), dataset, label)
+        title = f"{part_words(dataset)} in weights and neurons"
+        _share_bars(shares.panel(title, x=part_axis(dataset), y=share), dataset, label)
         if cosets is not None and "coset_order" in dataset:
-            _coset_bars(
-                cosets.panel("", x=_SUBGROUP, y="neurons, both operands"),
-                dataset,
-                label,
-            )
+            title = "neurons whose input weights are constant on cosets"
+            _coset_bars(cosets.panel(title, x=_SUBGROUP, y="neurons"), dataset, label)
         elif cosets is not None:
             cosets.empty()
     return figure.draw()
@@ -421,7 +423,7 @@ def _share_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
         panel.add(
             "bar",
             run=label,
-            at=lambda now, kind=kind: value(now, kind),
+            at=partial(value, kind=kind),
             x=dataset.frequency.to_numpy()[1:],
             entry=entry,
             color=color,
