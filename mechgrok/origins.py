@@ -39,6 +39,10 @@ class PopupOptions(PopupConfig):
     width: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1, description="With step 0: a fresh network, so many times as wide."
     )
+    preset: Literal["paper-code", "paper-text"] | None = Field(
+        default=None,
+        description="The settings that the paper's authors run, or those that their text has.",
+    )
     split_seed: Seed | None = Field(
         default=None,
         description="Another split than the parent's: its weights have seen a part of this test "

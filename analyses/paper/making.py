@@ -234,19 +234,20 @@ def _made_from(out: Path, item: Item, scale: Scale) -> str:
 
 
 def write_paper(out: Path, made: Sequence[Made], scale: Scale) -> Path:
-    """``claims.json``, ``claims.parquet`` and the page of these items.
+    """``claims.json``, ``claims.parquet``, ``claims.md`` and the page of these items.
 
     Raises:
         UserError: they cannot be written.
     """
     import pandas as pd
 
-    from analyses.paper.page import write_index
+    from analyses.paper.page import as_markdown, write_index
 
     rows = [{"item": each.item.name, **row} for each in made for row in each.claims]
     about = {"seeds": list(scale.seeds), "quick": scale.quick}
     text = json.dumps({**about, "claims": rows}, indent=1, ensure_ascii=False)
     write_text(out / "claims.json", f"{text}\n")
+    write_text(out / "claims.md", as_markdown(rows))
     table = pd.DataFrame(rows)
     if "values" in table:
         table["values"] = table["values"].map(json.dumps)

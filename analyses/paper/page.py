@@ -44,6 +44,16 @@ def write_index(out: Path, made: "Sequence[Made]", scale: Scale) -> Path:
     return page
 
 
+def as_markdown(rows: Iterable[dict[str, Any]]) -> str:
+    """Claims as a table of Markdown: where, what, verdict, ours, and the paper's number."""
+    lines = ["| item | the paper says | verdict | here: median [interval] | the paper's number |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for row in rows:
+        cells = (row["item"], row["text"], f"**{row['verdict']}**", _ours(row), row["paper"] or "—")
+        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _summary(made: "Sequence[Made]", scale: Scale) -> str:
     """What was found of all claims, and how a verdict comes about."""
     rows = [(each, row) for each in made for row in each.claims]

@@ -21,6 +21,19 @@ from mechgrok.training.config import TrainingConfig
 from mechgrok.training.course import Shown
 from mechgrok.training.machine import find_device
 
+#: Settings by name. Every configuration that the authors of arXiv 2310.19470 have committed has the
+#: first; their text names neither another learning rate nor a decay on the scores.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper-code": {
+        "at": 1000,
+        "rate": 0.6,
+        "learning_rate": 0.01,
+        "weight_decay": 1.0,
+        "score_weight_decay": 1.0,
+    },
+    "paper-text": {"at": 400, "rate": 0.6, "learning_rate": 0.001, "score_weight_decay": 0.0},
+}
+
 
 @with_keywords(PopupOptions, TrainingConfig)
 def train_popup(
@@ -104,6 +117,7 @@ def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:
         UserError: one is unknown or out of range.
     """
     named = {"score_seed" if name == "seed" else name: value for name, value in given.items()}
+    named = PRESETS.get(str(named.get("preset")), {}) | named
     own, training = split_options(named, PopupOptions, "Edge-popup")
     check_rate(own.get("rate", 0.6))
     return checked(PopupOptions, own, "edge-popup"), training

@@ -13,7 +13,7 @@ from mechgrok.masks.popup import PopupHook, apply_popup, initial_scores, scores_
 from mechgrok.models import raw_weights
 from mechgrok.origins import PopupOrigin
 from mechgrok.runs import Run
-from mechgrok.runs.edge_popup import train_popup
+from mechgrok.runs.edge_popup import popup_options, train_popup
 from mechgrok.training import Interrupted, resume
 
 
@@ -235,6 +235,16 @@ class TestMistakes:
         with pytest.raises(UserError, match="leaves W_E without an edge"):
             train_popup(tiny_run, tmp_path / "p", at=60, rate=0.999)
         assert not (tmp_path / "p").exists()
+
+
+def test_a_preset_is_its_settings_and_what_is_given_beside_it_goes_before() -> None:
+    how, training = popup_options({"preset": "paper-code", "at": 60})
+    assert (how.at, how.rate, how.score_weight_decay) == (60, 0.6, 1)
+    assert training == {"learning_rate": 0.01, "weight_decay": 1}
+    text, _ = popup_options({"preset": "paper-text"})
+    assert (text.at, text.score_weight_decay) == (400, 0)
+    with pytest.raises(UserError, match="preset"):
+        popup_options({"preset": "paper"})
 
 
 def test_on_another_split_the_weights_have_seen_a_part_of_the_test_set(

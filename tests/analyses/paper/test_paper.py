@@ -54,6 +54,7 @@ def test_every_claim_has_a_row_and_a_verdict_in_both_files(paper: Path) -> None:
     assert [row["claim"] for row in told["claims"]] == [claim.name for claim in claims]
     assert {row["verdict"] for row in told["claims"]} <= {"holds", "differs", "undecided"}
     assert all(row["seeds"] == 2 for row in told["claims"] if row["claim"] == "ticket-earlier")
+    assert (paper / "claims.md").read_text(encoding="utf-8").count("\n") == 2 + len(claims)
     table = pd.read_parquet(paper / "claims.parquet")
     assert table["verdict"].to_list() == [row["verdict"] for row in told["claims"]]
 
