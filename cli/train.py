@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,6 +77,14 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send the metrics to tensorboard, wandb or trackio too, or your own: "
+            "file.py:Class; repeatable.",
+            rich_help_panel="Training",
+        ),
+    ] = None,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
@@ -86,13 +95,19 @@ def train(
     settings = nested(given["given"], set_)
     refuse_unknown(settings, _SETTABLE, "A run that is trained")
     if resume:
-        _go_on(out, settings, device, quiet)
+        _go_on(out, settings, device, quiet, log or ())
     else:
-        _begin(preset, out, settings, overwrite, device, quiet)
+        _begin(preset, out, settings, overwrite, device, quiet, log or ())
 
 
 def _begin(
-    preset: str | None, out: Path, given: dict[str, Any], overwrite: bool, device: str, quiet: bool
+    preset: str | None,
+    out: Path,
+    given: dict[str, Any],
+    overwrite: bool,
+    device: str,
+    quiet: bool,
+    log: Sequence[str],
 ) -> None:
     from mechgrok.training import train
 
@@ -117,7 +132,9 @@ def _begin(
     train_and_report(
         config.recipe.steps,
         quiet,
-        lambda progress: train(out, config, overwrite=overwrite, device=device, progress=progress),
+        lambda progress: train(
+            out, config, overwrite=overwrite, device=device, progress=progress, log=log
+        ),
         again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
     )
 
@@ -126,7 +143,7 @@ def _begin(
 _CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoint_every"}
 
 
-def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
+def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
     from mechgrok.runs import Run
     from mechgrok.training import resume
 
@@ -149,7 +166,7 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool) -> None:
     train_and_report(
         numbers.get("steps") or run.config.recipe.steps,
         quiet,
-        lambda progress: resume(out, device=device, progress=progress, **numbers),
+        lambda progress: resume(out, device=device, progress=progress, log=log, **numbers),
         again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
     )
 

@@ -1,6 +1,7 @@
 from .config import RunConfig as RunConfig
 from .errors import UserError as UserError
 from .interventions import intervene as intervene
+from .loggers import log as log
 from .masks import Mask as Mask
 from .masks import apply_mask as apply_mask
 from .masks import prune as prune

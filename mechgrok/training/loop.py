@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mechgrok.config import RunConfig, configured
 from mechgrok.errors import UserError
+from mechgrok.loggers import find_loggers, logged
 from mechgrok.memory import OUTPUTS_AT_ONCE
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.notebooks import shown
@@ -39,6 +40,7 @@ def train(
     device: str = "auto",
     progress: Shown = "auto",
     watch: Watch | None = None,
+    log: str | Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Train a network, saving the run to the folder ``out``.
@@ -54,6 +56,7 @@ def train(
             notebook, and nothing elsewhere.
         watch: called after every evaluation with the live network, whose weights it leaves as they
             are, and the row: ``watch(model, row)``.
+        log: where metrics go besides: "tensorboard", "wandb", "trackio", or one's own.
         settings: over the preset's, by their names: ``weight_decay=3``, ``transforms="orthograd"``,
             ``probes={"fourier": 100}``.
 
@@ -65,9 +68,10 @@ def train(
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
     config = configured(config, settings)
+    find_loggers(log)  # Before anything is made.
     with writing(Path(out)):
         create_run(out, config, start, overwrite=overwrite, device=device)
-        return resume(out, device=device, progress=progress, watch=watch)
+        return resume(out, device=device, progress=progress, watch=watch, log=log)
 
 
 def resume(
@@ -78,6 +82,7 @@ def resume(
     device: str = "auto",
     progress: Shown = "auto",
     watch: Watch | None = None,
+    log: str | Sequence[str] = (),
 ) -> Run:
     """Go on with the run in ``out`` from its newest complete checkpoint to its last step.
 
@@ -110,8 +115,8 @@ def resume(
             run = _extend(run, steps, checkpoint_every)
             if is_complete(run) and not back:
                 return run
-        with shown(progress, run.config.recipe.steps) as noted:
-            course = Course(run.path, step, noted)
+        with shown(progress, run.config.recipe.steps) as show, logged(run, log, step) as send:
+            course = Course(run.path, step, lambda row: (show(row), send(row)))
             model = trained_model(course.run, course.step, device)
             optimizer = make_optimizer(model, run.config, course.step)
             load_optimizer(optimizer, model, state)

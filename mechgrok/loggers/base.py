@@ -1,0 +1,148 @@
+"""What a logger is, and how rows of metrics get to several of them."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from mechgrok import own_code
+from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.registry import Registry
+from mechgrok.runs import Run
+
+#: What the columns of the metrics are called in logs: the side first, to stand together.
+SERIES = {
+    "train_loss": "train/loss",
+    "test_loss": "test/loss",
+    "train_accuracy": "train/accuracy",
+    "test_accuracy": "test/accuracy",
+    "l1": "norm/l1",
+    "l2": "norm/l2",
+}
+
+
+class Logger(ABC):
+    """Takes the metrics of a run, row by row.
+
+    Args:
+        run: whose they are; its configuration and its name go along.
+        begun: the step from which rows will come: 0, or where the run is gone on with, and then
+            what was logged of later steps does not count.
+    """
+
+    def __init__(self, run: Run, begun: int) -> None:
+        self.run, self.begun = run, begun
+
+    @property
+    def folder(self) -> Path:
+        """Where files of logs are kept: ``logs/`` in the run's folder."""
+        return self.run.path / "logs"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The run's configuration, as ``config.json`` has it."""
+        return self.run.config.model_dump(mode="json")
+
+    @abstractmethod
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """Take one evaluation: numbers by the names of `SERIES`, those that are finite."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Send what is left."""
+
+
+#: Every logger by name; each comes with the extra of its name.
+LOGGERS: Registry[type[Logger]] = Registry(
+    "logger",
+    "mechgrok.loggers",
+    {
+        "tensorboard": "mechgrok.loggers.tensorboard:TensorBoard",
+        "wandb": "mechgrok.loggers.weights_and_biases:WeightsAndBiases",
+        "trackio": "mechgrok.loggers.trackio:Trackio",
+    },
+)
+
+
+def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
+    """The loggers of these names, which a person has given.
+
+    Raises:
+        UserError: there is none of a name, or its package is not installed.
+    """
+    found = {}
+    for name in [names] if isinstance(names, str) else names:
+        own_code.allow(name)
+        try:
+            found[name] = LOGGERS.load(name)
+        except ImportError as error:
+            raise UserError(
+                f"{name} is not installed ({error}): pip install 'mechgrok[{name}]'."
+            ) from None
+    return found
+
+
+@contextmanager
+def logged(
+    run: Run, names: str | Sequence[str], begun: int
+) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Loggers that take the rows of a run's metrics while it lasts.
+
+    One that fails (no network, a full disk) is told of and left; training goes on.
+
+    Args:
+        run: what is logged.
+        names: the loggers.
+        begun: the step from which rows will come.
+    """
+    made = find_loggers(names)
+    loggers: dict[str, Logger] = {}
+    for name, kind in made.items():
+        with _kept_going(f"{name} is not logged to"):
+            loggers[name] = kind(run, begun)
+
+    def note(row: Mapping[str, float]) -> None:
+        values = {told: row[name] for name, told in SERIES.items() if isfinite(row[name])}
+        for name, logger in list(loggers.items()):
+            with _kept_going(f"{name} is logged to no more", partial(loggers.pop, name)):
+                logger.note(int(row["step"]), values)
+
+    try:
+        yield note
+    finally:
+        for name, logger in loggers.items():
+            with _kept_going(f"{name} may lack the last rows"):
+                logger.close()
+
+
+def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
+    """Send the metrics of a run that was trained already.
+
+    Args:
+        run: a run, or its folder.
+        to: loggers: "tensorboard", "wandb", "trackio", or one's own.
+
+    Raises:
+        UserError: there is no such run or logger, or nothing was evaluated yet.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    rows = run.metrics.to_dict("records")
+    if not rows:
+        raise UserError(f"{run.path} has no metrics yet: train it first.")
+    with logged(run, to, begun=0) as note:
+        for row in rows:
+            note(row)
+
+
+@contextmanager
+def _kept_going(words: str, then: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Turn what a logger raises into a warning."""
+    try:
+        yield
+    except Exception as error:
+        warnings.warn(f"{words}: {in_a_sentence(error)}", stacklevel=3)
+        then()
