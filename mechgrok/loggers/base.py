@@ -130,7 +130,7 @@ def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
         UserError: there is no such run or logger, or nothing was evaluated yet.
     """
     run = run if isinstance(run, Run) else Run(run)
-    rows = run.metrics.to_dict("records")
+    rows = [{str(k): v for k, v in row.items()} for row in run.metrics.to_dict("records")]
     if not rows:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
     with logged(run, to, begun=0) as note:
