@@ -26,7 +26,10 @@ ROWS: dict[str, tuple[dict[str, Any], float]] = {
     "controlled dense, L1": ({"stage": "controlled", "control": "l1"}, 15_364),
     "controlled dense, L2": ({"stage": "controlled", "control": "l2"}, 9_659),
     **{
-        f"pruned by {name}": ({"stage": "initialization", "method": method}, 35_297)
+        name if method != "random" else "random pruning": (
+            {"stage": "initialization", "method": method},
+            35_297,
+        )
         for method, name in METHODS.items()
     },
     "edge-popup from θ_mem": ({"stage": "popup"}, 6_611),
@@ -56,7 +59,7 @@ def draw(sweep: Sweep) -> dict[str, go.Figure]:
     row = figure.row(height=330, legend=True)
     names = {"type": "category", "autorange": "reversed"}
     for at, accuracy in enumerate((0.9, 0.95)):
-        x = {"type": "log", "title": "t_gen", "dtick": 1}
+        x = {"type": "log", "title": "t_gen"} | ({"matches": "x"} if at else {})
         y = names | ({"showticklabels": False} if at else {"automargin": True})
         panel = row.panel(f"test accuracy {accuracy:.0%}", x=x, y=y, width=0.7 if at else 1)
         for name, (of, printed) in ROWS.items():

@@ -1,11 +1,13 @@
 """The rules that decide on claims, on made-up values of each outcome."""
 
+import doctest
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from analyses.paper import claims
 from analyses.paper.claims import (
     A_SHARE,
     EARLIER,
@@ -117,3 +119,9 @@ def test_an_interval_stays_within_what_a_quantity_can_be() -> None:
 
 def test_numbers_are_read_by_people() -> None:
     assert [number(x) for x in (0.0, 12_200, -4.56)] == ["0", "12,200", "−4.56"]
+
+
+def test_examples_print_what_they_say() -> None:
+    failed, tried = doctest.testmod(claims)
+    assert tried
+    assert not failed
