@@ -1,4 +1,4 @@
-"""Write one network of a run for a model hub, under TransformerLens's names, with a model card"""
+"""Write a network of a run for a model hub, or all of them, with model cards"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,39 @@ import typer
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     out: Annotated[Path, typer.Option(help="The folder to write, absent or empty.")],
-    step: Annotated[int, typer.Option(help="The checkpoint; -1 is the last.")] = -1,
+    step: Annotated[int | None, typer.Option(help="The checkpoint; the last unless given.")] = None,
+    hub_layout: Annotated[
+        bool,
+        typer.Option("--hub-layout", help="All checkpoints, each in a folder step0, step100, …"),
+    ] = False,
+    git: Annotated[
+        bool,
+        typer.Option("--git", help="With --hub-layout: a git repository, each step on a branch."),
+    ] = False,
+    steps: Annotated[
+        str | None, typer.Option(help="With --hub-layout: 0,2000,30000 or 0:30000:1000; all.")
+    ] = None,
 ) -> None:
     """Write the network of a run at one step: `model.safetensors`, `config.json`, `README.md`."""
+    from cli.progress import waiting
+    from mechgrok.errors import UserError
     from mechgrok.runs import Run
     from mechgrok.runs.exporting import export as write
+    from mechgrok.runs.hub import export_sequence
 
-    folder = write(Run(run), out, step)
+    opened = Run(run)
+    if hub_layout:
+        if step is not None:
+            raise UserError("--hub-layout writes all checkpoints: give --steps for some of them.")
+        chosen = opened.select(steps)
+        with waiting(f"writing {len(chosen)} networks to {out}"):
+            export_sequence(opened, out, chosen, branches=git)
+        print(
+            f"{out}: {len(chosen)} {'branches' if git else 'folders'}, step{chosen[0]} to "
+            f"step{chosen[-1]}"
+        )
+        return
+    if git or steps is not None:
+        raise UserError("--git and --steps are for all checkpoints: give --hub-layout too.")
+    folder = write(opened, out, -1 if step is None else step)
     print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 @with_flags(task_flags())
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(help="Files of weights: PyTorch pickles or safetensors.")
+        list[Path],
+        typer.Argument(
+            help="Files of weights: PyTorch pickles or safetensors; or one folder or git "
+            "repository with the steps of a run, step0, step100, …"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The run's folder.")],
     steps: Annotated[

@@ -33,6 +33,7 @@ COMMANDS = {
         "paper": "cli.paper",
         "import": "cli.import_",
         "export": "cli.export",
+        "push": "cli.push",
         "log": "cli.log",
     }.items()
 }

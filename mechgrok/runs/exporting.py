@@ -4,6 +4,8 @@ import glob
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -34,11 +36,33 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
     Raises:
         UserError: the step has no checkpoint, or the folder is taken or cannot be written.
     """
+    (step,) = run.select([step])
+    with new_folder(out) as beside:
+        write_network(run, step, beside)
+    return Path(out)
+
+
+def write_network(run: Run, step: int, folder: Path) -> None:
+    """Write the three files of one network into a folder that is there."""
+    model = run.model(step)
+    weights, network = contiguous_weights(model), _network(run, step)
+    metadata = {"format": "pt", "step": str(step), "mechgrok": json.dumps(network)}
+    write_tensors(folder / "model.safetensors", weights, metadata)
+    config = json.dumps(_config(run, model, step), indent=2, ensure_ascii=False)
+    write_text(folder / "config.json", config + "\n")
+    write_text(folder / "README.md", _card(run, model, step))
+
+
+@contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """A folder that is filled beside its place, and is there whole or not at all.
+
+    Raises:
+        UserError: the place is taken, or cannot be written.
+    """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: choose another one with --out.")
-    (step,) = run.select([step])
-    model = run.model(step)
     sweep_abandoned(out.parent, glob.escape(out.name))
     beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
@@ -46,12 +70,7 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
     except OSError as error:
         raise UserError(f"The folder {out} cannot be made ({error}).") from None
     try:
-        weights, network = contiguous_weights(model), _network(run, step)
-        metadata = {"format": "pt", "step": str(step), "mechgrok": json.dumps(network)}
-        write_tensors(beside / "model.safetensors", weights, metadata)
-        config = json.dumps(_config(run, model, step), indent=2, ensure_ascii=False)
-        write_text(beside / "config.json", config + "\n")
-        write_text(beside / "README.md", _card(run, model, step))
+        yield beside
         os.replace(beside, out)
     except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
@@ -60,7 +79,6 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
                 f"{out} could not be written ({error}): free some space or choose another folder."
             ) from error
         raise
-    return out
 
 
 def _architecture(model: HookedModel) -> str:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ from mechgrok.runs.importing.groups import renumbered
 from mechgrok.runs.importing.layouts import Network, State, recognize
 from mechgrok.runs.importing.reading import Saved, read, settle_steps
 from mechgrok.runs.metrics import write_metrics
+from mechgrok.runs.revisions import files_of
 from mechgrok.tasks import Task, saved_task
 from mechgrok.tasks.operations import OPERATIONS
 from mechgrok.tasks.split import Split
@@ -52,7 +54,9 @@ def import_run(
     of all examples.
 
     Args:
-        files: the files; each holds the weights of one step, or of several.
+        files: the files; each holds the weights of one step, or of several. Or one folder with
+            the steps of a run in folders ``step0``, ``step1000``, …, or a git repository with such
+            branches.
         out: the run's folder, absent or empty.
         task: the task's fields (``name``, ``p``, ``pairs`` …) as far as they are known; the rest
             comes from the files and from the shapes of the weights.
@@ -68,6 +72,19 @@ def import_run(
             the task.
     """
     paths, out = [Path(file) for file in files], Path(out)
+    if len(paths) == 1 and paths[0].is_dir():
+        with TemporaryDirectory() as taken_out:
+            files = files_of(paths[0], Path(taken_out))
+            return import_run(
+                files,
+                out,
+                task=task,
+                steps=steps,
+                act=act,
+                split=split,
+                training=training,
+                overwrite=overwrite,
+            )
     check_room(out, overwrite=overwrite)
     for needed in [*paths, *([Path(split)] if split is not None else [])]:
         if Path(os.path.realpath(needed)).is_relative_to(os.path.realpath(out)):

@@ -1,0 +1,30 @@
+"""Send all checkpoints of a run to a model hub, a revision step0, step100, … for each"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    repository: Annotated[str, typer.Argument(help="Where to: user/name.")],
+    steps: Annotated[
+        str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000; all.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a repository that only you see.")
+    ] = False,
+) -> None:
+    """Send weights, configuration and model card of every checkpoint (extra mechgrok[hub]).
+
+    Log in before: `hf auth login`.
+    """
+    from cli.progress import waiting
+    from mechgrok.runs import Run
+    from mechgrok.runs.hub import push as send
+
+    opened = Run(run)
+    chosen = opened.select(steps) if steps else None
+    with waiting(f"sending {repository}"):
+        print(send(opened, repository, chosen, private=private))
