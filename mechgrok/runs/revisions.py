@@ -27,8 +27,8 @@ def step_of(name: str) -> int | None:
 
 #: A repository of somebody else's can name programs in its configuration: none of them is run, and
 #: nothing is fetched.
-_HARMLESS = ("--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false")
-_HARMLESS += ("-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never")
+_HARMLESS = ["--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+_HARMLESS += ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never"]
 _OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -38,7 +38,7 @@ def git(folder: Path, *words: str) -> bytes:
     Raises:
         UserError: it is not installed, or refuses.
     """
-    command = ["git", "-C", folder, *_HARMLESS, *words]
+    command = ["git", "-C", str(folder), *_HARMLESS, *words]
     try:
         done = subprocess.run(command, capture_output=True, check=False, env=os.environ | _OFFLINE)
     except FileNotFoundError:
