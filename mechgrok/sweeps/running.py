@@ -78,7 +78,8 @@ def sweep(
 
     Args:
         out: the sweep's folder.
-        preset: what the base runs start from, or a whole `Plan`.
+        preset: what the base runs start from; or a whole `Plan`, or the name of one that comes with
+            the project ("accelerators"), beside which nothing else says which runs there are.
         over: the values of each setting that is swept, by name: ``{"weight_decay": [0.3, 1, 3]}``,
             or as text, ``"0.3,1,3"``.
         seeds: each sets the weights' seed and the split's together: ``range(8)`` or ``"0:8"``.
@@ -102,6 +103,10 @@ def sweep(
     out = Path(out)
     if isinstance(preset, Plan):
         plan = preset
+    elif preset in Plan.shipped():
+        if over or seeds is not None or tickets or popups or settings:
+            raise UserError(f"The plan {preset} says which runs there are: name a preset instead.")
+        plan = Plan.load(Plan.shipped()[preset])
     else:
         plan = make_plan(preset, over, seeds, tickets, popups, settings)
     found = settle(out, plan, extend=extend)

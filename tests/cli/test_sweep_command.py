@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+import mechgrok as package
 from cli.words import duration, n_bytes
+from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.training import train
@@ -66,7 +68,9 @@ def test_transforms_are_values_of_a_sweep(tmp_path: Path) -> None:
     assert "warmup+sam:rho=0.1" in run("info", tmp_path / "t").stdout
 
 
-def test_a_plan_that_comes_with_the_project_is_named(mechgrok: Any) -> None:
+def test_a_plan_that_comes_with_the_project_is_named(mechgrok: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="says which runs there are"):
+        package.sweep(tmp_path, "accelerators", seeds="0:2")
     shown = " ".join(mechgrok("sweep", "--help").out.split())
     for name, file in Plan.shipped().items():
         assert name in shown
