@@ -105,6 +105,9 @@ class TransformerConfig(ModelShape):
         n_layers: blocks of attention and MLP.
         n_heads: attention heads per block.
         d_head: width of a head; d_model / n_heads unless given.
+        attention_rate: α, between the learned attention pattern (1) and one that is 1 for every
+            token (0): α softmax + 1 − α, the step from clocks to pizzas of Zhong et al. 2023 (arXiv
+            2306.17844).
         d_mlp: neurons per block.
         act: the neurons' non-linearity.
         init_scale: κ in N(0, κ²/d_in), from which every weight is drawn.
@@ -117,6 +120,11 @@ class TransformerConfig(ModelShape):
         default=None, description="Width of a head; d_model / n_heads unless given."
     )
     d_mlp: Width = 128
+    attention_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0,
+        exclude_if=lambda rate: rate == 1,
+        description="α of a pattern α softmax + 1 − α: 1 learned, 0 the same for all tokens.",
+    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:

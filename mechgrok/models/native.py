@@ -21,7 +21,8 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
     TransformerLens gives attention and the unembedding biases, which are zero here.
 
     Raises:
-        UserError: the model is an MLP, of which TransformerLens has no native form.
+        UserError: the model is an MLP, of which TransformerLens has no native form, or has an
+            activation or an attention pattern that its native form lacks.
     """
     if not isinstance(model, HookedTransformer):
         raise UserError(
@@ -32,6 +33,11 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
         raise UserError(
             f"TransformerLens's native model has no activation {model.config.act!r}, only "
             f"{choices(_NATIVE_ACTIVATIONS)}: use run.model(step)."
+        )
+    if model.config.attention_rate != 1:
+        raise UserError(
+            "TransformerLens's native model has no attention rate, which is "
+            f"{model.config.attention_rate:g} here: use run.model(step)."
         )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"

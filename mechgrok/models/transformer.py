@@ -58,6 +58,7 @@ class Attention(nn.Module):
         super().__init__()
         heads, width, d_model = config.n_heads, config.head_width, config.d_model
         self.scale = width**-0.5
+        self.rate = config.attention_rate
         self.W_Q = weight(heads, d_model, width, d_in=d_model)
         self.W_K = weight(heads, d_model, width, d_in=d_model)
         self.W_V = weight(heads, d_model, width, d_in=d_model)
@@ -76,16 +77,23 @@ class Attention(nn.Module):
         n_pos = resid.shape[1]
         future = torch.ones(n_pos, n_pos, dtype=torch.bool, device=resid.device).triu(1)
         scores = self.hook_attn_scores(scores.masked_fill(future, -torch.inf))
-        pattern = self.hook_pattern(scores.softmax(-1))
+        pattern = self.hook_pattern(self.pattern(scores, -1))
         z = self.hook_z(torch.einsum("bhqp,bphk->bqhk", pattern, v))
         return torch.einsum("bqhk,hkm->bqm", z, self.W_O)
+
+    def pattern(self, scores: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
+        """How much of each token is read: the softmax of the scores, at the attention rate."""
+        softmax = scores.softmax(dim)
+        if self.rate == 1:
+            return softmax
+        return self.rate * softmax + (1 - self.rate) * (scores > -torch.inf)
 
     def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The output at the last position, which attends to all."""
         q = torch.einsum("bm,hmk->bhk", resid[:, -1], self.W_Q)
         k = torch.einsum("bpm,hmk->bphk", resid, self.W_K)
         v = torch.einsum("bpm,hmk->bphk", resid, self.W_V)
-        pattern = (torch.einsum("bhk,bphk->bhp", q, k) * self.scale).softmax(-1)
+        pattern = self.pattern(torch.einsum("bhk,bphk->bhp", q, k) * self.scale, -1)
         z = torch.einsum("bhp,bphk->bhk", pattern, v)
         return torch.einsum("bhk,hkm->bm", z, self.W_O)
 
@@ -339,7 +347,7 @@ class HookedTransformer(HookedModel):
         positions = torch.arange(self.d_vocab, len(stacked), device=tokens.device)
         entries = torch.cat([row + tokens, row + positions], dim=1)
         by_token, by_position = nn.functional.embedding(entries, table.flatten(0, 1)).chunk(2, 1)
-        pattern = (by_token + by_position).softmax(1)  # [b, pos, n_heads]
+        pattern = attn.pattern(by_token + by_position, 1)  # [b, pos, n_heads]
 
         heads = pattern.shape[-1]
         read = torch.cat([pattern.new_zeros(len(tokens), self.d_vocab, heads), pattern], dim=1)

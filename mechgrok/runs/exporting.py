@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
@@ -85,6 +85,11 @@ def _architecture(model: HookedModel) -> str:
     return model_class(model.config.kind).__name__
 
 
+def _is_native(model: HookedModel) -> TypeGuard[HookedTransformer]:
+    """Whether TransformerLens has a network that computes the same."""
+    return isinstance(model, HookedTransformer) and model.config.attention_rate == 1
+
+
 def _network(run: Run, step: int) -> dict[str, Any]:
     """All that it takes to have the network back: what ``import`` reads from the metadata."""
     made = run.config.model_dump(
@@ -98,7 +103,7 @@ def _network(run: Run, step: int) -> dict[str, Any]:
 
 def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:
     kind = {"architectures": [_architecture(model)]}
-    shape = transformer_lens_config(model) if isinstance(model, HookedTransformer) else {}
+    shape = transformer_lens_config(model) if _is_native(model) else {}
     made = run.config.model_dump(mode="json", exclude={"format"})
     return kind | shape | {"mechgrok": {"step": step, **made}}
 
@@ -111,7 +116,7 @@ def _card(run: Run, model: HookedModel, step: int) -> str:
         f"| `{name}` | {list(weight.shape)} |" for name, weight in contiguous_weights(model).items()
     )
     density = f" Of the masked weights {mask.density:.1%} are kept." if mask else ""
-    load = _LOAD_TRANSFORMER if isinstance(model, HookedTransformer) else _LOAD_MLP
+    load = _LOAD_TRANSFORMER if _is_native(model) else _LOAD_WITH_MECHGROK
     at = f" at step {step:,}" if run.imported is None or run.imported.steps_known else ""
     seeded = "" if run.config.seed is None else f", weights seeded with {run.config.seed}"
     facts = [
@@ -227,7 +232,7 @@ model.load_state_dict(blank | weights)
 The answer is read at the last position.
 """
 
-_LOAD_MLP = """```python
+_LOAD_WITH_MECHGROK = """```python
 import json
 
 from safetensors.torch import load_file

@@ -15,6 +15,14 @@ CASES = {
     "gelu": (MLPConfig(d_model=20, d_mlp=9, act="gelu"), TOKENS),
     "1 layer, 1 head": (TransformerConfig(d_model=16, d_mlp=9), TOKENS),
     "1 layer, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_heads=4), WITH_EQUALS),
+    "half of the attention": (
+        TransformerConfig(d_model=16, d_mlp=9, n_heads=2, attention_rate=0.5),
+        WITH_EQUALS,
+    ),
+    "2 layers without attention": (
+        TransformerConfig(d_model=16, d_mlp=9, n_layers=2, attention_rate=0),
+        WITH_EQUALS,
+    ),
     "2 layers, 1 head": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2), WITH_EQUALS),
     "2 layers, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2, n_heads=4), TOKENS),
 }

@@ -11,7 +11,7 @@ from torch import nn
 
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.models import raw_weights
+from mechgrok.models import HookedTransformer, TransformerConfig, raw_weights
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run, train_ticket, verify
 from mechgrok.runs.exporting import export
@@ -326,3 +326,31 @@ def test_a_flipped_bit_in_a_file_of_ours_is_seen(tmp_path: Path, tiny_run: Run) 
     (tmp_path / "damaged.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="holds other values than were written"):
         import_run([tmp_path / "damaged.safetensors"], tmp_path / "run")
+
+
+def test_an_attention_rate_is_read_from_the_file_beside(tmp_path: Path) -> None:
+    """As Zhong et al. save a network: model_NAME.pt and config_NAME.json, the sum as a text."""
+    config = TransformerConfig(d_model=8, n_heads=2, d_mlp=10, attention_rate=0.25, act="gelu")
+    model = HookedTransformer(config, d_vocab=5, n_ctx=2, d_output=5)
+    torch.save(dict(model.named_parameters()), tmp_path / "model_a1b2.pt")
+    beside = {"attn_coeff": 0.25, "act_fn": "GeLU", "funcs": "lambda x: (x[0]+x[1])%5"}
+    beside |= {"lr": 1e-3, "weight_decay": 2.0, "frac": 0.8, "n_layers": 1, "diff_vocab": False}
+    file = tmp_path / "config_a1b2.json"
+    file.write_text(json.dumps(beside))
+    run = import_run([tmp_path / "model_a1b2.pt"], tmp_path / "run")
+    tokens = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(tokens), model(tokens))
+    assert (run.task.p, run.task.pairs, run.task.train_fraction) == (5, "ordered", 0.8)
+    assert "task.name" not in run.imported.assumed
+    with pytest.raises(UserError, match=r"has no attention rate, which is 0\.25"):
+        run.to_transformer_lens()
+    for wrong, words in (
+        ({"diff_vocab": 1}, "two vocabularies"),
+        ({"n_layers": 2}, "attention looks ahead"),
+        ({"attn_coeff": 1.5}, "no rate between 0 and 1"),
+        ({"attn_coeff": "half"}, "no number"),
+    ):
+        file.write_text(json.dumps(beside | wrong))
+        with pytest.raises(UserError, match=words):
+            import_run([tmp_path / "model_a1b2.pt"], tmp_path / "other")
+        assert not (tmp_path / "other").exists()

@@ -5,6 +5,7 @@ made up: what had to be chosen all the same is listed.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +42,9 @@ _OPERATIONS = {
 _ACTS = {"swish": "silu", "square": "quadratic", "x2": "quadratic"}
 _ACT_KEYS = ("act", "act_fn", "act_type", "activation")
 _OPERATION_KEYS = ("fn_name", "operation", "task")
-_FRACTION_KEYS = ("frac_train", "train_fraction", "train_frac")
+_FRACTION_KEYS = ("frac_train", "train_fraction", "train_frac", "frac")
+#: The sum as Zhong et al. 2023 write it down; it is read, never run.
+_SUM = re.compile(r"lambda x: \(x\[0\]\+x\[1\]\)%([0-9]{1,6})")
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,17 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
         task["p"] = _whole(told["p"], "p", path)
     if not task_is_given and (name := _first(told, _OPERATION_KEYS)) is not None:
         task["name"] = _operation(name, path)
+    model = _act(_first(told, _ACT_KEYS), path)
+    if "attn_coeff" in told:
+        model |= _attention_rate(told, path)
+        if isinstance(told.get("funcs"), str) and (found := _SUM.fullmatch(told["funcs"])):
+            task = {"name": "add", "p": int(found[1]), "pairs": "ordered"} | task
     split_is_known = {"split_seed", "train_fraction"} <= task.keys()
     training, notes = _training(told, path)
     seed = told.get("seed")
     return Facts(
         task,
-        _act(_first(told, _ACT_KEYS), path),
+        model,
         training,
         split_is_known=split_is_known,
         shuffle_seed=seed if type(seed) is int and abs(seed) < 2**63 else None,
@@ -211,6 +219,28 @@ def _act(name: object, path: Path) -> dict[str, Any]:
             f"{choices(ACTIVATIONS)}."
         )
     return {"act": known}
+
+
+def _attention_rate(told: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The attention rate of a transformer of Zhong et al. 2023 that one of ours can be.
+
+    Raises:
+        UserError: it is one of their variants that none of ours is.
+    """
+    if told.get("diff_vocab"):
+        raise UserError(
+            f"{path} reads a and b as tokens of two vocabularies (diff_vocab), which the tasks "
+            "here do not have: it cannot be imported."
+        )
+    if told.get("n_layers", 1) != 1:
+        raise UserError(
+            f"{path} has {told['n_layers']} blocks whose attention looks ahead, which that of the "
+            "models here does not: it cannot be imported."
+        )
+    rate = _number(told["attn_coeff"], "attn_coeff", path)
+    if not 0 <= rate <= 1:
+        raise UserError(f"{path} tells attn_coeff = {rate:g}, which is no rate between 0 and 1.")
+    return {"attention_rate": float(rate)}
 
 
 def _training(told: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

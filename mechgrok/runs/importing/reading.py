@@ -41,6 +41,8 @@ _STEP = re.compile(
 )
 #: A checkpoint of a run of ours, whose configuration stands beside it.
 _CHECKPOINT = re.compile(r"step_[0-9]{8,}\.safetensors")
+#: Weights of Zhong et al. 2023, whose configuration stands beside them: config_NAME.json.
+_BESIDE = re.compile(r"model_(\w+)\.pt")
 #: The largest step that is believed.
 _LAST_STEP = 10**12
 #: A tensor may share its memory with others, or repeat itself; beyond this many numbers to each
@@ -81,6 +83,9 @@ def read(path: Path) -> Iterator[Saved]:
         content["mechgrok"] = read_content(path.parent / "config.json")
     if "config" not in content and (config := config_beside(path)):
         content["config"] = config
+    if (named := _BESIDE.fullmatch(path.name)) and "config" not in content:
+        file = path.with_name(f"config_{named[1]}.json")
+        content |= {"config": read_content(file)} if file.is_file() else {}
     many = next((content[key] for key in _MANY if isinstance(content.get(key), list)), None)
     if many:
         beside = {key: value for key, value in content.items() if key not in (*_ONE, *_MANY)}
