@@ -1,6 +1,6 @@
 """Which checkpoints a costly question is asked of, where nobody has said which."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,28 @@ def log_spaced(steps: Sequence[int], count: int) -> list[int]:
         low, high = (chosen[-1] + 1 if chosen else 0), len(steps) - left
         chosen.append(low + int(np.abs(places[low:high] - place).argmin()))
     return [steps[at] for at in chosen]
+
+
+def around_milestones(
+    steps: Sequence[int], count: int, milestones: Mapping[str, float]
+) -> list[int]:
+    """At most ``count`` of the steps: evenly by logarithm, and closer where the run generalizes.
+
+    Of twelve, five are those nearest to t_mem and to 0.7, 0.85, 1 and 1.2 times t_gen, as far as
+    these were reached; the others are `log_spaced`.
+
+    >>> around_milestones(range(0, 1001, 10), 8, {"t_gen": 500})
+    [0, 10, 50, 220, 420, 500, 600, 1000]
+    """
+    steps = [int(step) for step in steps]
+    if len(steps) <= count:
+        return steps
+    wanted = [milestones["t_gen"] * times for times in (1, 0.85, 1.2, 0.7) if "t_gen" in milestones]
+    wanted += [milestones["t_mem"]] if "t_mem" in milestones else []
+    near = [min(steps, key=lambda step: abs(step - at)) for at in wanted[: count * 5 // 12]]
+    chosen = list(dict.fromkeys(near))
+    rest = [step for step in steps if step not in chosen]
+    return sorted([*chosen, *log_spaced(rest, count - len(chosen))])
 
 
 def some_of(measured: int, all_: int) -> str:
