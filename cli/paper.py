@@ -103,13 +103,19 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
 
     members = {item.name: item.plan(scale).members() for item in items}
     whole = {member.name: member for each in members.values() for member in each}
-    with waiting("training a few steps of each kind of run"):
-        reckoning = Reckoning(list(whole.values()))
-    cores = usable_cores()
+    reckoning, cores = None, usable_cores()
+    try:
+        with waiting("training a few steps of each kind of run"):
+            reckoning = Reckoning(list(whole.values()))
+    except UserError as error:  # a data set that is not there
+        print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
     for item in items:
-        needed = reckoning.of(members[item.name])
-        time = duration(needed.seconds / cores)
-        print(f"{item.title}\n  {item.shows}\n  {needed.runs} runs, at most {time} alone")
+        runs = members[item.name]
+        time = duration(reckoning.of(runs).seconds / cores) if reckoning else ""
+        alone = f", at most {time} alone" if time else ""
+        print(f"{item.title}\n  {item.shows}\n  {len(runs)} runs{alone}")
+    if reckoning is None:
+        return
     total = reckoning.of(list(whole.values()))
     print(
         f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "

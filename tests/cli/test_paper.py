@@ -35,6 +35,24 @@ def test_mistakes(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["notes", "todo.txt"]
 
 
+def test_the_list_comes_out_where_a_data_set_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mechgrok.errors import UserError
+    from mechgrok.sweeps import estimate
+
+    def without_data(member: object, root: object) -> object:
+        raise UserError("MNIST could not be fetched.")
+
+    monkeypatch.setattr(estimate, "_measure", without_data)
+    with pytest.raises(SystemExit) as ended:
+        main(["paper", "--list", "v3-fig2b"])
+    assert ended.value.code == 0
+    told = capsys.readouterr()
+    assert "18 runs\n" in told.out
+    assert "not known: MNIST could not be fetched." in told.err
+
+
 def test_the_list_says_what_each_item_shows_and_costs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
