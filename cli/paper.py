@@ -106,7 +106,8 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
     reckoning, cores = None, usable_cores()
     try:
         with waiting("training a few steps of each kind of run"):
-            reckoning = Reckoning(list(whole.values()))
+            # Of every kind: a transformer costs ten times what an MLP does.
+            reckoning = Reckoning(list(whole.values()), most=len(whole))
     except UserError as error:  # a data set that is not there
         print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
     for item in items:

@@ -28,6 +28,11 @@ def chosen(sweep: Sweep, **of: Any) -> Sweep | None:
         return None
 
 
+def of_plan(sweep: Sweep, name: str, **of: Any) -> Sweep | None:
+    """The runs of a network and task (`analyses.paper.runs.runs`), at whichever scale."""
+    return chosen(sweep, plan=name, **of) or chosen(sweep, plan=f"quick-{name}", **of)
+
+
 def names_by_seed(sweep: Sweep, **of: Any) -> dict[object, list[str]]:
     """The names of the runs with these settings that were evaluated, by their seed."""
     found: dict[object, list[str]] = {}

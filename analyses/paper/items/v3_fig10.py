@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 from analyses.paper import runs
 from analyses.paper.claims import A_SHARE, EARLIER, Claim, below
 from analyses.paper.figures import accuracy_figure
-from analyses.paper.items.v3_fig7 import of_plan
-from analyses.paper.quantities import best_accuracy, over, t_gen
+from analyses.paper.quantities import best_accuracy, of_plan, over, t_gen
 from analyses.paper.scale import Scale
 from mechgrok.sweeps import Plan, Sweep
 

@@ -41,8 +41,11 @@ def draw(sweep: Sweep) -> dict[str, go.Figure]:
 
 
 def _periodicity(run: Run) -> float:
-    """How periodic the mask is: what the strongest frequency holds of the power of the number of
-    edges that each residue has in common with others, mean over the columns of W_E's mask."""
+    """Share of the strongest frequency in the paths that a mask leaves from residues to neurons.
+
+    (mask of W_E)(mask of W_in) counts the ways from each residue to each neuron; its spectrum over
+    residues is taken neuron by neuron, and the mean is over neurons that have any.
+    """
     assert run.mask is not None
     kept = run.mask["W_E"].double() @ run.mask["W_in"].double()
     power = torch.fft.rfft(kept - kept.mean(0), dim=0).abs().square()[1:].numpy()

@@ -58,8 +58,7 @@ def _over_training(sweep: Sweep) -> go.Figure:
 
 
 def _taken(sweep: Sweep, *, before: bool) -> dict[object, Known]:
-    """Of the tickets taken in the first half of the base run's delay, or after t_gen: the best, or
-    the worst, of their best test accuracies."""
+    """The best of the tickets taken before half of t_gen, or the worst of those from t_gen on."""
     delay = {seed: milestone(row, "t_gen") for seed, row in rows(sweep, stage="base")}
     found: dict[object, list[float]] = {}
     for seed, row in rows(sweep, stage="over-training"):

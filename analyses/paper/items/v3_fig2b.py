@@ -5,8 +5,8 @@ import plotly.graph_objects as go
 from analyses.drawing import Panels
 from analyses.paper import runs
 from analyses.paper.figures import grouped, medians
-from analyses.paper.items.v3_fig7 import of_plan
 from analyses.paper.items.v3_fig10 import pair_figure, ticket_earlier
+from analyses.paper.quantities import of_plan
 from analyses.paper.scale import Scale
 from mechgrok.sweeps import Plan, Sweep
 

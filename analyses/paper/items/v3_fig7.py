@@ -8,7 +8,7 @@ import xarray as xr
 from analyses.paper import runs
 from analyses.paper.claims import Claim, within
 from analyses.paper.figures import analysis_figure
-from analyses.paper.quantities import answer, chosen
+from analyses.paper.quantities import answer, of_plan
 from analyses.paper.scale import Scale
 from analyses.similarity import peak
 from mechgrok.sweeps import Plan, Sweep
@@ -38,11 +38,6 @@ def draw(sweep: Sweep) -> dict[str, go.Figure]:
         if some is not None and some.runs:
             figures[name] = analysis_figure({NAMES[name]: some}, "similarity")
     return figures
-
-
-def of_plan(sweep: Sweep, name: str, **of: Any) -> Sweep | None:
-    """The runs of a network and task, at whichever scale."""
-    return chosen(sweep, plan=name, **of) or chosen(sweep, plan=f"quick-{name}", **of)
 
 
 def _peak_after_jump(dataset: xr.Dataset) -> float:

@@ -9,7 +9,7 @@ from analyses.drawing import COLORS, SHARE, Panels
 from analyses.paper import runs
 from analyses.paper.claims import A_SHARE, Claim, above, below, within
 from analyses.paper.figures import accuracy_figure, by_setting, points
-from analyses.paper.quantities import best_accuracy, chosen, metric_at
+from analyses.paper.quantities import best_accuracy, chosen, metric_at, of_plan
 from analyses.paper.scale import Scale
 from mechgrok.sweeps import Plan, Sweep
 
@@ -62,7 +62,7 @@ def draw(sweep: Sweep) -> dict[str, go.Figure]:
     """Test accuracy of what is trained from either start, and over widths."""
     figures = {}
     for name, words in (("half", "50 %"), ("add", "40 %")):
-        some = _of(sweep, name)
+        some = of_plan(sweep, name)
         if some is None:
             continue
         groups = {
@@ -89,10 +89,6 @@ def _widths(sweep: Sweep) -> go.Figure:
     return figure.draw()
 
 
-def _of(sweep: Sweep, name: str) -> Sweep | None:
-    return chosen(sweep, plan=name) or chosen(sweep, plan=f"quick-{name}")
-
-
 def _starts(sweep: Sweep) -> list[int]:
     starts = {m.settings.get("at") for m in sweep.members if m.stage == "mask"}
     return sorted(int(str(start)) for start in starts)
@@ -102,7 +98,7 @@ def _accuracy(name: str, stage: str, step: int, *, from_mem: bool) -> Any:
     """Test accuracy after so many steps of what is trained from θ_mem or from θ₀."""
 
     def values(sweep: Sweep) -> Any:
-        some = _of(sweep, name)
+        some = of_plan(sweep, name)
         if some is None:
             return {}
         first = _starts(some)[-1 if from_mem else 0]
