@@ -14,7 +14,16 @@ HERE = Path(__file__).parent
 #: Each figure's runs: both, or the base run alone where two would crowd it.
 BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
 BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
-BASE = ("activations", "algorithm", "embedding", "pairs", "patching", "progress", "similarity")
+BASE = (
+    "activations",
+    "algorithm",
+    "embedding",
+    "llc",
+    "pairs",
+    "patching",
+    "progress",
+    "similarity",
+)
 
 
 def draw(name: str, runs: dict[str, Run]) -> None:
