@@ -77,7 +77,8 @@ def _norm(tensors: Mapping[str, Tensor]) -> float:
 
 def applies(run: Run) -> str | None:
     """The loss must be a cross-entropy: softmax is what collapses."""
-    if run.task.training_objective.name != "cross-entropy" or run.task.loss_units != "nats":
+    softmax = run.task.training_objective.name.startswith("cross-entropy")  # in any precision
+    if not softmax or run.task.loss_units != "nats":
         return f"{run.task.name} is not trained with a softmax and cross-entropy."
     return None
 
