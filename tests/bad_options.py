@@ -236,6 +236,20 @@ ticket base -q --method synflow --rounds 0 --steps 3 --out x
 ticket base -q --prune-only dead --revive dead --steps 3 --out x
 ticket base -q --out base --overwrite
 popup base -q --from-init --at last
+popup base -q --preset paper
+popup base -q --split-seed -1
+popup base -q --split-seed x
+analyze graph base --above -1
+analyze graph base --above x
+analyze graph base --relational dense
+analyze entropy base --definition paper
+analyze norms base --whole some
+paper nothing
+paper --seeds -1
+paper --seeds 0:0
+paper v3-fig3 --out afile
+paper v3-fig3 --out adir
+paper v3-fig3 --device nonesuch
 popup base -q --from-init --width 1000000 --steps 2 --out x
 popup base -q --out base --overwrite
 presets zzz
