@@ -45,8 +45,10 @@ _LARGEST_LOGITS = 2**23
 
 def applies(run: Run) -> str | None:
     """The answers must be one function of two residues, or of two elements of a group."""
-    if not isinstance(run.task, BinaryOperation) or no_harmonics(run.task):
+    if not isinstance(run.task, BinaryOperation):
         return f"{run.task.name} is not one modular operation on two residues."
+    if (reason := no_harmonics(run.task)) is not None:
+        return reason
     return "random labels follow no formula." if run.task.name == "random" else None
 
 

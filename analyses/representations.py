@@ -49,8 +49,10 @@ _OF = ("a", "b", "ab")
 
 def applies(run: Run) -> str | None:
     """The answers must be one function of two elements of a group, or of two residues."""
-    if not isinstance(run.task, BinaryOperation) or no_harmonics(run.task):
+    if not isinstance(run.task, BinaryOperation):
         return f"{run.task.name} is not one operation on two residues, or elements of a group."
+    if (reason := no_harmonics(run.task)) is not None:
+        return reason
     return "random labels follow no formula." if run.task.name == "random" else None
 
 
@@ -434,21 +436,27 @@ def _share_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
 def _coset_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
     """How many neurons read cosets of subgroups of each order, by the representation they read."""
     names, orders = part_names(dataset), np.unique(dataset.coset_order.to_numpy()).tolist()
-    for part in np.unique(dataset.neuron_frequency.to_numpy()).tolist():
+    every = np.unique(dataset.neuron_frequency.to_numpy()).tolist()
 
-        def counts(now: xr.Dataset, part: int = part) -> dict[str, Any]:
-            of_part = now.neuron_frequency.to_numpy() == part
-            found = now.coset_order.to_numpy()
-            return {"y": [int((of_part & (found == order)).sum()) for order in orders]}
+    def counts(now: xr.Dataset, part: int) -> dict[str, Any]:
+        reads, found = now.neuron_frequency.to_numpy(), now.coset_order.to_numpy()
 
+        def number(which: np.ndarray) -> list[int]:
+            return [int((which & (found == order)).sum()) for order in orders]
+
+        of_part = number(reads == part)
+        return {"y": of_part, "base": number(reads < part), "customdata": of_part}
+
+    for part in every:
         panel.add(
             "bar",
             run=label,
-            at=counts,
+            at=partial(counts, part=part),
             x=[str(order) for order in orders],
+            offsetgroup="one upon another",
             entry=f"read {names[part]}",
             color=frequency_color(part),
-            hover=f"{names[part]}: %{{y}} neurons, order %{{x}}",
+            hover=f"{names[part]}: %{{customdata}} neurons, order %{{x}}",
         )
 
 
