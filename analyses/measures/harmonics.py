@@ -69,5 +69,7 @@ def part_axis(*datasets: xr.Dataset) -> dict[str, Any]:
     # Long names on two lines: turned, they would run into what is below.
     shown = [name.replace("-", "<br>").replace(" x ", "<br>x ") for name in names]
     ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": shown, "tickangle": 0}
-    small = {"tickfont": {"size": 11 if len(names) < 8 else 9}, "title": ""}
+    # A blank title keeps the room of the second line.
+    title = " " if any("<br>" in name for name in shown) else "representation"
+    small = {"tickfont": {"size": 11 if len(names) < 8 else 9}, "title": title}
     return ticks | small if len(names) <= _NAMED else {"title": "representation"}
