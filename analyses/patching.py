@@ -232,10 +232,10 @@ def draw(
     for label, dataset in representatives(measured).items():
         many = f"{label}: " if len(measured) > 1 else ""
         row = figure.row(height=340)
-        whose = dataset.attrs["donor"] or "it"
+        whose = f"of {dataset.attrs['donor']} " if dataset.attrs["donor"] else ""
         axes: dict[str, Any] = {
             "x": _ticks(dataset.step.to_numpy(), "network at step"),
-            "y": _ticks(dataset.source.to_numpy(), f"activations of {whose} at step"),
+            "y": _ticks(dataset.source.to_numpy(), f"activations {whose}at step"),
         }
         panel = row.panel(f"{many}accuracy", square=True, **axes)
         _draw_matrix(panel, shares, label, dataset, relative=False)

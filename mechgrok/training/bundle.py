@@ -18,6 +18,7 @@ from mechgrok.models.counts import TokenCounts
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
+from mechgrok.training.config import TrainingConfig
 from mechgrok.training.dropout import Dropout, Factors
 from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import make_batches, on_device
@@ -40,7 +41,8 @@ class Bundle:
     Args:
         models: the networks, on one device.
         runs: the run of each; their tasks differ by the split alone.
-        optimizers: what changes their weights, all of them together; each once.
+        optimizers: what changes their weights, all of them together; each once. None where networks
+            are not trained: then there are no mini-batches, no penalties and no dropout.
         steps: where each run is, which settles its mini-batches.
     """
 
@@ -59,7 +61,7 @@ class Bundle:
             for run, model in zip(runs, models, strict=True)
         ]
         self.train, self.test = (stacked(list(side)) for side in zip(*sides, strict=True))
-        recipes = [run.config.recipe for run in runs]
+        recipes = [run.config.recipe if optimizers else TrainingConfig() for run in runs]
         self._batches: list[Iterator[Examples]] = []
         if (recipes[0].batch_size or len(sides[0][0].labels)) < len(sides[0][0].labels):
             self._batches = [

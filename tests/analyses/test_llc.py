@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from analyses import llc
 from analyses.measures.sgld import Coefficient, learning_coefficient, sgld
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
+from mechgrok.runs.importing import import_run
 
 CHAINS = 64
 
@@ -167,6 +169,16 @@ def test_the_calibration_keeps_chains_with_what_was_learned(tiny_run: Run) -> No
     sharpest = attrs["n_beta"] * llc._sharpest(tiny_run, 60, 0)
     assert attrs["step_size"] == pytest.approx(0.5 / (attrs["localization"] + sharpest), rel=1e-3)
     assert np.isfinite(measured.trace).all()
+
+
+def test_an_imported_network_is_sampled_too(tiny_run: Run, tmp_path: Path) -> None:
+    run = import_run([tiny_run.file(60)], tmp_path / "run")
+    given = {"draws": 10, "burn_in": 5, "step_size": 1e-3, "localization": 100.0}
+    measured = llc.measure(run, **given)  # type: ignore[arg-type]
+    assert float(measured.llc[0]) == pytest.approx(
+        float(llc.measure(tiny_run, steps=[60], **given).llc[0]),  # type: ignore[arg-type]
+        rel=1e-4,
+    )
 
 
 def test_a_warning_says_where_chains_have_not_mixed(tiny_run: Run) -> None:
