@@ -242,10 +242,20 @@ def draw(
         axes["y"] = axes["y"] | {"title": ""}
         panel = row.panel("above the poorer of the two networks", square=True, **axes)
         _draw_matrix(panel, change, label, dataset, relative=True)
+    # Hooks have the colours, so that runs have rows of their own; groups share one.
+    shown = [measured] if figure.groups else [{label: ds} for label, ds in measured.items()]
+    for runs in shown:
+        _draw_ends(figure, runs, f"{next(iter(runs))}: " if len(shown) > 1 else "")
+    return figure.draw()
+
+
+def _draw_ends(figure: Panels, runs: Mapping[str, xr.Dataset], many: str) -> None:
+    """A row with the last source in every network, and every source in the last network."""
     row = figure.row(height=230, legend=True)
-    early = row.over_training("with the last source's activations", y=SHARE | {"title": "accuracy"})
-    late = row.over_training("its activations in the last network", y=SHARE)
-    for label, dataset in measured.items():
+    accuracy = SHARE | {"title": "accuracy"}
+    early = row.over_training(f"{many}with the last source's activations", y=accuracy, marks=runs)
+    late = row.over_training("its activations in the last network", y=SHARE, marks=runs)
+    for label, dataset in runs.items():
         own = dataset.own_accuracy
         whole = {"entry": "whole", "color": "#999999", "width": 4}
         _curve(early, label, dataset.step, own, **whole)
@@ -255,7 +265,6 @@ def draw(
             look |= {"dash": ("solid", "dash")[at // len(COLORS) % 2]}
             _curve(early, label, dataset.step, dataset.accuracy.sel(hook=hook)[-1], **look)
             _curve(late, label, dataset.source, dataset.accuracy.sel(hook=hook)[:, -1], **look)
-    return figure.draw()
 
 
 def _curve(panel: Panel, label: str, x: xr.DataArray, y: xr.DataArray, **look: Any) -> None:
