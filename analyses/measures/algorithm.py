@@ -45,6 +45,13 @@ def gradient_cosines(
         answers: c of each.
 
     Source: Zhong et al. 2023 (arXiv 2306.17844), section 4.1.
+
+    >>> from mechgrok import RunConfig
+    >>> from mechgrok.models import make_model
+    >>> config = RunConfig.preset("quick", p=5, train_fraction=0.6)
+    >>> model = make_model(config.model, config.task)
+    >>> gradient_cosines(model, torch.tensor([[1, 3]]), torch.tensor([4])).round(decimals=3)
+    tensor([1.])
     """
     seen: list[Tensor] = []
 
@@ -130,7 +137,7 @@ def pizza_share(wave: Float[Tensor, " distance"], frequency: int) -> float:
 
     >>> d = torch.arange(7).double()
     >>> top = torch.cos(torch.pi * 2 * d / 7).abs()
-    >>> [round(pizza_share(wave, 2), 3) for wave in (3 * top, 3 + 0 * top, 1 + top)]
+    >>> [abs(round(pizza_share(wave, 2), 3)) for wave in (3 * top, 3 + 0 * top, 1 + top)]
     [1.0, 0.0, 0.5]
     """
     n = len(wave)

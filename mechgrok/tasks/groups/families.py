@@ -178,7 +178,7 @@ def named(name: str) -> Group:
 
     >>> s3 = named("S3")
     >>> s3.elements, s3.table[1].tolist()
-    (('123', '132', '213', '231', '312', '321'), [1, 0, 4, 5, 2, 3])
+    (('123', '132', '213', '231', '312', '321'), [1, 0, 3, 2, 5, 4])
 
     Raises:
         UserError: there is none of that name.
