@@ -13,7 +13,7 @@ DEMO := demo
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,png,explore]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,film,explore]'
 	touch $@
 
 demo: .venv/installed
