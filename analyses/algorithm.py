@@ -101,8 +101,8 @@ def measure(
     at = finite_steps(run, asked)
     sums = _Sums.of(run)
     n = len(sums.order)
-    draw = _drawn(run, sums, triples, seed)
-    looks = [_look(run, step, sums, draw, logit) for step in at]
+    sample = _drawn(run, sums, triples, seed)
+    looks = [_look(run, step, sums, sample, logit) for step in at]
     waves = np.stack([look.wave for look in looks])
     strength = waves @ sums.weight_of_distance
     keys = sorted(key_frequencies(torch.from_numpy(np.abs(strength[-1]))))
@@ -217,7 +217,7 @@ class _Look(NamedTuple):
     neurons: dict[str, Float[np.ndarray, " neuron"]]
 
 
-def _look(run: Run, step: int, sums: _Sums, draw: _Draw | None, logit: str) -> _Look:
+def _look(run: Run, step: int, sums: _Sums, sample: _Draw | None, logit: str) -> _Look:
     model = run.model(step)
     with torch.no_grad():
         logits = torch.cat([model(some) for some in sums.inputs.split(_BATCH)])
@@ -231,8 +231,8 @@ def _look(run: Run, step: int, sums: _Sums, draw: _Draw | None, logit: str) -> _
         told = logits.scatter(1, answer, -torch.inf).amax(1)
     cosines = torch.ones(1)  # One sum of embeddings is read, and has one gradient.
     all_ = True
-    if draw is not None:
-        examples, answers = draw
+    if sample is not None:
+        examples, answers = sample
         parts = zip(examples.split(_BATCH), answers.split(_BATCH), strict=True)
         cosines = torch.cat([gradient_cosines(model, sums.inputs[x], c) for x, c in parts])
         all_ = len(cosines) == len(sums.row.unique()) * len(sums.order)

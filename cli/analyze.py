@@ -29,7 +29,7 @@ def answer(asked: "Asked", *, pictures: Pictures, out: Out = None) -> None:
             write_parquet(dataset, table)
         if table.exists():
             print(f"  {table}")
-    pictures.write(asked.figure, asked.beside(out).with_suffix(".html"))
+    pictures.write(asked.figure, asked.beside(out).with_suffix(".html"), indent="  ")
 
 
 class AnalysisGroup(Questions):

@@ -29,18 +29,18 @@ class Pictures:
     width: float | None = None
     open: bool = False
 
-    def write(self, figure: "go.Figure", page: Path) -> None:
+    def write(self, figure: "go.Figure", page: Path, *, indent: str = "") -> None:
         """Write the page and the pictures, say where they are, and show the page."""
         from analyses.drawing import write_html, write_picture
         from mechgrok.files import make_folder
 
         make_folder(page.parent)
         write_html(figure, page)
-        print(f"  {page}")
+        print(f"{indent}{page}")
         for form in self.forms:
             picture = page.with_suffix(f".{form}")
             write_picture(figure, picture, width=self.width)
-            print(f"  {picture}")
+            print(f"{indent}{picture}")
         if self.open:
             import webbrowser
 
