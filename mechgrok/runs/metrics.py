@@ -33,9 +33,12 @@ def drop_metrics_from(folder: Path, step: int) -> None:
     Raises:
         UserError: they are no metrics.
     """
-    read_metrics(folder)
+    table = read_metrics(folder)
     header, *rows = whole_lines(folder).splitlines(keepends=True)
-    kept = b"".join([header, *(row for row in rows if int(row.partition(b",")[0]) < step)])
+    if len(rows) != len(table):  # Somebody's editor has left empty lines, say.
+        records = ({str(k): v for k, v in row.items()} for row in table.to_dict("records"))
+        rows = [_lines([row]).encode() for row in records]
+    kept = b"".join([header, *(row for row, at in zip(rows, table.step, strict=True) if at < step)])
     if kept != (folder / NAME).read_bytes():
         write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
 
