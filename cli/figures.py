@@ -47,8 +47,8 @@ class Pictures:
             webbrowser.open(page.resolve().as_uri())
 
 
-def _flag(kind: Any, default: Any, *names: str, help: str) -> tuple[Any, Any]:
-    return Annotated[kind, typer.Option(*names, help=help, rich_help_panel=_PANEL)], default
+def _flag(kind: Any, default: Any, *names: str, **option: Any) -> tuple[Any, Any]:
+    return Annotated[kind, typer.Option(*names, rich_help_panel=_PANEL, **option)], default
 
 
 _FLAGS = {
@@ -60,6 +60,8 @@ _FLAGS = {
         float | None,
         None,
         "--width",
+        min=2,
+        max=200,
         help="Pictures for print, this many centimetres wide: no title, small letters. PDF unless "
         "other formats are asked for.",
     ),

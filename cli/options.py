@@ -13,6 +13,29 @@ if TYPE_CHECKING:
 #: Headings of the help.
 FOLDER = "Run folder"
 CHANGED_TRAINING = "Training (the parent's settings unless given)"
+HOW = "How"
+
+# Where many runs are made.
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Runs at a time; as many as cores.", rich_help_panel=HOW),
+]
+WhereDevice = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HOW)]
+TogetherOrNot = Annotated[
+    str,
+    typer.Option(
+        help="Runs of one shape in one loop: on, off, or auto (on a GPU alone).",
+        rich_help_panel=HOW,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Make the runs on a Ray cluster: host:port of its head, or auto.",
+        rich_help_panel=HOW,
+    ),
+]
 
 Parent = Annotated[Path, typer.Argument(help="The parent's folder.")]
 ChildFolder = Annotated[

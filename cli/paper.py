@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.options import Jobs, RayAddress, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from analyses.paper.making import Made
     from analyses.paper.scale import Scale
     from mechgrok.sweeps import Outcome, Where
-
-HOW = "How"
 
 
 def paper(
@@ -34,26 +33,10 @@ def paper(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Draw and judge again what is there.")
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time; as many as cores.", rich_help_panel=HOW),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HOW)] = "auto",
-    together: Annotated[
-        str,
-        typer.Option(
-            help="Runs of one shape in one loop: on, off, or auto (on a GPU alone).",
-            rich_help_panel=HOW,
-        ),
-    ] = "auto",
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Make the runs on a Ray cluster: host:port of its head, or auto.",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
+    jobs: Jobs = None,
+    device: WhereDevice = "auto",
+    together: TogetherOrNot = "auto",
+    ray: RayAddress = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Make "Bridging Lottery Ticket and Grokking" again, and say of each claim whether it holds.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from cli.options import HOW, Jobs, RayAddress, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mechgrok.sweeps import Outcome, Plan, Sweep, Where
     from mechgrok.sweeps.running import Together
 
-RUNS, MADE, HOW = "Which runs", "What is made of them", "How"
+RUNS, MADE = "Which runs", "What is made of them"
 #: A grid of more runs than this is asked for twice.
 _MANY = 10_000
 
@@ -80,26 +81,10 @@ def sweep(
         bool,
         typer.Option("--dry-run", help="Say how many runs, how long, how many bytes; no more."),
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time; as many as cores.", rich_help_panel=HOW),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HOW)] = "auto",
-    together: Annotated[
-        str,
-        typer.Option(
-            help="Runs of one shape in one loop: on, off, or auto (on a GPU alone).",
-            rich_help_panel=HOW,
-        ),
-    ] = "auto",
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Make the runs on a Ray cluster: host:port of its head, or auto.",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
+    jobs: Jobs = None,
+    device: WhereDevice = "auto",
+    together: TogetherOrNot = "auto",
+    ray: RayAddress = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
     ] = False,

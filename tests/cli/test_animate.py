@@ -27,3 +27,13 @@ def test_a_question_without_a_slider_makes_no_film(
     ended = mechgrok("animate", "norms", tiny_run.path, "--out", tmp_path)
     assert ended.code == 2
     assert "no slider" in ended.err
+
+
+@pytest.mark.parametrize("width", ["999", "1", "wide"])
+def test_a_width_that_no_page_has_is_refused_before_anything_is_written(
+    mechgrok: Command, tiny_run: Run, tmp_path: Path, width: str
+) -> None:
+    ended = mechgrok("analyze", "norms", tiny_run.path, "--out", tmp_path, "--width", width)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
