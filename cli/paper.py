@@ -27,6 +27,9 @@ def paper(
     quick: Annotated[
         bool, typer.Option("--quick", help="Small networks, in minutes: to see that all works.")
     ] = False,
+    mnist: Annotated[
+        Path | None, typer.Option(help="A folder with MNIST's four files; downloaded otherwise.")
+    ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Say what there is and how long it takes here.")
     ] = False,
@@ -48,7 +51,8 @@ def paper(
     from analyses.paper.item import find_items
     from analyses.paper.scale import Scale
 
-    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick)
+    images = str(mnist.expanduser().resolve()) if mnist else None
+    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick, images)
     found = find_items(items or ())
     if list_:
         _list(found, scale)

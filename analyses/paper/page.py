@@ -120,9 +120,7 @@ def _section(made: "Made", out: Path, scale: Scale) -> str:
         f"{there}{f' of {n}' if there < n else ''} {stage}"
         for stage, (there, n) in made.groups.items()
     )
-    again = ["mechgrok", "paper", item.name, "--seeds", str(len(scale.seeds))]
-    again += ["--quick"] if scale.quick else []
-    again += ["--out", str(out)]
+    again = ["mechgrok", "paper", item.name, *scale.typed(), "--out", str(out)]
     parts.append(f'<p class="below"><b>Runs.</b> {_text(told)}. {_code(shlex.join(again))}</p>')
     return "\n".join([*parts, "</section>"])
 

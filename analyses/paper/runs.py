@@ -60,6 +60,8 @@ def runs(scale: Scale, name: str, *stages: Stage, also: tuple[Plan, ...] = ()) -
         also: further plans of the same item.
     """
     preset, given = (_QUICK if scale.quick else _FULL)[name]
+    if preset == "mnist" and scale.mnist:
+        given = given | {"folder": scale.mnist}
     if "checkpoint_every" not in given:
         from mechgrok import presets
 

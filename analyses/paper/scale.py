@@ -13,10 +13,25 @@ class Scale:
     Attributes:
         seeds: of weights and split together.
         quick: small networks on small tasks, trained for a 25th of the steps.
+        mnist: a folder with MNIST's four files, where they are not to be downloaded.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     quick: bool = False
+    mnist: str | None = None
+
+    def typed(self) -> list[str]:
+        """What is typed after the command to have it at this size.
+
+        >>> Scale((0, 1, 2)).typed(), Scale((4, 5)).typed()
+        (['--seeds', '3'], ['--seeds', '4:6'])
+        """
+        first, last = self.seeds[0], self.seeds[-1]
+        seeds = ",".join(map(str, self.seeds))
+        if self.seeds == tuple(range(first, last + 1)):
+            seeds = f"{first}:{last + 1}" if first else str(last + 1)
+        quick = ["--quick"] if self.quick else []
+        return ["--seeds", seeds, *quick, *(["--mnist", self.mnist] if self.mnist else [])]
 
     def steps(self, steps: int) -> int:
         """So many steps of the paper's, or what stands for them."""

@@ -163,6 +163,9 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
             times.clear()
             make = {"ticket": train_ticket, "popup": train_popup}[member.make]
             how: dict[str, Any] = {"at": 0, "rate": float(member.options.get("rate") or 0.6)}
+            if member.make == "ticket":
+                # Before training some layer may hold nothing but a network's smallest weights.
+                how["scope"] = "layer"
             if _width(member) > 1:
                 how["width"] = _width(member)
             run = make(run, Path(folder) / "made", progress=note, **how)
