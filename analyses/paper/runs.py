@@ -17,6 +17,8 @@ _FULL: dict[str, tuple[str, dict[str, Any]]] = {
     # Holds θ₀, which is all that a wide network is made from.
     "start": ("paper-mlp", {"train_fraction": 0.5, "steps": 10}),
     "transformer": ("paper-transformer", {"steps": 10_000}),
+    # As wide as in the authors' code.
+    "narrow-transformer": ("paper-transformer", {"d_model": 128, "steps": 10_000}),
     "sub": ("sub", {}),
     "mul": ("mul", {}),
     "x2y2": ("x2y2", {}),
@@ -27,15 +29,14 @@ _FULL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _SMALL = {"p": 31, "d_model": 64, "weight_decay": 3.0, "steps": 1200}
 _GROKS: dict[str, Any] = {"d_model": 256, "weight_decay": 2.0, "checkpoint_at": [40]}
+_TRANSFORMER = {"p": 23, "pairs": "ordered", "d_model": 32, "d_mlp": 64, "steps": 600}
 #: What stands for them in a quick run.
 _QUICK: dict[str, tuple[str, dict[str, Any]]] = {
     "add": ("quick", _GROKS | {"train_fraction": 0.45, "steps": 1200, "checkpoint_every": 100}),
     "half": ("quick", _GROKS | {"train_fraction": 0.5, "steps": 600}),
     "start": ("quick", {"train_fraction": 0.5, "steps": 10}),
-    "transformer": (
-        "paper-transformer",
-        {"p": 23, "pairs": "ordered", "d_model": 32, "d_mlp": 64, "steps": 600},
-    ),
+    "transformer": ("paper-transformer", _TRANSFORMER),
+    "narrow-transformer": ("paper-transformer", _TRANSFORMER | {"d_model": 16}),
     "sub": ("sub", _SMALL),
     "mul": ("mul", _SMALL),
     "x2y2": ("x2y2", _SMALL),
