@@ -27,6 +27,7 @@ from mechgrok.sweeps.running import complete, settle
 from mechgrok.sweeps.where import Display, Outcome, Where
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 #: Of the folder: the sweep, the figures, what is known of the items.
@@ -234,7 +235,7 @@ def _made_from(out: Path, item: Item, scale: Scale) -> str:
 
 
 def write_paper(out: Path, made: Sequence[Made], scale: Scale) -> Path:
-    """``claims.json``, ``claims.parquet``, ``claims.md`` and the page of these items.
+    """``claims.json``, ``claims.parquet``, ``claims.md``, ``runs.csv`` and the page of these items.
 
     Raises:
         UserError: they cannot be written.
@@ -252,7 +253,40 @@ def write_paper(out: Path, made: Sequence[Made], scale: Scale) -> Path:
     if "values" in table:
         table["values"] = table["values"].map(json.dumps)
     write_whole(out / "claims.parquet", lambda file: table.to_parquet(file, index=False))
+    of_runs = _table_of_runs(Sweep(out / RUNS, plan_of([m.item for m in made], scale).members()))
+    write_text(out / "runs.csv", of_runs.to_csv(index=False, lineterminator="\n"))
     return write_index(out, made, scale)
+
+
+#: Of `Sweep.table`, what ``runs.csv`` holds of a run besides what it is.
+_OF_RUNS = ("step", "t_mem", "t_gen", "test_accuracy", "best_test_accuracy")
+
+
+def _table_of_runs(sweep: Sweep) -> "pd.DataFrame":
+    """A row for each run: what it is, the last step, t_mem and t_gen, also at 90 %, accuracies.
+
+    t_mem and t_gen are those of the task's own criterion and empty where a run had none by its last
+    step.
+    """
+    import pandas as pd
+
+    table, at_90 = sweep.table, sweep.at(0.9).table
+    rows = []
+    for member in sweep.members:
+        made = {n: v for n, v in member.options.items() if n not in ("steps", "checkpoint_every")}
+        rows.append(
+            {
+                "network": str(member.settings["plan"]),
+                "stage": member.stage,
+                "seed": member.settings["seed"],
+                "settings": " ".join(f"{name}={value}" for name, value in made.items()),
+                **{name: table.at[member.name, name] for name in _OF_RUNS},
+                "t_gen_90": at_90.at[member.name, "t_gen"],
+            }
+        )
+    return pd.DataFrame(rows).astype(
+        {"step": "Int64", "t_mem": "Int64", "t_gen": "Int64", "t_gen_90": "Int64"}
+    )
 
 
 def check_room(out: Path) -> None:

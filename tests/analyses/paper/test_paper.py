@@ -59,6 +59,16 @@ def test_every_claim_has_a_row_and_a_verdict_in_both_files(paper: Path) -> None:
     assert table["verdict"].to_list() == [row["verdict"] for row in told["claims"]]
 
 
+def test_every_run_has_a_line_with_its_times(paper: Path) -> None:
+    table = pd.read_csv(paper / "runs.csv")
+    assert len(table) == len({path.parent for path in (paper / "runs").glob("*/config.json")})
+    assert list(table[table["stage"] == "controlled"]["settings"].unique()) == [
+        "rate=0.6 control=l1",
+        "rate=0.6 control=l2",
+    ]
+    assert (table["step"] > 0).all()
+
+
 def test_the_page_opens_alone_and_says_what_decided(paper: Path) -> None:
     page = (paper / "index.html").read_text(encoding="utf-8")
     assert page.count(packed_plotly()) == 1

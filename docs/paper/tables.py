@@ -1,0 +1,151 @@
+"""Write the tables of README.md and docs/tickets.md anew from runs.csv: python docs/paper/tables.py
+
+runs.csv and claims.json beside this file are those that `mechgrok paper --seeds 3` wrote. A table
+stands between `<!-- table NAME -->` and `<!-- end of table -->`.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from analyses.paper.page import as_markdown
+
+HERE = Path(__file__).parent
+PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]
+#: A kind of run: its network, stage and settings, as runs.csv has them.
+KINDS = {
+    "base run": ("add", "base", ""),
+    **{
+        f"grokked ticket, k = {rate}": ("add", "rates", f"rate={rate} until_grokked=600")
+        for rate in (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    },
+    **{
+        f"ticket of step {at:,}": ("add", "over-training", f"at={at} rate=0.6 until_grokked=600")
+        for at in (2000, 6000, 10_000)
+    },
+    **{
+        f"controlled dense, {norm} norm of the ticket": (
+            "add",
+            "controlled",
+            f"rate=0.6 control={norm.lower()}",
+        )
+        for norm in ("L1", "L2")
+    },
+    **{
+        name: ("add", "initialization", f"method={name.lower()} rate=0.6 until_grokked=1200")
+        for name in ("Random", "SNIP", "GraSP")
+    },
+    "SynFlow, one round": (
+        "add",
+        "initialization",
+        "method=synflow rounds=1 rate=0.6 until_grokked=1200",
+    ),
+    "only dead neurons pruned": ("add", "only-dead", "rate=0.6 prune_only=dead until_grokked=1200"),
+    "ticket, dead neurons revived": ("add", "revived", "rate=0.6 revive=dead until_grokked=1200"),
+    **{
+        f"{what}{of}": (name, stage, settings)
+        for name, what in (
+            ("transformer", "transformer"),
+            ("sub", "a − b"),
+            ("mul", "a · b"),
+            ("x2y2", "a² + b²"),
+            ("mnist", "MNIST"),
+            ("parity", "sparse parity"),
+            ("polynomial", "polynomial regression"),
+        )
+        for of, stage, settings in (
+            (", base run", "base", ""),
+            (", ticket", "ticket", ""),
+        )
+    },
+}
+#: Which of them each table shows.
+TABLES = {
+    "in short": [
+        "base run",
+        "grokked ticket, k = 0.4",
+        "grokked ticket, k = 0.6",
+        "grokked ticket, k = 0.8",
+        "ticket of step 2,000",
+        "controlled dense, L1 norm of the ticket",
+        "controlled dense, L2 norm of the ticket",
+        "Random",
+        "SNIP",
+        "GraSP",
+        "SynFlow, one round",
+    ],
+    "in full": list(KINDS),
+}
+
+
+def table(runs: pd.DataFrame, kinds: list[str]) -> str:
+    """A row for each kind of run: t_mem, t_gen of each seed, τ's median, the best test accuracy."""
+    lines = [
+        "| run | t_mem | t_gen | median τ | best test accuracy |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for kind in kinds:
+        some = _of_kind(runs, kind)
+        cells = [kind, _times(some, "t_mem"), _times(some, "t_gen"), _tau(some), _best(some)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _of_kind(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
+    network, stage, settings = KINDS[kind]
+    some = runs[(runs["network"] == network) & (runs["stage"] == stage)]
+    if settings:
+        some = some[some["settings"] == settings]
+    if some.empty:
+        raise SystemExit(f"runs.csv has no run for {kind}: {network}, {stage}, {settings}")
+    return some.sort_values("seed")
+
+
+def _times(some: pd.DataFrame, what: str) -> str:
+    """The step of each seed; how far it was trained where it did not get there."""
+    times = [
+        f"{row[what]:,.0f}" if pd.notna(row[what]) else f"> {row['step']:,}"
+        for _, row in some.iterrows()
+    ]
+    return times[0] if len(set(times)) == 1 else " · ".join(times)
+
+
+def _tau(some: pd.DataFrame) -> str:
+    """The median of t_gen / t_mem, where that of t_gen is known."""
+    tau = (some["t_gen"] / some["t_mem"]).astype(float).fillna(float("inf")).median()
+    return "—" if tau == float("inf") else f"{tau:.3g}"
+
+
+def _best(some: pd.DataFrame) -> str:
+    best = some["best_test_accuracy"]
+    low, high = f"{100 * best.min():.0f}", f"{100 * best.max():.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def tables() -> dict[str, str]:
+    """Every table by its name."""
+    runs = pd.read_csv(
+        HERE / "runs.csv", keep_default_na=False, na_values={"t_mem": "", "t_gen": ""}
+    )
+    claims = json.loads((HERE / "claims.json").read_text(encoding="utf-8"))["claims"]
+    made = {name: table(runs, kinds) for name, kinds in TABLES.items()}
+    return made | {"verdicts": as_markdown(claims)}
+
+
+_PLACE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def filled(text: str, made: dict[str, str]) -> str:
+    """The page with its tables as they are now."""
+    return _PLACE.sub(lambda found: f"{found[1]}{made[found[2]]}{found[3]}", text)
+
+
+if __name__ == "__main__":
+    made = tables()
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        if (after := filled(before, made)) != before:
+            page.write_text(after, encoding="utf-8")
+            print(page)
