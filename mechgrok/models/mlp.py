@@ -148,7 +148,7 @@ class HookedMLP(HookedModel):
         return self.W_out @ self.W_U if self.config.d_model is not None else self.W_out
 
     def forward(self, inputs: Inputs, way: Way = "auto") -> Float[Tensor, "batch d_output"]:
-        """Outputs for tokens ``[batch, pos]``, their `encode`d counts, or real vectors."""
+        """Outputs for tokens ``[batch, pos]``, their counts (`encode`), or real vectors."""
         short = self._takes_short_way(way)
         pre = self._first_pre_short(inputs) if short else self._first_pre_plain(inputs)
         if self.config.bias:

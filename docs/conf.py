@@ -1,0 +1,61 @@
+"""How the documentation is built: `make docs`, then docs/_build/html/index.html.
+
+Pages with code cells are executed, each in a folder of its own in which ``data/`` are the runs that
+ship with the project; what they showed is kept in ``_build/.jupyter_cache`` until they change. The
+pages of ``reference/`` about commands, names and variables are generated from the code.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT, BUILD = HERE.parent, HERE / "_build"
+sys.path[:0] = [str(ROOT), str(HERE)]
+
+from site_pages import api, commands, figures  # noqa: E402
+
+project, author, copyright = "mechgrok", "the authors of mechgrok", "the authors of mechgrok"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_design",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "figures/*.py", "site_pages"]
+html_theme = "furo"
+html_title = "mechgrok"
+html_static_path = ["_static", "_build/static"]
+html_css_files = ["site.css"]
+html_theme_options = {"sidebar_hide_name": False}
+html_show_sourcelink = False
+
+myst_enable_extensions = ["colon_fence", "attrs_inline", "attrs_block"]
+# Formulas are few: written in Unicode, so that nothing has to be fetched to show them.
+myst_heading_anchors = 4
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(BUILD / ".jupyter_cache")
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 240
+nb_merge_streams = True
+copybutton_exclude = ".linenos, .gp, .go"
+
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "mixed"
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+python_maximum_signature_line_length = 90
+
+
+def setup(app: Any) -> None:
+    """Generate what is generated, before Sphinx looks for its pages."""
+    api.write(HERE / "reference" / "api")
+    commands.write(HERE / "reference")
+    figures.copy_plotly(BUILD / "static")
+    figures.prepare_kernels(BUILD, ROOT)
+    app.connect("html-page-context", figures.add_plotly)
+    app.connect("autodoc-process-docstring", api.escape_bars)

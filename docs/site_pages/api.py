@@ -1,0 +1,116 @@
+"""The reference of every public name: a page for each package, filled in by autodoc."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+#: Packages whose ``__all__`` is public.
+PACKAGES = (
+    "mechgrok.runs",
+    "mechgrok.sweeps",
+    "mechgrok.interventions",
+    "mechgrok.results",
+    "mechgrok.tasks",
+    "mechgrok.models",
+    "mechgrok.masks",
+    "mechgrok.training",
+    "mechgrok.loggers",
+    "analyses.drawing",
+)
+#: A package whose modules are public, each of them with all that it defines.
+MEASURES = "analyses.measures"
+
+
+def write(into: Path) -> None:
+    """The pages, and the page of ``mechgrok``, which says where each of its names is described."""
+    into.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        _write(into, package, _package(importlib.import_module(package)))
+    measures = importlib.import_module(MEASURES)
+    names = sorted(info.name for info in pkgutil.iter_modules(measures.__path__))
+    for name in names:
+        module = importlib.import_module(f"{MEASURES}.{name}")
+        _write(into, module.__name__, _module(module))
+    _write(into, "mechgrok", _top())
+    listed = "\n".join(f"   {name}" for name in ("mechgrok", *PACKAGES))
+    modules = "\n".join(f"   {MEASURES}.{name}" for name in names)
+    (into / "index.rst").write_text(
+        f"{_title('API')}\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n\n"
+        f"The mathematics apart from the questions\n{'-' * 40}\n\n"
+        f".. toctree::\n   :maxdepth: 1\n\n{modules}\n",
+        encoding="utf-8",
+    )
+
+
+def _write(into: Path, name: str, text: str) -> None:
+    (into / f"{name}.rst").write_text(text, encoding="utf-8")
+
+
+def _title(text: str) -> str:
+    return f"{text}\n{'=' * len(text)}\n"
+
+
+def _about(module: ModuleType) -> str:
+    return f"{_title(module.__name__)}\n{inspect.cleandoc(module.__doc__ or '')}\n"
+
+
+def _package(module: ModuleType) -> str:
+    parts = [_about(module), f".. currentmodule:: {module.__name__}\n"]
+    parts += [_documented(name, getattr(module, name)) for name in sorted(module.__all__)]
+    return "\n".join(parts)
+
+
+def _module(module: ModuleType) -> str:
+    parts = [_about(module), f".. currentmodule:: {module.__name__}\n"]
+    for name, value in vars(module).items():
+        own = getattr(value, "__module__", None) == module.__name__
+        if own and not name.startswith("_") and (inspect.isclass(value) or callable(value)):
+            parts.append(_documented(name, value))
+    return "\n".join(parts)
+
+
+def _documented(name: str, value: Any) -> str:
+    if inspect.isclass(value):
+        members = "" if issubclass(value, BaseException) else "   :members:\n"
+        return f".. autoclass:: {name}\n{members}   :show-inheritance:\n"
+    if inspect.isroutine(value):
+        return f".. autofunction:: {name}\n"
+    return f".. py:data:: {name}\n"
+
+
+def _top() -> str:
+    """``mechgrok``: its names, each with a line and a link; those at home nowhere else in full."""
+    module = importlib.import_module("mechgrok")
+    homes = {
+        name: package
+        for package in PACKAGES
+        for name in importlib.import_module(package).__all__
+        if package.startswith("mechgrok")
+    }
+    rows, own = [], []
+    for name in sorted(module.__all__):
+        value = getattr(module, name)
+        home = homes.get(name, "mechgrok")
+        if home == "mechgrok":
+            own.append(_documented(name, value))
+        first = (inspect.getdoc(value) or "").partition("\n\n")[0].replace("\n", " ")
+        role = "class" if inspect.isclass(value) else "func"
+        rows.append(f"   * - :py:{role}:`mechgrok.{name} <{home}.{name}>`\n     - {first}\n")
+    table = ".. list-table::\n   :widths: 30 70\n\n" + "".join(rows)
+    return "\n".join([_about(module), table, "\n.. currentmodule:: mechgrok\n", *own])
+
+
+_LITERAL = re.compile(r"(``.*?``)")
+
+
+def escape_bars(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """|x| in a docstring is a magnitude, not a substitution of reStructuredText."""
+    for at, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = _LITERAL.split(line)
+            parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+            lines[at] = "".join(parts)
