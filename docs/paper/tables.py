@@ -119,6 +119,8 @@ def _tau(some: pd.DataFrame) -> str:
 
 
 def _best(some: pd.DataFrame) -> str:
+    if (some["network"] == "polynomial").all():  # a regression: its criterion is a loss
+        return "—"
     best = some["best_test_accuracy"]
     low, high = f"{100 * best.min():.0f}", f"{100 * best.max():.0f}"
     return f"{low} %" if low == high else f"{low} to {high} %"
