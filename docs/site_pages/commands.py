@@ -8,8 +8,8 @@ from cli.main import COMMANDS, LazyGroup
 
 _HEAD = """# Commands
 
-`mechgrok COMMAND --help` says the same in a terminal. Exit codes: 0, 2 for a mistake in what was typed or in a
-file, 130 after Ctrl-C, 1 where something else failed.
+`mechgrok COMMAND --help` says the same in a terminal. Exit codes: 0, 2 for a mistake in what was
+typed or in a file, 130 after Ctrl-C, 1 where something else failed.
 
 """
 

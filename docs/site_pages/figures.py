@@ -1,7 +1,7 @@
 """Figures in executed pages: live, and drawn by one plotly.js that lies beside the pages.
 
-`prepare_kernels` writes an IPython profile whose start-up lets every cell that ends with a Plotly figure
-show it without a copy of plotly.js; `add_plotly` gives the script to the pages that hold one.
+`prepare_kernels` writes an IPython profile whose start-up lets every cell that ends with a Plotly
+figure show it without a copy of plotly.js; `add_plotly` gives the script to pages that hold one.
 """
 
 import os
@@ -11,12 +11,13 @@ from typing import Any
 #: Runs in every kernel before the first cell.
 _START = """
 import os
+import warnings
 from pathlib import Path
 
 import plotly.io as pio
 from plotly.io.base_renderers import MimetypeRenderer
 
-os.environ["MECHGROK_PROGRESS"] = ""
+warnings.filterwarnings("ignore", message="IProgress not found")
 if not Path("data").exists():
     Path("data").symlink_to({data!r}, target_is_directory=True)
 
@@ -57,6 +58,7 @@ def copy_plotly(into: Path) -> None:
 def add_plotly(
     app: Any, pagename: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Before the page is written: the script, where the page has a figure."""
+    """Before the page is written: the script, ahead of the figures, where the page has any."""
     if "plotly-graph-div" in context.get("body", ""):
-        app.add_js_file("plotly.min.js", priority=100)
+        path = context["pathto"]("_static/plotly.min.js", resource=True)
+        context["metatags"] = context.get("metatags", "") + f'<script src="{path}"></script>'

@@ -31,7 +31,7 @@ class Checkpoint:
 
     @property
     def effective_weights(self) -> "dict[str, Tensor]":
-        """θ ⊙ m by name: the weights that the network computes with, raw where no mask is on."""
+        """The weights that the network computes with, θ ⊙ m, by name; raw where no mask is on."""
         mask: Mapping[str, Tensor] = self.mask or {}
         return {n: w * mask[n] if n in mask else w for n, w in self.weights.items()}
 
