@@ -17,6 +17,7 @@ from pathlib import Path
 import plotly.io as pio
 from plotly.io.base_renderers import MimetypeRenderer
 
+os.environ["TQDM_DISABLE"] = "1"  # a bar that runs is nothing on a page
 warnings.filterwarnings("ignore", message="IProgress not found")
 if not Path("data").exists():
     Path("data").symlink_to({data!r}, target_is_directory=True)
@@ -33,6 +34,7 @@ class BesidePlotly(MimetypeRenderer):
 
 pio.renderers["beside"] = BesidePlotly()
 pio.renderers.default = "beside"
+pio.templates.default = "plotly_white"
 """
 
 

@@ -112,6 +112,8 @@ def draw(
         return _of_answers(dict(what), name, by, steps, options)
     if name is None:
         raise UserError("Runs are drawn with the name of an analysis: draw(runs, 'fourier').")
+    if not isinstance(name, str | ModuleType):
+        raise UserError(f"{name!r} names no analysis: the runs come first, draw(runs, 'fourier').")
     analysis = named(name)
     measuring, drawing = _apart(analysis, options)
     family = _family(what, by)

@@ -69,6 +69,11 @@ def test_what_cannot_be_drawn_is_told(tiny_run: Run, tmp_path: Path) -> None:
             call()
 
 
+def test_runs_come_first(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="the runs come first"):
+        mechgrok.draw("norms", tiny_run)  # type: ignore[arg-type]
+
+
 def test_what_was_read_from_a_file_is_drawn(tiny_run: Run) -> None:
     answer = mechgrok.analyze(tiny_run, "norms")
     kept = read_parquet(tiny_run.path / "analysis" / "norms.parquet")
