@@ -32,7 +32,7 @@ from analyses.measures.algorithm import (
 )
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.fourier import key_frequencies
-from analyses.measures.residues import residues
+from analyses.measures.residues import not_modular, residues
 from analyses.measures.spacing import log_spaced, some_of
 from analyses.measures.words import ends
 from mechgrok.errors import UserError
@@ -57,7 +57,7 @@ def applies(run: Run) -> str | None:
         return (
             f"{run.task.name} is no sum of two residues, nor a product, which is one of logarithms."
         )
-    return None
+    return not_modular(run.task)
 
 
 def measure(

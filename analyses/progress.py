@@ -28,7 +28,7 @@ from analyses.measures.fourier import character_components, gini, key_frequencie
 from analyses.measures.harmonics import (
     Harmonics,
     harmonics,
-    no_harmonics,
+    no_formula,
     part_coordinates,
     part_names,
     part_word,
@@ -45,11 +45,7 @@ _LARGEST_LOGITS = 2**23
 
 def applies(run: Run) -> str | None:
     """The answers must be one function of two residues, or of two elements of a group."""
-    if not isinstance(run.task, BinaryOperation):
-        return f"{run.task.name} is not one modular operation on two residues."
-    if (reason := no_harmonics(run.task)) is not None:
-        return reason
-    return "random labels follow no formula." if run.task.name == "random" else None
+    return no_formula(run.task)
 
 
 def measure(

@@ -26,7 +26,7 @@ from analyses.measures.harmonics import (
     Harmonics,
     Representations,
     harmonics,
-    no_harmonics,
+    no_formula,
     part_axis,
     part_coordinates,
     part_names,
@@ -49,11 +49,7 @@ _OF = ("a", "b", "ab")
 
 def applies(run: Run) -> str | None:
     """The answers must be one function of two elements of a group, or of two residues."""
-    if not isinstance(run.task, BinaryOperation):
-        return f"{run.task.name} is not one operation on two residues, or elements of a group."
-    if (reason := no_harmonics(run.task)) is not None:
-        return reason
-    return "random labels follow no formula." if run.task.name == "random" else None
+    return no_formula(run.task)
 
 
 def measure(

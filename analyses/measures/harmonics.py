@@ -4,6 +4,8 @@ from typing import Any
 
 import xarray as xr
 
+from mechgrok.tasks.base import Task
+from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.harmonics import Harmonics as Harmonics
 from mechgrok.tasks.harmonics import Representations as Representations
 from mechgrok.tasks.harmonics import Waves as Waves
@@ -12,6 +14,22 @@ from mechgrok.tasks.harmonics import no_harmonics as no_harmonics
 
 #: The longest axis on which every part is named.
 _NAMED = 40
+
+
+def no_formula(task: Task) -> str | None:
+    """Why answers are no function of two elements that falls into parts; None where they are.
+
+    >>> from mechgrok.tasks import make_task
+    >>> print(no_formula(make_task("add")), no_formula(make_task("group")))
+    None None
+    >>> no_formula(make_task("random"))
+    'random labels follow no formula.'
+    """
+    if not isinstance(task, BinaryOperation):
+        return f"{task.name} is not one operation on two residues, or elements of a group."
+    if (reason := no_harmonics(task)) is not None:
+        return reason
+    return "random labels follow no formula." if task.name == "random" else None
 
 
 def part_coordinates(parts: Harmonics) -> dict[str, Any]:

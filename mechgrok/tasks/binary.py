@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 class BinaryOperation(Task):
     """c = f(a, b): operands and answers are the numbers 0 … n − 1 of n things.
 
-    A subclass gives `pair`, `answer`, `d_output` (n) and `order_matters`.
+    A subclass gives `n_answers` (n), `pair`, `answer` and `order_matters`.
     """
 
     equals: bool = Field(default=False, description="Append an '=' token to each pair.")
+
+    @property
+    def n_answers(self) -> int:
+        """How many things are operands and answers."""
+        raise NotImplementedError
+
+    @property
+    def d_output(self) -> int:
+        return self.training_objective.d_output(self.n_answers)
 
     @cached_property
     def pair(self) -> Integer[Tensor, "n 2"]:
@@ -47,11 +56,11 @@ class BinaryOperation(Task):
             return pair
         import torch
 
-        return torch.cat([pair, pair.new_full((len(pair), 1), self.d_output)], dim=1)
+        return torch.cat([pair, pair.new_full((len(pair), 1), self.n_answers)], dim=1)
 
     @property
     def d_vocab(self) -> int:
-        return self.d_output + self.equals
+        return self.n_answers + self.equals
 
     @property
     def n_ctx(self) -> int:

@@ -251,7 +251,8 @@ def no_harmonics(task: Task) -> str | None:
     >>> no_harmonics(make_task("parity"))
     'parity of 3 out of 40 bits is not modular arithmetic.'
     """
-    return None if isinstance(task, GroupComposition) else not_modular(task)
+    # Two elements may share one output, whose sign decides: that is `not_modular`'s to say.
+    return None if isinstance(task, GroupComposition) and task.d_output > 1 else not_modular(task)
 
 
 @cache

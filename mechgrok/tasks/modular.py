@@ -133,8 +133,8 @@ class ModularArithmetic(BinaryOperation):
         return Examples(self.tokens(self.pair), labels)
 
     @property
-    def d_output(self) -> int:
-        return self.training_objective.d_output(self.p)
+    def n_answers(self) -> int:
+        return self.p
 
     @property
     def vocabulary(self) -> list[str]:

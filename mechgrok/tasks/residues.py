@@ -71,6 +71,8 @@ def not_modular(task: Task) -> str | None:
     """
     if not task.modular:
         return f"{task} {task.why_not_modular}."
+    if task.d_output < 2:
+        return f"{task} has one output, whose sign tells two answers apart, and no spectrum."
     if task.d_vocab < task.d_output:
         return f"{task} has {task.d_vocab} tokens, too few for residues modulo {task.d_output}."
     return None

@@ -62,7 +62,7 @@ class ModularSum(Task):
 
     @property
     def d_output(self) -> int:
-        return self.p
+        return self.training_objective.d_output(self.p)
 
     @property
     def vocabulary(self) -> list[str]:

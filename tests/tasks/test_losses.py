@@ -102,6 +102,11 @@ def test_modular_addition_is_trained_with_any_objective_that_tells_many_classes(
     assert task.accuracy(outputs, task.train.labels) == 1
 
 
+def test_two_residues_share_an_output_and_have_a_token_each() -> None:
+    task = make_task("add", p=2, pairs="ordered", objective="hinge")
+    assert (task.d_output, task.d_vocab) == (1, 2)
+
+
 def test_a_regression_has_no_other_objective() -> None:
     with pytest.raises(UserError, match="is a regression"):
         RunConfig.make(task={"name": "polynomial", "objective": "stablemax"})

@@ -21,6 +21,11 @@ def test_labels_are_sums(p: int, terms: int) -> None:
     assert len({tuple(row) for row in inputs.tolist()}) == p**terms
 
 
+def test_an_objective_for_two_classes_is_refused() -> None:
+    with pytest.raises(UserError, match="two classes apart, not 5"):
+        RunConfig.make(task={"name": "sum", "p": 5, "objective": "hinge"})
+
+
 def test_two_terms_are_addition_of_ordered_pairs() -> None:
     own, add = make_task("sum", p=7, terms=2), make_task("add", p=7, pairs="ordered")
     for one, other in zip(own.train, add.train, strict=True):

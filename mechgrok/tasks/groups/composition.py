@@ -58,7 +58,7 @@ class GroupComposition(BinaryOperation):
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
-        if self.d_output < 2:
+        if self.n_answers < 2:
             raise UserError(f"The group {self.group} has one element: choose a larger one.")
         return self
 
@@ -75,7 +75,7 @@ class GroupComposition(BinaryOperation):
         return of_table(self.group, unpack_table(self.table, self.group))
 
     @property
-    def d_output(self) -> int:
+    def n_answers(self) -> int:
         return families.order_of(self.group) if self.table is None else self.structure.order
 
     @property
@@ -86,14 +86,14 @@ class GroupComposition(BinaryOperation):
 
     @property
     def n_examples(self) -> int:
-        return self.d_output**2
+        return self.n_answers**2
 
     @cached_property
     def pair(self) -> Integer[Tensor, "n 2"]:
         """All pairs (a, b), in lexicographic order of their numbers."""
         import torch
 
-        every = torch.arange(self.d_output)
+        every = torch.arange(self.n_answers)
         return torch.cartesian_prod(every, every)
 
     def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.tasks import make_task, saved_task
 from mechgrok.tasks.groups.cayley import pack_table, read_table, unpack_table
 from mechgrok.tasks.groups.families import is_commutative, named, order_of
 from mechgrok.tasks.groups.group import check_group, generators
+from mechgrok.tasks.harmonics import no_harmonics
 
 NAMES = ("C1", "C6", "D1", "D2", "D5", "D6", "Q4", "Q8", "Q12", "S1", "S2", "S4", "A2", "A4", "A5")
 PRODUCTS = ("C3xS3", "C2xC2xC2", "D3xQ8")
@@ -109,6 +111,19 @@ def test_the_task_is_the_table() -> None:
     assert (named("S4").table[inputs[:, 0], inputs[:, 1]] == labels.numpy()).all()
     assert set(inputs[:, 2].tolist()) == {24}
     assert task.vocabulary[1] == "1243"
+
+
+def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
+    with pytest.raises(UserError, match="two classes apart, not 6"):
+        RunConfig.make(task={"name": "group", "group": "S3", "objective": "hinge"})
+    task = make_task("group", group="C2", objective="hinge", equals=True)
+    assert (task.d_output, task.d_vocab, int(task.examples.inputs.max())) == (1, 3, 2)
+    signs = task.examples.labels[:, None] * 2.0 - 1
+    assert (task.accuracy(signs, task.examples.labels), task.loss(signs, task.examples.labels)) == (
+        1,
+        0,
+    )
+    assert "whose sign tells two answers apart" in str(no_harmonics(task))
 
 
 def test_a_cyclic_group_is_addition() -> None:
