@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, near
 from mechgrok.registry import Entry
 
 #: Every subcommand and the module that holds it; the module's first line is its help.
@@ -62,6 +62,8 @@ class LazyGroup(TyperGroup):
         return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.entries() and (meant := near(args[0], self.entries())):
+            ctx.fail(f"No such command {args[0]!r}{meant}")
         name, _, rest = super().resolve_command(ctx, args)
         return name, self.load(self.entries()[name or ""]), rest
 

@@ -51,8 +51,7 @@ def paper(
     from analyses.paper.item import find_items
     from analyses.paper.scale import Scale
 
-    images = str(mnist.expanduser().resolve()) if mnist else None
-    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick, images)
+    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick, _images(mnist))
     found = find_items(items or ())
     if list_:
         _list(found, scale)
@@ -65,6 +64,20 @@ def paper(
     outcomes = _train(folder, found, scale, place(jobs, device, together, ray), quiet)
     made = _draw(folder, found, scale, fresh, jobs, quiet)
     _say_how_it_ended(folder, made, outcomes)
+
+
+def _images(folder: Path | None) -> str | None:
+    """The folder as the runs name it.
+
+    Raises:
+        UserError: it lacks one of MNIST's files.
+    """
+    if folder is None:
+        return None
+    from mechgrok.tasks.images import find_mnist
+
+    find_mnist(folder.expanduser())
+    return str(folder.expanduser().resolve())
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -274,3 +274,14 @@ def test_operations_optimizers_and_methods_in_a_file_of_one_s_own(
         assert ended.code == 2
         assert "was never trained with here" in ended.err
         assert not Path("executed").exists()
+
+
+def test_a_mistyped_command_is_answered_with_one_like_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from cli.main import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["analyse", "ckpts"])
+    assert ended.value.code == 2
+    assert "No such command 'analyse' (did you mean analyze?)" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from cli.main import main
         (["--seeds", "few"], "--seeds few are no seeds"),
         (["--together", "perhaps"], "no --together perhaps"),
         (["--out", "notes"], "notes holds something other than a paper"),
+        (["--mnist", "notes", "v3-fig2b"], "notes holds no train-images-idx3-ubyte"),
         (["--jobs", "1", "--ray", "auto"], "--jobs is for this machine"),
     ],
 )
