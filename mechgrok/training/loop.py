@@ -25,7 +25,7 @@ from mechgrok.training.course import Course, Interrupted, Shown, Watch, trained_
 from mechgrok.training.dropout import Dropout
 from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.machine import find_device, interrupts, threads
+from mechgrok.training.machine import find_device, flushed_denormals, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
 from mechgrok.training.schedule import usual_interval
 from mechgrok.training.transforms.chain import take_step
@@ -162,7 +162,7 @@ def go_on(
         with dropout.off(model, dropout.factors(course.step, len(batch.labels), model.device)):
             return backpropagate(model, task, batch, training)
 
-    with threads(training.threads), interrupts() as interrupted:
+    with threads(training.threads), flushed_denormals(), interrupts() as interrupted:
         while True:
             stopping = bool(interrupted)
             if course.is_due(stopping):

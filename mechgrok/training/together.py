@@ -30,7 +30,7 @@ from mechgrok.training.course import Course, Interrupted, trained_model
 from mechgrok.training.divergence import Diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import go_on, is_complete, opened_to_train
-from mechgrok.training.machine import find_device, interrupts, threads
+from mechgrok.training.machine import find_device, flushed_denormals, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizers
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.
@@ -213,7 +213,11 @@ def _train(members: list[_Member], end: Ended) -> None:
     )
     for member, optimizer in zip(members, optimizers, strict=True):
         load_optimizer(optimizer, member.model, member.state)
-    with threads(members[0].course.training.threads), interrupts() as interrupted:
+    with (
+        threads(members[0].course.training.threads),
+        flushed_denormals(),
+        interrupts() as interrupted,
+    ):
         together = list(zip(members, optimizers, strict=True))
         stackable = len(members) > 1 and _is_stackable(together)
         while stackable and len(together) > 1:

@@ -32,3 +32,15 @@ def test_it_changes_nothing_of_the_training(tmp_path: Path) -> None:
     run_on = alone.task.test.inputs
     watched = train(tmp_path / "watched", "quick", watch=watch, **SMALL)
     assert watched.weights("W_in").equal(alone.weights("W_in"))
+
+
+def test_numbers_below_the_normal_floats_are_zero_while_training_alone(tmp_path: Path) -> None:
+    """Processors compute tens of times slower with them; what is analyzed keeps them."""
+    smallest: list[float] = []
+
+    def product() -> float:
+        return float(torch.tensor(1e-30) * 1e-10)
+
+    train(tmp_path / "run", "quick", watch=lambda model, row: smallest.append(product()), **SMALL)
+    assert set(smallest) == {0.0}
+    assert product() > 0
