@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mechgrok.interventions.waves import projection as projection
 from mechgrok.tasks.harmonics import Harmonics, variance_shares
+from mechgrok.tasks.harmonics import fourier_basis as fourier_basis
 from mechgrok.tasks.residues import Order as Order
 from mechgrok.tasks.residues import cyclic_order as cyclic_order
 from mechgrok.tasks.residues import primitive_root as primitive_root

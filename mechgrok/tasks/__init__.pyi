@@ -1,6 +1,8 @@
 from .base import Examples as Examples
 from .base import Task as Task
 from .custom import task as task
+from .harmonics import FourierBasis as FourierBasis
+from .harmonics import fourier_basis as fourier_basis
 from .making import make_task as make_task
 from .making import saved_task as saved_task
 from .objectives import Criterion as Criterion

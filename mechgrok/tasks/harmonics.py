@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Integer
@@ -177,6 +177,54 @@ class Waves(Harmonics):
 
     def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
         return torch.fft.rfft(signal, dim=-1).abs()
+
+
+class FourierBasis(NamedTuple):
+    """The real Fourier basis over the residues modulo p, and the names of its functions.
+
+    Attributes:
+        functions: orthonormal, one a row.
+        names: const, cos 1, sin 1, cos 2, …; for even p the last is a cosine alone.
+    """
+
+    functions: Float[Tensor, "function p"]
+    names: tuple[str, ...]
+
+
+def fourier_basis(p: int) -> FourierBasis:
+    """The orthonormal functions 1, cos(2πkx/p) and sin(2πkx/p) of x = 0 … p − 1, as rows.
+
+    ``basis @ W_E`` is an embedding in the Fourier basis, a row for each function, and ``basis.T @``
+    takes it back; ``W @ basis.T`` does it along the last axis. The order and the names are those of
+    Nanda et al. 2023 (arXiv 2301.05217).
+
+    Args:
+        p: the number of residues.
+
+    Returns:
+        ``functions [function, p]`` in PyTorch's default type, as many as residues, and their
+        ``names``.
+
+    Raises:
+        UserError: p is below 1.
+
+    >>> basis, names = fourier_basis(5)
+    >>> names
+    ('const', 'cos 1', 'sin 1', 'cos 2', 'sin 2')
+    >>> x = torch.arange(5)
+    >>> (basis @ torch.sin(2 * torch.pi * 2 * x / 5)).abs().round(decimals=3)
+    tensor([0.0000, 0.0000, 0.0000, 0.0000, 1.5810])
+    """
+    if p < 1:
+        raise UserError(f"There are no functions on {p} residues: choose a p of at least 1.")
+    waves = Waves(torch.arange(p))
+    functions = waves.functions(range(len(waves.names))).T
+    names = [
+        f"{wave} {k}"
+        for k, counted in enumerate(waves.counted.int().tolist())
+        for wave in ("cos", "sin")[:counted]
+    ]
+    return FourierBasis(functions.to(torch.get_default_dtype()), ("const", *names[1:]))
 
 
 class Representations(Harmonics):

@@ -8,7 +8,13 @@ from mechgrok.errors import UserError
 from mechgrok.interventions.waves import grid_parts, projection
 from mechgrok.tasks import make_task
 from mechgrok.tasks.groups.families import named
-from mechgrok.tasks.harmonics import Representations, Waves, harmonics, no_harmonics
+from mechgrok.tasks.harmonics import (
+    Representations,
+    Waves,
+    fourier_basis,
+    harmonics,
+    no_harmonics,
+)
 
 GROUPS = ("S4", "A4", "Q8", "D5", "C3xS3", "C3xC3", "C12")
 
@@ -45,6 +51,24 @@ def test_the_waves_amplitude_is_that_of_their_basis() -> None:
     for k in range(7):
         power = (waves.basis(k).T @ signal).square().sum() * 12 / waves.counted[k]
         assert float(waves.amplitude(signal)[k]) == pytest.approx(float(power.sqrt()))
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 12, 67])
+def test_the_fourier_basis_is_orthonormal_and_its_names_say_what_its_rows_are(p: int) -> None:
+    basis, names = fourier_basis(p)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(p), atol=1e-6, rtol=0)
+    assert len(names) == p
+    for row, name in zip(basis, names, strict=True):
+        wave, k = (f"{name} 0" if name == "const" else name).split()[:2]
+        angle = 2 * torch.pi * int(k) * torch.arange(p).double() / p
+        expected = {"const": torch.cos, "cos": torch.cos, "sin": torch.sin}[wave](angle)
+        torch.testing.assert_close(row.double(), expected / expected.norm(), atol=1e-6, rtol=1e-5)
+
+
+def test_over_an_even_number_of_residues_the_last_wave_is_a_cosine_alone() -> None:
+    assert fourier_basis(4).names == ("const", "cos 1", "sin 1", "cos 2")
+    with pytest.raises(UserError, match="no functions on 0 residues"):
+        fourier_basis(0)
 
 
 @pytest.mark.parametrize("name", GROUPS)
