@@ -1,9 +1,10 @@
-# Two commands for a newcomer: `make demo` and `make test`; `make docs` builds the documentation.
+# Two commands for a newcomer: `make demo` and `make test`; `make docs` builds the documentation, and
+# `make lock` renews the versions that all three install.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: demo test docs
+.PHONY: demo test docs lock
 
 # Torch first and by its pinned version, so that nothing else pulls in a larger build of it.
 .venv/installed: pyproject.toml constraints.txt
@@ -37,3 +38,11 @@ test: .venv/installed-test
 docs: .venv/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+# In an environment of its own, made without the pins that it replaces.
+lock:
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check -e '.[test,film,explore,docs]'
+	.venv-lock/bin/python .ci/lock.py
+	rm -r .venv-lock
