@@ -14,4 +14,6 @@ from .making import wiring_of as wiring_of
 from .mlp import HookedMLP as HookedMLP
 from .positional import HookedPositionalMLP as HookedPositionalMLP
 from .transformer import HookedTransformer as HookedTransformer
+from .wired import WiredModel as WiredModel
+from .wiring import Group as Group
 from .wiring import Wiring as Wiring

@@ -155,6 +155,62 @@ class Wiring:
     output_path: LinearPath
     embedding: LinearPath | None = None
 
+    @classmethod
+    def between(
+        cls,
+        groups: Mapping[str, Group],
+        matrices: Mapping[str, tuple[str, str]],
+        hooks: Mapping[str, str],
+    ) -> Wiring:
+        """The wiring of plain matrices, each between two whole groups: all else follows of these.
+
+        What nothing writes to are inputs; every chain of matrices from one of them to the first
+        layer of neurons is an input path, called by its formula.
+
+        Args:
+            groups: the groups of units by name, from the inputs to the outputs.
+            matrices: for each weight the group that it reads and the one that it writes to.
+            hooks: for each group of neurons, in order, the hook point of their activations.
+
+        Raises:
+            UserError: a group is unknown, or nothing reads or nothing writes a group of neurons.
+
+        >>> groups = {"tokens": Group(7, "token"), "neurons": Group(5, "neuron")}
+        >>> groups["outputs"] = Group(7, "output")
+        >>> ends = {"W_in": ("tokens", "neurons"), "W_out": ("neurons", "outputs")}
+        >>> wiring = Wiring.between(groups, ends, hooks={"neurons": "hook_post"})
+        >>> wiring.weights, list(wiring.input_paths), wiring.output_path.formula
+        ({'W_in': (7, 5), 'W_out': (5, 7)}, ['W_in'], 'W_out')
+        """
+        for group in [*hooks, *(end for ends in matrices.values() for end in ends)]:
+            if group not in groups:
+                raise UserError(f"There is no group {group!r}: choose {choices(groups)}.")
+        joins = {name: Join(*ends) for name, ends in matrices.items()}
+        ways = _ways_to(next(iter(hooks)), joins)
+        paths = [product(*way) for way in ways]
+        return cls(
+            weights={
+                name: (groups[join.source].size, groups[join.target].size)
+                for name, join in joins.items()
+            },
+            groups=groups,
+            joins=joins,
+            hidden=tuple(
+                HiddenLayer(
+                    group,
+                    hook,
+                    reads=_at(joins, group, "target")[0],
+                    writes=_at(joins, group, "source")[0],
+                    folded=None if layer else _beside(paths),
+                )
+                for layer, (group, hook) in enumerate(hooks.items())
+            ),
+            input_paths={path.formula: path for path in paths},
+            direct=paths[0].formula,
+            output_path=product(*_way_from(list(hooks)[-1], joins)),
+            embedding=product(ways[0][0]) if len(ways[0]) > 1 else None,
+        )
+
     # --- weights --------------------------------------------------------------------------------
 
     @property
@@ -305,6 +361,40 @@ def product(*names: str) -> LinearPath:
         return first
 
     return LinearPath(" ".join(name.rpartition(".")[2] for name in names), multiply)
+
+
+def _at(joins: Mapping[str, Join], group: str, end: Literal["source", "target"]) -> list[str]:
+    """The matrices that have a group of neurons at one end."""
+    found = [name for name, join in joins.items() if getattr(join, end) == group]
+    if not found:
+        does = "reads" if end == "source" else "writes to"
+        raise UserError(f"No matrix {does} the neurons {group!r}: give one that does.")
+    return found
+
+
+def _ways_to(group: str, joins: Mapping[str, Join]) -> list[tuple[str, ...]]:
+    """Every chain of matrices that leads from inputs to a group."""
+    last = [name for name, join in joins.items() if join.target == group]
+    if not last:
+        return [()]
+    return [(*way, name) for name in last for way in _ways_to(joins[name].source, joins)]
+
+
+def _way_from(group: str, joins: Mapping[str, Join]) -> list[str]:
+    """The chain of matrices from a group on, by the first that reads what the one before wrote."""
+    following = [name for name, join in joins.items() if join.source == group]
+    return [following[0], *_way_from(joins[following[0]].target, joins)] if following else []
+
+
+def _beside(paths: Sequence[LinearPath]) -> Callable[[Weights], Tensor]:
+    """What neurons read of all inputs, those of one path below those of another."""
+
+    def stack(weights: Weights) -> Float[Tensor, "*step input neuron"]:
+        import torch
+
+        return torch.cat([path.product(weights) for path in paths], dim=-2)
+
+    return stack
 
 
 def numbered(name: str, layer: int, n_layers: int) -> str:

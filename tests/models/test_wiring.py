@@ -6,10 +6,12 @@ import torch
 from analyses.measures.graphs import left_side
 from mechgrok.errors import UserError
 from mechgrok.models import (
+    Group,
     MLPConfig,
     ModelShape,
     PositionalMLPConfig,
     TransformerConfig,
+    Wiring,
     make_model,
     raw_weights,
     wiring_of,
@@ -165,3 +167,46 @@ def test_configurations_of_models_need_no_torch() -> None:
     program = "import sys; import mechgrok.models.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert set(KINDS) == {"mlp", "positional-mlp", "transformer"}
+
+
+def test_a_wiring_of_plain_matrices_is_that_of_the_same_mlp() -> None:
+    """All that is asked of a wiring follows of which groups each matrix joins."""
+    known = wiring_of(SHAPES["deep mlp with biases"].model_copy(update={"bias": False}), TASK)
+    ends = {name: (join.source, join.target) for name, join in known.joins.items()}
+    hooks = {layer.group: layer.hook for layer in known.hidden}
+    made = Wiring.between(known.groups, ends, hooks)
+    assert (made.weights, made.joins) == (known.weights, known.joins)
+    for own, other in zip(made.hidden, known.hidden, strict=True):
+        assert (own.reads, own.writes, own.hook) == (other.reads, other.writes, other.hook)
+    weights = {name: torch.randn(2, *shape) for name, shape in known.weights.items()}.__getitem__
+    for own, other in (
+        (made.input_path(), known.input_path()),
+        (made.output_path, known.output_path),
+        (made.embedding, known.embedding),
+    ):
+        assert own is not None
+        assert other is not None
+        assert own.formula == other.formula
+        assert torch.equal(own.product(weights), other.product(weights))
+    assert made.hidden[0].folded is not None
+    assert torch.equal(made.hidden[0].folded(weights), made.input_path().product(weights))
+
+
+def test_what_two_inputs_give_to_a_neuron_lies_one_below_the_other() -> None:
+    token = Group(3, "token")
+    groups = {"a": token, "b": token, "neurons": Group(2, "neuron"), "out": Group(3, "output")}
+    ends = {"W_a": ("a", "neurons"), "W_b": ("b", "neurons"), "W_out": ("neurons", "out")}
+    wiring = Wiring.between(groups, ends, {"neurons": "hook_post"})
+    assert list(wiring.input_paths) == ["W_a", "W_b"]
+    assert wiring.embedding is None
+    weights = {"W_a": torch.zeros(3, 2), "W_b": torch.ones(3, 2)}.__getitem__
+    assert wiring.hidden[0].folded is not None
+    assert torch.equal(wiring.hidden[0].folded(weights).sum(1), torch.tensor([0.0, 0, 0, 2, 2, 2]))
+
+
+def test_a_wiring_that_leads_nowhere_is_refused() -> None:
+    groups = {"in": Group(3, "token"), "neurons": Group(2, "neuron")}
+    with pytest.raises(UserError, match="no group 'neuron': choose in or neurons"):
+        Wiring.between(groups, {"W": ("in", "neuron")}, {"neurons": "hook_post"})
+    with pytest.raises(UserError, match="No matrix reads the neurons 'neurons'"):
+        Wiring.between(groups, {"W": ("in", "neurons")}, {"neurons": "hook_post"})
