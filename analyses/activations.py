@@ -3,12 +3,13 @@
 A neuron of a network that has generalized fires in a pattern of one frequency: its activation over
 the p × p grid is made of waves of w_k a, w_k b and their products (Nanda et al. 2023, arXiv
 2301.05217, who assign a neuron to a frequency by the share of variance that these explain), and
-the answers it pushes are a wave of the same frequency. In a transformer the heads' attention over
-the grid is measured in the same way.
+the answers it pushes are a wave of the same frequency. Where a group's elements are composed,
+entries of ρ(a), of ρ(b) and their products stand in place of waves, for an irreducible
+representation ρ. In a transformer the heads' attention over the grid is measured in the same way.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,12 +21,23 @@ from torch import Tensor
 from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives
 from analyses.drawing.panel import AtStep
 from analyses.measures.finite import and_left_out, finite_steps, left_out
-from analyses.measures.fourier import grid_share
+from analyses.measures.fourier import dominant_frequency, grid_share
+from analyses.measures.harmonics import (
+    Harmonics,
+    Waves,
+    harmonics,
+    no_harmonics,
+    part_axis,
+    part_coordinates,
+    part_names,
+    part_word,
+    part_words,
+)
 from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption, residues
+from analyses.measures.residues import OrderOption
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.tasks.modular import ModularArithmetic
+from mechgrok.tasks.binary import BinaryOperation
 
 #: Checkpoints that are measured unless steps are given.
 _STOPS = 12
@@ -33,9 +45,9 @@ _STOPS = 12
 
 def applies(run: Run) -> str | None:
     """A grid of activations needs two operands and nothing else."""
-    if isinstance(run.task, ModularArithmetic):
-        return None
-    return f"{run.task.name} is not one modular operation on two residues."
+    if not isinstance(run.task, BinaryOperation):
+        return f"{run.task.name} is not one operation on two residues, or elements of a group."
+    return no_harmonics(run.task)
 
 
 def measure(
@@ -52,58 +64,67 @@ def measure(
 
     Returns:
         ``activation [step, shown, a, b]``: hook_post of the last layer's ``shown`` neurons at the
-        last position; ``transform [step, shown, i, j]``: the amplitude of its two-dimensional
-        Fourier transform, |Σ_ab f(a, b) exp(−2πi (i a + j b) / n)| / n², i from 0 to ⌊n/2⌋, j
-        from −⌊(n−1)/2⌋ to ⌊n/2⌋; ``push [step, shown, answer]``: the row of W_out W_U, by which the
-        neuron's activation enters every logit. For every neuron ``variance``, ``frequency_of`` and
-        ``explained [step, neuron]``: the variance of its activation over the grid, the frequency
-        that explains most of it (`fourier.grid_share`) and that share; NaN, and frequency 0, for
-        one that never changes. For a transformer ``attention [step, head, source, a, b]``: the
-        weight that the last position gives the operands a and b (``source``), and ``head_share
-        [step, head, frequency]``: the share of the variance of the attention to a that each
-        frequency explains.
+        last position; ``transform [step, shown, i, j]``: of residues the amplitude of its
+        two-dimensional Fourier transform, |Σ_ab f(a, b) exp(−2πi (i a + j b) / n)| / n², i from 0
+        to ⌊n/2⌋, j from −⌊(n−1)/2⌋ to ⌊n/2⌋, of a group's elements the root mean square of its
+        part in products of entries of ρ_i(a) and ρ_j(b); ``push [step, shown, answer]``: the row of
+        W_out W_U, by which the neuron's activation enters every logit. For every neuron
+        ``variance``, ``frequency_of`` and ``explained [step, neuron]``: the variance of its
+        activation over the grid, the frequency (or the number of the representation) that explains
+        most of it (`fourier.grid_share`) and that share; NaN, and frequency 0, for one that never
+        changes. For a transformer ``attention [step, head, source, a, b]``: the weight that the
+        last position gives the operands a and b (``source``), and ``head_share [step, head,
+        frequency]``: the share of the variance of the attention to a that each part explains.
     """
     if neurons < 1:
         raise UserError(f"{neurons} neurons show nothing: choose 1 or more.")
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
     task = run.task
-    assert isinstance(task, ModularArithmetic)
-    tokens = residues(task, order)
-    n = len(tokens)
-    grids = [_grids(run, step, task, tokens) for step in steps]
-    share = torch.stack([grid_share(post) for post, _ in grids])
-    variance = torch.stack([post.flatten(1).var(1, correction=0) for post, _ in grids])
-    frequency_of = share.nan_to_num(0).argmax(-1)
-    shown = _most_active(variance[-1], frequency_of[-1], neurons)
-    activation = torch.stack([post[shown] for post, _ in grids])
+    assert isinstance(task, BinaryOperation)
+    parts = harmonics(task, order)
+    last = _At.step(run, steps[-1], parts)
+    shown = _most_active(last.variance, last.frequency_of, neurons)
+    # One step's grids of all neurons at a time: a wide network's are large.
+    before = (_At.step(run, step, parts).only(shown) for step in steps[:-1])
+    at = [*before, last.only(shown)]
+    activation = torch.stack([each.activation for each in at])
     each, cells = ("step", "neuron"), ("step", "shown", "a", "b")
-    push = run.output_side(steps)[:, shown][..., tokens]
+    is_wave, tokens = isinstance(parts, Waves), parts.tokens
+    transform, places = _fourier(activation) if is_wave else _blocks(activation, parts)
     variables: dict[str, tuple[tuple[str, ...], Tensor, str]] = {
         "activation": (cells, activation.float(), "activation"),
-        "transform": (("step", "shown", "i", "j"), _transform(activation).float(), "activation"),
-        "push": (("step", "shown", "answer"), push, "logit"),
-        "variance": (each, variance, "activation squared"),
-        "frequency_of": (each, frequency_of, f"cycles per {n}"),
-        "explained": (each, share.amax(-1), "share of variance"),
+        "transform": (("step", "shown", "i", "j"), transform.float(), "activation"),
+        "push": (
+            ("step", "shown", "answer"),
+            run.output_side(steps)[:, shown][..., tokens],
+            "logit",
+        ),
+        "variance": (each, torch.stack([one.variance for one in at]), "activation squared"),
+        "frequency_of": (
+            each,
+            torch.stack([one.frequency_of for one in at]),
+            f"cycles per {parts.n}" if is_wave else "number of a representation",
+        ),
+        "explained": (each, torch.stack([one.explained for one in at]), "share of variance"),
     }
     coords: dict[str, Any] = {
         "step": steps,
-        "neuron": np.arange(variance.shape[1]),
+        "neuron": np.arange(len(last.variance)),
         "shown": shown,
         "a": tokens.numpy(),
         "b": tokens.numpy(),
         "answer": tokens.numpy(),
-        "i": np.arange(n // 2 + 1),
-        "j": np.arange(-((n - 1) // 2), n // 2 + 1),
+        **places,
+        **part_coordinates(parts),
+        **({} if is_wave else {"element": ("answer", task.vocabulary[: parts.n])}),
     }
-    if patterns := [pattern for _, pattern in grids if pattern is not None]:
-        variables |= _attention(torch.stack(patterns))
-        coords |= {
-            "head": np.arange(patterns[0].shape[0]),
-            "source": ["a", "b"],
-            "frequency": np.arange(n // 2 + 1),
-        }
+    if patterns := [one.pattern for one in at if one.pattern is not None]:
+        attention = torch.stack(patterns)
+        share = grid_share(attention[:, :, 0].double(), parts)
+        variables["attention"] = (("step", "head", "source", "a", "b"), attention, "attention")
+        variables["head_share"] = (("step", "head", "frequency"), share, "share of variance")
+        coords |= {"head": np.arange(attention.shape[1]), "source": ["a", "b"]}
     return xr.Dataset(
         {
             name: (dims, value.numpy(), {"units": unit})
@@ -111,42 +132,57 @@ def measure(
         },
         coords=coords,
         attrs={
-            "definition": "explained: variance over the grid held by (±k, 0), (0, ±k), (±k, ±k)",
-            "order": "additive" if n == task.p else "multiplicative",
+            "definition": "explained: variance over the grid held by (±k, 0), (0, ±k), (±k, ±k)"
+            if is_wave
+            else "explained: variance over the grid held by ρ(a), ρ(b), ρ(a) ⊗ ρ(b)",
+            "order": "additive" if parts.n == task.n_answers else "multiplicative",
             **left_out(asked, steps),
             **run.milestones,
         },
     )
 
 
-def _attention(
-    pattern: Float[Tensor, "step head 2 n n"],
-) -> dict[str, tuple[tuple[str, ...], Tensor, str]]:
-    """What the heads give the operands, and how much of that to a single frequencies explain."""
-    share = grid_share(pattern[:, :, 0].double())
-    return {
-        "attention": (("step", "head", "source", "a", "b"), pattern, "attention"),
-        "head_share": (("step", "head", "frequency"), share, "share of variance"),
-    }
+class _At(NamedTuple):
+    """What is measured at one step.
 
+    Attributes:
+        activation: of the last layer's neurons over the grid.
+        variance: of each.
+        frequency_of: the part that explains most of each.
+        explained: and the share of the variance.
+        pattern: each head's attention to a and to b.
+    """
 
-@torch.no_grad()
-def _grids(
-    run: Run, step: int, task: ModularArithmetic, tokens: Integer[Tensor, " n"]
-) -> tuple[Float[Tensor, "neuron n n"], Float[Tensor, "head 2 n n"] | None]:
-    """Activations of the last layer's neurons over the grid, and the attention to a and to b."""
-    model, n = run.model(step), len(tokens)
-    layer = run.wiring.hidden[-1]
-    names = [layer.hook, layer.pattern]
-    grid = task.tokens(torch.cartesian_prod(tokens, tokens))
-    _, cache = model.run_with_cache(grid, names_filter=lambda name: name in names)
-    post = cache[layer.hook]
-    post = post[:, -1] if post.ndim == 3 else post
-    activation = post.T.reshape(-1, n, n).double()
-    if layer.pattern is None:
-        return activation, None
-    pattern = cache[layer.pattern][:, :, -1, :2]
-    return activation, pattern.permute(1, 2, 0).reshape(-1, 2, n, n)
+    activation: Float[Tensor, "neuron n n"]
+    variance: Float[Tensor, " neuron"]
+    frequency_of: Integer[Tensor, " neuron"]
+    explained: Float[Tensor, " neuron"]
+    pattern: Float[Tensor, "head 2 n n"] | None
+
+    @classmethod
+    @torch.no_grad()
+    def step(cls, run: Run, step: int, parts: Harmonics) -> "_At":
+        """The grids of one checkpoint, and the share of each neuron's best part."""
+        model, n, task = run.model(step), parts.n, run.task
+        assert isinstance(task, BinaryOperation)
+        layer = run.wiring.hidden[-1]
+        names = [layer.hook, layer.pattern]
+        grid = task.tokens(torch.cartesian_prod(parts.tokens, parts.tokens))
+        _, cache = model.run_with_cache(grid, names_filter=lambda name: name in names)
+        post = cache[layer.hook]
+        post = post[:, -1] if post.ndim == 3 else post
+        activation = post.T.reshape(-1, n, n).double()
+        share = grid_share(activation, parts)
+        variance = activation.flatten(1).var(1, correction=0)
+        pattern = None
+        if layer.pattern is not None:
+            pattern = cache[layer.pattern][:, :, -1, :2].permute(1, 2, 0).reshape(-1, 2, n, n)
+        frequency_of = dominant_frequency(share)
+        return cls(activation, variance, frequency_of, share.amax(-1), pattern)
+
+    def only(self, shown: Sequence[int]) -> "_At":
+        """The same with the activations of these neurons alone."""
+        return self._replace(activation=self.activation[list(shown)])
 
 
 def _most_active(
@@ -162,25 +198,38 @@ def _most_active(
     return (leaders + [neuron for neuron in falling if neuron not in leaders])[:count]
 
 
-def _transform(grids: Float[Tensor, "... n n"]) -> Float[Tensor, "... i j"]:
+def _fourier(
+    grids: Float[Tensor, "... n n"],
+) -> tuple[Float[Tensor, "... i j"], dict[str, np.ndarray]]:
     """|two-dimensional Fourier transform| / n², i ≥ 0 (the rest mirrors it), j around 0."""
     n = grids.shape[-1]
     spectrum = torch.fft.fft2(grids)[..., : n // 2 + 1, :].abs() / n**2
-    return spectrum.roll((n - 1) // 2, dims=-1)
+    places = {"i": np.arange(n // 2 + 1), "j": np.arange(-((n - 1) // 2), n // 2 + 1)}
+    return spectrum.roll((n - 1) // 2, dims=-1), places
+
+
+def _blocks(
+    grids: Float[Tensor, "... n n"], parts: Harmonics
+) -> tuple[Float[Tensor, "... i j"], dict[str, np.ndarray]]:
+    """The root mean square of what each pair of representations makes up of functions of (a, b)."""
+    places = np.arange(len(parts.names))
+    return parts.pair_power(grids).sqrt() / parts.n, {"i": places, "j": places}
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much single frequencies explain of the neurons' activations, and of the attention."""
+    """How much single parts explain of the neurons' activations, and of the attention."""
     first, last = dataset.isel(step=0), dataset.isel(step=-1)
     used, count = np.unique(last.frequency_of.where(last.variance > 0, 0), return_counts=True)
     groups = sorted(((c, int(k)) for k, c in zip(used, count, strict=True) if k), reverse=True)
     start, at = int(first.step), int(last.step)
     before = f"; {_median(first):.0%} at step {start:,}"
     is_told = np.isfinite(_median(first)) and start != at
+    named = part_names(dataset)
     text = (
-        f"one frequency explains {_median(last):.0%} of a neuron's activation over all pairs at "
-        f"step {int(last.step):,} (median{before if is_told else ''}); "
-        f"frequencies (neurons): {', '.join(f'{k} ({c})' for c, k in groups[:6])}"
+        f"one {part_word(dataset)} explains {_median(last):.0%} of a neuron's activation over all "
+        f"pairs at step {int(last.step):,} (median{before if is_told else ''}); "
+        f"{part_words(dataset)} (neurons): "
+        f"{', '.join(f'{named[k]} ({c})' for c, k in groups[:6])}"
     )
     if not groups:
         text = f"no neuron's activation depends on the pair at step {int(last.step):,}"
@@ -189,7 +238,7 @@ def finding(dataset: xr.Dataset) -> str:
         best = zip(
             share.argmax("frequency").to_numpy(), share.max("frequency").to_numpy(), strict=True
         )
-        text += "; heads: " + ", ".join(f"{k} ({value:.0%})" for k, value in best)
+        text += "; heads: " + ", ".join(f"{named[k]} ({value:.0%})" for k, value in best)
     return and_left_out(text, dataset)
 
 
@@ -220,9 +269,10 @@ def draw(
             _draw_heads(figure, dataset, label, width)
     row = figure.row(height=200)
     trend = row.over_training(
-        "a single frequency's share, median over neurons", y={"title": "of variance", **SHARE}
+        f"a single {part_word(*measured.values())}'s share, median over neurons",
+        y={"title": "of variance", **SHARE},
     )
-    every = row.panel("all neurons", x={"title": "frequency", "rangemode": "tozero"}, y=SHARE)
+    every = row.panel("all neurons", x=_part_axis(measured), y=SHARE)
     for label, dataset in measured.items():
         median = dataset.explained.median("neuron", skipna=True)
         trend.lines(dataset.step, median, run=label, value="%{y:.1%} explained", follow=True)
@@ -230,7 +280,7 @@ def draw(
             "scatter",
             run=label,
             at=_neurons,
-            hover="neuron %{customdata}<br>frequency %{x}<br>%{y:.1%}",
+            hover="neuron %{customdata[0]}<br>%{customdata[1]}<br>%{y:.1%}",
             mode="markers",
             marker={"opacity": 0.6},
         )
@@ -242,6 +292,11 @@ def _width(dataset: xr.Dataset) -> int:
     return max(2, dataset.sizes["shown"], min(4, dataset.sizes.get("head", 0)))
 
 
+def _part_axis(measured: Mapping[str, xr.Dataset]) -> dict[str, Any]:
+    axis = part_axis(*measured.values())
+    return axis if "ticktext" in axis else axis | {"rangemode": "tozero"}
+
+
 def _without_mean(dataset: xr.Dataset) -> xr.Dataset:
     """The amplitudes with a hole in the place of the mean, which would outshine the waves."""
     return dataset.assign(transform=dataset.transform.where((dataset.i != 0) | (dataset.j != 0)))
@@ -249,23 +304,30 @@ def _without_mean(dataset: xr.Dataset) -> xr.Dataset:
 
 def _neurons(at: xr.Dataset) -> dict[str, Any]:
     responds = at.variance.to_numpy() > 0
+    part = at.frequency_of.to_numpy()[responds]
+    told = [f"{part_word(at)} {name}" for name in np.asarray(part_names(at))[part]]
     return {
-        "x": at.frequency_of.to_numpy()[responds],
+        "x": part,
         "y": at.explained.to_numpy()[responds],
-        "customdata": at.neuron.to_numpy()[responds],
+        "customdata": np.stack([at.neuron.to_numpy()[responds].astype(str), told], -1),
     }
 
 
 def _panels(
-    figure: Panels, height: float, width: int, titles: Sequence[str], x: str, y: str
+    figure: Panels,
+    height: float,
+    width: int,
+    titles: Sequence[str],
+    x: dict[str, Any],
+    y: dict[str, Any],
 ) -> list[Panel]:
     """A row of as many panels as titles, whose x axes, and y axes, mean the same."""
     row = figure.row(height=height)
     panels = [
         row.panel(
             title,
-            x={"title": x, "showgrid": False, "nticks": 4},
-            y={"title": "" if place else y, "showgrid": False, "nticks": 5},
+            x={"showgrid": False, "nticks": 4} | x,
+            y={"showgrid": False, "nticks": 5} | y | ({"title": ""} if place else {}),
         )
         for place, title in enumerate(titles)
     ]
@@ -274,10 +336,33 @@ def _panels(
     return panels
 
 
-def _pairs(dataset: xr.Dataset) -> np.ndarray:
-    """a and b of each cell of the grid, for the hover."""
-    residue = dataset.a.to_numpy()
-    return np.stack(np.meshgrid(residue, residue, indexing="ij"), -1)
+def _names(dataset: xr.Dataset) -> np.ndarray:
+    """What operands and answers are called, in their order: residues, or a group's elements."""
+    return np.asarray(dataset["element" if "element" in dataset else "answer"])
+
+
+def _grid(dataset: xr.Dataset) -> dict[str, Any]:
+    """The places of a picture over all pairs, and what a hover calls them.
+
+    A group's elements are places by name; residues stand in an order that need not be theirs.
+    """
+    names = _names(dataset)
+    if "element" in dataset:
+        return {"x": names, "y": names}
+    return {"customdata": np.stack(np.meshgrid(names, names, indexing="ij"), -1)}
+
+
+def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
+    """An axis of operands or answers: elements of a group are in the hover, not along it."""
+    named = {"title": title, "type": "category", "showticklabels": False, "ticks": ""}
+    return named if "element" in dataset else {"title": f"{_log(dataset)}{title}"}
+
+
+def _pair(dataset: xr.Dataset) -> str:
+    """What a hover says of a place of `_grid`."""
+    if "element" in dataset:
+        return "a = %{y}, b = %{x}"
+    return "a = %{customdata[0]}, b = %{customdata[1]}"
 
 
 def _part(name: str, place: int, attribute: str, **where: str) -> AtStep:
@@ -293,45 +378,58 @@ def _log(dataset: xr.Dataset) -> str:
 def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
     """Each shown neuron's activation over all pairs."""
     last = dataset.isel(step=-1)
-    titles = []
+    titles, named = [], part_names(dataset)
     for neuron in dataset.shown.to_numpy().tolist():
         one = last.sel(neuron=neuron)
-        titles.append(f"neuron {neuron}<br>ω = {int(one.frequency_of)}: {float(one.explained):.0%}")
+        best = named[int(one.frequency_of)]
+        titles.append(f"neuron {neuron}<br>{_symbol(dataset)} = {best}: {float(one.explained):.0%}")
     titles[0] = f"<b>{label}</b>: {titles[0]}"
     lowest, highest = (float(end) for end in (dataset.activation.min(), dataset.activation.max()))
     colors = figure.colors("activation", min(0.0, lowest), highest)
-    what = _log(dataset)
-    for shown, panel in enumerate(_panels(figure, 130, width, titles, f"{what}b", f"{what}a")):
+    axes = _axis("b", dataset), _axis("a", dataset)
+    for shown, panel in enumerate(_panels(figure, 130, width, titles, *axes)):
         panel.heat(
             colors,
             run=label,
             at=_part("activation", shown, "z"),
-            hover="a = %{customdata[0]}, b = %{customdata[1]}<br>activation %{z:.3g}",
-            customdata=_pairs(dataset),
+            hover=f"{_pair(dataset)}<br>activation %{{z:.3g}}",
+            **_grid(dataset),
         )
 
 
 def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
-    """The two-dimensional Fourier transform of each shown neuron's grid, without its mean."""
-    colors = figure.colors("amplitude", 0, float(dataset.transform[-1].max()), scale="Greys")
-    titles = ["Fourier transform"] * dataset.sizes["shown"]
-    places = ("frequency in b", "frequency in a")
-    for shown, panel in enumerate(_panels(figure, 85, width, titles, *places)):
+    """What each shown neuron's grid is made of: waves in a and b, or representations of them."""
+    last = dataset.transform[-1]
+    colors = figure.colors("amplitude", 0, float(last.max()), scale="Greys")
+    if "representation" in dataset:
+        names, title = np.asarray(part_names(dataset)), "ρ of a, ρ of b"
+        bare: dict[str, Any] = {"type": "category", "showticklabels": False, "ticks": ""}
+        # A blank title leaves its room to the names.
+        named = {"title": " ", "type": "category", "tickfont": {"size": 9}, "nticks": 8}
+        axes = [bare | {"title": "ρ of b"}, named]
+        places = {"x": names, "y": names}
+    else:
+        title = "Fourier transform"
+        axes = [{"title": f"frequency in {each}"} for each in ("b", "a")]
+        places = {"x": dataset.j.to_numpy(), "y": dataset.i.to_numpy()}
+    titles = [title] * dataset.sizes["shown"]
+    for shown, panel in enumerate(_panels(figure, 85, width, titles, *axes)):
+        if shown and "representation" in dataset:
+            panel.y |= bare
         panel.heat(
             colors,
             run=label,
             at=_part("transform", shown, "z"),
             hover="(%{y}, %{x})<br>amplitude %{z:.3g}",
-            x=dataset.j.to_numpy(),
-            y=dataset.i.to_numpy(),
+            **places,
         )
 
 
 def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
     """The answers that each shown neuron pushes, on one scale for each neuron at all steps."""
     titles = ["answers it pushes"] * dataset.sizes["shown"]
-    places = (f"{_log(dataset)}answer", "logit per activation")
-    for shown, panel in enumerate(_panels(figure, 95, width, titles, *places)):
+    axes = _axis("answer", dataset), {"title": "logit per activation"}
+    for shown, panel in enumerate(_panels(figure, 95, width, titles, *axes)):
         top = 1.1 * float(np.abs(dataset.push[:, shown]).max())
         panel.y |= {"range": [-top, top]}
         panel.add(
@@ -339,7 +437,7 @@ def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) ->
             run=label,
             at=_part("push", shown, "y"),
             hover="answer %{customdata}<br>logit per activation %{y:.3g}",
-            customdata=dataset.answer.to_numpy(),
+            customdata=_names(dataset),
             mode="lines+markers",
             marker={"size": 3},
             line={"width": 1},
@@ -349,37 +447,46 @@ def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) ->
 def _draw_heads(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
     """Each head's attention to the first operand over all pairs."""
     share = dataset.isel(step=-1).head_share.fillna(0).to_numpy()[:width]
+    named = part_names(dataset)
     titles = [
-        f"head {head}, to token a<br>ω = {one.argmax()}: {one.max():.0%}"
+        f"head {head}, to token a<br>{_symbol(dataset)} = {named[one.argmax()]}: {one.max():.0%}"
         for head, one in enumerate(share)
     ]
     colors = figure.colors("attention", 0, 1, scale=DIVERGING)
-    what = _log(dataset)
-    for head, panel in enumerate(_panels(figure, 130, width, titles, f"{what}b", f"{what}a")):
+    axes = _axis("b", dataset), _axis("a", dataset)
+    for head, panel in enumerate(_panels(figure, 130, width, titles, *axes)):
         panel.heat(
             colors,
             run=label,
             at=_part("attention", head, "z", source="a"),
-            hover="a = %{customdata[0]}, b = %{customdata[1]}<br>attention to a %{z:.1%}",
-            customdata=_pairs(dataset),
+            hover=f"{_pair(dataset)}<br>attention to a %{{z:.1%}}",
+            **_grid(dataset),
         )
 
 
+def _symbol(dataset: xr.Dataset) -> str:
+    return "ρ" if "representation" in dataset else "ω"
+
+
 def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """Whether neurons respond in one frequency each, in all runs."""
+    """Whether neurons respond in one part each, in all runs."""
     last = [_median(dataset.isel(step=-1)) for dataset in measured.values()]
-    if min(last) > 0.6:
+    if min(last) <= 0.6:
+        return "What neurons respond to, and which answers they push"
+    if part_word(*measured.values()) == "frequency":
         return "Each neuron responds to pairs (a, b) in waves of one frequency"
-    return "What neurons respond to, and which answers they push"
+    return "Each neuron responds to pairs (a, b) in one representation"
 
 
 def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
     medians = "; ".join(
-        f"{label}: one frequency explains {_median(dataset.isel(step=-1)):.0%} of an activation "
-        "(median, last step)"
+        f"{label}: one {part_word(dataset)} explains {_median(dataset.isel(step=-1)):.0%} of an "
+        "activation (median, last step)"
         for label, dataset in measured.items()
     )
-    return (
-        f"{medians}<br>ω: the frequency that explains most at the last step, with its share of the "
-        "variance; Fourier transforms without the mean"
-    )
+    if part_word(*measured.values()) == "frequency":
+        return (
+            f"{medians}<br>ω: the frequency that explains most at the last step, with its share of "
+            "the variance; Fourier transforms without the mean"
+        )
+    return f"{medians}<br>ρ: the representation that explains most, with its share of the variance"

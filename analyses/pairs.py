@@ -2,8 +2,9 @@
 
 A pair (a, b) is *learned* at the first step from which on it is answered right at every checkpoint,
 and *forgotten* each time that a right answer is followed by a wrong one (Toneva et al. 2019, arXiv
-1812.05159). Pairs of the test set are told apart by how far they lie from the training set: the
-smallest |a − a'| + |b − b'| over the training pairs (a', b'), on the circle of residues.
+1812.05159). Pairs of residues in the test set are told apart by how far they lie from the training
+set: the smallest |a − a'| + |b − b'| over the training pairs (a', b'), on the circle of residues.
+Elements of a group have no such distance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,21 +18,25 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from scipy.stats import spearmanr
 
-from analyses.drawing import SHARE, Colors, Panels, representatives
+from analyses.drawing import SHARE, Colors, Panel, Panels, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from mechgrok.runs import Run
+from mechgrok.tasks.binary import BinaryOperation
+from mechgrok.tasks.losses import right as answered_right
 from mechgrok.tasks.modular import ModularArithmetic
 
 #: Distances from here on are one group, of few pairs each.
 _FAR = 3
+#: Elements of a larger group are in the hover, not along the axes.
+_NAMED = 12
 #: Examples whose logits are in memory at once, as numbers.
 _LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
-    """Examples must be pairs of residues."""
-    if not isinstance(run.task, ModularArithmetic):
-        return f"the examples of {run.task.name} are not pairs of residues."
+    """Examples must be pairs of residues, or of elements of a group."""
+    if not isinstance(run.task, BinaryOperation):
+        return f"the examples of {run.task.name} are not pairs of residues, or of elements."
     return "it has one checkpoint, and learning is a change." if len(run.steps) < 2 else None
 
 
@@ -94,52 +99,76 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     Returns:
         Over ``pair`` (with coordinates ``a``, ``b``, ``answer`` and ``train``): ``first_right``,
         ``learned``: steps, NaN where not reached; ``forgotten``: how often a right answer became
-        wrong; ``distance``: to the nearest training pair, in residues; ``support``: how many
-        training pairs have the same answer. ``share_right [step, group]``: of the training pairs,
-        and of the test pairs at each distance, the last group being that distance or more.
+        wrong; ``support``: how many training pairs have the same answer; for residues
+        ``distance``: to the nearest training pair, in residues. ``share_right [step, group]``: of
+        the training pairs, and of the test pairs, for residues of those at each distance, the last
+        group being that distance or more. ``element`` names what operands and answers are.
     """
     asked = run.select(steps)
     at = finite_steps(run, asked)
     task = run.task
-    assert isinstance(task, ModularArithmetic)
+    assert isinstance(task, BinaryOperation)
     right = _right(run, at)
     a, b = task.pair.numpy().T
     train = np.zeros(len(a), dtype=bool)
     train[task.train_index.numpy()] = True
-    trained = np.zeros((task.p, task.p), dtype=bool)
-    trained[a[train], b[train]] = True
-    if task.pairs == "unordered":
-        trained |= trained.T
-    distance = distance_to(trained)[a, b]
     answer = task.examples.labels.numpy()
-    support = np.bincount(answer[train], minlength=task.p)[answer]
     reached = learning(right)
-    groups = {"train": train}
-    for near in range(1, _FAR + 1):
-        of_group = distance >= near if near == _FAR else distance == near
-        groups[f"test, distance {near}{' or more' if near == _FAR else ''}"] = of_group & ~train
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
+        "first_right": (("pair",), _steps(at, reached.first_right), {"units": "step"}),
+        "learned": (("pair",), _steps(at, reached.learned), {"units": "step"}),
+        "forgotten": (("pair",), reached.forgotten, {"units": "times"}),
+        "support": (
+            ("pair",),
+            np.bincount(answer[train], minlength=task.n_answers)[answer],
+            {"units": "training pairs"},
+        ),
+    }
+    groups = {"train": train, "test": ~train}
+    if of_residues := isinstance(task, ModularArithmetic) or task.modular:
+        distance = _distance(task, train)
+        variables["distance"] = (("pair",), distance, {"units": "residues"})
+        groups = {"train": train, **_by_distance(distance, ~train)}
     groups = {name: members for name, members in groups.items() if members.any()}
     share = np.stack([right[:, members].mean(1) for members in groups.values()], axis=1)
-    dataset = xr.Dataset(
-        {
-            "first_right": (("pair",), _steps(at, reached.first_right), {"units": "step"}),
-            "learned": (("pair",), _steps(at, reached.learned), {"units": "step"}),
-            "forgotten": (("pair",), reached.forgotten, {"units": "times"}),
-            "distance": (("pair",), distance, {"units": "residues"}),
-            "support": (("pair",), support, {"units": "training pairs"}),
-            "share_right": (("step", "group"), share, {"units": "share"}),
-        },
+    variables["share_right"] = (("step", "group"), share, {"units": "share"})
+    return xr.Dataset(
+        variables,
         coords={
             "step": at,
             "group": list(groups),
+            **({} if of_residues else {"element": task.vocabulary[: task.n_answers]}),
             "a": ("pair", a),
             "b": ("pair", b),
             "answer": ("pair", answer),
             "train": ("pair", train),
         },
-        attrs={"p": task.p, "unordered": int(task.pairs == "unordered"), **run.milestones},
+        attrs={
+            "n": task.n_answers,
+            "unordered": int(task.mirrored),
+            **left_out(asked, at),
+            **run.milestones,
+        },
     )
-    return dataset.assign_attrs(left_out(asked, at))
+
+
+def _distance(task: BinaryOperation, train: Bool[np.ndarray, " pair"]) -> np.ndarray:
+    """How far each pair lies from the training set; an unordered one stands for (b, a) too."""
+    a, b = task.pair.numpy().T
+    trained = np.zeros((task.n_answers, task.n_answers), dtype=bool)
+    trained[a[train], b[train]] = True
+    if task.mirrored:
+        trained |= trained.T
+    return distance_to(trained)[a, b]
+
+
+def _by_distance(distance: np.ndarray, test: Bool[np.ndarray, " pair"]) -> dict[str, np.ndarray]:
+    """Which test pairs lie at each distance, those from the last on together."""
+    groups = {}
+    for near in range(1, _FAR + 1):
+        at_it = distance >= near if near == _FAR else distance == near
+        groups[f"test, distance {near}{' or more' if near == _FAR else ''}"] = at_it & test
+    return groups
 
 
 @torch.no_grad()
@@ -150,8 +179,8 @@ def _right(run: Run, steps: Sequence[int]) -> Bool[np.ndarray, "step pair"]:
     rows = []
     for step in steps:
         model = run.model(step)
-        answers = torch.cat([model(chunk).argmax(-1) for chunk in inputs.split(size)])
-        rows.append((answers == labels).numpy())
+        outputs = torch.cat([model(chunk) for chunk in inputs.split(size)])
+        rows.append(answered_right(outputs, labels).numpy())
     return np.stack(rows)
 
 
@@ -162,8 +191,8 @@ def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[n
 
 def _picture(dataset: xr.Dataset, values: xr.DataArray, absent: float) -> np.ndarray:
     """Values of pairs over (a, b); an unordered pair stands on both sides of the diagonal."""
-    a, b, p = dataset.a.to_numpy(), dataset.b.to_numpy(), dataset.attrs["p"]
-    grid = np.full((p, p), absent, dtype=values.dtype)
+    a, b, n = dataset.a.to_numpy(), dataset.b.to_numpy(), dataset.attrs["n"]
+    grid = np.full((n, n), absent, dtype=values.dtype)
     grid[a, b] = values
     if dataset.attrs["unordered"]:
         grid[b, a] = values
@@ -184,11 +213,12 @@ def finding(dataset: xr.Dataset) -> str:
     )
     again = float((test.forgotten.to_numpy() > 0).mean())
     words += f"; {again:.0%} were forgotten in between"
+    known = {
+        "distance": "the distance to the training set",
+        "support": "the number of training pairs with the same answer",
+    }
     ranks = {
-        "the distance to the training set": _rank(learned, test.distance.to_numpy()),
-        "the number of training pairs with the same answer": _rank(
-            learned, test.support.to_numpy()
-        ),
+        what: _rank(learned, test[name].to_numpy()) for name, what in known.items() if name in test
     }
     told = [f"{rank:+.2f} with {what}" for what, rank in ranks.items() if np.isfinite(rank)]
     if told:
@@ -213,7 +243,7 @@ def draw(
     *,
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
-    """Pairs by the step at which they were learned; the share that is right; residues compared."""
+    """Pairs by the step at which they were learned; the share that is right; elements compared."""
     figure = Panels(
         measured,
         title=_title(measured),
@@ -228,7 +258,7 @@ def draw(
             curve = dataset.share_right.sel(group=group)
             dash = ("solid", "dash", "dashdot", "dot")[at % 4]
             panel.lines(dataset.step, curve, run=label, key=group, dash=dash, value="%{y:.1%}")
-    _draw_residues(figure, measured)
+    _draw_elements(figure, measured)
     return figure.draw()
 
 
@@ -255,61 +285,85 @@ def _draw_grids(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
             low, high = np.quantile(known, [0.02, 0.98]) if known.size else (0.0, 1.0)
             colors = figure.colors("learned at step", float(low), float(high), tickformat=",")
             panel = row.panel(
-                f"{many}{side}", x="b", y={"title": "a", "autorange": "reversed"}, square=True
+                f"{many}{side}",
+                x=_axis("b", dataset),
+                y=_axis("a", dataset) | {"autorange": "reversed"},
+                square=True,
             )
             _draw_pairs(panel, colors, label, chosen)
 
 
-def _draw_pairs(panel: Any, colors: Colors, label: str, chosen: xr.Dataset) -> None:
-    put = partial(_picture, chosen)
-    told = [put(chosen[name], -1) for name in ("answer", "forgotten", "distance")]
-    learned = put(chosen.learned, np.nan).astype(np.float32)
+def _names(dataset: xr.Dataset) -> np.ndarray:
+    """What operands and answers are called: residues, or a group's elements."""
+    return np.asarray(dataset["element"] if "element" in dataset else np.arange(dataset.attrs["n"]))
+
+
+def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
+    """An axis of residues, or of a group's elements in their order."""
+    if "element" not in dataset:
+        return {"title": title}
+    named = {"title": title, "type": "category", "tickfont": {"size": 10}}
+    return named if dataset.attrs["n"] <= _NAMED else named | {"showticklabels": False, "ticks": ""}
+
+
+def _draw_pairs(panel: Panel, colors: Colors, label: str, chosen: xr.Dataset) -> None:
+    put, names = partial(_picture, chosen), _names(chosen)
+    told = [names[put(chosen.answer, 0)], put(chosen.forgotten, -1)]
+    hover = (
+        "(%{y}, %{x}) → %{customdata[0]}<br>learned at step %{z:,}<br>"
+        "forgotten %{customdata[1]} times"
+    )
+    if "distance" in chosen:
+        hover += "<br>%{customdata[2]} from the training set"
+        told.append(put(chosen.distance, -1))
+    customdata = np.stack(told, axis=-1)
     panel.heat(
         colors,
         run=label,
-        z=learned,
-        customdata=np.stack(told, axis=-1).astype(np.int16),
+        x=names,
+        y=names,
+        z=put(chosen.learned, np.nan).astype(np.float32),
+        customdata=customdata if "element" in chosen else customdata.astype(np.int16),
         hoverongaps=False,
-        hover=(
-            "(%{y}, %{x}) → %{customdata[0]}<br>learned at step %{z:,}<br>forgotten "
-            "%{customdata[1]} times<br>%{customdata[2]} from the training set"
-        ),
+        hover=hover,
     )
 
 
-def _draw_residues(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
-    """The median step at which a residue's test pairs were learned, as an operand and an answer."""
+def _draw_elements(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+    """The median step at which an element's test pairs were learned, as operand and as answer."""
     row = figure.row(height=230)
-    for name, axis in (("operand", "residue a or b"), ("answer", "answer c")):
+    some = next(iter(measured.values()))
+    each = "element" if "element" in some else "residue"
+    for name, axis in (("operand", f"{each} a or b"), ("answer", "answer c")):
         y = {"title": "median step" if name == "operand" else "", "type": "log"}
-        medians_of = {label: _by_residue(dataset, name) for label, dataset in measured.items()}
+        medians_of = {label: _by_element(dataset, name) for label, dataset in measured.items()}
         title = f"test pairs by {name}"
         if not any(np.isfinite(medians).any() for medians in medians_of.values()):
             bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
             panel = row.panel(title, x=bare, y=bare)
             panel.say(f"no {axis}<br>has half of its test pairs learned")
             continue
-        panel = row.panel(title, x=axis, y=y)
+        panel = row.panel(title, x=_axis(axis, some), y=y)
         for label, medians in medians_of.items():
             panel.add(
                 "scatter",
                 run=label,
                 mode="markers",
-                x=np.arange(len(medians)),
+                x=_names(measured[label]),
                 y=np.maximum(medians, 1),
                 marker={"size": 6},
                 hover="%{x}: half of its pairs by step %{y:,}",
             )
 
 
-def _by_residue(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " p"]:
+def _by_element(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " n"]:
     """The median over the test pairs with each operand, or answer; pairs not learned are last."""
     test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
     learned = test.learned.fillna(np.inf).to_numpy()
     a, b, answer = (test[key].to_numpy() for key in ("a", "b", "answer"))
-    medians = np.full(dataset.attrs["p"], np.nan)
-    for residue in range(dataset.attrs["p"]):
-        chosen = answer == residue if name == "answer" else (a == residue) | (b == residue)
+    medians = np.full(dataset.attrs["n"], np.nan)
+    for element in range(dataset.attrs["n"]):
+        chosen = answer == element if name == "answer" else (a == element) | (b == element)
         if chosen.any():
-            medians[residue] = np.quantile(learned[chosen], 0.5, method="lower")
+            medians[element] = np.quantile(learned[chosen], 0.5, method="lower")
     return np.where(np.isinf(medians), np.nan, medians)

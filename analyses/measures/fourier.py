@@ -220,35 +220,24 @@ def character_components(
     return profile @ (characters / characters.square().sum(1, keepdim=True)).T
 
 
-def grid_share(grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest frequency"]:
-    """Share of the variance of a function of (a, b) that waves of one frequency make up.
+def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tensor, "*rest part"]:
+    """Share of the variance of a function of (a, b) that one part makes up.
 
-    For each k: the eight directions cos and sin of w_k a, of w_k b and their products, i.e. the
-    entries (±k, 0), (0, ±k) and (±k, ±k) of the two-dimensional Fourier transform. Nanda et al.
-    2023 (arXiv 2301.05217) assign neurons to frequencies by it. The entry at k = 0 is 0, and
-    terms that mix two frequencies belong to none, so the shares sum to at most 1. NaN for a
-    constant function.
+    For each frequency k: the eight directions cos and sin of w_k a, of w_k b and their products,
+    by which Nanda et al. 2023 (arXiv 2301.05217) assign neurons to frequencies. For each
+    representation ρ of a group: the entries of ρ(a), of ρ(b) and their products, among which are
+    those of ρ(a b). The entry of the constants is 0, and terms that mix two parts belong to none,
+    so the shares sum to at most 1. NaN for a constant function.
 
+    >>> from mechgrok.tasks.harmonics import Waves
     >>> a = 2 * torch.pi * torch.arange(5) / 5
-    >>> grid_share(torch.cos(a)[:, None] * torch.sin(a)).round(decimals=3)
+    >>> grid_share(torch.cos(a)[:, None] * torch.sin(a), Waves(torch.arange(5))).round(decimals=3)
     tensor([0., 1., 0.])
     """
-    n = grid.shape[-1]
-    power = torch.fft.fft2(grid).abs().square()
+    power = parts.pair_power(grid)
     power[..., 0, 0] = 0
-    k = torch.arange(n // 2 + 1)
-    # At k = n/2 (n even) the entries k and −k are one and the same.
-    minus = [(-1, -1), (-1, 0), (0, -1), (1, -1)]
-    plus = [(1, 1), (1, 0), (0, 1), (-1, 1)]
-    by_frequency = sum(power[..., i * k % n, j * k % n] for i, j in plus)
-    mirrored = sum(power[..., i * k % n, j * k % n] for i, j in minus)
-    assert isinstance(by_frequency, Tensor)
-    by_frequency = by_frequency + torch.where(2 * k == n, 0, mirrored)
-    if n % 2 == 0:
-        nyquist = power[..., n // 2, n // 2]
-        by_frequency[..., -1] -= nyquist  # (k, k) and (−k, k) are one entry, counted twice above
-    by_frequency[..., 0] = 0
-    # A constant has no variance; what rounding leaves of it is not a wave.
+    of_part = power[..., 0, :] + power[..., :, 0] + power.diagonal(dim1=-2, dim2=-1)
+    # A constant has no variance; what rounding leaves of it is in no part.
     constant = grid.flatten(-2).amax(-1) == grid.flatten(-2).amin(-1)
     variance = power.sum((-2, -1)).masked_fill(constant, torch.nan)
-    return by_frequency / variance[..., None]
+    return of_part / variance[..., None]

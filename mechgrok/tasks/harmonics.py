@@ -64,6 +64,29 @@ class Harmonics(ABC):
         return torch.cat([nothing, *(self.basis(part) for part in parts)], dim=1)
 
     @cached_property
+    def every(self) -> Float[Tensor, "n n"]:
+        """Orthonormal functions that span all parts, one part after another, as columns."""
+        return self.functions(range(len(self.names)))
+
+    @cached_property
+    def part_of(self) -> Integer[Tensor, " n"]:
+        """The part of each column of `every`."""
+        sizes = [self.basis(part).shape[1] for part in range(len(self.names))]
+        return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+
+    def pair_power(self, grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest part part"]:
+        """Σ f(a, b)² of the part of a function of two elements that lies in each pair of parts.
+
+        The functions of a and b are sums of products u(a) v(b), and all u of one part with all v
+        of another span a block, on which no shift of a or b has an effect. The blocks add up to
+        Σ f².
+        """
+        every = self.every.to(grid.dtype)
+        squares = (every.T @ grid @ every).square()
+        member = torch.nn.functional.one_hot(self.part_of, len(self.names)).to(grid.dtype)
+        return member.T @ squares @ member
+
+    @cached_property
     @abstractmethod
     def counted(self) -> Float[Tensor, " part"]:
         """How many complex parts each is: 2 where it stands for its conjugate too, else 1."""
@@ -248,8 +271,6 @@ class Representations(Harmonics):
         self.names = tuple(irrep.name for irrep in self.irreps)
         self.difference = torch.from_numpy(group.table[:, group.inverse])
         self._bases = [_orthonormal(irrep) for irrep in self.irreps]
-        self._every_basis = torch.cat(self._bases, dim=1)
-        self._first = torch.tensor([basis.shape[1] for basis in self._bases])
 
     @cached_property
     def counted(self) -> Float[Tensor, " part"]:
@@ -263,10 +284,9 @@ class Representations(Harmonics):
         return torch.stack([torch.from_numpy(irrep.character.real) for irrep in self.irreps])
 
     def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
-        squares = (signal @ self._every_basis.to(signal.dtype)).square()
-        of_part = torch.arange(len(self.names)).repeat_interleave(self._first)
+        squares = (signal @ self.every.to(signal.dtype)).square()
         power = signal.new_zeros(*signal.shape[:-1], len(self.names))
-        power.index_add_(-1, of_part, squares)
+        power.index_add_(-1, self.part_of, squares)
         return (power * self.n / self.counted.to(power.dtype)).sqrt()
 
     def __str__(self) -> str:

@@ -112,4 +112,4 @@ def test_activations_survive_a_file_and_are_drawn_for_two_runs(
 def test_a_task_without_two_operands_has_no_grid(tiny_run: Run) -> None:
     other = Run(tiny_run.path)
     other.config = tiny_run.config.model_copy(update={"task": make_task("multitask")})
-    assert "not one modular operation" in str(activations.applies(other))
+    assert "not one operation on two residues" in str(activations.applies(other))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from analyses import progress
 from analyses.measures.fourier import grid_share
+from analyses.measures.harmonics import Waves
 from mechgrok.config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.interventions import (
@@ -168,7 +169,8 @@ def test_neurons_lose_one_frequency_and_nothing_else(run: Run):
         post = network.activation(HOOK, grid)
         post = post if post.ndim == 2 else post[:, -1]
         waves = post.T.reshape(-1, 7, 7).double()
-        return grid_share(waves).nan_to_num(0) * waves.flatten(1).var(1)[:, None]
+        share = grid_share(waves, Waves(torch.arange(7)))
+        return share.nan_to_num(0) * waves.flatten(1).var(1)[:, None]
 
     left = power(network.under(Remove(frequencies=[2], of="neurons")))
     kept = power(network.under(Keep(frequencies=[2], of="neurons")))

@@ -188,17 +188,17 @@ def test_a_wave_in_a_product_of_one_frequency_belongs_to_it_whole() -> None:
     a, b = wave(11, 3, 0.2), wave(11, 3, 1.1)
     one = a[:, None] * b + 2 * a[:, None] + b
     mixed = a[:, None] * wave(11, 4)
-    shares = grid_share(torch.stack([one, mixed]))
+    shares = grid_share(torch.stack([one, mixed]), Waves(torch.arange(11)))
     torch.testing.assert_close(shares[0], torch.eye(6, dtype=torch.float64)[3])
     torch.testing.assert_close(shares[1], torch.zeros(6, dtype=torch.float64))
-    assert grid_share(torch.ones(11, 11))[1:].isnan().all()
+    assert grid_share(torch.ones(11, 11), Waves(torch.arange(11)))[1:].isnan().all()
 
 
 @pytest.mark.parametrize("n", [7, 8])
 def test_grid_shares_against_regression_on_the_eight_waves(n: int) -> None:
     grid = torch.randn(n, n, dtype=torch.float64)
     centred = (grid - grid.mean()).flatten()
-    for k, share in enumerate(grid_share(grid)[1:].tolist(), 1):
+    for k, share in enumerate(grid_share(grid, Waves(torch.arange(n)))[1:].tolist(), 1):
         cos, sin, one = wave(n, k), wave(n, k, torch.pi / 2), torch.ones(n, dtype=torch.float64)
         rows = [torch.outer(f, g).flatten() for f in (one, cos, sin) for g in (one, cos, sin)][1:]
         columns = torch.stack(rows, dim=1)
