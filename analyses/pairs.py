@@ -302,7 +302,7 @@ def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
     """An axis of residues, or of a group's elements in their order."""
     if "element" not in dataset:
         return {"title": title}
-    named = {"title": title, "type": "category", "tickfont": {"size": 10}}
+    named = {"title": title, "type": "category", "tickfont": {"size": 10}, "showgrid": False}
     return named if dataset.attrs["n"] <= _NAMED else named | {"showticklabels": False, "ticks": ""}
 
 
@@ -332,27 +332,31 @@ def _draw_pairs(panel: Panel, colors: Colors, label: str, chosen: xr.Dataset) ->
 def _draw_elements(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     """The median step at which an element's test pairs were learned, as operand and as answer."""
     row = figure.row(height=230)
-    some = next(iter(measured.values()))
+    some, *others = measured.values()
     each = "element" if "element" in some else "residue"
-    for name, axis in (("operand", f"{each} a or b"), ("answer", "answer c")):
+    # Elements of two groups have no axis in common but their numbers.
+    alike = all(np.array_equal(_names(some), _names(other)) for other in others)
+    for name, title in (("operand", f"{each} a or b"), ("answer", "answer c")):
+        axis = _axis(title, some) if alike or each == "residue" else {"title": f"{title}, number"}
         y = {"title": "median step" if name == "operand" else "", "type": "log"}
         medians_of = {label: _by_element(dataset, name) for label, dataset in measured.items()}
-        title = f"test pairs by {name}"
         if not any(np.isfinite(medians).any() for medians in medians_of.values()):
             bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-            panel = row.panel(title, x=bare, y=bare)
-            panel.say(f"no {axis}<br>has half of its test pairs learned")
+            panel = row.panel(f"test pairs by {name}", x=bare, y=bare)
+            panel.say(f"no {title}<br>has half of its test pairs learned")
             continue
-        panel = row.panel(title, x=_axis(axis, some), y=y)
+        panel = row.panel(f"test pairs by {name}", x=axis, y=y)
         for label, medians in medians_of.items():
+            names = _names(measured[label])
             panel.add(
                 "scatter",
                 run=label,
                 mode="markers",
-                x=_names(measured[label]),
+                x=names if axis.get("type") == "category" else np.arange(len(names)),
                 y=np.maximum(medians, 1),
                 marker={"size": 6},
-                hover="%{x}: half of its pairs by step %{y:,}",
+                customdata=names,
+                hover="%{customdata}: half of its pairs by step %{y:,}",
             )
 
 

@@ -40,6 +40,17 @@ def tiny_transformer_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def group_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An MLP that composes permutations of three things, 60 steps."""
+    fields = {
+        "task": {"name": "group", "group": "S3", "train_fraction": 0.7},
+        "model": {"kind": "positional-mlp", "d_model": 8, "d_mlp": 10},
+        "training": {"steps": 60, "checkpoint_every": 20},
+    }
+    return train(tmp_path_factory.mktemp("runs") / "group", RunConfig.make(**fields))
+
+
+@pytest.fixture(scope="session")
 def masked_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run like ``tiny_run`` under a random mask of half of each matrix, trained from θ₀ ⊙ m."""
     generator = torch.Generator().manual_seed(0)

@@ -11,6 +11,7 @@ from mechgrok.errors import UserError
 from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
+from mechgrok.tasks.harmonics import harmonics
 from tests.analyses.handmade import handmade_run, waves
 
 
@@ -113,3 +114,43 @@ def test_a_task_without_two_operands_has_no_grid(tiny_run: Run) -> None:
     other = Run(tiny_run.path)
     other.config = tiny_run.config.model_copy(update={"task": make_task("multitask")})
     assert "not one operation on two residues" in str(activations.applies(other))
+
+
+def test_on_a_cyclic_group_its_name_makes_no_difference(tmp_path: Path) -> None:
+    W_in = 5 + waves(11, [3, 2], [0.4, 1.0])
+    of = {
+        name: activations.measure(handmade_run(tmp_path / name, W_in, torch.ones(2, 11), **task))
+        for name, task in {
+            "residues": {"name": "add", "p": 11, "pairs": "ordered"},
+            "group": {"name": "group", "group": "C11"},
+        }.items()
+    }
+    assert of["group"].equals(of["residues"])
+
+
+def test_a_neuron_of_one_representation_is_explained_by_it(tmp_path: Path) -> None:
+    parts = harmonics(make_task("group", group="S4"))
+    assert parts.names[1] == "sign"
+    # Far above its threshold a ReLU gives what it is given: an entry of ρ(a) and of ρ(b).
+    W_in = 5 + torch.stack([parts.basis(parts.names.index("standard"))[:, 4], parts.basis(1)[:, 0]])
+    run = handmade_run(tmp_path / "run", W_in.T, torch.ones(2, 24), name="group", group="S4")
+    measured = activations.measure(run)
+    at = measured.isel(step=0)
+    named = at.representation.values[at.frequency_of.values].tolist()
+    assert named == ["standard", "sign"]
+    np.testing.assert_allclose(at.explained, 1, atol=1e-5)
+    # All of it is a function of a plus a function of b: nothing stands in a product of the two.
+    power = np.square(at.transform.sel(shown=0, i=slice(1, None), j=slice(1, None)))
+    assert float(power.sum()) == pytest.approx(0, abs=1e-9)
+    total = float(np.square(at.transform).sum(("i", "j")).sel(shown=0))
+    assert total == pytest.approx(float(np.square(at.activation.sel(shown=0)).mean()), rel=1e-5)
+
+
+def test_a_group_is_drawn_by_the_names_of_its_elements(group_run: Run) -> None:
+    measured = activations.measure(group_run)
+    figure = activations.draw({"group": measured})
+    pictures = [trace for trace in figure.data if trace.type == "heatmap"]
+    elements = group_run.task.structure.elements
+    assert list(pictures[0].x) == list(elements)
+    assert "ρ = " in " ".join(note.text for note in figure.layout.annotations)
+    assert "one representation explains" in activations.finding(measured)

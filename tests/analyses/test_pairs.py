@@ -92,3 +92,29 @@ def test_a_run_that_learns_few_pairs_is_told_how_few(tiny_run: Run) -> None:
     assert figure.layout.title.text == f"0 of {n_test:,} test pairs are learned for good"
     told = [note.text for note in figure.layout.annotations]
     assert sum("half of its test pairs learned" in words for words in told) == 2
+
+
+def test_pairs_of_a_group_have_no_distance_and_are_called_by_name(group_run: Run) -> None:
+    measured = pairs.measure(group_run)
+    assert "distance" not in measured
+    assert measured.group.values.tolist() == ["train", "test"]
+    task = group_run.task
+    assert measured.element.values.tolist() == list(task.structure.elements)
+    table = task.structure.table
+    assert (measured.answer.to_numpy() == table[measured.a, measured.b]).all()
+    figure = pairs.draw({"group": measured})
+    pictures = [trace for trace in figure.data if trace.type == "heatmap"]
+    assert list(pictures[0].x) == list(task.structure.elements)
+    assert "distance" not in pairs.finding(measured)
+
+
+def test_a_cyclic_group_has_the_distances_of_its_residues(tmp_path: Path) -> None:
+    model = {"kind": "mlp", "d_model": None, "d_mlp": 15, "bias": True}
+    of = [
+        pairs.measure(run_of(tmp_path / str(task["name"]), exact_adder(7), model, task))
+        for task in (
+            {"name": "add", "p": 7, "pairs": "ordered"},
+            {"name": "group", "group": "C7"},
+        )
+    ]
+    assert of[1].equals(of[0])

@@ -9,6 +9,7 @@ from mechgrok.interventions.waves import grid_parts, projection
 from mechgrok.tasks import make_task
 from mechgrok.tasks.groups.families import named
 from mechgrok.tasks.harmonics import (
+    Harmonics,
     Representations,
     Waves,
     fourier_basis,
@@ -136,3 +137,23 @@ def test_parts_are_called_by_name_or_number() -> None:
         group.numbered(["std"])
     with pytest.raises(UserError, match="0 is no representation of S4: choose from 1 to 4"):
         group.numbered([0])
+
+
+@pytest.mark.parametrize("parts", [Waves(torch.arange(8)), Representations(named("S3"))])
+def test_pairs_of_parts_hold_all_of_a_function_and_shifts_move_nothing_between_them(
+    parts: Harmonics,
+) -> None:
+    grid = torch.randn(parts.n, parts.n, dtype=torch.float64)
+    power = parts.pair_power(grid)
+    assert float(power.sum()) == pytest.approx(float(grid.square().sum()))
+    # Row s of the differences runs through all elements once: a permutation by a shift.
+    shifted = grid[parts.difference[2].argsort()][:, parts.difference[:, 3]]
+    torch.testing.assert_close(parts.pair_power(shifted), power)
+
+
+def test_a_product_of_two_parts_lies_in_their_pair() -> None:
+    parts = Waves(torch.arange(9))
+    grid = torch.outer(parts.basis(2)[:, 1], parts.basis(4)[:, 0])
+    power = parts.pair_power(grid)
+    assert float(power[2, 4]) == pytest.approx(1)
+    assert float(power.sum()) == pytest.approx(1)
