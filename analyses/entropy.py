@@ -157,7 +157,7 @@ def draw(
     figure = Panels(
         measured,
         title=_title(measured),
-        subtitle="thin: single neurons; grey and dotted: a flat spectrum",
+        subtitle=f"thin: single neurons; grey and dotted: {_unlearned(measured)}",
         log=log,
     )
     row = figure.row(height=330)
@@ -203,6 +203,12 @@ def _title(measured: Mapping[str, xr.Dataset]) -> str:
 
 #: Neurons and steps of each that are drawn one by one behind the mean.
 _NEURONS_SHOWN, _STEPS_SHOWN = 48, 120
+
+
+def _unlearned(measured: Mapping[str, xr.Dataset]) -> str:
+    """What the grey line is: representations of larger dimension hold more of white noise."""
+    waves = any(dataset.attrs["parts"] == "frequencies" for dataset in measured.values())
+    return "a flat spectrum" if waves else "white noise, whose representations differ in size"
 
 
 def _single_neurons(panel: Panel, dataset: xr.Dataset, side: str, label: str) -> None:

@@ -32,6 +32,7 @@ from analyses.measures.judging import Judge
 from analyses.measures.places import spread
 from analyses.measures.slices import Above, barrier, between, filter_normalized
 from analyses.measures.spacing import log_spaced, some_of
+from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
@@ -173,6 +174,7 @@ class _Curvature(NamedTuple):
     sharpness: float
 
 
+@flushed_denormals()
 def _curvature(
     run: Run,
     side: str,

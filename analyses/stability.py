@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analyses.drawing import SHARE, Panels, Row
 from analyses.measures.finite import and_left_out, finite_steps, left_out
+from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.models.wiring import short_names
 from mechgrok.runs import Run
@@ -135,6 +136,7 @@ class _Look(NamedTuple):
     agree: float
 
 
+@flushed_denormals()
 def _look(model: HookedModel, task: Task) -> _Look:
     weights = raw_weights(model)
     logits: dict[str, Tensor] = {}

@@ -89,5 +89,5 @@ def part_axis(*datasets: xr.Dataset) -> dict[str, Any]:
     ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": shown, "tickangle": 0}
     # A blank title keeps the room of the second line.
     title = " " if any("<br>" in name for name in shown) else "representation"
-    small = {"tickfont": {"size": 11 if len(names) < 8 else 9}, "title": title}
+    small = {"tickfont": {"size": 11 if len(names) < 6 else 9}, "title": title}
     return ticks | small if len(names) <= _NAMED else {"title": "representation"}

@@ -8,10 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mechgrok.denormals import flushed_denormals
+
 #: The loss of each chain, by weights with a leading chain axis.
 Losses = Callable[[], Float[Tensor, " chain"]]
 
 
+@flushed_denormals()
 def sgld(
     losses: Losses,
     weights: Sequence[Float[Tensor, "chain ..."]],

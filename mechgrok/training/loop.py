@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mechgrok.config import RunConfig, configured
+from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.memory import OUTPUTS_AT_ONCE
@@ -25,7 +26,7 @@ from mechgrok.training.course import Course, Interrupted, Shown, Watch, trained_
 from mechgrok.training.dropout import Dropout
 from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.machine import find_device, flushed_denormals, interrupts, threads
+from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizer
 from mechgrok.training.schedule import usual_interval
 from mechgrok.training.transforms.chain import take_step

@@ -44,24 +44,6 @@ def threads(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Numbers too small for a normal float are zero while it lasts, in this thread.
-
-    Below about 1e-38 a processor computes tens of times slower, and a network that has generalized
-    is full of such numbers: attention and softmax of large differences, and their gradients. Next
-    to Adam's ε of 1e-8 they have no effect. Analyses compute with them: some count exact zeros.
-    """
-    import torch
-
-    before = float(torch.tensor(1e-30) * 1e-10) == 0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-@contextmanager
 def interrupts() -> Iterator[list[int]]:
     """A list that fills on Ctrl-C, so that the loop ends between two steps; the second one raises.
 

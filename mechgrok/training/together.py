@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from mechgrok.config import RunConfig
+from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run, create_run
@@ -30,7 +31,7 @@ from mechgrok.training.course import Course, Interrupted, trained_model
 from mechgrok.training.divergence import Diverged
 from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import go_on, is_complete, opened_to_train
-from mechgrok.training.machine import find_device, flushed_denormals, interrupts, threads
+from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.optimizers import load_optimizer, make_optimizers
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.

@@ -9,13 +9,14 @@ import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
 from mechgrok.config import RunConfig
+from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, make_model
 from mechgrok.runs import create_run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import evaluate, train
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.machine import flushed_denormals, threads
+from mechgrok.training.machine import threads
 from mechgrok.training.optimizers import make_optimizer
 from mechgrok.training.schedule import evaluation_steps
 from tests.benchmarks.conftest import ratio, report
