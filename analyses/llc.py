@@ -34,6 +34,8 @@ from mechgrok.training.bundle import Bundle, loss_of_each
 
 #: Chains in one loop: more would not fit a processor's cache.
 _TOGETHER = 16
+#: Up to so many training examples a step takes all of them; of more it draws so many.
+_ALL, _SOME = 2048, 1024
 #: Chains that differ more than this have not mixed: 1.01 (Vehtari et al. 2021) is for many draws.
 _MIXED = 1.05
 
@@ -49,7 +51,9 @@ def measure(
     n_beta: Annotated[float | None, "nβ; n / log n unless given"] = None,
     step_size: Annotated[float | None, "ε; calibrated unless given"] = None,
     localization: Annotated[float | None, "γ; calibrated unless given"] = None,
-    batch_size: Annotated[int | None, "examples of each step, drawn anew; all of them"] = None,
+    batch_size: Annotated[
+        int | None, "examples of each step, drawn anew; unless given all up to 2,048, else 1,024"
+    ] = None,
     seed: Annotated[int, "of noise and batches"] = 0,
 ) -> xr.Dataset:
     """λ̂ at some checkpoints, or at the given steps.
@@ -147,7 +151,9 @@ class _Sampler:
     def __init__(self, run: Run, n_beta: float, batch_size: int | None, seed: int) -> None:
         self.run, self.n_beta, self.seed = run, n_beta, seed
         n = run.task.n_sides[0]
-        self.batch_size = None if batch_size is None or batch_size >= n else batch_size
+        if batch_size is None:
+            batch_size = n if n <= _ALL else _SOME
+        self.batch_size = None if batch_size >= n else batch_size
 
     def __call__(
         self, steps: Sequence[int], chains: int, walk: _Walk
