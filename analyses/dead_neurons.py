@@ -4,7 +4,7 @@ A neuron is dead when nothing reaches it: no weight into it is kept by the mask 
 the checkpoint's magnitude mask), or its input weights have shrunk to a hundredth of the largest
 neuron's. Killing the dead and giving them back their edges shows what they are good for; removing
 each neuron, and each group of neurons of one frequency, shows what the others do (Minegishi et al.
-2023, arXiv 2310.19470v2, fig. 13; there 18.75 % of the edges hung on dead neurons).
+2023, arXiv 2310.19470, version 2, fig. 13; there 18.75 % of the edges hung on dead neurons).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

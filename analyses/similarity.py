@@ -3,7 +3,8 @@
 The magnitude mask m_t of a checkpoint keeps its (1 − k) largest weights; it is the lottery ticket
 that could be drawn there. Jaccard similarity is JS(a, b) = |a ∩ b| / |a ∪ b|, distance JD = 1 − JS.
 Near generalization the masks move towards the final one, and the distance between m_t and m_{t+δt}
-follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470v2 fig. 6, v3 fig. 7).
+follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470, version 2, fig. 6, or
+version 3, fig. 7).
 """
 
 from collections import Counter

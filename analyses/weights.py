@@ -2,7 +2,8 @@
 
 The mask is the run's own where it has one, else the magnitude mask that a ticket taken at that step
 would get. A grokked network's weights and mask show the waves of its frequencies along the tokens;
-masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.19470v3, fig. 18, 19).
+masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.19470, version 3, fig.
+18 and 19).
 """
 
 import math

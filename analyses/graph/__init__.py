@@ -4,8 +4,8 @@ The edges are the weights that a run's mask keeps, or, in a dense run, the large
 checkpoint. Measured are each layer's spectral, weighted spectral and Ramanujan gap (Hoang et al.
 2023), path length and four-cycle clustering of the neuron graph, and path length, clustering and
 small-world index of the relational graph (You et al. 2020, arXiv 2007.06559), which Minegishi et
-al. 2025 (arXiv 2310.19470v3, fig. 9 and 20) follow through grokking. Definitions with formulas are
-in `analyses.measures.graphs`.
+al. 2023 (arXiv 2310.19470, version 3, fig. 9 and 20) follow through grokking. Definitions with
+formulas are in `analyses.measures.graphs`.
 """
 
 from analyses.graph.figure import draw

@@ -68,7 +68,7 @@ def ramanujan_bound(
 
     * ``biregular``: √(d_l − 1) + √(d_r − 1), the bound for bipartite graphs;
     * ``regular``: 2 √(d − 1) (Lubotzky, Phillips and Sarnak 1988);
-    * ``printed``: √(2 d − 1), as Minegishi et al. 2025 print it (arXiv 2310.19470 version 3).
+    * ``printed``: √(2 d − 1), as Minegishi et al. 2023 print it (arXiv 2310.19470, version 3).
 
     A root of a negative number (less than one edge per unit) counts as 0.
 
