@@ -240,10 +240,11 @@ def _revive(fields: Mapping[str, Any]) -> Intervention:
 
 
 def _frequencies(fields: Mapping[str, Any], kind: str) -> Intervention:
-    numbers = _numbers(fields["frequencies"], "frequencies")
-    if not numbers:
-        raise UserError("Write which frequencies: numbers such as 1, 3.")
-    return make_intervention(kind, {"frequencies": numbers, "of": fields["of"]})
+    words = [word.strip() for word in (fields["frequencies"] or "").split(",") if word.strip()]
+    if not words:
+        raise UserError("Write which: frequencies such as 1, 3, or representations such as sign.")
+    parts = [int(word) if word.isdecimal() else word for word in words]
+    return make_intervention(kind, {"frequencies": parts, "of": fields["of"]})
 
 
 def _patch(fields: Mapping[str, Any]) -> Intervention:

@@ -13,7 +13,7 @@ PICTURES = {
     "pairs": "All pairs (a, b)",
     "weights": "Weights of the neurons",
     "spectra": "Spectra of the neurons",
-    "circle": "Embedding, plane of ω",
+    "plane": "Embedding, plane of {symbol}",
     "activation": "One neuron, all pairs",
     "attention": "Attention to a",
     "mask": "Mask",
@@ -96,7 +96,10 @@ def _aria(label: str) -> dict[str, str]:
 def _pictures(shown: Sequence[Shown]) -> Any:
     runs = []
     for number, each in enumerate(shown):
-        parts = [_picture(name, title, number) for name, title in PICTURES.items()]
+        symbol = each.parts.symbol if each.parts else ""
+        parts = [
+            _picture(name, title.format(symbol=symbol), number) for name, title in PICTURES.items()
+        ]
         runs.append(
             html.Section(
                 [
@@ -111,7 +114,8 @@ def _pictures(shown: Sequence[Shown]) -> Any:
 
 def _choices(first: Shown) -> Any:
     """What the pictures show."""
-    n_frequencies = max(1, first.shapes.get("circles", [0])[0])
+    n_parts = max(1, first.shapes.get("planes", [0])[0])
+    kind = first.parts.kind.capitalize() if first.parts else "Frequency"
     strongest = first.key[0] if first.key else 1
     heads = first.shapes.get("attention", [0])[0]
     matrices = list(first.run.wiring.joins)
@@ -121,7 +125,7 @@ def _choices(first: Shown) -> Any:
             "Pairs show",
             _select("pairs-show", ["correct", "logit of the right answer", "loss"], "correct"),
         ),
-        _labelled("Frequency", _number("frequency", strongest, 1, n_frequencies)),
+        _labelled(kind, _number("frequency", strongest, 1, n_parts)),
         _labelled("Neuron", _number("neuron", first.loudest, 0, first.n_neurons - 1)),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
     ]
@@ -190,13 +194,15 @@ def _makers(first: Shown) -> list[Any]:
     run = first.run
     hooks = [name for name in run.model(-1).hook_dict if not name.endswith("hook_mask")]
     post = run.wiring.hidden[-1].hook
-    key = ", ".join(map(str, sorted(first.key)))
+    of_group = first.parts is not None and first.parts.kind == "representation"
+    words = "Representations" if of_group else "Frequencies"
+    key = ", ".join(first.parts.names[part] for part in sorted(first.key)) if first.parts else ""
     frequencies = html.Details(
         [
-            html.Summary("Frequencies"),
+            html.Summary(words),
             html.Div(
                 [
-                    _text("frequencies", "Frequencies", "1, 3", key),
+                    _text("frequencies", words, "1, 3", key),
                     _select("of", ["logits", "neurons", "embedding"], "logits", "Of"),
                     html.Button("Remove", id="remove"),
                     html.Button("Keep only", id="keep"),

@@ -1,12 +1,12 @@
 """What the page shows of a network at one step, as one row of numbers for the browser.
 
 A row holds, one array after another as float32: how good the network is, what it says on every
-example, its neurons' weights and spectra, the circles of its embedding, its attention. The browser
+example, its neurons' weights and spectra, the planes of its embedding, its attention. The browser
 draws rows; it computes nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -17,13 +17,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyses.measures.fourier import amplitude_spectrum, key_frequencies
+from analyses.measures.fourier import key_frequencies
+from analyses.measures.geometry import part_axes
+from analyses.measures.harmonics import (
+    Harmonics,
+    Representations,
+    harmonics,
+    no_harmonics,
+)
 from mechgrok.interventions import Intervention, Network, Performance
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
-from mechgrok.tasks.modular import ModularArithmetic
-from mechgrok.tasks.residues import not_modular, residues
+from mechgrok.tasks.binary import BinaryOperation
 
 #: Neurons and inputs of a picture at most: what a screen can show.
 _MOST_ROWS, _MOST_COLUMNS = 512, 1024
@@ -78,12 +84,26 @@ class Shown:
         return {name: list(part.shape) for name, part in self._last.items()}
 
     @cached_property
+    def parts(self) -> Harmonics | None:
+        """The frequencies, or a group's representations, where the task has any."""
+        return None if no_harmonics(self.run.task) else harmonics(self.run.task)
+
+    @cached_property
     def key(self) -> list[int]:
-        """The frequencies that stand out of all neurons' last weights, strongest first."""
-        if "spectra" not in self._last:
+        """The parts that stand out of all neurons' last weights, strongest first."""
+        if self.parts is None:
             return []
         power = torch.from_numpy(self._last["spectra"]).square().sum(0)
-        return key_frequencies(power)
+        return key_frequencies(power * self.parts.counted, self.parts.of_noise)
+
+    @cached_property
+    def _axes(self) -> Float[Tensor, "part 2 d"]:
+        """The plane of each representation in which the last embedding is widest."""
+        assert isinstance(self.parts, Representations)
+        raw = raw_weights(self.run.model(-1))
+        points = self._embedding(lambda name: raw[name].detach())
+        bases = [self.parts.basis(part) for part in range(1, len(self.parts.names))]
+        return torch.stack([part_axes(points, basis) for basis in bases])
 
     @cached_property
     def loudest(self) -> int:
@@ -110,13 +130,20 @@ class Shown:
                 name: list(self.run.wiring.weights[name]) for name in self.run.wiring.joins
             },
         }
-        if isinstance(task, ModularArithmetic):
+        if isinstance(task, BinaryOperation):
             about |= {
-                "p": task.p,
+                "p": task.n_answers,
                 "pairs": self._both(*(each.inputs[:, :2] for each in (task.train, task.test)))
                 .flatten()
                 .tolist(),
-                "mirrored": task.pairs == "unordered",
+                "mirrored": task.mirrored,
+                "elements": task.vocabulary[: task.n_answers],
+            }
+        if self.parts is not None:
+            about["parts"] = {
+                "kind": self.parts.kind,
+                "symbol": self.parts.symbol,
+                "names": self.parts.names,
             }
         return about
 
@@ -165,25 +192,32 @@ class Shown:
         return {name: np.asarray(part, dtype=np.float64) for name, part in parts.items()}
 
     def _of_weights(self, network: Network) -> dict[str, Tensor]:
-        """The neurons' input weights, their spectra, and the embedding's circles."""
-        raw, wiring, task = raw_weights(network.model), self.run.wiring, self.run.task
+        """The neurons' input weights, their spectra, and the embedding in each plane."""
+        raw = raw_weights(network.model)
 
         def weight(name: str) -> Tensor:
             kept = network.mask.get(name)
             return raw[name] if kept is None else raw[name] * kept
 
-        side = wiring.input_path("auto").product(weight)[:_MOST_COLUMNS, :_MOST_ROWS]
-        parts = {}
-        if not not_modular(task):
-            tokens = residues(task)
-            natural = torch.arange(task.d_output)
-            parts["weights"] = side[natural].T
-            parts["spectra"] = amplitude_spectrum(side[tokens].T)
-            embedding = wiring.embedding or wiring.input_path(wiring.direct)
-            parts["circles"] = circles(embedding.product(weight)[tokens].double())
-        else:
-            parts["weights"] = side.T
-        return parts
+        side = self.run.wiring.input_path("auto").product(weight)[:_MOST_COLUMNS, :_MOST_ROWS]
+        if self.parts is None:
+            return {"weights": side.T}
+        points = self._embedding(weight)
+        planes = circles(points)
+        if isinstance(self.parts, Representations):
+            planes = self._axes @ (points - points.mean(0, keepdim=True)).T
+        return {
+            "weights": side[: self.run.task.d_output].T,
+            "spectra": self.parts.amplitude(side[self.parts.tokens].T),
+            "planes": planes,
+        }
+
+    def _embedding(self, weight: Callable[[str], Tensor]) -> Float[Tensor, "element d"]:
+        """A point for each element, in the order of the parts."""
+        assert self.parts is not None
+        wiring = self.run.wiring
+        embedding = wiring.embedding or wiring.input_path(wiring.direct)
+        return embedding.product(weight)[self.parts.tokens].double()
 
 
 def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:

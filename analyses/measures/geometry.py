@@ -96,12 +96,22 @@ def part_plane(
     >>> part_plane(3 * sign[None], sign).abs().tolist()
     [[[1.5, 1.5, 1.5, 1.5], [0.0, 0.0, 0.0, 0.0]]]
     """
-    _, sizes, directions = torch.linalg.svd(basis.mT @ points[-1], full_matrices=False)
-    shown = points.new_zeros(2, points.shape[2])
-    kept = min(2, int((sizes > 1e-9 * sizes[0]).sum()))
-    shown[:kept] = directions[:kept] * directions[:kept].sum(1, keepdim=True).sign()
     centred = points - points.mean(1, keepdim=True)
-    return (centred @ shown.T).transpose(1, 2)
+    return (centred @ part_axes(points[-1], basis).T).transpose(1, 2)
+
+
+def part_axes(
+    points: Float[Tensor, "element d"], basis: Float[Tensor, "element m"]
+) -> Float[Tensor, "2 d"]:
+    """The two orthonormal directions in which a part of the points is widest, as in `part_plane`.
+
+    The second is 0 where the part has one dimension.
+    """
+    _, sizes, directions = torch.linalg.svd(basis.mT @ points, full_matrices=False)
+    axes = points.new_zeros(2, points.shape[1])
+    kept = min(2, int((sizes > 1e-9 * sizes[0]).sum()))
+    axes[:kept] = directions[:kept] * directions[:kept].sum(1, keepdim=True).sign()
+    return axes
 
 
 def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:

@@ -203,29 +203,32 @@
       const values = run.now.part(run.at, "weights");
       const [rows, columns] = run.shapes.weights;
       return values && { values, rows, columns, ends: even(extent(run, "weights")),
-        scale: "diverging", x: run.about.p ? "residue" : "input", y: "neuron", unit: "weight",
+        scale: "diverging", x: inputs(run), y: "neuron", unit: "weight",
         marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
-        hover: (neuron, x) => `neuron ${neuron}, ${x}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
+        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x)}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
     },
     spectra: (run) => {
       const values = run.now.part(run.at, "spectra");
       if (!values) return null;
-      const [rows, columns] = run.shapes.spectra;
+      const [rows, columns] = run.shapes.spectra, { kind, symbol, names } = run.about.parts;
       return { values, rows, columns, ends: [0, Math.min(extent(run, "spectra")[1], 6 * extent(run, "spectra")[2])], scale: "sequential",
-        x: "frequency ω", y: "neuron", unit: "|F(ω)|", marked: ablated(),
-        hover: (neuron, k) => `neuron ${neuron}, ω = ${k}: ${say4(values[neuron * columns + k])}`,
+        x: `${kind} ${symbol}`, y: "neuron", unit: `|F(${symbol})|`, marked: ablated(),
+        hover: (neuron, k) => `neuron ${neuron}, ${symbol} = ${names[k]}: ${say4(values[neuron * columns + k])}`,
         click: (neuron, k) => { tell("neuron", { value: neuron }); if (k) tell("frequency", { value: k }); } };
     },
-    circle: (run) => {
-      const all = run.now.part(run.at, "circles");
+    plane: (run) => {
+      const all = run.now.part(run.at, "planes");
       if (!all) return null;
-      const [count, , n] = run.shapes.circles, k = Math.min(view.frequency, count) - 1;
-      const last = run.base.part(run.about.steps.length - 1, "circles") ?? all;
+      const [count, , n] = run.shapes.planes, k = Math.min(view.frequency, count) - 1;
+      const last = run.base.part(run.about.steps.length - 1, "planes") ?? all;
       const points = all.subarray(2 * n * k, 2 * n * (k + 1));
       let reach = 1e-9;
       for (const part of [points, last.subarray(2 * n * k, 2 * n * (k + 1))])
         for (const value of part) reach = Math.max(reach, Math.abs(value));
-      return { points, n, k: k + 1, reach, unit: `ω = ${k + 1}` };
+      const { kind, symbol, names } = run.about.parts;
+      // Of a frequency residues go around a circle; a group's elements go nowhere.
+      return { points, n, k: k + 1, reach, unit: `${symbol} = ${names[k + 1]}`,
+        around: kind === "frequency", name: (i) => kind === "frequency" ? i : element(run, i) };
     },
     activation: (run) => grid(run, "activation", (value) => value, "sequential", `neuron ${view.neuron}`),
     attention: (run) => {
@@ -271,14 +274,20 @@
     if (!values || !run.cells) return null;
     const { p } = run.about, cells = onGrid(run, values);
     return { values: cells, rows: p, columns: p, ends: ends ?? extent(run, name), scale, x: "b",
-      y: "a", unit, hover: (a, b) => `(${a}, ${b}): ${say4(cells[a * p + b])}` };
+      y: "a", unit, hover: (a, b) => `${pair(run, a, b)}: ${say4(cells[a * p + b])}` };
   }
+
+  // What operands and answers are called: residues, or a group's elements.
+  const element = (run, i) => run.about.elements?.[i] ?? i;
+  const pair = (run, a, b) => `(${element(run, a)}, ${element(run, b)})`;
+  const inputs = (run) => !run.about.p ? "input"
+    : run.about.parts?.kind === "representation" ? "element" : "residue";
 
   function pairWords(run, a, b) {
     const example = run.cells[a * run.about.p + b];
-    if (example < 0) return `(${a}, ${b}) is no example`;
+    if (example < 0) return `${pair(run, a, b)} is no example`;
     const said = run.now.part(run.at, "answer")[example];
-    return `(${a}, ${b}) → ${run.about.labels[example]}, says ${said}; `
+    return `${pair(run, a, b)} → ${element(run, run.about.labels[example])}, says ${element(run, said)}; `
       + `${example < run.about.n_train ? "train" : "test"}, logit ${say4(run.now.part(run.at, "right")[example])}, `
       + `loss ${say4(run.now.part(run.at, "loss")[example])}`;
   }
@@ -345,23 +354,25 @@
     context.drawImage(run.outlines, left, top, w, h);
   }
 
-  // Residues x on their way around the circle, in the order of k x.
-  function paintPoints(context, { points, n, k, reach, unit }, width, height, ink) {
+  // Residues x on their way around the circle, in the order of k x; elements of a group where they are.
+  function paintPoints(context, { points, n, k, reach, unit, around, name }, width, height, ink) {
     const half = Math.min(width, height) / 2 - 16, x = (i) => width / 2 + half * points[i] / reach;
     const y = (i) => height / 2 - half * points[n + i] / reach;
     context.strokeStyle = style("--line");
-    context.beginPath();
-    const around = [...Array(n).keys()].sort((i, j) => (k * i) % n - (k * j) % n);
-    around.concat(around[0]).forEach((i, at) => context[at ? "lineTo" : "moveTo"](x(i), y(i)));
-    context.stroke();
+    const order = [...Array(n).keys()].sort((i, j) => (k * i) % n - (k * j) % n);
+    if (around) {
+      context.beginPath();
+      order.concat(order[0]).forEach((i, at) => context[at ? "lineTo" : "moveTo"](x(i), y(i)));
+      context.stroke();
+    }
     const every = Math.ceil(n / 24);
     for (let i = 0; i < n; i++) {
-      context.fillStyle = `hsl(${360 * ((k * i) % n) / n}, 65%, 48%)`;
+      context.fillStyle = `hsl(${360 * ((around ? k * i : i) % n) / n}, 65%, 48%)`;
       context.beginPath();
       context.arc(x(i), y(i), 3, 0, 7);
       context.fill();
       context.fillStyle = ink;
-      if (i % every === 0) context.fillText(String(i), x(i), y(i) - 5);
+      if (i % every === 0) context.fillText(String(name(i)), x(i), y(i) - 5);
     }
     context.textAlign = "right";
     context.fillText(unit, width - 4, height - 6);

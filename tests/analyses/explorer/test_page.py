@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from mechgrok.interventions import Ablate, Edges, Intervention, Patch, Remask, intervene, load_toml
+from mechgrok.interventions import (
+    Ablate,
+    Edges,
+    Intervention,
+    Patch,
+    Remask,
+    Remove,
+    intervene,
+    load_toml,
+)
 from mechgrok.runs import Run
 from tests.analyses.explorer.conftest import PATIENCE, Opened, open_page
 
@@ -200,6 +209,24 @@ def test_other_networks_and_tasks_open_too(browser, name: str, request: pytest.F
     expect(attention).to_be_visible(visible=name == "tiny_transformer_run")
     ablate(tab, "0, 1")
     expected = numbers_of(run, run.steps[-1], Ablate(neurons=[0, 1]))
+    expect(tab.page.locator("#numbers-0")).to_have_text(expected)
+    assert tab.complaints == []
+    tab.page.close()
+    explorer.close()
+
+
+def test_a_group_has_pairs_representations_and_a_plane_of_each(browser, group_run: Run):
+    from analyses.explorer import explore
+
+    explorer = explore(group_run)
+    explorer.start()
+    tab = open_page(browser, explorer)
+    for picture in ("All pairs", "Spectra", "Embedding, plane of ρ"):
+        expect(tab.page.get_by_role("img", name=re.compile(picture))).to_be_visible()
+    tab.page.get_by_role("spinbutton", name="Representation").fill("2")
+    tab.page.get_by_label("Representations", exact=True).fill("sign")
+    tab.page.get_by_role("button", name="Remove").click()
+    expected = numbers_of(group_run, group_run.steps[-1], Remove(frequencies=["sign"]))
     expect(tab.page.locator("#numbers-0")).to_have_text(expected)
     assert tab.complaints == []
     tab.page.close()
