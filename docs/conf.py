@@ -28,6 +28,7 @@ html_theme = "furo"
 html_title = "mechgrok"
 html_static_path = ["_static", "_build/static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_theme_options = {"sidebar_hide_name": False}
 html_show_sourcelink = False
 
