@@ -69,9 +69,7 @@ def draw(
     loss = f"loss ({', '.join(units)})" if units else "loss"
     panels = {
         "accuracy": figure.row(height=300).over_training(y={"title": "accuracy", **SHARE}),
-        "loss": figure.row(height=200).over_training(
-            y={"title": loss, "type": "log", "exponentformat": "power"}
-        ),
+        "loss": figure.row(height=200).over_training(y={"title": loss, "type": "log"}),
     }
     for label, dataset in measured.items():
         for side, look in _SIDES.items():

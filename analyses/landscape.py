@@ -321,7 +321,7 @@ def draw(
 
 
 _DASH = {"train": "solid", "test": "dash"}
-_LOG = {"type": "log", "exponentformat": "power", "nticks": 6}
+_LOG = {"type": "log"}
 
 
 def _title(measured: Mapping[str, xr.Dataset]) -> str:

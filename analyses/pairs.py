@@ -338,7 +338,7 @@ def _draw_elements(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     alike = all(np.array_equal(_names(some), _names(other)) for other in others)
     for name, title in (("operand", f"{each} a or b"), ("answer", "answer c")):
         axis = _axis(title, some) if alike or each == "residue" else {"title": f"{title}, number"}
-        y = {"title": "median step" if name == "operand" else "", "type": "log"}
+        y = {"title": "median step" if name == "operand" else "", "type": "log", "tickformat": ","}
         medians_of = {label: _by_element(dataset, name) for label, dataset in measured.items()}
         if not any(np.isfinite(medians).any() for medians in medians_of.values()):
             bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}

@@ -291,7 +291,7 @@ def draw(
         units = dataset.test_loss.attrs.get("units")
         loss = f"loss ({units})" if units else "loss"
         axes: dict[Row, dict[str, Any]] = {
-            losses: {"title": loss, "type": "log", "exponentformat": "power", "nticks": 6},
+            losses: {"title": loss, "type": "log"},
             components: {"title": "coefficient α<sub>k</sub>", "nticks": 6},
             shares: {"title": "share, Gini", **SHARE, "tickformat": None},
             weights: {"title": "Σ w²", "rangemode": "tozero", "nticks": 4},

@@ -372,7 +372,7 @@ def draw(
         cosine = {"title": "cosine with tr ρ(abc⁻¹)", "range": [-0.08, 1.05]}
         panel = characters.over_training(f"<b>{label}</b>", y=cosine)
         _key_curves(panel, dataset, label, "similarity")
-        loss = {"title": "training loss (nats)", "type": "log", "nticks": 6}
+        loss = {"title": "training loss (nats)", "type": "log"}
         title = "the loss without a character"
         _key_curves(losses.over_training(title, y=loss, marks=()), dataset, label, "excluded_loss")
         share = {"title": "share of variance", **SHARE}

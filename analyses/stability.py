@@ -256,7 +256,7 @@ def _by_weight(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
     """The gradient norm of each weight, and how fast it changes."""
     weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
     short = short_names(weights)
-    scale = {"type": "log", "exponentformat": "power", "nticks": 5}
+    scale = {"type": "log"}
     for name, what in (("gradient_norm", "‖∂L/∂w‖"), ("relative_change", "‖Δw‖ / ‖w‖ per step")):
         if not any((ds[name] > 0).any() for ds in measured.values()):
             continue

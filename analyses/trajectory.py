@@ -190,10 +190,7 @@ def _draw_ranks(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
 
 #: What is drawn of a path over training: its title, and its axis.
 _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
-    "speed": (
-        "speed",
-        {"title": "L2 norm per step", "type": "log", "exponentformat": "power", "nticks": 5},
-    ),
+    "speed": ("speed", {"title": "L2 norm per step", "type": "log"}),
     "from_start": ("distance from the start", {"title": "L2 norm", "rangemode": "tozero"}),
     "to_end": ("distance to the end", {"rangemode": "tozero"}),
 }

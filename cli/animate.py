@@ -15,8 +15,12 @@ def film(
     asked: "Asked",
     *,
     mp4: Annotated[bool, typer.Option("--mp4", help="An MP4 instead of a GIF.")] = False,
-    fps: Annotated[float, typer.Option(help="Stops of the slider in a second.")] = 6.0,
-    pixels: Annotated[int, typer.Option(help="Width of the film, in pixels.")] = 1000,
+    fps: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Stops of the slider in a second.")
+    ] = 6.0,
+    pixels: Annotated[
+        int, typer.Option(min=100, max=4000, help="Width of the film, in pixels.")
+    ] = 1000,
     out: Out = None,
 ) -> None:
     """Draw the figure at each stop and join the pictures."""

@@ -19,6 +19,8 @@ AtStep = Callable[[xr.Dataset], Mapping[str, Any]]
 #: The title of an axis, or any of plotly's attributes of one.
 Axis = str | Mapping[str, Any]
 
+#: What a logarithmic axis is unless said: few digits between its powers of ten.
+_LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
 #: The parts of a trace that have its colour.
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
 
@@ -65,6 +67,8 @@ class Panel:
         self.figure, self.row, self.width = row.figure, row, width
         self.title, self.over_steps = title, over_steps
         self.x, self.y = ({"title": a} if isinstance(a, str) else dict(a) for a in (x, y))
+        if self.y.get("type") == "log":
+            self.y = _LOGARITHMIC | self.y
         self.number = next(row.figure.numbers)
         self.x_number = self.number
         self.marked: Sequence[str] = ()
