@@ -21,6 +21,7 @@ from torch import Tensor
 
 from analyses.drawing import Panels, Row
 from analyses.measures.complexity import (
+    FIRST,
     coarsest,
     cross_polytope,
     first_inputs,
@@ -146,6 +147,8 @@ class _Folds:
     def __call__(self, step: int) -> list[list[float]]:
         """Neurons per example ``[side][layer]``."""
         model = self.run.model(step)
+        if not {FIRST, *self.hooks} <= model.hook_dict.keys():
+            return [[np.nan] * len(self.hooks) for _ in SIDES]  # a model of one's own
         read = torch.cat([first_inputs(model, inputs) for inputs in self.inputs])
         generator = torch.Generator().manual_seed(self.seed)
         vertices = cross_polytope(read.shape[1], self.directions, generator)
@@ -205,7 +208,7 @@ def finding(dataset: xr.Dataset) -> str:
     """How the compressed size and the local complexity go, and what the activations need."""
     words = f"compressed size {_course(dataset.compressed_size / 1000, '.3g')} kB"
     words += f" of {dataset.attrs['raw_size'] / 1000:,.3g}"
-    if "local_complexity" in dataset:
+    if _has_regions(dataset):
         near = dataset.local_complexity.sum("layer")
         total = int(dataset.neurons.sum())
         words += "; " + ", ".join(
@@ -218,6 +221,11 @@ def finding(dataset: xr.Dataset) -> str:
     words += f"; activations vary in {dimensions} directions at step {int(last.step):,}"
     some = some_of(dataset.sizes["step"], dataset.attrs["of_checkpoints"])
     return and_left_out(words + some, dataset)
+
+
+def _has_regions(dataset: xr.Dataset) -> bool:
+    """Whether the network was found to be one of ReLUs whose inputs can be moved."""
+    return "local_complexity" in dataset and bool(dataset.local_complexity.notnull().any())
 
 
 def _course(values: xr.DataArray, form: str) -> str:
@@ -259,12 +267,12 @@ def draw(
         size.lines(dataset.step, curve, run=label, value="%{y:,.4g} kB")
     near = row.over_training("neurons that change sign nearby", y=_FROM_ZERO)
     for label, dataset in measured.items():
-        if "local_complexity" not in dataset:
+        if not _has_regions(dataset):
             continue
         for side, dash in _DASH.items():
             curve = dataset.local_complexity.sel(side=side).sum("layer")
             near.lines(dataset.step, curve, run=label, dash=dash, value="%{y:.2f} neurons")
-    if not any("local_complexity" in dataset for dataset in measured.values()):
+    if not any(map(_has_regions, measured.values())):
         near.say("linear regions are those of ReLUs")
     row = figure.row(height=220)
     _by_layer(row, measured, "participation_ratio", "participation ratio of activations")

@@ -99,7 +99,7 @@ def test_a_model_that_is_only_its_wiring_and_a_formula_is_asked_everything(
     torch.testing.assert_close(run.weights("W_a", [0])[0], expected)
     ended = mechgrok("ticket", "--rate", 0.5, "--steps", 3, "-q", "ckpts", "--out", "ticket")
     assert ended.code == 0, ended.err
-    for name in set(analyses()) - {"complexity"}:
+    for name in analyses():
         ended = mechgrok("analyze", name, "ticket")
         assert ended.code == 0 or "no embedding" in ended.err, (name, ended.err)
 
