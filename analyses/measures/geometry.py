@@ -106,6 +106,11 @@ def part_axes(
     """The two orthonormal directions in which a part of the points is widest, as in `part_plane`.
 
     The second is 0 where the part has one dimension.
+
+    >>> import torch
+    >>> sign = torch.tensor([[1.0], [-1], [1], [-1]]).double() / 2
+    >>> part_axes(sign @ torch.tensor([[3.0, 4.0]]).double(), sign).round(decimals=3).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
     """
     _, sizes, directions = torch.linalg.svd(basis.mT @ points, full_matrices=False)
     axes = points.new_zeros(2, points.shape[1])
