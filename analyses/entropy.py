@@ -16,13 +16,13 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Float
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyses.drawing import SHARE, Panel, Panels
 from analyses.measures.fourier import live, softmax_cross_entropy, spectral_entropy
 from analyses.measures.harmonics import Representations, harmonics, no_harmonics
 from analyses.measures.places import spread
+from analyses.measures.ranks import rank_correlation
 from analyses.measures.residues import OrderOption
 from analyses.measures.words import between_steps, ends
 from mechgrok.runs import Run
@@ -129,12 +129,8 @@ def finding(dataset: xr.Dataset) -> str:
         if f"{side}_entropy" in dataset
     ]
     text = f"entropy {between_steps(dataset)} in nats: {', '.join(changes)}"
-    known = np.isfinite(dataset.test_accuracy) & np.isfinite(dataset.input_entropy)
-    entropy, accuracy = (
-        dataset[name].to_numpy()[known] for name in ("input_entropy", "test_accuracy")
-    )
-    if len(entropy) > 2 and np.ptp(entropy) > 0 and np.ptp(accuracy) > 0:
-        rank = float(spearmanr(entropy, accuracy).statistic)
+    rank = rank_correlation(dataset.input_entropy.to_numpy(), dataset.test_accuracy.to_numpy())
+    if np.isfinite(rank):
         text += f"; rank correlation of the input side with test accuracy {rank:+.2f}"
     return text
 

@@ -16,10 +16,10 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer
-from scipy.stats import spearmanr
 
 from analyses.drawing import SHARE, Colors, Panel, Panels, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.ranks import rank_correlation
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.losses import right as answered_right
@@ -218,21 +218,14 @@ def finding(dataset: xr.Dataset) -> str:
         "support": "the number of training pairs with the same answer",
     }
     ranks = {
-        what: _rank(learned, test[name].to_numpy()) for name, what in known.items() if name in test
+        what: rank_correlation(learned, test[name].to_numpy())
+        for name, what in known.items()
+        if name in test
     }
     told = [f"{rank:+.2f} with {what}" for what, rank in ranks.items() if np.isfinite(rank)]
     if told:
         words += f"; rank correlation of that step {' and '.join(told)}"
     return and_left_out(words, dataset)
-
-
-def _rank(learned: Float[np.ndarray, " pair"], other: np.ndarray) -> float:
-    """Spearman's correlation over the pairs that were learned; NaN where either is constant."""
-    known = np.isfinite(learned)
-    x, y = learned[known], other[known]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)
 
 
 # --- figure -------------------------------------------------------------------------------------

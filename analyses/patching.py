@@ -268,8 +268,8 @@ def _draw_ends(figure: Panels, runs: Mapping[str, xr.Dataset], many: str) -> Non
 
 
 def _curve(panel: Panel, label: str, x: xr.DataArray, y: xr.DataArray, **look: Any) -> None:
-    value = f"{look['entry']}: " + "%{y:.1%}"
-    panel.lines(x, y, run=label, value=value, **({"width": 1.6} | look))
+    look.setdefault("width", 1.6)
+    panel.lines(x, y, run=label, value=f"{look['entry']}: " + "%{y:.1%}", **look)
 
 
 def _ticks(steps: np.ndarray, title: str) -> dict[str, Any]:

@@ -239,13 +239,11 @@ def say_status(found: "Sweep") -> None:
     kinds = ("finished", "unfinished", "diverged", "missing", "damaged")
     told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if kind in counts)
     print(f"{found.path}: {len(found)} runs: {told}")
+    steps = found.table["step"].dropna().to_dict()
     for kind in ("unfinished", "diverged", "damaged"):
         names = list(status.index[status == kind])
         for name in names[:10]:
-            step = found.table.loc[name, "step"]
-            print(
-                f"  {kind}: {name}" + ("" if step is None or step != step else f", step {step:,}")
-            )
+            print(f"  {kind}: {name}" + (f", step {steps[name]:,}" if name in steps else ""))
         if len(names) > 10:
             print(f"  and {len(names) - 10} more")
 

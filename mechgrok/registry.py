@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from mechgrok import own_code
 from mechgrok.errors import UserError, choices, near
 
 Thing = TypeVar("Thing")
+Registered = TypeVar("Registered")  # a Thing, whose own type a decorator keeps
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,11 @@ class Registry(Generic[Thing]):
     own: dict[str, Thing | str] = field(default_factory=dict)
     more: Callable[[], Mapping[str, Thing | str]] = dict
 
-    def register(self, name: str) -> Callable[[Thing], Thing]:
+    def register(self, name: str) -> Callable[[Registered], Registered]:
         """Decorator: what it decorates is found under ``name``."""
 
-        def add(thing: Thing) -> Thing:
-            self.own[name] = thing
+        def add(thing: Registered) -> Registered:
+            self.own[name] = cast(Any, thing)
             return thing
 
         return add

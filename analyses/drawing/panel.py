@@ -137,10 +137,12 @@ class Panel:
             trace.look |= {"opacity": 0.25, "mode": "lines", "line": line}
             trace.of_group = "single"
         x, (low, middle, high) = found
-        run, look = next(iter(curves.runs)), dict(curves.look)
+        run = next(iter(curves.runs))
+        look: dict[str, Any] = dict(curves.look)
         value, first = look.pop("value"), len(self.figure.traces)
         color = look["line"].get("color") or self.figure.color_of(run)
-        look = {name: each for name, each in look.items() if name != "opacity"} | {"mode": "lines"}
+        look.pop("opacity", None)
+        look["mode"] = "lines"
         band: dict[str, Any] = {
             "fill": "toself",
             "fillcolor": color,

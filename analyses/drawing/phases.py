@@ -11,7 +11,7 @@ from analyses.drawing.panels import Panels
 from analyses.drawing.style import COLORS, DEAD, SEQUENTIAL
 from mechgrok.grammar import show_value
 from mechgrok.sweeps.family import Family, Key
-from mechgrok.sweeps.phases import DELAY, PHASES, commonest, phase_of
+from mechgrok.sweeps.phases import DELAY, PHASES, Phase, commonest, phase_of
 
 _COLORS = dict(zip(PHASES, (COLORS[2], COLORS[0], COLORS[4], DEAD), strict=True))
 _STEPPED = [
@@ -88,7 +88,7 @@ def _phase(family: Family, key: Key) -> tuple[int, str, str]:
         [None if value != value else float(value) for value in table[mark].astype(float)]
         for mark in ("t_mem", "t_gen")
     )
-    phases = [phase_of(t_mem, t_gen) for t_mem, t_gen in zip(*reached, strict=True)]
+    phases: list[Phase] = [phase_of(t_mem, t_gen) for t_mem, t_gen in zip(*reached, strict=True)]
     most, n = commonest(phases)
     told = ", ".join(f"{phases.count(p)} {p}" for p in PHASES if p in phases)
     return PHASES.index(most), f"{n}/{len(phases)}", told

@@ -124,16 +124,13 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
 def _shown(at: int, item: Item) -> Any:
     words = repr(make_intervention(item["kind"], item["options"]))
     marks = {"on": "✓" if item["on"] else "○", "up": "↑", "down": "↓", "drop": "×"}
-    buttons = [
-        html.Button(
-            marks[move],
-            id={"move": move, "at": at},
-            title=f"{words_of}: {words}",
-            **{"aria-label": f"{words_of}: {words}"},
-            **({"aria-pressed": str(item["on"]).lower()} if move == "on" else {}),
-        )
-        for move, words_of in _MOVES.items()
-    ]
+    buttons = []
+    for move, words_of in _MOVES.items():
+        aria: dict[str, Any] = {"aria-label": f"{words_of}: {words}"}
+        if move == "on":
+            aria["aria-pressed"] = str(item["on"]).lower()
+        known = {"move": move, "at": at}
+        buttons.append(html.Button(marks[move], id=known, title=aria["aria-label"], **aria))
     return html.Div(
         [buttons[0], html.Code(words), *buttons[1:]],
         role="listitem",

@@ -89,7 +89,7 @@ def _beside(shown: Sequence[Shown]) -> str:
     return "".join(f" | {each.label}" for each in shown[1:])
 
 
-def _aria(label: str) -> dict[str, str]:
+def _aria(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
@@ -135,10 +135,7 @@ def _choices(first: Shown) -> Any:
 
 
 def _picture(name: str, title: str, number: int) -> Any:
-    saves = [
-        html.Button(kind, className="save", **{"data-save": kind}, title=f"Save as {kind}")
-        for kind in ("SVG", "PNG", "CSV")
-    ]
+    saves = [_save(kind) for kind in ("SVG", "PNG", "CSV")]
     return html.Figure(
         [
             html.Figcaption(title),
@@ -153,6 +150,11 @@ def _picture(name: str, title: str, number: int) -> Any:
         id=f"figure-{name}-{number}",
         className=f"picture {name}",
     )
+
+
+def _save(kind: str) -> Any:
+    data: dict[str, Any] = {"data-save": kind}
+    return html.Button(kind, className="save", title=f"Save as {kind}", **data)
 
 
 def _sidebar(first: Shown) -> Any:
@@ -284,13 +286,14 @@ def _labelled(words: str, control: Any) -> Any:
 
 def _select(id_: str, options: Sequence[str], value: str, label: str = "") -> Any:
     """A menu of the browser's own, which a keyboard and a reader know."""
+    more: dict[str, Any] = {"placeholder": label} if label else {}
     return dcc.Dropdown(
         id=id_,
         options=list(options),
         value=value,
         clearable=False,
         searchable=len(options) > 8,
-        **({"placeholder": label} if label else {}),
+        **more,
     )
 
 

@@ -106,7 +106,7 @@ def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
     server = flask.Flask("mechgrok")
     app = dash.Dash(
         "mechgrok",
-        server=server,
+        server=server,  # pyright: ignore[reportArgumentType]  # Its signature forgets servers.
         title=f"mechgrok: {', '.join(each.label for each in shown)}",
         update_title="",
         url_base_pathname=f"/{token}/",

@@ -151,7 +151,7 @@ def _layer_curves(
         values = dataset[name].sel(bound=bound) if name == "ramanujan_gap" else dataset[name]
         short = short_names([str(weight) for weight in dataset.weight.to_numpy()])
         for at, (weight, layer) in enumerate(short.items()):
-            look = _distinct(at) | {"entry": layer} if alone else {"opacity": 0.35}
+            look: dict[str, Any] = _distinct(at) | {"entry": layer} if alone else {"opacity": 0.35}
             curve = values.sel(weight=weight)
             value = f"{layer} %{{y:.4g}}"
             panel.lines(dataset.step, curve, run=label, mode="lines", width=1, value=value, **look)

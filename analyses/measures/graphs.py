@@ -229,8 +229,8 @@ def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
     >>> pairs_at_distance(path)
     array([3, 4, 2])
     """
-    n = adjacency.shape[0]
     degrees = np.diff(adjacency.indptr)
+    n = len(degrees)
     # Units without edges reach nothing and would keep every other row from being done.
     graph = adjacency[degrees > 0][:, degrees > 0]
     n_joined = graph.shape[0]

@@ -109,13 +109,13 @@ def learning_coefficient(
     >>> bool(abs(found.value[0] - 100) < 4 * found.error[0]), bool(found.rhat[0] < 1.01)
     (True, True)
     """
-    from arviz_stats.base import array_stats  # Only who samples waits for it.
+    from arviz_stats.base.array import array_stats  # Only who samples waits for it.
 
     known = np.isfinite(chains).all((1, 2)) & (np.ptp(chains, (1, 2)) > 0)
     value = n_beta * (chains.mean((1, 2)) - at_place)
     error, rhat, ess = (np.full(len(chains), np.nan) for _ in range(3))
     for place in np.flatnonzero(known):
-        error[place] = n_beta * array_stats.mcse(chains[place])
+        error[place] = array_stats.mcse(chains[place])
         rhat[place] = array_stats.rhat(chains[place])
         ess[place] = array_stats.ess(chains[place])
-    return Coefficient(value, error, rhat, ess)
+    return Coefficient(value, n_beta * error, rhat, ess)

@@ -221,8 +221,8 @@ def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     except AttributeError:
         known = ", ".join(raw_weights(model))
         raise UserError(f"The model has no weight {name!r}; it has {known}.") from None
-    while hasattr(owner, "_original_component"):
-        owner = owner._original_component  # type: ignore[assignment]
+    while isinstance(inner := getattr(owner, "_original_component", None), nn.Module):
+        owner = inner
     return owner, attribute
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
+from transformer_lens.model_bridge.sources import boot_native
 from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 from mechgrok.errors import UserError, choices
@@ -41,7 +42,7 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
         )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"
-    bridge = TransformerBridge.boot_native(config)
+    bridge = boot_native(config)
     blank = {name: torch.zeros_like(value) for name, value in bridge.state_dict().items()}
     bridge.load_state_dict(blank | convert_tl_checkpoint(contiguous_weights(model), config))
     return bridge

@@ -30,7 +30,9 @@ def pack(figure: go.Figure) -> str:
     bits become floats of 32. More can neither be seen nor read from hover, and does not compress.
     """
     arrays = _Arrays()
-    text = json.dumps(arrays.apart(json.loads(figure.to_json())), separators=(",", ":")).encode()
+    text = json.dumps(
+        arrays.apart(json.loads(str(figure.to_json()))), separators=(",", ":")
+    ).encode()
     text += b" " * (-(len(text) + 4) % _WORD)
     whole = len(text).to_bytes(4, "little") + text + bytes(arrays.numbers)
     return base64.b64encode(gzip.compress(whole, 6, mtime=0)).decode()

@@ -46,7 +46,7 @@ def export_sequence(
                 folder = beside / revision_of(step)
                 folder.mkdir()
                 write_network(run, step, folder)
-            shutil.copy(folder / "README.md", beside / "README.md")
+            shutil.copy(beside / revision_of(chosen[-1]) / "README.md", beside / "README.md")
     return Path(out)
 
 

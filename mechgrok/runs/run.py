@@ -327,7 +327,7 @@ class Run:
         for row, step in enumerate(steps):
             with self._open(step) as opened:
                 names = opened.keys()
-                weight = opened.get_tensor(name)
+                weight: Tensor = opened.get_tensor(name)
                 if masked and MASK + name in names:
                     weight = weight * opened.get_tensor(MASK + name)
             if stack is None:

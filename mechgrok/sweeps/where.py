@@ -73,6 +73,7 @@ class Where(Protocol):
             How each ended. After Ctrl-C the runs that were under way are "interrupted" and saved,
             and those that had not begun are missing.
         """
+        ...
 
 
 @dataclass

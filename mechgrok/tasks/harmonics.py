@@ -10,10 +10,11 @@ see which of the two it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
@@ -281,7 +282,7 @@ class Representations(Harmonics):
 
     @cached_property
     def characters(self) -> Float[Tensor, "part n"]:
-        return torch.stack([torch.from_numpy(irrep.character.real) for irrep in self.irreps])
+        return torch.stack([torch.from_numpy(np.real(irrep.character)) for irrep in self.irreps])
 
     def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
         squares = (signal @ self.every.to(signal.dtype)).square()
@@ -323,7 +324,6 @@ def no_harmonics(task: Task) -> str | None:
     return None if isinstance(task, GroupComposition) and task.d_output > 1 else not_modular(task)
 
 
-@cache
 def harmonics(task: Task, order: OrderOption = "auto") -> Harmonics:
     """The parts that functions on a task's elements fall into.
 
@@ -340,6 +340,11 @@ def harmonics(task: Task, order: OrderOption = "auto") -> Harmonics:
     >>> harmonics(make_task("add", p=7)).names, harmonics(make_task("group", group="S3")).names
     (('0', '1', '2', '3'), ('trivial', 'sign', 'standard'))
     """
+    return _harmonics(cast(Hashable, task), order)  # as every frozen model is
+
+
+@cache
+def _harmonics(task: Any, order: OrderOption) -> Harmonics:
     if not isinstance(task, GroupComposition) or task.modular:
         return Waves(residues(task, order))
     if order == "multiplicative":

@@ -218,7 +218,7 @@ def download_mnist() -> list[Path]:
     import pooch
 
     folder = cache_folder()
-    downloader = pooch.HTTPDownloader(timeout=30)
+    downloader: Any = pooch.HTTPDownloader(timeout=30)
     found = []
     for name, checksum in MNIST_FILES.items():
         url = f"{MNIST_MIRROR}{name}.gz"

@@ -4,6 +4,9 @@ torch.optim's own classes compute the same numbers with the same calls, but take
 a step than the step takes for a small network, and import torch's compiler before the first one.
 """
 
+# pyright: reportPrivateImportUsage=false
+# They call the same functions of torch, whose names begin with an underscore.
+
 from collections import defaultdict
 from typing import Any, Protocol
 
@@ -20,6 +23,7 @@ class Stepper(Protocol):
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
         """What it keeps of each parameter between steps, by parameter, then by name."""
+        ...
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

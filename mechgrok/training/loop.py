@@ -269,7 +269,7 @@ def _taken_back(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
     """
     step, state = before_the_newest(run.path)
     if step == steps:
-        return step, state
+        return steps, state
     raise UserError(
         f"{run.path} has a checkpoint at step {run.steps[-1]}, so it cannot be resumed to {steps}: "
         f"choose --steps {run.steps[-1]} or more"

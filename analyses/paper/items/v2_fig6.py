@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 import xarray as xr
 
+from analyses.measures.ranks import rank_correlation
 from analyses.paper import runs
 from analyses.paper.claims import CORRELATION, Claim, above
 from analyses.paper.figures import analysis_figure
@@ -24,10 +25,8 @@ def draw(sweep: Sweep) -> dict[str, go.Figure]:
 
 def _rank_correlation(dataset: xr.Dataset) -> float:
     """Of similarity and test accuracy, over checkpoints."""
-    from scipy.stats import spearmanr
-
     whole = dataset.similarity.sel(layer="all").to_numpy()
-    return float(spearmanr(whole, dataset.test_accuracy.to_numpy()).statistic)
+    return rank_correlation(whole, dataset.test_accuracy.to_numpy())
 
 
 def _before(dataset: xr.Dataset) -> float:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from analyses.measures.ranks import rank_correlation
 from analyses.paper import runs
 from analyses.paper.claims import CORRELATION, Claim, above, below, within
 from analyses.paper.figures import analysis_figure
@@ -55,13 +55,9 @@ def _slope(metric: str) -> Callable[[xr.Dataset], float]:
     """Rank correlation of the metric with test accuracy after memorization."""
 
     def value(dataset: xr.Dataset) -> float:
-        from scipy.stats import spearmanr
-
         after = dataset.isel(step=(dataset.step >= dataset.attrs.get("t_mem", 0)).to_numpy())
         curve = after[metric].mean("weight") if "weight" in after[metric].dims else after[metric]
-        values, accuracy = curve.to_numpy(), after.test_accuracy.to_numpy()
-        known = np.isfinite(values) & np.isfinite(accuracy)
-        return float(spearmanr(values[known], accuracy[known]).statistic)
+        return rank_correlation(curve.to_numpy(), after.test_accuracy.to_numpy())
 
     return value
 

@@ -42,7 +42,7 @@ def plan(scale: Scale) -> Plan:
         runs.stage(scale, "mask", 2000, **search),
         runs.stage(scale, "both", 2000, train_weights=True, **search),
     ]
-    leaked = search | {"at": at, "split_seed": OTHER_SPLIT}
+    leaked: dict[str, Any] = search | {"at": at, "split_seed": OTHER_SPLIT}
     wide = search | {"at": 0, "width": scale.some("4,8", "2")}
     widest = search | {"at": 0, "width": scale.some("16", "4")}
     # A network 16 times as wide takes 0.5 GB and half an hour a seed.

@@ -124,7 +124,7 @@ def _cyclic(n: int) -> Iterator[Irrep]:
     for k in range(n // 2 + 1):
         wave = np.exp(2j * np.pi * k * np.arange(n) / n)[:, None, None]
         alone = k == 0 or 2 * k == n
-        yield Irrep(str(k) if k else "trivial", wave.real.round() if alone else wave, not alone)
+        yield Irrep(str(k) if k else "trivial", np.real(wave).round() if alone else wave, not alone)
 
 
 def _dihedral(n: int) -> Iterator[Irrep]:
@@ -281,7 +281,7 @@ def _different(irreps: Iterator[Irrep]) -> list[Irrep]:
             continue  # two copies whose eigenvalues were not told apart
         if any(abs(np.vdot(chi, other)) > n / 2 for other in known):
             continue
-        paired = bool(np.abs(chi.imag).max() > 1e-6)
+        paired = bool(np.abs(np.imag(chi)).max() > 1e-6)
         known += [chi, chi.conj()] if paired else [chi]
         found.append(replace(irrep, paired=paired))
     return found
@@ -292,7 +292,12 @@ def _lettered(irreps: list[Irrep]) -> list[Irrep]:
 
     def place(irrep: Irrep) -> tuple:
         chi = irrep.character
-        return irrep.dimension, irrep.paired, tuple(-chi.real.round(6)), tuple(chi.imag.round(6))
+        return (
+            irrep.dimension,
+            irrep.paired,
+            tuple(-np.real(chi).round(6)),
+            tuple(np.imag(chi).round(6)),
+        )
 
     named: list[Irrep] = []
     counts: dict[int, int] = {}

@@ -36,4 +36,5 @@ def common_norm(gradients: Sequence[Tensor]) -> Float[Tensor, ""]:
     """√Σ g² over all entries of several tensors."""
     import torch
 
-    return torch.stack(torch._foreach_norm(list(gradients))).norm()
+    norms = torch._foreach_norm(list(gradients))  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack(norms).norm()
