@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from analyses.drawing import SHARE, Panels
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 
@@ -19,25 +20,36 @@ def applies(run: Run) -> str | None:
     return "it was never evaluated: it has no metrics yet." if run.metrics.empty else None
 
 
+VARIABLES = {
+    "train_accuracy": Variable("step", "share", "right answers on the training set"),
+    "test_accuracy": Variable("step", "share", "right answers on the test set"),
+    "train_loss": Variable("step", "{units of the loss}", "the task's loss on the training set"),
+    "test_loss": Variable("step", "{units of the loss}", "the task's loss on the test set"),
+}
+
+
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Accuracy and loss at every evaluation, or at the given steps.
 
     Returns:
-        ``train_accuracy``, ``test_accuracy`` (shares), ``train_loss`` and ``test_loss`` (the
-        task's own loss) over ``step``; t_mem, t_gen and tau_grok in the attributes where reached.
+        `VARIABLES`; t_mem, t_gen and tau_grok are in the attributes where reached.
     """
     table = run.metrics
     if steps is not None:
         table = table[table.step.isin(run.select(steps))]
-    columns = ["train_accuracy", "test_accuracy", "train_loss", "test_loss"]
-    dataset = table.set_index("step")[columns].to_xarray()
-    for column in columns:
-        dataset[column].attrs["units"] = "share" if "accuracy" in column else run.task.loss_units
     quantity, level = run.task.criterion
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen, "tau_grok": run.tau_grok}
-    dataset.attrs = {key: value for key, value in reached.items() if value is not None}
-    dataset.attrs |= {"criterion": quantity, "level": level}
-    return dataset
+    return described(
+        VARIABLES,
+        {name: table[name].to_numpy() for name in VARIABLES},
+        {"step": table.step.to_numpy()},
+        {
+            **{key: value for key, value in reached.items() if value is not None},
+            "criterion": quantity,
+            "level": level,
+        },
+        {"units of the loss": run.task.loss_units},
+    )
 
 
 def finding(dataset: xr.Dataset) -> str:

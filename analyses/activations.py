@@ -1,4 +1,4 @@
-"""What does each neuron compute? Its activation over all pairs (a, b), and the answers it pushes.
+"""What do neurons and heads compute? Activations and attention over all (a, b); answers pushed.
 
 A neuron of a network that has generalized fires in a pattern of one frequency: its activation over
 the p × p grid is made of waves of w_k a, w_k b and their products (Nanda et al. 2023, arXiv
@@ -30,12 +30,14 @@ from analyses.measures.harmonics import (
     part_axis,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption
 from mechgrok.errors import UserError
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
@@ -48,6 +50,57 @@ def applies(run: Run) -> str | None:
     if not isinstance(run.task, BinaryOperation):
         return f"{run.task.name} is not one operation on two residues, or elements of a group."
     return no_harmonics(run.task)
+
+
+VARIABLES = {
+    "activation": Variable(
+        "step, shown, a, b", "activation", "the neuron's hook_post at the last position"
+    ),
+    "transform": Variable(
+        "step, shown, i, j",
+        "activation",
+        "of f, the activation: |Σ_ab f(a, b) exp(−2πi (i a + j b) / n)| / n²; of a group the root "
+        "mean square of its part in products of entries of ρ_i(a) and ρ_j(b)",
+    ),
+    "push": Variable(
+        "step, shown, answer",
+        "logit",
+        "the neuron's row of W_out W_U, by which its activation enters every logit",
+    ),
+    "variance": Variable(
+        "step, neuron", "activation squared", "variance of the activation over the grid"
+    ),
+    "frequency_of": Variable(
+        "step, neuron",
+        "{units of a frequency}",
+        "what explains most of the neuron's variance; 0 for one that never changes",
+    ),
+    "explained": Variable(
+        "step, neuron",
+        "share of variance",
+        "of the activation over the grid, the share held by (±k, 0), (0, ±k), (±k, ±k), k the "
+        "neuron's frequency; of a group by ρ(a), ρ(b), ρ(a) ⊗ ρ(b)",
+    ),
+    "attention": Variable(
+        "step, head, source, a, b", "share", "weight that the last position gives the operand"
+    ),
+    "head_share": Variable(
+        "step, head, frequency",
+        "share of variance",
+        "of the attention to a over the grid, the share that each part explains",
+    ),
+    "shown": Variable("shown", "none", "numbers of the neurons whose grids are kept"),
+    "a": Variable("a", "none", "the first operand's token"),
+    "b": Variable("b", "none", "the second operand's token"),
+    "i": Variable("i", "{units of a frequency}", "of a: 0 … ⌊n/2⌋, or a representation's number"),
+    "j": Variable(
+        "j", "{units of a frequency}", "of b: −⌊(n−1)/2⌋ … ⌊n/2⌋, or a representation's number"
+    ),
+    "answer": Variable("answer", "none", "the answer's token"),
+    "element": Variable("answer", "none", "of a group: what the element is called"),
+    "head": Variable("head", "none", "a head's number"),
+    "source": Variable("source", "none", "the operand that is read: a, b"),
+}
 
 
 def measure(
@@ -63,18 +116,7 @@ def measure(
     of unordered pairs is the mirror image in an MLP, but new to a transformer).
 
     Returns:
-        ``activation [step, shown, a, b]``: hook_post of the last layer's ``shown`` neurons at the
-        last position; ``transform [step, shown, i, j]``: of residues the amplitude of its
-        two-dimensional Fourier transform, |Σ_ab f(a, b) exp(−2πi (i a + j b) / n)| / n², i from 0
-        to ⌊n/2⌋, j from −⌊(n−1)/2⌋ to ⌊n/2⌋, of a group's elements the root mean square of its
-        part in products of entries of ρ_i(a) and ρ_j(b); ``push [step, shown, answer]``: the row of
-        W_out W_U, by which the neuron's activation enters every logit. For every neuron
-        ``variance``, ``frequency_of`` and ``explained [step, neuron]``: the variance of its
-        activation over the grid, the frequency (or the number of the representation) that explains
-        most of it (`fourier.grid_share`) and that share; NaN, and frequency 0, for one that never
-        changes. For a transformer ``attention [step, head, source, a, b]``: the weight that the
-        last position gives the operands a and b (``source``), and ``head_share [step, head,
-        frequency]``: the share of the variance of the attention to a that each part explains.
+        `VARIABLES`.
     """
     if neurons < 1:
         raise UserError(f"{neurons} neurons show nothing: choose 1 or more.")
@@ -89,24 +131,15 @@ def measure(
     before = (_At.step(run, step, parts).only(shown) for step in steps[:-1])
     at = [*before, last.only(shown)]
     activation = torch.stack([each.activation for each in at])
-    each, cells = ("step", "neuron"), ("step", "shown", "a", "b")
     is_wave, tokens = isinstance(parts, Waves), parts.tokens
     transform, places = _fourier(activation) if is_wave else _blocks(activation, parts)
-    variables: dict[str, tuple[tuple[str, ...], Tensor, str]] = {
-        "activation": (cells, activation.float(), "activation"),
-        "transform": (("step", "shown", "i", "j"), transform.float(), "activation"),
-        "push": (
-            ("step", "shown", "answer"),
-            run.output_side(steps)[:, shown][..., tokens],
-            "logit",
-        ),
-        "variance": (each, torch.stack([one.variance for one in at]), "activation squared"),
-        "frequency_of": (
-            each,
-            torch.stack([one.frequency_of for one in at]),
-            f"cycles per {parts.n}" if is_wave else "number of a representation",
-        ),
-        "explained": (each, torch.stack([one.explained for one in at]), "share of variance"),
+    values: dict[str, Tensor] = {
+        "activation": activation.float(),
+        "transform": transform.float(),
+        "push": run.output_side(steps)[:, shown][..., tokens],
+        "variance": torch.stack([one.variance for one in at]),
+        "frequency_of": torch.stack([one.frequency_of for one in at]),
+        "explained": torch.stack([one.explained for one in at]),
     }
     coords: dict[str, Any] = {
         "step": steps,
@@ -117,28 +150,23 @@ def measure(
         "answer": tokens.numpy(),
         **places,
         **part_coordinates(parts),
-        **({} if is_wave else {"element": ("answer", task.vocabulary[: parts.n])}),
+        **({} if is_wave else {"element": task.vocabulary[: parts.n]}),
     }
     if patterns := [one.pattern for one in at if one.pattern is not None]:
         attention = torch.stack(patterns)
-        share = grid_share(attention[:, :, 0].double(), parts)
-        variables["attention"] = (("step", "head", "source", "a", "b"), attention, "attention")
-        variables["head_share"] = (("step", "head", "frequency"), share, "share of variance")
+        values["attention"] = attention
+        values["head_share"] = grid_share(attention[:, :, 0].double(), parts)
         coords |= {"head": np.arange(attention.shape[1]), "source": ["a", "b"]}
-    return xr.Dataset(
-        {
-            name: (dims, value.numpy(), {"units": unit})
-            for name, (dims, value, unit) in variables.items()
-        },
+    return described(
+        VARIABLES,
+        {name: value.numpy() for name, value in values.items()},
         coords=coords,
         attrs={
-            "definition": "explained: variance over the grid held by (±k, 0), (0, ±k), (±k, ±k)"
-            if is_wave
-            else "explained: variance over the grid held by ρ(a), ρ(b), ρ(a) ⊗ ρ(b)",
             "order": "additive" if parts.n == task.n_answers else "multiplicative",
             **left_out(asked, steps),
             **run.milestones,
         },
+        words=part_units(parts),
     )
 
 

@@ -1,12 +1,12 @@
-"""Clock or pizza? How a network adds: by the product of two waves, or by the sum of two vectors.
+"""Clock or pizza? Symmetricity, irrelevance, waves by the operands' distance, phases of neurons.
 
-Both algorithms put residues on circles. A *clock* multiplies cos(w a) and cos(w b) and turns by
-angles; a *pizza* adds the two vectors and reads the direction of their sum, which is short where
-they lie opposite (Zhong, Liu, Tegmark and Andreas 2023, arXiv 2306.17844). They are told apart by
-the gradient symmetricity, the distance irrelevance, and here also by frequency: with the circle of
-one frequency alone in the embedding, how the wave in the logits falls with the distance of the
-operands. Beside that, what neurons align: a neuron that reads cos(w a − φ) + cos(w b − φ) helps
-where it writes cos(w c − 2φ).
+A network adds by the product of two waves, or by the sum of two vectors. Both algorithms put
+residues on circles. A *clock* multiplies cos(w a) and cos(w b) and turns by angles; a *pizza* adds
+the two vectors and reads the direction of their sum, which is short where they lie opposite (Zhong,
+Liu, Tegmark and Andreas 2023, arXiv 2306.17844). They are told apart by the gradient symmetricity,
+the distance irrelevance, and here also by frequency: with the circle of one frequency alone in the
+embedding, how the wave in the logits falls with the distance of the operands. Beside that, what
+neurons align: a neuron that reads cos(w a − φ) + cos(w b − φ) helps where it writes cos(w c − 2φ).
 
 It is asked of 30 checkpoints, evenly spaced by log step, unless more are asked for.
 """
@@ -38,6 +38,7 @@ from analyses.measures.words import ends
 from mechgrok.errors import UserError
 from mechgrok.interventions import Keep, intervened
 from mechgrok.interventions.logits import place_of
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 
@@ -62,6 +63,69 @@ def applies(run: Run) -> str | None:
     return not_modular(run.task)
 
 
+VARIABLES = {
+    "symmetricity": Variable(
+        "step", "cosine", "gradient symmetricity: mean over (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b)"
+    ),
+    "symmetricity_error": Variable(
+        "step", "cosine", "standard error of the draw of (a, b, c); 0 where it is all of them"
+    ),
+    "irrelevance": Variable(
+        "step",
+        "share",
+        "distance irrelevance: a logit's deviation over the pairs of one distance, as a share "
+        "of that over all pairs, mean over distances",
+    ),
+    "circularity": Variable(
+        "step",
+        "share of variance",
+        "share that one frequency holds of a principal component of the embedding, mean of the "
+        "first 4",
+    ),
+    "correct": Variable("step, distance", "logits", "the right answer's mean logit"),
+    "strength": Variable(
+        "step, frequency", "logits", "the coefficient of cos(w_k (a + b − c)) in the logits"
+    ),
+    "wave": Variable(
+        "step, circle, key, distance",
+        "logits",
+        "the coefficient of cos(w_k (a + b − c)) in the logits of the pairs of one distance",
+    ),
+    "pizza": Variable(
+        "step, circle, key",
+        "share",
+        "by how much the wave falls where operands lie opposite; NaN while it is faint",
+    ),
+    "frequency_of": Variable(
+        "step, neuron", "{cycles per n}", "the neuron's: where reads · writes is largest"
+    ),
+    "reads": Variable(
+        "step, neuron", "weight", "amplitude of the neuron's input side at its frequency"
+    ),
+    "writes": Variable(
+        "step, neuron", "weight", "amplitude of the neuron's output side at its frequency"
+    ),
+    "phase_in": Variable(
+        "step, neuron", "radians", "φ_a + φ_b of what the neuron reads, in (−π, π]"
+    ),
+    "phase_out": Variable("step, neuron", "radians", "φ_out of what the neuron writes, in (−π, π]"),
+    "magnitude": Variable(
+        "step, frequency", "weight squared", "Σ reads · writes over neurons, at every frequency"
+    ),
+    "alignment": Variable(
+        "step", "cosine", "mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes"
+    ),
+    "frequency": Variable("frequency", "{cycles per n}", "k = 0 … ⌊n/2⌋, w_k = 2πk/n"),
+    "key": Variable("key", "{cycles per n}", "frequencies that stand out at the last step"),
+    "circle": Variable(
+        "circle", "none", "what is in the embedding: the key's circle alone, or all"
+    ),
+    "distance": Variable(
+        "distance", "residues", "the place of a less that of b, in the residues' order"
+    ),
+}
+
+
 def measure(
     run: Run,
     *,
@@ -79,18 +143,7 @@ def measure(
     Quantities are over all pairs of the task, an unordered pair standing for (b, a) too.
 
     Returns:
-        ``symmetricity [step]`` with ``symmetricity_error``, the standard error of the draw (0 where
-        it is all triples); ``irrelevance [step]``: that of the distance; ``circularity [step]``;
-        ``correct [step, distance]``: the right answer's mean logit; ``strength [step, frequency]``:
-        the coefficient of cos(w_k (a + b − c)) in the logits; for each frequency ``key`` that
-        stands out at the last step ``wave [step, circle, key, distance]``: the same over the pairs
-        of one distance, with that circle alone in the embedding and with all, and ``pizza [step,
-        circle, key]``: by how much it falls where operands lie opposite, NaN while it is faint. Of
-        each neuron: ``frequency_of [step, neuron]``, where the product of
-        what it reads and writes is largest, the amplitudes ``reads`` and ``writes``, and
-        ``phase_in``, ``phase_out``: φ_a + φ_b and φ_out, in (−π, π]. ``magnitude [step,
-        frequency]``: Σ reads · writes over neurons at every frequency; ``alignment [step]``: the
-        mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes.
+        `VARIABLES`.
 
     Raises:
         UserError: a number is too small.
@@ -110,26 +163,21 @@ def measure(
     keys = sorted(key_frequencies(torch.from_numpy(np.abs(strength[-1]))))
     alone = np.array([[_alone(run, step, sums, k) for k in keys] for step in at])
     wave = np.stack([alone, waves[:, keys]], axis=1)
-    each, by_frequency = ("step", "neuron"), ("step", "frequency")
     neurons = {name: np.stack([look.neurons[name] for look in looks]) for name in looks[0].neurons}
-    logits, radians = {"units": "logits"}, {"units": "radians"}
-    dataset = xr.Dataset(
+    dataset = described(
+        VARIABLES,
         {
             **{
-                name: ("step", np.array([getattr(look, name) for look in looks]))
+                name: np.array([getattr(look, name) for look in looks])
                 for name in ("symmetricity", "symmetricity_error", "irrelevance", "circularity")
             },
-            "correct": (("step", "distance"), np.stack([look.correct for look in looks]), logits),
-            "strength": (by_frequency, strength, logits),
-            "wave": (("step", "circle", "key", "distance"), wave, logits),
-            "pizza": (("step", "circle", "key"), _shares(wave, keys, sums)),
-            "frequency_of": (each, neurons["frequency_of"], {"units": f"cycles per {n}"}),
-            "reads": (each, neurons["reads"]),
-            "writes": (each, neurons["writes"]),
-            "phase_in": (each, neurons["phase_in"], radians),
-            "phase_out": (each, neurons["phase_out"], radians),
-            "magnitude": (by_frequency, np.stack([look.magnitude for look in looks])),
-            "alignment": ("step", _alignment(neurons), {"units": "cosine"}),
+            "correct": np.stack([look.correct for look in looks]),
+            "strength": strength,
+            "wave": wave,
+            "pizza": _shares(wave, keys, sums),
+            **neurons,
+            "magnitude": np.stack([look.magnitude for look in looks]),
+            "alignment": _alignment(neurons),
         },
         coords={
             "step": at,
@@ -146,6 +194,7 @@ def measure(
             "of_checkpoints": len(all_),
             **run.milestones,
         },
+        words={"cycles per n": f"cycles per {n}"},
     )
     return dataset.assign_attrs(left_out(asked, at))
 

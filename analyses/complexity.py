@@ -37,6 +37,7 @@ from mechgrok.errors import UserError
 from mechgrok.interventions.base import Hooks
 from mechgrok.models import HookedModel
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 SIDES = ("train", "test")
@@ -44,6 +45,36 @@ SIDES = ("train", "test")
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 #: Examples whose activations are told the dimension of.
 _MOST = 4096
+
+
+VARIABLES = {
+    "compressed_size": Variable(
+        "step",
+        "bytes",
+        "size of the weights after bzip2, rounded as coarsely as the training loss allows",
+    ),
+    "bin_width": Variable(
+        "step", "weight", "what the weights are rounded to multiples of; NaN where no width will do"
+    ),
+    "effective_rank": Variable(
+        "step, weight",
+        "dimensions",
+        "exp(−Σ q ln q), q = σ / Σ σ, σ the singular values of the matrix",
+    ),
+    "participation_ratio": Variable(
+        "step, layer", "dimensions", "(Σλ)² / Σλ², λ the eigenvalues of activations' covariance"
+    ),
+    "activation_rank": Variable(
+        "step, layer", "dimensions", "effective rank of the activations around their mean"
+    ),
+    "local_complexity": Variable(
+        "step, side, layer",
+        "neurons",
+        "ReLUs whose sign changes around an example, mean over examples",
+    ),
+    "neurons": Variable("layer", "neurons", "how many ReLUs the layer has"),
+    "layer": Variable("layer", "none", "a hidden layer's name"),
+}
 
 
 def measure(
@@ -66,12 +97,8 @@ def measure(
     """How complex the network is at some checkpoints, or at the given steps.
 
     Returns:
-        ``local_complexity [step, side, layer]``: neurons whose sign changes around an example, the
-        mean over examples (networks of ReLUs only); ``neurons [layer]``: how many there are;
-        ``compressed_size [step]`` in bytes and ``bin_width [step]``, NaN where no width will do;
-        ``effective_rank [step, weight]`` of each matrix; of the activations of each layer
-        ``participation_ratio`` and ``activation_rank [step, layer]``. The attribute ``raw_size`` is
-        that of the weights in float32, those kept where there is a mask.
+        `VARIABLES`. The attribute ``raw_size`` is the bytes of the weights in float32, those kept
+        where there is a mask.
 
     Raises:
         UserError: a number is out of its range.
@@ -86,23 +113,21 @@ def measure(
     sizes = [_size(judge, step, epsilon, compression == "low-rank") for step in at]
     folds = _Folds(run, radius, scale == "relative", directions, examples, seed)
     activations = [_activations(run.model(step), run, seed) for step in at]
-    dataset = xr.Dataset(
-        {
-            "compressed_size": ("step", [size for _, size in sizes], {"units": "bytes"}),
-            "bin_width": ("step", [width for width, _ in sizes], {"units": "1"}),
-            "effective_rank": (
-                ("step", "weight"),
-                [[_rank(run, step, name) for name in matrices] for step in at],
-            ),
-            "participation_ratio": (
-                ("step", "layer"),
-                [[participation_ratio(each) for each in of_layers] for of_layers in activations],
-            ),
-            "activation_rank": (
-                ("step", "layer"),
-                [[_spread(each) for each in of_layers] for of_layers in activations],
-            ),
-        },
+    values: dict[str, Any] = {
+        "compressed_size": [size for _, size in sizes],
+        "bin_width": [width for width, _ in sizes],
+        "effective_rank": [[_rank(run, step, name) for name in matrices] for step in at],
+        "participation_ratio": [
+            [participation_ratio(each) for each in of_layers] for of_layers in activations
+        ],
+        "activation_rank": [[_spread(each) for each in of_layers] for of_layers in activations],
+    }
+    if getattr(run.config.model, "act", None) == "relu":
+        values["local_complexity"] = [folds(step) for step in at]
+        values["neurons"] = [run.wiring.groups[layer].size for layer in layers]
+    dataset = described(
+        VARIABLES,
+        values,
         coords={"step": at, "layer": layers, "weight": matrices, "side": list(SIDES)},
         attrs={
             "radius": radius,
@@ -114,13 +139,6 @@ def measure(
             **run.milestones,
         },
     )
-    if getattr(run.config.model, "act", None) == "relu":
-        dataset["local_complexity"] = (
-            ("step", "side", "layer"),
-            [folds(step) for step in at],
-            {"units": "neurons"},
-        )
-        dataset["neurons"] = "layer", [run.wiring.groups[layer].size for layer in layers]
     return dataset.assign_attrs(left_out(asked, at))
 
 

@@ -1,4 +1,4 @@
-"""Which neurons are dead, and which does the network need? Neurons knocked out and revived.
+"""Which neurons are dead, and which does the network need? Their norms; knocked out and revived.
 
 A neuron is dead when nothing reaches it: no weight into it is kept by the mask (in a dense run, by
 the checkpoint's magnitude mask), or its input weights have shrunk to a hundredth of the largest
@@ -30,6 +30,7 @@ from analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, Network, Performance, Remask, Revive
 from mechgrok.masks import Mask, Scope, check_rate
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
@@ -40,6 +41,61 @@ Edges = Callable[[Checkpoint], Mask]
 #: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
 #: mask, others as they are); and under that mask with the dead neurons' edges put back.
 STATES = ("whole", "killed", "pruned", "revived")
+
+
+VARIABLES = {
+    "input_norm": Variable(
+        "step, neuron",
+        "weight",
+        "L2 norm of the weights into the neuron; of W_E W_in where it reads the embedding alone",
+    ),
+    "unconnected": Variable("step, neuron", "none", "whether no kept weight goes into the neuron"),
+    "vanished": Variable(
+        "step, neuron", "none", "whether the neuron's norm is below {tolerance} of the largest"
+    ),
+    "dead": Variable("step, neuron", "none", "whether the neuron is unconnected or vanished"),
+    "edge_share": Variable(
+        "step", "share", "of the kept weights into and out of neurons, the share at dead ones"
+    ),
+    "died": Variable("neuron", "step", "since when the neuron is dead; −1: alive"),
+    "test_accuracy": Variable(
+        "step", "share", "right answers on the test set, for tasks judged by them"
+    ),
+    "test_loss": Variable(
+        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+    ),
+    "accuracy": Variable("knockout, side, state", "share", "right answers in the state"),
+    "loss": Variable("knockout, side, state", "{units of the loss}", "the loss in the state"),
+    "accuracy_without": Variable("knockout, side, neuron", "share", "accuracy without the neuron"),
+    "loss_without": Variable(
+        "knockout, side, neuron", "{units of the loss}", "loss without the neuron"
+    ),
+    "firing": Variable(
+        "knockout, neuron", "share", "of all examples, the share on which the neuron is active"
+    ),
+    "frequency_of": Variable(
+        "knockout, neuron",
+        "{units of a frequency}",
+        "the neuron's strongest frequency, on modular tasks",
+    ),
+    "accuracy_without_frequency": Variable(
+        "knockout, side, frequency",
+        "share",
+        "accuracy without all living neurons of the frequency; NaN where there are none",
+    ),
+    "loss_without_frequency": Variable(
+        "knockout, side, frequency",
+        "{units of the loss}",
+        "loss without all living neurons of the frequency; NaN where there are none",
+    ),
+    "knockout": Variable("knockout", "step", "checkpoints at which neurons are knocked out"),
+    "state": Variable(
+        "state",
+        "none",
+        "whole: as it is; killed: without the dead; pruned: under its mask (a dense run's "
+        "magnitude mask); revived: pruned, with the dead neurons' edges put back",
+    ),
+}
 
 
 def measure(
@@ -57,16 +113,7 @@ def measure(
     W_E W_in where neurons read the embedding alone, else of the weight that reads for it.
 
     Returns:
-        Over ``[step, neuron]``: ``input_norm``, ``unconnected`` (no kept weight into it),
-        ``vanished`` (norm below tolerance), ``dead`` (either). Over ``step``: ``edge_share``, of
-        the kept weights into and out of neurons, the share at dead ones. ``died [neuron]``: the
-        step since which it is dead, −1 for the living. Over ``[knockout, side, state]``:
-        ``accuracy`` and ``loss`` (of `STATES`). Over ``[knockout, side, neuron]``:
-        ``accuracy_without`` and ``loss_without`` that neuron. Over ``[knockout, neuron]``:
-        ``firing``, the share of all examples on which it is active, and on modular tasks
-        ``frequency_of``, its strongest. Over ``[knockout, side, frequency]``:
-        ``accuracy_without_frequency`` and ``loss_without_frequency``, without all living neurons of
-        a frequency (NaN where there are none).
+        `VARIABLES`.
 
     Raises:
         UserError: the rate or the tolerance is outside [0, 1), or ``knockouts`` is not positive.
@@ -84,22 +131,40 @@ def measure(
     knocked = spread(steps, knockouts)
     with ThreadPoolExecutor() as pool:
         counts = pool.map(lambda step: _census(run, step, edges), steps)
-        dataset = _who_is_dead(list(counts), steps, tolerance)
-        dead = {step: dataset.dead.sel(step=step).to_numpy() for step in knocked}
+        dying = _who_is_dead(list(counts), steps, tolerance)
+        dead = dict(zip(steps, dying["dead"], strict=True))
         pruning = Remask(rate=rate, scope=scope)
         each = list(pool.map(lambda step: knock_out(run, step, dead[step], pruning), knocked))
-    index = xr.Variable("knockout", knocked)
-    options: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "override"}
-    knockout = xr.concat(each, index, data_vars="all", **options)
-    name, curve = judged_curve(run, steps)
-    return dataset.assign({**knockout.data_vars, name: ("step", curve)}).assign_attrs(
+    quantity, curve = judged_curve(run, steps)
+    with_waves = not not_modular(task)
+    n = len(residues(task)) if with_waves else 0
+    return described(
+        VARIABLES,
+        {
+            **dying,
+            quantity: curve,
+            **{name: np.stack([one[name] for one in each]) for name in each[0]},
+        },
+        {
+            "step": steps,
+            "knockout": knocked,
+            "neuron": np.arange(len(dying["died"])),
+            "side": list(SIDES),
+            "state": list(STATES),
+            **({"frequency": np.arange(n // 2 + 1)} if with_waves else {}),
+        },
         {
             "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
             **left_out(asked, steps),
             **run.milestones,
-        }
+        },
+        {
+            "tolerance": f"{tolerance:g}",
+            "units of the loss": task.loss_units,
+            "units of a frequency": f"cycles per {n}",
+        },
     )
 
 
@@ -111,27 +176,23 @@ def _census(run: Run, step: int, edges: Edges) -> Census:
     return Census.of(saved, edges(saved), run.wiring.hidden[-1])
 
 
-def _who_is_dead(counts: Sequence[Census], steps: Sequence[int], tolerance: float) -> xr.Dataset:
-    """Norms, deaths and their causes over ``[step, neuron]``."""
+def _who_is_dead(
+    counts: Sequence[Census], steps: Sequence[int], tolerance: float
+) -> dict[str, np.ndarray]:
+    """Norms, deaths and their causes, as `VARIABLES` says."""
     norm, unconnected, edges = (np.stack(part) for part in zip(*counts, strict=True))
     vanished = norm < tolerance * norm.max(1, keepdims=True)
     dead = unconnected | vanished
     total = edges.sum(1)
     share = np.divide((edges * dead).sum(1), total, out=np.zeros(len(total)), where=total > 0)
-    each = ("step", "neuron")
-    of_edges = {"units": "share", "definition": "of the kept weights into and out of neurons"}
-    since = {"definition": "dead since this step; −1: alive"}
-    return xr.Dataset(
-        {
-            "input_norm": (each, norm, {"definition": "L2 norm of the weights into the neuron"}),
-            "unconnected": (each, unconnected, {"definition": "no kept weight into the neuron"}),
-            "vanished": (each, vanished, {"definition": f"norm < {tolerance:g} of the largest"}),
-            "dead": (each, dead, {"definition": "unconnected or vanished"}),
-            "edge_share": ("step", share, of_edges),
-            "died": ("neuron", dead_since(dead, steps), since),
-        },
-        coords={"step": steps, "neuron": np.arange(norm.shape[1])},
-    )
+    return {
+        "input_norm": norm,
+        "unconnected": unconnected,
+        "vanished": vanished,
+        "dead": dead,
+        "edge_share": share,
+        "died": dead_since(dead, steps),
+    }
 
 
 # --- what they do -------------------------------------------------------------------------------
@@ -139,8 +200,8 @@ def _who_is_dead(counts: Sequence[Census], steps: Sequence[int], tolerance: floa
 
 def knock_out(
     run: Run, step: int, dead: Bool[np.ndarray, " neuron"], pruning: Remask
-) -> xr.Dataset:
-    """Accuracy and loss of a checkpoint after every knock-out, over ``[side, …]``.
+) -> dict[str, np.ndarray]:
+    """Accuracy and loss of a checkpoint after every knock-out, as `VARIABLES` says.
 
     Args:
         run: a run.
@@ -153,20 +214,18 @@ def knock_out(
     readout = {side: Readout.of(network.model, layer, getattr(task, side).inputs) for side in SIDES}
     states = {side: _states(network, side, killed, pruning) for side in SIDES}
     active = torch.cat([parts.post > 0 for parts in readout.values()])
-    variables = _performance(task, states, "state")
+    values = _performance(task, states)
     without_each = {side: parts.without_each() for side, parts in readout.items()}
-    variables |= _performance(task, without_each, "neuron", "_without")
-    variables["firing"] = ("neuron", active.double().mean(0).numpy(), {"units": "share"})
-    coords = {"side": list(SIDES), "state": list(STATES), "neuron": np.arange(len(dead))}
+    values |= _performance(task, without_each, "_without")
+    values["firing"] = active.double().mean(0).numpy()
     if not not_modular(task):
         frequency = strongest_frequency(run, step)
         n_frequencies = len(residues(task)) // 2 + 1
         groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~killed[:, None]
         without = {side: _without_groups(parts, groups) for side, parts in readout.items()}
-        variables["frequency_of"] = ("neuron", frequency.numpy(), {})
-        variables |= _performance(task, without, "frequency", "_without_frequency")
-        coords["frequency"] = np.arange(n_frequencies)
-    return xr.Dataset(variables, coords)
+        values["frequency_of"] = frequency.numpy()
+        values |= _performance(task, without, "_without_frequency")
+    return values
 
 
 def _states(
@@ -190,9 +249,9 @@ def _without_groups(
 
 
 def _performance(
-    task: Task, outputs: Mapping[str, Iterable[Tensor | None]], over: str, suffix: str = ""
-) -> dict[str, tuple[Any, np.ndarray, dict[str, str]]]:
-    """Accuracy and loss of every side's outputs, ``[side, over]``; NaN where there are none."""
+    task: Task, outputs: Mapping[str, Iterable[Tensor | None]], suffix: str = ""
+) -> dict[str, np.ndarray]:
+    """Accuracy and loss of every side's outputs, ``[side, …]``; NaN where there are none."""
     nothing = Performance(float("nan"), float("nan"))
     table = np.array(
         [
@@ -203,11 +262,7 @@ def _performance(
             for side in SIDES
         ]
     )
-    dims = ("side", over)
-    return {
-        f"accuracy{suffix}": (dims, table[..., 0], {"units": "share"}),
-        f"loss{suffix}": (dims, table[..., 1], {"units": task.loss_units}),
-    }
+    return {f"accuracy{suffix}": table[..., 0], f"loss{suffix}": table[..., 1]}
 
 
 # --- in words and in a figure -------------------------------------------------------------------

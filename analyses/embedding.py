@@ -31,12 +31,14 @@ from analyses.measures.harmonics import (
     part_axis,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption
 from analyses.measures.words import ends
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -49,6 +51,46 @@ _COLUMNS = 3
 def applies(run: Run) -> str | None:
     """Circles belong to residues, and their like to the elements of a group."""
     return no_harmonics(run.task)
+
+
+VARIABLES = {
+    "circle": Variable(
+        "step, key, axis, token",
+        "length in the embedding space",
+        "coordinates in the plane of Σ_x cos(2πkx/n) E_x and Σ_x sin(2πkx/n) E_x at the last step; "
+        "of a group in that in which Σ_g ρ_ij(g) E_g is widest",
+    ),
+    "power": Variable(
+        "step, frequency",
+        "share of variance",
+        "share of the variance of the embedding over tokens, at each frequency",
+    ),
+    "roundness": Variable(
+        "step, key",
+        "share of variance",
+        "share of the variance of the circle's coordinates that the wave of its frequency holds",
+    ),
+    "pca": Variable(
+        "step, component, token",
+        "length in the embedding space",
+        "coordinates along the principal components of the step",
+    ),
+    "pca_share": Variable(
+        "step, component",
+        "share of variance",
+        "share of the variance of the embedding over tokens that the component holds",
+    ),
+    "key": Variable(
+        "key",
+        "{units of a frequency}",
+        "key frequencies, at most six of at least twice the mean power at the last step; of a "
+        "group representations with at least the share of white noise",
+    ),
+    "axis": Variable("axis", "none", "directions of the plane: cos, sin; of a group first, second"),
+    "token": Variable("token", "none", "tokens, in the order of the residues or elements"),
+    "component": Variable("component", "none", "a principal component's number"),
+    "element": Variable("token", "none", "of a group: what the element is called"),
+}
 
 
 def measure(
@@ -66,13 +108,7 @@ def measure(
     most six; key representations those with at least the share that white noise would have.
 
     Returns:
-        ``circle [step, key, axis, token]``: coordinates (axis cos, sin) along orthonormal
-        directions of the plane that the last step's embedding gives frequency ``key``; ``power
-        [step, frequency]``: share of the variance of the embedding over tokens that each frequency
-        holds; ``roundness [step, key]``: share of the variance of the shown coordinates that is
-        the wave of that frequency; ``pca [step, component, token]``: coordinates along the first
-        two principal components of each step; ``pca_share [step, component]``: the share of
-        variance that these hold.
+        `VARIABLES`.
     """
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
@@ -87,15 +123,14 @@ def measure(
     shares = parts.power_share(parts.amplitude(circle).norm(dim=2))
     round_ = torch.stack([shares[:, at, key] for at, key in enumerate(keys)], dim=1)
     pca, pca_share = principal_plane(embedding)
-    length = {"units": "length in the embedding space"}
-    variance = {"units": "share of variance"}
-    return xr.Dataset(
+    return described(
+        VARIABLES,
         {
-            "circle": (("step", "key", "axis", "token"), circle.numpy(), length),
-            "power": (("step", "frequency"), power.numpy(), variance),
-            "roundness": (("step", "key"), round_.numpy(), variance),
-            "pca": (("step", "component", "token"), pca.numpy(), length),
-            "pca_share": (("step", "component"), pca_share.numpy(), variance),
+            "circle": circle.numpy(),
+            "power": power.numpy(),
+            "roundness": round_.numpy(),
+            "pca": pca.numpy(),
+            "pca_share": pca_share.numpy(),
         },
         coords={
             "step": steps,
@@ -104,17 +139,14 @@ def measure(
             "token": tokens.numpy(),
             "component": [1, 2],
             **part_coordinates(parts),
-            **({} if is_wave else {"element": ("token", run.task.vocabulary[: parts.n])}),
+            **({} if is_wave else {"element": run.task.vocabulary[: parts.n]}),
         },
         attrs={
-            "definition": "planes spanned by Σ_x cos(2πkx/n) E_x and Σ_x sin(2πkx/n) E_x at the "
-            "last step"
-            if is_wave
-            else "planes in which Σ_g ρ_ij(g) E_g is widest at the last step",
             "of": of,
             "order": "additive" if parts.n == run.task.d_output else "multiplicative",
             **left_out(asked, steps),
         },
+        words=part_units(parts),
     )
 
 

@@ -25,13 +25,14 @@ from analyses.measures.places import spread
 from analyses.measures.ranks import rank_correlation
 from analyses.measures.residues import OrderOption
 from analyses.measures.words import between_steps, ends
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
 
 #: The entropy, or what the paper's authors plot under that name.
 Definition = Literal["plain", "paper-code"]
-_FORMULA = {"plain": "H = −Σ_ω q ln q", "paper-code": "H = −Σ_ω q ln softmax(q)"}
+_FORMULA = {"plain": "−Σ_ω q ln q", "paper-code": "−Σ_ω q ln softmax(q)"}
 
 SIDES = {"input": "input side", "output": "output side", "embedding": "embedding W_E"}
 
@@ -39,6 +40,43 @@ SIDES = {"input": "input side", "output": "output side", "embedding": "embedding
 def applies(run: Run) -> str | None:
     """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
+
+
+VARIABLES = {
+    "input_entropy": Variable("step", "nats", "mean over neurons of input_entropy_of"),
+    "input_entropy_of": Variable(
+        "step, input_neuron",
+        "nats",
+        "{−Σ_ω q ln q}, q the {amplitude} spectrum of the neuron's input side, ω > 0, with sum 1",
+    ),
+    "input_live": Variable(
+        "step, input_neuron",
+        "none",
+        "whether the neuron's input weights are above 1 % of the largest's",
+    ),
+    "output_entropy": Variable("step", "nats", "mean over neurons of output_entropy_of"),
+    "output_entropy_of": Variable(
+        "step, output_neuron",
+        "nats",
+        "{−Σ_ω q ln q}, q the {amplitude} spectrum of the neuron's output side, ω > 0, with sum 1",
+    ),
+    "output_live": Variable(
+        "step, output_neuron",
+        "none",
+        "whether the neuron's output weights are above 1 % of the largest's",
+    ),
+    "embedding_entropy": Variable(
+        "step",
+        "nats",
+        "{−Σ_ω q ln q}, q the {amplitude} spectrum √Σ_d |F_d(ω)|² over the columns d of W_E, "
+        "with sum 1",
+    ),
+    "test_accuracy": Variable(
+        "step", "share", "right answers on the test set; NaN where it was not evaluated"
+    ),
+    "input_neuron": Variable("input_neuron", "none", "a neuron's number"),
+    "output_neuron": Variable("output_neuron", "none", "a neuron's number"),
+}
 
 
 def measure(
@@ -60,11 +98,8 @@ def measure(
     """Entropy of the spectra on the input side, the output side and in W_E, in nats.
 
     Returns:
-        ``input_entropy`` and ``output_entropy [step]``: means over neurons; ``embedding_entropy
-        [step]``: of √Σ_d |F_d(ω)|² (or its square) over the columns d of W_E, which are no neurons
-        and have no basis of their own; ``input_entropy_of`` and ``output_entropy_of [step,
-        neuron]``; ``live [step, neuron]``; ``test_accuracy [step]``, NaN where it was not
-        evaluated. t_mem and t_gen are in the attributes where reached, and ``flat``, the entropy
+        `VARIABLES`. Columns of W_E are no neurons and have no basis of their own: their spectra are
+        added first. In the attributes are t_mem and t_gen where reached, and ``flat``, the entropy
         of a flat spectrum (of white noise, in which representations of dimension d have d times
         the amplitude).
     """
@@ -81,44 +116,40 @@ def measure(
     inputs = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
     outputs = run.output_side(steps)[..., tokens]
     alive = {"input": live(inputs), "output": live(outputs)}
-    variables: dict[str, tuple[tuple[str, ...], Tensor]] = {}
+    values: dict[str, Tensor] = {}
     for side, signal in (("input", inputs), ("output", outputs)):
         each = entropy(parts.amplitude(signal))
         counted = alive[side] if neurons == "live" else torch.ones_like(alive[side])
         mean = torch.where(counted, each, torch.nan).nanmean(-1)
-        variables[f"{side}_entropy"] = (("step",), mean)
-        variables[f"{side}_entropy_of"] = (("step", f"{side}_neuron"), each)
-        variables[f"{side}_live"] = (("step", f"{side}_neuron"), alive[side])
+        values[f"{side}_entropy"] = mean
+        values[f"{side}_entropy_of"] = each
+        values[f"{side}_live"] = alive[side]
     if run.wiring.embedding is not None:
         columns = run.embedding(steps)[:, tokens].transpose(1, 2)
-        variables["embedding_entropy"] = (
-            ("step",),
-            entropy(parts.amplitude(columns).norm(dim=1)),
-        )
-    dataset = xr.Dataset(
-        {name: (dims, tensor.numpy()) for name, (dims, tensor) in variables.items()},
+        values["embedding_entropy"] = entropy(parts.amplitude(columns).norm(dim=1))
+    accuracy = run.metrics.drop_duplicates("step").set_index("step").test_accuracy.reindex(steps)
+    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
+    return described(
+        VARIABLES,
+        {
+            **{name: tensor.numpy() for name, tensor in values.items()},
+            "test_accuracy": accuracy.to_numpy(float),
+        },
         coords={
             "step": steps,
             "input_neuron": np.arange(inputs.shape[1]),
             "output_neuron": np.arange(outputs.shape[1]),
         },
         attrs={
-            "definition": f"{_FORMULA[definition]}, q the normalized {spectrum} spectrum, "
-            "ω = 0 aside",
             "spectrum": spectrum,
             "neurons": neurons,
             "path": run.wiring.path_name(path),
             "flat": float(entropy(parts.noise_amplitude).nan_to_num()),
             "parts": "representations" if isinstance(parts, Representations) else "frequencies",
+            **{mark: step for mark, step in reached.items() if step is not None},
         },
+        words={"−Σ_ω q ln q": _FORMULA[definition], "amplitude": spectrum},
     )
-    for name, variable in dataset.data_vars.items():
-        variable.attrs["units"] = "none" if str(name).endswith("live") else "nats"
-    accuracy = run.metrics.drop_duplicates("step").set_index("step").test_accuracy.reindex(steps)
-    dataset["test_accuracy"] = (("step",), accuracy.to_numpy(float), {"units": "share"})
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    dataset.attrs |= {mark: step for mark, step in reached.items() if step is not None}
-    return dataset
 
 
 def finding(dataset: xr.Dataset) -> str:

@@ -24,10 +24,12 @@ from analyses.measures.harmonics import (
     part_axis,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.residues import OrderOption
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -36,6 +38,42 @@ PER_STEP = True
 def applies(run: Run) -> str | None:
     """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
+
+
+VARIABLES = {
+    "input_amplitude": Variable(
+        "step, neuron, frequency",
+        "weight",
+        "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / n), of the input side; of a group "
+        "√d ‖Σ_g f(g) ρ(g)‖, d the dimension of ρ",
+    ),
+    "output_amplitude": Variable(
+        "step, neuron, frequency", "weight", "as input_amplitude, of the output side"
+    ),
+    "embedding_amplitude": Variable(
+        "step, frequency", "weight", "√Σ_d |F_d(ω)|² over the columns d of W_E"
+    ),
+    "share": Variable(
+        "step, neuron",
+        "share of variance",
+        "of the power |F(ω)|² of the neuron's input side, ω > 0, the share of the strongest "
+        "frequency",
+    ),
+    "frequency_of": Variable(
+        "step, neuron",
+        "{units of a frequency}",
+        "the strongest frequency of the neuron's input side",
+    ),
+    "live": Variable(
+        "step, neuron", "none", "whether the neuron's input weights are above 1 % of the largest's"
+    ),
+    "use": Variable(
+        "step, frequency",
+        "share of variance",
+        "share of the power of a neuron's input side, ω > 0, at the frequency, mean over live "
+        "neurons",
+    ),
+}
 
 
 def measure(
@@ -54,14 +92,7 @@ def measure(
         order: the order of the residues along which signals are transformed.
 
     Returns:
-        ``input_amplitude`` and ``output_amplitude [step, neuron, frequency]``: |F(ω)| of each
-        neuron's weights; ``embedding_amplitude [step, frequency]``: √Σ_d |F_d(ω)|² over the
-        columns d of W_E; ``share [step, neuron]``: share of a neuron's input-side power, ω = 0
-        aside, that its strongest frequency holds; ``frequency_of [step, neuron]``: that frequency;
-        ``live [step, neuron]``: whether its weights are above 1 % of the largest neuron's;
-        ``use [step, frequency]``: the mean over live neurons of each frequency's share. For a
-        group ``frequency`` numbers its irreducible representations ρ, of dimension d, which the
-        coordinate ``representation`` names, and amplitudes are √d ‖Σ_g f(g) ρ(g)‖.
+        `VARIABLES`.
     """
     steps, parts = run.select(steps), harmonics(run.task, order)
     along = parts.tokens
@@ -71,17 +102,18 @@ def measure(
     share = parts.power_share(inputs)
     outputs = parts.amplitude(run.output_side(steps)[..., along])
     embedding = parts.amplitude(run.embedding(steps)[:, along].transpose(1, 2))
-    variables = {
-        "input_amplitude": (("step", "neuron", "frequency"), inputs),
-        "output_amplitude": (("step", "neuron", "frequency"), outputs),
-        "embedding_amplitude": (("step", "frequency"), embedding.norm(dim=1)),
-        "share": (("step", "neuron"), share.amax(-1)),
-        "frequency_of": (("step", "neuron"), dominant_frequency(share)),
-        "live": (("step", "neuron"), alive),
-        "use": (("step", "frequency"), _mean_over(alive, share)),
+    values = {
+        "input_amplitude": inputs,
+        "output_amplitude": outputs,
+        "embedding_amplitude": embedding.norm(dim=1),
+        "share": share.amax(-1),
+        "frequency_of": dominant_frequency(share),
+        "live": alive,
+        "use": _mean_over(alive, share),
     }
-    return xr.Dataset(
-        {name: (dims, tensor.numpy()) for name, (dims, tensor) in variables.items()},
+    return described(
+        VARIABLES,
+        {name: tensor.numpy() for name, tensor in values.items()},
         coords={
             "step": steps,
             "neuron": np.arange(inputs.shape[1]),
@@ -92,9 +124,9 @@ def measure(
             "path": run.wiring.path_name(path),
             "input_formula": run.wiring.input_path(path).formula,
             "output_formula": run.wiring.output_path.formula,
-            "definition": parts.definition,
             **run.milestones,
         },
+        words=part_units(parts),
     )
 
 

@@ -35,12 +35,59 @@ from analyses.measures.spacing import log_spaced, some_of
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 Weights = Mapping[str, Tensor]
 SIDES = ("train", "test")
 #: Eigenvalues that are kept of each end's many.
 _LARGEST = 5
+
+
+VARIABLES = {
+    "eigenvalue": Variable(
+        "step, nth",
+        "{units of the loss}",
+        "the largest eigenvalues of ∂²L/∂θ²; NaN where fewer were found",
+    ),
+    "residual": Variable("step", "{units of the loss}", "how far the first eigenvalue may be off"),
+    "lowest": Variable(
+        "step", "{units of the loss}", "the most negative eigenvalue, or the smallest"
+    ),
+    "trace": Variable("step", "{units of the loss}", "Σ of all eigenvalues of ∂²L/∂θ²"),
+    "trace_error": Variable("step", "{units of the loss}", "standard error of the trace"),
+    "sharpness": Variable(
+        "step", "{units of the loss}", "L(θ + ε) − L(θ), ε the step uphill within the radius ρ"
+    ),
+    "line": Variable(
+        "step, side, position", "{units of the loss}", "the loss at (1 − α) θ_t + α θ_end"
+    ),
+    "line_accuracy": Variable(
+        "step, side, position",
+        "share",
+        "right answers at (1 − α) θ_t + α θ_end; NaN in regressions",
+    ),
+    "barrier": Variable(
+        "step, side",
+        "{units of the loss}",
+        "how far the loss on the line rises above its {ends}, at most",
+    ),
+    "error_barrier": Variable(
+        "step, side",
+        "share",
+        "how far the share of wrong answers on the line rises above its {ends}, at most",
+    ),
+    "plane": Variable(
+        "plane_step, up, across, side",
+        "{units of the loss}",
+        "the loss at θ + across · d₁ + up · d₂, d₁ and d₂ random, with θ's norm filter by filter",
+    ),
+    "nth": Variable("nth", "none", "1 for the largest eigenvalue"),
+    "position": Variable("position", "share", "α: 0 at the checkpoint, 1 at the end of the line"),
+    "plane_step": Variable("plane_step", "step", "checkpoints that have a plane"),
+    "up": Variable("up", "1", "how much of d₂"),
+    "across": Variable("across", "1", "how much of d₁"),
+}
 
 
 def measure(
@@ -68,13 +115,7 @@ def measure(
     """The loss around some checkpoints, or around those at the given steps.
 
     Returns:
-        ``eigenvalue [step, nth]``: the largest of ∂²L/∂θ², NaN where fewer were found, and
-        ``residual [step]``: how far the first may be off; ``lowest [step]``: the most negative, or
-        the smallest; ``trace [step]`` and ``trace_error [step]``, its standard error; ``sharpness
-        [step]``: L(θ + ε) − L(θ), ε the step uphill within ρ. Of the lines, ``line [step, side,
-        position]``: the loss at (1 − α) θ_t + α θ_end, ``line_accuracy`` (NaN in regressions),
-        ``barrier [step, side]`` and ``error_barrier [step, side]``, that of the share of wrong
-        answers. ``plane [plane_step, up, across, side]``: the loss at θ + across d₁ + up d₂.
+        `VARIABLES`.
 
     Raises:
         UserError: a number is out of its range, or the other run has other weights.
@@ -100,20 +141,16 @@ def measure(
     places = np.linspace(-1, 1, resolution)
     # Of the last first, so that a single plane is around the last.
     around = sorted(spread(at[::-1], planes)) if planes else []
-    units = {"units": run.task.loss_units}
-    dataset = xr.Dataset(
+    dataset = described(
+        VARIABLES,
         {
-            "eigenvalue": (("step", "nth"), [each.eigenvalue for each in curvatures], units),
+            "eigenvalue": [each.eigenvalue for each in curvatures],
             **{
-                key: ("step", [getattr(each, key) for each in curvatures], units)
-                for key in _Curvature._fields[1:]
+                name: [getattr(each, name) for each in curvatures]
+                for name in _Curvature._fields[1:]
             },
             **_lines(judge, at, end, positions, above),
-            "plane": (
-                ("plane_step", "up", "across", "side"),
-                _planes(judge, around, places, seed),
-                units,
-            ),
+            "plane": _planes(judge, around, places, seed),
         },
         coords={
             "step": at,
@@ -131,6 +168,10 @@ def measure(
             "line_to": name,
             "of_checkpoints": len(all_),
             **run.milestones,
+        },
+        words={
+            "units of the loss": run.task.loss_units,
+            "ends": "ends' interpolation" if above == "interpolation" else "ends' mean",
         },
     )
     return dataset.assign_attrs(left_out(asked, at))
@@ -224,8 +265,8 @@ def _end(run: Run, to: Path | None) -> tuple[Weights, str]:
 
 def _lines(
     judge: Judge, steps: Sequence[int], end: Weights, positions: int, above: Above
-) -> dict[str, Any]:
-    """Losses, accuracies and barriers on the lines from each checkpoint, as `measure` has them."""
+) -> dict[str, np.ndarray]:
+    """Losses, accuracies and barriers on the lines from each checkpoint, as `VARIABLES` says."""
     shares = np.linspace(0, 1, positions).tolist()
     found = np.empty((2, len(steps), len(SIDES), positions))
     for row, step in enumerate(steps):
@@ -233,13 +274,11 @@ def _lines(
         for place, share in enumerate(shares):
             found[:, row, :, place] = judge(between(start, end, share))
     loss, accuracy = found
-    by_line, by_step = ("step", "side", "position"), ("step", "side")
-    units = {"units": judge.run.task.loss_units}
     return {
-        "line": (by_line, loss, units),
-        "line_accuracy": (by_line, accuracy, {"units": "share"}),
-        "barrier": (by_step, barrier(loss, above), units),
-        "error_barrier": (by_step, barrier(1 - accuracy, above), {"units": "share"}),
+        "line": loss,
+        "line_accuracy": accuracy,
+        "barrier": barrier(loss, above),
+        "error_barrier": barrier(1 - accuracy, above),
     }
 
 

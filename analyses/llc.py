@@ -28,6 +28,7 @@ from analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
 from mechgrok.models.counts import TokenCounts
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples
 from mechgrok.training.bundle import Bundle, loss_of_each
@@ -38,6 +39,25 @@ _TOGETHER = 16
 _ALL, _SOME = 2048, 1024
 #: Chains that differ more than this have not mixed: 1.01 (Vehtari et al. 2021) is for many draws.
 _MIXED = 1.05
+
+
+VARIABLES = {
+    "llc": Variable(
+        "step", "parameters", "λ̂ = nβ (E[L_n(w)] − L_n(w*)), negative values as they come out"
+    ),
+    "llc_error": Variable("step", "parameters", "Monte Carlo standard error of λ̂"),
+    "rhat": Variable("step", "ratio", "R̂ over the chains; NaN where one has left the numbers"),
+    "ess": Variable(
+        "step", "draws", "effective sample size over the chains; NaN where one has left the numbers"
+    ),
+    "chain_llc": Variable("step, chain", "parameters", "λ̂ of each chain alone"),
+    "loss": Variable("step", "{units of the loss}", "L_n(w*), the training loss of the checkpoint"),
+    "trace": Variable(
+        "step, chain, draw", "{units of the loss}", "L_n(w), the training loss of each draw"
+    ),
+    "chain": Variable("chain", "none", "a chain's number"),
+    "draw": Variable("draw", "step", "steps of the chain, burn-in included"),
+}
 
 
 def measure(
@@ -66,11 +86,7 @@ def measure(
     all others by less. Both are the same for all checkpoints, so that these can be compared.
 
     Returns:
-        ``llc [step]``: λ̂, negative values as they come out, with ``llc_error``, the Monte Carlo
-        standard error, ``rhat`` and ``ess``, R̂ and the effective sample size over the chains (NaN
-        where a chain has left the numbers); ``chain_llc [step, chain]``: of each chain alone;
-        ``loss [step]``: L_n(w*); ``trace [step, chain, draw]``: the losses of the draws. The
-        attributes hold nβ, ε and γ.
+        `VARIABLES`. The attributes hold nβ, ε and γ.
 
     Raises:
         UserError: a number is out of its range, or the network cannot be stacked.
@@ -95,19 +111,16 @@ def measure(
         found = learning_coefficient(traces, loss, cold)
         of_chain = cold * (traces.mean(2) - loss[:, None])
         traces = traces.astype(np.float32)
-    dataset = xr.Dataset(
+    dataset = described(
+        VARIABLES,
         {
-            "llc": ("step", found.value),
-            "llc_error": ("step", found.error),
-            "rhat": ("step", found.rhat),
-            "ess": ("step", found.ess, {"units": "draws"}),
-            "chain_llc": (("step", "chain"), of_chain),
-            "loss": ("step", loss, {"units": run.task.loss_units}),
-            "trace": (
-                ("step", "chain", "draw"),
-                traces,
-                {"units": run.task.loss_units},
-            ),
+            "llc": found.value,
+            "llc_error": found.error,
+            "rhat": found.rhat,
+            "ess": found.ess,
+            "chain_llc": of_chain,
+            "loss": loss,
+            "trace": traces,
         },
         coords={"step": at, "chain": np.arange(chains), "draw": burn_in + np.arange(draws)},
         attrs={
@@ -117,6 +130,7 @@ def measure(
             "of_checkpoints": len(all_),
             **run.milestones,
         },
+        words={"units of the loss": run.task.loss_units},
     )
     return dataset.assign_attrs(left_out(asked, at))
 

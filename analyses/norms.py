@@ -16,6 +16,7 @@ import xarray as xr
 from analyses.drawing import Panels
 from analyses.measures.words import between_steps, ends
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -26,16 +27,31 @@ _FORMULA = {"l1": "Σ|w|", "l2": "√Σw²", "l0": "number of w ≠ 0"}
 _SCALED = {"l1": "mean |w|", "l2": "root mean square of w", "l0": "share of w ≠ 0"}
 
 
+VARIABLES = {
+    "l1": Variable("step, weight, state", "weight", f"{_FORMULA['l1']} of a weight's entries w"),
+    "l2": Variable("step, weight, state", "weight", f"{_FORMULA['l2']} of a weight's entries w"),
+    "l0": Variable("step, weight, state", "entries", f"{_FORMULA['l0']} of a weight"),
+    "total_l1": Variable("step, state", "weight", "L1 of all weights together"),
+    "total_l2": Variable("step, state", "weight", "L2 of all weights together"),
+    "total_l0": Variable("step, state", "entries", "L0 of all weights together"),
+    "mean_l1": Variable("step, state", "weight", "mean of L1 over the weights"),
+    "mean_l2": Variable(
+        "step, state", "weight", "mean of L2 over the weights, as the paper's authors compare"
+    ),
+    "n": Variable(
+        "weight",
+        "entries",
+        "number of the weight's entries, by which l1 / n = mean |w| and l2 / √n = √(mean w²)",
+    ),
+    "state": Variable("state", "none", "raw: θ; masked: θ ⊙ m, what the network computes with"),
+}
+
+
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Norms at every checkpoint, or at the given steps.
 
     Returns:
-        ``l1`` = Σ|w|, ``l2`` = √Σw² and ``l0`` = #{w ≠ 0} over ``[step, weight, state]``; the state
-        is "raw" (θ) or "masked" (θ ⊙ m, what the network computes with; the same where there is no
-        mask). ``total_l1``, ``total_l2``, ``total_l0 [step, state]`` are those of all weights
-        together, ``mean_l1`` and ``mean_l2 [step, state]`` the means of the weights' norms (what
-        the code of the paper's authors compares), and ``n [weight]`` counts the entries, so that
-        l1 / n = mean |w| and l2 / √n = √(mean w²) compare weights of different sizes.
+        `VARIABLES`.
     """
     steps = run.select(steps)
     names = run.weight_names
@@ -48,16 +64,15 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             norms[:, row, column, 1] = _norms(effective[name])
     l1, l2, l0 = norms
     total = {"l1": l1.sum(1), "l2": np.sqrt(np.square(l2).sum(1)), "l0": l0.sum(1)}
-    each, all_ = ("step", "weight", "state"), ("step", "state")
-    definition = {name: {"definition": _FORMULA[name], "units": "1"} for name in NORMS}
     sizes = [run.checkpoint(steps[0]).weights[name].numel() for name in names]
-    return xr.Dataset(
+    return described(
+        VARIABLES,
         {
-            **{name: (each, norms[i], definition[name]) for i, name in enumerate(NORMS)},
-            **{f"total_{name}": (all_, total[name], definition[name]) for name in NORMS},
-            "mean_l1": (all_, l1.mean(1), {"definition": "mean of Σ|w| over the weights"}),
-            "mean_l2": (all_, l2.mean(1), {"definition": "mean of √Σw² over the weights"}),
-            "n": ("weight", sizes, {"definition": "entries of the weight"}),
+            **dict(zip(NORMS, norms, strict=True)),
+            **{f"total_{name}": total[name] for name in NORMS},
+            "mean_l1": l1.mean(1),
+            "mean_l2": l2.mean(1),
+            "n": sizes,
         },
         coords={"step": steps, "weight": names, "state": ["raw", "masked"]},
         attrs=run.milestones,

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Integer
 from analyses.drawing import SHARE, Colors, Panel, Panels, representatives
 from analyses.measures.finite import and_left_out, finite_steps, left_out
 from analyses.measures.ranks import rank_correlation
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.losses import right as answered_right
@@ -93,16 +94,41 @@ def distance_to(
     return distance
 
 
+VARIABLES = {
+    "first_right": Variable(
+        "pair", "step", "the first at which the pair is answered right; NaN where there is none"
+    ),
+    "learned": Variable(
+        "pair",
+        "step",
+        "the first from which on it always is answered right; NaN where there is none",
+    ),
+    "forgotten": Variable("pair", "times", "how often a right answer became wrong"),
+    "support": Variable("pair", "training pairs", "how many training pairs have the same answer"),
+    "distance": Variable(
+        "pair",
+        "residues",
+        "to the nearest training pair (a', b'): |a − a'| + |b − b'| on the circle of residues",
+    ),
+    "share_right": Variable("step, group", "share", "of the pairs of the group, right answers"),
+    "group": Variable(
+        "group",
+        "none",
+        "training pairs, and test pairs; of residues at each distance, the last being that or more",
+    ),
+    "element": Variable("element", "none", "of a group: what operands and answers are called"),
+    "a": Variable("pair", "none", "the first operand"),
+    "b": Variable("pair", "none", "the second operand"),
+    "answer": Variable("pair", "none", "the right answer"),
+    "train": Variable("pair", "none", "whether the pair is in the training set"),
+}
+
+
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """When each pair was learned, over all checkpoints or the given steps.
 
     Returns:
-        Over ``pair`` (with coordinates ``a``, ``b``, ``answer`` and ``train``): ``first_right``,
-        ``learned``: steps, NaN where not reached; ``forgotten``: how often a right answer became
-        wrong; ``support``: how many training pairs have the same answer; for residues
-        ``distance``: to the nearest training pair, in residues. ``share_right [step, group]``: of
-        the training pairs, and of the test pairs, for residues of those at each distance, the last
-        group being that distance or more. ``element`` names what operands and answers are.
+        `VARIABLES`.
     """
     asked = run.select(steps)
     at = finite_steps(run, asked)
@@ -114,34 +140,31 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     train[task.train_index.numpy()] = True
     answer = task.examples.labels.numpy()
     reached = learning(right)
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
-        "first_right": (("pair",), _steps(at, reached.first_right), {"units": "step"}),
-        "learned": (("pair",), _steps(at, reached.learned), {"units": "step"}),
-        "forgotten": (("pair",), reached.forgotten, {"units": "times"}),
-        "support": (
-            ("pair",),
-            np.bincount(answer[train], minlength=task.n_answers)[answer],
-            {"units": "training pairs"},
-        ),
+    values = {
+        "first_right": _steps(at, reached.first_right),
+        "learned": _steps(at, reached.learned),
+        "forgotten": reached.forgotten,
+        "support": np.bincount(answer[train], minlength=task.n_answers)[answer],
     }
     groups = {"train": train, "test": ~train}
     if of_residues := isinstance(task, ModularArithmetic) or task.modular:
-        distance = _distance(task, train)
-        variables["distance"] = (("pair",), distance, {"units": "residues"})
+        distance = values["distance"] = _distance(task, train)
         groups = {"train": train, **_by_distance(distance, ~train)}
     groups = {name: members for name, members in groups.items() if members.any()}
-    share = np.stack([right[:, members].mean(1) for members in groups.values()], axis=1)
-    variables["share_right"] = (("step", "group"), share, {"units": "share"})
-    return xr.Dataset(
-        variables,
+    values["share_right"] = np.stack(
+        [right[:, members].mean(1) for members in groups.values()], axis=1
+    )
+    return described(
+        VARIABLES,
+        values,
         coords={
             "step": at,
             "group": list(groups),
             **({} if of_residues else {"element": task.vocabulary[: task.n_answers]}),
-            "a": ("pair", a),
-            "b": ("pair", b),
-            "answer": ("pair", answer),
-            "train": ("pair", train),
+            "a": a,
+            "b": b,
+            "answer": answer,
+            "train": train,
         },
         attrs={
             "n": task.n_answers,

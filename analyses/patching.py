@@ -26,6 +26,7 @@ from analyses.measures.spacing import around_milestones, some_of
 from mechgrok.errors import UserError
 from mechgrok.interventions import Network, Patch, Performance
 from mechgrok.interventions.network import Donors
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples
 
@@ -41,6 +42,31 @@ def applies(run: Run) -> str | None:
     if len(run.steps) < 2:
         return "it has one checkpoint, and activations come from another."
     return None
+
+
+VARIABLES = {
+    "accuracy": Variable(
+        "hook, source, step", "share", "right answers with the source's activation at the hook"
+    ),
+    "loss": Variable(
+        "hook, source, step",
+        "{units of the loss}",
+        "the loss with the source's activation at the hook",
+    ),
+    "own_accuracy": Variable("step", "share", "right answers of the network as it is"),
+    "own_loss": Variable("step", "{units of the loss}", "the loss of the network as it is"),
+    "source_accuracy": Variable("source", "share", "right answers of the source as it is"),
+    "source_loss": Variable("source", "{units of the loss}", "the loss of the source as it is"),
+    "interchangeable": Variable(
+        "hook",
+        "step",
+        "the first step from which on every network with the activations of any other gives 95 "
+        "% of the right answers of the poorer of the two, and all are right in half; NaN where "
+        "there is none",
+    ),
+    "hook": Variable("hook", "none", "a hook point's name"),
+    "source": Variable("source", "step", "checkpoints whose activations are put in"),
+}
 
 
 def measure(
@@ -60,12 +86,7 @@ def measure(
     non-linearity, before the softmax, an embedding that is summed), and so are the logits.
 
     Returns:
-        ``accuracy`` and ``loss [hook, source, step]`` of the network at ``step`` whose activation
-        at ``hook`` is that of the checkpoint ``source``; ``own_accuracy``, ``own_loss [step]`` and
-        ``source_accuracy``, ``source_loss [source]`` of both networks as they are;
-        ``interchangeable [hook]``: the first step from which on every network with the activations
-        of any other gives 95 % of the right answers of the poorer of the two, and all are right in
-        half of their answers; NaN where there is none.
+        `VARIABLES`.
 
     Raises:
         UserError: there is no such hook point, a number is too small, or the donor's activations
@@ -96,20 +117,19 @@ def measure(
                 patched[:, place, row, column] = _performance(network.under(patch), chosen)
     accuracy, loss = patched
     (own_accuracy, own_loss), (source_accuracy, source_loss) = np.array(own).T, np.array(theirs).T
-    cells, share = ("hook", "source", "step"), {"units": "share"}
-    units = {"units": run.task.loss_units}
     # Steps of another run are another time: there it is all that know something.
     when = np.where(source_accuracy >= _KNOWS, np.inf, -np.inf) if donor else np.array(sources)
     from_ = [_first(each, source_accuracy, own_accuracy, when, np.array(at)) for each in accuracy]
-    dataset = xr.Dataset(
+    dataset = described(
+        VARIABLES,
         {
-            "accuracy": (cells, accuracy, share),
-            "loss": (cells, loss, units),
-            "own_accuracy": ("step", own_accuracy, share),
-            "own_loss": ("step", own_loss, units),
-            "source_accuracy": ("source", source_accuracy, share),
-            "source_loss": ("source", source_loss, units),
-            "interchangeable": ("hook", from_, {"units": "step"}),
+            "accuracy": accuracy,
+            "loss": loss,
+            "own_accuracy": own_accuracy,
+            "own_loss": own_loss,
+            "source_accuracy": source_accuracy,
+            "source_loss": source_loss,
+            "interchangeable": from_,
         },
         coords={"hook": names, "source": sources, "step": at},
         attrs={
@@ -119,6 +139,7 @@ def measure(
             **({f"donor_{mark}": step for mark, step in other.milestones.items()} if donor else {}),
             **run.milestones,
         },
+        words={"units of the loss": run.task.loss_units},
     )
     return dataset.assign_attrs(left_out(asked, at))
 

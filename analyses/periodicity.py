@@ -30,11 +30,13 @@ from analyses.measures.harmonics import (
     part_axis,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.places import spread
 from analyses.measures.residues import OrderOption
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 #: Checkpoints that are measured unless steps are given.
@@ -53,6 +55,41 @@ def applies(run: Run) -> str | None:
     return no_harmonics(run.task)
 
 
+VARIABLES = {
+    "weight": Variable(
+        "step, neuron, position", "weight", "what the neuron reads of the residue at a position"
+    ),
+    "fit": Variable(
+        "step, neuron, position",
+        "weight",
+        "of a group: offset + Σ_ij c_ij ρ_ij(g), ρ the representation that explains most",
+    ),
+    "frequency_of": Variable(
+        "step, neuron",
+        "{units of a frequency}",
+        "k of the least-squares fit offset + amplitude · cos(2πk position / n − phase); of a "
+        "group the representation that explains most",
+    ),
+    "amplitude": Variable(
+        "step, neuron",
+        "weight",
+        "that of the fitted cosine; of a group √2 · root mean square of fit − offset",
+    ),
+    "phase": Variable("step, neuron", "radians", "that of the fitted cosine, in (−π, π]"),
+    "offset": Variable("step, neuron", "weight", "that of the fit: the mean of the weights"),
+    "explained": Variable(
+        "step, neuron",
+        "share of variance",
+        "share of the variance of the neuron's weights that the fit accounts for",
+    ),
+    "live": Variable(
+        "step, neuron", "none", "whether the neuron's input weights are above 1 % of the largest's"
+    ),
+    "position": Variable("position", "none", "a place in the chosen order of residues"),
+    "residue": Variable("position", "none", "the residue at the position, or the group's element"),
+}
+
+
 def measure(
     run: Run,
     *,
@@ -63,57 +100,57 @@ def measure(
     """Input weights and the cosine that fits each neuron best, at 20 checkpoints or at ``steps``.
 
     Returns:
-        ``weight [step, neuron, position]``: the input weights, residues in the chosen order (which
-        residue stands at a position is the coordinate ``residue``); the least-squares fit ``offset
-        + amplitude · cos(2π frequency position / n − phase)`` as ``frequency_of``, ``amplitude``,
-        ``phase`` (radians, in (−π, π]) and ``offset [step, neuron]``; ``explained [step, neuron]``:
-        the share of the curve's variance that it accounts for; ``live [step, neuron]``: whether
-        the weights are above 1 % of the largest neuron's. For a group ``frequency_of`` numbers the
-        representation that explains most of a neuron's weights (named by ``representation``),
-        ``fit [step, neuron, position]`` is what it makes up of them with the offset, and
-        ``amplitude`` its root mean square times √2; there is no phase.
+        `VARIABLES`.
     """
     asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
     steps = finite_steps(run, asked)
     parts = harmonics(run.task, order)
     tokens = parts.tokens
     weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
+    residue: Any = tokens.numpy()
     if isinstance(parts, Representations):
-        dataset = _on_a_group(weights, parts).assign_coords(step=steps)
-        named = ("position", run.task.vocabulary[: parts.n])
-        dataset = dataset.assign_coords(residue=named)
-        dataset.attrs |= {"path": run.wiring.path_name(path), **left_out(asked, steps)}
-        return dataset
-    fit = cosine_fit(weights)
-    each = ("step", "neuron")
-    return xr.Dataset(
+        values, of_parts, laid = _on_a_group(weights, parts), part_coordinates(parts), "group"
+        residue = run.task.vocabulary[: parts.n]
+    else:
+        values, of_parts = _waves(weights), {}
+        laid = "additive" if parts.n == run.task.d_output else "multiplicative"
+    return described(
+        VARIABLES,
         {
-            "weight": ((*each, "position"), weights.numpy(), {"units": "weight"}),
-            "frequency_of": (each, fit.frequency.numpy(), {"units": f"cycles per {len(tokens)}"}),
-            "amplitude": (each, fit.amplitude.numpy(), {"units": "weight"}),
-            "phase": (each, fit.phase.numpy(), {"units": "radians"}),
-            "offset": (each, fit.offset.numpy(), {"units": "weight"}),
-            "explained": (each, fit.explained.numpy(), {"units": "share of variance"}),
-            "live": (each, live(weights).numpy(), {"units": "none"}),
+            name: tensor.numpy()
+            for name, tensor in {"weight": weights, **values, "live": live(weights)}.items()
         },
         coords={
             "step": steps,
             "neuron": np.arange(weights.shape[1]),
-            "position": np.arange(len(tokens)),
-            "residue": ("position", tokens.numpy()),
+            "position": np.arange(parts.n),
+            "residue": residue,
+            **of_parts,
         },
         attrs={
-            "definition": "weight(x) ≈ offset + amplitude · cos(2π frequency x / n − phase)",
             "path": run.wiring.path_name(path),
             **left_out(asked, steps),
-            "order": "additive" if len(tokens) == run.task.d_output else "multiplicative",
+            "order": laid,
         },
+        words=part_units(parts),
     )
+
+
+def _waves(weights: Float[Tensor, "step neuron position"]) -> dict[str, Tensor]:
+    """The cosine that fits each neuron's weights best."""
+    fit = cosine_fit(weights)
+    return {
+        "frequency_of": fit.frequency,
+        "amplitude": fit.amplitude,
+        "phase": fit.phase,
+        "offset": fit.offset,
+        "explained": fit.explained,
+    }
 
 
 def _on_a_group(
     weights: Float[Tensor, "step neuron position"], parts: Representations
-) -> xr.Dataset:
+) -> dict[str, Tensor]:
     """The part of each neuron's weights that its strongest representation makes up."""
     share = parts.power_share(parts.amplitude(weights))
     strongest, mean = dominant_frequency(share), weights.mean(-1, keepdim=True)
@@ -123,25 +160,13 @@ def _on_a_group(
         made_up = mean + (weights @ basis) @ basis.T
         fit = torch.where((strongest == part)[..., None], made_up, fit)
     amplitude = (fit - mean).square().mean(-1).mul(2).sqrt()
-    each = ("step", "neuron")
-    units = {"units": "weight"}
-    return xr.Dataset(
-        {
-            "weight": ((*each, "position"), weights.numpy(), units),
-            "fit": ((*each, "position"), fit.numpy(), units),
-            "frequency_of": (each, strongest.numpy(), {"units": "number"}),
-            "amplitude": (each, amplitude.numpy(), units),
-            "offset": (each, mean[..., 0].numpy(), units),
-            "explained": (each, share.amax(-1).numpy(), {"units": "share of variance"}),
-            "live": (each, live(weights).numpy(), {"units": "none"}),
-        },
-        coords={
-            "neuron": np.arange(weights.shape[1]),
-            "position": np.arange(parts.n),
-            **part_coordinates(parts),
-        },
-        attrs={"definition": "weight(g) ≈ offset + Σ_ij c_ij ρ_ij(g)", "order": "group"},
-    )
+    return {
+        "fit": fit,
+        "frequency_of": strongest,
+        "amplitude": amplitude,
+        "offset": mean[..., 0],
+        "explained": share.amax(-1),
+    }
 
 
 def finding(dataset: xr.Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Memorizing, forming the circuit, cleaning up: progress measures on the way to generalization.
+"""When is it memorizing, forming the circuit, cleaning up? Restricted and excluded loss, sparsity.
 
 A network that has learned c = f(a, b) modulo p answers with Σ_k α_k cos(w_k (f(a, b) − c)),
 w_k = 2πk/n, over a few key frequencies k. Nanda et al. 2023 (arXiv 2301.05217) follow this
@@ -31,11 +31,13 @@ from analyses.measures.harmonics import (
     no_formula,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.residues import OrderOption
 from mechgrok.interventions.logits import LogitWaves, Pairs
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
@@ -46,6 +48,49 @@ _LARGEST_LOGITS = 2**23
 def applies(run: Run) -> str | None:
     """The answers must be one function of two residues, or of two elements of a group."""
     return no_formula(run.task)
+
+
+VARIABLES = {
+    "train_loss": Variable("step", "nats", "cross-entropy over the training pairs"),
+    "test_loss": Variable("step", "nats", "cross-entropy over the test pairs"),
+    "restricted_loss": Variable(
+        "step",
+        "nats",
+        "cross-entropy over all pairs with the constant and the waves of key frequencies alone",
+    ),
+    "excluded_loss": Variable(
+        "step", "nats", "cross-entropy over the training pairs without the waves of key frequencies"
+    ),
+    "restricted_accuracy": Variable(
+        "step", "share", "right answers over all pairs, with the logits of restricted_loss"
+    ),
+    "test_accuracy": Variable("step", "share", "right answers over the test pairs"),
+    "trig_component": Variable(
+        "step, frequency",
+        "logits",
+        "α_k, the coefficient of cos(w_k (s − c)); of a group α_ρ, that of tr ρ(s c⁻¹)",
+    ),
+    "explained": Variable(
+        "step",
+        "share of variance",
+        "share of the variance of the logits, each pair's mean over c aside, that Σ_k α_k "
+        "cos(w_k (s − c)) over key frequencies accounts for",
+    ),
+    "gini_embedding": Variable(
+        "step",
+        "Gini coefficient",
+        "that of √Σ|F(ω)|² over ω > 0, F of W_E (of W_in where there is none)",
+    ),
+    "gini_output": Variable(
+        "step", "Gini coefficient", "that of √Σ|F(ω)|² over ω > 0, F of W_out W_U"
+    ),
+    "squared_weights": Variable("step", "weight squared", "Σ w² over all weights"),
+    "key": Variable(
+        "key",
+        "{units of a frequency}",
+        "key frequencies (of a group representations): given, or standing out in the last logits",
+    ),
+}
 
 
 def measure(
@@ -68,19 +113,8 @@ def measure(
     are discrete logarithms, pairs with the answer 0 are left out, and c = 0 keeps its logit.
 
     Returns:
-        ``train_loss``, ``test_loss [step]`` (all logits); ``restricted_loss [step]``: over all
-        pairs, only the constant and the waves of the key frequencies kept; ``excluded_loss
-        [step]``: over the training pairs, those waves removed; ``restricted_accuracy`` and
-        ``test_accuracy [step]``: the share of right answers, with the restricted logits over all
-        pairs and with all logits over the test pairs; ``trig_component [step,
-        frequency]``: α_k, the coefficient of cos(w_k (s − c)); ``explained [step]``: the share of
-        the logits' variance, each pair's mean over c aside, that Σ_k α_k cos(w_k (s − c)) over the
-        key frequencies accounts for;
-        ``gini_embedding`` and ``gini_output [step]``: Gini coefficient of the norms √Σ|F(ω)|²,
-        ω > 0, over frequencies, of W_E (W_in where there is none) and of W_out W_U;
-        ``squared_weights [step]``: Σ w². ``key`` holds the key frequencies. The attributes
-        ``memorized_by``, ``circuit_by`` and ``cleaned_by`` are the steps that end the three
-        phases, as far as they are reached (see `phases`).
+        `VARIABLES`. The attributes ``memorized_by``, ``circuit_by`` and ``cleaned_by`` are the
+        steps that end the three phases, as far as they are reached (see `phases`).
 
     Raises:
         UserError: a key frequency is outside 1 … ⌊n/2⌋, or a representation is none of the group.
@@ -96,18 +130,15 @@ def measure(
     chosen = given or key_frequencies(_alpha(last, pairs).abs())
     waves = pairs.waves(chosen)
     rows = [_at(run, step, pairs, chosen, waves) for step in steps]
-    scalars = [name for name in rows[0] if name != "trig_component"]
-    dataset = xr.Dataset(
-        {name: (("step",), np.array([float(row[name]) for row in rows])) for name in scalars},
-        coords={"step": steps, "key": chosen, **part_coordinates(parts)},
-    )
-    components = np.stack([row["trig_component"].numpy() for row in rows])
-    dataset["trig_component"] = (("step", "frequency"), components)
+    values = {name: np.array([np.asarray(row[name], float) for row in rows]) for name in rows[0]}
     for side in ("embedding", "output"):
-        dataset[f"gini_{side}"] = (("step",), _gini(run, steps, parts, side).numpy())
-    for name, variable in dataset.data_vars.items():
-        unit = "nats" if str(name).endswith("loss") else "none"
-        variable.attrs["units"] = "logits" if name == "trig_component" else unit
+        values[f"gini_{side}"] = _gini(run, steps, parts, side).numpy()
+    dataset = described(
+        VARIABLES,
+        values,
+        {"step": steps, "key": chosen, **part_coordinates(parts)},
+        words=part_units(parts),
+    )
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     dataset.attrs = {"order": "additive" if parts.n == task.d_output else "multiplicative"}
     dataset.attrs |= {name: value for name, value in reached.items() if value is not None}

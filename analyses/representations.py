@@ -30,12 +30,14 @@ from analyses.measures.harmonics import (
     part_axis,
     part_coordinates,
     part_names,
+    part_units,
     part_word,
     part_words,
 )
 from analyses.measures.spacing import log_spaced
 from mechgrok.errors import UserError
 from mechgrok.interventions.logits import Pairs
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
@@ -50,6 +52,74 @@ _OF = ("a", "b", "ab")
 def applies(run: Run) -> str | None:
     """The answers must be one function of two elements of a group, or of two residues."""
     return no_formula(run.task)
+
+
+VARIABLES = {
+    "similarity": Variable(
+        "step, frequency",
+        "cosine",
+        "cosine of L and tr ρ(a b c⁻¹), L the logits, each pair's mean over c aside",
+    ),
+    "restricted_loss": Variable(
+        "step, frequency", "nats", "cross-entropy of ρ's part of L alone, over all pairs"
+    ),
+    "restricted_accuracy": Variable(
+        "step, frequency", "share", "right answers of ρ's part of L alone, ties shared"
+    ),
+    "excluded_loss": Variable(
+        "step, frequency", "nats", "cross-entropy without ρ's part of L, over the training pairs"
+    ),
+    "key_restricted_loss": Variable(
+        "step", "nats", "cross-entropy of all key representations' parts of L, over all pairs"
+    ),
+    "key_restricted_accuracy": Variable(
+        "step", "share", "right answers of all key representations' parts of L, ties shared"
+    ),
+    "key_excluded_loss": Variable(
+        "step",
+        "nats",
+        "cross-entropy without all key representations' parts of L, over the training pairs",
+    ),
+    "explained": Variable(
+        "step",
+        "share of variance",
+        "share of the variance of L that all key representations' parts are",
+    ),
+    "input_share": Variable(
+        "step, path, frequency",
+        "share of variance",
+        "share of the variance of the input side of all neurons, on each path",
+    ),
+    "output_share": Variable(
+        "step, frequency", "share of variance", "share of the variance of W_out W_U over answers"
+    ),
+    "neuron_share": Variable(
+        "step, of, frequency",
+        "share of variance",
+        "share of the variance of the last layer's activations that entries of ρ make up",
+    ),
+    "neuron_frequency": Variable(
+        "step, path, neuron",
+        "{units of a frequency}",
+        "the strongest part of the neuron's input weights",
+    ),
+    "coset_order": Variable(
+        "step, path, neuron",
+        "elements",
+        "of a group: order of the largest subgroup on whose cosets the neuron's input weights "
+        "have {level} of their variance; 1 where there is none",
+    ),
+    "coset_left": Variable(
+        "step, path, neuron", "none", "of a group: whether these are left cosets"
+    ),
+    "key": Variable(
+        "key",
+        "{units of a frequency}",
+        "key representations: similarity at the last step above {threshold}",
+    ),
+    "path": Variable("path", "none", "a way from the tokens to the neurons"),
+    "of": Variable("of", "none", "what ρ is taken of: a, b, or a b"),
+}
 
 
 def measure(
@@ -68,19 +138,7 @@ def measure(
     Over all pairs of the task. L are the logits, each pair's mean over c taken away.
 
     Returns:
-        ``similarity [step, frequency]``: the cosine of L and tr ρ(a b c⁻¹); ``restricted_loss``
-        and ``restricted_accuracy [step, frequency]``: of its part of L alone, over all pairs, ties
-        shared; ``excluded_loss [step, frequency]``: without it, over the training pairs;
-        ``key_restricted_loss``, ``key_restricted_accuracy`` and ``key_excluded_loss [step]``: of
-        and without the parts of all key representations; ``explained [step]``: the share of the
-        variance of L that these are. ``input_share [step, path, frequency]``: of the variance of
-        the input side of all neurons, on each way from the tokens; ``output_share [step,
-        frequency]``: of W_out W_U over answers; ``neuron_share [step, of, frequency]``: of the
-        variance of the activations of the last layer, the part that entries of ρ(a), of ρ(b) and
-        of ρ(a b) make up. ``neuron_frequency [step, path, neuron]``: the strongest part of each
-        neuron's input weights; for a group ``coset_order [step, path, neuron]``: the order of the
-        largest subgroup on whose cosets these weights have ``level`` of their variance, left ones
-        (``coset_left``) or right ones; 1 where there is none. ``key`` holds the key ones.
+        `VARIABLES`.
 
     Raises:
         UserError: the threshold or the level is not between 0 and 1.
@@ -98,21 +156,14 @@ def measure(
     similarity = np.stack([_similarity(sums[step], pairs) for step in steps])
     key = [part for part in range(1, len(parts.names)) if similarity[-1, part] > threshold]
     rows = [_losses(run, step, pairs, sums[step], key) for step in steps]
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray, str]] = {
-        "similarity": (("step", "frequency"), similarity, "cosine"),
-        **{
-            name: (
-                ("step", "frequency")[: np.ndim(rows[0][name]) + 1],
-                np.stack([row[name] for row in rows]),
-                "nats" if name.endswith("loss") else "share",
-            )
-            for name in rows[0]
+    return described(
+        VARIABLES,
+        {
+            "similarity": similarity,
+            **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
+            **_shares(run, steps, parts, sums),
+            **_neurons(run, steps, parts, level),
         },
-        **_shares(run, steps, parts, sums),
-        **_neurons(run, steps, parts, level),
-    }
-    return xr.Dataset(
-        {name: (dims, value, {"units": unit}) for name, (dims, value, unit) in variables.items()},
         coords={
             "step": steps,
             "key": key,
@@ -127,6 +178,7 @@ def measure(
             **left_out(asked, steps),
             **run.milestones,
         },
+        words={"threshold": f"{threshold:g}", "level": f"{level:.0%}", **part_units(parts)},
     )
 
 
@@ -266,7 +318,7 @@ def _without(
 
 def _shares(
     run: Run, steps: Sequence[int], parts: Harmonics, sums: Mapping[int, _Sums]
-) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+) -> dict[str, np.ndarray]:
     """The share of each part in input weights, output weights and activations."""
 
     def share(signals: Float[Tensor, "*rest signal n"]) -> np.ndarray:
@@ -285,24 +337,21 @@ def _shares(
         power[:, 0] = 0
         neurons.append((power / max(found.variance, 1e-300)).numpy())
     return {
-        "input_share": (("step", "path", "frequency"), np.stack(inputs, 1), "share of variance"),
-        "output_share": (("step", "frequency"), outputs, "share of variance"),
-        "neuron_share": (("step", "of", "frequency"), np.stack(neurons), "share of variance"),
+        "input_share": np.stack(inputs, 1),
+        "output_share": outputs,
+        "neuron_share": np.stack(neurons),
     }
 
 
 def _neurons(
     run: Run, steps: Sequence[int], parts: Harmonics, level: float
-) -> dict[str, tuple[tuple[str, ...], np.ndarray, str]]:
+) -> dict[str, np.ndarray]:
     """The part that each neuron reads, and the cosets on which its input weights are constant."""
-    each = ("step", "path", "neuron")
     sides = torch.stack(
         [run.input_side(steps, path=path)[:, parts.tokens] for path in run.wiring.input_paths], 1
     ).double()
     share = parts.power_share(parts.amplitude(sides.mT))
-    found: dict[str, tuple[tuple[str, ...], np.ndarray, str]] = {
-        "neuron_frequency": (each, dominant_frequency(share).numpy(), "number")
-    }
+    found = {"neuron_frequency": dominant_frequency(share).numpy()}
     if not isinstance(parts, Representations):
         return found
     order = np.ones(share.shape[:-1], dtype=np.int64)
@@ -310,10 +359,7 @@ def _neurons(
     for step, path in np.ndindex(order.shape[:2]):
         cosets = coset_structure(parts.group, sides[step, path].numpy(), level)
         order[step, path], left[step, path] = cosets.order, cosets.left
-    return found | {
-        "coset_order": (each, order, "elements of the subgroup"),
-        "coset_left": (each, left, "none"),
-    }
+    return found | {"coset_order": order, "coset_left": left}
 
 
 # --- what is said -------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from analyses.measures.places import spread
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 #: The name of all weights together among the layers.
@@ -35,6 +36,37 @@ WHOLE = "all"
 _LARGEST = 2**25
 #: Every mask is compared with at most so many others.
 _OTHERS = 320
+
+
+VARIABLES = {
+    "similarity": Variable(
+        "step, layer",
+        "share",
+        "JS(m_t, reference), JS(a, b) = |a ∩ b| / |a ∪ b|, m_t the mask at the step",
+    ),
+    "distance": Variable(
+        "step, layer", "share", "JD(m_t, m_s) = 1 − JS(m_t, m_s), s the step in later"
+    ),
+    "pairwise": Variable("step, other_step, layer", "share", "JS(m_t, m_s), s the other step"),
+    "density": Variable("step, layer", "share", "share of the weight that the mask keeps"),
+    "later": Variable(
+        "step", "step", "the checkpoint within δt/10 of t + δt; −1 where there is none"
+    ),
+    "test_accuracy": Variable(
+        "step", "share", "right answers on the test set, for tasks judged by them"
+    ),
+    "accuracy_change": Variable(
+        "step", "share", "test accuracy at the later step less that at the step"
+    ),
+    "test_loss": Variable(
+        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+    ),
+    "log_loss_fall": Variable(
+        "step", "decades", "log10 (test loss at the step / test loss at the later step)"
+    ),
+    "other_step": Variable("other_step", "step", "all steps, or 320 of them where there are more"),
+    "layer": Variable("layer", "none", "a weight's name; all: the network"),
+}
 
 
 def measure(
@@ -52,13 +84,7 @@ def measure(
     Matrices are pruned, biases are not; a run's own mask has set its weights to zero before.
 
     Returns:
-        ``similarity [step, layer]``: JS(m_t, reference); ``pairwise [step, other_step, layer]``:
-        JS(m_t, m_s) with all other steps, or with 320 of them where there are more (then the
-        attribute ``other_steps`` says so); ``distance [step, layer]``: JD(m_t, m_{t+δt}), where a
-        checkpoint lies within δt/10 of t + δt (else NaN), and ``later [step]``: its step;
-        ``test_accuracy [step]`` and ``accuracy_change [step]`` = test accuracy at that later step
-        less that at t (for tasks judged by their loss: ``test_loss``, and the fall of log10 loss);
-        ``density [step, layer]``: share of the weight that is kept. Layer "all" is the network.
+        `VARIABLES`. The attribute ``other_steps`` says how many there are, if not all.
 
     Raises:
         UserError: the rate is outside [0, 1), or the reference has other weights.
@@ -80,15 +106,16 @@ def measure(
     quantity, curve = judged_curve(run, steps)
     rise = curve[at] - curve if quantity == "test_accuracy" else np.log10(curve / curve[at])
     change_name = "accuracy_change" if quantity == "test_accuracy" else "log_loss_fall"
-    return xr.Dataset(
+    return described(
+        VARIABLES,
         {
-            "similarity": (("step", "layer"), similarity.astype(np.float32)),
-            "distance": (("step", "layer"), distance.astype(np.float32)),
-            "pairwise": (("step", "other_step", "layer"), pairwise.astype(np.float32)),
-            "density": (("step", "layer"), _densities(masks)),
-            "later": ("step", np.where(later < 0, -1, np.array(steps)[at])),
-            quantity: ("step", curve),
-            change_name: ("step", np.where(later < 0, np.nan, rise)),
+            "similarity": similarity.astype(np.float32),
+            "distance": distance.astype(np.float32),
+            "pairwise": pairwise.astype(np.float32),
+            "density": _densities(masks),
+            "later": np.where(later < 0, -1, np.array(steps)[at]),
+            quantity: curve,
+            change_name: np.where(later < 0, np.nan, rise),
         },
         coords={"step": steps, "other_step": others, "layer": [*masks[0], WHOLE]},
         attrs={
@@ -96,11 +123,11 @@ def measure(
             "scope": scope,
             "lag": lag,
             "reference": _reference_name(run, reference, reference_step),
-            "definition": "JS(a, b) = |a ∩ b| / |a ∪ b|, JD = 1 − JS",
             **({"other_steps": len(others)} if len(others) < len(steps) else {}),
             **left_out(asked, steps),
             **run.milestones,
         },
+        words={"units of the loss": run.task.loss_units},
     )
 
 

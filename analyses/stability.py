@@ -23,10 +23,10 @@ from analyses.measures.finite import and_left_out, finite_steps, left_out
 from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
-_BY_WEIGHT = ("step", "weight", "side")
 #: The precisions in which the softmax may round.
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 SIDES = ("train", "test")
@@ -84,17 +84,35 @@ def applies(run: Run) -> str | None:
     return None
 
 
+VARIABLES = {
+    "collapsed": Variable(
+        "step, precision", "share", "share of the training examples whose loss is exactly 0"
+    ),
+    "logit_scale": Variable(
+        "step, side", "nats", "root mean square of the logits, each example's mean aside"
+    ),
+    "margin": Variable("step, side", "nats", "mean lead of the right answer's logit"),
+    "gradient_norm": Variable("step, weight, side", "nats per weight", "‖∂L/∂w‖₂"),
+    "along_weights": Variable(
+        "step, side", "cosine", "cos(−∇L, θ) over all weights: 1 where L falls by scaling θ up"
+    ),
+    "sides_agree": Variable("step", "cosine", "cos(∇L_train, ∇L_test)"),
+    "relative_change": Variable(
+        "step, weight",
+        "1/step",
+        "‖w_t − w_s‖ / (t − s) / ‖w_t‖, s the checkpoint before; NaN at the first",
+    ),
+    "precision": Variable(
+        "precision", "none", "of the floating-point numbers in which the softmax is taken"
+    ),
+}
+
+
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """What is left of the loss and where its gradient points, at all checkpoints or given ones.
 
     Returns:
-        ``collapsed [step, precision]``: the share of training examples whose loss is exactly 0;
-        ``logit_scale [step, side]``: root mean square of the logits, each example's mean aside, and
-        ``margin [step, side]``: the mean lead of the right answer, in nats; ``gradient_norm [step,
-        weight, side]``: ‖∂L/∂w‖₂ of the train and the test loss; ``along_weights [step, side]``:
-        cos(−∇L, θ) over all weights, 1 where the loss falls by scaling θ up; ``sides_agree
-        [step]``: cos(∇L_train, ∇L_test); ``relative_change [step, weight]``: ‖w_t − w_s‖ / (t − s)
-        / ‖w_t‖ per step since the checkpoint s before, NaN at the first.
+        `VARIABLES`.
     """
     asked = run.select(steps)
     at = finite_steps(run, asked)
@@ -109,15 +127,16 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         if before is not None:
             changes[row] = [_change(before, step, weights, name) for name in names]
         before = step, weights
-    dataset = xr.Dataset(
+    dataset = described(
+        VARIABLES,
         {
-            "collapsed": (("step", "precision"), _stack(looks, "collapsed"), {"units": "share"}),
-            "logit_scale": (("step", "side"), _stack(looks, "scale"), {"units": "nats"}),
-            "margin": (("step", "side"), _stack(looks, "margin"), {"units": "nats"}),
-            "gradient_norm": (_BY_WEIGHT, _stack(looks, "norms"), {"units": "nats"}),
-            "along_weights": (("step", "side"), _stack(looks, "along"), {"units": "cosine"}),
-            "sides_agree": (("step",), _stack(looks, "agree"), {"units": "cosine"}),
-            "relative_change": (("step", "weight"), changes, {"units": "1/step"}),
+            "collapsed": _stack(looks, "collapsed"),
+            "logit_scale": _stack(looks, "scale"),
+            "margin": _stack(looks, "margin"),
+            "gradient_norm": _stack(looks, "norms"),
+            "along_weights": _stack(looks, "along"),
+            "sides_agree": _stack(looks, "agree"),
+            "relative_change": changes,
         },
         coords={"step": at, "precision": list(PRECISIONS), "side": list(SIDES), "weight": names},
         attrs=run.milestones,

@@ -24,10 +24,42 @@ from analyses.measures.places import spread
 from analyses.measures.words import ends
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 #: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.
 _LARGE_SIDE, _STEPS_IF_LARGE = 256, 40
+
+
+VARIABLES = {
+    "position": Variable(
+        "step, component",
+        "L2 norm of all weights",
+        "coordinates in the path's principal components, from its mean",
+    ),
+    "explained": Variable(
+        "component",
+        "share of variance",
+        "share of the variance over checkpoints that the component holds",
+    ),
+    "speed": Variable(
+        "step", "L2 norm per training step", "‖θ_t' − θ_t‖ / (t' − t), t' the next checkpoint"
+    ),
+    "from_start": Variable("step", "L2 norm of all weights", "distance to the first checkpoint"),
+    "to_end": Variable("step", "L2 norm of all weights", "distance to the last checkpoint"),
+    "effective_rank": Variable(
+        "rank_step, weight",
+        "dimensions",
+        "exp(−Σ q ln q), q = σ / Σ σ, σ the matrix's singular values, heads side by side",
+    ),
+    "full_rank": Variable("weight", "dimensions", "the most that the effective rank could be"),
+    "component": Variable("component", "none", "a principal component's number"),
+    "rank_step": Variable(
+        "rank_step",
+        "step",
+        "all steps, or 40 of them where a matrix has more than 256 rows and columns",
+    ),
+}
 
 
 def measure(
@@ -39,13 +71,7 @@ def measure(
     """The path through every checkpoint, or through the given steps.
 
     Returns:
-        ``position [step, component]``: the weights' coordinates in the path's principal components,
-        from its mean; ``explained [component]``: share of the variance over checkpoints;
-        ``speed [step]``: distance to the next checkpoint per training step (NaN at the last);
-        ``from_start`` and ``to_end [step]``: L2 distances to the first and the last checkpoint;
-        ``effective_rank [rank_step, weight]`` of every matrix, heads side by side, at all steps,
-        or at 40 of them where a matrix has more than 256 rows and columns; ``full_rank [weight]``:
-        the most it could be.
+        `VARIABLES`.
 
     Raises:
         UserError: fewer than two components are asked for.
@@ -73,16 +99,16 @@ def measure(
     gaps = np.diff(steps, append=np.nan)
     rank_steps = _rank_steps(steps, matrices.values())
     ranks = [effective_rank(_matrices(run, name, rank_steps)) for name in matrices]
-    distance = {"units": "L2 norm of all weights"}
-    return xr.Dataset(
+    return described(
+        VARIABLES,
         {
-            "position": (("step", "component"), position, distance),
-            "explained": ("component", explained, {"units": "share of variance"}),
-            "speed": ("step", to_next / gaps, {"units": "L2 norm per training step"}),
-            "from_start": ("step", from_start, distance),
-            "to_end": ("step", to_end, distance),
-            "effective_rank": (("rank_step", "weight"), torch.stack(ranks, 1).numpy()),
-            "full_rank": ("weight", [min(shape) for shape in matrices.values()]),
+            "position": position,
+            "explained": explained,
+            "speed": to_next / gaps,
+            "from_start": from_start,
+            "to_end": to_end,
+            "effective_rank": torch.stack(ranks, 1).numpy(),
+            "full_rank": [min(shape) for shape in matrices.values()],
         },
         coords={
             "step": steps,
@@ -91,7 +117,6 @@ def measure(
             "weight": list(matrices),
         },
         attrs={
-            "definition": "effective rank = exp(−Σ q log q), q = σ / Σ σ",
             **left_out(asked, steps),
             **run.milestones,
         },

@@ -27,12 +27,23 @@ from analyses.measures.residues import not_modular, residues
 from analyses.measures.words import between_steps, ends
 from mechgrok.masks import check_rate
 from mechgrok.models.wiring import short_names
+from mechgrok.results.variables import Variable, described, for_each
 from mechgrok.runs import Run
 
 #: A larger matrix is pooled until it has at most this many entries.
 _LARGEST_IMAGE = 2**16
 #: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 6.
 _PIXELS, _FEWEST, _MOST = 1_200_000, 3, 6
+
+
+VARIABLES = {
+    "{W}": Variable(
+        "step, {W} row, {W} column", "weight", "the entries of θ ⊙ m, several heads side by side"
+    ),
+    "{W} kept": Variable("step, {W} row, {W} column", "none", "whether the mask keeps the entry"),
+    "{W} row": Variable("{W} row", "none", "the row's number, in the order asked for"),
+    "{W} column": Variable("{W} column", "none", "the column's number, in the order asked for"),
+}
 
 
 def measure(
@@ -47,9 +58,7 @@ def measure(
     """Images of every matrix at a few checkpoints, or at the given steps.
 
     Returns:
-        For each weight W ``W [step, W row, W column]``, the entries (θ ⊙ m, several heads side by
-        side), and ``W kept`` of the same shape, whether the mask keeps them. The coordinates are
-        the indices of rows and columns; in order of frequency, neurons stand by the strongest
+        `VARIABLES`, for each weight W. In order of frequency, neurons stand by the strongest
         frequency of their input side at the last step shown, d_model by that of W_E's column. Of a
         matrix with more than 65,536 entries the strongest of each block stands for it, and is
         indexed by its block's first row and column.
@@ -66,7 +75,7 @@ def measure(
     places = _places(run, steps[-1]) if order == "frequency" else {}
     masks = {step: kept_edges(run.checkpoint(step), rate) for step in steps}
     short = short_names(names)
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict]] = {}
+    values: dict[str, np.ndarray] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
     for name in names:
         axes, block = list(wiring.axes(name)), blocks[name]
@@ -77,16 +86,14 @@ def measure(
         kept = wiring.matrix(name, torch.stack([masks[step][name] for step in steps]))
         weight, kept = (image[:, rows][:, :, columns] for image in (weight, kept))
         strongest = _strongest(weight, block)
-        dims = ("step", f"{short[name]} row", f"{short[name]} column")
         for label, image in ((short[name], weight), (f"{short[name]} kept", kept)):
-            pooled = _pooled(image, strongest, block).numpy()
-            variables[label] = (dims, pooled, {"axes": axes})
-        for dim, order_, side, every in zip(
-            dims[1:], (rows, columns), pooled.shape[1:], block, strict=True
-        ):
-            coords[dim] = order_[: side * every : every].numpy()
-    return xr.Dataset(
-        variables,
+            values[label] = _pooled(image, strongest, block).numpy()
+        for side, order_, every in zip(("row", "column"), (rows, columns), block, strict=True):
+            last = len(order_) // every * every
+            coords[f"{short[name]} {side}"] = order_[:last:every].numpy()
+    dataset = described(
+        for_each(VARIABLES, "W", short.values()),
+        values,
         coords=coords,
         attrs={
             "weights": [short[name] for name in names],
@@ -96,6 +103,10 @@ def measure(
             **run.milestones,
         },
     )
+    for name in names:
+        for label in (short[name], f"{short[name]} kept"):
+            dataset[label].attrs["axes"] = list(wiring.axes(name))
+    return dataset
 
 
 def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:

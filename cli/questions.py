@@ -12,6 +12,7 @@ from cli.progress import waiting
 from mechgrok import own_code
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses, own_analysis
+from mechgrok.results.variables import as_listed
 
 Runs = Annotated[
     list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
@@ -99,8 +100,15 @@ def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
-    command.__doc__ = analysis.about
+    command.__doc__ = "\n\n".join([analysis.about, *_variables(analysis)])
     return command
+
+
+def _variables(analysis: Analysis) -> list[str]:
+    """What its Dataset holds, in a paragraph; none where it does not say."""
+    listed = as_listed(analysis.variables).items()
+    names = [f"`{name} [{each.dims}]`" for name, each in listed if each.dims != name]
+    return [f"Variables: {', '.join(names)}."] if names else []
 
 
 def _options(function: Callable[..., Any]) -> dict[str, tuple[Any, str, Any]]:

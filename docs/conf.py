@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT, BUILD = HERE.parent, HERE / "_build"
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from site_pages import api, commands, figures  # noqa: E402
+from site_pages import api, commands, figures, variables  # noqa: E402
 
 project, author, copyright = "mechgrok", "the authors of mechgrok", "the authors of mechgrok"
 extensions = [
@@ -56,7 +56,9 @@ def setup(app: Any) -> None:
     """Generate what is generated, before Sphinx looks for its pages."""
     api.write(HERE / "reference" / "api")
     commands.write(HERE / "reference")
+    variables.write(HERE / "reference")
     figures.copy_plotly(BUILD / "static")
     figures.prepare_kernels(BUILD, ROOT)
+    app.connect("source-read", variables.link)
     app.connect("html-page-context", figures.add_plotly)
     app.connect("autodoc-process-docstring", api.escape_bars)

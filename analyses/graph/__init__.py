@@ -1,4 +1,4 @@
-"""What kind of graph is the subnetwork? Spectra, path lengths and clustering of kept weights.
+"""What kind of graph is the subnetwork? Spectra, path lengths, clustering, and a picture of it.
 
 The edges are the weights that a run's mask keeps, or, in a dense run, the largest (1 − k) of each
 checkpoint. Measured are each layer's spectral, weighted spectral and Ramanujan gap (Hoang et al.
@@ -9,6 +9,6 @@ formulas are in `analyses.measures.graphs`.
 """
 
 from analyses.graph.figure import draw
-from analyses.graph.measurement import finding, measure
+from analyses.graph.measurement import VARIABLES, finding, measure
 
-__all__ = ["draw", "finding", "measure"]
+__all__ = ["VARIABLES", "draw", "finding", "measure"]

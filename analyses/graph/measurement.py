@@ -31,51 +31,88 @@ from analyses.measures.words import between_steps, ends
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring
+from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Checkpoint, Run
 
 #: Relational graphs that are made at most, and what one of 32 nodes takes.
 _MOST_GRAPHS = 1_000_000
 _SECONDS_OF_A_GRAPH = 0.002
 
-_DEFINITION = {
-    "path_length": "mean of d(i, j) over pairs of units that a path of kept weights joins",
-    "diameter": "largest d(i, j)",
-    "components": "connected components, units without edges included",
-    "isolated": "units without a kept weight",
-    "connected": "share of the pairs of units that a path joins",
-    "clustering": "4 C₄ / L₃: share of paths of three edges that are closed to a four-cycle",
-    "random_path_length": "the same after shuffling each matrix's mask",
-    "random_clustering": "the same after shuffling each matrix's mask",
-    "relational_path_length": "mean distance in the relational graph, mean over partitions",
-    "relational_clustering": "mean of 2 e_i / (k_i (k_i − 1)), mean over partitions",
-    "random_relational_path_length": "the same in random graphs of the same density",
-    "random_relational_clustering": "the same in random graphs of the same density",
-    "small_world": "(C / C_random) / (L / L_random) of the relational graph, mean over partitions",
-    "density": "share of the matrix that is kept",
-    "spectral_gap": "λ₀ − λ₁, the two largest singular values of the mask",
-    "weighted_spectral_gap": "λ₀ − λ₁ of |w| on the kept edges",
-    "signed_spectral_gap": "λ₀ − λ₁ of w itself, with its sign, on the kept edges",
-    "layer_clustering": "4 C₄ / L₃ of the layer by itself",
-    "ramanujan_gap": "bound − λ₁ of the mask",
-    "degree": "units that kept weights join to the unit",
-    "edge_weight": "the strongest kept weights of each matrix, by |w|",
-    "edge_source": "the unit that the weight reads; −1 where there are fewer edges",
-    "edge_target": "the unit that it writes to; −1 where there are fewer edges",
-}
-
-
-#: Of the metrics that are more than one number per step.
-_DIMS = {
-    "density": ("step", "weight"),
-    "spectral_gap": ("step", "weight"),
-    "weighted_spectral_gap": ("step", "weight"),
-    "signed_spectral_gap": ("step", "weight"),
-    "layer_clustering": ("step", "weight"),
-    "ramanujan_gap": ("step", "weight", "bound"),
-    "degree": ("step", "unit"),
-    "edge_weight": ("picture", "weight", "rank"),
-    "edge_source": ("picture", "weight", "rank"),
-    "edge_target": ("picture", "weight", "rank"),
+VARIABLES = {
+    "test_accuracy": Variable(
+        "step", "share", "right answers on the test set, for tasks judged by them"
+    ),
+    "test_loss": Variable(
+        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+    ),
+    "path_length": Variable(
+        "step", "edges", "mean of d(i, j) over pairs of units that a path of kept weights joins"
+    ),
+    "diameter": Variable("step", "edges", "largest d(i, j)"),
+    "components": Variable(
+        "step", "components", "connected components, units without edges included"
+    ),
+    "isolated": Variable("step", "units", "units without a kept weight"),
+    "connected": Variable("step", "share", "share of the pairs of units that a path joins"),
+    "clustering": Variable(
+        "step",
+        "share",
+        "4 C₄ / L₃: share of the paths of three edges that are closed to a four-cycle",
+    ),
+    "random_path_length": Variable(
+        "step", "edges", "path_length after shuffling each matrix's mask"
+    ),
+    "random_clustering": Variable("step", "share", "clustering after shuffling each matrix's mask"),
+    "relational_path_length": Variable(
+        "step", "edges", "mean distance in the relational graph, mean over partitions"
+    ),
+    "relational_clustering": Variable(
+        "step", "share", "mean of 2 e_i / (k_i (k_i − 1)), mean over partitions"
+    ),
+    "random_relational_path_length": Variable(
+        "step", "edges", "relational_path_length of random graphs of the same density"
+    ),
+    "random_relational_clustering": Variable(
+        "step", "share", "relational_clustering of random graphs of the same density"
+    ),
+    "small_world": Variable(
+        "step",
+        "ratio",
+        "(C / C_random) / (L / L_random) of the relational graph, mean over partitions",
+    ),
+    "density": Variable("step, weight", "share", "share of the matrix that is kept"),
+    "spectral_gap": Variable(
+        "step, weight", "edges per unit", "λ₀ − λ₁, the two largest singular values of the mask"
+    ),
+    "weighted_spectral_gap": Variable(
+        "step, weight",
+        "weight",
+        "λ₀ − λ₁, the two largest singular values of |w| on the kept edges",
+    ),
+    "signed_spectral_gap": Variable(
+        "step, weight", "weight", "λ₀ − λ₁ of w itself, with its sign, on the kept edges"
+    ),
+    "layer_clustering": Variable("step, weight", "share", "4 C₄ / L₃ of the layer by itself"),
+    "ramanujan_gap": Variable("step, weight, bound", "edges per unit", "bound − λ₁ of the mask"),
+    "degree": Variable("step, unit", "units", "units that kept weights join to the unit"),
+    "edge_weight": Variable(
+        "picture, weight, rank", "weight", "the strongest kept weights of each matrix, by |w|"
+    ),
+    "edge_source": Variable(
+        "picture, weight, rank",
+        "none",
+        "the unit that the weight reads; −1 where there are fewer edges",
+    ),
+    "edge_target": Variable(
+        "picture, weight, rank",
+        "none",
+        "the unit that the weight writes to; −1 where there are fewer edges",
+    ),
+    "bound": Variable("bound", "none", "the name of a Ramanujan bound"),
+    "unit": Variable("unit", "none", "the number of a neuron, token, or other end of a weight"),
+    "group": Variable("unit", "none", "the group of units that the unit belongs to"),
+    "picture": Variable("picture", "step", "checkpoints whose edges are kept for the picture"),
+    "rank": Variable("rank", "none", "0 is the matrix's strongest edge"),
 }
 
 
@@ -131,14 +168,7 @@ def measure(
     """Metrics of the layers, the neuron graph and the relational graph, at every checkpoint.
 
     Returns:
-        Over ``step``: ``path_length``, ``diameter``, ``components``, ``isolated``, ``connected``,
-        ``clustering`` of the neuron graph, ``random_path_length`` and ``random_clustering`` of
-        shuffled masks; ``relational_path_length``, ``relational_clustering``, the same of random
-        graphs, ``small_world``; ``test_accuracy`` (or ``test_loss``, where the task is judged by
-        it). Over ``[step, weight]``: ``density``, ``spectral_gap``, ``weighted_spectral_gap``,
-        ``layer_clustering``; ``ramanujan_gap [step, weight, bound]``. Over ``[step, unit]``:
-        ``degree``. Over ``[picture, weight, rank]``: ``edge_weight``, ``edge_source``,
-        ``edge_target``. Each variable's definition is in its attributes.
+        `VARIABLES`.
 
     Raises:
         UserError: the rate is outside [0, 1), the density outside (0, 1], ``above`` below 0, there
@@ -182,14 +212,15 @@ def measure(
     with ThreadPoolExecutor() as pool:
         per_step = list(pool.map(metrics, steps))
     quantity, curve = judged_curve(run, steps)
-    return xr.Dataset(
-        {quantity: ("step", curve), **_variables(per_step)},
+    return described(
+        VARIABLES,
+        {quantity: curve, **_stacked(per_step)},
         coords={
             "step": steps,
             "weight": list(wiring.joins),
             "bound": list(get_args(Bound)),
             "unit": np.arange(wiring.n_units),
-            "group": ("unit", wiring.group_of),
+            "group": wiring.group_of,
             **({"picture": sorted(pictured), "rank": np.arange(strongest)} if pictured else {}),
         },
         attrs={
@@ -201,6 +232,7 @@ def measure(
             **left_out(asked, steps),
             **run.milestones,
         },
+        words={"units of the loss": run.task.loss_units},
     )
 
 
@@ -252,16 +284,12 @@ def _check_partitions(partitions: int, n_steps: int) -> None:
         )
 
 
-def _variables(per_step: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """Every metric stacked over the steps that have it, with its dimensions and definition."""
-    stacked = {
-        name: np.stack([metrics[name] for metrics in per_step if name in metrics])
-        for name in _DEFINITION
-        if any(name in metrics for metrics in per_step)
-    }
+def _stacked(per_step: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Every metric over the steps that have it."""
     return {
-        name: (_DIMS.get(name, ("step",)), values, {"definition": _DEFINITION[name]})
-        for name, values in stacked.items()
+        name: np.stack([metrics[name] for metrics in per_step if name in metrics])
+        for name in VARIABLES
+        if any(name in metrics for metrics in per_step)
     }
 
 

@@ -40,8 +40,19 @@ def part_coordinates(parts: Harmonics) -> dict[str, Any]:
     {'frequency': [0, 1, 2]}
     """
     numbers = range(len(parts.names))
-    named = {"representation": ("frequency", list(parts.names))}
+    named = {"representation": list(parts.names)}
     return {"frequency": list(numbers), **(named if isinstance(parts, Representations) else {})}
+
+
+def part_units(parts: Harmonics) -> dict[str, str]:
+    """What is said of the number of a part, in the words of `mechgrok.results.variables`.
+
+    >>> import torch
+    >>> part_units(Waves(torch.arange(5)))
+    {'units of a frequency': 'cycles per 5'}
+    """
+    waves = not isinstance(parts, Representations)
+    return {"units of a frequency": f"cycles per {parts.n}" if waves else "none"}
 
 
 def part_names(dataset: xr.Dataset) -> list[str]:

@@ -7,6 +7,8 @@ An analysis is a module with
 * ``draw({label: dataset}, …) -> plotly.graph_objects.Figure``: the figure of one or several runs;
 * ``finding(dataset) -> str``: what was seen, in a line;
 * optionally ``applies(run) -> str | None``: why the question makes no sense for a run;
+* optionally ``VARIABLES``: the dimensions, units and definition of each variable, from which
+  `described` makes the Dataset;
 * optionally ``PER_STEP = True``: without ``steps`` it measures every checkpoint, each by itself, so
   that the answer for some steps is a part of the answer for all.
 
@@ -21,7 +23,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from mechgrok.results.provenance import Provenance
+    from mechgrok.results.variables import Table
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
 
@@ -47,7 +50,8 @@ GROUP = "mechgrok.analyses"
 class Analysis:
     """One question: how it is measured, drawn and put in words.
 
-    ``about`` is what is said of it, ``loaded_by`` the name that `load` finds it by.
+    ``about`` is what is said of it, ``loaded_by`` the name that `load` finds it by, ``variables``
+    what it declares of its Dataset's variables and coordinates.
     """
 
     name: str
@@ -60,6 +64,7 @@ class Analysis:
     per_step: bool = False
     about: str = ""
     loaded_by: str = ""
+    variables: "Table" = field(default_factory=dict)
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
@@ -106,6 +111,7 @@ class Analysis:
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
             by,
+            getattr(module, "VARIABLES", {}),
         )
 
     def __call__(

@@ -37,7 +37,6 @@ class Harmonics(ABC):
     Attributes:
         kind: what a part is called: "frequency" or "representation".
         symbol: and in a formula.
-        definition: of the amplitude, as a formula.
         tokens: the elements in the order along which signals are laid.
         names: what each part is called.
         difference: the place of s·c⁻¹ (s − c for residues) in row s and column c.
@@ -45,7 +44,6 @@ class Harmonics(ABC):
 
     kind: ClassVar[str]
     symbol: ClassVar[str]
-    definition: ClassVar[str]
     tokens: Integer[Tensor, " n"]
     names: tuple[str, ...]
     difference: Integer[Tensor, "n n"]
@@ -172,7 +170,6 @@ class Waves(Harmonics):
 
     kind = "frequency"
     symbol = "ω"
-    definition = "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / n)"
 
     def __init__(self, tokens: Integer[Tensor, " n"]) -> None:
         n = len(tokens)
@@ -263,7 +260,6 @@ class Representations(Harmonics):
 
     kind = "representation"
     symbol = "ρ"
-    definition = "√d ‖F(ρ)‖, F(ρ) = Σ_g f(g) ρ(g), d the dimension of ρ"
 
     def __init__(self, group: Group) -> None:
         self.group = group

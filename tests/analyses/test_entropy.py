@@ -116,4 +116,4 @@ def test_the_papers_code_gives_the_spectrum_to_a_cross_entropy_of_logits(tiny_ru
     expected = torch.nn.functional.cross_entropy(q, q, reduction="none")
     found = dataset.input_entropy_of.sel(step=60).to_numpy()
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
-    assert "softmax" in dataset.attrs["definition"]
+    assert "softmax" in dataset.input_entropy_of.attrs["definition"]

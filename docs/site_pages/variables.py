@@ -1,0 +1,54 @@
+"""The list of every analysis's variables, from the tables that their Datasets are made of."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mechgrok.results.analysis import Analysis, analyses
+from mechgrok.results.variables import SHARED, Variable, as_listed
+
+_HEAD = """# Variables
+
+What the Dataset of each analysis holds: `mechgrok.analyze(run, "fourier").share`, or a column of
+`analysis/fourier.parquet`. Units and definition are in each variable's attributes too
+(`.attrs["units"]`, `.attrs["definition"]`), with the numbers of that run filled in. The units of
+the loss are nats where it is a cross-entropy; those of a frequency are cycles per n residues, and
+none on a group, where it stands for the number of a representation. A variable whose only dimension
+is its own name is a coordinate.
+
+## Coordinates of many analyses
+
+"""
+
+
+def write(into: Path) -> None:
+    """One page, with a section for each analysis."""
+    parts = [_HEAD + _table(SHARED)]
+    for name in analyses():
+        analysis = Analysis.load(name)
+        parts.append(
+            f"## {name}\n\n{analysis.description} ([more](../analyses/{name}.md))\n\n"
+            + _table(analysis.variables)
+        )
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "variables.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def link(app: Any, page: str, source: list[str]) -> None:
+    """From the page of an analysis to its variables."""
+    folder, _, name = page.rpartition("/")
+    if folder == "analyses":
+        source[0] += f"\n\n[The variables of its Dataset](../reference/variables.md#{name})\n"
+
+
+def _table(variables: Mapping[str, Variable]) -> str:
+    rows = ["| variable | dimensions | units | what it is |", "| --- | --- | --- | --- |"]
+    for name, (dims, units, definition) in as_listed(variables).items():
+        rows.append(f"| `{name}` | {_text(dims)} | {_text(units)} | {_text(definition)} |")
+    return "\n".join([*rows, ""])
+
+
+def _text(text: str) -> str:
+    """As it is, whatever Markdown would make of it."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
