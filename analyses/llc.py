@@ -36,7 +36,7 @@ from mechgrok.training.bundle import Bundle, loss_of_each
 #: Chains in one loop: more would not fit a processor's cache.
 _TOGETHER = 16
 #: Up to so many training examples a step takes all of them; of more it draws so many.
-_ALL, _SOME = 2048, 1024
+_ALL, _SOME = 1024, 512
 #: Chains that differ more than this have not mixed: 1.01 (Vehtari et al. 2021) is for many draws.
 _MIXED = 1.05
 
@@ -72,7 +72,7 @@ def measure(
     step_size: Annotated[float | None, "ε; calibrated unless given"] = None,
     localization: Annotated[float | None, "γ; calibrated unless given"] = None,
     batch_size: Annotated[
-        int | None, "examples of each step, drawn anew; unless given all up to 2,048, else 1,024"
+        int | None, "examples of each step, drawn anew; unless given all up to 1,024, else 512"
     ] = None,
     seed: Annotated[int, "of noise and batches"] = 0,
 ) -> xr.Dataset:

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from cli.words import duration
 from mechgrok.sweeps import Member, Outcome, Sweep
-from mechgrok.sweeps.running import steps_of, work_of
+from mechgrok.sweeps.plan import steps_of
+from mechgrok.sweeps.running import work_of
 
 
 class SweepProgress:

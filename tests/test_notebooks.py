@@ -58,7 +58,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
     class Bar(tqdm.std.tqdm):  # type: ignore[type-arg]
         def display(self, *arguments: Any, **options: Any) -> None:
-            seen.append((int(self.n), str(self.postfix)))
+            seen.append((int(self.n), f"{self.desc} {self.postfix}"))
 
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=Kernel))
     monkeypatch.setattr("tqdm.auto.tqdm", Bar)
@@ -82,3 +82,15 @@ def test_elsewhere_nothing_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture
     train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=3)
     told = capfd.readouterr()
     assert (told.out, told.err) == ("", "")
+
+
+def test_a_sweep_in_a_notebook_shows_one_bar_over_all_steps(
+    notebook: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    settings = {"p": 7, "d_model": 4, "d_mlp": 4, "steps": 20}
+    mechgrok.sweep(tmp_path / "s", "quick", seeds=[0], jobs=1, **settings)
+    assert notebook[-1] == (20, "1/1 runs:  None")
+    mechgrok.sweep(tmp_path / "s", "quick", seeds=[0, 1, 2], jobs=2, **settings)
+    places = [place for place, _ in notebook]
+    assert places[-1] == 60
+    assert min(places[places.index(20) + 1 :]) >= 20  # What was there counts from the start.

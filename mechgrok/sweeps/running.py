@@ -14,7 +14,8 @@ from mechgrok.processes import usable_cores
 from mechgrok.runs.lock import writing
 from mechgrok.sweeps.folder import PLAN, Sweep
 from mechgrok.sweeps.local import checked_device, run_members
-from mechgrok.sweeps.plan import Member, Plan
+from mechgrok.sweeps.notebook import shown_sweep
+from mechgrok.sweeps.plan import Member, Plan, steps_of
 from mechgrok.sweeps.where import Display, Outcome, Silent, Where
 from mechgrok.training.machine import find_device
 
@@ -68,7 +69,7 @@ def sweep(
     together: Together = "auto",
     where: Where | None = None,
     extend: bool = False,
-    display: Display | None = None,
+    display: Display | Literal["auto"] | None = "auto",
     **settings: Any,
 ) -> Sweep:
     """Train a grid of runs, and runs made from them, into one folder.
@@ -92,7 +93,7 @@ def sweep(
             GPU alone. On a CPU every run has the bytes that it has alone if they are not.
         where: who makes the runs; processes on this machine unless given.
         extend: add these runs to a sweep that is there, instead of refusing another plan.
-        display: is told what happens.
+        display: is told what happens; "auto" is a bar in a notebook, and nothing elsewhere.
         settings: settings that all base runs share, by name.
 
     Raises:
@@ -111,7 +112,8 @@ def sweep(
         plan = make_plan(preset, over, seeds, tickets, popups, settings)
     found = settle(out, plan, extend=extend)
     where = where or on_this_machine(jobs, checked_device(device), together)
-    outcomes = complete(found, where, display=display)
+    with shown_sweep(display, found) as told:
+        outcomes = complete(found, where, display=told)
     made = Sweep(out)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
     if len(made.finished) + n_failed < len(made):  # What was stopped before it began says nothing.
@@ -243,16 +245,3 @@ def work_of(members: Sequence[Member]) -> dict[str, float]:
         else:
             width[member.name] = width.get(str(member.parent), 1)
     return {name: max(1, steps[name]) * width[name] for name in steps}
-
-
-def steps_of(members: Sequence[Member]) -> dict[str, int]:
-    """The steps that each run trains unless it stops earlier; parents before their children."""
-    steps: dict[str, int] = {}
-    for member in members:
-        if member.config is not None:
-            steps[member.name] = member.config.recipe.steps
-        else:
-            steps[member.name] = int(
-                str(member.options.get("steps") or steps.get(str(member.parent), 1))
-            )
-    return steps
