@@ -9,6 +9,7 @@ representation ρ. In a transformer the heads' attention over the grid is measur
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives
 from analyses.drawing.panel import AtStep
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import dominant_frequency, grid_share
 from analyses.measures.harmonics import (
     Harmonics,
@@ -120,8 +121,7 @@ def measure(
     """
     if neurons < 1:
         raise UserError(f"{neurons} neurons show nothing: choose 1 or more.")
-    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps, partial(spread, count=_STOPS))
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task, order)
@@ -163,7 +163,7 @@ def measure(
         coords=coords,
         attrs={
             "order": "additive" if parts.n == task.n_answers else "multiplicative",
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
         words=part_units(parts),

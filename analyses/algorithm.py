@@ -12,6 +12,7 @@ It is asked of 30 checkpoints, evenly spaced by log step, unless more are asked 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from analyses.measures.algorithm import (
     pizza_share,
     wave_by_distance,
 )
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import key_frequencies
 from analyses.measures.residues import not_modular, residues
 from analyses.measures.spacing import log_spaced, some_of
@@ -151,9 +152,7 @@ def measure(
     for name, number in (("checkpoints", checkpoints), ("triples", triples)):
         if number < 1:
             raise UserError(f"{name} = {number} is too few: give 1 or more.")
-    all_ = run.select(steps)
-    asked = all_ if steps is not None else log_spaced(all_, checkpoints)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
     sums = _Sums.of(run)
     n = len(sums.order)
     sample = _drawn(run, sums, triples, seed)
@@ -164,7 +163,7 @@ def measure(
     alone = np.array([[_alone(run, step, sums, k) for k in keys] for step in at])
     wave = np.stack([alone, waves[:, keys]], axis=1)
     neurons = {name: np.stack([look.neurons[name] for look in looks]) for name in looks[0].neurons}
-    dataset = described(
+    return described(
         VARIABLES,
         {
             **{
@@ -191,12 +190,11 @@ def measure(
             "order": "additive" if n == run.task.d_output else "multiplicative",
             "logit": logit,
             "sums_embeddings": int(not run.config.model.knows_order),
-            "of_checkpoints": len(all_),
+            **of_steps,
             **run.milestones,
         },
         words={"cycles per n": f"cycles per {n}"},
     )
-    return dataset.assign_attrs(left_out(asked, at))
 
 
 class _Sums(NamedTuple):

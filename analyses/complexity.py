@@ -11,6 +11,7 @@ It is asked of 20 checkpoints, evenly spaced by log step, unless more are asked 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from analyses.measures.complexity import (
     participation_ratio,
     truncated,
 )
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.geometry import effective_rank
 from analyses.measures.judging import Judge, some
 from analyses.measures.spacing import log_spaced, some_of
@@ -104,9 +105,7 @@ def measure(
         UserError: a number is out of its range.
     """
     _check(radius, epsilon, checkpoints=checkpoints, directions=directions, examples=examples)
-    all_ = run.select(steps)
-    asked = all_ if steps is not None else log_spaced(all_, checkpoints)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
     layers = [layer.group for layer in run.wiring.hidden]
     matrices = [name for name in run.weight_names if name in run.wiring.joins]
     judge = Judge(run, ["train"])
@@ -125,7 +124,7 @@ def measure(
     if getattr(run.config.model, "act", None) == "relu":
         values["local_complexity"] = [folds(step) for step in at]
         values["neurons"] = [run.wiring.groups[layer].size for layer in layers]
-    dataset = described(
+    return described(
         VARIABLES,
         values,
         coords={"step": at, "layer": layers, "weight": matrices, "side": list(SIDES)},
@@ -135,11 +134,10 @@ def measure(
             "epsilon": epsilon,
             "compression": compression,
             "raw_size": 4 * round(run.n_parameters * (1 if run.density is None else run.density)),
-            "of_checkpoints": len(all_),
+            **of_steps,
             **run.milestones,
         },
     )
-    return dataset.assign_attrs(left_out(asked, at))
 
 
 def _check(radius: float, epsilon: float, **counts: int) -> None:

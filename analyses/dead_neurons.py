@@ -22,7 +22,7 @@ from torch import Tensor
 from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives
 from analyses.measures.ablation import Readout
 from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.masks import kept_edges
 from analyses.measures.neurons import Census, dead_since, strongest_frequency
 from analyses.measures.places import spread
@@ -123,8 +123,7 @@ def measure(
         raise UserError(f"A tolerance of {tolerance} is outside [0, 1): choose one such as 0.01.")
     if knockouts < 1:
         raise UserError(f"{knockouts} knock-outs cannot be measured: choose 1 or more.")
-    asked = run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps)
     edges = partial(kept_edges, rate=rate, scope=scope)
     task = run.task
     _ = task.train, task.test, run.metrics  # made once, before threads ask for them together
@@ -157,7 +156,7 @@ def measure(
             "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
         {

@@ -10,6 +10,7 @@ one in which the part Σ_g ρ_ij(g) E_g of the embedding is widest.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from analyses.drawing import Panels, Row, frequency_color, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import key_frequencies
 from analyses.measures.geometry import frequency_plane, part_plane, principal_plane
 from analyses.measures.harmonics import (
@@ -110,8 +111,7 @@ def measure(
     Returns:
         `VARIABLES`.
     """
-    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps, partial(spread, count=_STOPS))
     parts = harmonics(run.task, order)
     tokens, is_wave = parts.tokens, isinstance(parts, Waves)
     embedding = _rows(run, steps, of)[:, tokens].double()
@@ -144,7 +144,7 @@ def measure(
         attrs={
             "of": of,
             "order": "additive" if parts.n == run.task.d_output else "multiplicative",
-            **left_out(asked, steps),
+            **of_steps,
         },
         words=part_units(parts),
     )

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from analyses.drawing import Colors, Panel, Panels, representatives
 from analyses.measures.curvature import ascent, derivatives, flat, hutchinson, lanczos
-from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
+from analyses.measures.finite import and_left_out, last_finite_step, looked_at
 from analyses.measures.judging import Judge
 from analyses.measures.places import spread
 from analyses.measures.slices import Above, barrier, between, filter_normalized
@@ -130,9 +130,7 @@ def measure(
         resolution=resolution,
         examples=examples,
     )
-    all_ = run.select(steps)
-    asked = all_ if steps is not None else log_spaced(all_, checkpoints)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
     generator = torch.Generator().manual_seed(seed)
     look = partial(_curvature, run, side, _Effort(iterations, probes), sharpness == "asam", radius)
     curvatures = [look(step, generator) for step in at]
@@ -141,7 +139,7 @@ def measure(
     places = np.linspace(-1, 1, resolution)
     # Of the last first, so that a single plane is around the last.
     around = sorted(spread(at[::-1], planes)) if planes else []
-    dataset = described(
+    return described(
         VARIABLES,
         {
             "eigenvalue": [each.eigenvalue for each in curvatures],
@@ -166,7 +164,7 @@ def measure(
             "sharpness_kind": sharpness,
             "radius": radius,
             "line_to": name,
-            "of_checkpoints": len(all_),
+            **of_steps,
             **run.milestones,
         },
         words={
@@ -174,7 +172,6 @@ def measure(
             "ends": "ends' interpolation" if above == "interpolation" else "ends' mean",
         },
     )
-    return dataset.assign_attrs(left_out(asked, at))
 
 
 #: The least that each number may be.

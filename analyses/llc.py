@@ -12,6 +12,7 @@ unless more are asked for.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from jaxtyping import Float
 
 from analyses.drawing import Panels, representatives
 from analyses.measures.curvature import derivatives, lanczos
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.sgld import learning_coefficient, sgld
 from analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
@@ -99,9 +100,7 @@ def measure(
         burn_in=(burn_in, 0),
         batch_size=(1 if batch_size is None else batch_size, 1),
     )
-    all_ = run.select(steps)
-    asked = all_ if steps is not None else log_spaced(all_, checkpoints)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
     n = run.task.n_sides[0]
     cold = n / np.log(max(n, 3)) if n_beta is None else n_beta
     sampler = _Sampler(run, cold, batch_size, seed)
@@ -111,7 +110,7 @@ def measure(
         found = learning_coefficient(traces, loss, cold)
         of_chain = cold * (traces.mean(2) - loss[:, None])
         traces = traces.astype(np.float32)
-    dataset = described(
+    return described(
         VARIABLES,
         {
             "llc": found.value,
@@ -127,12 +126,11 @@ def measure(
             "n_beta": float(cold),
             "step_size": float(epsilon),
             "localization": float(gamma),
-            "of_checkpoints": len(all_),
+            **of_steps,
             **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )
-    return dataset.assign_attrs(left_out(asked, at))
 
 
 def _check(given: Mapping[str, float | None]) -> None:

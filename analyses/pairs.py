@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 
 from analyses.drawing import SHARE, Colors, Panel, Panels, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.ranks import rank_correlation
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -130,8 +130,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     Returns:
         `VARIABLES`.
     """
-    asked = run.select(steps)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps)
     task = run.task
     assert isinstance(task, BinaryOperation)
     right = _right(run, at)
@@ -169,7 +168,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         attrs={
             "n": task.n_answers,
             "unordered": int(task.mirrored),
-            **left_out(asked, at),
+            **of_steps,
             **run.milestones,
         },
     )

@@ -20,7 +20,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from analyses.drawing import COLORS, DIVERGING, SHARE, Colors, Panel, Panels, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, finite_steps, looked_at
 from analyses.measures.judging import some
 from analyses.measures.spacing import around_milestones, some_of
 from mechgrok.errors import UserError
@@ -96,9 +96,7 @@ def measure(
         if number < least:
             raise UserError(f"{name} = {number} is too few: give {least} or more.")
     other = run if donor is None else Run(donor)
-    all_ = run.select(steps)
-    asked = all_ if steps is not None else _some(run, checkpoints)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps, lambda _: _some(run, checkpoints))
     sources = at if donor is None else finite_steps(other, _some(other, checkpoints))
     chosen = some(getattr(run.task, side), examples, seed)
     donors = Donors()
@@ -120,7 +118,7 @@ def measure(
     # Steps of another run are another time: there it is all that know something.
     when = np.where(source_accuracy >= _KNOWS, np.inf, -np.inf) if donor else np.array(sources)
     from_ = [_first(each, source_accuracy, own_accuracy, when, np.array(at)) for each in accuracy]
-    dataset = described(
+    return described(
         VARIABLES,
         {
             "accuracy": accuracy,
@@ -135,13 +133,12 @@ def measure(
         attrs={
             "side": side,
             "donor": "" if donor is None else other.name,
-            "of_checkpoints": len(all_),
+            **of_steps,
             **({f"donor_{mark}": step for mark, step in other.milestones.items()} if donor else {}),
             **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )
-    return dataset.assign_attrs(left_out(asked, at))
 
 
 def _some(run: Run, count: int) -> list[int]:

@@ -11,6 +11,7 @@ neuron's weights that its strongest irreducible representation makes up.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
 from analyses.measures.harmonics import (
     Representations,
@@ -102,8 +103,7 @@ def measure(
     Returns:
         `VARIABLES`.
     """
-    asked = spread(run.steps, _STOPS) if steps is None else run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps, partial(spread, count=_STOPS))
     parts = harmonics(run.task, order)
     tokens = parts.tokens
     weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
@@ -129,7 +129,7 @@ def measure(
         },
         attrs={
             "path": run.wiring.path_name(path),
-            **left_out(asked, steps),
+            **of_steps,
             "order": laid,
         },
         words=part_units(parts),

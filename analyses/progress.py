@@ -23,7 +23,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import character_components, gini, key_frequencies
 from analyses.measures.harmonics import (
     Harmonics,
@@ -119,8 +119,7 @@ def measure(
     Raises:
         UserError: a key frequency is outside 1 … ⌊n/2⌋, or a representation is none of the group.
     """
-    asked = run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps)
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task, order)
@@ -142,7 +141,7 @@ def measure(
     reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     dataset.attrs = {"order": "additive" if parts.n == task.d_output else "multiplicative"}
     dataset.attrs |= {name: value for name, value in reached.items() if value is not None}
-    dataset.attrs |= phases(dataset, task.criterion.level) | left_out(asked, steps)
+    dataset.attrs |= phases(dataset, task.criterion.level) | of_steps
     return dataset
 
 

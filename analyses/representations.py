@@ -20,7 +20,7 @@ from torch import Tensor
 
 from analyses.drawing import SHARE, Panel, Panels, frequency_color, representatives
 from analyses.measures.cosets import coset_structure
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import character_components, dominant_frequency
 from analyses.measures.harmonics import (
     Harmonics,
@@ -146,8 +146,7 @@ def measure(
     for name, value in (("threshold", threshold), ("level", level)):
         if not 0 < value < 1:
             raise UserError(f"A {name} of {value} tells nothing apart: choose one between 0 and 1.")
-    asked = log_spaced(run.steps, _STOPS) if steps is None else run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps, partial(log_spaced, count=_STOPS))
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task)
@@ -175,7 +174,7 @@ def measure(
             "n": parts.n,
             "threshold": threshold,
             "level": level,
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
         words={"threshold": f"{threshold:g}", "level": f"{level:.0%}", **part_units(parts)},

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors
 from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, finite_steps, last_finite_step, left_out
+from analyses.measures.finite import and_left_out, last_finite_step, looked_at
 from analyses.measures.masks import magnitude_mask
 from analyses.measures.places import spread
 from mechgrok.errors import UserError
@@ -92,8 +92,7 @@ def measure(
     check_rate(rate)
     if lag is not None and lag < 1:
         raise UserError(f"A lag of {lag} steps compares nothing: choose 1 or more.")
-    asked = run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps)
     others = spread(steps, _OTHERS)
     masks = [_mask(run, step, rate, scope) for step in steps]
     target = _reference(run, reference, reference_step, rate, scope)
@@ -124,7 +123,7 @@ def measure(
             "lag": lag,
             "reference": _reference_name(run, reference, reference_step),
             **({"other_steps": len(others)} if len(others) < len(steps) else {}),
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},

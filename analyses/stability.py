@@ -19,7 +19,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from analyses.drawing import SHARE, Panels, Row
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.models.wiring import short_names
@@ -114,8 +114,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     Returns:
         `VARIABLES`.
     """
-    asked = run.select(steps)
-    at = finite_steps(run, asked)
+    at, of_steps = looked_at(run, steps)
     task, names = run.task, run.weight_names
     looks = []
     before: tuple[int, Mapping[str, Tensor]] | None = None
@@ -141,7 +140,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         coords={"step": at, "precision": list(PRECISIONS), "side": list(SIDES), "weight": names},
         attrs=run.milestones,
     )
-    return dataset.assign_attrs(left_out(asked, at))
+    return dataset.assign_attrs(of_steps)
 
 
 class _Look(NamedTuple):

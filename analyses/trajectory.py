@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.geometry import effective_rank, principal_components
 from analyses.measures.places import spread
 from analyses.measures.words import ends
@@ -81,8 +81,7 @@ def measure(
             f"A path is shown in a plane, which takes more than {components} components: choose "
             "2 or more."
         )
-    asked = run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps)
     gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
     squares = np.zeros((3, len(steps)))
     matrices = {}
@@ -117,7 +116,7 @@ def measure(
             "weight": list(matrices),
         },
         attrs={
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
     )

@@ -8,6 +8,7 @@ masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.194
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
 from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
 from analyses.measures.masks import kept_edges
 from analyses.measures.places import spread
@@ -70,8 +71,7 @@ def measure(
     blocks = {name: _block(*shapes[name]) for name in names}
     pixels = sum(prod(shapes[name]) // (rows * columns) for name, (rows, columns) in blocks.items())
     count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
-    asked = spread(run.steps, count) if steps is None else run.select(steps)
-    steps = finite_steps(run, asked)
+    steps, of_steps = looked_at(run, steps, partial(spread, count=count))
     places = _places(run, steps[-1]) if order == "frequency" else {}
     masks = {step: kept_edges(run.checkpoint(step), rate) for step in steps}
     short = short_names(names)
@@ -99,7 +99,7 @@ def measure(
             "weights": [short[name] for name in names],
             "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
             "order": "frequency" if places else "index",
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
     )

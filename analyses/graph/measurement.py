@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, finite_steps, left_out
+from analyses.measures.finite import and_left_out, looked_at
 from analyses.measures.graphs import (
     Bound,
     NeuronGraph,
@@ -182,9 +182,8 @@ def measure(
         raise UserError(f"{strongest} edges make no picture: choose 1 or more, or --pictures 0.")
     if above is not None and not above >= 0:
         raise UserError(f"No weight is larger than {above:g} in size: give --above 0 or more.")
-    asked = run.select(steps)
-    _check_partitions(partitions, len(asked))
-    steps = finite_steps(run, asked)
+    _check_partitions(partitions, len(run.select(steps)))
+    steps, of_steps = looked_at(run, steps)
     wiring = run.wiring
     how = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
@@ -229,7 +228,7 @@ def measure(
             "relational": _relational_in_words(how),
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
-            **left_out(asked, steps),
+            **of_steps,
             **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},

@@ -1,6 +1,7 @@
 """Where a run's weights are numbers: a training that diverged leaves NaN behind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import xarray as xr
@@ -50,14 +51,38 @@ def _is_finite(run: Run, step: int) -> bool:
     return all(bool(torch.linalg.vector_norm(weight.float()).isfinite()) for weight in weights)
 
 
-def left_out(asked: Sequence[int], measured: Sequence[int]) -> dict[str, list[int]]:
-    """The attribute of a dataset that names the steps that `finite_steps` left out, if any.
+def looked_at(
+    run: Run,
+    steps: Sequence[int] | None,
+    some: Callable[[Sequence[int]], Sequence[int]] | None = None,
+) -> tuple[list[int], dict[str, Any]]:
+    """The steps at which a run is measured, and what the attributes of the answer say of them.
 
-    >>> left_out([0, 10, 20], [0]), left_out([0, 10], [0, 10])
-    ({'left_out': [10, 20]}, {})
+    Args:
+        run: a run.
+        steps: those that were asked for; None where nobody has said which.
+        some: which of all are looked at then; all unless given.
+
+    Returns:
+        Those at which weights are finite (`finite_steps`), and attributes: ``left_out``, the
+        others, if any; ``of_checkpoints``, of how many some were chosen.
+
+    Raises:
+        UserError: a step is none of the run, or weights are finite at none.
+
+    >>> import mechgrok
+    >>> looked_at(mechgrok.Run("data/base"), [0, 30000])
+    ([0, 30000], {})
+    >>> looked_at(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
+    [30000]
     """
-    missing = [int(step) for step in asked if step not in set(measured)]
-    return {"left_out": missing} if missing else {}
+    asked = every = run.select(steps)
+    if some is not None and steps is None:
+        asked = [int(step) for step in some(every)]
+    finite = finite_steps(run, asked)
+    missing = [int(step) for step in asked if step not in set(finite)]
+    told: dict[str, Any] = {"left_out": missing} if missing else {}
+    return finite, told | ({"of_checkpoints": len(every)} if some is not None else {})
 
 
 def and_left_out(finding: str, dataset: xr.Dataset) -> str:
