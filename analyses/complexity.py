@@ -245,10 +245,10 @@ def _has_regions(dataset: xr.Dataset) -> bool:
 
 
 def _course(values: xr.DataArray, form: str) -> str:
-    """The first value, the highest with its step, and the last."""
+    """The first value, the highest with its step, and the last; one value as it is."""
     known = values[np.isfinite(values.to_numpy())]
-    if not known.size:
-        return "unknown"
+    if known.size < 2:
+        return f"{float(known[0]):{form}}" if known.size else "unknown"
     top = known[int(known.to_numpy().argmax())]
     first, last = float(known[0]), float(known[-1])
     return f"{first:{form}} → {float(top):{form}} (step {int(top.step):,}) → {last:{form}}"
