@@ -124,10 +124,19 @@ def measure(
             "path": run.wiring.path_name(path),
             "input_formula": run.wiring.input_path(path).formula,
             "output_formula": run.wiring.output_path.formula,
+            "embedding": _embedding(run),
             **run.milestones,
         },
         words=part_units(parts),
     )
+
+
+def _embedding(run: Run) -> str:
+    """What `Run.embedding` is: the embedding, or what neurons read where there is none."""
+    wiring = run.wiring
+    if wiring.embedding is None:
+        return wiring.input_path(wiring.direct).formula
+    return f"embedding {wiring.embedding.formula}"
 
 
 def _mean_over(alive: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -208,7 +217,8 @@ def _over_training(figure: Panels, measured: Mapping[str, xr.Dataset], *, embedd
     panels = {"use": (row.panel(title, x=axis, y=share), "mean share %{y:.1%}")}
     if embedding:
         amplitude = {"title": f"|F({_symbol(*measured.values())})| over d_model"}
-        panel = row.panel("embedding W_E", x=axis, y=amplitude)
+        of = ", ".join(dict.fromkeys(ds.attrs["embedding"] for ds in measured.values()))
+        panel = row.panel(of, x=axis, y=amplitude)
         panels["embedding_amplitude"] = (panel, "|F| %{y:.3g}")
     median = row.over_training(
         "over training", y={"title": "median share", **SHARE}, width=0.7, marks=()
