@@ -98,7 +98,7 @@ def resume_together(
         ended: called when a member ends, with its folder and what became of it.
 
     Returns:
-        What became of each: its run, or the error with which it left.
+        What became of each, in the order of the folders: its run, or the error with which it left.
 
     Raises:
         UserError: a folder holds no run that can be gone on with, or the device is not there.
@@ -128,7 +128,7 @@ def resume_together(
         with ExitStack() as held:
             members = [m for run in runs if (m := _open(run, held, device, progress, end))]
             _train(members, end)
-    return fates
+    return {path: fates[path] for path in map(Path, folders)}
 
 
 def bundles(runs: Iterable[Run], size: int) -> list[list[Run]]:

