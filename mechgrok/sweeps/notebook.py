@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mechgrok.notebooks import in_notebook
 from mechgrok.sweeps.folder import Sweep
-from mechgrok.sweeps.plan import steps_of
+from mechgrok.sweeps.plan import Member, steps_of
 from mechgrok.sweeps.where import Display, Outcome, Silent
-
-if TYPE_CHECKING:
-    from mechgrok.sweeps.plan import Member
 
 
 @contextmanager
@@ -39,7 +36,8 @@ def shown_sweep(display: Display | Literal["auto"] | None, sweep: Sweep) -> Iter
 class _Bar:
     """A display that moves one bar by the steps that runs have made, and counts those that ended.
 
-    A run that stops early, or fails, counts with all its steps.
+    A run that stops early, or fails, counts with all its steps; one that was interrupted with those
+    that it has made.
     """
 
     def __init__(self, bar: Any, steps: Mapping[str, int], ended: int) -> None:
@@ -47,13 +45,15 @@ class _Bar:
         self._at: dict[str, int] = {}
         self._count()
 
-    def began(self, worker: int, member: "Member") -> None:
+    def began(self, worker: int, member: Member) -> None:
         pass
 
-    def row(self, worker: int, member: "Member", row: Mapping[str, float]) -> None:
+    def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
         self._move(member.name, int(row["step"]))
 
     def ended(self, worker: int, outcome: Outcome) -> None:
+        if outcome.how == "interrupted":
+            return
         self._ended += 1
         self._move(outcome.member.name, self._steps[outcome.member.name])
         self._count()
