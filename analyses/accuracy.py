@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing import SHARE, Panels
+from mechgrok.analyses.drawing import SHARE, Panels
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 

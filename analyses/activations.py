@@ -19,11 +19,11 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives
-from analyses.drawing.panel import AtStep
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import dominant_frequency, grid_share
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import DIVERGING, SHARE, Panel, Panels, representatives
+from mechgrok.analyses.drawing.panel import AtStep
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import dominant_frequency, grid_share
+from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     Waves,
     harmonics,
@@ -35,8 +35,8 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.errors import UserError
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run

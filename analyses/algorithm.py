@@ -22,8 +22,8 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panels, Row, frequency_color, representatives
-from analyses.measures.algorithm import (
+from mechgrok.analyses.drawing import SHARE, Panels, Row, frequency_color, representatives
+from mechgrok.analyses.measures.algorithm import (
     by_distance,
     circularity,
     distance_irrelevance,
@@ -31,11 +31,11 @@ from analyses.measures.algorithm import (
     pizza_share,
     wave_by_distance,
 )
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import key_frequencies
-from analyses.measures.residues import not_modular, residues
-from analyses.measures.spacing import log_spaced, some_of
-from analyses.measures.words import ends
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import key_frequencies
+from mechgrok.analyses.measures.residues import not_modular, residues
+from mechgrok.analyses.measures.spacing import log_spaced, some_of
+from mechgrok.analyses.measures.words import ends
 from mechgrok.errors import UserError
 from mechgrok.interventions import Keep, intervened
 from mechgrok.interventions.logits import place_of

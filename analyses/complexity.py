@@ -20,8 +20,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from analyses.drawing import Panels, Row
-from analyses.measures.complexity import (
+from mechgrok.analyses.drawing import Panels, Row
+from mechgrok.analyses.measures.complexity import (
     FIRST,
     coarsest,
     cross_polytope,
@@ -30,10 +30,10 @@ from analyses.measures.complexity import (
     participation_ratio,
     truncated,
 )
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.geometry import effective_rank
-from analyses.measures.judging import Judge, some
-from analyses.measures.spacing import log_spaced, some_of
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.geometry import effective_rank
+from mechgrok.analyses.measures.judging import Judge, some
+from mechgrok.analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
 from mechgrok.interventions.base import Hooks
 from mechgrok.models import HookedModel

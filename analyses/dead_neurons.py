@@ -19,14 +19,14 @@ import xarray as xr
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives
-from analyses.measures.ablation import Readout
-from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.masks import kept_edges
-from analyses.measures.neurons import Census, dead_since, strongest_frequency
-from analyses.measures.places import spread
-from analyses.measures.residues import not_modular, residues
+from mechgrok.analyses.drawing import DEAD, Panel, Panels, Row, frequency_color, representatives
+from mechgrok.analyses.measures.ablation import Readout
+from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.neurons import Census, dead_since, strongest_frequency
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.residues import not_modular, residues
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, Network, Performance, Remask, Revive
 from mechgrok.masks import Mask, Scope, check_rate

@@ -20,11 +20,11 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import Panels, Row, frequency_color, representatives
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import key_frequencies
-from analyses.measures.geometry import frequency_plane, part_plane, principal_plane
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import Panels, Row, frequency_color, representatives
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import key_frequencies
+from mechgrok.analyses.measures.geometry import frequency_plane, part_plane, principal_plane
+from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     Waves,
     harmonics,
@@ -36,9 +36,9 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption
-from analyses.measures.words import ends
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.words import ends
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 

@@ -18,13 +18,13 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panel, Panels
-from analyses.measures.fourier import live, softmax_cross_entropy, spectral_entropy
-from analyses.measures.harmonics import Representations, harmonics, no_harmonics
-from analyses.measures.places import spread
-from analyses.measures.ranks import rank_correlation
-from analyses.measures.residues import OrderOption
-from analyses.measures.words import between_steps, ends
+from mechgrok.analyses.drawing import SHARE, Panel, Panels
+from mechgrok.analyses.measures.fourier import live, softmax_cross_entropy, spectral_entropy
+from mechgrok.analyses.measures.harmonics import Representations, harmonics, no_harmonics
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.ranks import rank_correlation
+from mechgrok.analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.words import between_steps, ends
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 

@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
-from analyses.measures.fourier import dominant_frequency, live
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
+from mechgrok.analyses.measures.fourier import dominant_frequency, live
+from mechgrok.analyses.measures.harmonics import (
     harmonics,
     no_harmonics,
     part_axis,
@@ -28,7 +28,7 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 

@@ -25,13 +25,13 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import Colors, Panel, Panels, representatives
-from analyses.measures.curvature import ascent, derivatives, flat, hutchinson, lanczos
-from analyses.measures.finite import and_left_out, last_finite_step, looked_at
-from analyses.measures.judging import Judge
-from analyses.measures.places import spread
-from analyses.measures.slices import Above, barrier, between, filter_normalized
-from analyses.measures.spacing import log_spaced, some_of
+from mechgrok.analyses.drawing import Colors, Panel, Panels, representatives
+from mechgrok.analyses.measures.curvature import ascent, derivatives, flat, hutchinson, lanczos
+from mechgrok.analyses.measures.finite import and_left_out, last_finite_step, looked_at
+from mechgrok.analyses.measures.judging import Judge
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.slices import Above, barrier, between, filter_normalized
+from mechgrok.analyses.measures.spacing import log_spaced, some_of
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights

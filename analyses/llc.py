@@ -21,11 +21,11 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from analyses.drawing import Panels, representatives
-from analyses.measures.curvature import derivatives, lanczos
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.sgld import learning_coefficient, sgld
-from analyses.measures.spacing import log_spaced, some_of
+from mechgrok.analyses.drawing import Panels, representatives
+from mechgrok.analyses.measures.curvature import derivatives, lanczos
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.sgld import learning_coefficient, sgld
+from mechgrok.analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
 from mechgrok.models.counts import TokenCounts

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 import torch
 import xarray as xr
 
-from analyses.drawing import Panels
-from analyses.measures.words import between_steps, ends
+from mechgrok.analyses.drawing import Panels
+from mechgrok.analyses.measures.words import between_steps, ends
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run

@@ -17,9 +17,9 @@ import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer
 
-from analyses.drawing import SHARE, Colors, Panel, Panels, representatives
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.ranks import rank_correlation
+from mechgrok.analyses.drawing import SHARE, Colors, Panel, Panels, representatives
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.ranks import rank_correlation
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation

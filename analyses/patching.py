@@ -19,10 +19,18 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from analyses.drawing import COLORS, DIVERGING, SHARE, Colors, Panel, Panels, representatives
-from analyses.measures.finite import and_left_out, finite_steps, looked_at
-from analyses.measures.judging import some
-from analyses.measures.spacing import around_milestones, some_of
+from mechgrok.analyses.drawing import (
+    COLORS,
+    DIVERGING,
+    SHARE,
+    Colors,
+    Panel,
+    Panels,
+    representatives,
+)
+from mechgrok.analyses.measures.finite import and_left_out, finite_steps, looked_at
+from mechgrok.analyses.measures.judging import some
+from mechgrok.analyses.measures.spacing import around_milestones, some_of
 from mechgrok.errors import UserError
 from mechgrok.interventions import Network, Patch, Performance
 from mechgrok.interventions.network import Donors

@@ -21,10 +21,10 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
+from mechgrok.analyses.measures.harmonics import (
     Representations,
     harmonics,
     no_harmonics,
@@ -35,8 +35,8 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.places import spread
-from analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 

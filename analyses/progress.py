@@ -22,10 +22,18 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import COLORS, SHARE, Panel, Panels, Row, frequency_color, representatives
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import character_components, gini, key_frequencies
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import (
+    COLORS,
+    SHARE,
+    Panel,
+    Panels,
+    Row,
+    frequency_color,
+    representatives,
+)
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import character_components, gini, key_frequencies
+from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     harmonics,
     no_formula,
@@ -35,7 +43,7 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.interventions.logits import LogitWaves, Pairs
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run

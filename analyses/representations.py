@@ -18,11 +18,11 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panel, Panels, frequency_color, representatives
-from analyses.measures.cosets import coset_structure
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import character_components, dominant_frequency
-from analyses.measures.harmonics import (
+from mechgrok.analyses.drawing import SHARE, Panel, Panels, frequency_color, representatives
+from mechgrok.analyses.measures.cosets import coset_structure
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import character_components, dominant_frequency
+from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     Representations,
     harmonics,
@@ -34,7 +34,7 @@ from analyses.measures.harmonics import (
     part_word,
     part_words,
 )
-from analyses.measures.spacing import log_spaced
+from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.errors import UserError
 from mechgrok.interventions.logits import Pairs
 from mechgrok.results.variables import Variable, described

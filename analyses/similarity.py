@@ -19,11 +19,11 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors
-from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, last_finite_step, looked_at
-from analyses.measures.masks import magnitude_mask
-from analyses.measures.places import spread
+from mechgrok.analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors
+from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.finite import and_left_out, last_finite_step, looked_at
+from mechgrok.analyses.measures.masks import magnitude_mask
+from mechgrok.analyses.measures.places import spread
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.models.wiring import short_names

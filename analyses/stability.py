@@ -18,8 +18,8 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from analyses.drawing import SHARE, Panels, Row
-from analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import SHARE, Panels, Row
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
 from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.models.wiring import short_names

@@ -17,11 +17,11 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.geometry import effective_rank, principal_components
-from analyses.measures.places import spread
-from analyses.measures.words import ends
+from mechgrok.analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.geometry import effective_rank, principal_components
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.words import ends
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described

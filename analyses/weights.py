@@ -19,13 +19,13 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
-from analyses.measures.masks import kept_edges
-from analyses.measures.places import spread
-from analyses.measures.residues import not_modular, residues
-from analyses.measures.words import between_steps, ends
+from mechgrok.analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.residues import not_modular, residues
+from mechgrok.analyses.measures.words import between_steps, ends
 from mechgrok.masks import check_rate
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described, for_each

@@ -4,19 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.figures import Pictures, with_pictures
-from cli.questions import Out, Questions
+from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.questions import Out, Questions
 from mechgrok.results.analysis import analyses
 
 if TYPE_CHECKING:
-    from mechgrok.results.asking import Asked
+    from mechgrok.measuring import Asked
 
 
 def answer(asked: "Asked", *, pictures: Pictures, out: Out = None) -> None:
     """Say what was found; write the figure and, where another folder is wanted, the tables."""
     from mechgrok.files import make_folder
-    from mechgrok.results.parquet import write_parquet
     from mechgrok.runs.labels import short
+    from mechgrok.runs.parquet import write_parquet
 
     if out is not None:
         make_folder(out)

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.progress import waiting
-from cli.questions import Out, Questions
+from mechgrok.cli.progress import waiting
+from mechgrok.cli.questions import Out, Questions
 
 if TYPE_CHECKING:
-    from mechgrok.results.asking import Asked
+    from mechgrok.measuring import Asked
 
 
 def film(
@@ -24,7 +24,7 @@ def film(
     out: Out = None,
 ) -> None:
     """Draw the figure at each stop and join the pictures."""
-    from analyses.drawing.film import write_film
+    from mechgrok.analyses.drawing.film import write_film
     from mechgrok.files import make_folder
 
     path = asked.beside(out).with_suffix(".mp4" if mp4 else ".gif")

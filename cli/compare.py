@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.data import Form, write_data
-from cli.figures import Pictures, with_pictures
+from mechgrok.cli.data import Form, write_data
+from mechgrok.cli.figures import Pictures, with_pictures
 from mechgrok.runs.facts import size
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def compare(
     Groups of runs, and sweeps, are told by their medians. As CSV or JSON it prints the numbers
     alone, and makes no figure.
     """
-    from analyses.drawing.overlay import overlay
-    from cli.groups import print_groups
+    from mechgrok.analyses.drawing.overlay import overlay
+    from mechgrok.cli.groups import print_groups
     from mechgrok.files import make_room
     from mechgrok.runs.comparison import compare as table_of
     from mechgrok.sweeps.family import Family

@@ -19,8 +19,8 @@ def explore(
 
     Ctrl-C ends it. Needs the extra `mechgrok[explore]`.
     """
-    from analyses.explorer import explore as page_of
-    from cli.progress import waiting
+    from mechgrok.analyses.explorer import explore as page_of
+    from mechgrok.cli.progress import waiting
 
     with waiting("opening the explorer"):
         page = page_of(*runs, port=port)

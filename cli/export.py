@@ -23,11 +23,11 @@ def export(
     ] = None,
 ) -> None:
     """Write the network of a run at one step: `model.safetensors`, `config.json`, `README.md`."""
-    from cli.progress import waiting
+    from mechgrok.cli.progress import waiting
     from mechgrok.errors import UserError
+    from mechgrok.exchange.exporting import export as write
+    from mechgrok.exchange.hub import export_sequence
     from mechgrok.runs import Run
-    from mechgrok.runs.exporting import export as write
-    from mechgrok.runs.hub import export_sequence
 
     opened = Run(run)
     if hub_layout:

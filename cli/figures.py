@@ -31,7 +31,7 @@ class Pictures:
 
     def write(self, figure: "go.Figure", page: Path, *, indent: str = "") -> None:
         """Write the page and the pictures, say where they are, and show the page."""
-        from analyses.drawing import write_html, write_picture
+        from mechgrok.analyses.drawing import write_html, write_picture
         from mechgrok.files import make_folder
 
         make_folder(page.parent)

@@ -16,10 +16,9 @@ import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from mechgrok import own_code
-from mechgrok.errors import UserError, near
-from mechgrok.fields import is_numeric, types_in
-from mechgrok.settings import (
+from mechgrok import user_code
+from mechgrok.configuration.probe import read_probes
+from mechgrok.configuration.settings import (
     ALSO_CALLED,
     CALLED,
     NAMING_CODE,
@@ -29,8 +28,9 @@ from mechgrok.settings import (
     put,
     value_at,
 )
-from mechgrok.training.probe import read_probes
-from mechgrok.training.transforms.reading import names_in
+from mechgrok.errors import UserError, near
+from mechgrok.fields import is_numeric, types_in
+from mechgrok.optimization.transforms.reading import names_in
 
 
 def _dashed(path: str) -> str:
@@ -225,10 +225,10 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
         put(settings, path, typed_value(text))
     for path in NAMING_CODE:
         for name in _names_at(settings, path):
-            own_code.allow(name)
+            user_code.allow(name)
     chosen = names_in(value_at(settings, TRANSFORMS))
     for name in [*chosen, *(probe.name for probe in read_probes(value_at(settings, PROBES)))]:
-        own_code.allow(name)
+        user_code.allow(name)
     return settings
 
 

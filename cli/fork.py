@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.flags import nested, refuse_unknown, with_flags
-from cli.options import (
+from mechgrok.cli.flags import nested, refuse_unknown, with_flags
+from mechgrok.cli.options import (
     CHANGED_TRAINING,
     ChildFolder,
     Device,
@@ -16,7 +16,7 @@ from cli.options import (
     beside,
     planned_steps,
 )
-from cli.train import training_flags
+from mechgrok.cli.train import training_flags
 
 
 @with_flags(training_flags(CHANGED_TRAINING))
@@ -40,11 +40,11 @@ def fork(
     """
     import shlex
 
-    from cli.progress import train_and_report
-    from mechgrok.origins import as_step
+    from mechgrok.cli.progress import train_and_report
+    from mechgrok.configuration.origins import as_step
+    from mechgrok.derived.children import resolve_step
+    from mechgrok.derived.forking import fork as begin
     from mechgrok.runs import Run
-    from mechgrok.runs.children import resolve_step
-    from mechgrok.runs.forking import fork as begin
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["training"], "A fork")

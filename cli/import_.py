@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.flags import nested, refuse_unknown, with_flags
-from cli.options import FOLDER, Overwrite, whole_numbers
-from cli.train import task_flags
+from mechgrok.cli.flags import nested, refuse_unknown, with_flags
+from mechgrok.cli.options import FOLDER, Overwrite, whole_numbers
+from mechgrok.cli.train import task_flags
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def import_(
     """
     import warnings
 
-    from cli.progress import in_one_line
-    from mechgrok.runs.importing import import_run
+    from mechgrok.cli.progress import in_one_line
+    from mechgrok.exchange.importing import import_run
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["task", "training"], "An import")
@@ -113,8 +113,8 @@ def _say(run: "Run") -> None:
     """What was recognized, what it answers, and what nobody tells."""
     import sys
 
-    from mechgrok.runs.importing import doubt
-    from mechgrok.runs.importing.words import assumed_in_words, split_in_words
+    from mechgrok.exchange.importing import doubt
+    from mechgrok.exchange.importing.words import assumed_in_words, split_in_words
 
     origin = run.imported
     assert origin is not None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.data import Form, write_data
+from mechgrok.cli.data import Form, write_data
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
@@ -52,8 +52,8 @@ def info(
 
 
 def _of_sweep(sweep: "Sweep", by: str | None) -> None:
-    from cli.groups import print_groups
-    from cli.sweep import say_status
+    from mechgrok.cli.groups import print_groups
+    from mechgrok.cli.sweep import say_status
     from mechgrok.grammar import show_value
     from mechgrok.sweeps.family import Family
 

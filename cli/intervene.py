@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.analyze import answer
-from cli.figures import Pictures, with_pictures
-from cli.progress import waiting
-from cli.questions import By, Out, Runs, Steps
+from mechgrok.cli.analyze import answer
+from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.progress import waiting
+from mechgrok.cli.questions import By, Out, Runs, Steps
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,11 +40,11 @@ def intervene(
         hook = "blocks.0.mlp.hook_post"
         from_step = 30000
     """
-    from analyses.explorer import over_training
     from mechgrok import interventions as vocabulary
+    from mechgrok.analyses.explorer import over_training
     from mechgrok.errors import UserError
+    from mechgrok.measuring import ask
     from mechgrok.results.analysis import Analysis
-    from mechgrok.results.asking import ask
     from mechgrok.sweeps.family import Family
 
     done = vocabulary.load_toml(interventions)

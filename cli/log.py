@@ -14,7 +14,7 @@ def log(
     ],
 ) -> None:
     """Send what was measured while runs were trained; `mechgrok train --log` sends it meanwhile."""
-    from cli.progress import waiting
+    from mechgrok.cli.progress import waiting
     from mechgrok.loggers import find_loggers
     from mechgrok.loggers import log as send
     from mechgrok.sweeps.family import Family

@@ -72,7 +72,7 @@ def whole_numbers(text: str) -> list[int]:
 
 def planned_steps(parent: "Run") -> int:
     """The steps that a run made from ``parent`` trains unless told otherwise."""
-    from mechgrok.training.config import TrainingConfig
+    from mechgrok.configuration.training import TrainingConfig
 
     return TrainingConfig(**parent.config.inherited_training()).steps
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import Jobs, RayAddress, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import Jobs, RayAddress, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
-    from analyses.paper.item import Item
-    from analyses.paper.making import Made
-    from analyses.paper.scale import Scale
+    from mechgrok.analyses.papers.item import Item
+    from mechgrok.analyses.papers.making import Made
+    from mechgrok.analyses.papers.scale import Scale
     from mechgrok.sweeps import Outcome, Where
 
 
@@ -48,8 +48,8 @@ def paper(
     after Ctrl-C or a crash. `index.html` opens without a network; claims are also in `claims.json`
     and `claims.parquet`, figures in `figures/` as HTML, SVG and PNG.
     """
-    from analyses.paper.item import find_items
-    from analyses.paper.scale import Scale
+    from mechgrok.analyses.papers.item import find_items
+    from mechgrok.analyses.papers.scale import Scale
 
     scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick, _images(mnist))
     found = find_items(items or ())
@@ -57,8 +57,8 @@ def paper(
         _list(found, scale)
         return
     folder = out or Path("paper-quick" if quick else "paper")
-    from analyses.paper.making import check_room
-    from cli.sweep import place
+    from mechgrok.analyses.papers.making import check_room
+    from mechgrok.cli.sweep import place
 
     check_room(folder)
     outcomes = _train(folder, found, scale, place(jobs, device, together, ray), quiet)
@@ -96,8 +96,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _list(items: "list[Item]", scale: "Scale") -> None:
     """What there is, how many runs each item takes, and how long they would take here."""
-    from cli.progress import waiting
-    from cli.words import duration, n_bytes
+    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.words import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps.estimate import Reckoning
 
@@ -128,9 +128,9 @@ def _train(
     folder: Path, items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
 ) -> "list[Outcome]":
     """Train what is missing; where it was stopped, say how to go on."""
-    from analyses.paper.making import sweep_of, train
-    from cli.main import typed
-    from cli.sweep_progress import SweepProgress
+    from mechgrok.analyses.papers.making import sweep_of, train
+    from mechgrok.cli.main import typed
+    from mechgrok.cli.sweep_progress import SweepProgress
 
     sweep = sweep_of(folder, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
@@ -158,8 +158,8 @@ def _draw(
     jobs: int | None,
     quiet: bool,
 ) -> "list[Made]":
-    from analyses.paper.making import make_items, write_paper
-    from cli.report import progress_of_pieces
+    from mechgrok.analyses.papers.making import make_items, write_paper
+    from mechgrok.cli.report import progress_of_pieces
     from mechgrok.processes import usable_cores
 
     with progress_of_pieces("drawing", quiet=quiet) as progress:

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from cli.options import (
+from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
+from mechgrok.cli.options import (
     CHANGED_TRAINING,
     ChildFolder,
     Device,
@@ -17,8 +17,8 @@ from cli.options import (
     beside,
     planned_steps,
 )
-from cli.train import training_flags
-from mechgrok.origins import PopupOptions
+from mechgrok.cli.train import training_flags
+from mechgrok.configuration.origins import PopupOptions
 
 SEARCH = "Where and how it looks"
 
@@ -50,10 +50,10 @@ def popup(
     The weights are those of the first checkpoint that has memorized everything (θ_mem), and are
     frozen, unless told otherwise. Every checkpoint holds the scores and the mask they select.
     """
-    from cli.progress import train_and_report
+    from mechgrok.cli.progress import train_and_report
+    from mechgrok.derived.edge_popup import train_popup
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
-    from mechgrok.runs.edge_popup import train_popup
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["popup", "training"], "Edge-popup")

@@ -11,7 +11,7 @@ def presets(
     """List the presets that `mechgrok train NAME` starts from; with a name, print its settings."""
     import json
 
-    from mechgrok import presets as known
+    from mechgrok.configuration import presets as known
 
     if name is not None:
         print(json.dumps(known.load(name), indent=2))

@@ -166,7 +166,7 @@ def in_one_line(message: Warning | str, *where: object) -> None:
 
 def _typed() -> str:
     """The command that was typed, to be typed again so that it goes on."""
-    from cli.main import typed
+    from mechgrok.cli.main import typed
 
     words = [word for word in typed if word not in ("--overwrite", "--resume")]
     return shlex.join(["mechgrok", *words, "--resume"])

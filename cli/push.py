@@ -20,9 +20,9 @@ def push(
 
     Log in before: `hf auth login`.
     """
-    from cli.progress import waiting
+    from mechgrok.cli.progress import waiting
+    from mechgrok.exchange.hub import push as send
     from mechgrok.runs import Run
-    from mechgrok.runs.hub import push as send
 
     opened = Run(run)
     chosen = opened.select(steps) if steps else None

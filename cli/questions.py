@@ -7,9 +7,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from cli.main import LazyGroup, as_command
-from cli.progress import waiting
-from mechgrok import own_code
+from mechgrok import user_code
+from mechgrok.cli.main import LazyGroup, as_command
+from mechgrok.cli.progress import waiting
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses, own_analysis
 from mechgrok.results.variables import as_listed
@@ -42,8 +42,8 @@ class Questions(LazyGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in self.entries():
-            if own_code.is_own(own := own_analysis(args[0])):
-                own_code.allow(own)
+            if user_code.is_own(own := own_analysis(args[0])):
+                user_code.allow(own)
                 found = Analysis.load(args[0])
                 return found.name, self.command_of(found), args[1:]
             from mechgrok.registry import find
@@ -69,7 +69,7 @@ def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]
     def command(
         runs: list[Path], by: str | None, steps: str | None, fresh: bool, **given: Any
     ) -> None:
-        from mechgrok.results.asking import ask
+        from mechgrok.measuring import ask
         from mechgrok.sweeps.family import Family
 
         asked = ask(

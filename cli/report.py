@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mechgrok.results.report import Progress
+    from mechgrok.reports.report import Progress
 
 
 def report(
@@ -32,7 +32,7 @@ def report(
 
     An analysis that fails says so in its section; the page comes out all the same.
     """
-    from mechgrok.results.report import report as make
+    from mechgrok.reports.report import report as make
 
     began = time.monotonic()
     names = None if only is None else only.replace(" ", "").split(",")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cli.options import HOW, Jobs, RayAddress, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import HOW, Jobs, RayAddress, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
@@ -130,8 +130,8 @@ def _plan(
     popup: list[str] | None,
 ) -> "Plan":
     """The plan that was typed, whose code may be loaded; or that of a file, with what was typed."""
-    from cli.flags import typed_value
-    from mechgrok import presets
+    from mechgrok.cli.flags import typed_value
+    from mechgrok.configuration import presets
     from mechgrok.sweeps import Plan
     from mechgrok.sweeps.running import make_plan
 
@@ -194,7 +194,7 @@ def _make(
     at_accuracy: float | None,
     quiet: bool,
 ) -> None:
-    from cli.sweep_progress import SweepProgress
+    from mechgrok.cli.sweep_progress import SweepProgress
     from mechgrok.sweeps.running import complete, settle
 
     found = settle(out, plan, extend=extend)
@@ -205,7 +205,7 @@ def _make(
 
 def _say_how_it_ended(found: "Sweep", outcomes: "list[Outcome]") -> None:
     """What is there, what failed and why, and how to go on; the exit code says it too."""
-    from cli.groups import print_groups
+    from mechgrok.cli.groups import print_groups
     from mechgrok.sweeps.family import Family
 
     n_done, n = len(found.finished), len(found)
@@ -251,8 +251,8 @@ def say_status(found: "Sweep") -> None:
 def _say_what_it_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
     from collections import Counter
 
-    from cli.progress import waiting
-    from cli.words import duration, n_bytes
+    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.words import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.estimate import estimate

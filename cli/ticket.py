@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from cli.options import (
+from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
+from mechgrok.cli.options import (
     CHANGED_TRAINING,
     ChildFolder,
     Device,
@@ -16,8 +16,8 @@ from cli.options import (
     beside,
     planned_steps,
 )
-from cli.train import training_flags
-from mechgrok.origins import TicketOptions
+from mechgrok.cli.train import training_flags
+from mechgrok.configuration.origins import TicketOptions
 
 PRUNED, START = "What is pruned", "What the ticket starts from"
 #: Settings of what a ticket starts from; all others are of what is pruned.
@@ -56,9 +56,9 @@ def ticket(
     elsewhere. The ticket is a run like any other and knows its parent. It is trained for as many
     steps as its parent, so that the two can be compared; `--until-grokked` stops it earlier.
     """
-    from cli.progress import train_and_report
+    from mechgrok.cli.progress import train_and_report
+    from mechgrok.derived.tickets import train_ticket
     from mechgrok.runs import Run
-    from mechgrok.runs.tickets import train_ticket
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, [*TicketOptions.model_fields, "training"], "A ticket")

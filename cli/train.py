@@ -9,16 +9,16 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from cli.options import FOLDER, Overwrite, Quiet
-from cli.progress import train_and_report
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
+from mechgrok.cli.options import FOLDER, Overwrite, Quiet
+from mechgrok.cli.progress import train_and_report
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.settings import model_classes, task_classes
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
-from mechgrok.settings import model_classes, task_classes
-from mechgrok.training.config import TrainingConfig
-from mechgrok.training.optimizers import OPTIMIZERS
-from mechgrok.training.transforms import TRANSFORMS
+from mechgrok.optimization.optimizers import OPTIMIZERS
+from mechgrok.optimization.transforms import TRANSFORMS
 
 #: The parts of ``config.json`` that can be set; the others say how a run came about.
 _SETTABLE = ("task", "model", "training", "seed")

@@ -8,8 +8,8 @@ writes FOLDER/base and FOLDER/ticket (FOLDER is this one unless given); a minute
 import sys
 from pathlib import Path
 
-from mechgrok.config import RunConfig
-from mechgrok.runs.tickets import train_ticket
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived.tickets import train_ticket
 from mechgrok.training import train
 
 #: Checkpoints, beside the quarters of the run that are always saved.

@@ -16,11 +16,11 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analyses.drawing import COLORS, TEMPLATE, write_picture
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.analyses.drawing import COLORS, TEMPLATE, write_picture
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived.tickets import train_ticket
 from mechgrok.runs import Run
-from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import train
 
 COLUMNS = 3

@@ -16,7 +16,7 @@ from importlib import import_module
 from multiprocessing import connection, parent_process
 from typing import Any
 
-from mechgrok import own_code
+from mechgrok import user_code
 
 _BOOT = (
     "import json, sys; path, *start = json.loads(sys.argv[1]); sys.path[:] = path; "
@@ -39,7 +39,7 @@ def start(
     """
     ours, theirs = connection.Pipe()
     called = [serve.__module__, serve.__qualname__, list(arguments)]
-    told = json.dumps([sys.path, own_code.allowed(), theirs.fileno(), os.getpid(), *called])
+    told = json.dumps([sys.path, user_code.allowed(), theirs.fileno(), os.getpid(), *called])
     # Python starts with SIGINT held back: one that comes now waits until it can be noted.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -70,7 +70,7 @@ def _serve(
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with(parent)
     for each in allowed:
-        own_code.allow(each)
+        user_code.allow(each)
     getattr(import_module(module), name)(connection.Connection(descriptor), *arguments)
 
 

@@ -4,7 +4,7 @@ Each kind of thing (tasks, optimizers, objectives, analyses, …) is a `Registry
 brings itself is registered in code. Other packages announce theirs as entry points of the
 registry's group: one that names a *package* contributes each of its modules and packages, under
 their names; one that names a *module or an object* contributes that, under the entry point's own
-name. ``file.py:name`` and ``module:name`` stand for code of a person's own (`mechgrok.own_code`).
+name. ``file.py:name`` and ``module:name`` stand for code of a person's own (`mechgrok.user_code`).
 Nothing is imported to list what exists, so that an entry point whose package is gone breaks no
 list; it is told of when it is asked for.
 """
@@ -19,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
 
 Thing = TypeVar("Thing")
@@ -156,8 +156,8 @@ class Registry(Generic[Thing]):
             UserError: there is none; the message lists those that exist. Or the name stands for
                 code that no person has named here.
         """
-        if own_code.is_own(name):
-            return own_code.load(own_code.absolute(name), self.kind)
+        if user_code.is_own(name):
+            return user_code.load(user_code.absolute(name), self.kind)
         known = {**self.own, **self.more()}
         if name in known:
             thing = known[name]

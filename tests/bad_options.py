@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cli.main import main
+from mechgrok.cli.main import main
 
 #: Every case runs in a folder with these: a run ``base``, a file, a folder, a link to itself, code.
 FILES = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.masks import Mask
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run

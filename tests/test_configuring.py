@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mechgrok import RunConfig, UserError, presets, train
+from mechgrok import RunConfig, UserError, train
+from mechgrok.configuration import presets
 
 SMALL = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 3, "train_fraction": 0.5}
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechgrok import memory
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived import train_popup
 from mechgrok.errors import UserError
-from mechgrok.memory import check_memory, memory_of
-from mechgrok.runs import Run, train_popup
-from mechgrok.training import evaluate, loop, train
+from mechgrok.runs import Run
+from mechgrok.training import evaluate, loop, memory, train
+from mechgrok.training.memory import check_memory, memory_of
 
 
 def config(p: int = 7, d_mlp: int = 8, **training: int) -> RunConfig:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 
 PROMISED = {

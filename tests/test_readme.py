@@ -24,7 +24,7 @@ def test_sessions_print_what_the_readme_shows(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_command_of_the_readme_exists() -> None:
-    from cli.main import COMMANDS
+    from mechgrok.cli.main import COMMANDS
 
     commands = set(re.findall(r"^mechgrok ([a-z]+)", README, re.MULTILINE))
     assert commands

@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from mechgrok import registry
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import prune
 from mechgrok.masks.scores import SCORES, score
+from mechgrok.optimization.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
 from mechgrok.runs import Run
 from mechgrok.tasks import Objective, Task, make_task, operation
 from mechgrok.tasks.objectives import OBJECTIVES
 from mechgrok.tasks.operations import OPERATIONS
 from mechgrok.training import train
-from mechgrok.training.config import TrainingConfig
-from mechgrok.training.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
 
 TINY: dict[str, Any] = {
     "task": {"name": "add", "p": 5, "train_fraction": 0.6},
@@ -163,7 +163,7 @@ import sys
 from mechgrok.tasks.making import TASKS
 assert "sub" in list(TASKS)
 for name in TASKS: TASKS.load(name)
-import mechgrok.tasks.making, mechgrok.training.optimizers
+import mechgrok.tasks.making, mechgrok.optimization.optimizers
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,11 +1,11 @@
 """How figures look and where they go: panels, one template, sliders over steps, HTML and PNG."""
 
-from analyses.drawing.export import write_html, write_picture
-from analyses.drawing.groups import representatives
-from analyses.drawing.panel import Colors, Panel, Row
-from analyses.drawing.panels import Panels
-from analyses.drawing.steps import StepAxis
-from analyses.drawing.style import (
+from mechgrok.analyses.drawing.export import write_html, write_picture
+from mechgrok.analyses.drawing.groups import representatives
+from mechgrok.analyses.drawing.panel import Colors, Panel, Row
+from mechgrok.analyses.drawing.panels import Panels
+from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.style import (
     COLORS,
     DEAD,
     DIVERGING,

@@ -12,12 +12,12 @@ from string import Template
 
 import plotly.graph_objects as go
 
-from analyses.drawing.grid import NARROW
-from analyses.drawing.panels import SLIDER
+from mechgrok.analyses.drawing.grid import NARROW
+from mechgrok.analyses.drawing.panels import SLIDER
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
-from mechgrok.results.packing import pack, packed_plotly, script
-from mechgrok.results.page import bare
+from mechgrok.reports.packing import pack, packed_plotly, script
+from mechgrok.reports.page import bare
 
 #: What a figure can be written as beside its page.
 PICTURES = ("png", "svg", "pdf")

@@ -10,7 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analyses.drawing.export import picture, without_buttons
+from mechgrok.analyses.drawing.export import picture, without_buttons
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 

@@ -16,7 +16,7 @@ import xarray as xr
 from mechgrok.sweeps.survival import Waiting
 
 if TYPE_CHECKING:
-    from analyses.drawing.panel import Panel, Trace
+    from mechgrok.analyses.drawing.panel import Panel, Trace
 
 #: What the menu of a figure of groups shows.
 SHOWN = ("medians and runs", "medians", "single runs")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from analyses.drawing.panel import Panel
-from analyses.drawing.panels import Panels
-from analyses.drawing.steps import round_numbers
-from analyses.drawing.style import GREY, group_colors
+from mechgrok.analyses.drawing.panel import Panel
+from mechgrok.analyses.drawing.panels import Panels
+from mechgrok.analyses.drawing.steps import round_numbers
+from mechgrok.analyses.drawing.style import GREY, group_colors
 from mechgrok.grammar import Value, show_value
 from mechgrok.sweeps.family import Family, Key
 from mechgrok.sweeps.folder import STAGE

@@ -2,10 +2,10 @@
 
 import plotly.graph_objects as go
 
-from analyses.drawing.milestones import add_milestones
-from analyses.drawing.panels import Panels
-from analyses.drawing.phases import add_phases
-from analyses.drawing.style import SHARE
+from mechgrok.analyses.drawing.milestones import add_milestones
+from mechgrok.analyses.drawing.panels import Panels
+from mechgrok.analyses.drawing.phases import add_phases
+from mechgrok.analyses.drawing.style import SHARE
 from mechgrok.sweeps.family import Family
 
 

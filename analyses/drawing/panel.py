@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from analyses.drawing.grid import Box
-from analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.grid import Box
+from mechgrok.analyses.drawing.steps import StepAxis
 
 if TYPE_CHECKING:
-    from analyses.drawing.groups import GroupCurves
-    from analyses.drawing.panels import Panels
+    from mechgrok.analyses.drawing.groups import GroupCurves
+    from mechgrok.analyses.drawing.panels import Panels
 
 #: What of a trace changes with the slider: the run's dataset at a step → attributes of the trace.
 AtStep = Callable[[xr.Dataset], Mapping[str, Any]]

@@ -35,7 +35,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing.grid import (
+from mechgrok.analyses.drawing.grid import (
     NARROW,
     Band,
     Box,
@@ -46,11 +46,17 @@ from analyses.drawing.grid import (
     n_lines,
     wrap,
 )
-from analyses.drawing.groups import SHOWN, GroupCurves, groups_of, median_milestone, representatives
-from analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
-from analyses.drawing.steps import StepAxis
-from analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
-from analyses.measures.places import spread
+from mechgrok.analyses.drawing.groups import (
+    SHOWN,
+    GroupCurves,
+    groups_of,
+    median_milestone,
+    representatives,
+)
+from mechgrok.analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
+from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
+from mechgrok.analyses.measures.places import spread
 
 _MARKS = {"t_mem": "dot", "t_gen": "dash"}
 #: Around letters that stand on curves.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from analyses.drawing.milestones import values_of, varied
-from analyses.drawing.panels import Panels
-from analyses.drawing.style import COLORS, DEAD, SEQUENTIAL
+from mechgrok.analyses.drawing.milestones import values_of, varied
+from mechgrok.analyses.drawing.panels import Panels
+from mechgrok.analyses.drawing.style import COLORS, DEAD, SEQUENTIAL
 from mechgrok.grammar import show_value
 from mechgrok.sweeps.family import Family, Key
 from mechgrok.sweeps.phases import DELAY, PHASES, Phase, commonest, phase_of

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from analyses.explorer.server import Explorer
+    from mechgrok.analyses.explorer.server import Explorer
     from mechgrok.runs import Run
 
 
@@ -23,7 +23,7 @@ def explore(*runs: "Run | str | Path", port: int | None = None) -> "Explorer":
     from mechgrok.runs.labels import labelled
 
     try:
-        from analyses.explorer.server import Explorer
+        from mechgrok.analyses.explorer.server import Explorer
     except ModuleNotFoundError as error:
         if error.name not in ("dash", "flask", "werkzeug"):
             raise

@@ -14,17 +14,11 @@ import dash
 import plotly.graph_objects as go
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
-from analyses.drawing import COLORS, GREY, TEMPLATE
-from analyses.explorer.tables import Shown
+from mechgrok.analyses.drawing import COLORS, GREY, TEMPLATE
+from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.errors import UserError
 from mechgrok.files import make_folder, write_text
-from mechgrok.interventions import (
-    Intervention,
-    as_python,
-    as_toml,
-    intervened,
-    make_intervention,
-)
+from mechgrok.interventions import Intervention, as_python, as_toml, intervened, make_intervention
 
 #: An item of the list.
 Item = dict[str, Any]

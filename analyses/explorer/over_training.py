@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing import SHARE, Panels
+from mechgrok.analyses.drawing import SHARE, Panels
 from mechgrok.interventions import from_toml
 
 _STATES: dict[str, dict[str, Any]] = {

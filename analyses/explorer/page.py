@@ -5,7 +5,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from analyses.explorer.tables import Shown
+from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.interventions import INTERVENTIONS
 
 #: The pictures of a run, in their order: their names and what they show.

@@ -17,8 +17,8 @@ import dash
 import flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from analyses.explorer import actions, page
-from analyses.explorer.tables import Shown
+from mechgrok.analyses.explorer import actions, page
+from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.errors import UserError
 from mechgrok.interventions import Intervention
 from mechgrok.runs import Run

@@ -17,14 +17,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyses.measures.fourier import key_frequencies
-from analyses.measures.geometry import part_axes
-from analyses.measures.harmonics import (
-    Harmonics,
-    Representations,
-    harmonics,
-    no_harmonics,
-)
+from mechgrok.analyses.measures.fourier import key_frequencies
+from mechgrok.analyses.measures.geometry import part_axes
+from mechgrok.analyses.measures.harmonics import Harmonics, Representations, harmonics, no_harmonics
 from mechgrok.interventions import Intervention, Network, Performance
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
@@ -232,7 +227,7 @@ def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
 def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 residue"]:
     """Coordinates of the residues in the plane of each frequency k = 1 … ⌊n/2⌋, cosine first.
 
-    As `analyses.measures.geometry.frequency_plane` at this step, for all frequencies at once, from
+    As `mechgrok.analyses.measures.geometry.frequency_plane` at this step, for all frequencies at once, from
     the Gram matrix of the points.
 
     >>> angle = 2 * torch.pi * torch.arange(5).double() / 5

@@ -5,10 +5,10 @@ checkpoint. Measured are each layer's spectral, weighted spectral and Ramanujan 
 2023), path length and four-cycle clustering of the neuron graph, and path length, clustering and
 small-world index of the relational graph (You et al. 2020, arXiv 2007.06559), which Minegishi et
 al. 2023 (arXiv 2310.19470, version 3, fig. 9 and 20) follow through grokking. Definitions with
-formulas are in `analyses.measures.graphs`.
+formulas are in `mechgrok.analyses.measures.graphs`.
 """
 
-from analyses.graph.figure import draw
-from analyses.graph.measurement import VARIABLES, finding, measure
+from mechgrok.analyses.graph.figure import draw
+from mechgrok.analyses.graph.measurement import VARIABLES, finding, measure
 
 __all__ = ["VARIABLES", "draw", "finding", "measure"]

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from analyses.drawing import COLORS, SHARE, Panel, Panels, representatives
-from analyses.measures.graphs import Bound
+from mechgrok.analyses.drawing import COLORS, SHARE, Panel, Panels, representatives
+from mechgrok.analyses.measures.graphs import Bound
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 

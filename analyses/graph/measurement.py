@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from analyses.measures.curves import judged_curve
-from analyses.measures.finite import and_left_out, looked_at
-from analyses.measures.graphs import (
+from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.graphs import (
     Bound,
     NeuronGraph,
     four_cycle_clustering,
@@ -25,9 +25,9 @@ from analyses.measures.graphs import (
     top_singular_values,
     weighted_world,
 )
-from analyses.measures.masks import kept_edges
-from analyses.measures.places import spread
-from analyses.measures.words import between_steps, ends
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.words import between_steps, ends
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, check_rate
 from mechgrok.models import Wiring

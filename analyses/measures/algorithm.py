@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from analyses.measures.fourier import amplitude_spectrum, power_share
-from analyses.measures.geometry import principal_components
+from mechgrok.analyses.measures.fourier import amplitude_spectrum, power_share
+from mechgrok.analyses.measures.geometry import principal_components
 from mechgrok.models import HookedModel
 
 

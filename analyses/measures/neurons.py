@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
-from analyses.measures.residues import residues
+from mechgrok.analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.analyses.measures.residues import residues
 from mechgrok.masks import Mask
 from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
@@ -35,7 +35,7 @@ class Census(NamedTuple):
 
         Args:
             saved: a checkpoint.
-            kept: which of its weights are edges (`analyses.measures.masks.kept_edges`).
+            kept: which of its weights are edges (`mechgrok.analyses.measures.masks.kept_edges`).
             layer: such as ``run.wiring.hidden[-1]``.
 
         >>> import torch

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.paper.page import as_markdown
+from mechgrok.analyses.papers.page import as_markdown
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]

@@ -19,10 +19,10 @@ PACKAGES = (
     "mechgrok.masks",
     "mechgrok.training",
     "mechgrok.loggers",
-    "analyses.drawing",
+    "mechgrok.analyses.drawing",
 )
 #: A package whose modules are public, each of them with all that it defines.
-MEASURES = "analyses.measures"
+MEASURES = "mechgrok.analyses.measures"
 
 
 def write(into: Path) -> None:

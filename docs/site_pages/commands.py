@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from cli.main import COMMANDS, LazyGroup
+from mechgrok.cli.main import COMMANDS, LazyGroup
 
 _HEAD = """# Commands
 

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
@@ -76,7 +76,7 @@ def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
     """
     found = {}
     for name in [names] if isinstance(names, str) else names:
-        own_code.allow(name)
+        user_code.allow(name)
         try:
             found[name] = LOGGERS.load(name)
         except ImportError as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError, choices, sentence
 from mechgrok.models.config import KINDS, ModelShape
 
@@ -27,8 +27,8 @@ def saved_shape(value: Any) -> Any:
         return value
     fields = dict(value)
     kind = fields.setdefault("kind", "mlp")
-    if own_code.is_own(kind):  # found again from elsewhere
-        kind = fields["kind"] = own_code.absolute(kind)
+    if user_code.is_own(kind):  # found again from elsewhere
+        kind = fields["kind"] = user_code.absolute(kind)
     try:
         return config_class(kind)(**fields)
     except ValidationError as error:
@@ -56,8 +56,8 @@ def model_class(kind: Any) -> "type[HookedModel]":
     Raises:
         UserError: there is no such kind, or it names code that no person has named here.
     """
-    if own_code.is_own(kind):
-        return _own_model(own_code.absolute(kind))
+    if user_code.is_own(kind):
+        return _own_model(user_code.absolute(kind))
     if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"There is no model {kind!r}: choose {choices(KINDS)}.")
     module, _, name = KINDS[kind][1].partition(":")
@@ -67,7 +67,7 @@ def model_class(kind: Any) -> "type[HookedModel]":
 def _own_model(name: str) -> "type[HookedModel]":
     from mechgrok.models.hooked import HookedModel
 
-    found = own_code.load(name, "model")
+    found = user_code.load(name, "model")
     if isinstance(found, type) and issubclass(found, HookedModel) and hasattr(found, "Config"):
         return found
     where, _, attribute = name.rpartition(":")

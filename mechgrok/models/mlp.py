@@ -19,13 +19,7 @@ from mechgrok.models.hidden import (
     hidden_layers,
     hidden_weights,
 )
-from mechgrok.models.hooked import (
-    HookedModel,
-    Way,
-    add_gradients,
-    normal_weight,
-    uniform_weight,
-)
+from mechgrok.models.hooked import HookedModel, Way, add_gradients, normal_weight, uniform_weight
 from mechgrok.models.wiring import Group, Join, Wiring, product
 
 #: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.

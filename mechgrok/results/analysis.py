@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError, choices
 from mechgrok.files import make_folder
 from mechgrok.registry import Entry, entries, find
@@ -72,7 +72,7 @@ class Analysis:
 
         Args:
             name: of one that is installed; or one of a person's own, that they have named
-                (`mechgrok.own_code.allow`): a file (``sharpness.py``), a module's name with a
+                (`mechgrok.user_code.allow`): a file (``sharpness.py``), a module's name with a
                 colon behind it (``my_package.sharpness:``), or the module itself.
 
         Raises:
@@ -82,9 +82,9 @@ class Analysis:
             # A module that was loaded from a file by hand is found by its file alone.
             where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
             return cls._of(name, name.__name__.rpartition(".")[2], where, f"{where}:")
-        if own_code.is_own(own := own_analysis(name)):
+        if user_code.is_own(own := own_analysis(name)):
             where = own.rpartition(":")[0]
-            module = own_code.load_module(own, "analysis")
+            module = user_code.load_module(own, "analysis")
             last = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
             return cls._of(module, last, where, own)
         entry = find(GROUP, name)
@@ -151,7 +151,7 @@ class Analysis:
             return self._as_a_whole(
                 run, None if steps is None else run.select(steps), options, fresh
             )
-        from mechgrok.results.probes import probed
+        from mechgrok.runs.probes import probed
 
         probes = probed(run, self.kept_at(run, **options).stem)
         if probes is None:
@@ -247,8 +247,8 @@ class Analysis:
 
 def _kept(path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
     """The answer that is kept and what it was made from; nothing where it is damaged or foreign."""
-    from mechgrok.results.parquet import read_made_from, read_parquet
     from mechgrok.results.provenance import Provenance
+    from mechgrok.runs.parquet import read_made_from, read_parquet
 
     try:
         made_from, kept = Provenance.from_json(read_made_from(path)), read_parquet(path)
@@ -260,7 +260,7 @@ def _kept(path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
 
 def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":
     """The dataset as it will be read back from ``path``, or as it is where it cannot be kept."""
-    from mechgrok.results.parquet import read_parquet, write_parquet
+    from mechgrok.runs.parquet import read_parquet, write_parquet
 
     try:
         make_folder(path.parent)
@@ -303,8 +303,8 @@ def _with_caveat(finding: Callable[["xr.Dataset"], str]) -> Callable[["xr.Datase
 
 
 def own_analysis(name: str) -> str:
-    """``sharpness.py`` as `mechgrok.own_code` names it; other names as they are."""
-    return own_code.absolute(f"{name}:") if name.endswith(".py") else name
+    """``sharpness.py`` as `mechgrok.user_code` names it; other names as they are."""
+    return user_code.absolute(f"{name}:") if name.endswith(".py") else name
 
 
 def analyses() -> Mapping[str, Entry]:
@@ -353,5 +353,5 @@ def analyze(
 def named(name: "str | ModuleType") -> Analysis:
     """The analysis that a person named: one of their own may be imported from then on."""
     if isinstance(name, str):
-        own_code.allow(own_analysis(name))
+        user_code.allow(own_analysis(name))
     return Analysis.load(name)

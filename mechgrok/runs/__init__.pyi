@@ -1,10 +1,4 @@
 from .checkpoint import Checkpoint as Checkpoint
 from .comparison import compare as compare
-from .edge_popup import train_popup as train_popup
-from .exporting import export as export
-from .forking import fork as fork
-from .importing import import_run as import_run
 from .run import Run as Run
-from .run import create_run as create_run
 from .soundness import verify as verify
-from .tickets import train_ticket as train_ticket

@@ -15,7 +15,7 @@ _TOLD_APART = ("known", "assumed", "split", "steps_known")
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     """What there is to say about a run, by heading; with t_mem and t_gen at another accuracy."""
-    from mechgrok.runs.importing.words import facts_of_import
+    from mechgrok.exchange.importing.words import facts_of_import
 
     task, training, shape = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
@@ -68,7 +68,7 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     """A run in one row: all of its settings by their paths, its milestones, its last evaluation."""
     import pandas as pd
 
-    from mechgrok.settings import flattened
+    from mechgrok.configuration.settings import flattened
 
     row = flattened(run.config.model_dump(mode="json"), ("versions", "format"))
     row |= {"n_parameters": run.n_parameters, "density": run.density}

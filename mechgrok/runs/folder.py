@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.files import sweep_partials, write_text
 from mechgrok.runs import metrics, state
@@ -169,7 +169,7 @@ def _remove_run(folder: Path) -> None:
     """Delete the files that a run consists of, its configuration first, and nothing else."""
     ours = [folder / name for name in (CONFIG, metrics.NAME, state.NEWEST, state.BEFORE)]
     ours += [checkpoint_file(folder, step) for step in checkpoints(folder)]
-    from mechgrok.results.probes import probe_files
+    from mechgrok.runs.probes import probe_files
 
     for file in [*ours, *probe_files(folder), *_results(folder / "analysis")]:
         file.unlink(missing_ok=True)

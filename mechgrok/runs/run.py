@@ -9,12 +9,11 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechgrok import own_code
-from mechgrok.config import RunConfig
+from mechgrok import user_code
+from mechgrok.configuration.origins import ImportOrigin
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.memory import check_memory
 from mechgrok.notebooks import html_table
-from mechgrok.origins import ImportOrigin
 from mechgrok.runs.checkpoint import (
     MASK,
     Checkpoint,
@@ -31,6 +30,7 @@ from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics, write_metrics
 from mechgrok.runs.state import write_state
 from mechgrok.runs.steps import parse_steps
+from mechgrok.training.memory import check_memory
 
 # What a run says of itself needs neither torch nor a model: both are imported where they are used.
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Run:
     @property
     def probes(self) -> dict[str, xr.Dataset]:
         """What was measured while it trained, by analysis (``TrainingConfig(probes=…)``)."""
-        from mechgrok.results.probes import probe_files, probed
+        from mechgrok.runs.probes import probe_files, probed
 
         stems = dict.fromkeys(file.parent.name for file in probe_files(self.path))
         return {stem: found for stem in stems if (found := probed(self, stem)) is not None}
@@ -472,11 +472,11 @@ def create_run(
         write_metrics(making, [])
         if state:
             write_state(making, start.step, dict(state))
-        for name in config.own_code():
-            own_code.remember(name)
+        for name in config.user_code():
+            user_code.remember(name)
         write_config(making, config)
         if config.training is not None and config.training.probes:
-            from mechgrok.results.probes import check_probes
+            from mechgrok.runs.probes import check_probes
 
             check_probes(Run(making))
     return Run(path)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.sweeps.folder import PLAN
 from mechgrok.sweeps.plan import Member
@@ -117,7 +117,7 @@ class _Tasks:
         for start in range(0, len(members), size):
             bundle = members[start : start + size]
             task = self.make.remote(
-                str(self.folder), bundle, self.device, own_code.allowed(), self.news
+                str(self.folder), bundle, self.device, user_code.allowed(), self.news
             )
             self.under_way[task] = bundle
 
@@ -232,7 +232,7 @@ def make_bundle(
         )
         return [Outcome(member, "failed", why) for member in members]
     for name in allowed:
-        own_code.allow(name)
+        user_code.allow(name)
     torch.set_num_threads(1)
     outcomes: list[Outcome] = []
     for member in members:

@@ -14,11 +14,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mechgrok.config import RunConfig
-from mechgrok.runs import Run, train_popup, train_ticket
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.schedule import checkpoint_steps, evaluation_steps, usual_interval
+from mechgrok.derived import train_popup, train_ticket
+from mechgrok.runs import Run
 from mechgrok.sweeps.plan import Member
 from mechgrok.training import train
-from mechgrok.training.schedule import checkpoint_steps, evaluation_steps, usual_interval
 
 #: Steps that are trained of each kind: evaluated every ten.
 _STEPS = 60

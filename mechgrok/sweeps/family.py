@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
+from mechgrok.configuration.settings import flattened, path_of, value_at
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
 from mechgrok.runs.labels import file_stem, labelled, short
-from mechgrok.settings import flattened, path_of, value_at
 from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
 from mechgrok.sweeps.survival import Waiting, waiting_in
 from mechgrok.sweeps.table import facts_of
@@ -231,7 +231,7 @@ def setting_of(run: Run, name: str) -> Value:
 
 
 def _made_settings() -> frozenset[str]:
-    from mechgrok.origins import PopupOptions, TicketOptions
+    from mechgrok.configuration.origins import PopupOptions, TicketOptions
 
     return frozenset({*TicketOptions.model_fields, *PopupOptions.model_fields}) - {"seed"}
 

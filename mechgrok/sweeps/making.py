@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mechgrok import own_code
-from mechgrok.config import RunConfig
+from mechgrok import user_code
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.settings import flattened
+from mechgrok.derived import train_popup, train_ticket
+from mechgrok.derived.edge_popup import popup_options
+from mechgrok.derived.tickets import ticket_options
 from mechgrok.errors import UserError, in_a_sentence
-from mechgrok.runs import Run, create_run, train_popup, train_ticket
-from mechgrok.runs.edge_popup import popup_options
-from mechgrok.runs.tickets import ticket_options
-from mechgrok.settings import flattened
+from mechgrok.runs import Run
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.where import Outcome
-from mechgrok.training import Diverged, Interrupted, Progress, resume, train
+from mechgrok.training import Diverged, Interrupted, Progress, create_run, resume, train
 
 _MADE_BY: dict[str, Callable[..., Run]] = {"ticket": train_ticket, "popup": train_popup}
 
@@ -133,8 +134,8 @@ def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> Non
 
 def _check_method(options: Mapping[str, Any]) -> None:
     """Refuse a pruning method that only a plan names: code of a person's own must be typed."""
-    if own_code.is_own(method := options.get("method")):
-        own_code.check(str(method))
+    if user_code.is_own(method := options.get("method")):
+        user_code.check(str(method))
 
 
 def check_same(folder: Path, member: Member) -> None:

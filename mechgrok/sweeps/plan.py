@@ -28,11 +28,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.settings import path_of, placed, typed
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, parse_values, show_value
-from mechgrok.settings import path_of, placed, typed
 
 #: What a run of a later stage is made by.
 Make = Literal["ticket", "popup"]

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from mechgrok import presets
+from mechgrok.configuration import presets
 from mechgrok.errors import UserError
 from mechgrok.files import write_text
 from mechgrok.grammar import as_values

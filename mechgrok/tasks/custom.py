@@ -1,6 +1,6 @@
 """Tasks of a person's own: a decorated function or a subclass of Task, named by where it lives.
 
-``path/to/file.py:name`` and ``package.module:name`` both name a task; `mechgrok.own_code` loads
+``path/to/file.py:name`` and ``package.module:name`` both name a task; `mechgrok.user_code` loads
 what a person has named and refuses what a file names.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pydantic import create_model
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Task
 from mechgrok.tasks.objectives import OBJECTIVES, Objective
@@ -145,7 +145,7 @@ def task(
     )
     made.function = staticmethod(function)
     made.modular = modular
-    own_code.allow(location)  # It runs already.
+    user_code.allow(location)  # It runs already.
     return made
 
 
@@ -156,7 +156,7 @@ def load(name: str) -> type[Task]:
         UserError: no person has named it here, the file or module is not there, or what it holds
             under the name is no task.
     """
-    found = own_code.load(name, "task")
+    found = user_code.load(name, "task")
     if isinstance(found, Operation):
         from mechgrok.tasks.modular import ModularArithmetic
 

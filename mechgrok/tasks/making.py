@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError, sentence
 from mechgrok.registry import Registry
 from mechgrok.tasks import custom
@@ -38,7 +38,7 @@ def make_task(name: str, **options: Any) -> Task:
     Raises:
         UserError: the task, an option or an option's value is unknown.
     """
-    own_code.allow(name)
+    user_code.allow(name)
     return saved_task(name, **options)
 
 
@@ -50,8 +50,8 @@ def saved_task(name: str, **options: Any) -> Task:
     """
     if not isinstance(name, str):
         raise UserError(f"A task's name is a text such as add, not {name!r}.")
-    if own_code.is_own(name):
-        name = own_code.absolute(name)
+    if user_code.is_own(name):
+        name = user_code.absolute(name)
         task_class = custom.load(name)
     else:
         task_class = TASKS.load(name)

@@ -12,17 +12,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.models.counts import TokenCounts
+from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
-from mechgrok.training.config import TrainingConfig
 from mechgrok.training.dropout import Dropout, Factors
-from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import make_batches, on_device
-from mechgrok.training.transforms.chain import take_step
 
 #: One value a member.
 PerMember = Float[Tensor, " member"]

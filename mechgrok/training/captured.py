@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.training.bundle import Bundle, PerMember
-from mechgrok.training.config import TrainingConfig
 
 #: Steps that are taken as usual first: libraries and optimizers make what they keep in these.
 _WARM_UP = 3

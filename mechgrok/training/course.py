@@ -6,9 +6,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from mechgrok.configuration.schedule import Steps, checkpoint_steps, evaluation_steps, log_spaced
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
+from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import (
     Checkpoint,
@@ -19,11 +23,7 @@ from mechgrok.runs.checkpoint import (
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
-from mechgrok.training.config import TrainingConfig
 from mechgrok.training.divergence import stop_if_diverged
-from mechgrok.training.fused import Stepper
-from mechgrok.training.optimizers import optimizer_state
-from mechgrok.training.schedule import Steps, checkpoint_steps, evaluation_steps, log_spaced
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 Progress = Callable[[dict[str, float]], object]
@@ -75,7 +75,7 @@ class Course:
         )
         self._probing = None
         if training.probes:
-            from mechgrok.results.probes import Probing, drop_probes_after
+            from mechgrok.runs.probes import Probing, drop_probes_after
 
             drop_probes_after(path, step)
             self._probing = Probing(self.run, training.probes)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.runs.metrics import METRICS, append_metrics, drop_metrics_from
 
 Row = dict[str, float]

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.models import HookedModel
-from mechgrok.training.config import TrainingConfig
 
 #: What the activations of each hidden layer are multiplied by: 0, or 1 / (1 − rate).
 Factors = list[Float[Tensor, "*batch neuron"]]

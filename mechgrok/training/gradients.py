@@ -8,7 +8,7 @@ from mechgrok.models import HookedModel, effective_weights
 from mechgrok.tasks import Examples, Task
 
 if TYPE_CHECKING:
-    from mechgrok.training.config import TrainingConfig
+    from mechgrok.configuration.training import TrainingConfig
 
 
 def backpropagate(

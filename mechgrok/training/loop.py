@@ -8,28 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig, configured
+from mechgrok.configuration.run_config import RunConfig, configured
+from mechgrok.configuration.schedule import usual_interval
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.loggers import find_loggers, logged
-from mechgrok.memory import OUTPUTS_AT_ONCE
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.notebooks import shown
-from mechgrok.runs import Run, create_run
+from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
+from mechgrok.optimization.transforms.chain import take_step
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.tasks import Examples, Task
-from mechgrok.training.config import TrainingConfig
+from mechgrok.training import create_run
 from mechgrok.training.course import Course, Interrupted, Shown, Watch, trained_model
 from mechgrok.training.dropout import Dropout
-from mechgrok.training.fused import Stepper
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
-from mechgrok.training.optimizers import load_optimizer, make_optimizer
-from mechgrok.training.schedule import usual_interval
-from mechgrok.training.transforms.chain import take_step
+from mechgrok.training.memory import OUTPUTS_AT_ONCE
 
 
 def train(

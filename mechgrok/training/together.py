@@ -16,23 +16,24 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel
-from mechgrok.runs import Run, create_run
+from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, settle
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state
+from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle, CannotStack
 from mechgrok.training.captured import step_of
 from mechgrok.training.course import Course, Interrupted, trained_model
 from mechgrok.training.divergence import Diverged
-from mechgrok.training.fused import Stepper
 from mechgrok.training.loop import go_on, is_complete, opened_to_train
 from mechgrok.training.machine import find_device, interrupts, threads
-from mechgrok.training.optimizers import load_optimizer, make_optimizers
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.
 MemberProgress = Callable[[Path, dict[str, float]], object]

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig
-from mechgrok.runs import Checkpoint, Run, create_run
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.runs import Checkpoint, Run
+from mechgrok.training import create_run
 
 
 def handmade_run(path: Path, W_in: Tensor, W_out: Tensor, **task: Any) -> Run:

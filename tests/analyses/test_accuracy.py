@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analyses import accuracy
+from mechgrok.analyses import accuracy
 from mechgrok.runs import Run
 
 

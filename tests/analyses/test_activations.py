@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import activations
+from mechgrok.analyses import activations
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.tasks import make_task
 from mechgrok.tasks.harmonics import harmonics
 from tests.analyses.handmade import handmade_run, waves

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 
 import mechgrok
-from analyses import algorithm
-from analyses.measures.algorithm import (
+from mechgrok.analyses import algorithm
+from mechgrok.analyses.measures.algorithm import (
     circularity,
     distance_irrelevance,
     gradient_cosines,
     pizza_share,
 )
-from analyses.measures.residues import residues
+from mechgrok.analyses.measures.residues import residues
 from mechgrok.errors import UserError
+from mechgrok.exchange.importing import import_run
+from mechgrok.exchange.importing.layouts import recognize
+from mechgrok.exchange.importing.reading import read
 from mechgrok.models import HookedTransformer, TransformerConfig, load_weights
 from mechgrok.runs import Run
-from mechgrok.runs.importing import import_run
-from mechgrok.runs.importing.layouts import recognize
-from mechgrok.runs.importing.reading import read
 from mechgrok.tasks import make_task
 from tests.analyses.handmade import handmade_run, run_of
 

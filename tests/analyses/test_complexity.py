@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import complexity
-from analyses.measures.complexity import (
+from mechgrok.analyses import complexity
+from mechgrok.analyses.measures.complexity import (
     coarsest,
     compressed_size,
     cross_polytope,

@@ -7,18 +7,18 @@ import pytest
 import torch
 import xarray as xr
 
-from analyses import dead_neurons
-from analyses.measures.masks import kept_edges
-from analyses.measures.neurons import Census, dead_since
-from mechgrok.config import RunConfig
+from mechgrok.analyses import dead_neurons
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.neurons import Census, dead_since
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, Network
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import raw_weights
 from mechgrok.models.wiring import chain
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.training import train
 
 RUNS = ("tiny_run", "tiny_transformer_run", "masked_run")

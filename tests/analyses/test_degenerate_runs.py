@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import make_model
 from mechgrok.results.analysis import Analysis, analyses
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.metrics import write_metrics
+from mechgrok.training import create_run
 
 Weights = dict[str, Tensor]
 NAMES = list(analyses())

@@ -7,9 +7,9 @@ import pytest
 import torch
 import xarray as xr
 
-from analyses import embedding
-from mechgrok.results.parquet import read_parquet, write_parquet
+from mechgrok.analyses import embedding
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from tests.analyses.handmade import run_of, waves
 
 

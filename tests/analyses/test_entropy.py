@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import entropy
-from mechgrok.results.parquet import read_parquet, write_parquet
+from mechgrok.analyses import entropy
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.tasks import make_task
 from tests.analyses.handmade import handmade_run, waves
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import fourier
-from mechgrok.runs import Run, create_run
+from mechgrok.analyses import fourier
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.training import create_run
 
 
 def wave_run(tmp_path: object, tiny_run: Run, frequencies: list[int]) -> Run:

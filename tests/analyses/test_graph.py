@@ -1,4 +1,4 @@
-"""The graph analysis: the metrics of `analyses.measures.graphs` at every step of real runs."""
+"""The graph analysis: the metrics of `mechgrok.analyses.measures.graphs` at every step of real runs."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ import pytest
 import xarray as xr
 from networkx.algorithms import bipartite
 
-from analyses import graph
-from analyses.measures.graphs import NeuronGraph
-from analyses.measures.masks import kept_edges
-from mechgrok.config import RunConfig
+from mechgrok.analyses import graph
+from mechgrok.analyses.measures.graphs import NeuronGraph
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.training import train
 
 RUNS = ("tiny_run", "tiny_transformer_run", "masked_run")

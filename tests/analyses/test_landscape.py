@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 import mechgrok
-from analyses import landscape
-from analyses.measures.curvature import derivatives, flat, hutchinson, lanczos
-from analyses.measures.slices import barrier, between
+from mechgrok.analyses import landscape
+from mechgrok.analyses.measures.curvature import derivatives, flat, hutchinson, lanczos
+from mechgrok.analyses.measures.slices import barrier, between
 from mechgrok.errors import UserError
 from mechgrok.models import load_weights, make_model, raw_weights
 from mechgrok.runs import Run

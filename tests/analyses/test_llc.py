@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from analyses import llc
-from analyses.measures.sgld import Coefficient, learning_coefficient, sgld
+from mechgrok.analyses import llc
+from mechgrok.analyses.measures.sgld import Coefficient, learning_coefficient, sgld
 from mechgrok.errors import UserError
+from mechgrok.exchange.importing import import_run
 from mechgrok.runs import Run
-from mechgrok.runs.importing import import_run
 
 CHAINS = 64
 

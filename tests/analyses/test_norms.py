@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import norms
-from mechgrok.config import RunConfig
+from mechgrok.analyses import norms
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.masks import Mask
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.training import create_run
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import dead_neurons, fourier, periodicity, weights
-from analyses.measures.fourier import cyclic_order
+from mechgrok.analyses import dead_neurons, fourier, periodicity, weights
+from mechgrok.analyses.measures.fourier import cyclic_order
 from mechgrok.runs import Run
 from tests.analyses.handmade import run_of, waves
 

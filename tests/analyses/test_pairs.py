@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mechgrok
-from analyses import pairs
+from mechgrok.analyses import pairs
 from mechgrok.runs import Run
 from tests.analyses.handmade import run_of
 

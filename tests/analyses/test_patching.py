@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import mechgrok
-from analyses import patching
-from analyses.measures.spacing import around_milestones
+from mechgrok.analyses import patching
+from mechgrok.analyses.measures.spacing import around_milestones
 from mechgrok.errors import UserError
 from mechgrok.interventions import Performance
 from mechgrok.runs import Run

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import periodicity
-from analyses.measures.residues import residues
+from mechgrok.analyses import periodicity
+from mechgrok.analyses.measures.residues import residues
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from tests.analyses.handmade import handmade_run, waves
 
 

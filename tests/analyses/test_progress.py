@@ -7,11 +7,11 @@ import pytest
 import torch
 import xarray as xr
 
-from analyses import progress
-from mechgrok.config import RunConfig
+from mechgrok.analyses import progress
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.training import train
 from tests.analyses.handmade import handmade_run, run_of
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analyses import activations, embedding, periodicity, progress
+from mechgrok.analyses import activations, embedding, periodicity, progress
+from mechgrok.exchange.importing import import_run
 from mechgrok.runs import Run
-from mechgrok.runs.importing import import_run
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "peers" / "nanda_mod113_wd1.pth"
 KEYS = [23, 6, 37, 41, 39]

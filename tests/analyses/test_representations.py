@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from analyses import embedding, entropy, fourier, progress, representations
+from mechgrok.analyses import embedding, entropy, fourier, progress, representations
 from mechgrok.errors import UserError
+from mechgrok.exchange.importing import import_run
 from mechgrok.interventions import Keep, Remove, intervene
 from mechgrok.runs import Run
-from mechgrok.runs.importing import import_run
 from mechgrok.tasks.groups.families import named
 from tests.analyses.handmade import run_of
 

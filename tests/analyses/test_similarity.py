@@ -7,11 +7,12 @@ import pytest
 import torch
 import xarray as xr
 
-from analyses import similarity
-from mechgrok.config import RunConfig
+from mechgrok.analyses import similarity
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
+from mechgrok.training import create_run
 
 
 def by_numpy(run: Run, step: int, rate: float) -> dict[str, np.ndarray]:

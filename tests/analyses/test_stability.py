@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import stability
+from mechgrok.analyses import stability
 from mechgrok.models import load_weights, raw_weights
-from mechgrok.runs import Checkpoint, Run, create_run
+from mechgrok.runs import Checkpoint, Run
+from mechgrok.training import create_run
 
 
 def scaled(run: Run, path: Path, factor: float) -> Run:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analyses import trajectory
+from mechgrok.analyses import trajectory
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 

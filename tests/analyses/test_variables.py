@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.results.analysis import Analysis, analyses
-from mechgrok.results.parquet import read_parquet, write_parquet
 from mechgrok.results.variables import SHARED, for_each
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet, write_parquet
 from mechgrok.training import train
 
 #: A run of each kind that has variables of its own: one operand order, attention, two layers on

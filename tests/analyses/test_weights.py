@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analyses import weights
-from analyses.measures.fourier import amplitude_spectrum
+from mechgrok.analyses import weights
+from mechgrok.analyses.measures.fourier import amplitude_spectrum
 from mechgrok.runs import Run
 
 

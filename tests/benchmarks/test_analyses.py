@@ -8,7 +8,7 @@ from time import perf_counter, process_time
 
 import pytest
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.runs import Run
 from mechgrok.training import train
@@ -81,7 +81,9 @@ def test_a_whole_report(run: Run, tmp_path: Path) -> None:
     began = perf_counter()
     page = tmp_path / "report.html"
     arguments = ["report", str(run.path), "--fresh", "--out", str(page)]
-    subprocess.run([sys.executable, "-m", "cli.main", *arguments], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "mechgrok.cli.main", *arguments], check=True, capture_output=True
+    )
     took = perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

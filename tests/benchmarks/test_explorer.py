@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("dash", reason="the extra mechgrok[explore] is not installed")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from analyses.explorer import explore
-from analyses.explorer.server import Explorer
-from analyses.explorer.tables import Shown
-from mechgrok.config import RunConfig
+from mechgrok.analyses.explorer import explore
+from mechgrok.analyses.explorer.server import Explorer
+from mechgrok.analyses.explorer.tables import Shown
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.interventions import Ablate
 from mechgrok.runs import Run
 from mechgrok.training import train

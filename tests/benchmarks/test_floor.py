@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.models import HookedMLP, make_model
 from mechgrok.models.counts import TokenCounts
+from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.tasks import Examples
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import on_device
 from mechgrok.training.machine import threads
-from mechgrok.training.optimizers import make_optimizer
 from tests.benchmarks.conftest import report
 
 pytestmark = pytest.mark.benchmark

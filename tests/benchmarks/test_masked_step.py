@@ -7,15 +7,15 @@ from time import perf_counter
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.masks import apply_mask
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model
+from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import on_device
-from mechgrok.training.optimizers import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

@@ -6,16 +6,16 @@ from time import process_time
 import pytest
 from torch import Tensor
 
-from mechgrok import presets
-from mechgrok.config import RunConfig
-from mechgrok.runs import create_run
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.optimization.optimizers import make_optimizers
+from mechgrok.optimization.transforms.chain import take_step
+from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle
 from mechgrok.training.course import trained_model
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import on_device
 from mechgrok.training.machine import threads
-from mechgrok.training.optimizers import make_optimizers
-from mechgrok.training.transforms.chain import take_step
 from tests.benchmarks.conftest import report
 
 pytestmark = pytest.mark.benchmark

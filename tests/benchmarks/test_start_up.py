@@ -16,7 +16,9 @@ def test_help_is_three_times_faster_than_importing_torch(arguments: list[str]) -
         subprocess.run([sys.executable, *program], stdout=subprocess.DEVNULL, check=True)
 
     torch, ours, times = ratio(
-        lambda: run("-c", "import torch"), lambda: run("-m", "cli.main", *arguments), repeats=5
+        lambda: run("-c", "import torch"),
+        lambda: run("-m", "mechgrok.cli.main", *arguments),
+        repeats=5,
     )
     report(f"mechgrok {' '.join(arguments)}: {ours:.2f} s ({torch:.2f} s to import torch)")
     assert times > 3

@@ -54,7 +54,7 @@ def test_sixteen_quick_runs_take_little_more_than_half_of_the_time_one_by_one(
     """On two cores, against ``mechgrok train`` typed sixteen times."""
 
     def run(*words: object) -> None:
-        command = [sys.executable, "-m", "cli.main", *map(str, words)]
+        command = [sys.executable, "-m", "mechgrok.cli.main", *map(str, words)]
         subprocess.run(command, check=True, capture_output=True)
 
     took = {}

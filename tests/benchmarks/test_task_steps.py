@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.models import make_model
+from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.tasks import Examples
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import make_batches
-from mechgrok.training.optimizers import make_optimizer
 
 pytestmark = pytest.mark.benchmark
 

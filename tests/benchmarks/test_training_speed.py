@@ -8,17 +8,16 @@ import pytest
 import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.schedule import evaluation_steps
 from mechgrok.denormals import flushed_denormals
 from mechgrok.models import HookedModel, make_model
-from mechgrok.runs import create_run
+from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
-from mechgrok.training import evaluate, train
+from mechgrok.training import create_run, evaluate, train
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import threads
-from mechgrok.training.optimizers import make_optimizer
-from mechgrok.training.schedule import evaluation_steps
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark
@@ -172,7 +171,7 @@ def test_peak_memory_is_under_a_gibibyte_over_torch(tmp_path: Path) -> None:
     probe = "print(next(l for l in open('/proc/self/status') if 'VmHWM' in l).split()[1])"
     programs = {
         "torch": f"import torch; {probe}",
-        "run": "from mechgrok.training import train; from mechgrok.config import RunConfig; "
+        "run": "from mechgrok.training import train; from mechgrok.configuration.run_config import RunConfig; "
         f"train(r'{tmp_path / 'run'}', RunConfig.make(task={{'name': 'add'}}, "
         f"training={{'steps': 1000}})); {probe}",
     }
@@ -187,9 +186,9 @@ def test_peak_memory_is_under_a_gibibyte_over_torch(tmp_path: Path) -> None:
 def test_fourier_on_three_hundred_checkpoints_takes_under_five_seconds(tmp_path: Path) -> None:
     from time import perf_counter
 
-    from analyses import fourier
-    from analyses.drawing import write_html
-    from mechgrok.results.parquet import write_parquet
+    from mechgrok.analyses import fourier
+    from mechgrok.analyses.drawing import write_html
+    from mechgrok.runs.parquet import write_parquet
 
     config = RunConfig.make(task={"name": "add"}, training={"steps": 300, "checkpoint_every": 100})
     run = create_run(tmp_path / "run", config)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cli.main import main
+from mechgrok.cli.main import main
 
 
 class Ended(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mechgrok.results.parquet import read_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet
 
 Command = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def test_the_answer_goes_beside_the_run(mechgrok: Command, run: Path) -> None:
 def test_it_is_measured_once_unless_fresh(
     mechgrok: Command, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analyses import norms
+    from mechgrok.analyses import norms
 
     measured = []
     measure = norms.measure

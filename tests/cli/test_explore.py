@@ -21,7 +21,7 @@ def test_it_prints_an_address_that_answers_until_ctrl_c(tiny_run: Run) -> None:
     # A shell that starts the tests in the background has them ignore Ctrl-C.
     program = (
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from cli.main import main\nmain()"
+        "from mechgrok.cli.main import main\nmain()"
     )
     command = [sys.executable, "-c", program, "explore", str(tiny_run.path), "--no-open"]
     with subprocess.Popen(
@@ -46,7 +46,7 @@ def test_what_is_no_run_is_refused(mechgrok: Command, tmp_path: Path) -> None:
 def test_without_dash_the_extra_is_named(
     mechgrok: Command, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "analyses.explorer.server", raising=False)
+    monkeypatch.delitem(sys.modules, "mechgrok.analyses.explorer.server", raising=False)
     monkeypatch.setitem(sys.modules, "dash", None)
     ended = mechgrok("explore", tiny_run.path, "--no-open")
     assert ended.code == 2

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 import mechgrok as package
+from mechgrok.configuration.origins import PopupOptions, TicketOptions
+from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
 from mechgrok.models.config import KINDS
-from mechgrok.origins import PopupOptions, TicketOptions
+from mechgrok.optimization.optimizers import OPTIMIZERS
+from mechgrok.optimization.transforms import TRANSFORMS
 from mechgrok.runs import Run
 from mechgrok.tasks.making import TASKS
-from mechgrok.training.config import TrainingConfig
-from mechgrok.training.optimizers import OPTIMIZERS
-from mechgrok.training.transforms import TRANSFORMS
 
 TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--steps", 40, "-q")
 
@@ -246,7 +246,7 @@ def first_rows(model, task):
 def test_operations_optimizers_and_methods_in_a_file_of_one_s_own(
     mechgrok: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mechgrok import own_code
+    from mechgrok import user_code
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Path("my.py").write_text(OWN)
@@ -256,8 +256,8 @@ def test_operations_optimizers_and_methods_in_a_file_of_one_s_own(
     ended = mechgrok("ticket", "ckpts", "--method", "my.py:first_rows", "-q", "--steps", 2)
     assert ended.code == 0, ended.err
     # A stranger's run with the same names is refused.
-    own_code._allowed.clear()
-    own_code.trust_list().unlink()
+    user_code._allowed.clear()
+    user_code.trust_list().unlink()
     Path("executed").unlink(missing_ok=True)
     Path("my.py").write_text(f"open('executed', 'w')\n{OWN}")
     config = json.loads(Path("ckpts/config.json").read_text())
@@ -279,7 +279,7 @@ def test_operations_optimizers_and_methods_in_a_file_of_one_s_own(
 def test_a_mistyped_command_is_answered_with_one_like_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from cli.main import main
+    from mechgrok.cli.main import main
 
     with pytest.raises(SystemExit) as ended:
         main(["analyse", "ckpts"])

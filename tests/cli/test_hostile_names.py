@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mechgrok import own_code
-from mechgrok.config import RunConfig
+from mechgrok import user_code
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.training import train
@@ -62,7 +62,7 @@ class Sent:
         (self.run.path / "config.json").write_text(json.dumps(config))
 
     def untouched(self) -> bool:
-        listed = own_code.trust_list()
+        listed = user_code.trust_list()
         return not self.proof.exists() and not (listed.exists() and "evil" in listed.read_text())
 
 
@@ -157,7 +157,7 @@ def test_what_a_person_names_is_imported_and_remembered(sent: Sent, mechgrok: An
     )
     assert ended.code == 0, ended.err
     assert sent.proof.exists()
-    own_code._allowed.clear()  # as in another process
+    user_code._allowed.clear()  # as in another process
     assert mechgrok("info", "ckpts").code == 0
 
 

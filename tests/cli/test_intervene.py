@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mechgrok.interventions import Ablate, as_toml, intervene
-from mechgrok.results.parquet import read_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet
 
 Command = Callable[..., Any]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.results.analysis import analyses
 from mechgrok.runs import Run
 
@@ -48,7 +48,7 @@ def test_it_trains_and_its_run_opens_from_elsewhere(
 ) -> None:
     ended = mechgrok("train", "--model", "loud.py:Loud", "--set", "model.gain=3", *TINY)
     assert ended.code == 0, ended.err
-    own_code._allowed.clear()  # as in another process
+    user_code._allowed.clear()  # as in another process
     monkeypatch.chdir("/")
     run = Run(source.parent / "ckpts")
     assert run.config.model.kind == f"{source}:Loud"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mechgrok import presets
+from mechgrok.configuration import presets
 from mechgrok.runs import Run
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cli.progress import TrainingProgress, waiting
+from mechgrok.cli.progress import TrainingProgress, waiting
 from mechgrok.tasks.base import Criterion
 
 

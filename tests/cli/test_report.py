@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mechgrok.results.packing import packed_plotly, unpack
+from mechgrok.reports.packing import packed_plotly, unpack
 from mechgrok.runs import Run
 
 FEW = "accuracy,norms,weights"
@@ -59,7 +59,7 @@ def test_what_was_measured_for_the_page_is_kept_beside_the_runs(page: str, tiny_
 def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mechgrok.results.page import Section, write_page
+    from mechgrok.reports.page import Section, write_page
 
     sections = [Section("fourier", "Which?", passed_over={"<b>bits</b>": "parity is not modular"})]
     write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
@@ -101,7 +101,7 @@ def test_an_unfinished_run_without_checkpoints_is_refused(
 def test_a_report_that_is_stopped_says_so_in_a_line(
     mechgrok: Callable[..., Any], tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mechgrok.results.workers import Workers
+    from mechgrok.workers import Workers
 
     def interrupted(workers: Workers) -> None:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mechgrok as package
-from cli.words import duration, n_bytes
+from mechgrok.cli.words import duration, n_bytes
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
@@ -44,7 +44,7 @@ def wd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*words: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, words)],
+        [sys.executable, "-m", "mechgrok.cli.main", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,

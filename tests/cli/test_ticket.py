@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mechgrok.origins import PopupOrigin, TicketOrigin
+from mechgrok.configuration.origins import PopupOrigin, TicketOrigin
 from mechgrok.runs import Run
 
 

@@ -74,7 +74,7 @@ def test_resume_extends(mechgrok: Any) -> None:
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "my run"
-    program = "import torch; torch.set_num_threads(1); from cli.main import main; main()"
+    program = "import torch; torch.set_num_threads(1); from mechgrok.cli.main import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-c", program, "train", "--p", "7", "--train-fraction", "0.7",
          "--steps", "100000", "--out", str(folder)],

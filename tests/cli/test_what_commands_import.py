@@ -10,7 +10,7 @@ from mechgrok.runs import Run
 
 PROGRAM = """
 import sys
-from cli.main import app
+from mechgrok.cli.main import app
 try:
     app(sys.argv[1:])
 except SystemExit as end:

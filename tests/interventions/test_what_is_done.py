@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from analyses import progress
-from analyses.measures.fourier import grid_share
-from analyses.measures.harmonics import Waves
-from mechgrok.config import RunConfig
+from mechgrok.analyses import progress
+from mechgrok.analyses.measures.fourier import grid_share
+from mechgrok.analyses.measures.harmonics import Waves
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.interventions import (
     Ablate,

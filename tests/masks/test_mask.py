@@ -8,13 +8,7 @@ from torch import Tensor
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
 from mechgrok.errors import UserError
-from mechgrok.masks import (
-    Mask,
-    apply_mask,
-    mask_of,
-    prunable_weights,
-    top_entries,
-)
+from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights, top_entries
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.runs import Run
 
@@ -231,8 +225,8 @@ class TestOnAModel:
         ],
     )
     def test_pruned_weights_stay_exactly_zero(self, run: Run, optimizer: dict[str, object]) -> None:
-        from mechgrok.config import RunConfig
-        from mechgrok.training.optimizers import make_optimizer
+        from mechgrok.configuration.run_config import RunConfig
+        from mechgrok.optimization.optimizers import make_optimizer
 
         model = run.model(0)
         mask = half_mask(model)

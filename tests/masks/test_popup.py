@@ -6,14 +6,14 @@ import pytest
 import torch
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 
+from mechgrok.configuration.origins import PopupOrigin
+from mechgrok.derived.edge_popup import popup_options, train_popup
 from mechgrok.errors import UserError
 from mechgrok.masks import mask_of, prunable_weights
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import PopupHook, apply_popup, initial_scores, scores_of
 from mechgrok.models import raw_weights
-from mechgrok.origins import PopupOrigin
 from mechgrok.runs import Run
-from mechgrok.runs.edge_popup import popup_options, train_popup
 from mechgrok.training import Interrupted, resume
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived import train_popup, train_ticket
+from mechgrok.exchange import export
 from mechgrok.masks import prune
 from mechgrok.models import PositionalMLPConfig, make_model
 from mechgrok.results import analyses
-from mechgrok.runs import Run, export, train_popup, train_ticket
+from mechgrok.runs import Run
 from mechgrok.tasks import make_task
 from mechgrok.training import train
 

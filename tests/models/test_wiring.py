@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analyses.measures.graphs import left_side
+from mechgrok.analyses.measures.graphs import left_side
 from mechgrok.errors import UserError
 from mechgrok.models import (
     Group,

@@ -37,7 +37,7 @@ def installed(tmp_path: Path) -> Path:
 def mechgrok(*arguments: object, path: Path) -> str:
     environment = os.environ | {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "mechgrok.cli.main", *map(str, arguments)],
         env=environment,
         capture_output=True,
         text=True,
@@ -67,9 +67,10 @@ def test_a_file_is_an_analysis_too(installed: Path, tiny_run: Run) -> None:
     """Named on the command line or in Python, without a package around it."""
     import importlib.util
 
-    from mechgrok import own_code
+    from mechgrok import user_code
     from mechgrok.errors import UserError
-    from mechgrok.results.analysis import Analysis, analyze
+    from mechgrok.measuring import analyze
+    from mechgrok.results.analysis import Analysis
 
     file, out = installed / "sharpness.py", installed / "by-file"
     elsewhere = installed / "empty"
@@ -86,6 +87,6 @@ def test_a_file_is_an_analysis_too(installed: Path, tiny_run: Run) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert by_name.identical(analyze(tiny_run, module, quantile=0.9, fresh=True))
-    own_code._allowed.clear()
+    user_code._allowed.clear()
     with pytest.raises(UserError, match="never trained with here"):
         Analysis.load(str(file))

@@ -47,7 +47,7 @@ class Norm:
             raise AssertionError("nothing is drawn here")
 
         load = Analysis(
-            "norm", "", "analyses.accuracy", measure, nothing, nothing, lambda run: None
+            "norm", "", "mechgrok.analyses.accuracy", measure, nothing, nothing, lambda run: None
         )
         return replace(load, per_step=per_step)
 
@@ -151,7 +151,7 @@ def test_other_code_makes_an_answer_stale(run: Run) -> None:
     norm = Norm()
     analysis = norm.analysis(per_step=True)
     analysis(run)
-    replace(analysis, module="analyses.fourier")(run)
+    replace(analysis, module="mechgrok.analyses.fourier")(run)
     assert norm.measured == [run.steps, run.steps]
 
 
@@ -173,10 +173,10 @@ def test_the_digest_of_an_analysis_covers_what_it_imports(tmp_path: Path, monkey
 def test_an_option_that_names_a_file_hangs_on_what_is_in_it(run: Run, tmp_path: Path) -> None:
     reference = tmp_path / "mask.safetensors"
     reference.write_bytes(b"one")
-    before = Provenance.now(run, "analyses.accuracy", {"reference": reference})
-    assert Provenance.now(run, "analyses.accuracy", {"reference": reference}) == before
+    before = Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference})
+    assert Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference}) == before
     reference.write_bytes(b"three")
-    assert Provenance.now(run, "analyses.accuracy", {"reference": reference}) != before
+    assert Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference}) != before
 
 
 def test_a_damaged_answer_is_measured_again(run: Run) -> None:

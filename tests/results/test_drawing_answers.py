@@ -7,8 +7,8 @@ import pytest
 
 import mechgrok
 from mechgrok import UserError
-from mechgrok.results.parquet import read_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_parquet
 
 OWN = '''"""What is this one's size"""
 import plotly.graph_objects as go

@@ -10,8 +10,8 @@ import pytest
 
 import mechgrok
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_made_from, read_parquet, write_parquet
 from mechgrok.runs import Run
+from mechgrok.runs.parquet import read_made_from, read_parquet, write_parquet
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from mechgrok.results.packing import pack, unpack
+from mechgrok.reports.packing import pack, unpack
 
 
 def test_arrays_come_back_in_their_shapes_and_whole_numbers_exactly() -> None:

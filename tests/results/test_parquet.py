@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from mechgrok.errors import UserError
-from mechgrok.results.parquet import read_made_from, read_parquet, write_parquet
+from mechgrok.runs.parquet import read_made_from, read_parquet, write_parquet
 
 
 @pytest.fixture

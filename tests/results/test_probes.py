@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import mechgrok
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.runs.soundness import verify

@@ -13,8 +13,8 @@ import pytest
 
 import mechgrok
 from mechgrok.registry import Entry, entries
-from mechgrok.results.workers import Failure, Workers
 from mechgrok.runs import Run
+from mechgrok.workers import Failure, Workers
 
 #: Analyses of somebody else's, each wrong in its own way.
 BROKEN = {
@@ -125,11 +125,11 @@ def _process() -> int:
 def test_what_a_person_has_named_here_may_be_loaded_by_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mechgrok import own_code
+    from mechgrok import user_code
 
-    monkeypatch.setattr(own_code, "_allowed", {"somebodys.module:question"})
+    monkeypatch.setattr(user_code, "_allowed", {"somebodys.module:question"})
     with Workers(1) as workers:
-        workers.submit("a", own_code.allowed)
+        workers.submit("a", user_code.allowed)
         assert dict(workers.answers()) == {"a": ["somebodys.module:question"]}
 
 
@@ -161,7 +161,7 @@ def test_no_worker_outlives_the_one_that_asked(how: signal.Signals, tmp_path: Pa
     program = (
         # A shell that starts the tests in the background has them ignore Ctrl-C.
         "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from mechgrok.results.workers import Workers\n"
+        "from mechgrok.workers import Workers\n"
         "import tests.results.test_report as here\n"
         "with Workers(2) as workers:\n"
         "    workers.submit(0, here._process)\n"
@@ -213,7 +213,7 @@ def test_a_report_begins_with_its_story_in_short(
 
 
 def test_analyses_that_no_story_knows_come_last(plugins: None) -> None:
-    from mechgrok.results.report import _chosen
+    from mechgrok.reports.report import _chosen
 
     order = _chosen(None)
     assert order[0] == "accuracy"

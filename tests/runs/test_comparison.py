@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analyses.drawing.overlay import overlay
+from mechgrok.analyses.drawing.overlay import overlay
 from mechgrok.errors import UserError
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Run
 from mechgrok.runs.comparison import compare
 from mechgrok.sweeps.family import Family
+from mechgrok.training import create_run
 
 
 def test_every_run_has_its_own_row(tiny_run: Run, masked_run: Run) -> None:

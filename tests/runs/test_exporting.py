@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
+from mechgrok.exchange.exporting import export
+from mechgrok.exchange.importing import import_run
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import HookedTransformer, TransformerConfig, effective_weights
 from mechgrok.models.native import to_transformer_lens
 from mechgrok.runs import Run
-from mechgrok.runs.exporting import export
-from mechgrok.runs.importing import import_run
 from mechgrok.training import train
 
 

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mechgrok import RunConfig, UserError
-from mechgrok.runs import Run, create_run
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import write_checkpoint
 from mechgrok.runs.folder import MADE, MAKING, MOVING, is_unfinished, new_run
 from mechgrok.runs.lock import writing
 from mechgrok.runs.metrics import append_metrics
-from mechgrok.training import resume, train
+from mechgrok.training import create_run, resume, train
 
 OTHER = RunConfig.make(
     task={"name": "add", "p": 5},

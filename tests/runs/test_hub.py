@@ -10,9 +10,9 @@ import pytest
 from safetensors.torch import load
 
 from mechgrok import UserError
+from mechgrok.exchange.hub import export_sequence, push
+from mechgrok.exchange.importing import import_run
 from mechgrok.runs import Run
-from mechgrok.runs.hub import export_sequence, push
-from mechgrok.runs.importing import import_run
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

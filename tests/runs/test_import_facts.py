@@ -9,14 +9,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived import train_ticket
 from mechgrok.errors import UserError
+from mechgrok.exchange.exporting import export
+from mechgrok.exchange.importing import import_run
+from mechgrok.exchange.importing.splits import shuffled_split
 from mechgrok.models import HookedTransformer, TransformerConfig, raw_weights
 from mechgrok.results.analysis import Analysis
-from mechgrok.runs import Run, train_ticket, verify
-from mechgrok.runs.exporting import export
-from mechgrok.runs.importing import import_run
-from mechgrok.runs.importing.splits import shuffled_split
+from mechgrok.runs import Run, verify
 from mechgrok.tasks import make_task
 from mechgrok.training import train
 

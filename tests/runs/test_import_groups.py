@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mechgrok.errors import UserError
+from mechgrok.exchange.importing import import_run
+from mechgrok.exchange.importing.groups import places
 from mechgrok.runs import Run
-from mechgrok.runs.importing import import_run
-from mechgrok.runs.importing.groups import places
 from mechgrok.tasks.groups.families import named
 
 #: The folder ``rep_theory/batch_experiments`` of their repository.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mechgrok.errors import UserError
-from mechgrok.runs.importing.reading import read_content
+from mechgrok.exchange.importing.reading import read_content
 
 ran: list[str] = []
 

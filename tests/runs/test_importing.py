@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from mechgrok.errors import UserError
+from mechgrok.exchange.importing import doubt, import_run
 from mechgrok.models import HookedTransformer, TransformerConfig
 from mechgrok.runs import Run
-from mechgrok.runs.importing import doubt, import_run
 from mechgrok.training import resume
 
 #: A published file that may lie beside a checkout of the project.

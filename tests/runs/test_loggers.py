@@ -62,7 +62,7 @@ def test_wandb_offline_holds_the_run(tiny_run: Run, tmp_path: Path) -> None:
     """In a process of its own, as wandb starts a service."""
     pytest.importorskip("wandb")
     copy = shutil.copytree(tiny_run.path, tmp_path / "run")
-    words = [sys.executable, "-m", "cli.main", "log", str(copy), "--to", "wandb"]
+    words = [sys.executable, "-m", "mechgrok.cli.main", "log", str(copy), "--to", "wandb"]
     environment = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "HOME": str(tmp_path)}
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env=_environment(environment)
@@ -103,7 +103,7 @@ def records(content: bytes) -> Iterator[bytes]:
 def test_trackio_holds_the_run(tiny_run: Run, tmp_path: Path) -> None:
     pytest.importorskip("trackio")
     copy = shutil.copytree(tiny_run.path, tmp_path / "run")
-    words = [sys.executable, "-m", "cli.main", "log", str(copy), "--to", "trackio"]
+    words = [sys.executable, "-m", "mechgrok.cli.main", "log", str(copy), "--to", "trackio"]
     environment = _environment({"TRACKIO_DIR": str(tmp_path / "kept"), "HOME": str(tmp_path)})
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mechgrok.derived.edge_popup import train_popup
+from mechgrok.derived.tickets import train_ticket
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.runs.edge_popup import train_popup
-from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import Interrupted
 
 IMP: dict[str, Any] = {"method": "imp", "rate": 0.6, "rounds": 3, "steps": 10}

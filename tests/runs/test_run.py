@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mechgrok
-from mechgrok.config import FORMAT, RunConfig
+from mechgrok.configuration.run_config import FORMAT, RunConfig
 from mechgrok.errors import UserError
 from mechgrok.models import effective_weights
-from mechgrok.runs import Run, create_run
-from mechgrok.training import resume, train
+from mechgrok.runs import Run
+from mechgrok.training import create_run, resume, train
 
 
 @pytest.fixture

@@ -8,18 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.origins import TicketOrigin
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived.children import resolve_step
+from mechgrok.derived.tickets import dead_edges, dead_neurons, train_ticket
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models.wiring import chain
-from mechgrok.origins import TicketOrigin
 from mechgrok.runs import Run
-from mechgrok.runs.children import resolve_step
-from mechgrok.runs.tickets import (
-    dead_edges,
-    dead_neurons,
-    train_ticket,
-)
 from mechgrok.training import Interrupted, resume, train
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.main import main
+from mechgrok.cli.main import main
 from mechgrok.errors import UserError
 from mechgrok.sweeps import sweep
 from mechgrok.sweeps.cluster import Cluster

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import mechgrok
-from analyses.drawing import Panels, representatives
-from analyses.drawing.overlay import overlay
+from mechgrok.analyses.drawing import Panels, representatives
+from mechgrok.analyses.drawing.overlay import overlay
 from mechgrok.errors import UserError
 from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.family import Family

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mechgrok import own_code
+from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
@@ -185,7 +185,7 @@ def test_code_that_only_a_plan_names_is_not_run(fields: dict[str, Any], tmp_path
 
 
 def test_code_that_a_person_names_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_code, "trust_list", lambda: tmp_path / "trusted.txt")
+    monkeypatch.setattr(user_code, "trust_list", lambda: tmp_path / "trusted.txt")
     (tmp_path / "own.py").write_text(
         "def score(model, task):\n    return {n: w.abs() for n, w in model.named_parameters()}\n"
     )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analyses.measures.fourier import character_components, key_frequencies
+from mechgrok.analyses.measures.fourier import character_components, key_frequencies
 from mechgrok.errors import UserError
 from mechgrok.interventions.waves import grid_parts, projection
 from mechgrok.tasks import make_task

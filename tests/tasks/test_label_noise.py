@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.runs.facts import facts
 from mechgrok.tasks import Task, make_task

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.tasks import make_task
 from mechgrok.tasks.losses import hinge, one_hot_mse, sign_mse, stablemax, stablemax_with_gradient

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from analyses import accuracy, fourier
-from mechgrok.config import RunConfig
+from mechgrok.analyses import accuracy, fourier
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
 from mechgrok.training import train

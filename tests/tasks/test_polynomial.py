@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.runs import Run
 from mechgrok.tasks.polynomial import PolynomialRegression
 from mechgrok.training import train

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from analyses import embedding, entropy, fourier, periodicity
-from mechgrok.config import RunConfig
+from mechgrok.analyses import embedding, entropy, fourier, periodicity
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.memory import check_memory
 from mechgrok.tasks import make_task
 from mechgrok.training import train
+from mechgrok.training.memory import check_memory
 
 
 @pytest.mark.parametrize(("p", "terms"), [(5, 3), (2, 6), (7, 2)])

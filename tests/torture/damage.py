@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mechgrok.results import parquet
+from mechgrok.runs import parquet
 from mechgrok.sweeps import table
 
 #: What a value may have become.

@@ -8,10 +8,10 @@ from pathlib import Path
 from mechgrok import RunConfig, analyze, train
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
-from mechgrok.results.parquet import read_made_from, read_parquet
 from mechgrok.results.provenance import Provenance
 from mechgrok.runs import Run, checkpoint, folder, metrics, state
 from mechgrok.runs.facts import facts
+from mechgrok.runs.parquet import read_made_from, read_parquet
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.tensors import header
 

@@ -12,11 +12,12 @@ import pytest
 
 import mechgrok
 from mechgrok import Run, UserError
-from mechgrok.runs import compare, export, import_run, verify
-from mechgrok.runs.edge_popup import train_popup
+from mechgrok.derived.edge_popup import train_popup
+from mechgrok.derived.tickets import train_ticket
+from mechgrok.exchange import export, import_run
+from mechgrok.runs import compare, verify
 from mechgrok.runs.facts import facts
 from mechgrok.runs.folder import is_run
-from mechgrok.runs.tickets import train_ticket
 from mechgrok.training import resume, train
 from tests.torture.test_kills import config, contents
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cli.flags import nested
+from mechgrok.cli.flags import nested
 from mechgrok.errors import UserError
 from mechgrok.grammar import Value, as_values, parse_value, parse_values, show_value
 from mechgrok.runs.steps import parse_steps

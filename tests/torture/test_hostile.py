@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mechgrok.errors import UserError
-from mechgrok.runs import import_run
+from mechgrok.exchange import import_run
 from tests.cli.test_hostile_imports import P, damaged_files, hostile_pickles
 from tests.torture.damage import damaged
 

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from mechgrok import RunConfig
-from mechgrok.runs import Run, export, fork, import_run, verify
-from mechgrok.runs.edge_popup import train_popup
+from mechgrok.derived import fork
+from mechgrok.derived.edge_popup import train_popup
+from mechgrok.derived.tickets import train_ticket
+from mechgrok.exchange import export, import_run
+from mechgrok.runs import Run, verify
 from mechgrok.runs.folder import MOVING, finish_replacing, is_run
-from mechgrok.runs.tickets import train_ticket
 from mechgrok.sweeps.making import make_member
 from mechgrok.sweeps.running import make_plan, settle
 from mechgrok.training import resume, train

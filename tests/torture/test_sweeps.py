@@ -26,7 +26,7 @@ def test_ctrl_c_and_kill_lose_nothing(tmp_path: Path) -> None:
     _begin_and_end(["sweep", out, *words, "--jobs", "2"], out / "seed=0", signal.SIGINT)
     again: list[object] = ["sweep", out, "--resume", "--jobs", "2"]
     _begin_and_end(again, out / "seed=2", signal.SIGKILL)
-    subprocess.run([sys.executable, "-m", "cli.main", *map(str, again)], check=True)
+    subprocess.run([sys.executable, "-m", "mechgrok.cli.main", *map(str, again)], check=True)
     for member in ("seed=0", "seed=1", "seed=2"):
         alone = train(tmp_path / member, Run(out / member).config)
         for step in alone.steps:
@@ -39,7 +39,7 @@ def test_ctrl_c_and_kill_lose_nothing(tmp_path: Path) -> None:
 
 def _begin_and_end(words: list[object], when: Path, how: signal.Signals) -> None:
     """Run a command until a run has checkpoints, send it a signal, and see that all has ended."""
-    command = [sys.executable, "-m", "cli.main", *map(str, words)]
+    command = [sys.executable, "-m", "mechgrok.cli.main", *map(str, words)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 300
     while not list(when.glob("step_*[1-9]0*")) and process.poll() is None:

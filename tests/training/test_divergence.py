@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
-from mechgrok.runs import Run, compare, fork, train_popup, train_ticket
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived import fork, train_popup, train_ticket
+from mechgrok.runs import Run, compare
 from mechgrok.runs.facts import facts
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.sweeps.making import attempt

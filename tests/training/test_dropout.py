@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.models import make_model
 from mechgrok.training import evaluate, train
 from mechgrok.training.dropout import Dropout

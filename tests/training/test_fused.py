@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mechgrok.training import fused
-from mechgrok.training.fused import Stepper
+from mechgrok.optimization import fused
+from mechgrok.optimization.fused import Stepper
 
 PAIRS: dict[str, tuple[Callable[[list], Stepper], Callable[[list], Stepper]]] = {
     "adamw": (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.masks import apply_mask, prune
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup

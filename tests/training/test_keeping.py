@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.schedule import checkpoint_steps, log_spaced
+from mechgrok.derived import train_ticket
 from mechgrok.errors import UserError
-from mechgrok.runs import Run, train_ticket
+from mechgrok.runs import Run
 from mechgrok.runs.soundness import verify
 from mechgrok.runs.state import BEFORE
 from mechgrok.training import Interrupted, resume, resume_together, train, train_together
-from mechgrok.training.schedule import checkpoint_steps, log_spaced
 
 
 def config(**training: Any) -> RunConfig:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from mechgrok.training.schedule import (
+from mechgrok.configuration.schedule import (
     checkpoint_steps,
     evaluation_steps,
     log_spaced,

@@ -16,18 +16,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mechgrok
-from mechgrok import presets
-from mechgrok.config import RunConfig
+from mechgrok.configuration import presets
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.masks.popup import apply_popup
 from mechgrok.models import make_model, raw_weights
-from mechgrok.runs import Run, create_run
+from mechgrok.optimization.optimizers import make_optimizers
+from mechgrok.optimization.transforms.chain import states_of
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.soundness import verify
 from mechgrok.training import (
     Diverged,
     Interrupted,
+    create_run,
     resume,
     resume_together,
     train,
@@ -35,9 +38,7 @@ from mechgrok.training import (
 )
 from mechgrok.training.bundle import Bundle
 from mechgrok.training.course import snapshot, trained_model
-from mechgrok.training.optimizers import make_optimizers
 from mechgrok.training.together import bundles
-from mechgrok.training.transforms.chain import states_of
 
 Start = Callable[[RunConfig], Checkpoint]
 
@@ -389,7 +390,7 @@ def test_an_optimizer_that_mixes_parameters_serves_one_member_each(tmp_path: Pat
         "                super().step()\n"
         "        return Step(groups, lr=learning_rate)\n"
     )
-    mechgrok.own_code.allow(f"{tmp_path / 'unit.py'}:Unit")
+    mechgrok.user_code.allow(f"{tmp_path / 'unit.py'}:Unit")
     members = configs(NETWORKS["mlp"], steps=30, optimizer=f"{tmp_path / 'unit.py'}:Unit")
     for index, run in enumerate(together(tmp_path, members)):
         alone = train(tmp_path / f"alone-{index}", members[index], device="cpu")
@@ -411,7 +412,7 @@ def test_a_network_with_numbers_that_are_no_parameters_is_trained_alone(tmp_path
         "        return self.factor * super().forward(inputs, way)\n"
     )
     kind = f"{tmp_path / 'scaled.py'}:Scaled"
-    mechgrok.own_code.allow(kind)
+    mechgrok.user_code.allow(kind)
     members = [
         RunConfig.make(
             task=ADD, model=MLP | {"kind": kind, "init_scale": scale}, training={"steps": 30}

@@ -11,26 +11,27 @@ import torch
 from torch import Tensor, nn
 
 import mechgrok
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived import fork
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.masks.popup import apply_popup
 from mechgrok.models import make_model, raw_weights
-from mechgrok.runs import Run, fork
+from mechgrok.optimization.muon import orthogonalized
+from mechgrok.optimization.optimizers import OPTIMIZERS
+from mechgrok.optimization.transforms import TRANSFORMS
+from mechgrok.optimization.transforms.base import Kept, Transform
+from mechgrok.optimization.transforms.clip import Clip
+from mechgrok.optimization.transforms.grokfast import GrokfastEMA, GrokfastMA
+from mechgrok.optimization.transforms.learning_rate import Cosine, Warmup
+from mechgrok.optimization.transforms.orthograd import OrthoGrad
+from mechgrok.optimization.transforms.reading import read_transforms
+from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.facts import facts
 from mechgrok.runs.state import read_state
 from mechgrok.training import Interrupted, resume, train, train_together
 from mechgrok.training.course import snapshot
-from mechgrok.training.muon import orthogonalized
-from mechgrok.training.optimizers import OPTIMIZERS
-from mechgrok.training.transforms import TRANSFORMS
-from mechgrok.training.transforms.base import Kept, Transform
-from mechgrok.training.transforms.clip import Clip
-from mechgrok.training.transforms.grokfast import GrokfastEMA, GrokfastMA
-from mechgrok.training.transforms.learning_rate import Cosine, Warmup
-from mechgrok.training.transforms.orthograd import OrthoGrad
-from mechgrok.training.transforms.reading import read_transforms
 
 TASK = {"name": "add", "p": 7, "train_fraction": 0.7}
 MODELS: dict[str, dict[str, Any]] = {
@@ -172,7 +173,7 @@ def test_a_transform_of_one_s_own_is_one_class(tmp_path: Path) -> None:
     training = {"optimizer": "sgd", "weight_decay": 0.0, "steps": 1, "transforms": f"{name}:size=2"}
     with pytest.raises(UserError, match="never trained with here"):
         RunConfig.make(training=training)
-    mechgrok.own_code.allow(name)
+    mechgrok.user_code.allow(name)
     run = train(tmp_path / "run", RunConfig.make(task=TASK, training=training), device="cpu")
     moved = run.weights("W_in")[-1] - run.weights("W_in")[0]
     assert moved.abs().max().item() == pytest.approx(2e-3, rel=1e-3)
@@ -206,7 +207,7 @@ def test_an_optimizer_of_one_s_own_may_call_an_option_as_a_transform_does(tmp_pa
         "        return torch.optim.RMSprop(groups, learning_rate, alpha=self.alpha)\n"
     )
     name = f"{tmp_path / 'rms.py'}:RMS"
-    mechgrok.own_code.allow(name)
+    mechgrok.user_code.allow(name)
     chosen = RunConfig.make(training={"optimizer": name, "alpha": 0.5, "transforms": "warmup"})
     assert chosen.recipe.optimizer.alpha == 0.5  # type: ignore[attr-defined]
 
@@ -280,7 +281,7 @@ def test_a_schedule_scales_every_step(tmp_path: Path) -> None:
     optimizer = OPTIMIZERS.load("sgd")().make(  # type: ignore[call-arg]
         [{"params": [weight], "weight_decay": 0.0, "layouts": [None]}], 1.0
     )
-    from mechgrok.training.transforms.chain import Chain
+    from mechgrok.optimization.transforms.chain import Chain
 
     chain = Chain(optimizer, read_transforms("warmup:warmup_steps=4,cosine"), [weight], steps=4)
     moved = []

@@ -9,9 +9,9 @@ import plotly.graph_objects as go
 import pytest
 import xarray as xr
 
-from analyses.drawing import Panels, frequency_color, run_colors, write_html
-from analyses.drawing.grid import NARROW, Band, Box, lay_out
-from analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing import Panels, frequency_color, run_colors, write_html
+from mechgrok.analyses.drawing.grid import NARROW, Band, Box, lay_out
+from mechgrok.analyses.drawing.steps import StepAxis
 
 
 def waves(steps: list[int], **attrs: int) -> xr.Dataset:

@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 import pytest
 import xarray as xr
 
-from analyses.drawing import Panels, write_picture
-from analyses.drawing.export import for_print, without_buttons
-from analyses.drawing.film import stops, write_film
+from mechgrok.analyses.drawing import Panels, write_picture
+from mechgrok.analyses.drawing.export import for_print, without_buttons
+from mechgrok.analyses.drawing.film import stops, write_film
 from mechgrok.errors import UserError
 
 

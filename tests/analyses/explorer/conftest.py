@@ -12,8 +12,8 @@ from mechgrok.runs import Run
 pytest.importorskip("dash", reason="the extra mechgrok[explore] is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from analyses.explorer import explore  # noqa: E402
-from analyses.explorer.server import Explorer  # noqa: E402
+from mechgrok.analyses.explorer import explore  # noqa: E402
+from mechgrok.analyses.explorer.server import Explorer  # noqa: E402
 
 #: Generous, because a busy machine is slow; nothing waits longer than it must.
 PATIENCE = 60_000

@@ -198,7 +198,7 @@ def test_an_edge_is_cut_by_a_click_on_the_mask(opened: Opened, tiny_run: Run):
 
 @pytest.mark.parametrize("name", ["tiny_transformer_run", "deep_run"])
 def test_other_networks_and_tasks_open_too(browser, name: str, request: pytest.FixtureRequest):
-    from analyses.explorer import explore
+    from mechgrok.analyses.explorer import explore
 
     run: Run = request.getfixturevalue(name)
     explorer = explore(run)
@@ -216,7 +216,7 @@ def test_other_networks_and_tasks_open_too(browser, name: str, request: pytest.F
 
 
 def test_a_group_has_pairs_representations_and_a_plane_of_each(browser, group_run: Run):
-    from analyses.explorer import explore
+    from mechgrok.analyses.explorer import explore
 
     explorer = explore(group_run)
     explorer.start()
@@ -234,7 +234,7 @@ def test_a_group_has_pairs_representations_and_a_plane_of_each(browser, group_ru
 
 
 def test_a_server_that_is_gone_is_said_on_the_page(browser, tiny_run: Run):
-    from analyses.explorer import explore
+    from mechgrok.analyses.explorer import explore
 
     explorer = explore(tiny_run)
     explorer.start()

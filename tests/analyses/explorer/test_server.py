@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import mechgrok
-from analyses.explorer import explore
+from mechgrok.analyses.explorer import explore
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, intervene
 from mechgrok.registry import Entry
 from mechgrok.runs import Run
 
-Explorer = pytest.importorskip("analyses.explorer.server").Explorer
+Explorer = pytest.importorskip("mechgrok.analyses.explorer.server").Explorer
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_refused(served, tiny_run: Run):
 
 
 def test_it_shows_itself_in_a_notebook(tiny_run: Run, monkeypatch: pytest.MonkeyPatch):
-    found = {"explore": Entry("explore", "analyses.explorer", "explore")}
+    found = {"explore": Entry("explore", "mechgrok.analyses.explorer", "explore")}
     monkeypatch.setattr("mechgrok.registry.entries", lambda group: found)
     page = mechgrok.explore(tiny_run)
     assert f'<iframe src="{page.url}"' in page._repr_html_()

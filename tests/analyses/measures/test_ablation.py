@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analyses.measures.ablation import Readout
+from mechgrok.analyses.measures.ablation import Readout
 from mechgrok.interventions import Ablate, Network
 from mechgrok.runs import Run
 

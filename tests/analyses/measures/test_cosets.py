@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analyses.measures.cosets import concentration, coset_structure, cosets_of, subgroup
+from mechgrok.analyses.measures.cosets import concentration, coset_structure, cosets_of, subgroup
 from mechgrok.tasks.groups.families import named
 
 

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-import analyses.measures
+import mechgrok.analyses.measures
 
-MODULES = [found.name for found in pkgutil.iter_modules(analyses.measures.__path__)]
+MODULES = [found.name for found in pkgutil.iter_modules(mechgrok.analyses.measures.__path__)]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_print_what_they_say(name: str, request: pytest.FixtureRequest) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(request.config.rootpath)  # examples open the runs in data/
-        module = importlib.import_module(f"analyses.measures.{name}")
+        module = importlib.import_module(f"mechgrok.analyses.measures.{name}")
         failed, _ = doctest.testmod(module)
     assert not failed, f"python -m doctest analyses/measures/{name}.py shows which"
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_measure_shows_an_example(name: str) -> None:
-    module = importlib.import_module(f"analyses.measures.{name}")
+    module = importlib.import_module(f"mechgrok.analyses.measures.{name}")
     without = [
         public
         for public, value in vars(module).items()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.measures.fourier import (
+from mechgrok.analyses.measures.fourier import (
     amplitude_spectrum,
     character_components,
     cosine_fit,

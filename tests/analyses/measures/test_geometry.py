@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyses.measures.geometry import effective_rank, principal_components
+from mechgrok.analyses.measures.geometry import effective_rank, principal_components
 
 
 def test_a_straight_path_has_one_component() -> None:

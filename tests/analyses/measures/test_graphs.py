@@ -8,7 +8,7 @@ import pytest
 import torch
 from networkx.algorithms import bipartite
 
-from analyses.measures.graphs import (
+from mechgrok.analyses.measures.graphs import (
     NeuronGraph,
     average_path_length,
     four_cycle_clustering,
@@ -24,7 +24,7 @@ from analyses.measures.graphs import (
     top_singular_values,
     weighted_world,
 )
-from analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights

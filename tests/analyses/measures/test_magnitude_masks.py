@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analyses.measures.masks import kept_edges, magnitude_mask
+from mechgrok.analyses.measures.masks import kept_edges, magnitude_mask
 from mechgrok.masks import Mask
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint

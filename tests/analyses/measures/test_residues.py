@@ -2,7 +2,7 @@
 
 import pytest
 
-from analyses.measures.residues import natural_order, residues
+from mechgrok.analyses.measures.residues import natural_order, residues
 from mechgrok.errors import UserError
 from mechgrok.tasks import make_task
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analyses.paper import claims
-from analyses.paper.claims import (
+from mechgrok.analyses.papers import claims
+from mechgrok.analyses.papers.claims import (
     A_SHARE,
     EARLIER,
     Claim,

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analyses.paper import making, runs
-from analyses.paper.item import Item, find_items, item_names
-from analyses.paper.scale import Scale
+from mechgrok.analyses.papers import making, runs
+from mechgrok.analyses.papers.item import Item, find_items, item_names
+from mechgrok.analyses.papers.scale import Scale
 from mechgrok.errors import UserError
-from mechgrok.results.packing import packed_plotly
+from mechgrok.reports.packing import packed_plotly
 from mechgrok.sweeps import Plan
 from mechgrok.sweeps.running import check_stages
 from tests.analyses.paper.small import here

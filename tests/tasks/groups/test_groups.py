@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechgrok.config import RunConfig
+from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.tasks import make_task, saved_task
 from mechgrok.tasks.groups.cayley import pack_table, read_table, unpack_table

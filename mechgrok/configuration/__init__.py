@@ -1,0 +1,5 @@
+"""Everything that is needed to make a run again: settings, presets, origins."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

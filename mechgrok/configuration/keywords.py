@@ -1,0 +1,84 @@
+"""A function's keywords are the fields of configurations: sorted, checked and shown as such."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mechgrok.configuration.training import training_options
+from mechgrok.errors import UserError, near, sentence
+
+Choices = TypeVar("Choices", bound=BaseModel)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def split_options(
+    given: Mapping[str, Any], choices: type[BaseModel], what: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of a function that makes a run from a run, apart: its own, and the training's.
+
+    Args:
+        given: the keywords.
+        choices: the class whose fields are the function's own.
+        what: the function, in words.
+
+    Raises:
+        UserError: a keyword belongs to neither; one like it is offered.
+    """
+    own = {name: value for name, value in given.items() if name in choices.model_fields}
+    training = {name: value for name, value in given.items() if name not in own}
+    known = training_options()
+    for name in training:
+        if name not in known:
+            raise UserError(
+                f"{what} has no option {name!r}{near(name, [*choices.model_fields, *known])}."
+            )
+    return own, training
+
+
+def checked(choices: type[Choices], given: Mapping[str, Any], what: str) -> Choices:
+    """A configuration of the class ``choices``.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    try:
+        return choices(**given)
+    except ValidationError as error:
+        raise UserError(sentence(error, what, choices.model_fields)) from None
+
+
+def with_keywords(*choices: type[BaseModel]) -> Callable[[Function], Function]:
+    """Decorator: a function's ``**options`` are the fields of these classes, and are shown so.
+
+    They appear in its signature, for completion in a notebook, and in its docstring.
+    """
+
+    def describe(function: Function) -> Function:
+        own = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        fields = {
+            name: field
+            for each in choices
+            for name, field in each.model_fields.items()
+            if field.description
+        }
+        keywords = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=field.annotation,
+            )
+            for name, field in fields.items()
+        ]
+        function.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[attr-defined]
+        lines = (f"    {name}: {field.description}" for name, field in fields.items())
+        function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Options:", *lines])
+        return function
+
+    return describe

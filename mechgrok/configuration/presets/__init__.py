@@ -1,0 +1,136 @@
+"""Settings that are known to grok, by name: each is a TOML file in this folder.
+
+A preset is a part of a run's configuration: a ``description``, perhaps a ``seed``, and the tables
+``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model's configuration and
+`mechgrok.configuration.training.TrainingConfig`. What it leaves out keeps its default, and any option
+given beside it takes precedence. TOML has no null: the word "none" stands for it (``d_model =
+"none"``, an MLP without an embedding).
+"""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mechgrok.errors import UserError, choices
+
+#: The preset that is trained when none is named.
+DEFAULT = "paper-mlp"
+
+
+def names() -> dict[str, str]:
+    """All presets with their one-line descriptions: the default first, then the alphabet."""
+    found = sorted(
+        (file.name[:-5] for file in _folder().iterdir() if file.name.endswith(".toml")),
+        key=lambda name: (name != DEFAULT, name),
+    )
+    return {name: _read(name)["description"] for name in found}
+
+
+def load(name: str) -> dict[str, Any]:
+    """The fields of `mechgrok.configuration.run_config.RunConfig` that the preset called ``name`` settles.
+
+    Returns:
+        A new nested dictionary with some of the keys task, model, training and seed.
+
+    Raises:
+        UserError: there is no such preset; the message lists those that exist.
+    """
+    if name not in names():
+        raise UserError(f"There is no preset {name!r}: choose {choices(names())}.")
+    fields = _null(_read(name))
+    del fields["description"]
+    return fields
+
+
+def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A preset with options over it, as `mechgrok.configuration.run_config.RunConfig.make` takes them.
+
+    Where an option chooses another task, model or optimizer, the preset's settings that mean
+    nothing for it are left out (`left_out`).
+    """
+    lost = left_out(preset, given)
+    merged = {
+        part: {key: value for key, value in fields.items() if f"{part}.{key}" not in lost}
+        for part, fields in _parts(preset).items()
+    }
+    for part, fields in given.items():
+        merged[part] = merged[part] | fields if part in merged else fields
+    return {**preset, **merged}
+
+
+def left_out(preset: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """The settings of a preset, as ``model.d_mlp``, that mean nothing beside these options."""
+    before = _parts(preset)
+    after = {part: before[part] | given.get(part, {}) for part in before}
+    return [
+        f"{part}.{key}"
+        for part, means in (("task", _task), ("model", _model), ("training", _training))
+        for key in before[part]
+        if key not in given.get(part, {}) and not means(key, before[part], after[part])
+    ]
+
+
+def _parts(preset: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    usual: dict[str, dict[str, Any]] = {
+        "task": {"name": "add"},
+        "model": {"kind": "mlp"},
+        "training": {},
+    }
+    return {part: fields | preset.get(part, {}) for part, fields in usual.items()}
+
+
+def _task(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A setting of a task means something for tasks of the same class."""
+    from mechgrok.tasks.making import TASKS
+
+    return TASKS.where(before["name"]) == TASKS.where(after["name"])
+
+
+def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """A setting of a model means something for any kind that has it and accepts its value."""
+    if before["kind"] == after["kind"]:
+        return True
+    from mechgrok.models.making import config_class
+
+    shape = config_class(after["kind"])
+    if key not in shape.model_fields:
+        return False
+    try:
+        shape(**{"kind": after["kind"], key: before[key]})
+    except ValueError:
+        return False
+    return True
+
+
+def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """An option of one optimizer or transform means nothing for one that lacks it."""
+    from mechgrok.configuration.training import TrainingConfig
+    from mechgrok.optimization.optimizers import choose_optimizer
+    from mechgrok.optimization.transforms.reading import read_transforms
+
+    if key in TrainingConfig.model_fields:
+        return True
+    optimizer = after.get("optimizer", before.get("optimizer", "adamw"))
+    name = optimizer["name"] if isinstance(optimizer, dict) else optimizer
+    try:
+        chosen = (choose_optimizer(name), *read_transforms(after.get("transforms")))
+        return any(key in type(each).model_fields for each in chosen)
+    except UserError:  # It is refused with better words when the configuration is made.
+        return True
+
+
+def _folder() -> Any:
+    return files("mechgrok") / "presets"
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _null(value: Any) -> Any:
+    """A copy of ``value`` with None for every "none"."""
+    if isinstance(value, dict):
+        return {key: _null(item) for key, item in value.items()}
+    return None if value == "none" else value

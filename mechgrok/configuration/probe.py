@@ -1,0 +1,85 @@
+"""A probe as a setting: which analysis is asked while a run trains, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from mechgrok import user_code
+from mechgrok.errors import UserError, sentence
+from mechgrok.fields import Settings
+from mechgrok.grammar import Value, parse_value, show_value
+
+_FORM = "write it as entropy:100 or fourier:50:path=direct, the steps between two of them first"
+
+
+class Probe(Settings):
+    """One analysis, asked every so many steps.
+
+    Attributes:
+        name: the analysis; of one's own the file, ``/home/me/sharpness.py:``.
+        every: steps between two of its answers.
+        options: of its ``measure``.
+    """
+
+    name: str
+    every: Annotated[int, Field(ge=1)]
+    options: dict[str, Value] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = (f"{key}={show_value(value)}" for key, value in self.options.items())
+        return ":".join([self.name.rstrip(":"), str(self.every), *options])
+
+
+def read_probes(value: Any) -> tuple[Probe, ...]:
+    """Probes from text, from ``{"entropy": 100}``, or as they are.
+
+    >>> [str(probe) for probe in read_probes("entropy:100,fourier:50:path=direct")]
+    ['entropy:100', 'fourier:50:path=direct']
+
+    Raises:
+        UserError: one says not how often.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.replace("+", ",").split(",")]
+        return tuple(_from_text(part) for part in parts if parts not in ([""], ["none"]))
+    if isinstance(value, Mapping) and "every" not in value:
+        return tuple(_made({"name": name, "every": every}) for name, every in value.items())
+    probes: list[Probe] = []
+    for each in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(each, Probe):
+            probes.append(each)
+        elif isinstance(each, str):
+            probes += read_probes(each)
+        elif isinstance(each, Mapping):
+            probes.append(_made(dict(each)))
+        else:
+            raise UserError(f"A probe is an analysis and a number of steps, not {each!r}: {_FORM}.")
+    return tuple(probes)
+
+
+def _from_text(text: str) -> Probe:
+    parts = text.split(":")
+    at = next((at for at, part in enumerate(parts) if part.isdecimal()), 0)
+    options = [part.partition("=") for part in parts[at + 1 :]]
+    if not at or not all(key and equals and value for key, equals, value in options):
+        raise UserError(f"The probe {text!r} is not understood: {_FORM}.")
+    described = {key: parse_value(value) for key, _, value in options}
+    return _made({"name": ":".join(parts[:at]), "every": int(parts[at]), "options": described})
+
+
+def _made(fields: dict[str, Any]) -> Probe:
+    from mechgrok.results.analysis import own_analysis
+
+    if isinstance(name := fields.get("name"), str):
+        fields = fields | {"name": user_code.absolute(own_analysis(name))}
+    try:
+        return Probe(**fields)
+    except ValidationError as error:
+        raise UserError(
+            sentence(error, f"probe {fields.get('name')}", Probe.model_fields)
+        ) from None

@@ -1,0 +1,164 @@
+"""Where a setting of a run stands, and how it is called: the same for flags, sweeps and files.
+
+Every field of ``config.json`` has a path, ``training.weight_decay``. Its last word alone is enough
+where no other part has a field of that name: ``weight_decay``.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from mechgrok import user_code
+from mechgrok.errors import UserError, choices, near
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+#: Parts of a run's configuration that are chosen, which hold settings and are none themselves.
+PARTS = ("task", "model", "training")
+#: What the choice of a part is called.
+CALLED = {"task": "task.name", "model": "model.kind"}
+#: Other words for settings.
+ALSO_CALLED = {
+    "lr": "training.learning_rate",
+    "transform": "training.transforms",
+    "probe": "training.probes",
+}
+#: Names with options, of which several stand in one text: of transforms, and of analyses.
+TRANSFORMS, PROBES = "training.transforms", "training.probes"
+#: Settings that may name a person's own code, each by its name alone; these two may as well.
+NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
+
+
+def task_classes() -> "list[type[BaseModel]]":
+    """The classes whose fields are the settings of tasks."""
+    from mechgrok.tasks.base import Task
+    from mechgrok.tasks.making import TASKS
+
+    return [Task, *(TASKS.load(name) for name in ("add", *TASKS.own))]
+
+
+def model_classes() -> "list[type[BaseModel]]":
+    """The classes whose fields are the settings of models."""
+    from mechgrok.models.config import KINDS, ModelShape
+
+    return [ModelShape, *(shape for shape, _ in KINDS.values())]
+
+
+@cache
+def names_in(part: str) -> frozenset[str]:
+    """The names of all settings of a part, of whatever task, model or optimizer."""
+    from mechgrok.configuration.training import training_options
+
+    if part == "training":
+        return frozenset(training_options()) - {"name"}
+    classes = task_classes() if part == "task" else model_classes()
+    return frozenset(name for each in classes for name in each.model_fields)
+
+
+def path_of(name: str) -> str:
+    """The path of a setting: ``training.weight_decay`` for ``weight_decay``.
+
+    A dotted name is a path itself; whether such a field is there is seen when the run is made.
+
+    Raises:
+        UserError: there is no such setting, or several parts have one.
+    """
+    known = {"seed": "seed", **CALLED, **ALSO_CALLED}
+    if name in known:
+        return known[name]
+    part, dot, field = name.partition(".")
+    if dot:
+        if part not in PARTS or not all(word.isidentifier() for word in field.split(".")):
+            raise UserError(
+                f"There is no setting {name!r}: write it as config.json has it, such as "
+                "training.weight_decay."
+            )
+        return name
+    homes = [part for part in PARTS if name in names_in(part)]
+    if not homes:
+        every = [*known, *(name for part in PARTS for name in sorted(names_in(part)))]
+        raise UserError(
+            f"There is no setting {name!r}{near(name, every)}: name one of config.json, such as "
+            "weight_decay or task.label_seed."
+        )
+    if len(homes) > 1:
+        paths = [f"{part}.{name}" for part in homes]
+        raise UserError(f"{name} is a setting of several parts: write {choices(paths)}.")
+    return f"{homes[0]}.{name}"
+
+
+def put(settings: dict[str, Any], path: str, value: Any) -> None:
+    """Set one field of nested settings, by its path."""
+    *parts, key = path.split(".")
+    for part in parts:
+        inner = settings.setdefault(part, {})
+        if not isinstance(inner, dict):
+            # An optimizer that was chosen by its name.
+            inner = settings[part] = {"name": inner}
+        settings = inner
+    settings[key] = value
+
+
+def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name as nested parts of a configuration.
+
+    Raises:
+        UserError: there is no setting of a name.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in settings.items():
+        put(nested, path_of(name), value)
+    return nested
+
+
+def typed(name: str, value: Any) -> Any:
+    """The value of a setting that a person has just given: code of their own in it may be loaded.
+
+    The file of that code is named from the root, so that it is found from anywhere.
+    """
+    from mechgrok.configuration.probe import read_probes
+    from mechgrok.optimization.transforms import reading
+
+    if name in (TRANSFORMS, "transforms", "transform"):
+        for each in reading.names_in(value):
+            user_code.allow(each)
+        return reading.absolute(value) if isinstance(value, str) else value
+    if name in (PROBES, "probes", "probe"):
+        probes = read_probes(value)
+        for probe in probes:
+            user_code.allow(probe.name)
+        return "+".join(map(str, probes))
+    if not user_code.is_own(value):
+        return value
+    user_code.allow(value)
+    return user_code.absolute(value)
+
+
+def value_at(config: Mapping[str, Any], path: str) -> Any:
+    """The value at a path of a configuration as ``config.json`` holds it; None where none is.
+
+    >>> value_at({"training": {"steps": 30}}, "training.steps")
+    30
+    """
+    found: Any = config
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def flattened(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
+    """A nested configuration as its values by path, without the parts ``but``.
+
+    >>> flattened({"seed": 1, "model": {"kind": "mlp"}})
+    {'seed': 1, 'model.kind': 'mlp'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in but:
+            continue
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{key}.{path}": each for path, each in flattened(value).items()}
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,5 @@
+"""Runs made from runs: tickets and their controls, edge-popup, forks."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

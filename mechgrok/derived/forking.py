@@ -1,0 +1,85 @@
+"""Forks: a run gone on with from one of its steps, with other settings, as a run of its own."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mechgrok.configuration.keywords import split_options
+from mechgrok.configuration.origins import At, ForkOrigin
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.derived.children import changed_training, relative_path, resolve_step
+from mechgrok.errors import UserError
+from mechgrok.optimization.transforms.chain import without_transforms
+from mechgrok.runs import Run
+from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.runs.folder import check_room
+from mechgrok.runs.lock import writing
+from mechgrok.runs.state import read_state
+from mechgrok.training import create_run
+from mechgrok.training.course import Shown
+from mechgrok.training.loop import resume
+from mechgrok.training.machine import find_device
+
+
+def fork(
+    parent: Run,
+    out: str | Path,
+    *,
+    at: At = "last",
+    overwrite: bool = False,
+    device: str = "auto",
+    progress: Shown = "auto",
+    **training: Any,
+) -> Run:
+    """Go on from a step of a run with other training settings, into the folder ``out``.
+
+    The fork's step 0 is the parent's step ``at``: the same weights, mask and edge-popup scores. The
+    optimizer begins anew, unless the parent's state at that step is still there (it is kept for
+    the newest checkpoint) and the optimizer is the same; ``origin.optimizer_state`` says which.
+
+    Args:
+        parent: the run to go on from.
+        out: the fork's folder; absent or empty.
+        at: the step.
+        overwrite: replace the run that ``out`` holds.
+        device: "auto", "cpu" or "cuda".
+        progress: as of `mechgrok.train`.
+        training: fields of `TrainingConfig` that differ from the parent's.
+
+    Raises:
+        UserError: the step has no checkpoint, or ``out`` cannot be used.
+    """
+    _, training = split_options(training, BaseModel, "A fork")
+    device = find_device(device)
+    out, step = Path(out), resolve_step(parent, at)
+    if out.resolve() == parent.path.resolve():
+        raise UserError(f"{out} is the parent itself: choose another folder with --out.")
+    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
+    training = changed_training(parent, training)
+    origin = ForkOrigin(parent=relative_path(parent, out), step=step)
+    config = RunConfig.make(**kept, training=training, popup=parent.config.popup, origin=origin)
+    state = _state_at(parent, step, config)
+    origin = origin.model_copy(update={"optimizer_state": bool(state)})
+    config = config.model_copy(update={"origin": origin})
+    saved = parent.checkpoint(step)
+    start = Checkpoint(0, saved.weights, saved.mask, saved.scores)
+    check_room(out, overwrite=overwrite)
+    with writing(out):
+        create_run(out, config, start, state=state, overwrite=overwrite, device=device)
+        return resume(out, device=device, progress=progress)
+
+
+def _state_at(parent: Run, step: int, config: RunConfig) -> dict[str, Any]:
+    """The parent's optimizer state at ``step``; nothing where it is gone or another's."""
+    before = parent.config.training
+    if before is None or before.optimizer.name != config.recipe.optimizer.name:
+        return {}
+    try:
+        kept, state = read_state(parent.path)
+    except UserError:
+        return {}
+    if kept != step:
+        return {}
+    same = [t.name for t in before.transforms] == [t.name for t in config.recipe.transforms]
+    return state if same else without_transforms(state)

@@ -1,0 +1,263 @@
+"""Lottery tickets and their controls: runs that are made from a run by pruning it.
+
+A ticket is θ₀ ⊙ m, m the mask of a trained parent, trained again: an ordinary run that begins with
+a mask. What it was made from is its ``config.origin``.
+
+Source: Minegishi et al. 2023 (arXiv 2310.19470); Frankle and Carbin 2019 (arXiv 1803.03635).
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from mechgrok import user_code
+from mechgrok.configuration.keywords import checked, split_options, with_keywords
+from mechgrok.configuration.origins import At, TicketOptions, TicketOrigin
+from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.training import TrainingConfig
+from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
+from mechgrok.errors import UserError
+from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
+from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
+from mechgrok.models import HookedModel, Wiring, load_weights, make_model, raw_weights
+from mechgrok.models.wiring import HiddenLayer
+from mechgrok.runs import Run
+from mechgrok.runs.folder import check_room
+from mechgrok.tasks import Task
+from mechgrok.training.course import Shown
+
+
+@with_keywords(TicketOptions, TrainingConfig)
+def train_ticket(
+    parent: Run,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    train: bool = True,
+    device: str = "auto",
+    progress: Shown = "auto",
+    **options: Any,
+) -> Run:
+    """Prune a run at a step, rewind it, and train the ticket, into the folder ``out``.
+
+    With ``method="imp"``, iterative magnitude pruning, each round trains the last round's ticket,
+    prunes it further and rewinds it. The rounds before the last are runs of their own beside
+    ``out``; those that are there already, finished or not, are gone on with.
+
+    Args:
+        parent: the run to take it from.
+        out: the ticket's folder; absent or empty.
+        overwrite: replace the run that ``out`` holds.
+        resume: go on with the run that ``out`` holds if it is this very ticket.
+        train: False to leave it at its first step, for `mechgrok.training.resume` to go on with.
+        device: "auto", "cpu" or "cuda".
+        progress: as of `mechgrok.train`.
+        options: how it is pruned and rewound, and settings of the training that differ from the
+            parent's (until_grokked is not inherited); listed below.
+
+    Raises:
+        UserError: an option is unknown, a step has no checkpoint, the parent is unfinished and
+            ``at`` not given, the rate is outside [0, 1), or nothing that is kept could be trained;
+            ``out`` is taken.
+    """
+    user_code.allow(options.get("method"))
+    how, training = ticket_options(options)
+    check_room(Path(out), overwrite=overwrite or resume)
+    if how.method == "imp":
+        common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
+        parent, how = _earlier_rounds(parent, Path(out), how, common)
+    config = child_config(
+        parent,
+        training,
+        origin={
+            **how.model_dump(exclude={"at"}),
+            "kind": "ticket",
+            "parent": relative_path(parent, out),
+            "step": _pruned_step(parent, how.at, how.method),
+            "rounds": how.rounds or (100 if how.method == "synflow" else 1),
+            "rewind": resolve_step(parent, how.rewind),
+        },
+    )
+    if how.reinit is not None:
+        config = config.model_copy(update={"seed": how.reinit})
+    model = _pruned(parent, config)
+    return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
+
+
+def _earlier_rounds(
+    parent: Run, out: Path, how: TicketOptions, common: dict[str, Any]
+) -> tuple[Run, TicketOptions]:
+    """Train all rounds of iterative pruning but the last.
+
+    Returns:
+        The last of them, and how the ticket is taken from it.
+    """
+    rounds = how.rounds or 3
+    for done in range(1, rounds):
+        parent = train_ticket(
+            parent,
+            out.with_name(f"{out.name}-round-{done}"),
+            at=how.at,
+            rate=1 - (1 - how.rate) ** (done / rounds),
+            scope=how.scope,
+            rewind=how.rewind,
+            reinit=how.reinit,
+            resume=True,
+            **common,
+        )
+        # A round begins where a round's training began, and prunes where it ended.
+        how = how.model_copy(update={"at": None, "rewind": 0, "reinit": None})
+    return parent, how.model_copy(update={"rounds": rounds})
+
+
+def _pruned(parent: Run, config: RunConfig) -> HookedModel:
+    """The network with which a ticket, or a control for one, begins."""
+    origin = config.origin
+    assert isinstance(origin, TicketOrigin)
+    mask = ticket_mask(parent, origin)
+    model = make_model(config.model, config.task, config.seed or 0)
+    if origin.reinit is None:
+        load_weights(model, parent.checkpoint(origin.rewind).weights)
+    if origin.control is not None:
+        scale_to_norm(model, mask, origin.control)
+        return model
+    with torch.no_grad():
+        for name, weight in prunable_weights(model).items():
+            weight.mul_(mask[name])
+    apply_mask(model, mask)
+    _check_trainable(model, config.task, mask, origin)
+    return model
+
+
+def ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]]:
+    """The choices of a ticket and those of its training, from the keywords of `train_ticket`.
+
+    Raises:
+        UserError: one is unknown, out of range, or not an option of the method; or the method is
+            code that no person has named here.
+    """
+    method = given.get("method", "magnitude")
+    scored_by = options_of("magnitude" if method == "imp" else method)
+    further = {n: v for n, v in given.items() if n in scored_by and n not in ("rounds", "seed")}
+    rest = {name: value for name, value in given.items() if name not in further}
+    own, training = split_options(rest, TicketOptions, "A ticket")
+    check_rate(own.get("rate", 0.6))
+    own["options"] = further | own.get("options", {})
+    how = checked(TicketOptions, own, "ticket")
+    check_options(method if method != "imp" else "magnitude", how.options)
+    if how.rounds is not None and method != "imp" and "rounds" not in scored_by:
+        raise UserError(
+            f"The pruning method {method} has no rounds: choose imp or synflow, or leave them out."
+        )
+    return how, training
+
+
+# --- masks --------------------------------------------------------------------------------------
+
+
+def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
+    """The mask that ``origin`` describes, taken from ``parent``.
+
+    Raises:
+        UserError: dead neurons are asked for and there is none, or in two ways at once.
+    """
+    method = "magnitude" if origin.method == "imp" else origin.method
+    settled = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
+    mask = prune(
+        parent.model(origin.step),
+        parent.task,
+        origin.rate,
+        method,
+        scope=origin.scope,
+        **{name: settled[name] for name in options_of(method) if name in settled},
+    )
+    if origin.shuffle_mask:
+        mask = mask.shuffled(origin.seed)
+    if not (origin.prune_only or origin.revive):
+        return mask
+    if origin.prune_only and origin.revive:
+        raise UserError("Dead neurons can be pruned only or revived, not both: choose one.")
+    dead = dead_edges(mask, parent.wiring)
+    if not dead.n_kept:
+        raise UserError(
+            f"No neuron of {parent.path} is dead at step {origin.step} and prune rate "
+            f"{origin.rate}: choose a higher --rate."
+        )
+    return ~dead if origin.prune_only else mask | dead
+
+
+def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
+    """The edges from and to dead neurons: those of which the mask keeps no input edge.
+
+    Returns:
+        A mask over the same weights that is True on these edges alone, pruned ones included.
+    """
+    edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
+    for layer in wiring.hidden:
+        dead = dead_neurons(mask, layer)
+        edges[layer.reads][:, dead] = True
+        edges[layer.writes][dead] = True
+    return Mask(edges)
+
+
+def dead_neurons(mask: Mask, layer: HiddenLayer) -> Bool[Tensor, " d_mlp"]:
+    """Which neurons of a hidden layer the mask leaves without any input edge."""
+    return ~mask[layer.reads].any(0)
+
+
+def _pruned_step(parent: Run, at: At | None, method: str) -> int:
+    if at is not None:
+        return resolve_step(parent, at)
+    if method not in ("magnitude", "imp"):
+        return resolve_step(parent, 0)
+    if parent.diverged is not None and not parent.finished:
+        raise UserError(
+            f"{parent.path} diverged at step {parent.diverged} and has no end that could be "
+            "pruned: choose a step with --at."
+        )
+    if not parent.finished:
+        last = parent.steps[-1] if parent.steps else 0
+        raise UserError(
+            f"{parent.path} is unfinished (step {last} of {parent.config.recipe.steps}): finish "
+            "it with mechgrok train --resume, or choose a step to prune with --at."
+        )
+    return resolve_step(parent, "last")
+
+
+# --- making the run -----------------------------------------------------------------------------
+
+
+def scale_to_norm(model: HookedModel, mask: Mask, norm: Literal["l1", "l2"]) -> None:
+    """Multiply all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p: the norm of the ticket, without its mask."""
+    p = 1 if norm == "l1" else 2
+    weights = {name: weight.detach().double() for name, weight in raw_weights(model).items()}
+    pruned = {name: w * mask[name] if name in mask else w for name, w in weights.items()}
+    dense_norm, ticket_norm = (
+        torch.cat([weight.flatten() for weight in side.values()]).norm(p)
+        for side in (weights, pruned)
+    )
+    with torch.no_grad():
+        for weight in raw_weights(model).values():
+            weight.mul_(ticket_norm / dense_norm)
+
+
+def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketOrigin) -> None:
+    """Refuse a ticket that cannot learn; warn of one that lost a whole matrix."""
+    empty = [name for name, density in mask.densities.items() if density == 0]
+    if not is_trainable(model, task):
+        what = f"empties {', '.join(empty)}" if empty else "cuts every path from input to output"
+        raise UserError(
+            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) {what}, so that "
+            "nothing can be trained: choose a lower rate, or --scope layer."
+        )
+    if empty:
+        warnings.warn(
+            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) empties "
+            f"{', '.join(empty)}.",
+            stacklevel=4,
+        )

@@ -1,0 +1,5 @@
+"""Files of other programs and places: import, export, hubs."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

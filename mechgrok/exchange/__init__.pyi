@@ -1,0 +1,2 @@
+from .exporting import export as export
+from .importing import import_run as import_run

@@ -1,0 +1,5 @@
+"""From gradients to steps: optimizers and gradient transforms, by name."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,0 +1,4 @@
+from .optimizers import OPTIMIZERS as OPTIMIZERS
+from .optimizers import Optimizer as Optimizer
+from .transforms import TRANSFORMS as TRANSFORMS
+from .transforms import Transform as Transform

@@ -1,0 +1,110 @@
+"""Muon: momentum whose matrices are orthogonalized."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mechgrok.models.wiring import Layout
+from mechgrok.optimization.fused import Adam, Fused, Group
+
+#: p(x) = a x + b x³ + c x⁵ is iterated on the singular values: Muon's, of the steepest rise at 0.
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalized(
+    matrices: Float[Tensor, "n d_in d_out"], iterations: int = 5
+) -> Float[Tensor, "n d_in d_out"]:
+    """Matrices with their singular vectors, and singular values near 1: about U Vᵀ for U S Vᵀ.
+
+    Newton–Schulz: X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X, from X / ‖X‖. The coefficients do not lead to
+    1 but into (0.68, 1.13) and there soon, which does as well.
+
+    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), who compute it in bfloat16.
+    """
+    a, b, c = _QUINTIC
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(iterations):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
+class MuonMatrices(Fused):
+    """Muon's step for matrices; of ``[d_in, d_out]`` it is √max(1, d_out / d_in) long in each
+    direction.
+
+    Args:
+        groups: the matrices, with weight decay and learning rate.
+        layouts: how each lies in memory.
+        momentum: rate at which the momentum forgets.
+        nesterov: look ahead by one step of the momentum.
+        iterations: of Newton–Schulz.
+    """
+
+    moments = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        groups: list[Group],
+        layouts: Mapping[nn.Parameter, Layout],
+        *,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        iterations: int,
+    ) -> None:
+        super().__init__(groups, lr=lr)
+        self.layouts, self.momentum = layouts, momentum
+        self.nesterov, self.iterations = nesterov, iterations
+
+    def _change(
+        self,
+        parameters: list[Any],
+        gradients: list[Any],
+        moments: list[list[Tensor]],
+        kept: list[dict[str, Tensor]],
+        group: Group,
+    ) -> None:
+        by_shape: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = {}
+        for parameter, gradient, momentum in zip(parameters, gradients, moments[0], strict=True):
+            momentum.lerp_(gradient, 1 - self.momentum)
+            update = gradient.lerp(momentum, self.momentum) if self.nesterov else momentum
+            matrix = self.layouts[parameter].matrix(update)
+            by_shape.setdefault(tuple(matrix.shape), []).append((parameter, matrix))
+        for (d_in, d_out), alike in by_shape.items():
+            updates = orthogonalized(torch.stack([matrix for _, matrix in alike]), self.iterations)
+            length = max(1.0, d_out / d_in) ** 0.5
+            for (parameter, matrix), update in zip(alike, updates, strict=True):
+                update = update * (matrix != 0)  # What never had a gradient is pruned, and stays 0.
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(self.layouts[parameter].weight(update), alpha=-group["lr"] * length)
+
+
+class Muon:
+    """Muon for some matrices, AdamW for all else.
+
+    Args:
+        matrices: steps the matrices.
+        rest: steps everything else.
+    """
+
+    def __init__(self, matrices: MuonMatrices, rest: Adam) -> None:
+        self.matrices, self.rest = matrices, rest
+        self.param_groups = [*matrices.param_groups, *rest.param_groups]
+        # A weight is in one of the two, so that one dictionary holds the state of both.
+        self.state = rest.state = matrices.state
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.matrices.zero_grad()
+        self.rest.zero_grad()
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        self.matrices.step()
+        self.rest.step()

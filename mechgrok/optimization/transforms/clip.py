@@ -1,0 +1,40 @@
+"""Gradient clipping by the norm over all weights of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from mechgrok.optimization.transforms.base import Kept, Transform
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+class Clip(Transform):
+    """g ← g min(1, c / ‖g‖), with ‖g‖ over all that is trained of a network.
+
+    Source: Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063), algorithm 1.
+    """
+
+    name: str = "clip"
+    max_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0, description="Norm above which clip scales the gradient down to it."
+    )
+
+    def change(
+        self, gradients: list[Tensor], weights: Sequence[Tensor], kept: Sequence[Kept]
+    ) -> list[Tensor]:
+        scale = (self.max_norm / (common_norm(gradients) + 1e-30)).clamp(max=1)
+        return [gradient * scale for gradient in gradients]
+
+
+def common_norm(gradients: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """√Σ g² over all entries of several tensors."""
+    import torch
+
+    norms = torch._foreach_norm(list(gradients))  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack(norms).norm()

@@ -1,0 +1,46 @@
+"""⊥Grad: the part of the gradient along the weights is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from mechgrok.optimization.transforms.base import Kept, Transform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Keeps what is divided by a norm finite where that is 0.
+_TINY = 1e-30
+
+
+class OrthoGrad(Transform):
+    """g ← g − (w·g / w·w) w for each weight w: ⊥Grad.
+
+    Along its weights a network that is right everywhere lowers the loss by scaling its logits up,
+    which changes no answer; that part of the step is left out. By default what is left is scaled to
+    the length of the whole gradient, as in the authors' code.
+
+    Source: Prieto et al. 2025 (arXiv 2501.04697), section 5.
+    """
+
+    separable: ClassVar[bool] = True
+
+    name: str = "orthograd"
+    rescale: bool = Field(
+        default=True, description="Scale what orthograd leaves to the length of the gradient."
+    )
+
+    def change(
+        self, gradients: list[Tensor], weights: Sequence[Tensor], kept: Sequence[Kept]
+    ) -> list[Tensor]:
+        return [self._across(g, w) for g, w in zip(gradients, weights, strict=True)]
+
+    def _across(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        along = (weight * gradient).sum() / (weight.square().sum() + _TINY)
+        across = gradient - along * weight
+        if not self.rescale:
+            return across
+        return across * (gradient.norm() / (across.norm() + _TINY))

@@ -1,0 +1,5 @@
+"""Pages: figures and findings of many analyses as one HTML file."""
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

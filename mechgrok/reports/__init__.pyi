@@ -1,0 +1,2 @@
+from .pages import explore as explore
+from .report import report as report
