@@ -114,7 +114,7 @@ def _say(run: "Run") -> None:
     import sys
 
     from mechgrok.exchange.importing import doubt
-    from mechgrok.exchange.importing.words import assumed_in_words, split_in_words
+    from mechgrok.runs.imported import assumed_in_words, split_in_words
 
     origin = run.imported
     assert origin is not None

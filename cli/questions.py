@@ -11,7 +11,7 @@ from mechgrok import user_code
 from mechgrok.cli.main import LazyGroup, as_command
 from mechgrok.cli.progress import waiting
 from mechgrok.registry import Entry
-from mechgrok.results.analysis import Analysis, analyses, own_analysis
+from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.results.variables import as_listed
 
 Runs = Annotated[
@@ -42,14 +42,14 @@ class Questions(LazyGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and not args[0].startswith("-") and args[0] not in self.entries():
-            if user_code.is_own(own := own_analysis(args[0])):
+            if user_code.is_own(own := user_code.analysis_name(args[0])):
                 user_code.allow(own)
                 found = Analysis.load(args[0])
                 return found.name, self.command_of(found), args[1:]
             from mechgrok.registry import find
-            from mechgrok.results.analysis import GROUP
+            from mechgrok.registry import ANALYSES
 
-            find(GROUP, args[0])
+            find(ANALYSES, args[0])
         return super().resolve_command(ctx, args)
 
     def command_of(self, analysis: Analysis) -> Any:

@@ -1,4 +1,4 @@
-"""Questions asked of several runs at once, and the one figure of all answers."""
+"""Analyses of one run, of several and of sweeps: their answers, and the one figure of all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -74,6 +74,44 @@ def ask(
         tables[label] = analysis.kept_at(run, steps=chosen, **(measuring or {}))
     figure = analysis.draw(family.grouped(measured), **(drawing or {}))
     return Asked(analysis, family, measured, tables, figure)
+
+
+def analyze(
+    run: "Run | Sweep | str | Path",
+    name: "str | ModuleType",
+    *,
+    steps: Sequence[int] | None = None,
+    fresh: bool = False,
+    **options: Any,
+) -> "xr.Dataset":
+    """Ask ``run`` the question called ``name``; an answer that is kept and fresh is given again.
+
+    All runs of a sweep are asked, and what was varied between them are the first dimensions of the
+    answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
+
+    Args:
+        run: a run or a sweep, or the folder of one.
+        name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
+            ``sharpness.py`` (which is imported), or a module.
+        steps: the checkpoints to look at; the analysis's own choice unless given.
+        fresh: measure anew, whatever is kept.
+        options: further keyword options of its ``measure``.
+    """
+    from mechgrok.runs import Run
+    from mechgrok.sweeps import Sweep
+
+    analysis = named(name)
+    if not isinstance(run, Run | Sweep):
+        run = Sweep(run) if Sweep.is_at(run) else Run(run)
+    if isinstance(run, Run):
+        return analysis(run, steps=steps, fresh=fresh, **options)
+    if not run.runs:
+        raise UserError(f"{run.path} holds no run yet: make them with mechgrok sweep.")
+    answers = {
+        label: analysis(each, steps=steps, fresh=fresh, **options)
+        for label, each in run.runs.items()
+    }
+    return run.stack(answers).assign_attrs(analysis=analysis.loaded_by, sweep=run.name)
 
 
 def draw(

@@ -109,6 +109,10 @@ def _measures(package: Path) -> bool:
     return "measure" in names
 
 
+#: The group of entry points in which analyses are announced.
+ANALYSES = "mechgrok.analyses"
+
+
 @dataclass(frozen=True)
 class Registry(Generic[Thing]):
     """Everything of one kind, by name.

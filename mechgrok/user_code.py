@@ -33,6 +33,11 @@ def absolute(name: str) -> str:
     return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
 
 
+def analysis_name(name: str) -> str:
+    """``sharpness.py`` as ``/home/me/sharpness.py:``, an analysis by its file; others as they are."""
+    return absolute(f"{name}:") if name.endswith(".py") else name
+
+
 def allow(name: object) -> None:
     """A person has named this code, just now: it may be loaded while this process lasts.
 

@@ -73,10 +73,8 @@ def _from_text(text: str) -> Probe:
 
 
 def _made(fields: dict[str, Any]) -> Probe:
-    from mechgrok.results.analysis import own_analysis
-
     if isinstance(name := fields.get("name"), str):
-        fields = fields | {"name": user_code.absolute(own_analysis(name))}
+        fields = fields | {"name": user_code.absolute(user_code.analysis_name(name))}
     try:
         return Probe(**fields)
     except ValidationError as error:

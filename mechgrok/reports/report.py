@@ -152,10 +152,11 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
         UserError: one is unknown.
     """
     from mechgrok.registry import find
-    from mechgrok.results.analysis import GROUP, analyses
+    from mechgrok.registry import ANALYSES
+    from mechgrok.results.analysis import analyses
 
     if only is not None:
-        return [find(GROUP, name).name for name in only]
+        return [find(ANALYSES, name).name for name in only]
     story = [name for name in _told("STORY") if name in analyses()]
     return [*story, *(name for name in analyses() if name not in story)]
 

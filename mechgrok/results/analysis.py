@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices
 from mechgrok.files import make_folder
-from mechgrok.registry import Entry, entries, find
+from mechgrok.registry import ANALYSES, Entry, entries, find
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from mechgrok.results.variables import Table
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
-
-GROUP = "mechgrok.analyses"
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,12 @@ class Analysis:
             # A module that was loaded from a file by hand is found by its file alone.
             where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
             return cls._of(name, name.__name__.rpartition(".")[2], where, f"{where}:")
-        if user_code.is_own(own := own_analysis(name)):
+        if user_code.is_own(own := user_code.analysis_name(name)):
             where = own.rpartition(":")[0]
             module = user_code.load_module(own, "analysis")
             last = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
             return cls._of(module, last, where, own)
-        entry = find(GROUP, name)
+        entry = find(ANALYSES, name)
         return cls._of(entry.load(), name, entry.module, name, entry.description)
 
     @classmethod
@@ -151,9 +149,9 @@ class Analysis:
             return self._as_a_whole(
                 run, None if steps is None else run.select(steps), options, fresh
             )
-        from mechgrok.runs.probes import probed
+        from mechgrok.runs.probes import read_probes
 
-        probes = probed(run, self.kept_at(run, **options).stem)
+        probes = read_probes(run.path, self.kept_at(run, **options).stem)
         if probes is None:
             return self._step_by_step(
                 run, None if steps is None else run.select(steps), options, fresh
@@ -302,56 +300,13 @@ def _with_caveat(finding: Callable[["xr.Dataset"], str]) -> Callable[["xr.Datase
     return said
 
 
-def own_analysis(name: str) -> str:
-    """``sharpness.py`` as `mechgrok.user_code` names it; other names as they are."""
-    return user_code.absolute(f"{name}:") if name.endswith(".py") else name
-
-
 def analyses() -> Mapping[str, Entry]:
     """Every analysis that is installed, by name, without importing any."""
-    return entries(GROUP)
-
-
-def analyze(
-    run: "Run | Sweep | str | Path",
-    name: "str | ModuleType",
-    *,
-    steps: Sequence[int] | None = None,
-    fresh: bool = False,
-    **options: Any,
-) -> "xr.Dataset":
-    """Ask ``run`` the question called ``name``; an answer that is kept and fresh is given again.
-
-    All runs of a sweep are asked, and what was varied between them are the first dimensions of the
-    answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
-
-    Args:
-        run: a run or a sweep, or the folder of one.
-        name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
-            ``sharpness.py`` (which is imported), or a module.
-        steps: the checkpoints to look at; the analysis's own choice unless given.
-        fresh: measure anew, whatever is kept.
-        options: further keyword options of its ``measure``.
-    """
-    from mechgrok.runs import Run
-    from mechgrok.sweeps import Sweep
-
-    analysis = named(name)
-    if not isinstance(run, Run | Sweep):
-        run = Sweep(run) if Sweep.is_at(run) else Run(run)
-    if isinstance(run, Run):
-        return analysis(run, steps=steps, fresh=fresh, **options)
-    if not run.runs:
-        raise UserError(f"{run.path} holds no run yet: make them with mechgrok sweep.")
-    answers = {
-        label: analysis(each, steps=steps, fresh=fresh, **options)
-        for label, each in run.runs.items()
-    }
-    return run.stack(answers).assign_attrs(analysis=analysis.loaded_by, sweep=run.name)
+    return entries(ANALYSES)
 
 
 def named(name: "str | ModuleType") -> Analysis:
     """The analysis that a person named: one of their own may be imported from then on."""
     if isinstance(name, str):
-        user_code.allow(own_analysis(name))
+        user_code.allow(user_code.analysis_name(name))
     return Analysis.load(name)

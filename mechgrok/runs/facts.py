@@ -15,7 +15,7 @@ _TOLD_APART = ("known", "assumed", "split", "steps_known")
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     """What there is to say about a run, by heading; with t_mem and t_gen at another accuracy."""
-    from mechgrok.exchange.importing.words import facts_of_import
+    from mechgrok.runs.imported import facts_of_import
 
     task, training, shape = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"

@@ -20,6 +20,7 @@ from mechgrok.errors import UserError
 from mechgrok.files import sweep_partials, write_text
 from mechgrok.runs import metrics, state
 from mechgrok.runs.checkpoint import checkpoint_file, checkpoints
+from mechgrok.registry import ANALYSES, entries
 from mechgrok.runs.lock import HOLDER, LOCK, writing
 
 CONFIG = "config.json"
@@ -180,11 +181,9 @@ def _results(analysis: Path) -> Iterator[Path]:
 
     What a person keeps there is not among them, nor anything behind a link.
     """
-    from mechgrok.results import analyses
-
     if analysis.is_symlink() or not analysis.is_dir():
         return
-    ours = {*analyses(), "compare", "report"}
+    ours = {*entries(ANALYSES), "compare", "report"}
     for file in analysis.iterdir():
         match = _RESULT.fullmatch(file.name)
         if file.is_file() and match and match["name"] in ours:

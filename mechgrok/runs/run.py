@@ -95,10 +95,11 @@ class Run:
     @property
     def probes(self) -> dict[str, xr.Dataset]:
         """What was measured while it trained, by analysis (``TrainingConfig(probes=…)``)."""
-        from mechgrok.runs.probes import probe_files, probed
+        from mechgrok.runs.probes import probe_files, read_probes
 
         stems = dict.fromkeys(file.parent.name for file in probe_files(self.path))
-        return {stem: found for stem in stems if (found := probed(self, stem)) is not None}
+        found = {stem: read_probes(self.path, stem) for stem in stems}
+        return {stem: answers for stem, answers in found.items() if answers is not None}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

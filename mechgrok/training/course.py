@@ -75,7 +75,8 @@ class Course:
         )
         self._probing = None
         if training.probes:
-            from mechgrok.runs.probes import Probing, drop_probes_after
+            from mechgrok.results.probing import Probing
+            from mechgrok.runs.probes import drop_probes_after
 
             drop_probes_after(path, step)
             self._probing = Probing(self.run, training.probes)

@@ -121,7 +121,7 @@ def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _folder() -> Any:
-    return files("mechgrok") / "presets"
+    return files("mechgrok.configuration.presets")
 
 
 @cache
