@@ -151,8 +151,7 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
     Raises:
         UserError: one is unknown.
     """
-    from mechgrok.registry import find
-    from mechgrok.registry import ANALYSES
+    from mechgrok.registry import ANALYSES, find
     from mechgrok.results.analysis import analyses
 
     if only is not None:

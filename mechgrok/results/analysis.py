@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from mechgrok.results.provenance import Provenance
     from mechgrok.results.variables import Table
     from mechgrok.runs import Run
-    from mechgrok.sweeps import Sweep
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Any
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
 from mechgrok.files import sweep_partials, write_text
+from mechgrok.registry import ANALYSES, entries
 from mechgrok.runs import metrics, state
 from mechgrok.runs.checkpoint import checkpoint_file, checkpoints
-from mechgrok.registry import ANALYSES, entries
 from mechgrok.runs.lock import HOLDER, LOCK, writing
 
 CONFIG = "config.json"

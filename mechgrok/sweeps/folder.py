@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -9,7 +10,6 @@ import pandas as pd
 
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, show_value
-from mechgrok.notebooks import html_table
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.survival import Waiting, waiting_in
 from mechgrok.sweeps.table import table_of
@@ -79,13 +79,7 @@ class Sweep:
         return f"Sweep({str(self.path)!r}: {len(self.members)} runs; {axes or 'nothing varied'})"
 
     def _repr_html_(self) -> str:
-        from mechgrok.sweeps.family import Family
-
-        if not self.groups([]):
-            return html_table(repr(self), {})
-        about = Family.of_sweep(self).about()
-        headings = list(next(iter(about.values())))
-        return html_table(repr(self), {n: list(row.values()) for n, row in about.items()}, headings)
+        return f"<p>{escape(repr(self))}</p>{self.table.to_html(max_rows=20)}"
 
     def __len__(self) -> int:
         return len(self.members)
