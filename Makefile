@@ -29,6 +29,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
 
 .venv/installed-docs: .venv/installed

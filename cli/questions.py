@@ -46,8 +46,7 @@ class Questions(LazyGroup):
                 user_code.allow(own)
                 found = Analysis.load(args[0])
                 return found.name, self.command_of(found), args[1:]
-            from mechgrok.registry import find
-            from mechgrok.registry import ANALYSES
+            from mechgrok.registry import ANALYSES, find
 
             find(ANALYSES, args[0])
         return super().resolve_command(ctx, args)

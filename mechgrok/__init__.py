@@ -1,5 +1,13 @@
-"""Train networks that grok, keep every checkpoint, and ask the sequence questions."""
+"""Train networks that grok, keep every checkpoint, and analyze the sequence."""
 
 from lazy_loader import attach_stub
 
-__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+_load, __dir__, __all__ = attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mechgrok")
+    return _load(name)

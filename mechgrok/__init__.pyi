@@ -33,3 +33,5 @@ from .training import resume as resume
 from .training import resume_together as resume_together
 from .training import train as train
 from .training import train_together as train_together
+
+__version__: str

@@ -34,7 +34,7 @@ def absolute(name: str) -> str:
 
 
 def analysis_name(name: str) -> str:
-    """``sharpness.py`` as ``/home/me/sharpness.py:``, an analysis by its file; others as they are."""
+    """The name of an analysis, of one in a file ``/home/me/sharpness.py:``."""
     return absolute(f"{name}:") if name.endswith(".py") else name
 
 

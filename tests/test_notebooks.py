@@ -27,14 +27,14 @@ def test_a_mask_shows_what_it_keeps_of_each_weight() -> None:
     assert shown.count("25.0%") == 2
 
 
-def test_a_sweep_shows_its_groups_before_and_after_it_is_trained(tmp_path: Path) -> None:
+def test_a_sweep_shows_its_runs(tmp_path: Path) -> None:
     settings = {"p": 7, "d_model": 4, "d_mlp": 4, "steps": 2}
     made = mechgrok.sweep(
         tmp_path / "s", "quick", over={"weight_decay": [0.5, 2]}, seeds=[0], jobs=1, **settings
     )
     shown = made._repr_html_()
-    assert "weight_decay 0.5" in shown
-    assert "not within 2" in shown
+    assert "2 runs; weight_decay × 2" in shown
+    assert all(member.name in shown for member in made.members)
     assert "2 runs" in made.sel(seed=0)._repr_html_()
 
 

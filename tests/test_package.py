@@ -1,4 +1,4 @@
-"""What is installed: set-up is pinned, and the wheel holds the three packages and nothing else."""
+"""What is installed: pinned versions, one import name, and nothing but the package."""
 
 import re
 import shutil
@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
 PINS = [line for line in CONSTRAINTS.splitlines() if not line.startswith("#")]
-PACKAGES = ("mechgrok", "analyses", "cli")
+#: The folders of the package; the last two stand in it as links.
+FOLDERS = ("mechgrok", "analyses", "cli")
 
 
 def installed_by_make() -> list[str]:
@@ -47,39 +48,105 @@ def test_torch_comes_first_and_the_rest_by_name() -> None:
     assert all(name < after for name, after in pairwise(others))
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    """The wheel of this tree, built from a copy of it so that nothing of an older one is left."""
-    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("wheel")
-    for folder in (*PACKAGES, "tests", "docs", "data"):
-        unneeded = shutil.ignore_patterns(
-            "__pycache__", "_build", "*.png", "*.safetensors", "cache"
-        )
-        shutil.copytree(ROOT / folder, tree / folder, ignore=unneeded)
+def copy_tree(tree: Path) -> Path:
+    """A copy of this tree, so that nothing of an older build is left in it."""
+    unneeded = shutil.ignore_patterns("__pycache__", "_build", "*.png", "*.safetensors", "cache")
+    for folder in ("src", *FOLDERS, "tests", "docs", "data"):
+        shutil.copytree(ROOT / folder, tree / folder, symlinks=True, ignore=unneeded)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, tree)
+    return tree
+
+
+def install(environment: Path, *what: object) -> Path:
+    """The Python of a new environment that has what this one has, and this project installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / "bin" / "python"
+    (site,) = environment.glob("lib/python*/site-packages")
+    shared = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "shared.pth").write_text("\n".join(shared))
+    pip = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", *what], check=True)
+    return python
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree, out = tmp_path_factory.mktemp("tree") / "mechgrok", tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", out, tree], check=True)
-    return ZipFile(next(out.glob("*.whl")))
+    subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", out, copy_tree(tree)], check=True)
+    return next(out.glob("*.whl"))
 
 
-def test_the_wheel_holds_every_file_of_the_packages_and_no_other(wheel: ZipFile) -> None:
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the project installed, from a wheel or from a clone named mechgrok."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "wheel":
+        return install(folder / "venv", request.getfixturevalue("wheel"))
+    return install(folder / "venv", "-e", copy_tree(folder / "mechgrok"))
+
+
+#: What a scientist's own project holds beside a notebook.
+PROJECTS = {
+    "nothing": [],
+    "a folder analyses": ["analyses/mine.py"],
+    "a package analyses": ["analyses/__init__.py", "analyses/mine.py"],
+    "a module cli": ["cli.py"],
+    "tests and data": ["tests/__init__.py", "data/__init__.py", "src/mine.py"],
+    "a clone below": ["mechgrok/pyproject.toml", "mechgrok/mechgrok/link"],
+}
+
+
+@pytest.mark.parametrize("files", PROJECTS.values(), ids=PROJECTS)
+def test_a_project_s_own_folders_and_the_package_do_not_hide_one_another(
+    python: Path, files: list[str], tmp_path: Path
+) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("whose = 'mine'\n")
+    program = (
+        "import mechgrok; from mechgrok.results import Analysis; print(mechgrok.__version__)\n"
+    )
+    program += "assert Analysis.load('accuracy').module == 'mechgrok.analyses.accuracy'\n"
+    if any(file.startswith("analyses") for file in files):
+        program += "import analyses.mine; assert analyses.mine.whose == 'mine'\n"
+    if "cli.py" in files:
+        program += "import cli; assert cli.whose == 'mine'\n"
+    done = subprocess.run(
+        [python, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, PROJECT["version"]), done.stderr
+
+
+def test_the_package_runs_as_a_module(python: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [python, "-m", "mechgrok", "presets"], cwd=tmp_path, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert b"paper-mlp" in done.stdout
+
+
+def test_only_one_name_is_installed(wheel: Path) -> None:
+    """Each file of the three folders lies below ``mechgrok``, and there is no other."""
     kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css"}
     files = {
         file.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for file in (ROOT / package).rglob("*")
+        for folder in FOLDERS
+        for file in (ROOT / folder).rglob("*")
         if file.suffix in kinds or file.name == "py.typed"
     }
-    shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert shipped == files
-    assert {f"{package}/py.typed" for package in PACKAGES} <= shipped
+    ours = {file if file.startswith("mechgrok/") else f"mechgrok/{file}" for file in files}
+    shipped = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert shipped == ours
+    assert "mechgrok/py.typed" in shipped
 
 
-def test_the_wheel_carries_the_licence_and_its_metadata(wheel: ZipFile) -> None:
+def test_the_wheel_carries_the_licence_and_its_metadata(wheel: Path) -> None:
+    opened = ZipFile(wheel)
     info = f"mechgrok-{PROJECT['version']}.dist-info"
-    assert wheel.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-    metadata = message_from_string(wheel.read(f"{info}/METADATA").decode())
+    assert opened.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+    metadata = message_from_string(opened.read(f"{info}/METADATA").decode())
     assert metadata["Requires-Python"] == PROJECT["requires-python"]
     plain = {line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
     assert {str(Requirement(line)) for line in plain} == {

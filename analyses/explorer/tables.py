@@ -227,8 +227,8 @@ def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
 def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 residue"]:
     """Coordinates of the residues in the plane of each frequency k = 1 … ⌊n/2⌋, cosine first.
 
-    As `mechgrok.analyses.measures.geometry.frequency_plane` at this step, for all frequencies at once, from
-    the Gram matrix of the points.
+    As `mechgrok.analyses.measures.geometry.frequency_plane` at this step, for all frequencies at
+    once, from the Gram matrix of the points.
 
     >>> angle = 2 * torch.pi * torch.arange(5).double() / 5
     >>> circle = torch.stack([angle.cos(), angle.sin()], 1)

@@ -1,7 +1,7 @@
 """An item of the paper: a figure or a table, the runs it needs, and what is claimed of it.
 
-Each is a module in `mechgrok.analyses.papers.items`, named after the figure (``v3_fig2a``: version 3, figure
-2a), which has
+Each is a module in `mechgrok.analyses.papers.items`, named after the figure (``v3_fig2a`` is
+Figure 2a of version 3), which has
 
 * a docstring, whose first line says what the item shows;
 * ``plan(scale) -> Plan``: the runs;

@@ -10,7 +10,9 @@ from typing import Any
 
 #: Packages whose ``__all__`` is public.
 PACKAGES = (
+    "mechgrok.configuration",
     "mechgrok.runs",
+    "mechgrok.derived",
     "mechgrok.sweeps",
     "mechgrok.interventions",
     "mechgrok.results",
@@ -18,6 +20,9 @@ PACKAGES = (
     "mechgrok.models",
     "mechgrok.masks",
     "mechgrok.training",
+    "mechgrok.optimization",
+    "mechgrok.exchange",
+    "mechgrok.reports",
     "mechgrok.loggers",
     "mechgrok.analyses.drawing",
 )

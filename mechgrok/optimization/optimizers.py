@@ -33,8 +33,8 @@ class Optimizer(Settings):
     """An optimizer by name, with the options that are its own.
 
     The learning rate and the weight decay, which all have, are the training's
-    (`mechgrok.configuration.training.TrainingConfig`). A subclass adds its options as fields and says how
-    it is made.
+    (`mechgrok.configuration.TrainingConfig`). A subclass adds its options as fields and
+    says how it is made.
     """
 
     #: Whether a step changes each parameter by its own gradient and state alone, and all that it

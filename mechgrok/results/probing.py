@@ -98,5 +98,3 @@ def check_probes(run: Run) -> None:
         if reason := analysis.applies(run):
             raise UserError(f"The probe {analysis.name} does not apply: {reason}")
         _Measured(probe, analysis).stem(run)  # which knows the options
-
-

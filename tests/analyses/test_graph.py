@@ -1,4 +1,4 @@
-"""The graph analysis: the metrics of `mechgrok.analyses.measures.graphs` at every step of real runs."""
+"""The graph analysis: the metrics of graphs at every step of real runs."""
 
 from pathlib import Path
 

@@ -171,7 +171,7 @@ def test_peak_memory_is_under_a_gibibyte_over_torch(tmp_path: Path) -> None:
     probe = "print(next(l for l in open('/proc/self/status') if 'VmHWM' in l).split()[1])"
     programs = {
         "torch": f"import torch; {probe}",
-        "run": "from mechgrok.training import train; from mechgrok.configuration.run_config import RunConfig; "
+        "run": "from mechgrok import RunConfig, train; "
         f"train(r'{tmp_path / 'run'}', RunConfig.make(task={{'name': 'add'}}, "
         f"training={{'steps': 1000}})); {probe}",
     }

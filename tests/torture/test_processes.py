@@ -144,7 +144,10 @@ def killed_midway(
     assert "Traceback" not in said, said
 
 
-REPORT = "from mechgrok.cli.main import main; main(['report', RUN, '--only', 'norms,accuracy', '--fresh'])"
+REPORT = (
+    "from mechgrok.cli.main import main; "
+    "main(['report', RUN, '--only', 'norms,accuracy', '--fresh'])"
+)
 SWEEP = (
     "from mechgrok.cli.main import main; from mechgrok.sweeps import sweep; "
     "sweep(OUT, 'quick', seeds='0:4', jobs=2, p=7, d_model=6, d_mlp=5, steps=400, "

@@ -135,7 +135,7 @@ def test_a_killed_run_opens_and_ends_in_the_same_weights(tmp_path: Path) -> None
     (tmp_path / "config.json").write_text(settings.model_dump_json())
     program = (
         "import sys, torch; torch.set_num_threads(1)\n"
-        "from mechgrok.configuration.run_config import RunConfig\nfrom mechgrok.training import train\nimport json\n"
+        "from mechgrok import RunConfig, train\nimport json\n"
         "train(sys.argv[2], RunConfig.make(**json.load(open(sys.argv[1]))))"
     )
     folder = tmp_path / "killed"

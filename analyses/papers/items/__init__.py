@@ -1,1 +1,1 @@
-"""A module for each figure and table of the paper; `mechgrok.analyses.papers.item` says what it has."""
+"""One module for each figure and table of the paper (see `mechgrok.analyses.papers.item`)."""

@@ -2,9 +2,9 @@
 
 A preset is a part of a run's configuration: a ``description``, perhaps a ``seed``, and the tables
 ``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model's configuration and
-`mechgrok.configuration.training.TrainingConfig`. What it leaves out keeps its default, and any option
-given beside it takes precedence. TOML has no null: the word "none" stands for it (``d_model =
-"none"``, an MLP without an embedding).
+`mechgrok.configuration.training.TrainingConfig`. What it leaves out keeps its default, and any
+option given beside it takes precedence. TOML has no null: the word "none" stands for it
+(``d_model = "none"``, an MLP without an embedding).
 """
 
 import tomllib
@@ -28,7 +28,7 @@ def names() -> dict[str, str]:
 
 
 def load(name: str) -> dict[str, Any]:
-    """The fields of `mechgrok.configuration.run_config.RunConfig` that the preset called ``name`` settles.
+    """The fields of `mechgrok.configuration.RunConfig` that the preset called ``name`` sets.
 
     Returns:
         A new nested dictionary with some of the keys task, model, training and seed.
@@ -44,7 +44,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A preset with options over it, as `mechgrok.configuration.run_config.RunConfig.make` takes them.
+    """A preset with options over it, as `mechgrok.configuration.RunConfig.make` takes them.
 
     Where an option chooses another task, model or optimizer, the preset's settings that mean
     nothing for it are left out (`left_out`).

@@ -60,7 +60,7 @@ class Facts:
         assumed: what was assumed already, where a network of ours had been imported before.
         shuffle_seed: of Python's ``random.shuffle`` over the examples, in scripts that split so.
         losses: train and test loss, one update before the weights were saved.
-        group: the group whose elements the file numbers as `mechgrok.exchange.importing.groups` tells.
+        group: the group whose elements the file numbers (`mechgrok.exchange.importing.groups`).
         notes: what a person should hear: facts in the file that contradict each other.
     """
 

@@ -2,8 +2,8 @@
 
 A file is a bare state dict, or holds one under ``model``, ``state_dict`` or ``model_state_dict``,
 or a list of them under ``checkpoints`` or ``state_dicts``. Pickles that hold anything but tensors,
-dictionaries, lists, texts and numbers (`mechgrok.exchange.importing.numbers`) are refused without being
-executed.
+dictionaries, lists, texts and numbers (`mechgrok.exchange.importing.numbers`) are refused without
+being executed.
 """
 
 import json
