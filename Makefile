@@ -3,19 +3,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
+TORCH = $(shell $(PYTHON) -c "print(*(line for line in open('constraints.txt') if line.startswith('torch==')))")
 
 .PHONY: demo test docs lock
 
 # Torch first and by its pinned version, so that nothing else pulls in a larger build of it.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
+	@echo > $@
 
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,film,explore]'
-	touch $@
+	@echo > $@
 
 demo: .venv/installed
 	$(BIN)/mechgrok train --out $(DEMO) $$(test ! -e $(DEMO)/config.json || echo --resume)
@@ -34,7 +35,7 @@ test: .venv/installed-test
 
 .venv/installed-docs: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	touch $@
+	@echo > $@
 
 docs: .venv/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
@@ -43,7 +44,7 @@ docs: .venv/installed-docs
 # In an environment of its own, made without the pins that it replaces.
 lock:
 	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check $(TORCH)
 	.venv-lock/bin/pip install --quiet --disable-pip-version-check -e '.[test,film,explore,docs]'
 	.venv-lock/bin/python .ci/lock.py
 	rm -r .venv-lock

@@ -32,15 +32,17 @@ class Pictures:
     def write(self, figure: "go.Figure", page: Path, *, indent: str = "") -> None:
         """Write the page and the pictures, say where they are, and show the page."""
         from mechgrok.analyses.drawing import write_html, write_picture
+        from mechgrok.analyses.drawing.browser import one_browser
         from mechgrok.files import make_folder
 
         make_folder(page.parent)
         write_html(figure, page)
         print(f"{indent}{page}")
-        for form in self.forms:
-            picture = page.with_suffix(f".{form}")
-            write_picture(figure, picture, width=self.width)
-            print(f"{indent}{picture}")
+        with one_browser():
+            for form in self.forms:
+                picture = page.with_suffix(f".{form}")
+                write_picture(figure, picture, width=self.width)
+                print(f"{indent}{picture}")
         if self.open:
             import webbrowser
 

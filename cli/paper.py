@@ -184,6 +184,12 @@ def _say_how_it_ended(folder: Path, made: "list[Made]", failed: "list[Outcome]")
     for each in made:
         if each.failed:
             print(f"mechgrok: {each.item.name} was not made: {each.failed}", file=sys.stderr)
+    undrawn = [f["undrawn"] for each in made for f in each.figures if "undrawn" in f]
+    if undrawn:
+        print(
+            f"mechgrok: {len(undrawn)} figures were written as HTML alone. {undrawn[0]}",
+            file=sys.stderr,
+        )
     print(folder / "index.html")
     if failed or any(each.failed for each in made):
         raise typer.Exit(1)

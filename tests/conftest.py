@@ -14,6 +14,17 @@ from mechgrok.training import train
 
 torch.set_num_threads(1)
 
+@pytest.fixture(scope="session")
+def needs_browser() -> str:
+    """The path of a browser; a test that needs one is skipped where there is none."""
+    from mechgrok.analyses.drawing.browser import find_browser
+
+    path = find_browser()
+    if path is None:
+        pytest.skip("no Chrome or Chromium is installed: apt-get install chromium")
+    return path
+
+
 TINY_MLP = {
     "task": {"name": "add", "p": 7, "train_fraction": 0.7},
     "model": {"kind": "mlp", "d_model": 12, "d_mlp": 8},

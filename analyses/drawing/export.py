@@ -12,6 +12,7 @@ from string import Template
 
 import plotly.graph_objects as go
 
+from mechgrok.analyses.drawing.browser import one_browser
 from mechgrok.analyses.drawing.grid import NARROW
 from mechgrok.analyses.drawing.panels import SLIDER
 from mechgrok.errors import UserError
@@ -73,7 +74,7 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
             across, twice as many in a PNG) unless given.
 
     Raises:
-        UserError: the format is another, the width is none, or kaleido or a browser is missing.
+        UserError: the format is another, the width is none, or no browser can draw it.
     """
     form = path.suffix[1:]
     if form not in PICTURES:
@@ -88,31 +89,9 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
         across = round(max(min(NARROW, _PANEL * _columns(shown)), pixels / _PRINTED))
         height, scale = _height(shown, across), pixels / across
         scale *= _PRINT if form == "png" else 1.0
-    image = picture(shown, form, width=across, height=height, scale=scale)
+    with one_browser() as browser:
+        image = browser.draw(shown, form, width=across, height=height, scale=scale)
     write_whole(path, lambda beside: beside.write_bytes(image))
-
-
-def picture(figure: go.Figure, form: str, *, width: int, height: int, scale: float = 1.0) -> bytes:
-    """The figure as it opens, drawn by a browser.
-
-    Args:
-        figure: what to draw.
-        form: png, svg or pdf.
-        width: in the layout's pixels.
-        height: likewise.
-        scale: the picture's pixels for each of the layout's.
-
-    Raises:
-        UserError: kaleido or a browser is missing.
-    """
-    try:
-        drawn: bytes = figure.to_image(form, width=width, height=height, scale=scale)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"The figure cannot be drawn ({str(error).strip().splitlines()[0]}): install the extra "
-            "mechgrok[png] and a Chrome or Chromium browser."
-        ) from None
-    return drawn
 
 
 def without_buttons(figure: go.Figure) -> go.Figure:

@@ -1,16 +1,14 @@
 """Figures as films: what a slider shows stop by stop, as GIF or MP4."""
 
 import subprocess
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import plotly.graph_objects as go
 
-from mechgrok.analyses.drawing.export import picture, without_buttons
+from mechgrok.analyses.drawing.browser import one_browser
+from mechgrok.analyses.drawing.export import without_buttons
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 
@@ -21,6 +19,8 @@ _FILTERS = {
     "mp4": "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white,format=yuv420p",
 }
 _CODEC = {"gif": ["-loop", "0"], "mp4": ["-c:v", "libx264", "-movflags", "+faststart"]}
+#: Seconds that ffmpeg may take.
+_FFMPEG = 600
 #: Seconds for which the last picture stays.
 _LAST = 2
 
@@ -35,8 +35,8 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
         width: in pixels.
 
     Raises:
-        UserError: the figure has no slider, a number is out of range, or ffmpeg, kaleido or a
-            browser is missing.
+        UserError: the figure has no slider, a number is out of range, or ffmpeg or a browser is
+            missing or fails.
     """
     form = path.suffix[1:]
     if not figure.frames:
@@ -46,16 +46,20 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
     if not 100 <= width <= 4000:
         raise UserError(f"A film cannot be {width} pixels wide: give 100 to 4000.")
     ffmpeg = _ffmpeg()
-    with TemporaryDirectory() as folder, _one_browser():
+    with TemporaryDirectory() as folder, one_browser() as browser:
         for number, now in enumerate(stops(figure)):
-            drawn = picture(now, "png", width=width, height=figure.layout.height or 700)
+            drawn = browser.draw(now, "png", width=width, height=figure.layout.height or 700)
             (Path(folder) / f"{number:05}.png").write_bytes(drawn)
 
         def join(beside: Path) -> None:
             command = [ffmpeg, "-loglevel", "error", "-y", "-framerate", f"{fps:g}"]
             command += ["-i", f"{folder}/%05d.png", "-vf"]
             command += [f"tpad=stop_mode=clone:stop_duration={_LAST},{_FILTERS[form]}"]
-            subprocess.run([*command, *_CODEC[form], "-f", form, str(beside)], check=True)
+            command += [*_CODEC[form], "-f", form, str(beside)]
+            try:
+                subprocess.run(command, check=True, timeout=_FFMPEG, stdin=subprocess.DEVNULL)
+            except subprocess.SubprocessError as error:
+                raise UserError(f"ffmpeg could not make {path} ({error}): try again.") from None
 
         write_whole(path, join)
 
@@ -78,21 +82,3 @@ def _ffmpeg() -> str:
         raise UserError("A film needs ffmpeg: install the extra mechgrok[film].") from None
     found: str = get_ffmpeg_exe()
     return found
-
-
-@contextmanager
-def _one_browser() -> Iterator[None]:
-    """Draw all pictures in one browser, which takes seconds to start."""
-    try:
-        import kaleido
-    except ImportError:
-        yield  # The first picture says what is missing.
-        return
-    options: dict[str, Any] = {"silence_warnings": True}
-    kaleido.start_sync_server(**options)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The kopts argument is ignored")
-            yield
-    finally:
-        kaleido.stop_sync_server(**options)

@@ -7,15 +7,13 @@ where its runs or its code have changed. Whatever ends the process, the next one
 """
 
 import json
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mechgrok.analyses.drawing.browser import find_browser
 from mechgrok.analyses.papers.item import Item
 from mechgrok.analyses.papers.scale import Scale
 from mechgrok.errors import UserError
@@ -43,7 +41,8 @@ class Made:
     Attributes:
         item: which.
         claims: a row for each of its claims, as ``claims.json`` has them.
-        figures: name, packed figure, title and subtitle of each.
+        figures: name, packed figure, title and subtitle of each, the endings of its files, and
+            why there is no picture of it where there is none (``undrawn``).
         groups: how many runs of each stage there are, of how many.
         failed: what went wrong, in a sentence; empty where nothing did.
     """
@@ -123,6 +122,7 @@ def make_items(
 
 def _make(folder: str, name: str, scale: Scale) -> None:
     """In a worker: the figures and verdicts of one item."""
+    from mechgrok.analyses.drawing.browser import one_browser
     from mechgrok.reports.page import untitled
 
     out, item = Path(folder), Item.load(name)
@@ -131,12 +131,13 @@ def _make(folder: str, name: str, scale: Scale) -> None:
     sweep = Sweep(out / RUNS, item.plan(scale).members())
     rows = [claim.judge(sweep).as_row() for claim in item.claims]
     figures = []
-    for figure_name, figure in item.draw(sweep).items():
-        packed, (title, below) = untitled(figure)
-        files = _write_figure(out / FIGURES / f"{name}-{figure_name}", figure)
-        figures.append(
-            {"name": figure_name, "packed": packed, "title": title, "below": below, **files}
-        )
+    with one_browser():
+        for figure_name, figure in item.draw(sweep).items():
+            packed, (title, below) = untitled(figure)
+            files = _write_figure(out / FIGURES / f"{name}-{figure_name}", figure)
+            figures.append(
+                {"name": figure_name, "packed": packed, "title": title, "below": below, **files}
+            )
     groups: dict[str, list[int]] = {}
     evaluated = sweep.table["step"].notna()
     for member in sweep.members:
@@ -156,22 +157,13 @@ def _write_figure(stem: Path, figure: "go.Figure") -> dict[str, str]:
 
     write_html(figure, _figure_file(stem, "html"))
     written = "html"
-    # Without the extra mechgrok[png] or a browser the page shows them all the same.
-    with suppress(UserError, ImportError, RuntimeError), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a browser that runs has its settings
-        _start_browser()
+    try:
         for kind in ("svg", "png"):
             write_picture(figure, _figure_file(stem, kind))
             written += f",{kind}"
+    except UserError as error:  # The page shows it all the same.
+        return {"files": written, "undrawn": str(error)}
     return {"files": written}
-
-
-@cache
-def _start_browser() -> None:
-    """One browser for all figures of this process, which ends with it; else each has its own."""
-    import kaleido
-
-    kaleido.start_sync_server(silence_warnings=True)
 
 
 # --- what is kept of an item ----------------------------------------------------------------------
@@ -202,6 +194,8 @@ def _kept(out: Path, item: Item, scale: Scale) -> dict[str, Any] | None:
     for figure in told["figures"]:
         stem = out / FIGURES / f"{item.name}-{figure['name']}"
         if not all(_figure_file(stem, kind).is_file() for kind in figure["files"].split(",")):
+            return None
+        if "undrawn" in figure and find_browser():  # one that was installed since
             return None
     return told
 

@@ -7,6 +7,7 @@ BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ck
 import sys
 from pathlib import Path
 
+from mechgrok.analyses.drawing.browser import one_browser
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 
@@ -32,12 +33,15 @@ def draw(name: str, runs: dict[str, Run]) -> None:
     measured = {label: analysis(run) for label, run in runs.items()}
     figure, file = analysis.draw(measured), HERE / f"{name}.png"
     # A pixel for a pixel: at twice the size the pictures of all pages would take 8 MB.
-    file.write_bytes(figure.to_image("png", width=1000, height=figure.layout.height or 800))
+    with one_browser() as browser:
+        height = figure.layout.height or 800
+        file.write_bytes(browser.draw(figure, "png", width=1000, height=height))
     print(file, flush=True)
 
 
 if __name__ == "__main__":
     base, ticket, *names = sys.argv[1:]
     both = {"base": Run(base), "ticket": Run(ticket)}
-    for name in names or BOTH + BASE:
-        draw(name, both if name in BOTH else {"base": both["base"]})
+    with one_browser():
+        for name in names or BOTH + BASE:
+            draw(name, both if name in BOTH else {"base": both["base"]})

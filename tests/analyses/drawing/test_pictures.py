@@ -1,7 +1,6 @@
 """Pictures for slides and for print, and films."""
 
 import re
-import shutil
 import struct
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from mechgrok.analyses.drawing import Panels, write_picture
 from mechgrok.analyses.drawing.export import for_print, without_buttons
 from mechgrok.analyses.drawing.film import stops, write_film
 from mechgrok.errors import UserError
-
-
-def _drawable() -> bool:
-    return any(map(shutil.which, ("chromium", "google-chrome", "chrome", "chromium-browser")))
-
-
-needs_browser = pytest.mark.skipif(not _drawable(), reason="needs a Chrome or Chromium browser")
 
 
 @pytest.fixture
@@ -61,8 +53,10 @@ def test_a_film_shows_every_stop_of_the_slider(figure: go.Figure) -> None:
     assert seen == [(0, 0), (1, 4), (2, 8)]
 
 
-@needs_browser
-def test_pictures_have_the_width_that_a_page_asks_for(figure: go.Figure, tmp_path: Path) -> None:
+@pytest.mark.browser
+def test_pictures_have_the_width_that_a_page_asks_for(
+    figure: go.Figure, tmp_path: Path, needs_browser: str
+) -> None:
     for form in ("svg", "pdf", "png"):
         write_picture(figure, tmp_path / f"f.{form}", width=17)
     svg = (tmp_path / "f.svg").read_text()
@@ -73,8 +67,8 @@ def test_pictures_have_the_width_that_a_page_asks_for(figure: go.Figure, tmp_pat
     assert pixels == pytest.approx(17 / 2.54 * 300, rel=0.01)
 
 
-@needs_browser
-def test_a_film_is_made(figure: go.Figure, tmp_path: Path) -> None:
+@pytest.mark.browser
+def test_a_film_is_made(figure: go.Figure, tmp_path: Path, needs_browser: str) -> None:
     pytest.importorskip("imageio_ffmpeg")
     write_film(figure, tmp_path / "f.gif", width=301)
     assert (tmp_path / "f.gif").read_bytes()[:6] == b"GIF89a"

@@ -1,7 +1,6 @@
 """A browser, and the page of a small run in it."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,15 +19,11 @@ PATIENCE = 60_000
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["playwright.Browser"]:
+def browser(needs_browser: str) -> Iterator["playwright.Browser"]:
     """Debian's Chromium, or another that is on the path."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
     arguments = ["--no-sandbox"] if os.getuid() == 0 else []
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=arguments)
+        browser = running.chromium.launch(executable_path=needs_browser, args=arguments)
         yield browser
         browser.close()
 

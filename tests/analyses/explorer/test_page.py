@@ -20,6 +20,7 @@ from mechgrok.interventions import (
 from mechgrok.runs import Run
 from tests.analyses.explorer.conftest import PATIENCE, Opened, open_page
 
+pytestmark = pytest.mark.browser
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE)
 
