@@ -30,7 +30,13 @@ from mechgrok.analyses.measures.curvature import ascent, derivatives, flat, hutc
 from mechgrok.analyses.measures.finite import and_left_out, last_finite_step, looked_at
 from mechgrok.analyses.measures.judging import Judge
 from mechgrok.analyses.measures.places import spread
-from mechgrok.analyses.measures.slices import Above, barrier, between, filter_normalized
+from mechgrok.analyses.measures.slices import (
+    Above,
+    barrier,
+    between,
+    filter_normalized,
+    random_direction,
+)
 from mechgrok.analyses.measures.spacing import log_spaced, some_of
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
@@ -80,7 +86,8 @@ VARIABLES = {
     "plane": Variable(
         "plane_step, up, across, side",
         "{units of the loss}",
-        "the loss at θ + across · d₁ + up · d₂, d₁ and d₂ random, with θ's norm filter by filter",
+        "the loss at θ + across · d₁ + up · d₂; d₁ and d₂ are random, inside the mask, with "
+        "θ's norm filter by filter",
     ),
     "nth": Variable("nth", "none", "1 for the largest eigenvalue"),
     "position": Variable("position", "share", "α: 0 at the checkpoint, 1 at the end of the line"),
@@ -223,11 +230,12 @@ def _curvature(
     generator: torch.Generator,
 ) -> _Curvature:
     model, task = run.model(step), run.task
-    weights = list(raw_weights(model).values())
+    named, mask = raw_weights(model), run.mask_at(step)
+    weights = list(named.values())
     inputs, labels = getattr(task, side)
     inputs = model.encode(inputs)
     gradient, hessian = derivatives(task.loss(model(inputs), labels), weights)
-    start = torch.randn(gradient.shape, generator=generator).to(gradient)
+    start = flat(list(random_direction(named, mask, generator).values())).detach()
     values, residuals = lanczos(hessian, start, effort.iterations)
     trace, error = hutchinson(hessian, gradient, effort.probes, generator)
     largest = np.full(_LARGEST, np.nan)
@@ -287,7 +295,8 @@ def _planes(
     for at, step in enumerate(steps):
         weights = _used(judge.run, step)
         generator = torch.Generator().manual_seed(seed)
-        right, up = (filter_normalized(weights, judge.run.wiring, generator) for _ in range(2))
+        mask, wiring = judge.run.mask_at(step), judge.run.wiring
+        right, up = (filter_normalized(weights, wiring, generator, mask) for _ in range(2))
         for row, y in enumerate(places.tolist()):
             for column, x in enumerate(places.tolist()):
                 moved = {n: w + x * right[n] + y * up[n] for n, w in weights.items()}

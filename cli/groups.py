@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 def print_groups(family: "Family") -> None:
     """A row a group: its settings, how many runs generalized, t_mem, t_gen and τ_grok.
 
-    Medians are Kaplan and Meier's, with 95 % intervals from three runs on; ``> 5,000`` where half
+    Medians are Kaplan and Meier's, with 95 % intervals in brackets from six runs on, and the range
+    of fewer in parentheses; ``> 5,000`` where half
     of the runs or more have not got there by then.
     """
     from rich.console import Console
@@ -37,4 +38,7 @@ def print_groups(family: "Family") -> None:
     # A pipe has no width to fit: there, every column is printed whole.
     (terminal if terminal.is_terminal else Console(width=200)).print(table)
     if any(t.n >= 3 for t in waiting["t_gen"].values()):
-        print("Medians [95 % intervals] by Kaplan and Meier: runs that never got there count.")
+        print(
+            "Medians by Kaplan and Meier, with [95 % intervals] or the (range) of fewer than six "
+            "runs: runs that never got there count."
+        )

@@ -14,6 +14,7 @@ from mechgrok.training import train
 
 torch.set_num_threads(1)
 
+
 @pytest.fixture(scope="session")
 def needs_browser() -> str:
     """The path of a browser; a test that needs one is skipped where there is none."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from mechgrok.sweeps.survival import Waiting
+from mechgrok.sweeps.survival import TimeToEvent
 
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panel import Panel, Trace
@@ -90,5 +90,5 @@ def median_milestone(datasets: Sequence[xr.Dataset], mark: str) -> float | None:
     if len(datasets) == 1:
         return reached[0]
     last = [float(ds["step"].max()) if "step" in ds.coords else np.inf for ds in datasets]
-    median = Waiting.of(reached, last).median
+    median = TimeToEvent.of(reached, last).median
     return float(median) if np.isfinite(median) else None

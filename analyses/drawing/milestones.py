@@ -1,6 +1,6 @@
 """When groups of runs memorize and generalize, over the setting that makes the groups.
 
-Medians are Kaplan and Meier's with 95 % intervals. A run that did not get there stands as an open
+Medians are Kaplan and Meier's, with 95 % intervals, or with the range of fewer than six runs. A run that did not get there stands as an open
 triangle at its last step: there it is known to be later.
 """
 
@@ -17,7 +17,7 @@ from mechgrok.analyses.drawing.style import GREY, group_colors
 from mechgrok.grammar import Value, show_value
 from mechgrok.sweeps.family import Family, Key
 from mechgrok.sweeps.folder import STAGE
-from mechgrok.sweeps.survival import Waiting
+from mechgrok.sweeps.survival import TimeToEvent
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = {"t_mem": "square", "t_gen": "circle", "tau_grok": "circle"}
@@ -140,22 +140,26 @@ def _runs(
 
 
 def _medians(
-    panel: Panel, mark: str, waiting: Sequence[Waiting], x: Sequence[Any], colors: Any, dash: str
+    panel: Panel,
+    mark: str,
+    times: Sequence[TimeToEvent],
+    x: Sequence[Any],
+    colors: Any,
+    dash: str,
 ) -> None:
-    """The medians, their intervals, and a grey line through them."""
-    beyond = [math.isinf(each.median) for each in waiting]
+    """The medians, their intervals (or the range of few runs), and a grey line through them."""
+    beyond = [math.isinf(each.median) for each in times]
     y = [
-        float(w.horizon or math.nan) if b else w.median
-        for w, b in zip(waiting, beyond, strict=True)
+        float(w.horizon or math.nan) if b else w.median for w, b in zip(times, beyond, strict=True)
     ]
-    above = [_until(w) - at for w, at in zip(waiting, y, strict=True)]
+    above = [_until(w) - at for w, at in zip(times, y, strict=True)]
     below = [
         0.0 if math.isnan(w.low) or b else at - w.low
-        for w, at, b in zip(waiting, y, beyond, strict=True)
+        for w, at, b in zip(times, y, beyond, strict=True)
     ]
     line = {"color": GREY, "width": 1.5, "dash": dash}
     panel.add(
-        "scatter", x=list(x), y=y, mode="lines+markers", text=[str(each) for each in waiting],
+        "scatter", x=list(x), y=y, mode="lines+markers", text=[str(each) for each in times],
         line=line, hover="median %{text}",
         marker={
             "color": list(colors), "line": {"width": 1, "color": "white"},
@@ -175,8 +179,8 @@ def _medians(
         )  # fmt: skip
 
 
-def _until(waiting: Waiting) -> float:
+def _until(time: TimeToEvent) -> float:
     """Where an interval is drawn to: to the last step where its end is beyond."""
-    if math.isnan(waiting.high):
-        return waiting.median if math.isfinite(waiting.median) else math.nan
-    return waiting.high if math.isfinite(waiting.high) else float(waiting.horizon or math.nan)
+    if math.isnan(time.high):
+        return time.median if math.isfinite(time.median) else math.nan
+    return time.high if math.isfinite(time.high) else float(time.horizon or math.nan)

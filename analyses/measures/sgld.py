@@ -61,9 +61,10 @@ def sgld(
         with torch.no_grad():
             for weight, start, slope in zip(weights, starts, slopes, strict=True):
                 noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+                # The pull first: both are taken at w, and the slope is there already.
+                weight.lerp_(start, step_size * localization / 2)
                 if slope is not None:
                     weight.sub_(slope, alpha=step_size * n_beta / 2)
-                weight.lerp_(start, step_size * localization / 2)
                 weight.add_(noise, alpha=step_size**0.5)
     return kept.numpy()
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mechgrok.masks import Mask
 from mechgrok.models import Wiring
 
 #: What a barrier is measured from: `barrier`.
@@ -48,13 +49,35 @@ def barrier(
     return (losses - ground).max(-1)
 
 
-def filter_normalized(
-    weights: Mapping[str, Tensor], wiring: Wiring, generator: torch.Generator
+def random_direction(
+    weights: Mapping[str, Tensor], mask: Mask | None, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """A random direction, each of its filters as long as that of the weights.
+    """A direction with independent entries of N(0, 1), and 0 where a weight is pruned.
+
+    Under edge-popup the mask is that of the current scores; the scores do not move.
+
+    >>> mask = Mask({"W": torch.tensor([[True, False]])})
+    >>> random_direction({"W": torch.ones(1, 2)}, mask, torch.Generator())["W"].ne(0).tolist()
+    [[True, False]]
+    """
+    direction = {}
+    for name, weight in weights.items():
+        drawn = torch.randn(weight.shape, generator=generator).to(weight)
+        direction[name] = drawn * mask[name].to(drawn) if mask and name in mask else drawn
+    return direction
+
+
+def filter_normalized(
+    weights: Mapping[str, Tensor],
+    wiring: Wiring,
+    generator: torch.Generator,
+    mask: Mask | None = None,
+) -> dict[str, Tensor]:
+    """A random direction inside the mask, each of its filters as long as that of the weights.
 
     A filter is what one unit reads: a column of a matrix, by head where there are heads. Biases
-    stay as they are. Directions that are not normalized so would look flat where weights are large.
+    stay as they are, and so does a unit of which every weight is pruned. Directions that are not
+    normalized so would look flat where weights are large.
 
     Source: Li et al. 2018 (arXiv 1712.09913), section 4.
 
@@ -65,14 +88,12 @@ def filter_normalized(
     >>> direction["W"].norm(dim=0).round(decimals=4).tolist()
     [5.0, 1.0]
     """
-    direction = {}
-    for name, weight in weights.items():
-        if name not in wiring.joins:
-            direction[name] = torch.zeros_like(weight)
-            continue
-        drawn = torch.randn(weight.shape, generator=generator).to(weight)
+    matrices = {name: weight for name, weight in weights.items() if name in wiring.joins}
+    direction = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for name, drawn in random_direction(matrices, mask, generator).items():
         # Units that read all heads have a filter across them.
         over = (-3, -2) if wiring.joins[name].heads == "rows" else (-2,)
-        length = torch.linalg.vector_norm(weight, dim=over, keepdim=True)
-        direction[name] = drawn * length / torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
+        length = torch.linalg.vector_norm(weights[name], dim=over, keepdim=True)
+        of_drawn = torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
+        direction[name] = drawn * torch.where(of_drawn > 0, length / of_drawn, 0)
     return direction

@@ -13,7 +13,7 @@ from mechgrok.analyses.papers.quantities import ask
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 from mechgrok.sweeps import Sweep
-from mechgrok.sweeps.survival import waiting_in
+from mechgrok.sweeps.survival import time_to_event
 
 #: Groups of runs by the name that they have in a figure; None where there are none.
 Groups = Mapping[str, Sweep | None]
@@ -50,7 +50,7 @@ def medians(groups: Groups, mark: str = "t_gen") -> str:
     told = []
     for group, sweep in groups.items():
         if sweep is not None and (names := sorted(_evaluated(sweep))):
-            waiting = waiting_in(sweep.table.loc[names], mark)
+            waiting = time_to_event(sweep.table.loc[names], mark)
             told.append(f"{group} {waiting}")
     return f"median {mark}: {'; '.join(told)}" if told else "no run is there"
 

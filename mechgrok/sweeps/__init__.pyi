@@ -6,7 +6,7 @@ from .plan import Stage as Stage
 from .running import SweepFailed as SweepFailed
 from .running import SweepInterrupted as SweepInterrupted
 from .running import sweep as sweep
-from .survival import Waiting as Waiting
+from .survival import TimeToEvent as TimeToEvent
 from .where import Display as Display
 from .where import Outcome as Outcome
 from .where import Where as Where

@@ -14,7 +14,7 @@ from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
 from mechgrok.runs.labels import file_stem, labelled, short
 from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
-from mechgrok.sweeps.survival import Waiting, waiting_in
+from mechgrok.sweeps.survival import TimeToEvent, time_to_event
 from mechgrok.sweeps.table import facts_of
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class Family:
 
         ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
         and Meier's medians, missing where half of the runs or more are not there yet, and
-        ``…_low``, ``…_high`` their 95 % intervals, missing where an end is open;
+        ``…_low``, ``…_high`` their 95 % intervals, or the range of fewer than six runs, missing where
+            an end is open;
         ``test_accuracy`` is the median at the last step.
         """
         rows = {}
@@ -196,9 +197,9 @@ class Family:
             rows[self.name(key)] = row
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="group")
 
-    def waiting(self, milestone: str) -> dict[Key, Waiting]:
+    def waiting(self, milestone: str) -> dict[Key, TimeToEvent]:
         """How long t_mem, t_gen or tau_grok took in each group, unreached ones censored."""
-        return {k: waiting_in(self.table.loc[v], milestone) for k, v in self.groups.items()}
+        return {k: time_to_event(self.table.loc[v], milestone) for k, v in self.groups.items()}
 
     def grouped(self, measured: "Mapping[str, xr.Dataset]") -> "dict[str, xr.Dataset]":
         """Datasets of the runs, each with its group's name, in the order of the groups."""

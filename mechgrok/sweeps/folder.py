@@ -11,7 +11,7 @@ import pandas as pd
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, as_values, show_value
 from mechgrok.sweeps.plan import Member, Plan
-from mechgrok.sweeps.survival import Waiting, waiting_in
+from mechgrok.sweeps.survival import TimeToEvent, time_to_event
 from mechgrok.sweeps.table import table_of
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Sweep:
 
     def waiting(
         self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
-    ) -> dict[tuple[Value, ...], Waiting]:
+    ) -> dict[tuple[Value, ...], TimeToEvent]:
         """How long t_gen (t_mem, tau_grok) took in each group of runs, unreached ones censored.
 
         Args:
@@ -169,11 +169,11 @@ class Sweep:
                 unless given.
 
         Returns:
-            `Waiting` by the values of ``by``. Runs that have not been evaluated yet are left out.
+            `TimeToEvent` by the values of ``by``; runs not evaluated yet are left out.
         """
         groups = self.groups(by)
         table = self.table
-        return {key: waiting_in(table.loc[names], milestone) for key, names in groups.items()}
+        return {key: time_to_event(table.loc[names], milestone) for key, names in groups.items()}
 
     def groups(self, by: Sequence[str] | str | None = None) -> dict[tuple[Value, ...], list[str]]:
         """The names of the runs that have been evaluated, by their values of ``by``."""

@@ -1,32 +1,39 @@
 """When things happen in many runs, of which some were stopped before it happened.
 
 A run that has not generalized within N steps tells that t_gen > N, not that it never would, and not
-nothing: its t_gen is *right-censored* at N. Medians and their intervals come from the Kaplan–Meier
-estimate of S(t), the share of runs in which it has not happened by step t.
+nothing: its t_gen is *right-censored* at N. Medians come from the Kaplan–Meier estimate of S(t),
+the share of runs in which it has not happened by step t; from six runs on the median has a 95 %
+interval, and below that the range of the runs is given, which is no interval of known coverage.
 
 Source: Kaplan and Meier 1958; Brookmeyer and Crowley 1982 for the interval of the median.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Self
-
-import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The runs from which on the median has an interval.
+INTERVAL_FROM = 6
+#: The standard normal's 97.5 % quantile.
+_Z = 1.959963984540054
+
 
 @dataclass(frozen=True)
-class Waiting:
-    """How long something took over several runs.
+class TimeToEvent:
+    """When something happened over several runs.
 
     Attributes:
         n: the runs.
         n_reached: those in which it happened.
         median: the first step at which S(t) ≤ ½; infinite where half of the runs never got there.
-        low, high: the 95 % interval of the median; infinite where its end is not reached.
+        low, high: from six runs on the 95 % interval of the median, below that the range of the
+            runs (`is_range`); infinite where its end is not reached, NaN for one run.
         mean, sd: of all runs (sd with n − 1); None where one is censored, and sd for a single run.
         horizon: the last step of the longest run in which it did not happen; None if there is none.
     """
@@ -40,6 +47,11 @@ class Waiting:
     sd: float | None
     horizon: float | None
 
+    @property
+    def is_range(self) -> bool:
+        """Whether ``low`` and ``high`` are the range of the runs: there are too few for more."""
+        return self.n < INTERVAL_FROM
+
     @classmethod
     def of(cls, reached: Sequence[float | None], last: Sequence[float]) -> Self:
         """The statistics of several runs.
@@ -48,42 +60,47 @@ class Waiting:
             reached: the step at which it happened in each run; None (or NaN) where it did not.
             last: the last step of each run, at which those are censored.
         """
-        from scipy.stats import CensoredData, ecdf
-
-        happened = np.array([math.nan if step is None else step for step in reached], dtype=float)
-        ends = np.array(last, dtype=float)
-        censored = np.isnan(happened)
-        steps, horizon = happened[~censored], ends[censored]
-        if not len(happened):
+        steps = [float(r) for r in reached if r is not None and not math.isnan(r)]
+        ends = [
+            float(end) for r, end in zip(reached, last, strict=True) if r is None or math.isnan(r)
+        ]
+        n = len(steps) + len(ends)
+        if not n:
             return cls(0, 0, math.nan, math.nan, math.nan, None, None, None)
-        if not len(steps):
-            unknown = (math.inf, float(horizon.min()), math.inf)
-            return cls(len(happened), 0, *unknown, None, None, float(horizon.max()))
-        survival = ecdf(CensoredData(uncensored=steps, right=horizon)).sf
-        low, high = _median_interval(survival, len(happened))
-        complete = not censored.any()
+        curve = survival(steps, ends)
+        if n >= INTERVAL_FROM:
+            low, high = (_first_at_half(_bound(curve, sign)) for sign in (1, -1))
+        else:
+            low, high = min([*steps, *ends]), math.inf if ends else max(steps)
+        mean = sum(steps) / n if not ends else None
         return cls(
-            len(happened),
+            n,
             len(steps),
-            _first_at_half(survival.quantiles, survival.probabilities),
-            low,
-            high,
-            float(steps.mean()) if complete else None,
-            float(steps.std(ddof=1)) if complete and len(steps) > 1 else None,
-            float(horizon.max()) if len(horizon) else None,
+            _first_at_half([(step, share) for step, share, _ in curve]),
+            low if n > 1 else math.nan,
+            high if n > 1 else math.nan,
+            mean,
+            None
+            if mean is None or n < 2
+            else math.sqrt(sum((step - mean) ** 2 for step in steps) / (n - 1)),
+            max(ends, default=None),
         )
 
     def __str__(self) -> str:
-        """The median with its interval, as a table shows it: ``13,370 [11,600, 20,100]``."""
+        """The median as a table shows it, with its interval, ``13,370 [11,600, 20,100]``, or with
+        the range of few runs, ``13,370 (11,600 to 20,100)``."""
         if not self.n:
             return "—"
         if not self.n_reached:
             return f"not within {_number(self.horizon or 0)}"
-        told = _step(self.median, self.horizon)
-        return told if math.isnan(self.low) else f"{told} [{_step(self.low)}, {_step(self.high)}]"
+        median = _step(self.median, self.horizon)
+        if math.isnan(self.low):
+            return median
+        low, high = _step(self.low), _step(self.high)
+        return f"{median} ({low} to {high})" if self.is_range else f"{median} [{low}, {high}]"
 
 
-def waiting_in(table: "pd.DataFrame", milestone: str) -> Waiting:
+def time_to_event(table: "pd.DataFrame", milestone: str) -> TimeToEvent:
     """How long t_mem, t_gen or tau_grok took in the runs of a table.
 
     Args:
@@ -97,7 +114,7 @@ def waiting_in(table: "pd.DataFrame", milestone: str) -> Waiting:
         t_mem = table["t_mem"].astype(float)
         table, last = table[t_mem > 0], (last / t_mem)[t_mem > 0]
     reached = table[milestone].astype(float)
-    return Waiting.of(reached.to_list(), last.to_list())
+    return TimeToEvent.of(reached.to_list(), last.to_list())
 
 
 def _step(step: float, horizon: float | None = None) -> str:
@@ -111,27 +128,49 @@ def _number(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def _first_at_half(steps: np.ndarray, survival: np.ndarray) -> float:
-    below = np.flatnonzero(survival <= 0.5)
-    return float(steps[below[0]]) if len(below) else math.inf
+def survival(
+    steps: Sequence[float], ends: Sequence[float]
+) -> list[tuple[float, Fraction, Fraction]]:
+    """The Kaplan–Meier estimate of S(t) at each step at which something happened, exactly.
 
+    S(t) = Π (1 − d_i / n_i) over the steps t_i ≤ t, d_i events among n_i runs that have neither had
+    the event nor ended before t_i; and Greenwood's sum Σ d_i / (n_i (n_i − d_i)), for its variance,
+    up to where S is 0.
 
-def _median_interval(survival: object, n: int) -> tuple[float, float]:
-    """The steps between which the 95 % band of S(t) (log–log) crosses ½: Brookmeyer and Crowley.
+    Args:
+        steps: of the events.
+        ends: last steps of the runs without.
 
-    With fewer than three runs the band says nothing.
+    Returns:
+        Step, S and Greenwood's sum, by step.
+
+    >>> [(step, str(share)) for step, share, _ in survival([10, 20, 30], [15])]
+    [(10, '3/4'), (20, '3/8'), (30, '0')]
     """
-    import warnings
+    share, greenwood, curve = Fraction(1), Fraction(0), []
+    for step, events in sorted(Counter(steps).items()):
+        at_risk = sum(other >= step for other in steps) + sum(end >= step for end in ends)
+        share *= Fraction(at_risk - events, at_risk)
+        if share:
+            greenwood += Fraction(events, at_risk * (at_risk - events))
+        curve.append((step, share, greenwood))
+    return curve
 
-    if n < 3:
-        return math.nan, math.nan
-    with warnings.catch_warnings():
-        # The band is undefined where S(t) is 1 or 0; there S itself is taken.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        band = survival.confidence_interval(0.95, method="log-log")  # type: ignore[attr-defined]
-    steps, itself = survival.quantiles, survival.probabilities  # type: ignore[attr-defined]
-    low, high = (
-        np.where(np.isnan(side.probabilities), itself, side.probabilities)
-        for side in (band.low, band.high)
-    )
-    return _first_at_half(steps, low), _first_at_half(steps, high)
+
+def _first_at_half(curve: "Sequence[tuple[float, Fraction | float]]") -> float:
+    return next((step for step, share in curve if share <= Fraction(1, 2)), math.inf)
+
+
+def _bound(
+    curve: Sequence[tuple[float, Fraction, Fraction]], sign: int
+) -> list[tuple[float, float]]:
+    """The lower (sign 1) or upper (−1) end of the 95 % band of S(t), by its log–log transform.
+
+    S^exp(± z √(Greenwood's sum) / ln S); where S is 0, so is the band.
+    """
+    return [
+        (step, float(share) ** math.exp(-sign * _Z * math.sqrt(greenwood) / math.log(share)))
+        if share
+        else (step, 0.0)
+        for step, share, greenwood in curve
+    ]

@@ -10,7 +10,7 @@ from torch import Tensor
 import mechgrok
 from mechgrok.analyses import landscape
 from mechgrok.analyses.measures.curvature import derivatives, flat, hutchinson, lanczos
-from mechgrok.analyses.measures.slices import barrier, between
+from mechgrok.analyses.measures.slices import barrier, between, filter_normalized
 from mechgrok.errors import UserError
 from mechgrok.models import load_weights, make_model, raw_weights
 from mechgrok.runs import Run
@@ -200,6 +200,31 @@ def test_a_plane_has_the_network_in_its_middle(tiny_run: Run) -> None:
     at_end = measured.line.sel(position=0)
     assert middle.to_numpy() == pytest.approx(at_end.to_numpy(), rel=1e-5)
     assert not np.allclose(measured.plane.sel(up=0, across=1), measured.plane.sel(up=1, across=0))
+
+
+def test_planes_of_a_masked_network_lie_inside_its_mask(masked_run: Run) -> None:
+    """At each place of a plane the loss is that of the network with its mask on."""
+    step = masked_run.steps[-1]
+    measured = landscape.measure(masked_run, steps=[step], planes=1, resolution=3, iterations=2)
+    saved, mask = masked_run.checkpoint(step), masked_run.mask
+    assert mask is not None
+    weights, generator = saved.effective_weights, torch.Generator().manual_seed(0)
+    right, up = (filter_normalized(weights, masked_run.wiring, generator, mask) for _ in range(2))
+    for direction in (right, up):
+        for name, kept in mask.items():
+            assert not direction[name][~kept].any()
+            lengths = [
+                torch.linalg.vector_norm(w, dim=-2) for w in (direction[name], weights[name])
+            ]
+            assert torch.allclose(*lengths, rtol=1e-4)
+    model = masked_run.model(step)
+    for x in (-1, 1):
+        load_weights(model, {name: w + x * right[name] for name, w in weights.items()})
+        inputs, labels = masked_run.task.train
+        with torch.no_grad():
+            wanted = float(masked_run.task.loss(model(inputs), labels))
+        found = float(measured.plane.sel(across=x, up=0, side="train")[0])
+        assert found == pytest.approx(wanted, rel=1e-4)
 
 
 def test_half_of_the_way_is_the_mean() -> None:

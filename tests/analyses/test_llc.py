@@ -69,6 +69,21 @@ def test_a_regular_model_has_half_its_dimension() -> None:
     assert near(found, 10 / 2, steps_cost=0.04)
 
 
+@pytest.mark.parametrize("localization", [1.0, 100.0, 300.0])
+def test_a_chain_takes_the_step_that_is_written(localization: float) -> None:
+    """On L = w²/2 a step is w ← (1 − εh/2) w + N(0, ε), h = nβ + γ, whose stationary variance is
+    1 / (h (1 − εh/4)): the pull and the slope are both taken at w."""
+    n_beta, step_size = 100.0, 4e-3
+    found = estimated(
+        lambda w: w.square().sum(1) / 2, torch.zeros(40),
+        n_beta=n_beta, step_size=step_size, localization=localization, draws=1500, burn_in=200,
+    )  # fmt: skip
+    h = n_beta + localization
+    wanted = 40 * n_beta / (2 * h * (1 - step_size * h / 4))
+    assert float(found.error[0]) < 0.002 * wanted
+    assert float(found.value[0]) == pytest.approx(wanted, rel=0.008)
+
+
 def test_x4_has_a_quarter() -> None:
     found = estimated(
         lambda x: x[:, 0] ** 4, torch.zeros(1),

@@ -15,7 +15,7 @@ from mechgrok.errors import UserError
 from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.family import Family
 from mechgrok.sweeps.phases import commonest, phase_of
-from mechgrok.sweeps.survival import waiting_in
+from mechgrok.sweeps.survival import time_to_event
 
 
 def test_a_sweep_makes_groups_of_all_that_vary_but_the_seeds(made: Sweep) -> None:
@@ -50,7 +50,7 @@ def test_an_analysis_of_a_sweep_has_its_dimensions_before_its_own(made: Sweep) -
 
 def test_the_delay_is_censored_at_the_last_step_over_t_mem() -> None:
     table = pd.DataFrame({"step": [1000, 1000], "t_mem": [100, 50], "tau_grok": [4.0, None]})
-    waiting = waiting_in(table, "tau_grok")
+    waiting = time_to_event(table, "tau_grok")
     assert (waiting.n, waiting.n_reached, waiting.horizon) == (2, 1, 20)
 
 
