@@ -1,7 +1,7 @@
 """When groups of runs memorize and generalize, over the setting that makes the groups.
 
-Medians are Kaplan and Meier's, with 95 % intervals, or with the range of fewer than six runs. A run that did not get there stands as an open
-triangle at its last step: there it is known to be later.
+Medians are Kaplan and Meier's, with 95 % intervals, or with the range of fewer than six runs. A run
+that did not get there stands as an open triangle at its last step: it is known to be later.
 """
 
 import math

@@ -180,8 +180,8 @@ class Family:
 
         ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
         and Meier's medians, missing where half of the runs or more are not there yet, and
-        ``…_low``, ``…_high`` their 95 % intervals, or the range of fewer than six runs, missing where
-            an end is open;
+        ``…_low``, ``…_high`` their 95 % intervals, or the range of fewer than six runs, missing
+        where an end is open;
         ``test_accuracy`` is the median at the last step.
         """
         rows = {}
