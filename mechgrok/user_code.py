@@ -153,17 +153,26 @@ def load_module(name: str, kind: str) -> ModuleType:
     return _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
 
 
+#: Modules of files by their paths, each with the time and size of the file that it was made of.
+_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+
+
 def _from_file(path: Path, kind: str) -> ModuleType:
+    """The module of a file, executed once in a process, and again only when the file changes."""
     if not path.is_file():
         raise UserError(
             f"The {kind}'s file {path} is not there: put it back, or change the {kind}'s name in "
             "the run's config.json to where it is now."
         )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    stat = path.stat()
+    stamp, (made_of, module) = (stat.st_mtime_ns, stat.st_size), _modules.get(path, (None, None))
+    if module is None or made_of != stamp:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        _modules[path] = stamp, module
     return module
 
 

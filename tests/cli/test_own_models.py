@@ -55,6 +55,7 @@ def test_it_trains_and_its_run_opens_from_elsewhere(
     model, tokens = run.model(), run.task.test.inputs
     plain = super(type(model), model).forward(tokens)
     assert (model(tokens) == 3 * plain).all()
+    assert type(run.model(0)) is type(run.model(6))  # its file is executed once
     for command in (("analyze", "fourier"), ("ticket", "--rate", 0.5, "--steps", 3, "-q")):
         ended = mechgrok(command[0], *command[1:], source.parent / "ckpts")
         assert ended.code == 0, ended.err
