@@ -21,6 +21,7 @@ from torch import Tensor
 from mechgrok.analyses.drawing import SHARE, Panels, Row
 from mechgrok.analyses.measures.finite import and_left_out, looked_at
 from mechgrok.denormals import flushed_denormals
+from mechgrok.metrics import scale_of
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
@@ -174,17 +175,12 @@ def _look(model: HookedModel, task: Task) -> _Look:
     uphill = {side: {n: -g for n, g in gradients[side].items()} for side in SIDES}
     return _Look(
         [collapsed(logits["train"], labels["train"], dtype) for dtype in PRECISIONS.values()],
-        [_scale(logits[side]) for side in SIDES],
+        [float(scale_of(logits[side])) for side in SIDES],
         [float(margin(logits[side], labels[side]).mean()) for side in SIDES],
         [[float(gradients[side][name].double().norm()) for side in SIDES] for name in weights],
         [cosine(uphill[side], used) for side in SIDES],
         cosine(gradients["train"], gradients["test"]),
     )
-
-
-def _scale(logits: Float[Tensor, "n answer"]) -> float:
-    centred = logits.double() - logits.double().mean(1, keepdim=True)
-    return float(centred.square().mean().sqrt())
 
 
 def _change(

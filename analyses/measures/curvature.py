@@ -86,6 +86,8 @@ def lanczos(
     >>> values.round(decimals=9)
     tensor([ 3.,  1., -2.], dtype=torch.float64)
     """
+    if not start.any():  # of a network whose weights are all pruned
+        return torch.zeros(1), torch.zeros(1)
     count = min(iterations, len(start))
     basis = start.new_empty(count + 1, len(start))
     basis[0] = start / start.norm()

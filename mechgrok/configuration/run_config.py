@@ -196,7 +196,7 @@ def _over(fields: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
 
 
 #: The settings whose value names code.
-_NAMING = {"name", "operations", "objective", "kind", "method"}
+_NAMING = {"name", "operations", "objective", "kind", "method", "metrics"}
 
 
 def _own_names(saved: Any, naming: bool = False) -> Iterator[str]:

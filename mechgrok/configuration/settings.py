@@ -23,6 +23,7 @@ ALSO_CALLED = {
     "lr": "training.learning_rate",
     "transform": "training.transforms",
     "probe": "training.probes",
+    "metric": "training.metrics",
 }
 #: Names with options, of which several stand in one text: of transforms, and of analyses.
 TRANSFORMS, PROBES = "training.transforms", "training.probes"
@@ -129,6 +130,11 @@ def typed(name: str, value: Any) -> Any:
         for probe in probes:
             user_code.allow(probe.name)
         return "+".join(map(str, probes))
+    if path_of(name) == "training.metrics":
+        names = value.replace("+", ",").split(",") if isinstance(value, str) else list(value or ())
+        for each in names:
+            user_code.allow(each)
+        return "+".join(map(user_code.absolute, names))
     if not user_code.is_own(value):
         return value
     user_code.allow(value)

@@ -13,6 +13,7 @@ from pydantic import (
 from mechgrok.configuration.probe import Probe, read_probes
 from mechgrok.configuration.schedule import usual_interval
 from mechgrok.fields import Settings
+from mechgrok.metrics import read_metric_names
 from mechgrok.optimization.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.optimization.transforms.base import Transform, overrides
 from mechgrok.optimization.transforms.reading import (
@@ -94,6 +95,12 @@ class TrainingConfig(Settings):
         exclude_if=lambda probes: not probes,
         description="Analyses to ask every so many steps, without keeping checkpoints: "
         "entropy:100. Options after colons: fourier:50:path=direct.",
+    )
+    metrics: Annotated[tuple[str, ...], BeforeValidator(read_metric_names)] = Field(
+        default=(),
+        exclude_if=lambda metrics: not metrics,
+        description="Further columns of metrics.csv: gradient_norm, logit_scale, or your own: "
+        "file.py:name.",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,

@@ -106,7 +106,11 @@ def logged(
             loggers[name] = kind(run, begun)
 
     def note(row: Mapping[str, float]) -> None:
-        values = {told: row[name] for name, told in SERIES.items() if isfinite(row[name])}
+        values = {
+            SERIES.get(name, name): value
+            for name, value in row.items()
+            if name != "step" and isfinite(value)
+        }
         for name, logger in list(loggers.items()):
             with _kept_going(f"{name} is logged to no more", partial(loggers.pop, name)):
                 logger.note(int(row["step"]), values)

@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +13,29 @@ from mechgrok.files import append_text, write_text, write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The columns that every run has; those of further metrics (`mechgrok.metrics`) come after them.
 METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
 NAME = "metrics.csv"
 
 
-def write_metrics(folder: Path, rows: Iterable[dict[str, float]]) -> None:
-    """Write ``metrics.csv``, whole or not at all; numbers keep every digit."""
-    write_text(folder / NAME, ",".join(METRICS) + "\n" + _lines(rows))
+def write_metrics(
+    folder: Path, rows: Iterable[dict[str, float]], further: Iterable[str] = ()
+) -> None:
+    """Write ``metrics.csv``, whole or not at all; numbers keep every digit.
+
+    Args:
+        folder: the run's.
+        rows: of numbers by column; what one lacks is not a number.
+        further: columns besides `METRICS`.
+    """
+    columns = (*METRICS, *further)
+    write_text(folder / NAME, ",".join(columns) + "\n" + _lines(rows, columns))
 
 
 def append_metrics(folder: Path, rows: Iterable[dict[str, float]]) -> None:
-    """Append rows to ``metrics.csv``, which `write_metrics` has made."""
-    append_text(folder / NAME, _lines(rows))
+    """Append rows to ``metrics.csv``, in the columns with which `write_metrics` has made it."""
+    header = whole_lines(folder).partition(b"\n")[0].decode("utf-8", "replace").strip()
+    append_text(folder / NAME, _lines(rows, header.split(",")))
 
 
 def drop_metrics_from(folder: Path, step: int) -> None:
@@ -37,7 +48,7 @@ def drop_metrics_from(folder: Path, step: int) -> None:
     header, *rows = whole_lines(folder).splitlines(keepends=True)
     if len(rows) != len(table):  # Somebody's editor has left empty lines, say.
         records = ({str(k): v for k, v in row.items()} for row in table.to_dict("records"))
-        rows = [_lines([row]).encode() for row in records]
+        rows = [_lines([row], list(table)).encode() for row in records]
     kept = b"".join([header, *(row for row, at in zip(rows, table.step, strict=True) if at < step)])
     if kept != (folder / NAME).read_bytes():
         write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
@@ -73,8 +84,11 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
     except (ValueError, RecursionError) as error:
         what = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as a table ({what}).") from None
-    if tuple(table.columns) != METRICS:
+    if "step" not in table or not table.columns.isin(METRICS).any():
         raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
+    for column in METRICS:  # of an earlier or later version, that lacks one
+        if column not in table:
+            table[column] = math.nan
     if table.empty:
         return table
     for column, kind in table.dtypes.items():
@@ -100,8 +114,9 @@ def _every_digit(content: bytes) -> "pd.DataFrame":
         return pd.read_csv(io.BytesIO(content))
 
 
-def _lines(rows: Iterable[dict[str, float]]) -> str:
-    return "".join(
-        ",".join("" if math.isnan(row[column]) else repr(row[column]) for column in METRICS) + "\n"
-        for row in rows
-    )
+def _lines(rows: Iterable[dict[str, float]], columns: Sequence[str]) -> str:
+    def cells(row: dict[str, float]) -> Iterator[str]:
+        values = (row.get(column, math.nan) for column in columns)
+        return ("" if math.isnan(value) else repr(value) for value in values)
+
+    return "".join(",".join(cells(row)) + "\n" for row in rows)

@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
+from mechgrok.metrics import norms
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.models.counts import TokenCounts
 from mechgrok.optimization.fused import Stepper
@@ -22,7 +23,7 @@ from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
 from mechgrok.training.dropout import Dropout, Factors
-from mechgrok.training.loop import make_batches, on_device
+from mechgrok.training.loop import further, make_batches, on_device
 
 #: One value a member.
 PerMember = Float[Tensor, " member"]
@@ -53,7 +54,7 @@ class Bundle:
         optimizers: Sequence[Stepper],
         steps: Sequence[int],
     ) -> None:
-        self.models, self.optimizers = models, optimizers
+        self.models, self.optimizers, self._runs = models, optimizers, runs
         self.task = runs[0].task
         self._stack(models)
         sides = [
@@ -201,9 +202,13 @@ class Bundle:
             outputs = self.outputs(inputs)
             columns[f"{side}_loss"] = loss_of_each(self.task, outputs, labels)
             columns[f"{side}_accuracy"] = accuracy_of_each(self.task, outputs, labels)
-        columns["l1"], columns["l2"] = self.each(_norms)
+        columns["l1"], columns["l2"] = self.each(norms)
         table = torch.stack([column.double() for column in columns.values()], dim=1).tolist()
-        return [dict(zip(columns, row, strict=True)) for row in table]
+        rows = [dict(zip(columns, row, strict=True)) for row in table]
+        for row, model, run in zip(rows, self.models, self._runs, strict=True):
+            if metrics := run.config.recipe.metrics:
+                row |= further(model, run.task, on_device(run.task.train, model), metrics)
+        return rows
 
     def release(self, index: int) -> None:
         """Let an optimizer that serves others too leave a member alone from now on."""
@@ -289,11 +294,3 @@ def _penalized(model: HookedModel) -> Float[Tensor, "2"]:
     l1 = torch.stack([weight.abs().sum() for weight in weights]).sum()
     l2 = torch.stack([weight.square().sum() for weight in weights]).sum()
     return torch.stack([l1, l2])
-
-
-def _norms(model: HookedModel) -> tuple[Tensor, Tensor]:
-    """Σ|w| and √Σw², in float64."""
-    weights = effective_weights(model).values()
-    l1 = torch.stack([weight.abs().sum(dtype=torch.float64) for weight in weights]).sum()
-    l2 = torch.stack([weight.double().square().sum() for weight in weights]).sum().sqrt()
-    return l1, l2

@@ -6,6 +6,7 @@ from typing import Any
 
 from mechgrok import user_code
 from mechgrok.configuration.run_config import RunConfig
+from mechgrok.metrics import column_of
 from mechgrok.models import make_model, wiring_of
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
@@ -51,7 +52,8 @@ def create_run(
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     with new_run(path, overwrite=overwrite) as making:
         write_checkpoint(making, start)
-        write_metrics(making, [])
+        metrics = config.training.metrics if config.training else ()
+        write_metrics(making, [], map(column_of, metrics))
         if state:
             write_state(making, start.step, dict(state))
         for name in config.user_code():

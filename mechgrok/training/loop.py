@@ -14,7 +14,8 @@ from mechgrok.configuration.training import TrainingConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.loggers import find_loggers, logged
-from mechgrok.models import HookedModel, effective_weights
+from mechgrok.metrics import METRICS, column_of, norms
+from mechgrok.models import HookedModel
 from mechgrok.notebooks import shown
 from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
@@ -168,7 +169,8 @@ def go_on(
         while True:
             stopping = bool(interrupted)
             if course.is_due(stopping):
-                course.note(evaluate(model, task, train_set, test_set), losses)
+                row = evaluate(model, task, train_set, test_set, training.metrics)
+                course.note(row, losses)
                 losses.clear()
                 if watch is not None:
                     with torch.no_grad():
@@ -208,11 +210,22 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
 
 @torch.no_grad()
 def evaluate(
-    model: HookedModel, task: Task, train_set: Examples, test_set: Examples
+    model: HookedModel,
+    task: Task,
+    train_set: Examples,
+    test_set: Examples,
+    metrics: Sequence[str] = (),
 ) -> dict[str, float]:
     """One row of the metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
 
-    So many examples that their outputs would fill the memory are looked at in parts.
+    Examples are evaluated in parts where their outputs would fill the memory.
+
+    Args:
+        model: the network.
+        task: its task.
+        train_set: of the task, as `on_device` gives it.
+        test_set: likewise.
+        metrics: further ones, by their names in `mechgrok.metrics.METRICS`.
     """
     row: dict[str, float] = {}
     for side, examples in {"train": train_set, "test": test_set}.items():
@@ -222,10 +235,15 @@ def evaluate(
             loss += share * task.loss(outputs, labels).item()
             accuracy += share * task.accuracy(outputs, labels).item()
         row |= {f"{side}_loss": loss, f"{side}_accuracy": accuracy}
-    weights = effective_weights(model).values()
-    row["l1"] = sum(weight.abs().sum(dtype=torch.float64) for weight in weights).item()  # type: ignore[union-attr]
-    row["l2"] = sum(weight.double().square().sum() for weight in weights).sqrt().item()  # type: ignore[union-attr]
-    return row
+    row["l1"], row["l2"] = (norm.item() for norm in norms(model))
+    return row | further(model, task, train_set, metrics)
+
+
+def further(
+    model: HookedModel, task: Task, train_set: Examples, metrics: Sequence[str]
+) -> dict[str, float]:
+    """The metrics that a run asks for besides the usual ones, by their columns."""
+    return {column_of(name): float(METRICS.load(name)(model, task, train_set)) for name in metrics}
 
 
 def _in_parts(data: Examples, size: int) -> Iterator[Examples]:

@@ -326,7 +326,7 @@ class Payload:
         self.proof = proof
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.proof}",)
+        return os.system, (f": > {self.proof}",)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from mechgrok.errors import UserError
 psutil = pytest.importorskip("psutil")
 pytest.importorskip("kaleido")
 
+#: Of a shell, on a machine that has nothing but Python.
+SLEEP = f"{sys.executable} -c 'import time; time.sleep(1000)'"
 FIGURE = go.Figure(go.Scatter(y=[1, 2]))
 SIZE = {"width": 100, "height": 80}
 
@@ -51,9 +54,9 @@ def test_without_a_browser_a_figure_is_refused_at_once(
 @pytest.mark.parametrize(
     ("program", "complaint"),
     [
-        ("exec sleep 1000", "did not start within 3 seconds"),
-        ("sleep 1000 & wait", "did not start within 3 seconds"),
-        ("trap '' TERM INT HUP; while true; do sleep 1; done", "did not start within 3 seconds"),
+        (f"exec {SLEEP}", "did not start within 3 seconds"),
+        (f"{SLEEP} & wait", "did not start within 3 seconds"),
+        (f"trap '' TERM INT HUP; while true; do {SLEEP}; done", "did not start within 3 seconds"),
         ("kill -STOP $$", "did not start within 3 seconds"),
         ("exit 0", "could not start"),
         ("cat > /dev/null; exit 3", "browser"),

@@ -1,0 +1,109 @@
+"""Metrics of a network in training: pure functions of its weights and its data, by name.
+
+Loss, accuracy, L1 and L2 norm are measured at every evaluation; those in `METRICS` where a run asks
+for them (``metrics="gradient_norm,logit_scale"``), each a column of ``metrics.csv``. A new one is a
+function here, in another package (entry points of ``mechgrok.metrics``), or in a file of one's own:
+``--metric file.py:name``.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mechgrok import user_code
+from mechgrok.errors import UserError
+from mechgrok.registry import Registry
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from mechgrok.models import HookedModel
+    from mechgrok.tasks import Examples, Task
+
+#: Of a network, its task and the training set: a number.
+Metric = Callable[["HookedModel", "Task", "Examples"], "Float[Tensor, ''] | float"]
+
+METRICS: Registry[Metric] = Registry("metric", "mechgrok.metrics")
+
+
+@METRICS.register("gradient_norm")
+def gradient_norm(model: "HookedModel", task: "Task", train: "Examples") -> "Float[Tensor, '']":
+    """‖∂L/∂θ‖₂ of the training loss, without penalties, by all weights that are trained.
+
+    It is computed from the weights and the whole training set, not left over from a step.
+    """
+    import torch
+
+    with torch.enable_grad():
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        loss = task.loss(model(train.inputs), train.labels)
+        slopes = torch.autograd.grad(loss, weights, allow_unused=True)
+    squares = [slope.double().square().sum() for slope in slopes if slope is not None]
+    return torch.stack(squares).sum().sqrt()
+
+
+@METRICS.register("logit_scale")
+def logit_scale(model: "HookedModel", task: "Task", train: "Examples") -> "Float[Tensor, '']":
+    """The root mean square of the training set's logits, each example's mean subtracted, in nats.
+
+    Source: Khanh 2026 (arXiv 2606.18465), who measures by it what a weight norm controls.
+    """
+    return scale_of(model(train.inputs))
+
+
+def scale_of(logits: "Float[Tensor, 'n answer']") -> "Float[Tensor, '']":
+    """The root mean square of logits, each example's mean subtracted.
+
+    >>> import torch
+    >>> float(scale_of(torch.tensor([[3.0, 1.0], [-1.0, 1.0]])))
+    1.0
+    """
+    centred = logits.double() - logits.double().mean(-1, keepdim=True)
+    return centred.square().mean().sqrt()
+
+
+def norms(model: "HookedModel") -> "tuple[Float[Tensor, ''], Float[Tensor, '']]":
+    """Σ|w| and √Σw² over all weights, masked, in float64."""
+    import torch
+
+    from mechgrok.models import effective_weights
+
+    weights = effective_weights(model).values()
+    l1: Any = sum(weight.abs().sum(dtype=torch.float64) for weight in weights)
+    squared: Any = sum(weight.double().square().sum() for weight in weights)
+    return l1, squared.sqrt()
+
+
+def column_of(name: str) -> str:
+    """The column of a metric: its name, of one's own without the file.
+
+    >>> column_of("/home/me/mine.py:sharpness")
+    'sharpness'
+    """
+    return name.rpartition(":")[2]
+
+
+def read_metric_names(value: Any) -> tuple[str, ...]:
+    """Names of metrics from text with commas or plus signs, or from a list.
+
+    >>> read_metric_names("gradient_norm,logit_scale")
+    ('gradient_norm', 'logit_scale')
+
+    Raises:
+        UserError: there is none of a name, or two would share a column.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = [part.strip() for part in value.replace("+", ",").split(",")]
+        value = [] if value in ([""], ["none"]) else value
+    names = tuple(
+        user_code.absolute(name) if user_code.is_own(name) else str(name).replace("-", "_")
+        for name in value
+    )
+    for name in names:
+        METRICS.load(name)
+    columns = [column_of(name) for name in names]
+    if twice := next((each for each in columns if columns.count(each) > 1), None):
+        raise UserError(f"Two metrics are called {twice}: rename one.")
+    return names
