@@ -1,6 +1,7 @@
 """The ``mechgrok`` command: a table of subcommands, each imported when it is called."""
 
 import errno
+import os
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,7 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from mechgrok.errors import UserError, near
+from mechgrok.cli.streams import lacks_memory, prepare_streams
+from mechgrok.errors import ExternalError, UserError, near
 from mechgrok.registry import Entry
 
 #: Every subcommand and the module that holds it; the module's first line is its help.
@@ -105,6 +107,8 @@ typed: list[str] = []
 
 #: What the operating system says of a path that cannot be one.
 _OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
+#: And of an output that takes no more.
+_OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 _LONGEST_WORD = 200
 
 
@@ -130,25 +134,50 @@ def _where_help_is(error: TyperException) -> str:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
     typed[:] = sys.argv[1:] if args is None else args
+    prepare_streams()
     command = typer.main.get_command(app)
     try:
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
-    except UserError as error:
-        print(f"mechgrok: {_in_one_line(error)}", file=sys.stderr)
-        code = 2
-    except OSError as error:
-        if error.errno not in _OF_NAMES:
-            raise
-        print(f"mechgrok: {_in_one_line(error)}: choose another path.", file=sys.stderr)
-        code = 2
-    except TyperException as error:
-        if message := error.format_message():
-            print(f"mechgrok: {message.rstrip('.')}{_where_help_is(error)}", file=sys.stderr)
-        code = 2
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         print("mechgrok: stopped.", file=sys.stderr)
         code = 130
+    except BrokenPipeError:  # Who read the output has seen enough.
+        code = _discard_stdout()
+    except Exception as error:
+        said = _explained(error)
+        if said is None:
+            raise
+        message, code = said
+        if message:
+            print(f"mechgrok: {message}", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explained(error: Exception) -> tuple[str, int] | None:
+    """A sentence and an exit code for what a person or the machine did; None for a bug."""
+    if isinstance(error, UserError):
+        return _in_one_line(error), error.exit_code
+    if isinstance(error, TyperException):
+        message = error.format_message()
+        return message and f"{message.rstrip('.')}{_where_help_is(error)}", 2
+    if isinstance(error, OSError) and error.errno in _OF_NAMES:
+        return f"{_in_one_line(error)}: choose another path.", 2
+    if isinstance(error, OSError) and error.errno in _OF_OUTPUT and error.filename is None:
+        return f"The output cannot be written ({error.strerror}).", _discard_stdout()
+    if lacks_memory(error):
+        return (
+            "There is too little memory for this command: raise the limit (ulimit -v), end other "
+            "programs, or take fewer checkpoints with --steps.",
+            ExternalError.exit_code,
+        )
+    return None
+
+
+def _discard_stdout() -> int:
+    """Let Python end without trying once more to write what could not be written; exit code 1."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExternalError.exit_code
 
 
 if __name__ == "__main__":

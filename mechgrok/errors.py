@@ -18,6 +18,17 @@ class UserError(ValueError):
     traceback.
     """
 
+    exit_code = 2
+
+
+class ExternalError(UserError):
+    """Something outside failed that was right as it was asked for: a disk, a browser, a network.
+
+    The command line prints its sentence and exits with code 1.
+    """
+
+    exit_code = 1
+
 
 def choices(values: object) -> str:
     """The members of an iterable as a reader expects them in a sentence: ``a, b or c``."""

@@ -2,12 +2,46 @@
 
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from mechgrok.errors import UserError
+
+
+def plain(path: Path, at_most: int | None = None) -> Path:
+    """``path`` itself, to be opened: an ordinary file, a folder, or nothing at all.
+
+    A named pipe that somebody put in place of a file would be waited for, and a device has no end.
+
+    Args:
+        path: what is about to be opened; links are followed.
+        at_most: bytes that the file may have.
+
+    Raises:
+        OSError: it is something else, or larger.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return path  # Opening it says what is wrong.
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise OSError("it is a pipe, a socket or a device instead of a file")
+    if at_most is not None and found.st_size > at_most:
+        raise OSError(f"it has {found.st_size:,} bytes, more than such a file has")
+    return path
+
+
+def read_text(path: Path, at_most: int = 100_000_000) -> str:
+    """The text of an ordinary file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read, is no ordinary file, or has more bytes than ``at_most``.
+        ValueError: it is not UTF-8.
+    """
+    return plain(path, at_most).read_text(encoding="utf-8")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -60,7 +94,7 @@ def append_text(path: Path, text: str) -> None:
     """
     before: int | None = None
     try:
-        with open(path, "ab", buffering=0) as file:
+        with open(plain(path), "ab", buffering=0) as file:
             before = file.tell()
             file.write(text.encode("utf-8"))
             if file.tell() < before + len(text.encode("utf-8")):

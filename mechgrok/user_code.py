@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from mechgrok.errors import UserError
-from mechgrok.files import write_text
+from mechgrok.files import read_text, write_text
 
 #: What a person has named in this process.
 _allowed: set[str] = set()
@@ -68,7 +68,7 @@ def trust_list() -> Path:
 
 
 def _remembered() -> list[str]:
-    return trust_list().read_text(encoding="utf-8").splitlines() if trust_list().is_file() else []
+    return read_text(trust_list()).splitlines() if trust_list().is_file() else []
 
 
 def check(name: str) -> None:

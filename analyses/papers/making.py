@@ -17,7 +17,7 @@ from mechgrok.analyses.drawing.browser import find_browser
 from mechgrok.analyses.papers.item import Item
 from mechgrok.analyses.papers.scale import Scale
 from mechgrok.errors import UserError
-from mechgrok.files import make_folder, write_text, write_whole
+from mechgrok.files import make_folder, read_text, write_text, write_whole
 from mechgrok.results.provenance import source_digest
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.sweeps.running import complete, settle
@@ -180,7 +180,7 @@ def _write(out: Path, name: str, told: dict[str, Any]) -> None:
 
 def _told(out: Path, name: str) -> dict[str, Any]:
     try:
-        told = json.loads(_file(out, name).read_text(encoding="utf-8"))
+        told = json.loads(read_text(_file(out, name)))
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

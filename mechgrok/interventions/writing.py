@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError, choices, near
+from mechgrok.files import read_text
 from mechgrok.interventions.base import Intervention
 from mechgrok.registry import Registry
 
@@ -90,12 +91,8 @@ def load_toml(path: str | Path) -> list[Intervention]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UserError(f"{path} is larger than interventions are ({_LARGEST_FILE:,} bytes).")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, _LARGEST_FILE)
     except (OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} cannot be read as interventions ({_short(error)}).") from None
     try:
         return from_toml(text)

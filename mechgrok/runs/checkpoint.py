@@ -122,7 +122,10 @@ def drop_checkpoints_after(folder: Path, step: int) -> None:
     """Delete checkpoints that are newer than the state to go on from; they will be made again."""
     for later in checkpoints(folder):
         if later > step:
-            checkpoint_file(folder, later).unlink()
+            file = checkpoint_file(folder, later)
+            if file.is_dir():
+                raise UserError(f"{file} is a folder instead of a checkpoint: move it away.")
+            file.unlink()
 
 
 def _check_step(path: Path, metadata: Mapping[str, str], step: int) -> None:

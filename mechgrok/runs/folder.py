@@ -17,7 +17,7 @@ from typing import Any
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.files import sweep_partials, write_text
+from mechgrok.files import read_text, sweep_partials, write_text
 from mechgrok.registry import ANALYSES, entries
 from mechgrok.runs import metrics, state
 from mechgrok.runs.checkpoint import checkpoint_file, checkpoints
@@ -66,7 +66,7 @@ def read_config(folder: Path) -> RunConfig:
 
 def _fields(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}).") from None
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mechgrok.errors import UserError
+from mechgrok.files import plain, read_text
 
 LOCK, HOLDER = ".lock", ".writer.json"
 
@@ -61,12 +62,12 @@ def _sign(folder: Path) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError):
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-        (folder / HOLDER).write_text(text, encoding="utf-8")
+        plain(folder / HOLDER).write_text(text, encoding="utf-8")
 
 
 def _holder(folder: Path) -> str:
     try:
-        held = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        held = json.loads(read_text(folder / HOLDER, 10_000))
         return f"process {held['pid']} on {held['host']} since {held['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechgrok.errors import UserError
-from mechgrok.files import append_text, write_text, write_whole
+from mechgrok.files import append_text, plain, write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def whole_lines(folder: Path) -> bytes:
         UserError: it cannot be read.
     """
     try:
-        content = (folder / NAME).read_bytes()
+        content = plain(folder / NAME).read_bytes()
     except OSError as error:
         raise UserError(f"{folder / NAME} cannot be read as a table ({error}).") from None
     return content[: content.rfind(b"\n") + 1]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from mechgrok.errors import UserError
-from mechgrok.files import write_whole
+from mechgrok.files import plain, write_whole
 
 _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
 #: What reading a file that is missing, truncated or foreign raises.
@@ -70,7 +70,7 @@ def read_parquet(path: Path) -> xr.Dataset:
         UserError: the file is missing, truncated, damaged or not one of ours.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = pq.read_table(plain(path), page_checksum_verification=True)
         return _dataset(table, _described(table.schema.metadata))
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
@@ -98,7 +98,7 @@ def read_made_from(path: Path) -> dict[str, Any]:
         UserError: the file is missing, truncated, damaged or says nothing of it.
     """
     try:
-        return dict(_described(pq.read_schema(path).metadata)["made_from"])
+        return dict(_described(pq.read_schema(plain(path)).metadata)["made_from"])
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
 

@@ -223,7 +223,7 @@ class Run:
 
     def _check_step(self, step: int) -> None:
         """Refuse a step without a checkpoint, or with one of another network."""
-        if self.file(step).is_file():
+        if self.file(step).exists():
             if weight_shapes(self.path, step) != self._shapes:
                 raise UserError(
                     f"{self.file(step)} is not this run's checkpoint: it holds other weights than "

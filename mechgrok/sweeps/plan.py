@@ -32,6 +32,7 @@ from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import path_of, placed, typed
 from mechgrok.errors import UserError, choices
+from mechgrok.files import read_text
 from mechgrok.grammar import Value, as_values, parse_values, show_value
 
 #: What a run of a later stage is made by.
@@ -182,7 +183,7 @@ class Plan:
             UserError: the file cannot be read, or is no plan.
         """
         try:
-            fields = tomllib.loads(file.read_text(encoding="utf-8"))
+            fields = tomllib.loads(read_text(file))
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{file} cannot be read as a sweep's plan ({error}).") from None
         return cls.read(fields)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mechgrok.errors import UserError
-from mechgrok.files import write_text
+from mechgrok.files import read_text, write_text
 from mechgrok.runs import Run
 from mechgrok.sweeps.plan import Member
 
@@ -107,7 +107,7 @@ def facts_of(run: Run, at_accuracy: float | None = None) -> dict[str, float | No
 def _read(folder: Path) -> dict[str, list[Any]]:
     """What is kept, unless it is damaged."""
     try:
-        kept = json.loads((folder / _KEPT).read_text(encoding="utf-8"))
+        kept = json.loads(read_text(folder / _KEPT))
         rows: dict[str, list[Any]] = kept["rows"]
         return rows if kept["blake2b"] == _digest(rows) and isinstance(rows, dict) else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mechgrok.configuration.schedule import Steps, checkpoint_steps, evaluation_steps, log_spaced
 from mechgrok.configuration.training import TrainingConfig
+from mechgrok.errors import ExternalError
 from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
@@ -20,6 +21,7 @@ from mechgrok.runs.checkpoint import (
     drop_checkpoints_after,
     write_checkpoint,
 )
+from mechgrok.runs.folder import CONFIG
 from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
@@ -102,7 +104,13 @@ class Course:
 
         Raises:
             Diverged: one of them, or that of the evaluation, is not finite.
+            ExternalError: the run's folder is gone.
         """
+        if not (self.run.path / CONFIG).is_file():
+            raise ExternalError(
+                f"{self.run.path} was deleted or moved while it was being trained, so the training "
+                f"ended at step {self.step:,}."
+            )
         self.rows.append({"step": self.step, **row})
         stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._written)
         self.progress(self.rows[-1])

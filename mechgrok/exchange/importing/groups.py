@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.exchange.importing.layouts import Network, State
+from mechgrok.files import read_text
 from mechgrok.tasks.groups.families import order_of, parts_of, permutations_of
 from mechgrok.tasks.split import Split
 
@@ -37,7 +38,7 @@ def config_beside(path: Path) -> dict[str, Any] | None:
     """What their ``cfg.json`` tells, beside a file or beside its folder ``checkpoints``."""
     folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     try:
-        config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+        config = json.loads(read_text(folder / "cfg.json"))
     except (OSError, ValueError, RecursionError):
         return None
     theirs = isinstance(config, dict) and {"group", "group_parameter"} <= config.keys()
