@@ -18,6 +18,7 @@ class UserError(ValueError):
     traceback.
     """
 
+    #: What the command line exits with.
     exit_code = 2
 
 

@@ -1,4 +1,8 @@
-"""Writing files so that each is whole or absent, whatever happens meanwhile."""
+"""Reading plain files only, and writing files so that each is whole or absent.
+
+Where a file is expected, something else may lie: a named pipe, on which a reader waits for ever, or
+a device that never ends. `open_plain` and what is built on it refuse these.
+"""
 
 import os
 import shutil
@@ -7,41 +11,93 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from mechgrok.errors import UserError
 
+#: Bytes of the largest text that is read whole: configurations, plans, metrics.
+LARGEST_TEXT = 2**30
 
-def plain(path: Path, at_most: int | None = None) -> Path:
-    """``path`` itself, to be opened: an ordinary file, a folder, or nothing at all.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
-    A named pipe that somebody put in place of a file would be waited for, and a device has no end.
+
+class NotPlain(OSError):
+    """Something that is no plain file lies where one is to be read or written."""
+
+
+def check_plain(path: str | Path) -> os.stat_result:
+    """What the operating system says of a plain file; nothing is opened.
+
+    Raises:
+        OSError: it is not there; `NotPlain` where links lead to a pipe, a device, a socket or a
+            folder.
+    """
+    return _plain(os.stat(path))
+
+
+def _plain(found: os.stat_result) -> os.stat_result:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise NotPlain(f"it is {kind}, not a file")
+    return found
+
+
+def open_plain(path: str | Path) -> BinaryIO:
+    """A plain file, opened to read bytes; links are followed.
+
+    Whatever has taken the file's place, opening it does not wait.
+
+    Raises:
+        OSError: it cannot be opened; `NotPlain` where it is none.
+    """
+    return open(_opened(path, os.O_RDONLY), "rb")
+
+
+def _opened(path: str | Path, flags: int) -> int:
+    """The descriptor of a plain file. A device is not even opened, as that may do something."""
+    if os.path.exists(path):
+        check_plain(path)
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        _plain(os.fstat(descriptor))  # It may have been replaced since.
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
+    """What a plain file holds.
 
     Args:
-        path: what is about to be opened; links are followed.
-        at_most: bytes that the file may have.
+        path: the file.
+        largest: bytes that it may have; as many as it likes unless given.
 
     Raises:
-        OSError: it is something else, or larger.
+        OSError: it cannot be read, is no plain file, or is larger.
     """
-    try:
-        found = path.stat()
-    except OSError:
-        return path  # Opening it says what is wrong.
-    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise OSError("it is a pipe, a socket or a device instead of a file")
-    if at_most is not None and found.st_size > at_most:
-        raise OSError(f"it has {found.st_size:,} bytes, more than such a file has")
-    return path
+    with open_plain(path) as file:
+        if largest is None:
+            return file.read()
+        if os.fstat(file.fileno()).st_size > largest:
+            raise OSError(f"it is larger than {largest:,} bytes")
+        return file.read(largest)  # It may have grown since.
 
 
-def read_text(path: Path, at_most: int = 100_000_000) -> str:
-    """The text of an ordinary file in UTF-8.
+def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
+    """What a plain file of text holds, decoded as UTF-8, its line ends as they are on this system.
 
     Raises:
-        OSError: it cannot be read, is no ordinary file, or has more bytes than ``at_most``.
-        ValueError: it is not UTF-8.
+        OSError: as for `read_bytes`.
+        UnicodeDecodeError: it is no UTF-8.
     """
-    return plain(path, at_most).read_text(encoding="utf-8")
+    return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -57,6 +113,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        _refuse_device(path)
         beside.touch()
         mode = beside.stat().st_mode
         write(beside)
@@ -78,6 +135,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def _refuse_device(path: Path) -> None:
+    """Refuse to replace a device: whoever may write to /dev would lose it."""
+    with suppress(FileNotFoundError):
+        found = os.stat(path).st_mode
+        if stat.S_ISCHR(found) or stat.S_ISBLK(found):
+            raise NotPlain("it is a device, not a file")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
@@ -94,7 +159,8 @@ def append_text(path: Path, text: str) -> None:
     """
     before: int | None = None
     try:
-        with open(plain(path), "ab", buffering=0) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        with open(_opened(path, flags), "ab", buffering=0) as file:
             before = file.tell()
             file.write(text.encode("utf-8"))
             if file.tell() < before + len(text.encode("utf-8")):
@@ -169,6 +235,10 @@ def make_room(path: Path) -> None:
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file with --out, such as {path}/page.html.")
     make_folder(path.parent)
+    try:
+        _refuse_device(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error}): choose another --out.") from None
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         beside.touch()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
-from mechgrok.files import plain, write_whole
+from mechgrok.files import check_plain, open_plain, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,8 @@ def open_tensors(path: Path, *, framework: str = "pt") -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(plain(path), framework=framework) as opened:
+        check_plain(path)
+        with safe_open(path, framework=framework) as opened:
             yield opened
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
@@ -100,7 +101,7 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
         UserError: the file is not there, truncated, or no safetensors file.
     """
     try:
-        with open(plain(path), "rb") as file:
+        with open_plain(path) as file:
             size = int.from_bytes(file.read(8), "little")
             described: dict[str, dict[str, Any]] = json.loads(file.read(min(size, 100_000_000)))
         parts = [part for name, part in described.items() if name != "__metadata__"]

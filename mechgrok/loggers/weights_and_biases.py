@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import wandb
 
-from mechgrok.files import write_text
+from mechgrok.files import read_text, write_text
 from mechgrok.loggers.base import Logger
 from mechgrok.runs import Run
 
@@ -27,7 +27,7 @@ class WeightsAndBiases(Logger):
         self.sent = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "mechgrok"),
             name=run.name,
-            id=kept.read_text(encoding="utf-8"),
+            id=read_text(kept),
             dir=self.folder,
             config=self.settings,
             resume="allow",

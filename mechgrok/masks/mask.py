@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.files import plain, write_whole
+from mechgrok.files import check_plain, write_whole
 from mechgrok.notebooks import html_table
 
 #: Whether the scores of all weights compete with one another, or those of each weight apart.
@@ -201,7 +201,8 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
             UserError: the file is missing, truncated, or holds something else than 0 and 1.
         """
         try:
-            return cls(load_file(plain(Path(path))))
+            check_plain(path)
+            return cls(load_file(path))
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path} cannot be read as a mask ({error}).") from None
 

@@ -212,10 +212,36 @@ class Analysis:
 
         path = self.kept_at(run, steps=steps, **options)
         now = Provenance.now(run, self.module, options)
-        made_from, kept = (None, None) if fresh else _kept(path)
+        made_from, kept = (None, None) if fresh else self._kept(path)
         if kept is not None and made_from == now:
             return kept
         return _keep(self._measured(run, steps, options), path, now)
+
+    def _kept(self, path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
+        """The answer that is kept and what it was made from; nothing where it is damaged or
+        foreign, so that it is measured anew."""
+        from mechgrok.results.provenance import Provenance
+        from mechgrok.runs.parquet import read_made_from, read_parquet
+
+        try:
+            made_from, kept = Provenance.from_json(read_made_from(path)), read_parquet(path)
+        except (UserError, ValueError):
+            return None, None
+        return (made_from, kept) if self._is_answer(kept) else (None, None)
+
+    def _is_answer(self, kept: "xr.Dataset") -> bool:
+        """Whether a dataset's variables are over the dimensions that are declared of them, and its
+        steps are numbers, each there once."""
+        from mechgrok.results.variables import SHARED
+
+        for name, declared in {**SHARED, **self.variables}.items():
+            dims = tuple(declared.dims.split(", "))
+            if name in kept.variables and "{" not in declared.dims and kept[name].dims != dims:
+                return False
+        if "step" not in kept.dims:
+            return True
+        step = kept.indexes.get("step")
+        return step is not None and step.dtype.kind in "iu" and step.is_unique
 
     def _step_by_step(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
@@ -224,7 +250,7 @@ class Analysis:
 
         path = self.kept_at(run, **options)
         now = Provenance.now(run, self.module, options)
-        made_from, kept = (None, None) if fresh else _kept(path)
+        made_from, kept = (None, None) if fresh else self._kept(path)
         shared = made_from.shared_steps(now, run) if made_from else set()
         if kept is not None:
             shared &= set(kept["step"].to_numpy().tolist()) if "step" in kept.dims else set()
@@ -237,22 +263,29 @@ class Analysis:
             return kept.sel(step=wanted)
         measured = self._measured(run, missing, options)
         if kept is not None and (old := sorted(shared - set(missing))):
-            measured = _merged(kept.sel(step=old), measured)
+            if _fit_together(kept, measured):
+                measured = _merged(kept.sel(step=old), measured)
+            else:  # It says of itself what it is not.
+                measured = self._measured(run, wanted, options)
         stamps = {step: now.checkpoints[step] for step in measured.step.to_numpy().tolist()}
         return _keep(measured, path, replace(now, checkpoints=stamps)).sel(step=wanted)
 
 
-def _kept(path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
-    """The answer that is kept and what it was made from; nothing where it is damaged or foreign."""
-    from mechgrok.results.provenance import Provenance
-    from mechgrok.runs.parquet import read_made_from, read_parquet
+def _fit_together(kept: "xr.Dataset", measured: "xr.Dataset") -> bool:
+    """Whether two answers for different steps have the same variables over the same dimensions."""
 
-    try:
-        made_from, kept = Provenance.from_json(read_made_from(path)), read_parquet(path)
-    except (UserError, ValueError):
-        return None, None
-    # Steps are looked up one by one, so that they must be numbers.
-    return (made_from, kept) if "step" not in kept or kept.step.dtype.kind in "iu" else (None, None)
+    def shape(answer: "xr.Dataset") -> dict[Any, Any]:
+        return {
+            name: (variable.dims, variable.dtype.kind in "biuf")
+            for name, variable in answer.variables.items()
+        }
+
+    return shape(kept) == shape(measured) and all(
+        kept.sizes[dim] == size
+        and (dim not in measured.indexes or kept.indexes[dim].equals(measured.indexes[dim]))
+        for dim, size in measured.sizes.items()
+        if dim != "step"
+    )
 
 
 def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":

@@ -28,6 +28,8 @@ MAKING, MADE, MOVING = ".making", ".made", ".moving"
 
 #: What every configuration of ours holds, since the first version.
 _CONFIG_HOLDS = {"format", "task", "model", "training"}
+#: Bytes; a split of a million examples that is written out takes a tenth.
+_LARGEST_CONFIG = 2**28
 _RESULT = re.compile(
     r"(?P<name>.+?)(-[0-9a-f]{8}|-vs-.+|-[0-9]+-runs-[0-9a-f]{8})?"
     r"\.(html|parquet|png|svg)"
@@ -49,7 +51,7 @@ def read_config(folder: Path) -> RunConfig:
     if is_unfinished(folder):
         with suppress(UserError):
             finish_replacing(folder)
-    if not path.is_file():
+    if not os.path.lexists(path):
         what = "is a file" if folder.exists() else "does not exist"
         if folder.is_dir():
             what = (
@@ -66,7 +68,7 @@ def read_config(folder: Path) -> RunConfig:
 
 def _fields(path: Path) -> Any:
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, _LARGEST_CONFIG))
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}).") from None
 

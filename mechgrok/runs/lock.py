@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mechgrok.errors import UserError
-from mechgrok.files import plain, read_text
+from mechgrok.files import read_text
 
 LOCK, HOLDER = ".lock", ".writer.json"
+_LARGEST_HOLDER = 2**16
 
 
 @contextmanager
@@ -62,12 +63,14 @@ def _sign(folder: Path) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError):
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-        plain(folder / HOLDER).write_text(text, encoding="utf-8")
+        (folder / HOLDER).unlink(missing_ok=True)
+        with open(folder / HOLDER, "x", encoding="utf-8") as file:  # never into a pipe
+            file.write(text)
 
 
 def _holder(folder: Path) -> str:
     try:
-        held = json.loads(read_text(folder / HOLDER, 10_000))
+        held = json.loads(read_text(folder / HOLDER, _LARGEST_HOLDER))
         return f"process {held['pid']} on {held['host']} since {held['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechgrok.errors import UserError
-from mechgrok.files import append_text, plain, write_text, write_whole
+from mechgrok.files import LARGEST_TEXT, append_text, read_bytes, write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ def drop_metrics_from(folder: Path, step: int) -> None:
         records = ({str(k): v for k, v in row.items()} for row in table.to_dict("records"))
         rows = [_lines([row], list(table)).encode() for row in records]
     kept = b"".join([header, *(row for row, at in zip(rows, table.step, strict=True) if at < step)])
-    if kept != (folder / NAME).read_bytes():
+    if kept != read_bytes(folder / NAME):
         write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
 
 
@@ -61,7 +61,7 @@ def whole_lines(folder: Path) -> bytes:
         UserError: it cannot be read.
     """
     try:
-        content = plain(folder / NAME).read_bytes()
+        content = read_bytes(folder / NAME, LARGEST_TEXT)
     except OSError as error:
         raise UserError(f"{folder / NAME} cannot be read as a table ({error}).") from None
     return content[: content.rfind(b"\n") + 1]

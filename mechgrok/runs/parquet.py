@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from mechgrok.errors import UserError
-from mechgrok.files import plain, write_whole
+from mechgrok.files import open_plain, write_whole
 
 _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
 #: What reading a file that is missing, truncated or foreign raises.
@@ -26,6 +26,7 @@ _UNREADABLE = (
     MemoryError,
     pa.ArrowException,
     RecursionError,
+    SyntaxError,  # of a type's name, which NumPy parses
 )
 
 
@@ -70,7 +71,8 @@ def read_parquet(path: Path) -> xr.Dataset:
         UserError: the file is missing, truncated, damaged or not one of ours.
     """
     try:
-        table = pq.read_table(plain(path), page_checksum_verification=True)
+        with open_plain(path) as file:
+            table = pq.read_table(file, page_checksum_verification=True)
         return _dataset(table, _described(table.schema.metadata))
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
@@ -98,7 +100,8 @@ def read_made_from(path: Path) -> dict[str, Any]:
         UserError: the file is missing, truncated, damaged or says nothing of it.
     """
     try:
-        return dict(_described(pq.read_schema(plain(path)).metadata)["made_from"])
+        with open_plain(path) as file:
+            return dict(_described(pq.read_schema(file).metadata)["made_from"])
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
 

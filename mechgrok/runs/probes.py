@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mechgrok.errors import UserError
 from mechgrok.files import make_folder
 
 if TYPE_CHECKING:
@@ -65,4 +66,12 @@ def read_probes(folder: Path, stem: str) -> "xr.Dataset | None":
     from mechgrok.runs.parquet import read_parquet
 
     files = [file for file in probe_files(folder) if file.parent.name == stem]
-    return _joined([read_parquet(file) for file in files]) if files else None
+    try:
+        return _joined([read_parquet(file) for file in files]) if files else None
+    except (ValueError, LookupError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{folder / FOLDER / stem} holds answers that do not fit together ({error}): one of "
+            "its files is damaged."
+        ) from None

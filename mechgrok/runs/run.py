@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -223,7 +224,7 @@ class Run:
 
     def _check_step(self, step: int) -> None:
         """Refuse a step without a checkpoint, or with one of another network."""
-        if self.file(step).exists():
+        if os.path.lexists(self.file(step)):
             if weight_shapes(self.path, step) != self._shapes:
                 raise UserError(
                     f"{self.file(step)} is not this run's checkpoint: it holds other weights than "

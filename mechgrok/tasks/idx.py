@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mechgrok.errors import UserError
-from mechgrok.files import plain
+from mechgrok.files import read_bytes
 
 _DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -23,7 +23,7 @@ def read_idx(path: Path) -> np.ndarray:
         UserError: the file is missing, truncated, too long, or not IDX.
     """
     try:
-        content = plain(path).read_bytes()
+        content = read_bytes(path)
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:

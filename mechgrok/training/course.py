@@ -59,6 +59,7 @@ class Course:
         drop_checkpoints_after(path, step)
         drop_metrics_from(path, step)
         self.run, self.step, self.progress = Run(path), step, progress
+        self._folder = path.stat().st_ino
         self.training = self.run.config.recipe
         self.rows: list[dict[str, float]] = [
             {str(column): value for column, value in row.items()}
@@ -104,17 +105,25 @@ class Course:
 
         Raises:
             Diverged: one of them, or that of the evaluation, is not finite.
-            ExternalError: the run's folder is gone.
+            ExternalError: the run's folder was deleted, moved or replaced: nothing can be saved.
         """
-        if not (self.run.path / CONFIG).is_file():
-            raise ExternalError(
-                f"{self.run.path} was deleted or moved while it was being trained, so the training "
-                f"ended at step {self.step:,}."
-            )
+        self._check_folder()
         self.rows.append({"step": self.step, **row})
         stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._written)
         self.progress(self.rows[-1])
         self._end = self._find_end()
+
+    def _check_folder(self) -> None:
+        try:
+            there = self.run.path.stat().st_ino == self._folder
+            there = there and (self.run.path / CONFIG).exists()
+        except OSError:
+            there = False
+        if not there:
+            raise ExternalError(
+                f"{self.run.path} was deleted, moved or replaced while it was being trained, so "
+                f"the training ended at step {self.step:,}."
+            )
 
     def save(self, model: HookedModel, optimizer: Stepper, stopping: bool) -> None:
         """Write a checkpoint, the metrics and the optimizer's state where they are due.

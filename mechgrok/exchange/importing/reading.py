@@ -23,6 +23,7 @@ from torch import Tensor
 from mechgrok.errors import UserError
 from mechgrok.exchange.importing.groups import config_beside
 from mechgrok.exchange.importing.numbers import NUMBERS
+from mechgrok.files import check_plain, open_plain, read_text
 from mechgrok.runs.folder import is_run
 from mechgrok.tensors import DIGEST, digest
 
@@ -114,13 +115,18 @@ def read_content(path: Path) -> Any:
     Raises:
         UserError: the file is missing, damaged or of no known form, or holds code.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is not there, or is no file: name files that hold weights.")
+    try:
+        check_plain(path)
+    except OSError as error:
+        what = (
+            "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        )
+        raise UserError(f"{path} {what}: name files that hold weights.") from None
     try:
         if _is_safetensors(path):
             return _safetensors(path)
         if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_text(path))
         if path.suffix in (".npz", ".npy"):
             return _numpy(path)
     except OSError as error:
@@ -133,7 +139,7 @@ def read_content(path: Path) -> Any:
 
 
 def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as opened:
+    with open_plain(path) as opened:
         return path.suffix == ".safetensors" or opened.read(9)[8:] == b"{"
 
 
@@ -162,18 +168,23 @@ def _json(text: str) -> Any:
 
 
 def _numpy(path: Path) -> Any:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return torch.from_numpy(loaded)
-    return {name: torch.from_numpy(loaded[name]) for name in loaded.files}
+    with open_plain(path) as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return torch.from_numpy(loaded)
+        return {name: torch.from_numpy(loaded[name]) for name in loaded.files}
 
 
 def _pickle(path: Path) -> Any:
     """What a PyTorch pickle holds, read by the loader that makes tensors and containers only."""
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(NUMBERS):
+        with (
+            open_plain(path) as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(NUMBERS),
+        ):
             warnings.simplefilter("ignore")  # about protocols, of files that are refused anyway
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         what = re.search(r"GLOBAL (\S+)", str(error))
         named = f" ({what[1]})" if what else ""

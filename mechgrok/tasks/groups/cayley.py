@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from mechgrok.errors import UserError
+from mechgrok.files import check_plain, read_text
 from mechgrok.tasks.groups.group import LARGEST_ORDER, Group, check_group
 
 #: Bytes of a file that are read: a table of the largest order has fewer.
@@ -27,14 +28,13 @@ def read_table(path: Path) -> Integer[np.ndarray, "n n"]:
         UserError: the file is missing, is no table of whole numbers, or is no group's.
     """
     try:
-        if not path.is_file():
+        if not path.exists():
             raise UserError(
-                f"{path} is not there, or is no file: name a group such as S5, or a file that "
-                "holds its table."
+                f"{path} is not there: name a group such as S5, or a file that holds its table."
             )
-        if path.stat().st_size > _LARGEST_FILE:
+        if check_plain(path).st_size > _LARGEST_FILE:
             raise UserError(f"{path} is larger than the table of {LARGEST_ORDER:,} elements.")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, _LARGEST_FILE).splitlines()
     except UnicodeDecodeError:
         raise UserError(f"{path} is no text: a table is lines of whole numbers.") from None
     except OSError as error:
