@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from mechgrok.cli.streams import lacks_memory, prepare_streams
-from mechgrok.errors import ExternalError, UserError, near
+from mechgrok.cli.streams import prepare_streams
+from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory, near
 from mechgrok.registry import Entry
 
 #: Every subcommand and the module that holds it; the module's first line is its help.
@@ -131,12 +131,37 @@ def _where_help_is(error: TyperException) -> str:
     return f"; {context.command_path} --help shows what it takes." if context else "."
 
 
+#: Commands that import neither torch nor SciPy.
+_LIGHT = {"info", "presets"}
+#: Bytes of address space below which those cannot be imported; then some of what they load fails,
+#: and some (OpenBLAS) tries again for ever.
+_LEAST_ADDRESS_SPACE = 1_500_000_000
+
+
+def _check_address_space() -> None:
+    """Refuse to begin where ``ulimit -v`` leaves too little to import what computes.
+
+    Raises:
+        ExternalError: it does.
+    """
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    light = not typed or typed[0] in _LIGHT or "--help" in typed or typed[0].startswith("-")
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE and not light:
+        raise ExternalError(
+            f"{TOO_LITTLE_MEMORY[:-1]} (ulimit -v allows {limit / 1e9:.1f} GB; "
+            f"{_LEAST_ADDRESS_SPACE / 1e9:.1f} GB are the least)."
+        )
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
     typed[:] = sys.argv[1:] if args is None else args
     prepare_streams()
     command = typer.main.get_command(app)
     try:
+        _check_address_space()
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
@@ -166,11 +191,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, OSError) and error.errno in _OF_OUTPUT and error.filename is None:
         return f"The output cannot be written ({error.strerror}).", _discard_stdout()
     if lacks_memory(error):
-        return (
-            "There is too little memory for this command: raise the limit (ulimit -v), end other "
-            "programs, or take fewer checkpoints with --steps.",
-            ExternalError.exit_code,
-        )
+        return TOO_LITTLE_MEMORY, ExternalError.exit_code
     return None
 
 

@@ -42,20 +42,3 @@ class Lossy:
         """Send on what can be sent on."""
         with suppress(OSError):
             self._stream.flush()
-
-
-#: What libraries say where memory cannot be had.
-_LACKING = ("allocate memory", "failed to map segment", "alloc_cpu", "bad_alloc", "out of memory")
-
-
-def lacks_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is that there is too little memory."""
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return True
-        if isinstance(error, ImportError | RuntimeError | OSError) and any(
-            word in str(error) for word in _LACKING
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -61,8 +61,41 @@ def sentence(error: "ValidationError", what: str, known: Iterable[str] = ()) -> 
     return f"The {what} was given {field} = {first['input']!r}: {message}."
 
 
+#: What libraries say where memory cannot be had.
+_LACKING = (
+    "allocate memory",
+    "failed to map segment",
+    "alloc_cpu",
+    "bad_alloc",
+    "out of memory",
+    "start new thread",
+)
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that there is too little memory."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, ImportError | RuntimeError | OSError) and any(
+            word in str(error) for word in _LACKING
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+#: What is said then.
+TOO_LITTLE_MEMORY = (
+    "There is too little memory for this command: raise the limit (ulimit -v), end other programs, "
+    "or take fewer checkpoints with --steps."
+)
+
+
 def in_a_sentence(error: BaseException) -> str:
     """What was raised, its message, and where: what is left of a traceback in a line."""
+    if lacks_memory(error):
+        return TOO_LITTLE_MEMORY
     message = str(error).strip().partition("\n")[0]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

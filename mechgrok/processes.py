@@ -24,6 +24,10 @@ _BOOT = (
 )
 #: In a process that was started here: each SIGINT that came while nothing could be interrupted.
 interrupts: list[Any] = []
+#: Seconds without work after which a process is stuck, and what a core's time counts as work.
+STUCK_AFTER, _LEAST_SECONDS = 120.0, 0.1
+#: Seconds in which a process ends.
+_TO_END = 10.0
 
 
 def start(
@@ -98,6 +102,39 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class Activity:
+    """Whether a process that has something to compute computes.
+
+    How long work may take nobody knows. But a process that is stuck (one that found no memory can
+    wait for ever inside a library) or stopped uses no time of any core.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process, self._seconds, self._since = process, -1.0, time.monotonic()
+
+    def is_stuck(self) -> bool:
+        """Whether it has not computed for `STUCK_AFTER` seconds; to be called now and then."""
+        import psutil
+
+        try:
+            times = psutil.Process(self._process.pid).cpu_times()
+        except psutil.Error:
+            return False  # It has ended.
+        if (seconds := times.user + times.system) > self._seconds + _LEAST_SECONDS:
+            self._seconds, self._since = seconds, time.monotonic()
+        return time.monotonic() - self._since > STUCK_AFTER
+
+
+def end(process: "subprocess.Popen[bytes]") -> int:
+    """Wait for a process that is ending, and kill one that does not; its exit code."""
+    for seconds in (_TO_END, _TO_END):
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return -signal.SIGKILL  # A disk that does not answer holds it.
 
 
 def usable_cores() -> int:

@@ -25,6 +25,8 @@ class _Worker:
     process: "subprocess.Popen[bytes]"
     pipe: Connection
     member: Member | None = None
+    activity: processes.Activity | None = None
+    was_stuck: bool = False
 
 
 def run_members(
@@ -73,7 +75,7 @@ def _start(folder: Path, device: str) -> _Worker:
 def _hand_out(workers: list[_Worker], queue: Queue, display: Display) -> None:
     for index, worker in enumerate(workers):
         if worker.member is None and (member := queue.next()) is not None:
-            worker.member = member
+            worker.member, worker.activity = member, processes.Activity(worker.process)
             # One that has died meanwhile is found when it is listened to.
             with suppress(OSError):
                 worker.pipe.send(member)
@@ -83,6 +85,10 @@ def _hand_out(workers: list[_Worker], queue: Queue, display: Display) -> None:
 def _heard(workers: list[_Worker]) -> list[int]:
     """The busy workers that have something to say, after a moment at most."""
     busy = {worker.pipe: index for index, worker in enumerate(workers) if worker.member}
+    for worker in workers:
+        if worker.member and worker.activity and worker.activity.is_stuck():
+            worker.was_stuck = True
+            worker.process.kill()
     spoken = wait(list(busy), _PATIENCE)
     return [index for pipe, index in busy.items() if pipe in spoken]
 
@@ -97,9 +103,12 @@ def _listen(
     try:
         said = worker.pipe.recv()
     except (EOFError, OSError):
-        code = worker.process.wait()
+        code = processes.end(worker.process)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if worker.was_stuck:
+            how = f"no work done in {processes.STUCK_AFTER:g} seconds"
         workers[index] = start()
-        ended = queue.lost(member, f"signal {-code}" if code < 0 else f"exit code {code}")
+        ended = queue.lost(member, how)
     else:
         if isinstance(said, dict):
             display.row(index, member, said)
@@ -122,7 +131,7 @@ def _end(workers: list[_Worker]) -> None:
         worker.pipe.close()
         worker.process.kill()
     for worker in workers:
-        worker.process.wait()
+        processes.end(worker.process)
 
 
 def _serve(pipe: Connection, folder: str, device: str) -> None:
