@@ -37,6 +37,10 @@ RayAddress = Annotated[
     ),
 ]
 
+RayTimeout = Annotated[
+    float,
+    typer.Option(min=1, help="Seconds in which the Ray cluster must answer.", rich_help_panel=HOW),
+]
 Parent = Annotated[Path, typer.Argument(help="The parent's folder.")]
 ChildFolder = Annotated[
     Path | None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.options import Jobs, RayAddress, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def paper(
     device: WhereDevice = "auto",
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
+    ray_timeout: RayTimeout = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Make "Bridging Lottery Ticket and Grokking" again, and say of each claim whether it holds.
@@ -61,7 +62,7 @@ def paper(
     from mechgrok.cli.sweep import place
 
     check_room(folder)
-    outcomes = _train(folder, found, scale, place(jobs, device, together, ray), quiet)
+    outcomes = _train(folder, found, scale, place(jobs, device, together, ray, ray_timeout), quiet)
     made = _draw(folder, found, scale, fresh, jobs, quiet)
     _say_how_it_ended(folder, made, outcomes)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from mechgrok.cli.options import HOW, Jobs, RayAddress, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import HOW, Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
@@ -85,6 +85,7 @@ def sweep(
     device: WhereDevice = "auto",
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
+    ray_timeout: RayTimeout = 60.0,
     yes: Annotated[
         bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
     ] = False,
@@ -118,7 +119,9 @@ def sweep(
     elif status:
         say_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        _make(out, plan, extend, place(jobs, device, together, ray), at_accuracy, quiet)
+        _make(
+            out, plan, extend, place(jobs, device, together, ray, ray_timeout), at_accuracy, quiet
+        )
 
 
 def _plan(
@@ -160,9 +163,11 @@ def _plan(
     )
 
 
-def place(jobs: int | None, device: str, together: str, ray: str | None) -> "Where":
+def place(
+    jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
+) -> "Where":
     """Who makes the runs; a device or a cluster that is not there is refused before all else."""
-    return _here(jobs, device, together) if ray is None else _on_ray(ray, jobs, device)
+    return _here(jobs, device, together) if ray is None else _on_ray(ray, ray_timeout, jobs, device)
 
 
 def _here(jobs: int | None, device: str, together: str) -> "Where":
@@ -175,13 +180,13 @@ def _here(jobs: int | None, device: str, together: str) -> "Where":
     return on_this_machine(jobs, checked_device(device), cast("Together", together))
 
 
-def _on_ray(address: str, jobs: int | None, device: str) -> "Where":
+def _on_ray(address: str, timeout: float, jobs: int | None, device: str) -> "Where":
     """The cluster that makes the runs; where there is none, nothing is written."""
     from mechgrok.sweeps.cluster import Cluster
 
     if jobs is not None:
         raise UserError("--jobs is for this machine: a cluster makes a run on each of its cores.")
-    cluster = Cluster(address, "cuda" if device == "cuda" else "cpu")
+    cluster = Cluster(address, "cuda" if device == "cuda" else "cpu", timeout)
     cluster.check()
     return cluster
 

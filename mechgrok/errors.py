@@ -94,6 +94,8 @@ TOO_LITTLE_MEMORY = (
 
 def in_a_sentence(error: BaseException) -> str:
     """What was raised, its message, and where: what is left of a traceback in a line."""
+    if isinstance(error, UserError):
+        return str(error)
     if lacks_memory(error):
         return TOO_LITTLE_MEMORY
     message = str(error).strip().partition("\n")[0]

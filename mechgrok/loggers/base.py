@@ -1,5 +1,6 @@
 """What a logger is, and how rows of metrics get to several of them."""
 
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,12 +8,16 @@ from contextlib import contextmanager
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
+
+#: Seconds that a logger may take over a call.
+PATIENCE = 120.0
 
 #: What the columns of the metrics are called in logs: the side first, to stand together.
 SERIES = {
@@ -86,13 +91,48 @@ def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
     return found
 
 
+class _Caller:
+    """A thread that makes the calls of one logger, so that none is waited for without an end.
+
+    It is one for all calls, as some libraries keep what they know in their thread.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What the function returns, or raises.
+
+        Raises:
+            TimeoutError: it takes longer than `PATIENCE`.
+        """
+        self._calls.put(partial(function, *arguments))
+        try:
+            answer, error = self._answers.get(timeout=PATIENCE)
+        except Empty:
+            raise TimeoutError(f"no answer within {PATIENCE:g} seconds") from None
+        if error is not None:
+            raise error
+        return answer
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self._answers.put((self._calls.get()(), None))
+            except Exception as error:
+                self._answers.put((None, error))
+
+
 @contextmanager
 def logged(
     run: Run, names: str | Sequence[str], begun: int
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
     """Loggers that take the rows of a run's metrics while it lasts.
 
-    One that fails (no network, a full disk) is told of and left; training goes on.
+    One that fails (no network, a full disk), or takes longer than `PATIENCE` over a call, is told
+    of and left; training goes on.
 
     Args:
         run: what is logged.
@@ -100,10 +140,11 @@ def logged(
         begun: the step from which rows will come.
     """
     made = find_loggers(names)
-    loggers: dict[str, Logger] = {}
+    loggers: dict[str, tuple[Logger, _Caller]] = {}
     for name, kind in made.items():
         with _kept_going(f"{name} is not logged to"):
-            loggers[name] = kind(run, begun)
+            call = _Caller()
+            loggers[name] = call(kind, run, begun), call
 
     def note(row: Mapping[str, float]) -> None:
         values = {
@@ -111,16 +152,16 @@ def logged(
             for name, value in row.items()
             if name != "step" and isfinite(value)
         }
-        for name, logger in list(loggers.items()):
+        for name, (logger, call) in list(loggers.items()):
             with _kept_going(f"{name} is logged to no more", partial(loggers.pop, name)):
-                logger.note(int(row["step"]), values)
+                call(logger.note, int(row["step"]), values)
 
     try:
         yield note
     finally:
-        for name, logger in loggers.items():
+        for name, (logger, call) in loggers.items():
             with _kept_going(f"{name} may lack the last rows"):
-                logger.close()
+                call(logger.close)
 
 
 def log(run: Run | str | Path, to: str | Sequence[str]) -> None:

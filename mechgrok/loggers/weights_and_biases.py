@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import wandb
 
+from mechgrok.errors import UserError
 from mechgrok.files import read_text, write_text
 from mechgrok.loggers.base import Logger
 from mechgrok.runs import Run
@@ -20,6 +21,12 @@ class WeightsAndBiases(Logger):
 
     def __init__(self, run: Run, begun: int) -> None:
         super().__init__(run, begun)
+        online = wandb.setup().settings.mode in ("online", "shared")
+        if online and not wandb.login(prompt=False, verify=False):
+            raise UserError(
+                "nobody is logged in: type wandb login first, or set WANDB_API_KEY or "
+                "WANDB_MODE=offline"
+            )
         self.folder.mkdir(exist_ok=True)
         kept = self.folder / "wandb-id"
         if not begun or not kept.is_file():

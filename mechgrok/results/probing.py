@@ -57,7 +57,7 @@ class Probing:
             try:
                 answer = each.analysis.measure(self._run.reopened(), steps=[step], **probe.options)
             except Exception as error:
-                words = str(error) if isinstance(error, UserError) else in_a_sentence(error)
+                words = in_a_sentence(error)
                 warnings.warn(
                     f"The probe {probe} failed at step {step} and is asked no more: {words}",
                     stacklevel=2,

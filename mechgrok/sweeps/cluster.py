@@ -8,6 +8,8 @@ at is begun again elsewhere from its last checkpoint.
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mechgrok import user_code
-from mechgrok.errors import UserError
+from mechgrok.errors import ExternalError, UserError
 from mechgrok.sweeps.folder import PLAN
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.where import Display, Outcome, Queue
@@ -39,21 +41,25 @@ class Cluster:
             RAY_ADDRESS names, or ``ray start`` started), or else one that is started on this
             machine and ends with the sweep.
         device: "cpu"; or "cuda", with one GPU for each task.
-
+        timeout: seconds in which the cluster must answer, whatever it is asked.
     """
 
     address: str = "auto"
     device: str = "cpu"
+    timeout: float = 60.0
 
     def check(self) -> None:
         """Look whether there is such a cluster, before anything is written.
 
         Raises:
-            UserError: Ray is not installed, or nothing answers at the address.
+            UserError: Ray is not installed, or nothing answers at the address, or no cluster
+                there in time.
         """
         _ray()
-        if self.address != "auto":
-            _reach(self.address)
+        address = os.environ.get("RAY_ADDRESS", "auto") if self.address == "auto" else self.address
+        if self.address != "auto" or (":" in address and "/" not in address):
+            _reach(address, self.timeout)
+            _join(address, self.timeout)
 
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
@@ -65,8 +71,14 @@ class Cluster:
         """
         self.check()
         with _connected(self.address) as ray:
-            tasks = _Tasks(ray, folder.resolve(), self.device, display)
-            return tasks.run(Queue(list(members), set(done)))
+            try:
+                tasks = _Tasks(ray, folder.resolve(), self, display)
+                return tasks.run(Queue(list(members), set(done)))
+            except ray.exceptions.GetTimeoutError:
+                raise ExternalError(
+                    f"The Ray cluster did not answer within {self.timeout:g} seconds: see that its "
+                    "head runs, and go on with mechgrok sweep --resume."
+                ) from None
 
 
 class _Tasks:
@@ -75,17 +87,19 @@ class _Tasks:
     Args:
         ray: the module, connected.
         folder: the sweep's, as all nodes know it.
-        device: of `Cluster`.
+        cluster: says on which device, and how long is waited for an answer.
         display: is told what happens.
     """
 
-    def __init__(self, ray: Any, folder: Path, device: str, display: Display) -> None:
-        self.ray, self.folder, self.device, self.display = ray, folder, device, display
+    def __init__(self, ray: Any, folder: Path, cluster: Cluster, display: Display) -> None:
+        self.ray, self.folder, self.display = ray, folder, display
+        self.device, self.timeout = cluster.device, cluster.timeout
+        self.began = time.monotonic()
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
         self.news = ray.remote(num_cpus=0, scheduling_strategy=here)(News).remote()
-        gpus = 1 if device == "cuda" else 0
+        gpus = 1 if self.device == "cuda" else 0
         # A run that is lost is begun again here, where it is known what else was in its bundle.
         self.make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(make_bundle)
         self.under_way: dict[Any, list[Member]] = {}
@@ -104,10 +118,27 @@ class _Tasks:
                     self._hand_out(queue)
                 if not self.under_way:
                     return queue.outcomes
+                self._check_resources()
                 ready, _ = self.ray.wait(list(self.under_way), timeout=_PATIENCE)
                 self._tell()
                 for task in ready:
                     self._end(task, queue)
+
+    def _check_resources(self) -> None:
+        """End where no node that runs could be given a task, after as long as others may take to
+        start.
+
+        Raises:
+            ExternalError: there is no core, or no GPU where one is needed.
+        """
+        needed = "GPU" if self.device == "cuda" else "CPU"
+        if self.begun or time.monotonic() - self.began < self.timeout:
+            return
+        if self.ray.cluster_resources().get(needed, 0) < 1:
+            raise ExternalError(
+                f"The Ray cluster has had no node with a {needed} for {self.timeout:g} seconds: "
+                "add one (ray start --address=…), or leave --ray out."
+            )
 
     def _hand_out(self, queue: Queue) -> None:
         """Submit all that may begin, in bundles while there is much of it."""
@@ -117,14 +148,14 @@ class _Tasks:
         for start in range(0, len(members), size):
             bundle = members[start : start + size]
             task = self.make.remote(
-                str(self.folder), bundle, self.device, user_code.allowed(), self.news
+                str(self.folder), bundle, self.device, user_code.allowed(), self.news, self.timeout
             )
             self.under_way[task] = bundle
 
     def _tell(self) -> None:
         """Show what the nodes have told since the last time."""
         members = {member.name: member for bundle in self.under_way.values() for member in bundle}
-        for name, row in self.ray.get(self.news.take.remote()):
+        for name, row in self.ray.get(self.news.take.remote(), timeout=self.timeout):
             if name not in members:
                 continue
             if row is None:
@@ -142,9 +173,11 @@ class _Tasks:
         """Take note of how a task ended."""
         bundle = self.under_way.pop(task)
         try:
-            outcomes = self.ray.get(task)
+            outcomes = self.ray.get(task, timeout=self.timeout)
         except self.ray.exceptions.TaskCancelledError:
             return
+        except self.ray.exceptions.GetTimeoutError:
+            raise
         except self.ray.exceptions.RayError as error:
             self._lost(bundle, type(error).__name__, queue)
             return
@@ -170,7 +203,7 @@ class _Tasks:
 
     def _stop(self) -> None:
         """Let every run that is under way save and end, and let no other begin."""
-        self.ray.get(self.news.stop.remote())
+        self.ray.get(self.news.stop.remote(), timeout=self.timeout)
         for task, bundle in self.under_way.items():
             if not any(member.name in self.begun for member in bundle):
                 self.ray.cancel(task)
@@ -206,7 +239,7 @@ class News:
 
 
 def make_bundle(
-    folder: str, members: list[Member], device: str, allowed: list[str], news: Any
+    folder: str, members: list[Member], device: str, allowed: list[str], news: Any, timeout: float
 ) -> list[Outcome]:
     """On a node: make runs one after another.
 
@@ -216,6 +249,7 @@ def make_bundle(
         device: "cpu" or "cuda".
         allowed: the code that a person has named where the sweep was started.
         news: the actor that is told, and says when to stop.
+        timeout: seconds in which it must answer.
 
     Returns:
         How each ended, up to one that was interrupted.
@@ -236,9 +270,9 @@ def make_bundle(
     torch.set_num_threads(1)
     outcomes: list[Outcome] = []
     for member in members:
-        if ray.get(news.tell.remote(member.name, None)):
+        if ray.get(news.tell.remote(member.name, None), timeout=timeout):
             break
-        progress = _Told(news, member.name)
+        progress = _Told(news, member.name, timeout)
         outcomes.append(attempt(Path(folder), member, device=device, progress=progress))
         if outcomes[-1].how == "interrupted":
             break
@@ -248,8 +282,8 @@ def make_bundle(
 class _Told:
     """Progress that is told now and then; where the answer is to stop, it is Ctrl-C."""
 
-    def __init__(self, news: Any, name: str) -> None:
-        self.news, self.name, self.last = news, name, 0.0
+    def __init__(self, news: Any, name: str, timeout: float) -> None:
+        self.news, self.name, self.timeout, self.last = news, name, timeout, 0.0
 
     def __call__(self, row: Mapping[str, float]) -> None:
         import ray
@@ -257,7 +291,7 @@ class _Told:
         if time.monotonic() - self.last < _PATIENCE:
             return
         self.last = time.monotonic()
-        if ray.get(self.news.tell.remote(self.name, row)):
+        if ray.get(self.news.tell.remote(self.name, row), timeout=self.timeout):
             signal.raise_signal(signal.SIGINT)
 
 
@@ -298,7 +332,32 @@ def _connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
+def _join(address: str, timeout: float) -> None:
+    """Connect to the cluster in a process of its own first: Ray itself would wait for minutes.
+
+    Raises:
+        ExternalError: what listens there is no cluster, or none that answers in time.
+    """
+    connect = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='error')"
+    try:
+        joined = subprocess.run(
+            [sys.executable, "-c", connect, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExternalError(
+            f"What listens at {address} did not answer as a Ray cluster within {timeout:g} "
+            "seconds: see that ray start --head runs there, or wait longer with --ray-timeout."
+        ) from None
+    if joined.returncode:
+        said = joined.stderr.decode(errors="replace").strip().splitlines()
+        raise ExternalError(f"Ray cannot connect to {address}: {said[-1] if said else 'no word'}")
+
+
+def _reach(address: str, timeout: float) -> None:
     """Ask whether anything listens at ``host:port``, before Ray waits for minutes.
 
     Raises:
@@ -311,7 +370,7 @@ def _reach(address: str) -> None:
             "or auto."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=_REACHED_WITHIN).close()
+        socket.create_connection((host, int(port)), timeout=min(timeout, _REACHED_WITHIN)).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"Nothing answers at {address} ({error}): start a cluster there with ray start --head."

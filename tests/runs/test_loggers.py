@@ -7,6 +7,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -17,7 +18,7 @@ import pytest
 
 import mechgrok
 from mechgrok import UserError, resume, train
-from mechgrok.loggers import Logger
+from mechgrok.loggers import Logger, base
 from mechgrok.runs import Run
 
 SMALL: dict[str, Any] = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 30, "checkpoint_every": 10}
@@ -113,6 +114,48 @@ def test_trackio_holds_the_run(tiny_run: Run, tmp_path: Path) -> None:
     assert {name for name, _, _ in rows} == {"run"}
     found = {step: json.loads(values)["test/accuracy"] for _, step, values in rows}
     assert found == pytest.approx(tiny_run.metrics.set_index("step").test_accuracy.to_dict())
+
+
+def test_wandb_on_a_terminal_without_a_login_asks_nothing(tiny_run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    copy = shutil.copytree(tiny_run.path, tmp_path / "run")
+    words = [sys.executable, "-m", "mechgrok.cli.main", "log", str(copy), "--to", "wandb"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    ours, theirs = os.openpty()
+    try:
+        done = subprocess.run(
+            words,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            timeout=100,
+            env=clean | {"HOME": str(tmp_path), "WANDB_BASE_URL": "http://127.0.0.1:9"},
+        )
+        said = " ".join(os.read(ours, 100_000).decode().split())
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 0, said
+    assert "wandb is not logged to: nobody is logged in: type wandb login first" in said
+
+
+class Deaf(Logger):
+    """One whose service never answers."""
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        threading.Event().wait()
+
+    def close(self) -> None: ...
+
+
+def test_a_logger_that_never_answers_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "PATIENCE", 0.2)
+    monkeypatch.setitem(sys.modules, "deaf", sys.modules[__name__])
+    with pytest.warns(UserWarning, match=r"no more: TimeoutError: no answer within 0.2 seconds"):
+        run = train(tmp_path / "run", "quick", log="deaf:Deaf", **SMALL)
+    assert run.finished
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -1,16 +1,20 @@
 """A sweep on a Ray cluster: the same folders as here, and nothing lost with a node."""
 
 import hashlib
+import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mechgrok.cli.main import main
-from mechgrok.errors import UserError
-from mechgrok.sweeps import sweep
+from mechgrok.errors import ExternalError, UserError
+from mechgrok.sweeps import cluster, sweep
 from mechgrok.sweeps.cluster import Cluster
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.running import make_plan
@@ -25,16 +29,16 @@ TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6,
 @pytest.fixture
 def two_nodes() -> Iterator[Any]:
     """A cluster of a head without cores and two nodes of one core each."""
-    cluster = cluster_utils.Cluster(
+    nodes = cluster_utils.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
     try:
-        cluster.add_node(num_cpus=1)
-        cluster.add_node(num_cpus=1)
-        yield cluster
+        nodes.add_node(num_cpus=1)
+        nodes.add_node(num_cpus=1)
+        yield nodes
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        nodes.shutdown()
 
 
 def weights_in(path: Path) -> dict[str, str]:
@@ -48,14 +52,14 @@ def weights_in(path: Path) -> dict[str, str]:
 class KillsANode(Silent):
     """Takes a node away, without a word, as soon as a run is told of."""
 
-    def __init__(self, cluster: Any) -> None:
-        self.cluster, self.killed = cluster, False
+    def __init__(self, nodes: Any) -> None:
+        self.nodes, self.killed = nodes, False
 
     def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
         if not self.killed:
             self.killed = True
-            node = next(iter(self.cluster.worker_nodes))
-            self.cluster.remove_node(node, allow_graceful=False)
+            node = next(iter(self.nodes.worker_nodes))
+            self.nodes.remove_node(node, allow_graceful=False)
 
 
 @pytest.mark.slow
@@ -90,6 +94,56 @@ def test_an_address_where_nothing_answers_is_a_sentence(
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "sweep").exists()
+
+
+def test_what_listens_and_never_answers_is_a_sentence_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        out = str(tmp_path / "sweep")
+        words = ["sweep", out, "quick", "--seeds", "0", "--ray", address, "--ray-timeout", "4"]
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+    assert ended.value.code == 1
+    assert f"{address} did not answer as a Ray cluster within 4 sec" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_an_answer_that_does_not_come_ends_a_sweep_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silenced:
+        """Ray, connected to a cluster whose head has gone silent."""
+
+        exceptions = ray.exceptions
+
+        def __getattr__(self, name: str) -> Any:
+            raise ray.exceptions.GetTimeoutError("no answer")
+
+    @contextmanager
+    def connected(address: str) -> Iterator[Any]:
+        yield Silenced()
+
+    monkeypatch.setattr(cluster, "_connected", connected)
+    with pytest.raises(ExternalError, match="did not answer within 7 seconds"):
+        Cluster(timeout=7)(tmp_path, [], done=[], display=Silent())
+
+
+@pytest.mark.parametrize(("device", "lacking"), [("cpu", "CPU"), ("cuda", "GPU")])
+def test_a_cluster_without_what_a_run_needs_is_not_waited_for(
+    device: str, lacking: str, tmp_path: Path
+) -> None:
+    tasks = object.__new__(cluster._Tasks)
+    tasks.ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 0.0})
+    tasks.device, tasks.timeout, tasks.begun = device, 5.0, set()
+    tasks.began = time.monotonic()
+    tasks._check_resources()
+    tasks.began -= 6
+    with pytest.raises(ExternalError, match=f"no node with a {lacking} for 5 seconds"):
+        tasks._check_resources()
 
 
 def test_without_ray_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
