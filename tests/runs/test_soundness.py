@@ -3,13 +3,16 @@
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mechgrok.errors import UserError
-from mechgrok.runs import Run, verify
+from mechgrok.runs import Run, soundness, verify
 from mechgrok.tensors import header
+from mechgrok.training import course, train
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -73,3 +76,59 @@ def test_a_header_whose_shapes_are_no_numbers_is_refused(copy: Path, shape: obje
     file.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
     with pytest.raises(UserError, match=r"step_00000000\.safetensors is truncated or no"):
         header(file)
+
+
+@pytest.mark.parametrize("settings", [{}, {"keep": 3}, {"probes": {"norms": 5}}])
+def test_a_run_is_sound_at_every_moment_of_its_training(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def then_verify(write: Callable[..., Any]) -> Callable[..., Any]:
+        def both(*arguments: Any, **options: Any) -> Any:
+            written = write(*arguments, **options)
+            assert verify(tmp_path / "run") == []
+            looked.append(write.__name__)
+            return written
+
+        return both
+
+    for name in ("write_checkpoint", "append_metrics", "write_state", "drop_checkpoints_but"):
+        monkeypatch.setattr(course, name, then_verify(getattr(course, name)))
+
+    def watch(model: object, row: object) -> None:
+        assert verify(tmp_path / "run") == []
+
+    small = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 30, "checkpoint_every": 10}
+    train(tmp_path / "run", "quick", watch=watch, **small, **settings)
+    assert len(looked) >= 12
+
+
+def test_a_row_that_is_missing_before_the_newest_checkpoint_is_damage(copy: Path) -> None:
+    lines = (copy / "metrics.csv").read_text().splitlines(keepends=True)
+    for step in (20, 60):
+        without = [line for line in lines if not line.startswith(f"{step},")]
+        (copy / "metrics.csv").write_text("".join(without))
+        (problem,) = verify(copy)
+        assert problem.endswith(f"has no row for step {step}, which has a checkpoint.")
+
+
+def test_what_is_wrong_in_passing_is_looked_at_again(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training writes: a checkpoint is not yet whole when it is first looked at."""
+    file = Run(copy).file(40)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    assert len(verify(copy)) == 1
+    (copy / ".lock").touch()
+    assert len(verify(copy)) == 1
+    problems = soundness._problems
+
+    def first_look(run: Run) -> list[str]:
+        found = problems(run)
+        file.write_bytes(whole)
+        return found
+
+    monkeypatch.setattr(soundness, "_problems", first_look)
+    assert verify(copy) == []

@@ -1,6 +1,7 @@
 """Training is exact, seeded, interruptible and resumable."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import pytest
 import torch
 
 from mechgrok.configuration.run_config import RunConfig
-from mechgrok.errors import UserError
-from mechgrok.runs import Run
+from mechgrok.errors import ExternalError, UserError
+from mechgrok.runs import Run, verify
 from mechgrok.runs.facts import facts
 from mechgrok.training import Interrupted, evaluate, resume, train
 
@@ -232,3 +233,39 @@ def test_the_paper_mlp_groks(tmp_path: Path, seed: int) -> None:
     assert 50 <= run.t_mem <= 150
     assert run.t_gen is not None
     assert run.t_gen > 10_000
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "moved", "replaced"])
+def test_a_training_whose_folder_is_gone_ends_at_the_next_evaluation(
+    how: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    seen: list[float] = []
+
+    def watch(model: object, row: dict[str, float]) -> None:
+        seen.append(row["step"])
+        if row["step"] != 20:
+            return
+        if how == "emptied":
+            for file in folder.iterdir():
+                file.unlink()
+        elif how == "deleted":
+            shutil.rmtree(folder)
+        else:
+            folder.rename(tmp_path / "away")
+            if how == "replaced":
+                shutil.copytree(tmp_path / "away", folder)
+
+    with pytest.raises(ExternalError, match=f"{folder} was deleted, moved or replaced"):
+        train(folder, config(steps=500, checkpoint_every=400), watch=watch)
+    assert seen[-1] == 20
+
+
+def test_a_run_whose_progress_cannot_be_shown_is_sound_and_goes_on(tmp_path: Path) -> None:
+    def full(row: dict[str, float]) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        train(tmp_path / "run", config(), progress=full)
+    assert verify(tmp_path / "run") == []
+    assert resume(tmp_path / "run").finished
