@@ -31,9 +31,9 @@ def test_a_pipe_that_takes_a_files_place_at_the_last_moment_is_not_waited_for(
 def test_a_text_is_bounded_and_its_line_ends_are_one(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_bytes(b"a = 1\r\nb = 2\rc = 3\n")
-    assert files.read_text(path, 20) == "a = 1\nb = 2\nc = 3\n"
-    with pytest.raises(OSError, match="larger than 19 bytes"):
-        files.read_text(path, 19)
+    assert files.read_text(path, 19) == "a = 1\nb = 2\nc = 3\n"
+    with pytest.raises(OSError, match="larger than 18 bytes"):
+        files.read_text(path, 18)
 
 
 def test_what_is_no_file_is_not_appended_to(tmp_path: Path) -> None:

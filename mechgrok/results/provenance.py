@@ -110,7 +110,10 @@ def _metrics(run: "Run") -> bytes:
 
 
 def _stamp(path: Path) -> Stamp:
-    stat = path.stat()
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}).") from None
     return [stat.st_size, stat.st_mtime_ns]
 
 

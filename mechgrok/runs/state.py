@@ -27,12 +27,18 @@ def write_state(folder: Path, step: int, state: "dict[str, Tensor | Any]") -> No
         folder: the run's.
         step: of the checkpoint that it belongs to.
         state: tensors, and whatever JSON can hold, as ``<weight>/<key>``.
+
+    Raises:
+        UserError: it cannot be written.
     """
     from torch import Tensor
 
     newest = folder / NEWEST
     if newest.is_file() and _step(newest) != step:
-        os.replace(newest, folder / BEFORE)
+        try:
+            os.replace(newest, folder / BEFORE)
+        except OSError as error:
+            raise UserError(f"{folder / BEFORE} could not be written ({error}).") from None
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     others = {name: value for name, value in state.items() if name not in tensors}
     metadata = {"step": str(step)} | ({"others": json.dumps(others)} if others else {})

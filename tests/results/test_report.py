@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mechgrok
+from mechgrok import processes
 from mechgrok.registry import Entry, entries
 from mechgrok.runs import Run
 from mechgrok.workers import Failure, Workers
@@ -138,6 +139,39 @@ def test_a_call_whose_worker_was_killed_is_made_again(tmp_path: Path) -> None:
         workers.submit("a", _die_once, tmp_path / "flag")
         workers.submit("b", os.getcwd)
         assert dict(workers.answers()) == {"a": "answered", "b": os.getcwd()}
+
+
+def _stop(flag: Path | None = None) -> str:
+    """Stand still, as a process does that waits for ever; where a flag is there, do not."""
+    if flag is None or not flag.exists():
+        if flag is not None:
+            flag.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return "answered"
+
+
+def test_a_worker_that_is_stuck_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STUCK_AFTER", 1.0)
+    with Workers(2) as workers:
+        workers.submit("once", _stop, tmp_path / "flag")
+        workers.submit("ever", _stop)
+        answers = dict(workers.answers())
+    assert answers["once"] == "answered"
+    assert "its process was stuck for 1 seconds, 2 times" in answers["ever"].reason
+
+
+def test_a_worker_that_computes_for_long_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STUCK_AFTER", 0.5)
+    with Workers(1) as workers:
+        workers.submit("long", _compute, 3.0)
+        assert dict(workers.answers()) == {"long": 3.0}
+
+
+def _compute(seconds: float) -> float:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return seconds
 
 
 def test_an_answer_that_cannot_be_sent_is_a_failure() -> None:

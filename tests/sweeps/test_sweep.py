@@ -2,17 +2,21 @@
 
 import json
 import shutil
+import signal
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mechgrok import user_code
+from mechgrok import processes, user_code
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
+from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.running import make_plan, settle
+from mechgrok.sweeps.where import Silent
 from mechgrok.training import train
 from tests.sweeps.conftest import TINY, here
 
@@ -234,3 +238,26 @@ def test_plans_with_names_call_their_runs_by_them_in_whatever_order() -> None:
         f"one-seed={s}-ticket" for s in (0, 1)
     }
     assert Plan.read(tomllib.loads(ways[0].as_toml())) == ways[0]
+
+
+def test_a_worker_that_stands_still_is_ended_and_its_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    start = processes.start
+
+    def noted(*arguments: Any) -> Any:
+        started.append(start(*arguments))
+        return started[-1]
+
+    class StopsOne(Silent):
+        def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
+            if len(started) == 1:
+                started[0][0].send_signal(signal.SIGSTOP)
+
+    monkeypatch.setattr(processes, "start", noted)
+    monkeypatch.setattr(processes, "STUCK_AFTER", 1.5)
+    settings: dict[str, Any] = {"p": 7, "d_model": 8, "d_mlp": 6, "steps": 3_000}
+    made = sweep(tmp_path / "sweep", "quick", seeds="0", jobs=1, display=StopsOne(), **settings)
+    assert len(started) == 2
+    assert (made.table.status == "finished").all()
