@@ -7,14 +7,17 @@ sent to a hub; `mechgrok.exchange.importing` reads the first two back.
 """
 
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import ExternalError, UserError, in_a_sentence
 from mechgrok.exchange.exporting import new_folder, write_network
-from mechgrok.exchange.revisions import WEIGHTS, git, revision_of
+from mechgrok.exchange.revisions import PATIENCE, WEIGHTS, git, revision_of
 from mechgrok.runs import Run
 
 #: What the revision of the last step is called too.
@@ -119,13 +122,32 @@ def _as_branches(run: Run, steps: Sequence[int], folder: Path) -> None:
     assert loading.stdin is not None
     try:
         for step in steps:
-            for part in _commits(run, step, step == steps[-1]):
-                loading.stdin.write(part)
+            with _killed_late(loading), suppress(BrokenPipeError):  # It says below why it ended.
+                for part in _commits(run, step, step == steps[-1]):
+                    loading.stdin.write(part)
     finally:
-        _, said = loading.communicate()
+        with _killed_late(loading):
+            _, said = loading.communicate()
+    if loading.returncode == -signal.SIGKILL:
+        raise ExternalError(
+            f"git fast-import did not take a step within {PATIENCE:g} seconds in {folder}: see "
+            "whether the disk answers."
+        )
     if loading.returncode:
         raise UserError(f"git could not write the steps: {said.decode(errors='replace').strip()}")
     git(folder, "checkout", "--quiet", LAST)
+
+
+@contextmanager
+def _killed_late(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Kill a process if what is done with it meanwhile takes longer than `PATIENCE`."""
+    late = threading.Timer(PATIENCE, process.kill)
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 def _commits(run: Run, step: int, last: bool) -> Iterator[bytes]:

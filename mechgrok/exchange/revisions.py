@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from mechgrok.errors import UserError
+from mechgrok.errors import ExternalError, UserError
 
 #: The file of a network's weights.
 WEIGHTS = "model.safetensors"
@@ -25,6 +25,9 @@ def step_of(name: str) -> int | None:
     return int(number) if number != name and number.isascii() and number.isdigit() else None
 
 
+#: Seconds that git may take over one thing.
+PATIENCE = 600.0
+
 #: A repository of somebody else's can name programs in its configuration: none of them is run, and
 #: nothing is fetched.
 _HARMLESS = ["--no-pager", "--no-optional-locks", "-c", "core.fsmonitor=false"]
@@ -37,10 +40,23 @@ def git(folder: Path, *words: str) -> bytes:
 
     Raises:
         UserError: it is not installed, or refuses.
+        ExternalError: it does not end.
     """
     command = ["git", "-C", str(folder), *_HARMLESS, *words]
     try:
-        done = subprocess.run(command, capture_output=True, check=False, env=os.environ | _OFFLINE)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            env=os.environ | _OFFLINE,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise ExternalError(
+            f"git {words[0]} did not end within {PATIENCE:g} seconds in {folder}: see whether the "
+            "disk answers."
+        ) from None
     except FileNotFoundError:
         raise UserError("git is not installed: install it, or leave --git out.") from None
     if done.returncode:
