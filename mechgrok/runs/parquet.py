@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from mechgrok.errors import UserError
-from mechgrok.files import open_plain, write_whole
+from mechgrok.files import read_bytes, write_whole
 
 _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
 #: What reading a file that is missing, truncated or foreign raises.
@@ -71,8 +71,7 @@ def read_parquet(path: Path) -> xr.Dataset:
         UserError: the file is missing, truncated, damaged or not one of ours.
     """
     try:
-        with open_plain(path) as file:
-            table = pq.read_table(file, page_checksum_verification=True)
+        table = pq.read_table(_opened(path), page_checksum_verification=True)
         return _dataset(table, _described(table.schema.metadata))
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
@@ -100,10 +99,15 @@ def read_made_from(path: Path) -> dict[str, Any]:
         UserError: the file is missing, truncated, damaged or says nothing of it.
     """
     try:
-        with open_plain(path) as file:
-            return dict(_described(pq.read_schema(file).metadata)["made_from"])
+        return dict(_described(pq.read_schema(_opened(path)).metadata)["made_from"])
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+
+
+def _opened(path: Path) -> pa.BufferReader:
+    """What the file holds; threads of pyarrow's that read a file of Python's can wait for its lock
+    for ever."""
+    return pa.BufferReader(read_bytes(path))
 
 
 def _described(metadata: dict[bytes, bytes]) -> dict[str, Any]:
