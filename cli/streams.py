@@ -16,7 +16,7 @@ def prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if not isinstance(sys.stderr, Lossy):
-        sys.stderr = Lossy(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = Lossy(sys.stderr)
 
 
 class Lossy:
