@@ -10,6 +10,7 @@ import pytest
 
 from mechgrok import user_code
 from mechgrok.errors import UserError
+from mechgrok.grammar import parse_assignments
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
 from mechgrok.sweeps.running import make_plan, settle
@@ -234,3 +235,46 @@ def test_plans_with_names_call_their_runs_by_them_in_whatever_order() -> None:
         f"one-seed={s}-ticket" for s in (0, 1)
     }
     assert Plan.read(tomllib.loads(ways[0].as_toml())) == ways[0]
+
+
+@pytest.mark.parametrize(
+    ("over", "values"),
+    [
+        ("betas=[0.9,0.98],[0.9,0.999]", [(0.9, 0.98), (0.9, 0.999)]),
+        ({"betas": [(0.9, 0.98), [0.9, 0.999]]}, [(0.9, 0.98), (0.9, 0.999)]),
+        ("checkpoint_at=3,[5,7]", [(3,), (5, 7)]),
+        ("operations=[add,sub],[add,x2+y2]", [("add", "sub"), ("add", "x2+y2")]),
+    ],
+)
+def test_settings_that_take_several_values_are_swept(
+    over: str | dict[str, Any], values: list[tuple]
+) -> None:
+    """Each list is one value of the axis, and the plan's text says the same."""
+    axes = parse_assignments(over, "--over", "p=5") if isinstance(over, str) else over
+    preset = "multitask" if "operations" in axes else "quick"
+    plan = make_plan(preset, over=axes, settings={"p": 7})
+    assert Plan.read(tomllib.loads(plan.as_toml())) == plan
+    (name,) = axes
+    chosen = [
+        getattr(part, name)
+        for member in plan.members()
+        if member.config is not None
+        for part in (member.config.recipe.optimizer, member.config.recipe, member.config.task)
+        if hasattr(part, name)
+    ]
+    assert chosen == values
+
+
+def test_one_number_where_two_are_needed_is_refused() -> None:
+    with pytest.raises(UserError, match=r"betas takes 2 values, as in \[0.9,0.98\], not 0.9"):
+        make_plan("quick", over={"betas": "0.9,0.98"}).members()
+
+
+def test_a_run_with_swept_checkpoints_keeps_them(tmp_path: Path) -> None:
+    settings = {"p": 7, "d_model": 8, "d_mlp": 8, "steps": 20, "checkpoint_every": 20}
+    made = sweep(
+        tmp_path / "s", "quick", over={"checkpoint_at": "3,[5,7]"}, settings=settings, where=here
+    )
+    kept = {name: set(run.steps) & {3, 5, 7} for name, run in made.runs.items()}
+    assert kept == {"checkpoint_at=3": {3}, "checkpoint_at=5+7": {5, 7}}
+    assert len(made.sel(checkpoint_at="[5,7]")) == 1
