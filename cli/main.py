@@ -135,7 +135,7 @@ def main(args: list[str] | None = None) -> None:
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
     except UserError as error:
         print(f"mechgrok: {_in_one_line(error)}", file=sys.stderr)
-        code = 2
+        code = error.exit_code
     except OSError as error:
         if error.errno not in _OF_NAMES:
             raise

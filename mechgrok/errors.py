@@ -18,6 +18,14 @@ class UserError(ValueError):
     traceback.
     """
 
+    exit_code = 2
+
+
+class ExternalError(UserError):
+    """What failed outside of the program and was no mistake, such as a network; exit code 1."""
+
+    exit_code = 1
+
 
 def choices(values: object) -> str:
     """The members of an iterable as a reader expects them in a sentence: ``a, b or c``."""

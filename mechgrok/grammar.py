@@ -7,8 +7,8 @@ line, in Python and in ``sweep.toml``.
 - ``a:b`` are the whole numbers from a up to b, b excluded, as in Python: ``0:8`` are eight seeds.
 - ``a:b:step`` are a, a + step, … up to b, b included where a step ends on it: ``0.1:0.9:0.1`` are
   nine rates. Decimals come out as they are written, 0.3 and not 0.30000000000000004.
-- ``[a,b]`` is one value of a setting that takes several, such as ``betas``: ``[0.9,0.98],[0.9,0.999]``
-  are two.
+- ``[a,b]`` is one value of a setting that takes several: ``[0.9,0.98],[0.9,0.999]`` are two values
+  of ``betas``.
 - Words are themselves; ``true``, ``false`` and ``none`` are what they say.
 """
 

@@ -90,3 +90,14 @@ def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) 
     again = mechgrok("export", tiny_run.path, "--out", "hub")
     assert again.code == 2
     assert "is not an empty folder" in again.err
+
+
+def test_without_a_network_the_command_says_so_in_a_sentence(
+    mechgrok: Any, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    ended = mechgrok("push", tiny_run.path, "somebody/grokked")
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+    assert "could not be sent" in ended.err
+    refused = mechgrok("push", tiny_run.path, "somebody/grokked", "--license", "a\nb")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
