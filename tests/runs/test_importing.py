@@ -365,7 +365,10 @@ def _state(**changes: Any) -> dict[str, Any]:
         ),
         (_state(**{"blocks.0.attn.W_K": None}), "lacks 'blocks.0.attn.W_K'"),
         (_state(**{"blocks.0.mlp.W_out": torch.zeros(12, 11)}), r"W_out is \[12, 11\]"),
-        (_state(**{"blocks.0.mlp.b_in": torch.zeros(11)}), "b_in has shape"),
+        (
+            _state(**{"blocks.0.mlp.b_in": torch.zeros(11)}),
+            r"b_in is \[11\], but the others need d_mlp = 10",
+        ),
         (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "no layer norm"),
         (_state(**{"unembed.b_U": torch.ones(6)}), "holds unembed.b_U"),
         (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), "no one weight of its shape"),
@@ -374,7 +377,10 @@ def _state(**changes: Any) -> dict[str, Any]:
             | {"outproj.W": torch.zeros(12, 8), "unembed.W_U": torch.zeros(12, 7)},
             "shapes that do not fit together",
         ),
-        ({"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)}, "writes 4 numbers"),
+        (
+            {"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)},
+            r"2.weight is \[2, 5\], but the others need d_mlp = 4",
+        ),
     ],
 )
 def test_what_is_not_recognized_is_refused_with_what_was_found(

@@ -19,6 +19,7 @@ from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence
 from mechgrok.exchange.importing import splits
 from mechgrok.exchange.importing.facts import Facts, facts_of, merged
+from mechgrok.exchange.importing.forward import check_outputs
 from mechgrok.exchange.importing.groups import renumbered
 from mechgrok.exchange.importing.layouts import Network, State, recognize
 from mechgrok.exchange.importing.reading import Saved, read, settle_steps
@@ -98,7 +99,12 @@ def import_run(
     config, rows = described.config, []
     with new_run(out, overwrite=overwrite) as making:
         for step, source in zip(described.steps, _sources(paths, given), strict=True):
-            network = _trimmed(source.network, config.task)
+            fields = config.model.model_dump(mode="json")
+            check_outputs(source.network, fields, source.saved.file)
+            network = source.network
+            if source.facts.group:
+                network = renumbered(network, source.facts.group)
+            network = _trimmed(network, config.task)
             rows.append({"step": step, **_measured(config, network, source.saved.file)})
             mask = Mask(network.mask) if network.mask else None
             write_checkpoint(making, Checkpoint(step, network.weights, mask))
@@ -164,8 +170,6 @@ def _sources(paths: Sequence[Path], given: _Given) -> Iterator[_Source]:
                 network = _of_our_own(saved, facts)
             else:
                 network = recognize(saved.state, path, ordered=saved.ordered)
-            if facts.group:
-                network = renumbered(network, facts.group)
             yield _Source(saved, network, facts)
 
 
