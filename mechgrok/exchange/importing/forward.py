@@ -44,7 +44,8 @@ def check_outputs(network: Network, model: Mapping[str, Any], file: object) -> b
     if not network.stored:
         return False
     config = saved_shape(model)
-    assert network.d_vocab is not None and network.d_output is not None
+    assert network.d_vocab is not None
+    assert network.d_output is not None
     n_ctx = network.n_ctx or 2
     ours = model_class(config.kind)(
         config,

@@ -386,9 +386,6 @@ def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:
     if len(layers) < 2 or any(weights[f"{layer}weight"].ndim != 2 for layer in layers):
         raise UserError(f"{path} holds no stack of two or more linear layers: {listed(weights)}.")
     layers = _in_order(layers, weights, path, ordered=ordered)
-    if len(widths := {len(weights[f"{layer}weight"]) for layer in layers[:-1]}) > 1:
-        told = ", ".join(map(str, sorted(widths)))
-        raise UserError(f"{path} has hidden layers of {told} neurons: here all have one width.")
     ours = ["in", *(f"hidden_{layer}" for layer in range(1, len(layers) - 1)), "out"]
     names = {
         f"{layer}{what}": f"{letter}_{own}"
