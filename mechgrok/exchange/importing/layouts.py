@@ -34,23 +34,16 @@ _AXES: dict[str, dict[str, str]] = {
         "blocks.{}.mlp.b_out": "d_model",
         "unembed.W_U": "d_model d_output",
     },
+    # Without W_E and W_U the neurons read inputs and write outputs themselves.
     "mlp": {
-        "W_E": "d_vocab d_model",
-        "W_in": "d_model d_mlp",
+        "W_E": "d_vocab d_read",
+        "W_in": "d_read d_mlp",
         "W_hidden_{}": "d_mlp d_mlp",
-        "W_out": "d_mlp d_model",
-        "W_U": "d_model d_output",
+        "W_out": "d_mlp d_written",
+        "W_U": "d_written d_output",
         "b_in": "d_mlp",
         "b_hidden_{}": "d_mlp",
-        "b_out": "d_model",
-    },
-    "mlp without embedding": {
-        "W_in": "d_vocab d_mlp",
-        "W_hidden_{}": "d_mlp d_mlp",
-        "W_out": "d_mlp d_output",
-        "b_in": "d_mlp",
-        "b_hidden_{}": "d_mlp",
-        "b_out": "d_output",
+        "b_out": "d_written",
     },
     "positional-mlp": {
         "W_E_0": "d_vocab d_model",
@@ -74,7 +67,7 @@ class Layout:
             axes are swapped; the first that fits is taken.
         fields: of the model's configuration, beside those that are sizes.
         n_ctx: tokens that it reads, where no weight shows it.
-        absent: a weight that may be absent, as biases always may, and is zero then.
+        absent: weights that may be absent together, as biases always may.
     """
 
     name: str
@@ -87,8 +80,7 @@ class Layout:
     absent: str = ""
 
 
-_HIDDEN = "W_in W_hidden_{} W_out"
-_AUTHORS = {"inproj.W": "W_in", "mlps.{}.W": "W_hidden_{}", "outproj.W": "W_out"}
+_HIDDEN = "W_E W_in W_hidden_{}"
 _W = "blocks.{}.attn.W_"
 #: In the order in which they are tried.
 LAYOUTS = (
@@ -107,15 +99,21 @@ LAYOUTS = (
         turned=(f"embed.W_E {_W}Q {_W}K {_W}V {_W}O blocks.{{}}.mlp.W_in blocks.{{}}.mlp.W_out",),
         absent="pos_embed.W_pos",
     ),
-    # Minegishi et al. 2023 (arXiv 2310.19470), for residues and for images.
+    # Minegishi et al. 2023 (arXiv 2310.19470); for images without the embeddings.
     Layout(
         "MLP",
         "mlp",
-        {"embed.W_E": 2, "inproj.W": 2},
-        names={"embed.W_E": "W_E", **_AUTHORS, "unembed.W_U": "W_U"},
-        turned=(f"W_E {_HIDDEN}",),
+        {"inproj.W": 2},
+        names={
+            "embed.W_E": "W_E",
+            "inproj.W": "W_in",
+            "mlps.{}.W": "W_hidden_{}",
+            "outproj.W": "W_out",
+            "unembed.W_U": "W_U",
+        },
+        turned=(f"{_HIDDEN} W_out",),
+        absent="W_E W_U",
     ),
-    Layout("MLP", "mlp without embedding", {"inproj.W": 2}, names=_AUTHORS, turned=(_HIDDEN,)),
     # Chughtai et al. 2023 (arXiv 2302.03025): an embedding for each operand, no W_U after W_out.
     Layout(
         "MLP with two embeddings",
@@ -125,14 +123,13 @@ LAYOUTS = (
         fields={"join": "concat", "unembed": False},
         n_ctx=2,
     ),
-    Layout(
-        "MLP", "mlp", {"W_in": 2, "W_E": 2}, turned=("", f"W_E {_HIDDEN} W_U", f"W_E {_HIDDEN}")
-    ),
+    # Ours; or all turned; or all but the last, which is W_out where there is no W_U.
     Layout(
         "MLP",
-        "mlp without embedding",
+        "mlp",
         {"W_in": 2, "W_out": 2},
-        turned=("", _HIDDEN, _HIDDEN.removesuffix(" W_out")),
+        turned=("", f"{_HIDDEN} W_out W_U", f"{_HIDDEN} W_out", _HIDDEN),
+        absent="W_E W_U",
     ),
 )
 EXPECTED = (
@@ -252,7 +249,11 @@ def _read(
 ) -> tuple[Network, list[str]]:
     """The network of a file whose layout is known, and the file's names in the order of ours."""
     axes, names = _rows(layout, weights)
-    missing = [name for name in axes if names[name] not in weights and not _may_lack(layout, name)]
+    lacking = [name for name in axes if names[name] not in weights]
+    optional = layout.absent.split()
+    if not set(optional) <= set(lacking):  # together, or not at all
+        optional = []
+    missing = [n for n in lacking if n not in optional and n.rpartition(".")[2][:2] != "b_"]
     if missing:
         raise UserError(f"{path} lacks {names[missing[0]]!r}; it holds {listed(weights)}.")
     _refuse_unused({name: w for name, w in weights.items() if name not in names.values()}, path)
@@ -278,7 +279,9 @@ def _read(
     name = layout.name
     if layout.axes == "transformer" and "pos_embed.W_pos" not in ours:
         name += ", no positions"
-    network = Network(name, ours, model, sizes["d_vocab"], n_ctx, sizes["d_output"], _masks(kept))
+    d_vocab = sizes.get("d_vocab", sizes.get("d_read"))
+    d_output = sizes.get("d_output", sizes.get("d_written"))
+    network = Network(name, ours, model, d_vocab, n_ctx, d_output, _masks(kept))
     return network, list(names.values())
 
 
@@ -306,10 +309,6 @@ def _template(name: str) -> str:
     return re.sub(r"[0-9]+", "{}", name)
 
 
-def _may_lack(layout: Layout, name: str) -> bool:
-    return name.rpartition(".")[2].startswith("b_") or name == layout.absent
-
-
 def _fitted(
     tensors: State,
     axes: Mapping[str, list[str]],
@@ -322,7 +321,8 @@ def _fitted(
     Raises:
         _Misfit: two tensors need different sizes of an axis.
     """
-    sizes, ours = dict(known), {}
+    sizes = dict(known)
+    ours: State = {}
     for name, dimensions in axes.items():
         if (tensor := tensors.get(names[name])) is None:
             continue
@@ -345,12 +345,14 @@ def _fitted(
         sizes |= found
         if "d_model" in sizes:
             sizes["d_both"] = 2 * sizes["d_model"]  # two embeddings side by side
+        if "W_E" in ours:
+            sizes["d_model"] = sizes["d_written"] = sizes["d_read"]
         ours[name] = tensor.contiguous()
     return sizes, ours
 
 
 def _model_fields(layout: Layout, ours: State, sizes: Mapping[str, int]) -> dict[str, Any]:
-    kind = layout.axes.partition(" ")[0]
+    kind = layout.axes
     wanted = ["d_model", "d_mlp"] + ["n_heads", "d_head"] * (kind == "transformer")
     fields = {"kind": kind, **{name: sizes.get(name) for name in wanted}, **layout.fields}
     if kind == "transformer":
@@ -392,9 +394,8 @@ def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:
         for layer, own in zip(layers, ours, strict=True)
         for what, letter in (("weight", "W"), ("bias", "b"))
     }
-    return Layout(
-        "stack of linear layers", "mlp without embedding", {}, names=names, turned=(_HIDDEN,)
-    )
+    turned = (f"{_HIDDEN} W_out",)
+    return Layout("stack of linear layers", "mlp", {}, names=names, turned=turned)
 
 
 def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -> list[str]:

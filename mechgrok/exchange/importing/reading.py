@@ -62,13 +62,7 @@ _FOREIGN = (
     (b"/annex/objects/", "a git-annex pointer to the file", "get the file with git annex get"),
     (b"<", "a web page or XML", "download the file itself (the raw one)"),
     (b"\x1f\x8b", "compressed with gzip", "decompress it"),
-    (b"BZh", "compressed with bzip2", "decompress it"),
-    (b"\xfd7zXZ", "compressed with xz", "decompress it"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "decompress it"),
-    (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
     (b"\x89HDF", "an HDF5 file, as Keras writes", "save its weights with numpy.savez"),
-    (b"GGUF", "a GGUF file", "save its weights as safetensors"),
-    (b"%PDF", "a PDF document", "name a file of weights"),
 )
 #: What a member of a ZIP archive says of the whole; the first that fits counts.
 _IN_ZIP = (
