@@ -143,7 +143,7 @@ class ImportOrigin(Settings):
     """Where weights that were trained elsewhere came from (`mechgrok.exchange.importing`).
 
     Attributes:
-        files: the names of the files.
+        files: the names of the files, or of the folder that held them.
         layout: the layout that was recognized in them.
         known: the training settings that the files, or the person who imported them, tell.
         assumed: what nothing tells and was chosen all the same, as paths into the configuration.

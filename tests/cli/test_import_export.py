@@ -101,3 +101,19 @@ def test_without_a_network_the_command_says_so_in_a_sentence(
     assert "could not be sent" in ended.err
     refused = mechgrok("push", tiny_run.path, "somebody/grokked", "--license", "a\nb")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_an_import_of_a_folder_that_is_complete_is_left(mechgrok: Any, tiny_run: Run) -> None:
+    assert mechgrok("export", tiny_run.path, "--out", "all", "--hub-layout").code == 0
+    first = mechgrok("import", "all", "--out", "run", "--resume")
+    assert first.code == 0, first.err
+    again = mechgrok("import", "all", "--out", "run", "--resume")
+    assert (again.code, again.out) == (0, first.out)
+
+
+def test_an_import_says_what_it_was_compared_with(mechgrok: Any, tiny_run: Run) -> None:
+    ours = mechgrok("import", tiny_run.file(60), "--out", "ours")
+    assert "no forward pass to compare it with" in ours.out
+    torch.save(dict(tiny_run.checkpoint(60).weights), "w.pth")
+    theirs = mechgrok("import", "w.pth", "--out", "theirs")
+    assert "Its outputs are those of the file's own forward pass." in theirs.out

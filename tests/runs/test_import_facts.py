@@ -151,6 +151,11 @@ def test_the_trainer_of_transformers_tells_in_files_beside(tmp_path: Path, tiny_
     assert run.steps == [400]
     assert run.imported.known["learning_rate"] == 0.5
     assert run.imported.known["optimizer"] == "adam"
+    # What a trainer keeps beside is not needed: what cannot be read is unknown.
+    torch.save({"x": Path("p")}, folder / "optimizer.pt")
+    again = import_run([folder / "model.safetensors"], tmp_path / "again")
+    assert again.imported is not None
+    assert (again.steps, again.imported.known) == ([400], {})
 
 
 @pytest.mark.parametrize(

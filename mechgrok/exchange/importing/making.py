@@ -81,7 +81,8 @@ def import_run(
                 "--out."
             )
     user_code.allow((task or {}).get("name"))
-    given = _Given(dict(task or {}), act, split, dict(training or {}))
+    names = tuple(path.name for path in paths)
+    given = _Given(names, dict(task or {}), act, split, dict(training or {}))
     with TemporaryDirectory() as taken_out, new_run(out, overwrite=overwrite) as making:
         if len(paths) == 1 and paths[0].is_dir():
             paths = files_of(paths[0], Path(taken_out))
@@ -122,6 +123,7 @@ def doubt(run: Run) -> str | None:
 class _Given:
     """What a person says, which counts more than what a file says."""
 
+    files: tuple[str, ...]
     task: dict[str, Any]
     act: str | None
     split: str | Path | None
@@ -223,7 +225,7 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
     at, steps_known = settle_steps(None if steps is None else list(steps), told)
     _check_training(known, max(at) if steps_known else 0)
     origin = ImportOrigin(
-        files=tuple(path.name for path in paths),
+        files=given.files,
         layout=first.network.layout,
         known=known,
         assumed=tuple(dict.fromkeys([*facts.assumed, *assumed, *of_model])),

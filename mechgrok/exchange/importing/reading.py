@@ -12,6 +12,7 @@ import pickletools
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,13 +141,13 @@ def _beside(path: Path) -> dict[str, Any]:
     if (named := _BESIDE.fullmatch(path.name)) is not None:
         file = path.with_name(f"config_{named[1]}.json")
         return {"config": read_content(file)} if file.is_file() else {}
-    state = path.with_name("trainer_state.json")
-    if path.name not in _TRAINER_FILES or not state.is_file():
-        return {}
-    trainer, optimizer = read_content(state), path.with_name("optimizer.pt")
-    step = trainer.get("global_step") if isinstance(trainer, dict) else None
-    told = {"global_step": step}
-    return told | ({"optimizer": read_content(optimizer)} if optimizer.is_file() else {})
+    told: dict[str, Any] = {}
+    if path.name in _TRAINER_FILES and path.with_name("trainer_state.json").is_file():
+        with suppress(UserError):  # what cannot be read stays unknown
+            told |= read_content(path.with_name("trainer_state.json"))
+            told = {"global_step": told.get("global_step")}
+            told["optimizer"] = read_content(path.with_name("optimizer.pt"))
+    return told
 
 
 def _is_weight(value: object) -> bool:
