@@ -14,7 +14,7 @@ WEIGHTS = "model.safetensors"
 #: Seconds that git may take for one command; all of them are local.
 _SECONDS = 120
 #: Where a repository has branches and tags: its own, and those of where it was cloned from.
-_REFS = re.compile(r"refs/(?:heads|tags|remotes/[^/]+)/(step[0-9]+)")
+_REFS = re.compile(r"refs/(?:heads|tags|remotes/[^/]+)/(step[0-9]{1,12})")
 #: What stands in place of a large file where Git LFS keeps it elsewhere.
 _POINTER = re.compile(rb"version https://git-lfs[^\n]*\n(?:.*\n)?oid sha256:([0-9a-f]{64})\n")
 

@@ -291,7 +291,7 @@ def _rows(layout: Layout, weights: State) -> tuple[dict[str, list[str]], dict[st
     pairs = layout.names or {name: name for name in table}
     templates = [re.escape(name).replace(r"\{\}", "([0-9]+)") for name in pairs if "{}" in name]
     found = (re.fullmatch(each, name) for each in templates for name in weights)
-    n_layers = len({int(match[1]) for match in found if match})
+    n_layers = len({match[1] for match in found if match})
     axes: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for theirs, ours in pairs.items():
@@ -404,7 +404,7 @@ def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -
     Raises:
         UserError: neither tells, and the shapes fit together in several orders.
     """
-    numbered = [re.fullmatch(r"(.*?)([0-9]+)(\D*)", layer) for layer in layers]
+    numbered = [re.fullmatch(r"(.*?)([0-9]{1,9})(\D*)", layer) for layer in layers]
     if all(numbered) and len({(m[1], m[3]) for m in numbered if m}) == 1:
         return sorted(layers, key=lambda layer: int(re.findall(r"[0-9]+", layer)[-1]))
     if ordered or len(layers) > 8:

@@ -87,17 +87,19 @@ def import_run(
         if len(paths) == 1 and paths[0].is_dir():
             paths = files_of(paths[0], Path(taken_out))
         described = _describe(paths, given, steps)
-        config, rows = described.config, []
+        config, rows, compared = described.config, [], True
         fields = config.model.model_dump(mode="json")
         for step, source in zip(described.steps, _sources(paths, given), strict=True):
-            check_outputs(source.network, fields, source.saved.file)
+            compared &= check_outputs(source.network, fields, source.saved.file)
             network = _trimmed(renumbered(source.network, source.facts.group), config.task)
             rows.append({"step": step, **_measured(config, network, source.saved.file)})
             mask = Mask(network.mask) if network.mask else None
             write_checkpoint(making, Checkpoint(step, network.weights, mask))
         write_metrics(making, sorted(rows, key=lambda row: row["step"]))
         user_code.remember(config.task.name)
-        write_config(making, config)
+        assert isinstance(config.origin, ImportOrigin)
+        origin = config.origin.model_copy(update={"compared": compared})
+        write_config(making, config.model_copy(update={"origin": origin}))
     for note in described.notes:
         warnings.warn(note, stacklevel=2)
     return Run(out)
@@ -231,7 +233,6 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
         assumed=tuple(dict.fromkeys([*facts.assumed, *assumed, *of_model])),
         split=split,
         steps_known=steps_known,
-        compared=bool(first.network.stored),
     )
     config = RunConfig.make(task=task, model=model, training=None, seed=facts.seed, origin=origin)
     return _Description(config, at, tuple(dict.fromkeys([*facts.notes, *notes])))

@@ -142,11 +142,12 @@ def _beside(path: Path) -> dict[str, Any]:
         file = path.with_name(f"config_{named[1]}.json")
         return {"config": read_content(file)} if file.is_file() else {}
     told: dict[str, Any] = {}
-    if path.name in _TRAINER_FILES and path.with_name("trainer_state.json").is_file():
+    state, optimizer = path.with_name("trainer_state.json"), path.with_name("optimizer.pt")
+    if path.name in _TRAINER_FILES and state.is_file():
         with suppress(UserError):  # what cannot be read stays unknown
-            told |= read_content(path.with_name("trainer_state.json"))
-            told = {"global_step": told.get("global_step")}
-            told["optimizer"] = read_content(path.with_name("optimizer.pt"))
+            trainer = read_content(state)
+            told["global_step"] = trainer.get("global_step") if isinstance(trainer, dict) else None
+            told["optimizer"] = read_content(optimizer)
     return told
 
 
