@@ -1,6 +1,7 @@
 """What a file is, its first bytes say: numbers are read, and all else is called by its name."""
 
 import gzip
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from mechgrok.errors import UserError
@@ -140,3 +142,15 @@ def test_a_name_does_not_matter(tmp_path: Path, suffix: str) -> None:
     with file.open("wb") as opened:
         np.savez(opened, **weights())
     assert torch.equal(read_content(file)["W_E"], tensors["W_E"])
+
+
+@pytest.mark.parametrize("start", ["{", "[", "<", " "])
+def test_a_safetensors_file_may_begin_with_any_byte(tmp_path: Path, start: str) -> None:
+    """Its first byte is the last digit of its header's length, which another form begins with."""
+    tensors = {name: torch.from_numpy(array) for name, array in weights().items()}
+    whole = save(tensors)
+    (size,) = struct.unpack("<Q", whole[:8])
+    longer = size + (ord(start) - size) % 256
+    header = whole[8 : 8 + size].ljust(longer)
+    (tmp_path / "w.bin").write_bytes(struct.pack("<Q", longer) + header + whole[8 + size :])
+    assert torch.equal(read_content(tmp_path / "w.bin")["W_E"], tensors["W_E"])

@@ -117,7 +117,8 @@ def read(path: Path) -> Iterator[Saved]:
     ignored = {name: value.what for name, value in content.items() if isinstance(value, NoNumbers)}
     content = _beside(path) | {n: value for n, value in content.items() if n not in ignored}
     listed = ", ".join(f"{name} ({what})" for name, what in ignored.items())
-    notes = (f"{path.name} holds what are no numbers and were ignored: {listed}.",) * bool(ignored)
+    note = f"{path.name} has entries that are not numbers and were ignored: {listed}."
+    notes = (note,) * bool(ignored)
     many = next((content[key] for key in _MANY if isinstance(content.get(key), list)), None)
     if many:
         beside = {key: value for key, value in content.items() if key not in (*_ONE, *_MANY)}
@@ -176,7 +177,7 @@ def kind_of(path: Path) -> Kind:
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start:
         raise UserError(f"{path} is empty: fetch it again.")
-    if start[8:9] == b"{" and not text.startswith((b"{", b"[")):
+    if start[7:9] == b"\0{":  # after the length of the header
         return "safetensors"
     for beginning, what, remedy in _FOREIGN:
         if text.startswith(beginning):
