@@ -255,16 +255,9 @@ The answer is read at the last position.
 """
 
 _LOAD_WITH_MECHGROK = """```python
-import json
+from mechgrok.exchange.importing import import_run
 
-from safetensors.torch import load_file
-from mechgrok import RunConfig
-from mechgrok.models import load_weights, make_model
-
-fields = json.load(open("config.json"))["mechgrok"]
-fields.pop("step")
-config = RunConfig.make(**fields)
-model = make_model(config.model, config.task)
-load_weights(model, load_file("model.safetensors"))
+run = import_run(["model.safetensors"], "run")  # a folder for it
+model = run.model()
 ```
 """

@@ -170,15 +170,9 @@ def merged(all_facts: Sequence[Facts]) -> Facts:
     """What several files tell together: of each kind of fact what all tell that tell it."""
 
     def agreed(part: str) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for facts in all_facts:
-            fields = dict(getattr(facts, part)) | fields
         told = [getattr(facts, part) for facts in all_facts]
-        return {
-            name: value
-            for name, value in fields.items()
-            if all(name not in each or each[name] == value for each in told)
-        }
+        fields = {name: value for each in reversed(told) for name, value in each.items()}
+        return {n: v for n, v in fields.items() if all(each.get(n, v) == v for each in told)}
 
     seeds = {facts.seed for facts in all_facts}
     return Facts(

@@ -365,18 +365,14 @@ def _tensors(state: Any, path: Path) -> State:
 
 
 def _refuse_unusual(name: str, value: Tensor, path: Path) -> None:
-    kind = None
-    if value.is_quantized:
-        kind = "quantized"
-    elif value.layout != torch.strided:
-        kind = "sparse"
-    elif value.is_meta:
-        kind = "without data"
-    elif value.is_complex():
-        kind = "complex"
-    elif not value.numel():
-        kind = "empty"
-    if kind:
+    kinds = {
+        "quantized": value.is_quantized,
+        "sparse": value.layout != torch.strided,
+        "without data": value.is_meta,
+        "complex": value.is_complex(),
+        "empty": not value.numel(),
+    }
+    if kind := next((kind for kind, is_so in kinds.items() if is_so), None):
         raise UserError(f"{path} holds {name}, which is {kind}: save dense real numbers.")
 
 
