@@ -59,6 +59,8 @@ def applies(run: Run) -> str | None:
         return (
             f"{run.task.name} is no sum of two residues, nor a product, which is one of logarithms."
         )
+    if run.task.name == "mul" and run.task.p == 2:
+        return "Products modulo 2 are no sums of logarithms: 1 is the only residue that has one."
     if "hook_embed" not in run.model(run.steps[0]).hook_dict:
         return "The network has no embedding, which gradients would be taken at."
     return not_modular(run.task)

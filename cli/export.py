@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.options import License
+
 
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
@@ -21,6 +23,7 @@ def export(
     steps: Annotated[
         str | None, typer.Option(help="With --hub-layout: 0,2000,30000 or 0:30000:1000; all.")
     ] = None,
+    license: License = "unknown",
 ) -> None:
     """Write the network of a run at one step: `model.safetensors`, `config.json`, `README.md`."""
     from mechgrok.cli.progress import waiting
@@ -35,7 +38,7 @@ def export(
             raise UserError("--hub-layout writes all checkpoints: give --steps for some of them.")
         chosen = opened.select(steps)
         with waiting(f"writing {len(chosen)} networks to {out}"):
-            export_sequence(opened, out, chosen, branches=git)
+            export_sequence(opened, out, chosen, branches=git, license=license)
         print(
             f"{out}: {len(chosen)} {'branches' if git else 'folders'}, step{chosen[0]} to "
             f"step{chosen[-1]}"
@@ -43,5 +46,5 @@ def export(
         return
     if git or steps is not None:
         raise UserError("--git and --steps are for all checkpoints: give --hub-layout too.")
-    folder = write(opened, out, -1 if step is None else step)
+    folder = write(opened, out, -1 if step is None else step, license=license)
     print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")

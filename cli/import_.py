@@ -127,5 +127,12 @@ def _say(run: "Run") -> None:
         f"{last.test_accuracy:.4f}, loss {last.train_loss:.4g} and {last.test_loss:.4g}."
     )
     print(f"The split: {split_in_words(run)}. Assumed: {assumed_in_words(run)}.")
+    if origin.compared:
+        print("Its outputs are those of the file's own forward pass.")
+    else:
+        print(
+            "There is no forward pass to compare it with: the file names a model of mechgrok or "
+            "yours, and holds its weights."
+        )
     if warning := doubt(run):
         print(f"mechgrok: {warning}", file=sys.stderr)

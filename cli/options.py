@@ -63,6 +63,9 @@ SetTraining = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, by its path: training.threads=2."),
 ]
+License = Annotated[
+    str, typer.Option(help="Of the weights, as model hubs call it: mit, apache-2.0, cc-by-4.0, …")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.options import License
+
 
 def push(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
@@ -15,6 +17,10 @@ def push(
     private: Annotated[
         bool, typer.Option("--private", help="Make a repository that only you see.")
     ] = False,
+    license: License = "unknown",
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that the hub may take over one checkpoint.")
+    ] = 300,
 ) -> None:
     """Send weights, configuration and model card of every checkpoint (extra mechgrok[hub]).
 
@@ -27,4 +33,4 @@ def push(
     opened = Run(run)
     chosen = opened.select(steps) if steps else None
     with waiting(f"sending {repository}"):
-        print(send(opened, repository, chosen, private=private))
+        print(send(opened, repository, chosen, private=private, license=license, timeout=timeout))

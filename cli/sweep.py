@@ -99,7 +99,8 @@ def sweep(
 ) -> None:
     """Train a grid of runs into one folder, each a run folder of its own.
 
-    Values are written `0.3,1,3` or `0:8` (8 excluded) or `0.1:0.9:0.1`. What is there is kept, what
+    Values are `0.3,1,3`, `0:8` (8 excluded), `0.1:0.9:0.1` or lists, `[0.9,0.98],[0.9,0.999]`.
+    What is there is kept, what
     is unfinished goes on, what is missing is trained. The plan is `sweep.toml` in the folder: edit
     it, and `--resume`.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from mechgrok.errors import UserError
+from mechgrok.grammar import parse_list, show_list
 
 
 def types_in(annotation: Any) -> set[Any]:
@@ -29,8 +30,20 @@ def is_numeric(annotation: Any) -> bool:
     return types_in(annotation) <= {int, float, types.NoneType}
 
 
+def takes_several(annotation: Any) -> bool:
+    """Whether a field takes several plain values, as ``betas`` does.
+
+    >>> takes_several(tuple[float, float]), takes_several(tuple[int, ...]), takes_several(float)
+    (True, True, False)
+    """
+    return get_origin(annotation) is tuple and types_in(annotation) <= {int, float, str}
+
+
 class Settings(BaseModel):
     """A part of a configuration: it does not change, and refuses what it does not know.
+
+    A setting that takes several values takes one by itself, too, and a list as a sweep writes it
+    (`mechgrok.grammar.parse_list`).
 
     Python takes true for 1, and pydantic "13" for 13: in a number's place both are slips.
     """
@@ -40,10 +53,27 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _numbers_are_numbers(cls, fields: Any) -> Any:
-        for name, value in fields.items() if isinstance(fields, Mapping) else ():
+        if not isinstance(fields, Mapping):
+            return fields
+        fields = {name: cls._entries(name, value) for name, value in fields.items()}
+        for name, value in fields.items():
             field = cls.model_fields.get(name)
             for each in value if isinstance(value, list | tuple) else (value,):
                 if isinstance(each, bool | str) and field and is_numeric(field.annotation):
                     what = json.dumps(each) if isinstance(each, bool) else f"the text {each!r}"
                     raise UserError(f"{name} takes a number, not {what}.")
         return fields
+
+    @classmethod
+    def _entries(cls, name: str, value: Any) -> Any:
+        """The values of a setting that takes several, however they were given; others as is."""
+        field = cls.model_fields.get(name)
+        if field is None or isinstance(value, list | tuple) or not takes_several(field.annotation):
+            return value
+        entries = parse_list(value) if isinstance(value, str) else None
+        entries = [value] if entries is None else entries
+        wanted = get_args(field.annotation)
+        if ... not in wanted and len(entries) != len(wanted):
+            usual = show_list(field.default)
+            raise UserError(f"{name} takes {len(wanted)} values, as in {usual}, not {value}.")
+        return entries

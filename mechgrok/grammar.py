@@ -7,6 +7,8 @@ line, in Python and in ``sweep.toml``.
 - ``a:b`` are the whole numbers from a up to b, b excluded, as in Python: ``0:8`` are eight seeds.
 - ``a:b:step`` are a, a + step, … up to b, b included where a step ends on it: ``0.1:0.9:0.1`` are
   nine rates. Decimals come out as they are written, 0.3 and not 0.30000000000000004.
+- ``[a,b]`` is one value of a setting that takes several: ``[0.9,0.98],[0.9,0.999]`` are two values
+  of ``betas``.
 - Words are themselves; ``true``, ``false`` and ``none`` are what they say.
 """
 
@@ -18,11 +20,13 @@ from typing import Any
 
 from mechgrok.errors import UserError
 
-#: What a setting can be.
+#: What a setting can be; a list is the text that `show_list` gives.
 Value = int | float | bool | str | None
 
 #: What a setting is called, by its path or by its last word.
 _NAME = re.compile(r"[\w.-]+")
+#: Commas that are in no brackets.
+_BETWEEN = re.compile(r",(?![^\[\]]*\])")
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
 #: More values than anybody means.
 _MOST = 100_000
@@ -40,9 +44,11 @@ def parse_values(text: str) -> list[Value]:
     [0, 1, 2, 7]
     >>> parse_values("0.1:0.5:0.1")
     [0.1, 0.2, 0.3, 0.4, 0.5]
+    >>> parse_values("[0.9, 0.98],[0.9,0.999]")
+    ['[0.9,0.98]', '[0.9,0.999]']
     """
     values: list[Value] = []
-    for part in text.split(","):
+    for part in _BETWEEN.split(text):
         part = part.strip()
         if not part:
             raise UserError(f"{text!r} has an empty part: write values as in 0.3,1,3 or 0:8.")
@@ -59,8 +65,30 @@ def parse_value(text: str) -> Value:
     """
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    if (entries := parse_list(text)) is not None:
+        return show_list(entries)
     number = _number(text)
     return text if number is None else _plain(number, text)
+
+
+def parse_list(text: str) -> list[Value] | None:
+    """The entries of a list in brackets; None where ``text`` is none.
+
+    >>> parse_list("[0.9,0.98]"), parse_list("[]"), parse_list("adamw")
+    ([0.9, 0.98], [], None)
+    """
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    return [parse_value(entry.strip()) for entry in text[1:-1].split(",") if entry.strip()]
+
+
+def show_list(entries: Iterable[Value]) -> str:
+    """A list as `parse_list` reads it back.
+
+    >>> show_list([0.9, 0.98])
+    '[0.9,0.98]'
+    """
+    return f"[{','.join(map(show_value, entries))}]"
 
 
 def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
@@ -103,20 +131,29 @@ def as_values(given: object) -> list[Value]:
     Raises:
         UserError: there is none, or one is something else.
 
+    A list among them is one value.
+
     >>> as_values(range(3)), as_values("0:2"), as_values(0.5), as_values(["add", "mul"])
     ([0, 1, 2], [0, 1], [0.5], ['add', 'mul'])
+    >>> as_values([(0.9, 0.98), (0.9, 0.999)])
+    ['[0.9,0.98]', '[0.9,0.999]']
     """
     if isinstance(given, str):
         return parse_values(given)
     several: list[Any] = list(given) if isinstance(given, Iterable) else [given]
     if not several:
         raise UserError("An empty list of values sweeps nothing: give at least one.")
+    several = [show_list(as_values(one)) if _is_list(one) else one for one in several]
     values = [one.item() if hasattr(one, "item") else one for one in several]  # NumPy's and torch's
     for value in values:
         endless = isinstance(value, float) and not math.isfinite(value)
         if isinstance(given, Mapping) or not isinstance(value, Value) or endless:
             raise UserError(f"{given!r} holds no values of a setting: give numbers and words.")
     return values
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and bool(value)
 
 
 def show_value(value: Value) -> str:

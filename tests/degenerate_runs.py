@@ -35,6 +35,7 @@ TRAINED = {
     "penalized to nothing": f"{_USUAL} --l1 1e6",
     "p = 2": f"--p 2 --train-fraction 0.5 {_SHAPE} {_SHORT}",
     "p = 2, ordered": f"--p 2 --pairs ordered --train-fraction 0.5 {_SHAPE} {_SHORT}",
+    "products modulo 2": f"--task mul --p 2 --train-fraction 0.5 {_SHAPE} {_SHORT}",
     "p = 3": f"--p 3 --train-fraction 0.5 {_SHAPE} {_SHORT}",
     "p = 4": f"--p 4 --train-fraction 0.5 {_SHAPE} {_SHORT}",
     "one neuron": f"--p 13 --d-mlp 1 --set model.d_model=12 {_SHORT}",

@@ -143,13 +143,16 @@ class ImportOrigin(Settings):
     """Where weights that were trained elsewhere came from (`mechgrok.exchange.importing`).
 
     Attributes:
-        files: the names of the files.
+        files: the names of the files, or of the folder that held them.
         layout: the layout that was recognized in them.
         known: the training settings that the files, or the person who imported them, tell.
         assumed: what nothing tells and was chosen all the same, as paths into the configuration.
-        split: how the split is known: "file" holds it, a person gave it as an "option", or it was
-            found by its "seed" and has the losses that the file tells; None where it is unknown.
+        split: how the split is known: "file" holds it, or a person gave it as an "option"; None
+            where it is unknown. Imports of version 0.2 may have it by its "seed", as the losses in
+            the file prove.
         steps_known: whether the steps of the weights are; else they stand at step 0.
+        compared: whether the outputs were compared with the file's own forward pass, which they
+            equal then; None in imports of version 0.2.
     """
 
     kind: Literal["import"] = "import"
@@ -159,6 +162,7 @@ class ImportOrigin(Settings):
     assumed: tuple[str, ...] = ()
     split: Literal["file", "option", "seed"] | None = None
     steps_known: bool = True
+    compared: bool | None = None
 
     @property
     def caveat(self) -> str | None:

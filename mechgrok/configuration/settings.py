@@ -130,7 +130,7 @@ def typed(name: str, value: Any) -> Any:
         for probe in probes:
             user_code.allow(probe.name)
         return "+".join(map(str, probes))
-    if path_of(name) == "training.metrics":
+    if name in ("training.metrics", "metrics", "metric"):
         names = value.replace("+", ",").split(",") if isinstance(value, str) else list(value or ())
         for each in names:
             user_code.allow(each)

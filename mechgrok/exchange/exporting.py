@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,12 @@ from mechgrok.runs import Run
 from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
 
+#: The license that hubs know as none that anybody has named.
+UNKNOWN_LICENSE = "unknown"
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
-def export(run: Run, out: str | Path, step: int = -1) -> Path:
+
+def export(run: Run, out: str | Path, step: int = -1, *, license: str = UNKNOWN_LICENSE) -> Path:
     """Write the network at ``step`` to a new folder, in the form that model hubs take.
 
     The folder holds ``model.safetensors`` (weights under TransformerLens's names, masked ones as
@@ -32,25 +37,37 @@ def export(run: Run, out: str | Path, step: int = -1) -> Path:
         run: the run.
         out: a folder that is absent or empty.
         step: the checkpoint; a negative one counts from the last.
+        license: of the weights, as model hubs call it, for the model card.
 
     Raises:
-        UserError: the step has no checkpoint, or the folder is taken or cannot be written.
+        UserError: the step has no checkpoint, the folder is taken or cannot be written, or the
+            license has no such name.
     """
     (step,) = run.select([step])
+    check_license(license)
     with new_folder(out) as beside:
-        write_network(run, step, beside)
+        write_network(run, step, beside, license)
     return Path(out)
 
 
-def write_network(run: Run, step: int, folder: Path) -> None:
-    """Write the three files of one network into a folder that is there."""
+def check_license(license: str) -> None:
+    """Refuse what cannot be the name of a license on a model hub."""
+    if not _LICENSE.fullmatch(license):
+        raise UserError(
+            f"{license!r} is no name of a license on a model hub: write mit, apache-2.0, "
+            "cc-by-4.0, other or unknown."
+        )
+
+
+def write_network(run: Run, step: int, folder: Path, license: str = UNKNOWN_LICENSE) -> None:
+    """Write the three files of one network into an existing folder."""
     model = run.model(step)
     weights, network = contiguous_weights(model), _network(run, step)
     metadata = {"format": "pt", "step": str(step), "mechgrok": json.dumps(network)}
     write_tensors(folder / "model.safetensors", weights, metadata)
     config = json.dumps(_config(run, model, step), indent=2, ensure_ascii=False)
     write_text(folder / "config.json", config + "\n")
-    write_text(folder / "README.md", _card(run, model, step))
+    write_text(folder / "README.md", _card(run, model, step, license))
 
 
 @contextmanager
@@ -108,7 +125,7 @@ def _config(run: Run, model: HookedModel, step: int) -> dict[str, Any]:
     return kind | shape | {"mechgrok": {"step": step, **made}}
 
 
-def _card(run: Run, model: HookedModel, step: int) -> str:
+def _card(run: Run, model: HookedModel, step: int, license: str) -> str:
     """The model card: what it is, how it was made as far as known, what it does, how to load it."""
     task = run.task
     mask = run.mask_at(step)
@@ -116,7 +133,11 @@ def _card(run: Run, model: HookedModel, step: int) -> str:
         f"| `{name}` | {list(weight.shape)} |" for name, weight in contiguous_weights(model).items()
     )
     density = f" Of the masked weights {mask.density:.1%} are kept." if mask else ""
-    load = _LOAD_TRANSFORMER if _is_native(model) else _LOAD_WITH_MECHGROK
+    library, load = (
+        ("transformer-lens", _LOAD_TRANSFORMER)
+        if _is_native(model)
+        else ("mechgrok", _LOAD_WITH_MECHGROK)
+    )
     at = f" at step {step:,}" if run.imported is None or run.imported.steps_known else ""
     seeded = "" if run.config.seed is None else f", weights seeded with {run.config.seed}"
     facts = [
@@ -125,7 +146,8 @@ def _card(run: Run, model: HookedModel, step: int) -> str:
         *_training(run),
     ]
     return f"""---
-library_name: transformer-lens
+library_name: {library}
+license: {license}
 tags:
 - grokking
 - mechanistic-interpretability
@@ -233,16 +255,9 @@ The answer is read at the last position.
 """
 
 _LOAD_WITH_MECHGROK = """```python
-import json
+from mechgrok.exchange.importing import import_run
 
-from safetensors.torch import load_file
-from mechgrok import RunConfig
-from mechgrok.models import load_weights, make_model
-
-fields = json.load(open("config.json"))["mechgrok"]
-fields.pop("step")
-config = RunConfig.make(**fields)
-model = make_model(config.model, config.task)
-load_weights(model, load_file("model.safetensors"))
+run = import_run(["model.safetensors"], "run")  # a folder for it
+model = run.model()
 ```
 """

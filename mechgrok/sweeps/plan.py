@@ -33,7 +33,7 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import path_of, placed, typed
 from mechgrok.errors import UserError, choices
 from mechgrok.files import read_text
-from mechgrok.grammar import Value, as_values, parse_values, show_value
+from mechgrok.grammar import Value, as_values, parse_list, parse_values, show_value
 
 #: What a run of a later stage is made by.
 Make = Literal["ticket", "popup"]
@@ -362,6 +362,7 @@ def _folder_name(settings: Mapping[str, Value]) -> str:
 
 def _file_name(text: str) -> str:
     """``text`` without what a folder's name cannot hold; told apart from others by a digest."""
+    text = "+".join(map(show_value, entries)) if (entries := parse_list(text)) else text
     safe = "".join(c if c.isalnum() or c in "+-._" else "_" for c in text).lstrip(".")
     return safe if safe == text else f"{safe}_{_digest(text)}"
 

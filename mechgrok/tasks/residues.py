@@ -47,7 +47,8 @@ def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
     periodic in this order (Chughtai et al. 2023, arXiv 2302.03025: characters of the group).
 
     Raises:
-        UserError: the order is multiplicative and p is not a prime.
+        UserError: the order is multiplicative and p is not a prime above 2. Modulo 2 the only place
+            is that of 1, along which nothing is periodic.
 
     >>> cyclic_order(7, "multiplicative")
     tensor([1, 3, 2, 6, 4, 5])
@@ -56,6 +57,11 @@ def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
 
     if order == "additive":
         return torch.arange(p)
+    if p == 2:
+        raise UserError(
+            "Modulo 2 only 1 has a discrete logarithm, so the multiplicative order has no "
+            "frequencies: choose the additive order."
+        )
     g = primitive_root(p)
     return torch.tensor([pow(g, exponent, p) for exponent in range(p - 1)])
 
@@ -79,7 +85,7 @@ def not_modular(task: Task) -> str | None:
 
 
 def natural_order(task: Task) -> Order:
-    """Multiplicative for products and quotients modulo a prime, additive for everything else.
+    """Multiplicative for products and quotients modulo a prime above 2, else additive.
 
     >>> from mechgrok.tasks import make_task
     >>> [natural_order(make_task(name, p=7)) for name in ("add", "mul", "div")]
@@ -100,7 +106,7 @@ def residues(task: Task, order: OrderOption = "auto") -> Integer[Tensor, " n"]:
     """The task's residues in the order asked for (`fourier.cyclic_order`).
 
     Raises:
-        UserError: the order is multiplicative and the modulus is not a prime.
+        UserError: the order is multiplicative and the modulus is not a prime above 2.
 
     >>> from mechgrok.tasks import make_task
     >>> residues(make_task("mul", p=5)), residues(make_task("mul", p=5), "additive")

@@ -84,6 +84,10 @@ RUNS: dict[str, tuple[dict, Callable[[Weights, int], None]]] = {
     "infinite at every step": (ADD, _infinite),
     "masks all 0": (ADD, _as_drawn),
     "p = 2": (ADD | {"task": {"name": "add", "p": 2, "train_fraction": 0.5}}, _as_drawn),
+    "products modulo 2": (
+        ADD | {"task": {"name": "mul", "p": 2, "train_fraction": 0.5}},
+        _as_drawn,
+    ),
     "one neuron": (ADD | {"model": {"kind": "mlp", "d_model": 4, "d_mlp": 1}}, _as_drawn),
     "one dimension": (ADD | {"model": {"kind": "mlp", "d_model": 1, "d_mlp": 3}}, _as_drawn),
     "one of everything": (

@@ -168,6 +168,7 @@ def unusual_contents() -> dict[str, Any]:
                 "blocks.0.attn.W_O", "unembed.W_U",
             )
         },
+        "layers of endless numbers": weights | {f"W_hidden_{'9' * 5000}": torch.ones(8, 8)},
         "names outside": weights | {"../x": torch.ones(2, 2)},
         "three dimensions": weights | {"W_in": torch.ones(12, 8, 1)},
         "a task that is a number": {"model": weights, "task": 3, "fn_name": 3},

@@ -90,3 +90,30 @@ def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) 
     again = mechgrok("export", tiny_run.path, "--out", "hub")
     assert again.code == 2
     assert "is not an empty folder" in again.err
+
+
+def test_without_a_network_the_command_says_so_in_a_sentence(
+    mechgrok: Any, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    ended = mechgrok("push", tiny_run.path, "somebody/grokked")
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+    assert "could not be sent" in ended.err
+    refused = mechgrok("push", tiny_run.path, "somebody/grokked", "--license", "a\nb")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_an_import_of_a_folder_that_is_complete_is_left(mechgrok: Any, tiny_run: Run) -> None:
+    assert mechgrok("export", tiny_run.path, "--out", "all", "--hub-layout").code == 0
+    first = mechgrok("import", "all", "--out", "run", "--resume")
+    assert first.code == 0, first.err
+    again = mechgrok("import", "all", "--out", "run", "--resume")
+    assert (again.code, again.out) == (0, first.out)
+
+
+def test_an_import_says_what_it_was_compared_with(mechgrok: Any, tiny_run: Run) -> None:
+    ours = mechgrok("import", tiny_run.file(60), "--out", "ours")
+    assert "no forward pass to compare it with" in ours.out
+    torch.save(dict(tiny_run.checkpoint(60).weights), "w.pth")
+    theirs = mechgrok("import", "w.pth", "--out", "theirs")
+    assert "Its outputs are those of the file's own forward pass." in theirs.out

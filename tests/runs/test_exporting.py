@@ -66,10 +66,21 @@ def test_the_folder_holds_masked_weights_under_transformer_lens_names(
 def test_the_card_states_what_was_measured(tiny_run: Run, tmp_path: Path) -> None:
     card = (export(tiny_run, tmp_path / "out", step=60) / "README.md").read_text()
     last = tiny_run.metrics.iloc[-1]
-    assert card.startswith("---\nlibrary_name: transformer-lens\n")
+    assert card.startswith("---\nlibrary_name: mechgrok\nlicense: unknown\n")
     assert f"| accuracy | {last.train_accuracy:.4g} | {last.test_accuracy:.4g} |" in card
     assert f"| loss | {last.train_loss:.4g} | {last.test_loss:.4g} |" in card
     assert "| `W_in` | [12, 8] |" in card
+
+
+def test_the_card_names_the_library_that_loads_it_and_the_license(
+    tiny_transformer_run: Run, tmp_path: Path
+) -> None:
+    folder = export(tiny_transformer_run, tmp_path / "out", license="cc-by-4.0")
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformer-lens\nlicense: cc-by-4.0\n")
+    for wrong in ("", "a b", "mit\nlibrary_name: x"):
+        with pytest.raises(UserError, match="is no name of a license"):
+            export(tiny_transformer_run, tmp_path / "new", license=wrong)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "transformer"])

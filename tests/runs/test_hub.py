@@ -1,7 +1,9 @@
 """Sequences of checkpoints for model hubs, and back."""
 
+import hashlib
 import shutil
 import subprocess
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load
 
-from mechgrok import UserError
+from mechgrok.errors import ExternalError, UserError
 from mechgrok.exchange.hub import export_sequence, push
 from mechgrok.exchange.importing import import_run
 from mechgrok.runs import Run
@@ -53,6 +55,97 @@ def test_branches_are_the_steps_and_main_is_the_last(tiny_run: Run, tmp_path: Pa
     assert not git("status", "--porcelain")
     git("fsck", "--strict")
     assert same_networks(import_run([out], tmp_path / "back"), tiny_run)
+
+
+def git_in(folder: Path, *arguments: object) -> None:
+    command = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    subprocess.run([str(word) for word in command], capture_output=True, check=True)
+
+
+def repository(run: Run, tmp_path: Path) -> Path:
+    return export_sequence(run, tmp_path / "hub", branches=True)
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "way",
+    [
+        ["clone", "hub", "copy"],
+        ["clone", "--branch", "step20", "hub", "copy"],
+        ["clone", "--mirror", "hub", "copy"],
+        ["clone", "--bare", "hub", "copy"],
+        ["-C", "hub", "worktree", "add", "../copy", "step0"],
+    ],
+)
+def test_whoever_clones_a_repository_has_all_steps(
+    way: list[str], tiny_run: Run, tmp_path: Path
+) -> None:
+    repository(tiny_run, tmp_path)
+    git_in(tmp_path, *way)
+    assert same_networks(import_run([tmp_path / "copy"], tmp_path / "back"), tiny_run)
+
+
+@needs_git
+def test_variables_of_a_hook_do_not_lead_to_another_repository(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = repository(tiny_run, tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert same_networks(import_run([out], tmp_path / "back"), tiny_run)
+
+
+@needs_git
+def test_a_clone_of_one_branch_is_refused_until_it_has_the_others(
+    tiny_run: Run, tmp_path: Path
+) -> None:
+    repository(tiny_run, tmp_path)
+    git_in(tmp_path, "clone", "--single-branch", "--branch", "step20", "hub", "copy")
+    with pytest.raises(UserError, match="set-branches origin"):
+        import_run([tmp_path / "copy"], tmp_path / "back")
+    git_in(tmp_path / "copy", "remote", "set-branches", "origin", "*")
+    git_in(tmp_path / "copy", "fetch")
+    assert same_networks(import_run([tmp_path / "copy"], tmp_path / "back"), tiny_run)
+
+
+@needs_git
+def test_a_clone_of_a_clone_says_that_steps_are_missing(tiny_run: Run, tmp_path: Path) -> None:
+    repository(tiny_run, tmp_path)
+    git_in(tmp_path, "clone", "hub", "middle")
+    git_in(tmp_path / "middle", "branch", "step20", "origin/step20")
+    git_in(tmp_path, "clone", "middle", "copy")
+    with pytest.warns(UserWarning, match="of none of its steps"):
+        assert import_run([tmp_path / "copy"], tmp_path / "back").steps == [20]
+
+
+@needs_git
+def test_two_branches_of_one_step_that_differ_are_refused(tiny_run: Run, tmp_path: Path) -> None:
+    repository(tiny_run, tmp_path)
+    git_in(tmp_path, "clone", "--branch", "step20", "hub", "copy")
+    (tmp_path / "copy" / "model.safetensors").write_bytes(b"another")
+    git_in(tmp_path / "copy", "commit", "--all", "--message", "another")
+    with pytest.raises(UserError, match="different weights of step 20 in refs/heads/step20"):
+        import_run([tmp_path / "copy"], tmp_path / "back")
+
+
+@needs_git
+def test_git_lfs_files_are_found_where_git_lfs_keeps_them(tiny_run: Run, tmp_path: Path) -> None:
+    """As a hub has them: the branches hold pointers."""
+    whole = export_sequence(tiny_run, tmp_path / "folders", [20])
+    content = (whole / "step20" / "model.safetensors").read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    out = tmp_path / "lfs"
+    git_in(tmp_path, "init", out)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{key}\nsize {len(content)}\n"
+    (out / "model.safetensors").write_text(pointer)
+    git_in(out, "add", "--all")
+    git_in(out, "commit", "--message", "step")
+    git_in(out, "branch", "step20")
+    with pytest.raises(UserError, match="git lfs fetch --all"):
+        import_run([out], tmp_path / "back")
+    kept = out / ".git" / "lfs" / "objects" / key[:2] / key[2:4] / key
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    assert import_run([out], tmp_path / "back").steps == [20]
 
 
 @needs_git
@@ -141,3 +234,16 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_of(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="could not be sent"):
         push(tiny_run, name, [0])
+
+
+def test_a_hub_that_never_answers_is_given_up(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Silent(Hub):
+        def create_repo(self, name: str, **how: Any) -> str:
+            time.sleep(60)
+            return ""
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Silent)
+    with pytest.raises(ExternalError, match=r"no answer within 0\.05 s"):
+        push(tiny_run, "somebody/grokked", [0], timeout=0.05)

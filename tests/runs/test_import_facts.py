@@ -1,6 +1,7 @@
 """An import tells what its files tell, and nothing else: unknown is unknown."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,9 @@ from mechgrok.derived import train_ticket
 from mechgrok.errors import UserError
 from mechgrok.exchange.exporting import export
 from mechgrok.exchange.importing import import_run
-from mechgrok.exchange.importing.splits import shuffled_split
 from mechgrok.models import HookedTransformer, TransformerConfig, raw_weights
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run, verify
-from mechgrok.tasks import make_task
 from mechgrok.training import train
 
 
@@ -87,6 +86,91 @@ def test_an_epoch_is_told_as_the_updates_made(tmp_path: Path, tiny_run: Run) -> 
     files = [saved(tmp_path / f"{epoch}.pth", tiny_run, epoch=epoch) for epoch in (0, 2000)]
     files.append(saved(tmp_path / "init.pth", tiny_run))
     assert import_run(files, tmp_path / "run").steps == [0, 1, 2001]
+
+
+def test_an_epoch_of_batches_tells_no_step(tmp_path: Path, tiny_run: Run) -> None:
+    file = saved(tmp_path / "epoch_4.pth", tiny_run, epoch=4, config={"batch_size": 16})
+    run = import_run([file], tmp_path / "run")
+    assert run.imported is not None
+    assert not run.imported.steps_known
+
+
+def test_epochs_taken_for_steps_are_said_so(tmp_path: Path, tiny_run: Run) -> None:
+    file = saved(tmp_path / "w.pth", tiny_run, epoch=4)
+    with pytest.warns(UserWarning, match="each epoch is taken for one step"):
+        import_run([file], tmp_path / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert import_run([file], tmp_path / "given", steps=[5]).steps == [5]
+
+
+def trained(optimizer: type[torch.optim.Optimizer], **settings: Any) -> dict[str, Any]:
+    """The state of an optimizer after three steps."""
+    model = nn.Linear(2, 2)
+    made = optimizer(model.parameters(), **settings)
+    for _ in range(3):
+        model(torch.ones(2)).sum().backward()
+        made.step()
+    return made.state_dict()
+
+
+def test_lightning_tells_steps_and_settings(tmp_path: Path, tiny_run: Run) -> None:
+    """The keys of its .ckpt: epochs are of batches, and the module's names begin with its own."""
+    state = trained(torch.optim.AdamW, lr=0.01, weight_decay=0.2)
+    del state["state"]  # as with save_weights_only, or an optimizer without steps
+    beside = {
+        "epoch": 7,
+        "global_step": 150,
+        "pytorch-lightning_version": "2.5.0",
+        "optimizer_states": [state],
+        "lr_schedulers": [],
+        "hyper_parameters": {"p": 7, "frac_train": 0.7, "learning_rate": 0.01, "wd": 0.2},
+    }
+    weights = {f"net.{name}": weight for name, weight in weights_of(tiny_run).items()}
+    torch.save({"state_dict": weights, **beside}, tmp_path / "epoch=7.ckpt")
+    run = import_run([tmp_path / "epoch=7.ckpt"], tmp_path / "run")
+    assert run.imported is not None
+    assert (run.steps, run.task.train_fraction) == ([150], 0.7)
+    known = run.imported.known
+    assert (known["learning_rate"], known["weight_decay"]) == (0.01, 0.2)
+    assert known["optimizer"] == "adamw"
+
+
+def test_the_trainer_of_transformers_tells_in_files_beside(tmp_path: Path, tiny_run: Run) -> None:
+    folder = tmp_path / "checkpoint-400"
+    folder.mkdir()
+    save_file(weights_of(tiny_run), folder / "model.safetensors")
+    state = {"global_step": 400, "epoch": 3.2, "log_history": [], "train_batch_size": 8}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    optimizer = trained(torch.optim.Adam, lr=0.5, weight_decay=0.0)
+    del optimizer["state"]
+    torch.save(optimizer, folder / "optimizer.pt")
+    (folder / "training_args.bin").write_bytes(b"never opened")
+    run = import_run([folder / "model.safetensors"], tmp_path / "run")
+    assert run.imported is not None
+    assert run.steps == [400]
+    assert run.imported.known["learning_rate"] == 0.5
+    assert run.imported.known["optimizer"] == "adam"
+    # What a trainer keeps beside is not needed: what cannot be read is unknown.
+    torch.save({"x": Path("p")}, folder / "optimizer.pt")
+    again = import_run([folder / "model.safetensors"], tmp_path / "again")
+    assert again.imported is not None
+    assert (again.steps, again.imported.known) == ([400], {})
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "ours"),
+    [("AdamW", "adamw"), ("Adam", "adam"), ("SGD", "sgd"), ("NAdam", None), ("RAdam", None),
+     ("RMSprop", None), ("Adagrad", None)],
+)  # fmt: skip
+def test_an_optimizer_is_named_where_it_is_that_one(
+    tmp_path: Path, tiny_run: Run, optimizer: str, ours: str | None
+) -> None:
+    state = trained(getattr(torch.optim, optimizer), lr=0.01)
+    run = import_run([saved(tmp_path / "w.pth", tiny_run, optimizer=state)], tmp_path / "run")
+    assert run.imported is not None
+    assert run.imported.known.get("optimizer") == ours
+    assert run.imported.known["learning_rate"] == 0.01
 
 
 @pytest.mark.parametrize("names", [("train_data", "test_data"), ("train_pairs", "test_pairs")])
@@ -167,35 +251,6 @@ def test_a_split_that_is_none(tmp_path: Path, tiny_run: Run, split: Any, complai
             [saved(tmp_path / "w.pth", tiny_run)], tmp_path / "run", split=tmp_path / "split.json"
         )
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("true_seed", [3, 4])
-def test_a_seed_is_believed_where_the_losses_prove_it(
-    tmp_path: Path, tiny_run: Run, true_seed: int
-) -> None:
-    """A file with seed 3 was split by Python's shuffle of 3, if its losses say so."""
-    task = make_task("add", p=7, train_fraction=0.7)
-    task = make_task("add", p=7, fixed_split=shuffled_split(task, true_seed))
-    training = {"steps": 60, "checkpoint_every": 60, "learning_rate": 0.01}
-    model = {"kind": "mlp", "d_model": 12, "d_mlp": 8}
-    own = train(tmp_path / "own", RunConfig(task=task, training=training, model=model))
-    last = own.metrics.iloc[-1]
-    assert last.train_loss < 0.9 * last.test_loss
-    file = saved(
-        tmp_path / "w.pth",
-        own,
-        train_loss=torch.tensor(float(last.train_loss), requires_grad=True),
-        test_loss=float(last.test_loss),
-        config={"seed": 3, "frac_train": 0.7, "p": 7},
-    )
-    run = import_run([file], tmp_path / "run")
-    assert run.imported is not None
-    if true_seed == 3:
-        assert run.imported.split == "seed"
-        assert run.task == task
-        assert "model.act" not in run.imported.assumed
-    else:
-        assert run.imported.split is None
 
 
 def test_an_unknown_operation_is_refused_or_named(tmp_path: Path, tiny_run: Run) -> None:

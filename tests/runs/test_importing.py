@@ -1,7 +1,11 @@
 """Weights in other people's layouts become runs that compute the same; code is never executed."""
 
+import json
 import os
 import pickle
+import random
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from mechgrok.errors import UserError
-from mechgrok.exchange.importing import doubt, import_run
+from mechgrok.exchange.importing import doubt, import_run, recognize
 from mechgrok.models import HookedTransformer, TransformerConfig
 from mechgrok.runs import Run
 from mechgrok.training import resume
@@ -259,6 +263,53 @@ def test_a_stack_pruned_by_torch_keeps_its_masks(tmp_path: Path) -> None:
     assert run.mask.density == 0.5
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_pruned_biases_are_zero_and_said_so(tmp_path: Path, bias: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1))
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    if bias:
+        prune.l1_unstructured(net[0], "bias", 0.4)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    task = {"name": "parity", "n": 6, "samples": 30}
+    with warnings.catch_warnings(record=True) as warned:
+        run = import_run([tmp_path / "net.pt"], tmp_path / "run", task=task)
+    assert [str(one.message)[:20] for one in warned] == ["net.pt prunes biases"] * bias
+    inputs = run.task.examples.inputs
+    torch.testing.assert_close(run.model()(inputs), net(inputs))
+    assert run.mask is not None
+    assert list(run.mask) == ["W_in"]
+    assert int((run.weights("b_in") == 0).sum()) == 4 * bias
+    assert run.imported is not None
+    assert run.imported.compared
+
+
+@pytest.mark.parametrize("lost", ["b_in", "W_in", "W_out", "mask"])
+def test_an_import_that_computes_something_else_is_refused(
+    tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is lost or turned on the way from the file to the run."""
+    from mechgrok.exchange.importing import making
+
+    def losing(state: dict[str, Tensor], path: Path, **how: Any) -> Any:
+        network = recognize(state, path, **how)
+        weights = dict(network.weights)
+        if lost == "mask":
+            return replace(network, mask={})
+        weights[lost] = weights[lost] * 0.9
+        return replace(network, weights=weights)
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 1))
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    task = {"name": "parity", "n": 6, "samples": 30}
+    monkeypatch.setattr(making, "recognize", losing)
+    with pytest.raises(UserError, match="its own forward pass has other outputs"):
+        import_run([tmp_path / "net.pt"], tmp_path / "run", task=task)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("value", [0.5, -1.0, 2.0])
 def test_a_mask_of_other_values_is_refused(tmp_path: Path, tiny_run: Run, value: float) -> None:
     state = state_of(tiny_run.model())
@@ -365,7 +416,10 @@ def _state(**changes: Any) -> dict[str, Any]:
         ),
         (_state(**{"blocks.0.attn.W_K": None}), "lacks 'blocks.0.attn.W_K'"),
         (_state(**{"blocks.0.mlp.W_out": torch.zeros(12, 11)}), r"W_out is \[12, 11\]"),
-        (_state(**{"blocks.0.mlp.b_in": torch.zeros(11)}), "b_in has shape"),
+        (
+            _state(**{"blocks.0.mlp.b_in": torch.zeros(11)}),
+            r"b_in is \[11\], but the others need d_mlp = 10",
+        ),
         (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "no layer norm"),
         (_state(**{"unembed.b_U": torch.ones(6)}), "holds unembed.b_U"),
         (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), "no one weight of its shape"),
@@ -374,7 +428,10 @@ def _state(**changes: Any) -> dict[str, Any]:
             | {"outproj.W": torch.zeros(12, 8), "unembed.W_U": torch.zeros(12, 7)},
             "shapes that do not fit together",
         ),
-        ({"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)}, "writes 4 numbers"),
+        (
+            {"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)},
+            r"2.weight is \[2, 5\], but the others need d_mlp = 4",
+        ),
     ],
 )
 def test_what_is_not_recognized_is_refused_with_what_was_found(
@@ -395,7 +452,7 @@ def test_biases_that_are_zero_change_nothing(tmp_path: Path) -> None:
     ("task", "complaint"),
     [
         ({"p": 6}, "reads 6 different tokens, but a [+] b mod 6, ordered pairs has 7"),
-        ({"equals": False, "p": 6}, "has 3 positions, .* has 2 tokens"),
+        ({"equals": False, "p": 6}, "has 3 positions, .* has 2 tokens.*: give --equals"),
         ({"p": 1}, "p = 1"),
         ({"name": "parity"}, "reads 6 different numbers, but parity of 3 out of 40 bits has 40"),
         ({"name": "adding"}, "no task 'adding'"),
@@ -408,6 +465,15 @@ def test_a_task_that_does_not_fit_the_shapes(
     with pytest.raises(UserError, match=complaint):
         import_run([tmp_path / "file.pth"], tmp_path / "run", task=task)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("task", [{}, {"equals": True}, {"equals": False}])
+def test_four_tokens_are_not_mended_by_an_equals_sign(tmp_path: Path, task: dict[str, Any]) -> None:
+    config = TransformerConfig(d_model=12, n_heads=2, d_mlp=10)
+    model = HookedTransformer(config, d_vocab=9, n_ctx=4, d_output=9)
+    torch.save(state_of(model), tmp_path / "w.pth")
+    with pytest.raises(UserError, match=r"give another --task, whose examples have 4 tokens"):
+        import_run([tmp_path / "w.pth"], tmp_path / "run", task=task)
 
 
 def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
@@ -449,7 +515,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.skipif(not PUBLISHED.is_file(), reason="no published file beside the checkout")
 def test_a_published_run_is_what_its_authors_say(tmp_path: Path) -> None:
-    run = import_run([PUBLISHED], tmp_path / "run")
+    pairs = [(a, b) for a in range(113) for b in range(113)]
+    random.Random(1).shuffle(pairs)  # as their script splits them, with the seed in the file
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"train_pairs": pairs[: int(0.3 * len(pairs))]}))
+    run = import_run([PUBLISHED], tmp_path / "run", split=split)
+    told, last = torch.load(PUBLISHED, "cpu", weights_only=True), run.metrics.iloc[-1]
+    # Theirs are of one update before.
+    for side in ("train", "test"):
+        assert last[f"{side}_loss"] == pytest.approx(told[f"{side}_loss"].item(), rel=0.01)
     task = run.task
     assert (task.p, task.equals, len(task.examples.labels)) == (113, True, 12769)
     assert run.steps == [107791]

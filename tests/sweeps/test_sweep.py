@@ -12,6 +12,7 @@ import pytest
 
 from mechgrok import processes, user_code
 from mechgrok.errors import UserError
+from mechgrok.grammar import parse_assignments
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
 from mechgrok.sweeps.plan import Member
@@ -261,3 +262,44 @@ def test_a_worker_that_stands_still_is_ended_and_its_run_goes_on(
     made = sweep(tmp_path / "sweep", "quick", seeds="0", jobs=1, display=StopsOne(), **settings)
     assert len(started) == 2
     assert (made.table.status == "finished").all()
+
+
+@pytest.mark.parametrize(
+    ("over", "values"),
+    [
+        ("betas=[0.9,0.98],[0.9,0.999]", [(0.9, 0.98), (0.9, 0.999)]),
+        ({"betas": [(0.9, 0.98), [0.9, 0.999]]}, [(0.9, 0.98), (0.9, 0.999)]),
+        ("checkpoint_at=3,[5,7]", [(3,), (5, 7)]),
+        ("operations=[add,sub],[add,x2+y2]", [("add", "sub"), ("add", "x2+y2")]),
+    ],
+)
+def test_settings_that_take_several_values_are_swept(
+    over: str | dict[str, Any], values: list[tuple]
+) -> None:
+    """Each list is one value of the axis, and the plan's text says the same."""
+    axes = parse_assignments(over, "--over", "p=5") if isinstance(over, str) else over
+    preset = "multitask" if "operations" in axes else "quick"
+    plan = make_plan(preset, over=axes, settings={"p": 7})
+    assert Plan.read(tomllib.loads(plan.as_toml())) == plan
+    (name,) = axes
+    chosen = [
+        getattr(part, name)
+        for member in plan.members()
+        if member.config is not None
+        for part in (member.config.recipe.optimizer, member.config.recipe, member.config.task)
+        if hasattr(part, name)
+    ]
+    assert chosen == values
+
+
+def test_one_number_where_two_are_needed_is_refused() -> None:
+    with pytest.raises(UserError, match=r"betas takes 2 values, as in \[0.9,0.98\], not 0.9"):
+        make_plan("quick", over={"betas": "0.9,0.98"}).members()
+
+
+def test_a_run_with_swept_checkpoints_keeps_them(tmp_path: Path) -> None:
+    settings = {"p": 7, "d_model": 8, "d_mlp": 8, "steps": 20, "checkpoint_every": 20}
+    made = sweep(tmp_path / "s", "quick", over={"checkpoint_at": "3,[6,7]"}, where=here, **settings)
+    kept = {name: set(run.steps) & {3, 6, 7} for name, run in made.runs.items()}
+    assert kept == {"checkpoint_at=3": {3}, "checkpoint_at=6+7": {6, 7}}
+    assert len(made.sel(checkpoint_at="[6,7]")) == 1

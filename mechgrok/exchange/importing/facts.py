@@ -17,32 +17,29 @@ from mechgrok.errors import UserError, choices
 from mechgrok.exchange.importing import groups
 from mechgrok.models.hooked import ACTIVATIONS
 
-#: Names of operations in other people's scripts, and ours for them.
-_OPERATIONS = {
-    "add": "add",
-    "addition": "add",
-    "plus": "add",
-    "sub": "sub",
-    "subtract": "sub",
-    "subtraction": "sub",
-    "minus": "sub",
-    "mul": "mul",
-    "multiply": "mul",
-    "multiplication": "mul",
-    "times": "mul",
-    "div": "div",
-    "divide": "div",
-    "division": "div",
-    "x2y2": "x2+y2",
-    "x2+y2": "x2+y2",
-    "x2xyy2": "x2+xy+y2",
-    "x2+xy+y2": "x2+xy+y2",
+#: Our operations, and what they are called in other people's scripts.
+_CALLED = {
+    "add": "add addition plus",
+    "sub": "sub subtract subtraction minus",
+    "mul": "mul multiply multiplication times",
+    "div": "div divide division",
+    "x2+y2": "x2+y2 x2y2",
+    "x2+xy+y2": "x2+xy+y2 x2xyy2",
 }
+_OPERATIONS = {theirs: ours for ours, names in _CALLED.items() for theirs in names.split()}
 #: Non-linearities that go by other names too.
 _ACTS = {"swish": "silu", "square": "quadratic", "x2": "quadratic"}
 _ACT_KEYS = ("act", "act_fn", "act_type", "activation")
 _OPERATION_KEYS = ("fn_name", "operation", "task")
 _FRACTION_KEYS = ("frac_train", "train_fraction", "train_frac", "frac")
+_TRAINING_KEYS = {
+    "learning_rate": ("lr", "learning_rate"),
+    "weight_decay": ("weight_decay", "wd"),
+}
+#: Where scripts keep their settings: their own, Lightning's, the Trainer's of transformers.
+_SETTINGS = ("config", "args", "hparams", "hyper_parameters")
+#: Where they keep the state of the optimizer; Lightning has a list of them.
+_OPTIMIZERS = ("optimizer", "optimizer_state_dict", "optimizer_states", "optim")
 #: The sum as Zhong et al. 2023 write it down; it is read, never run.
 _SUM = re.compile(r"lambda x: \(x\[0\]\+x\[1\]\)%([0-9]{1,6})")
 
@@ -58,8 +55,6 @@ class Facts:
         seed: of the initial weights.
         split_is_known: the task's fields tell the very split that was trained on.
         assumed: what was assumed already, where a network of ours had been imported before.
-        shuffle_seed: of Python's ``random.shuffle`` over the examples, in scripts that split so.
-        losses: train and test loss, one update before the weights were saved.
         group: the group whose elements the file numbers (`mechgrok.exchange.importing.groups`).
         notes: what a person should hear: facts in the file that contradict each other.
     """
@@ -70,8 +65,6 @@ class Facts:
     seed: int | None = None
     split_is_known: bool = False
     assumed: tuple[str, ...] = ()
-    shuffle_seed: int | None = None
-    losses: tuple[float, float] | None = None
     group: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -89,8 +82,7 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
     """
     if isinstance(ours := content.get("mechgrok"), dict):
         return _of_our_own(ours)
-    config = content.get("config")
-    told = dict(content) | (config if isinstance(config, dict) else {})
+    told = with_settings(content)
     if "group_parameter" in told and not task_is_given:
         return _of_a_group(told, path)
     task: dict[str, Any] = {}
@@ -110,26 +102,36 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
             task = {"name": "add", "p": int(found[1]), "pairs": "ordered"} | task
     split_is_known = {"split_seed", "train_fraction"} <= task.keys()
     training, notes = _training(told, path)
-    seed = told.get("seed")
-    return Facts(
-        task,
-        model,
-        training,
-        split_is_known=split_is_known,
-        shuffle_seed=seed if type(seed) is int and abs(seed) < 2**63 else None,
-        losses=_losses(told),
-        notes=notes,
-    )
+    return Facts(task, model, training, split_is_known=split_is_known, notes=notes)
+
+
+def with_settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file holds, and the settings of its script, wherever its trainer keeps them."""
+    told = dict(content)
+    for table in (content.get(key) for key in _SETTINGS):
+        if isinstance(table, dict):  # the name of an optimizer stands in none for its state
+            told |= {key: value for key, value in table.items() if key not in _OPTIMIZERS}
+    return told
+
+
+def optimizer_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict of the optimizer, wherever a trainer keeps it; empty where there is none."""
+    states = [content.get(key) for key in _OPTIMIZERS]
+    states += [each for state in states if isinstance(state, list) for each in state[:1]]
+    return next((state for state in states if isinstance(state, dict)), {})
+
+
+def batch_size_in(told: Mapping[str, Any]) -> int | None:
+    """Examples a batch, as any of the usual settings tells; None where none does."""
+    sizes = (value for key, value in told.items() if "batch_size" in str(key))
+    return next((size for size in sizes if type(size) is int and size > 0), None)
 
 
 def _of_a_group(told: dict[str, Any], path: Path) -> Facts:
     """From the ``cfg.json`` of Chughtai et al.; all their networks have ReLUs."""
     task = groups.task_of(told, path)
     training, notes = _training(told, path)
-    training |= {"optimizer": "adamw"}
-    betas = told.get("betas")
-    if isinstance(betas, list) and all(isinstance(b, float) and 0 <= b < 1 for b in betas):
-        training["betas"] = betas
+    training |= {"optimizer": "adamw"} | _betas(told.get("betas"))
     return Facts(
         task,
         {"act": "relu"},
@@ -168,15 +170,9 @@ def merged(all_facts: Sequence[Facts]) -> Facts:
     """What several files tell together: of each kind of fact what all tell that tell it."""
 
     def agreed(part: str) -> dict[str, Any]:
-        fields: dict[str, Any] = {}
-        for facts in all_facts:
-            fields = dict(getattr(facts, part)) | fields
         told = [getattr(facts, part) for facts in all_facts]
-        return {
-            name: value
-            for name, value in fields.items()
-            if all(name not in each or each[name] == value for each in told)
-        }
+        fields = {name: value for each in reversed(told) for name, value in each.items()}
+        return {n: v for n, v in fields.items() if all(each.get(n, v) == v for each in told)}
 
     seeds = {facts.seed for facts in all_facts}
     return Facts(
@@ -246,10 +242,10 @@ def _attention_rate(told: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _training(told: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The training settings that a file tells; the optimizer's own count more than the script's."""
     known = {}
-    for key, name in (("lr", "learning_rate"), ("weight_decay", "weight_decay")):
-        if told.get(key) is not None:
+    for name, keys in _TRAINING_KEYS.items():
+        if key := next((key for key in keys if told.get(key) is not None), None):
             known[name] = _number(told[key], key, path)
-    optimizer = _of_optimizer(told.get("optimizer", told.get("optimizer_state_dict")))
+    optimizer = _of_optimizer(optimizer_of(told))
     notes = tuple(
         f"{path.name} tells a {name.replace('_', ' ')} of {known[name]:g} in its configuration and "
         f"of {value:g} in its optimizer, whose count: it is taken."
@@ -259,31 +255,40 @@ def _training(told: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], tupl
     return known | optimizer, notes
 
 
-def _of_optimizer(state: Any) -> dict[str, Any]:
-    """What the parameter groups of PyTorch's optimizers tell, where all groups agree."""
-    groups = state.get("param_groups") if isinstance(state, dict) else None
+def _of_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parameter groups of PyTorch's optimizers tell, where all groups agree.
+
+    Which optimizer it was is known where one alone has such options: Adam and AdamW share theirs
+    with each other until torch 2.7, which tells them apart.
+    """
+    groups = state.get("param_groups")
     if not isinstance(groups, list) or not groups or not all(isinstance(g, dict) for g in groups):
         return {}
-    known: dict[str, Any] = {}
-    for key, name in (
-        ("lr", "learning_rate"),
-        ("initial_lr", "learning_rate"),  # what a schedule starts from
-        ("weight_decay", "weight_decay"),
-        ("momentum", "momentum"),
-    ):
+    options, known = groups[0].keys(), dict[str, Any]()
+    if {"decoupled_weight_decay", "amsgrad"} <= options:
+        known["optimizer"] = "adamw" if groups[0]["decoupled_weight_decay"] else "adam"
+    elif {"nesterov", "dampening"} <= options:
+        known["optimizer"] = "sgd"
+    settings = {"lr": "learning_rate", "initial_lr": "learning_rate"}  # before a schedule
+    settings |= {"weight_decay": "weight_decay"}
+    settings |= {"momentum": "momentum"} if known.get("optimizer") == "sgd" else {}
+    for key, name in settings.items():
         value = _agreed(groups, key)
         if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
             known[name] = float(value)
-    betas = _agreed(groups, "betas")
-    if isinstance(betas, list | tuple) and all(isinstance(b, float) and 0 <= b < 1 for b in betas):
-        known["betas"] = list(betas)
-    if "decoupled_weight_decay" in groups[0]:  # written by Adam and AdamW of torch 2.7 and later
-        known["optimizer"] = "adamw" if groups[0]["decoupled_weight_decay"] else "adam"
-    elif "nesterov" in groups[0]:
-        known["optimizer"] = "sgd"
+    betas = _betas(_agreed(groups, "betas"))
     if known.get("learning_rate") == 0:
         del known["learning_rate"]  # the end of a schedule, not a setting
-    return known
+    return known | betas
+
+
+def _betas(value: Any) -> dict[str, Any]:
+    two = isinstance(value, list | tuple) and len(value) == 2
+    return {"betas": list(value)} if two and all(_is_rate(each) for each in value) else {}
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value < 1
 
 
 def _agreed(groups: list[dict[str, Any]], key: str) -> Any:
@@ -293,17 +298,6 @@ def _agreed(groups: list[dict[str, Any]], key: str) -> Any:
     if any(isinstance(value, Tensor) for value in values):
         return None
     return values[0] if all(value == values[0] for value in values) else None
-
-
-def _losses(told: Mapping[str, Any]) -> tuple[float, float] | None:
-    losses: list[float] = []
-    for side in ("train", "test"):
-        value = told.get(f"{side}_loss")
-        value = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        losses.append(float(value))
-    return (losses[0], losses[1]) if all(map(math.isfinite, losses)) else None
 
 
 def _number(value: object, name: str, path: Path) -> float:

@@ -104,8 +104,10 @@ def places(name: str) -> Integer[np.ndarray, " n"]:
     return np.searchsorted(permutations_of(n, even=name[0] == "A") @ weight, theirs @ weight)
 
 
-def renumbered(network: Network, name: str) -> Network:
-    """Their network with tokens and answers in our order; an "=" stays the last token."""
+def renumbered(network: Network, name: str | None) -> Network:
+    """A network on a group of theirs with tokens and answers in our order; "=" stays the last."""
+    if name is None or name[0] not in "SA":
+        return network
     place = places(name)
     n = len(place)
     theirs = torch.from_numpy(np.argsort(place))

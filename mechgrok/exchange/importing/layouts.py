@@ -1,39 +1,144 @@
 """Recognizing networks by the names of their tensors, and turning them to ours.
 
-Known layouts, checked against their shapes:
-
-- transformers under TransformerLens's names, in its orientation (``W_in [d_model, d_mlp]``, heads
-  apart) or in the older one of Nanda et al. 2023 (arXiv 2301.05217; ``W_in [d_mlp, d_model]``),
-  which the transformer of Minegishi et al. 2023 (arXiv 2310.19470) shares, without positions and
-  biases and with masks beside the weights;
-- the MLP of Minegishi et al. 2023 as their script saves it: ``embed.W_E [d_emb, p]``, ``inproj.W
-  [d_mlp, d_emb]``, ``mlps.0.W [d_mlp, d_mlp]`` …, ``outproj.W [d_emb, d_mlp]``, ``unembed.W_U
-  [d_emb, p]``, with ``<module>.weight_mask`` beside them; for images without the embeddings;
-- the MLP of Chughtai et al. 2023 (arXiv 2302.03025), with an embedding for each operand: ``W_x``
-  and ``W_y [n, d_emb]``, ``W [2 d_emb, d_mlp]``, ``W_U [d_mlp, n]``;
-- a `mechgrok.models.HookedMLP` (``W_E``, ``W_in``, ``W_out``, ``W_U``);
-- a stack of ``torch.nn.Linear`` layers (``0.weight``, ``0.bias``, ``2.weight`` …).
+A layout is a row of `LAYOUTS`: their names, ours, and which matrices stand the other way round.
+Shapes are checked against the axes that our weights have (`_AXES`).
 """
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise, permutations
 from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.errors import UserError
 
-State = dict[str, Tensor]
+State = dict[str, Float[Tensor, "..."]]
 
+#: The axes of our weights; ``{}`` stands for the number of a layer. Biases may be absent.
+_AXES: dict[str, dict[str, str]] = {
+    "transformer": {
+        "embed.W_E": "d_vocab d_model",
+        "pos_embed.W_pos": "n_ctx d_model",
+        "blocks.{}.attn.W_Q": "n_heads d_model d_head",
+        "blocks.{}.attn.W_K": "n_heads d_model d_head",
+        "blocks.{}.attn.W_V": "n_heads d_model d_head",
+        "blocks.{}.attn.W_O": "n_heads d_head d_model",
+        "blocks.{}.mlp.W_in": "d_model d_mlp",
+        "blocks.{}.mlp.b_in": "d_mlp",
+        "blocks.{}.mlp.W_out": "d_mlp d_model",
+        "blocks.{}.mlp.b_out": "d_model",
+        "unembed.W_U": "d_model d_output",
+    },
+    # Without W_E and W_U the neurons read inputs and write outputs themselves.
+    "mlp": {
+        "W_E": "d_vocab d_read",
+        "W_in": "d_read d_mlp",
+        "W_hidden_{}": "d_mlp d_mlp",
+        "W_out": "d_mlp d_written",
+        "W_U": "d_written d_output",
+        "b_in": "d_mlp",
+        "b_hidden_{}": "d_mlp",
+        "b_out": "d_written",
+    },
+    "positional-mlp": {
+        "W_E_0": "d_vocab d_model",
+        "W_E_1": "d_vocab d_model",
+        "W_in": "d_both d_mlp",
+        "W_out": "d_mlp d_output",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of file names and turns the weights of one of our networks.
+
+    Attributes:
+        name: what it is called; several rows of the table may share it.
+        axes: which of `_AXES` its weights have.
+        signature: the number of dimensions of the weights that it is recognized by.
+        names: our names for theirs; unless given, theirs are ours.
+        turned: for each orientation that it comes in, the weights, by our names, whose last two
+            axes are swapped; the first that fits is taken.
+        fields: of the model's configuration, beside those that are sizes.
+        n_ctx: tokens that it reads, where no weight shows it.
+        absent: weights that may be absent together, as biases always may.
+    """
+
+    name: str
+    axes: str
+    signature: Mapping[str, int]
+    names: Mapping[str, str] = field(default_factory=dict)
+    turned: tuple[str, ...] = ("",)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    n_ctx: int | None = None
+    absent: str = ""
+
+
+_HIDDEN = "W_E W_in W_hidden_{}"
+_W = "blocks.{}.attn.W_"
+#: In the order in which they are tried.
+LAYOUTS = (
+    Layout(
+        "transformer, TransformerLens's orientation",
+        "transformer",
+        {"blocks.0.attn.W_Q": 3, "blocks.0.attn.W_O": 3},
+    ),
+    # Nanda et al. 2023 (arXiv 2301.05217) and Zhong et al. 2023 (arXiv 2306.17844), and without
+    # positions and biases Minegishi et al. 2023: all but the unembedding turned, and W_O with its
+    # heads side by side, [d_model, n_heads · d_head].
+    Layout(
+        "transformer, older orientation",
+        "transformer",
+        {"blocks.0.attn.W_Q": 3, "blocks.0.attn.W_O": 2},
+        turned=(f"embed.W_E {_W}Q {_W}K {_W}V {_W}O blocks.{{}}.mlp.W_in blocks.{{}}.mlp.W_out",),
+        absent="pos_embed.W_pos",
+    ),
+    # Minegishi et al. 2023 (arXiv 2310.19470); for images without the embeddings.
+    Layout(
+        "MLP",
+        "mlp",
+        {"inproj.W": 2},
+        names={
+            "embed.W_E": "W_E",
+            "inproj.W": "W_in",
+            "mlps.{}.W": "W_hidden_{}",
+            "outproj.W": "W_out",
+            "unembed.W_U": "W_U",
+        },
+        turned=(f"{_HIDDEN} W_out",),
+        absent="W_E W_U",
+    ),
+    # Chughtai et al. 2023 (arXiv 2302.03025): an embedding for each operand, no W_U after W_out.
+    Layout(
+        "MLP with two embeddings",
+        "positional-mlp",
+        {"W_x": 2, "W_y": 2},
+        names={"W_x": "W_E_0", "W_y": "W_E_1", "W": "W_in", "W_U": "W_out"},
+        fields={"join": "concat", "unembed": False},
+        n_ctx=2,
+    ),
+    # Ours; or all turned; or all but the last, which is W_out where there is no W_U.
+    Layout(
+        "MLP",
+        "mlp",
+        {"W_in": 2, "W_out": 2},
+        turned=("", f"{_HIDDEN} W_out W_U", f"{_HIDDEN} W_out", _HIDDEN),
+        absent="W_E W_U",
+    ),
+)
 EXPECTED = (
     "a transformer (embed.W_E, pos_embed.W_pos, blocks.0.attn.W_Q …), an MLP (W_E, W_in, W_out, "
     "W_U, or embed.W_E, inproj.W, outproj.W, unembed.W_U, or W_x, W_y, W, W_U), or a stack of "
     "linear layers (0.weight, 2.weight …)"
 )
+
+
 #: How the scripts of Minegishi et al. 2023 call the masks of a module that has several weights.
 _MASKED_BY_LETTER = re.compile(r"(.*\.)weight_mask(?:_(in|out)|([KQVO]))")
 
@@ -48,8 +153,11 @@ class Network:
         model: fields of the model's configuration.
         d_vocab: width of the input, and ``d_output`` of the output; None where they are checked
             against the task as the weights are loaded.
-        n_ctx: tokens that it reads; None where nothing tells.
+        n_ctx: tokens that it reads; None where the file does not tell.
         mask: the masks that stood beside the weights.
+        stored: the weights by the file's names, in its orientation, layer by layer, pruned
+            ones zero; empty where the file's configuration names one of our models.
+        notes: what a person should know of how they were read.
     """
 
     layout: str
@@ -59,6 +167,8 @@ class Network:
     n_ctx: int | None
     d_output: int | None
     mask: State = field(default_factory=dict)
+    stored: State = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
@@ -72,32 +182,27 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
     Raises:
         UserError: its names are none of the known layouts, or its shapes do not fit together.
     """
+    state = _unwrapped(state)
     masks = {name: value for name, value in state.items() if _is_mask(name)}
     # torch.nn.utils.prune keeps the weight of weight_mask as weight_orig.
     originals = {name for name in state if f"{name.removesuffix('_orig')}_mask" in masks}
-    state = {n.removesuffix("_orig") if n in originals else n: v for n, v in state.items()}
     weights = {
-        name: value
+        name.removesuffix("_orig") if name in originals else name: value
         for name, value in state.items()
         # scores are what chose edge-popup's mask, which stands beside them
         if name not in masks and not (masks and name.startswith("scores."))
     }
-    try:
-        if any(name.endswith(".attn.W_Q") for name in weights):
-            return _transformer(weights, masks, path)
-        if "inproj.W" in weights:
-            return _authors_mlp(weights, masks, path)
-        if {"W_x", "W_y"} <= set(weights):
-            return _two_embeddings(weights, masks, path)
-        if {"W_in", "W_out"} <= set(weights):
-            return _mlp(weights, masks, path)
-        if weights and all(name.endswith(("weight", "bias")) for name in weights):
-            return _linear_stack(weights, masks, path, ordered=ordered)
-    except KeyError as missing:
-        raise UserError(f"{path} lacks {missing}; it holds {listed(state)}.") from None
-    raise UserError(
-        f"{path} is of no known layout: it holds {listed(state)}; expected is {EXPECTED}."
-    )
+    causal = {name: weights.pop(name) for name in [*weights] if name.endswith(".attn.mask")}
+    for copy in ("x_embed", "y_embed"):  # Chughtai et al. keep the embedding under two more names
+        if _same(weights, copy, "embed.W_E"):
+            del weights[copy]
+    named = _masks_by_weight(masks, weights, path)
+    stored = {n: w * named[n] if n in named else w for n, w in weights.items()}
+    weights, named, notes = _with_pruned_biases(weights, named, path)
+    layout = _layout_of(weights, path, ordered=ordered)
+    network, names = _read(layout, weights, named, causal, path)
+    in_order = {name: stored[name] for name in names if name in stored}
+    return replace(network, stored=in_order, notes=notes)
 
 
 def listed(state: State) -> str:
@@ -106,128 +211,164 @@ def listed(state: State) -> str:
     return ", ".join(shown) + (f" and {len(state) - 8} more" if len(state) > 8 else "")
 
 
-def _do_not_fit(path: Path, what: str) -> UserError:
-    return UserError(f"{path} holds shapes that do not fit together: {what}.")
-
-
-# --- transformers -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Orientation:
-    """Turns a file's matrices to ours; square ones, which fit both ways, as ``old`` says."""
-
-    path: Path
-    old: bool
-
-    def __call__(self, name: str, tensor: Tensor, *shape: int) -> Tensor:
-        """``tensor`` with its last two dimensions as in ``shape``, swapped if need be."""
-        turned = (*shape[:-2], shape[-1], shape[-2])
-        if tuple(tensor.shape) == turned and (turned != shape or self.old):
-            return tensor.transpose(-1, -2).contiguous()
-        if tuple(tensor.shape) != shape:
-            raise _do_not_fit(
-                self.path,
-                f"{name} is {list(tensor.shape)}, but the others need {list(shape)} or "
-                f"{list(turned)}",
-            )
-        return tensor
-
-
-def _other(weights: State, name: str, size: int, path: Path, dimensions: int = 2) -> int:
-    """The dimension of a matrix beside the one of length ``size``."""
-    shape = weights[name].shape
-    if len(shape) != dimensions or size not in shape[-2:]:
-        raise _do_not_fit(path, f"{name} is {list(shape)}, and has no dimension of {size}")
-    rows, columns = shape[-2:]
-    return columns if rows == size else rows
-
-
-def _transformer(weights: State, masks: State, path: Path) -> Network:
-    causal = {name: m for name, m in weights.items() if name.endswith(".attn.mask")}
-    # Chughtai et al. keep the embedding under two more names.
-    again = {name for name in ("x_embed", "y_embed") if _same(weights, name, "embed.W_E")}
-    weights = {name: value for name, value in weights.items() if name not in {*causal, *again}}
-    old = weights["blocks.0.attn.W_O"].ndim == 2
-    d_model, n_ctx = _width_and_context(weights, causal, path, old=old)
-    n_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
-    n_heads = len(weights["blocks.0.attn.W_Q"])
-    d_head = _other(weights, "blocks.0.attn.W_Q", d_model, path, 3)
-    d_mlp = _other(weights, "blocks.0.mlp.W_in", d_model, path)
-    d_vocab = _other(weights, "embed.W_E", d_model, path)
-    d_output = _other(weights, "unembed.W_U", d_model, path)
-    head, mlp = (n_heads, d_model, d_head), (d_model, d_mlp)
-    shapes: dict[str, tuple[int, ...]] = {
-        "embed.W_E": (d_vocab, d_model),
-        "unembed.W_U": (d_model, d_output),
-    }
-    blank: State = {}
-    for block in (f"blocks.{layer}" for layer in range(n_layers)):
-        shapes |= {f"{block}.attn.{name}": head for name in ("W_Q", "W_K", "W_V")}
-        shapes |= {f"{block}.attn.W_O": (n_heads, d_head, d_model)}
-        shapes |= {f"{block}.mlp.W_in": mlp, f"{block}.mlp.W_out": mlp[::-1]}
-        blank |= {
-            f"{block}.mlp.b_in": torch.zeros(d_mlp),
-            f"{block}.mlp.b_out": torch.zeros(d_model),
-        }
-    if n_ctx is not None:  # else it is made when the task is known
-        blank["pos_embed.W_pos"] = torch.zeros(n_ctx, d_model)
-    _refuse_unused({n: value for n, value in weights.items() if n not in {*shapes, *blank}}, path)
-    # The older orientation turns every matrix but the unembedding.
-    turn = {name: _Orientation(path, old and name != "unembed.W_U") for name in shapes}
-
-    def turned(tensors: State) -> State:
-        rest = {name: value for name, value in tensors.items() if name in blank}
-        return rest | {
-            name: turn[name](name, _heads_apart(tensors[name], n_heads, name), *shapes[name])
-            for name in shapes
-            if name in tensors
-        }
-
-    if missing := [name for name in shapes if name not in weights]:
-        raise KeyError(missing[0])
-    model = {"kind": "transformer", "d_model": d_model, "n_layers": n_layers, "n_heads": n_heads}
-    model |= {"d_head": d_head, "d_mlp": d_mlp}
-    layout = "transformer, " + ("older orientation" if old else "TransformerLens's orientation")
-    if "pos_embed.W_pos" not in weights:
-        layout += ", no positions"
-    mask = turned(_masks_by_weight(masks, weights, path))
-    ours = blank | turned(weights)
-    return Network(layout, ours, model, d_vocab, n_ctx, d_output, _masks(mask))
+def _unwrapped(state: State) -> State:
+    """The tensors without what all their names begin with, as ``module.`` or ``model.``."""
+    while len({name.partition(".")[0] for name in state}) == 1 and all("." in n for n in state):
+        state = {name.partition(".")[2]: value for name, value in state.items()}
+    return state
 
 
 def _same(weights: State, name: str, other: str) -> bool:
     return name in weights and other in weights and torch.equal(weights[name], weights[other])
 
 
-def _width_and_context(
-    weights: State, causal: State, path: Path, *, old: bool
-) -> tuple[int, int | None]:
-    """d_model, and the number of positions where the file tells it."""
-    if "pos_embed.W_pos" in weights:
-        n_ctx, d_model = _shape_of(weights, "pos_embed.W_pos", 2, path)
-        return d_model, n_ctx
-    if not old:  # TransformerLens's own always have positions
-        raise KeyError("pos_embed.W_pos")
-    d_model = _shape_of(weights, "blocks.0.attn.W_O", 2, path)[0]
-    sizes = {mask.shape[-1] for mask in causal.values() if mask.ndim == 2}
-    return d_model, sizes.pop() if len(sizes) == 1 else None
+# --- layouts ------------------------------------------------------------------------------------
 
 
-def _shape_of(weights: State, name: str, dimensions: int, path: Path) -> torch.Size:
-    if weights[name].ndim != dimensions:
-        raise _do_not_fit(
-            path, f"{name} is {list(weights[name].shape)} instead of {dimensions}-dimensional"
-        )
-    return weights[name].shape
+class _Misfit(Exception):
+    """A tensor whose shape is not what the others need, after ``fitting`` that do."""
+
+    def __init__(self, complaint: str, fitting: int) -> None:
+        super().__init__(complaint)
+        self.fitting = fitting
 
 
-def _heads_apart(tensor: Tensor, n_heads: int, name: str) -> Tensor:
-    """The older W_O [d_model, n_heads · d_head] with its heads apart; others as they are."""
-    if not name.endswith("W_O") or tensor.ndim != 2 or tensor.shape[1] % n_heads:
-        return tensor
-    # One more turn is to come, which the older orientation needs and this one has had.
-    return rearrange(tensor, "m (h k) -> h m k", h=n_heads)
+def _layout_of(weights: State, path: Path, *, ordered: bool) -> Layout:
+    for layout in LAYOUTS:
+        if all(n in weights and weights[n].ndim == ndim for n, ndim in layout.signature.items()):
+            return layout
+    if weights and all(name.endswith(("weight", "bias")) for name in weights):
+        return _linear_stack(weights, path, ordered=ordered)
+    raise UserError(
+        f"{path} is of no known layout: it holds {listed(weights)}; expected is {EXPECTED}."
+    )
+
+
+def _read(
+    layout: Layout, weights: State, masks: State, causal: State, path: Path
+) -> tuple[Network, list[str]]:
+    """The network of a file whose layout is known, and the file's names in the order of ours."""
+    axes, names = _rows(layout, weights)
+    lacking = [name for name in axes if names[name] not in weights]
+    optional = layout.absent.split()
+    if not set(optional) <= set(lacking):  # together, or not at all
+        optional = []
+    missing = [n for n in lacking if n not in optional and n.rpartition(".")[2][:2] != "b_"]
+    if missing:
+        raise UserError(f"{path} lacks {names[missing[0]]!r}; it holds {listed(weights)}.")
+    _refuse_unused({name: w for name, w in weights.items() if name not in names.values()}, path)
+    misfits = []
+    for turned in layout.turned:
+        try:
+            sizes, ours = _fitted(weights, axes, names, turned.split())
+        except _Misfit as misfit:
+            misfits.append(misfit)
+            continue
+        kept = _fitted(masks, axes, names, turned.split(), sizes)[1]
+        break
+    else:
+        worst = max(misfits, key=lambda misfit: misfit.fitting)
+        raise UserError(f"{path} holds shapes that do not fit together: {worst}.")
+    model = _model_fields(layout, ours, sizes)
+    n_ctx = sizes.get("n_ctx", layout.n_ctx)
+    if layout.axes == "transformer" and n_ctx is None:
+        seen = {mask.shape[-1] for mask in causal.values() if mask.ndim == 2}
+        n_ctx = seen.pop() if len(seen) == 1 else None
+    if model["kind"] == "transformer" or model.get("bias"):
+        ours = _blank(axes, sizes) | ours
+    name = layout.name
+    if layout.axes == "transformer" and "pos_embed.W_pos" not in ours:
+        name += ", no positions"
+    d_vocab = sizes.get("d_vocab", sizes.get("d_read"))
+    d_output = sizes.get("d_output", sizes.get("d_written"))
+    network = Network(name, ours, model, d_vocab, n_ctx, d_output, _masks(kept))
+    return network, list(names.values())
+
+
+def _rows(layout: Layout, weights: State) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The axes of each of our weights, and the file's name for it, for as many layers as it has."""
+    table = _AXES[layout.axes]
+    pairs = layout.names or {name: name for name in table}
+    templates = [re.escape(name).replace(r"\{\}", "([0-9]+)") for name in pairs if "{}" in name]
+    found = (re.fullmatch(each, name) for each in templates for name in weights)
+    n_layers = len({match[1] for match in found if match})
+    axes: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for theirs, ours in pairs.items():
+        # Ours count hidden layers from 1 and blocks from 0; others count both from 0.
+        first = int(ours.startswith(("W_", "b_")))
+        for layer in range(first, first + (n_layers if "{}" in theirs else 1)):
+            own = ours.format(layer)
+            names[own] = theirs.format(layer if theirs == ours else layer - first)
+            axes[own] = table[own if own in table else _template(own)].split()
+    return axes, names
+
+
+def _template(name: str) -> str:
+    """``blocks.{}.mlp.W_in`` for ``blocks.0.mlp.W_in``."""
+    return re.sub(r"[0-9]+", "{}", name)
+
+
+def _fitted(
+    tensors: State,
+    axes: Mapping[str, list[str]],
+    names: Mapping[str, str],
+    turned: list[str],
+    known: Mapping[str, int] = {},
+) -> tuple[dict[str, int], State]:
+    """The sizes of the axes, and the tensors by our names in our orientation.
+
+    Raises:
+        _Misfit: two tensors need different sizes of an axis.
+    """
+    sizes = dict(known)
+    ours: State = {}
+    for name, dimensions in axes.items():
+        if (tensor := tensors.get(names[name])) is None:
+            continue
+        stored = list(tensor.shape)
+        is_turned = name in turned or _template(name) in turned
+        if is_turned and tensor.ndim == len(dimensions) - 1:  # heads side by side
+            heads = sizes[dimensions[0]]
+            if tensor.shape[1] % heads == 0:
+                tensor = tensor.mT.reshape(heads, -1, tensor.shape[0])
+        elif is_turned and tensor.ndim > 1:
+            tensor = tensor.mT
+        found = dict(zip(dimensions, tensor.shape, strict=False))
+        needed = [sizes.get(axis, found.get(axis, 0)) for axis in dimensions]
+        if list(tensor.shape) != needed:
+            expected = ", ".join(f"{axis} = {sizes[axis]}" for axis in dimensions if axis in sizes)
+            raise _Misfit(
+                f"{names[name]} is {stored}, but the others need {expected or 'other dimensions'}",
+                len(ours),
+            )
+        sizes |= found
+        if "d_model" in sizes:
+            sizes["d_both"] = 2 * sizes["d_model"]  # two embeddings side by side
+        if "W_E" in ours:
+            sizes["d_model"] = sizes["d_written"] = sizes["d_read"]
+        ours[name] = tensor.contiguous()
+    return sizes, ours
+
+
+def _model_fields(layout: Layout, ours: State, sizes: Mapping[str, int]) -> dict[str, Any]:
+    kind = layout.axes
+    wanted = ["d_model", "d_mlp"] + ["n_heads", "d_head"] * (kind == "transformer")
+    fields = {"kind": kind, **{name: sizes.get(name) for name in wanted}, **layout.fields}
+    if kind == "transformer":
+        return fields | {"n_layers": sum(name.endswith(".W_Q") for name in ours)}
+    if kind == "mlp":
+        fields["bias"] = any(name.startswith("b_") for name in ours)
+    return fields | {"n_layers": 1 + sum(name.startswith("W_hidden_") for name in ours)}
+
+
+def _blank(axes: Mapping[str, list[str]], sizes: Mapping[str, int]) -> State:
+    """Biases of zero. (Positions are made when the task is known.)"""
+    return {
+        name: torch.zeros([sizes[axis] for axis in dimensions])
+        for name, dimensions in axes.items()
+        if len(dimensions) == 1
+    }
 
 
 def _refuse_unused(unused: State, path: Path) -> None:
@@ -241,127 +382,20 @@ def _refuse_unused(unused: State, path: Path) -> None:
             )
 
 
-# --- MLPs ---------------------------------------------------------------------------------------
-
-
-def _authors_mlp(weights: State, masks: State, path: Path) -> Network:
-    """The MLP of Minegishi et al.: all matrices [d_out, d_in], but the unembedding."""
-    inner = sorted(
-        (name for name in weights if re.fullmatch(r"mlps\.[0-9]+\.W", name)),
-        key=lambda name: int(name.split(".")[1]),
-    )
-    ours = {"embed.W_E": "W_E", "inproj.W": "W_in"}
-    ours |= {name: f"W_hidden_{layer}" for layer, name in enumerate(inner, 1)}
-    ours |= {"outproj.W": "W_out", "unembed.W_U": "W_U"}
-    masks = _masks_by_weight(masks, weights, path)
-    _refuse_unused({name: value for name, value in weights.items() if name not in ours}, path)
-
-    def renamed(tensors: State) -> State:
-        return {
-            own: tensors[name] if own == "W_U" else tensors[name].mT.contiguous()
-            for name, own in ours.items()
-            if name in tensors
-        }
-
-    for name in weights:
-        _shape_of(weights, name, 2, path)
-    return _mlp(renamed(weights), renamed(masks), path, turnable=False)
-
-
-def _two_embeddings(weights: State, masks: State, path: Path) -> Network:
-    """The MLP of Chughtai et al.: two embeddings side by side, and no W_U after W_out."""
-    ours = {"W_x": "W_E_0", "W_y": "W_E_1", "W": "W_in", "W_U": "W_out"}
-    _refuse_unused({name: value for name, value in weights.items() if name not in ours}, path)
-    masks = _masks_by_weight(masks, weights, path)
-    d_vocab, d_model = _shape_of(weights, "W_x", 2, path)
-    d_mlp, d_output = _shape_of(weights, "W_U", 2, path)
-    shapes = {"W_x": (d_vocab, d_model), "W_y": (d_vocab, d_model), "W": (2 * d_model, d_mlp)}
-    if any(tuple(weights[name].shape) != shape for name, shape in shapes.items()):
-        raise _do_not_fit(path, listed(weights))
-
-    def renamed(tensors: State) -> State:
-        return {own: tensors[name] for name, own in ours.items() if name in tensors}
-
-    model = {"kind": "positional-mlp", "d_model": d_model, "d_mlp": d_mlp, "n_layers": 1}
-    model |= {"join": "concat", "unembed": False}
-    layout = "MLP with two embeddings"
-    return Network(layout, renamed(weights), model, d_vocab, 2, d_output, _masks(renamed(masks)))
-
-
-def _mlp(weights: State, masks: State, path: Path, *, turnable: bool = True) -> Network:
-    """An MLP under our names; all its matrices may stand the other way."""
-    inner = sorted(
-        (name for name in weights if re.fullmatch(r"W_hidden_[0-9]+", name)),
-        key=lambda name: int(name.rpartition("_")[2]),
-    )
-    embedded = "W_E" in weights or "W_U" in weights
-    chain = ["W_E"] * embedded + ["W_in", *inner, "W_out"] + ["W_U"] * embedded
-    biases = {name for name in weights if name.startswith("b_")}
-    _refuse_unused(
-        {name: value for name, value in weights.items() if name not in {*chain, *biases}}, path
-    )
-    masks = _masks_by_weight(masks, weights, path) if turnable else masks
-    matrices = {name: weights[name] for name in chain}
-    for name in chain:
-        _shape_of(weights, name, 2, path)
-    if (turned := _to_be_turned(matrices, turnable=turnable)) is None:
-        raise _do_not_fit(path, listed(matrices))
-    matrices = {name: m.mT.contiguous() if name in turned else m for name, m in matrices.items()}
-    masks = {name: m.mT.contiguous() if name in turned else m for name, m in masks.items()}
-    model: dict[str, Any] = {"kind": "mlp", "d_model": None}
-    if embedded:
-        model["d_model"] = matrices["W_in"].shape[0]
-    model |= {"d_mlp": matrices["W_in"].shape[1], "n_layers": 1 + len(inner), "bias": bool(biases)}
-    d_vocab, d_output = matrices[chain[0]].shape[0], matrices[chain[-1]].shape[1]
-    ours = matrices | {name: weights[name] for name in biases}
-    return Network("MLP", ours, model, d_vocab, None, d_output, _masks(masks))
-
-
-def _to_be_turned(matrices: State, *, turnable: bool) -> list[str] | None:
-    """Which matrices must be turned for each to read what the one before it writes.
-
-    Tried in turn: none, all, all but the last. None where nothing fits.
-    """
-    names = list(matrices)
-    for turned in ([], names, names[:-1]) if turnable else ([],):
-        shapes = [m.mT.shape if name in turned else m.shape for name, m in matrices.items()]
-        if all(before[1] == after[0] for before, after in pairwise(shapes)):
-            return turned
-    return None
-
-
-def _linear_stack(weights: State, masks: State, path: Path, *, ordered: bool) -> Network:
+def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:
+    """The layout of a stack of ``torch.nn.Linear``, made for the names of its layers."""
     layers = [name.removesuffix("weight") for name in weights if name.endswith("weight")]
     if len(layers) < 2 or any(weights[f"{layer}weight"].ndim != 2 for layer in layers):
         raise UserError(f"{path} holds no stack of two or more linear layers: {listed(weights)}.")
     layers = _in_order(layers, weights, path, ordered=ordered)
-    matrices = [weights[f"{layer}weight"] for layer in layers]
-    for (before, after), layer in zip(pairwise(matrices), layers[1:], strict=True):
-        if after.shape[1] != before.shape[0]:
-            raise _do_not_fit(
-                path,
-                f"{layer}weight is {list(after.shape)}, but the layer before it writes "
-                f"{before.shape[0]} numbers",
-            )
-    if len({len(matrix) for matrix in matrices[:-1]}) > 1:
-        widths = ", ".join(str(len(matrix)) for matrix in matrices[:-1])
-        raise UserError(f"{path} has hidden layers of {widths} neurons: here all have one width.")
-    names = ["in", *(f"hidden_{layer}" for layer in range(1, len(layers) - 1)), "out"]
-    ours = {f"W_{name}": m.T.contiguous() for name, m in zip(names, matrices, strict=True)}
-    bias = any(name.endswith("bias") for name in weights)
-    if bias:
-        for name, layer, matrix in zip(names, layers, matrices, strict=True):
-            ours[f"b_{name}"] = weights.get(f"{layer}bias", torch.zeros(len(matrix)))
-    model = {"kind": "mlp", "d_model": None, "d_mlp": len(matrices[0]), "bias": bias}
-    model["n_layers"] = len(layers) - 1
-    d_vocab, d_output = matrices[0].shape[1], len(matrices[-1])
-    by_weight = _masks_by_weight(masks, weights, path)
-    kept = {
-        f"W_{name}": by_weight[f"{layer}weight"].T.contiguous()
-        for name, layer in zip(names, layers, strict=True)
-        if f"{layer}weight" in by_weight
+    ours = ["in", *(f"hidden_{layer}" for layer in range(1, len(layers) - 1)), "out"]
+    names = {
+        f"{layer}{what}": f"{letter}_{own}"
+        for layer, own in zip(layers, ours, strict=True)
+        for what, letter in (("weight", "W"), ("bias", "b"))
     }
-    return Network("stack of linear layers", ours, model, d_vocab, None, d_output, _masks(kept))
+    turned = (f"{_HIDDEN} W_out",)
+    return Layout("stack of linear layers", "mlp", {}, names=names, turned=turned)
 
 
 def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -> list[str]:
@@ -370,7 +404,7 @@ def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -
     Raises:
         UserError: neither tells, and the shapes fit together in several orders.
     """
-    numbered = [re.fullmatch(r"(.*?)([0-9]+)(\D*)", layer) for layer in layers]
+    numbered = [re.fullmatch(r"(.*?)([0-9]{1,9})(\D*)", layer) for layer in layers]
     if all(numbered) and len({(m[1], m[3]) for m in numbered if m}) == 1:
         return sorted(layers, key=lambda layer: int(re.findall(r"[0-9]+", layer)[-1]))
     if ordered or len(layers) > 8:
@@ -418,6 +452,23 @@ def _masks_by_weight(masks: State, weights: State, path: Path) -> State:
             )
         named[beside[0]] = kept
     return named
+
+
+def _with_pruned_biases(
+    weights: State, masks: State, path: Path
+) -> tuple[State, State, tuple[str, ...]]:
+    """Weights whose pruned biases are zero, the masks of all others, and a note on the biases.
+
+    No method here prunes biases, and every measure of a mask is one of its matrices, so that the
+    mask of a bias is multiplied into its values.
+    """
+    pruned = [name for name, kept in masks.items() if kept.ndim == 1 and not kept.all()]
+    weights = weights | {name: weights[name] * masks[name] for name in pruned}
+    note = (
+        f"{path.name} prunes biases ({', '.join(pruned)}): they are zero where it does, but masks "
+        "hold matrices alone, so a ticket may train them again."
+    )
+    return weights, {n: m for n, m in masks.items() if m.ndim > 1}, (note,) * bool(pruned)
 
 
 def _masked_weights(mask: str, weights: State) -> list[str]:

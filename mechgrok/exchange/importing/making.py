@@ -19,9 +19,10 @@ from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence
 from mechgrok.exchange.importing import splits
 from mechgrok.exchange.importing.facts import Facts, facts_of, merged
+from mechgrok.exchange.importing.forward import check_outputs
 from mechgrok.exchange.importing.groups import renumbered
 from mechgrok.exchange.importing.layouts import Network, State, recognize
-from mechgrok.exchange.importing.reading import Saved, read, settle_steps
+from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, settle_steps
 from mechgrok.exchange.revisions import files_of
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import load_weights, make_model
@@ -72,19 +73,6 @@ def import_run(
             the task.
     """
     paths, out = [Path(file) for file in files], Path(out)
-    if len(paths) == 1 and paths[0].is_dir():
-        with TemporaryDirectory() as taken_out:
-            files = files_of(paths[0], Path(taken_out))
-            return import_run(
-                files,
-                out,
-                task=task,
-                steps=steps,
-                act=act,
-                split=split,
-                training=training,
-                overwrite=overwrite,
-            )
     check_room(out, overwrite=overwrite)
     for needed in [*paths, *([Path(split)] if split is not None else [])]:
         if Path(os.path.realpath(needed)).is_relative_to(os.path.realpath(out)):
@@ -93,18 +81,25 @@ def import_run(
                 "--out."
             )
     user_code.allow((task or {}).get("name"))
-    given = _Given(dict(task or {}), act, split, dict(training or {}))
-    described = _describe(paths, given, steps)
-    config, rows = described.config, []
-    with new_run(out, overwrite=overwrite) as making:
+    names = tuple(path.name for path in paths)
+    given = _Given(names, dict(task or {}), act, split, dict(training or {}))
+    with TemporaryDirectory() as taken_out, new_run(out, overwrite=overwrite) as making:
+        if len(paths) == 1 and paths[0].is_dir():
+            paths = files_of(paths[0], Path(taken_out))
+        described = _describe(paths, given, steps)
+        config, rows, compared = described.config, [], True
+        fields = config.model.model_dump(mode="json")
         for step, source in zip(described.steps, _sources(paths, given), strict=True):
-            network = _trimmed(source.network, config.task)
+            compared &= check_outputs(source.network, fields, source.saved.file)
+            network = _trimmed(renumbered(source.network, source.facts.group), config.task)
             rows.append({"step": step, **_measured(config, network, source.saved.file)})
             mask = Mask(network.mask) if network.mask else None
             write_checkpoint(making, Checkpoint(step, network.weights, mask))
         write_metrics(making, sorted(rows, key=lambda row: row["step"]))
         user_code.remember(config.task.name)
-        write_config(making, config)
+        assert isinstance(config.origin, ImportOrigin)
+        origin = config.origin.model_copy(update={"compared": compared})
+        write_config(making, config.model_copy(update={"origin": origin}))
     for note in described.notes:
         warnings.warn(note, stacklevel=2)
     return Run(out)
@@ -130,6 +125,7 @@ def doubt(run: Run) -> str | None:
 class _Given:
     """What a person says, which counts more than what a file says."""
 
+    files: tuple[str, ...]
     task: dict[str, Any]
     act: str | None
     split: str | Path | None
@@ -160,13 +156,16 @@ def _sources(paths: Sequence[Path], given: _Given) -> Iterator[_Source]:
         for saved in read(path):
             other = given.task.get("name", "group") != "group"
             facts = facts_of(saved.content, path, task_is_given=other)
-            if "kind" in facts.model:
-                network = _of_our_own(saved, facts)
-            else:
-                network = recognize(saved.state, path, ordered=saved.ordered)
-            if facts.group:
-                network = renumbered(network, facts.group)
+            own = "kind" in facts.model
+            network = _of_our_own(saved, facts) if own else _recognized(saved)
             yield _Source(saved, network, facts)
+
+
+def _recognized(saved: Saved) -> Network:
+    try:
+        return recognize(saved.state, saved.file, ordered=saved.ordered)
+    except UserError as error:  # perhaps for want of what could not be read
+        raise UserError(" ".join([str(error), *saved.notes])) from None
 
 
 def _of_our_own(saved: Saved, facts: Facts) -> Network:
@@ -197,7 +196,6 @@ def _unpacked(packed: dict[str, Any], weights: State, path: Path) -> State:
 def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None) -> _Description:
     """What the files and the person tell together, with what had to be assumed."""
     first: _Source | None = None
-    proof: _Source | None = None
     sides: tuple[splits.Sides, Path] | None = None
     told: list[int | None] = []
     all_facts: list[Facts] = []
@@ -207,8 +205,7 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
         _check_same(first, source)
         told.append(source.saved.step)
         all_facts.append(source.facts)
-        if source.facts.losses and source.facts.shuffle_seed is not None:
-            proof = proof or source
+        notes += [*source.saved.notes, *source.network.notes]
         try:
             if sides is None and (held := splits.sides_in(source.saved.content, source.saved.file)):
                 sides = held, source.saved.file
@@ -223,14 +220,14 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
     task = saved_task(**fields)
     _check_fits(first.network, task, first.saved.file)
     model, of_model = _model_fields(first.network, facts, given)
-    task, split = _with_split(task, model, facts, given, sides, proof)
-    if split == "seed":  # the losses prove the pairs and the activation, too
-        assumed, of_model = [], [name for name in of_model if name != "model.act"]
+    task, split = _with_split(task, facts, given, sides)
     known = facts.training | given.training
+    if steps is not None:
+        notes = [note for note in notes if note != EPOCHS_AS_STEPS]
     at, steps_known = settle_steps(None if steps is None else list(steps), told)
     _check_training(known, max(at) if steps_known else 0)
     origin = ImportOrigin(
-        files=tuple(path.name for path in paths),
+        files=given.files,
         layout=first.network.layout,
         known=known,
         assumed=tuple(dict.fromkeys([*facts.assumed, *assumed, *of_model])),
@@ -238,7 +235,7 @@ def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None)
         steps_known=steps_known,
     )
     config = RunConfig.make(task=task, model=model, training=None, seed=facts.seed, origin=origin)
-    return _Description(config, at, (*facts.notes, *notes))
+    return _Description(config, at, tuple(dict.fromkeys([*facts.notes, *notes])))
 
 
 def _check_training(known: dict[str, Any], last: int) -> None:
@@ -309,16 +306,21 @@ def _check_fits(network: Network, task: Task, path: Path) -> None:
     """Refuse a task whose sizes are not those of the network."""
     if network.d_vocab is None or network.d_output is None:
         return
-    tokens = "numbers" if task.input_kind == "vectors" else "tokens"
+    reads_tokens = task.input_kind == "tokens"
+    if reads_tokens and network.n_ctx not in (None, task.n_ctx):
+        equals = bool(getattr(task, "equals", False))
+        other = f"--{'no-' * equals}equals"
+        fits = hasattr(task, "equals") and network.n_ctx == task.n_ctx + (-1 if equals else 1)
+        remedy = other if fits else f"--task, whose examples have {network.n_ctx} tokens"
+        raise UserError(
+            f"The network in {path} has {network.n_ctx} positions, but {task} has {task.n_ctx} "
+            f"tokens per example: give {remedy if fits else f'another {remedy}'}."
+        )
+    tokens = "tokens" if reads_tokens else "numbers"
     if network.d_vocab != task.d_vocab:
         raise UserError(
             f"The network in {path} reads {network.d_vocab} different {tokens}, but {task} has "
             f"{task.d_vocab}: choose another --task or --p."
-        )
-    if network.n_ctx is not None and network.n_ctx != task.n_ctx:
-        raise UserError(
-            f"The network in {path} has {network.n_ctx} positions, but {task} has {task.n_ctx} "
-            f"tokens per example: choose another --task, or --{'no-' * (network.n_ctx < 3)}equals."
         )
     if network.d_output not in (task.d_output, task.d_vocab) or network.d_output < task.d_output:
         raise UserError(
@@ -328,13 +330,8 @@ def _check_fits(network: Network, task: Task, path: Path) -> None:
 
 
 def _with_split(
-    task: Task,
-    model: dict[str, Any],
-    facts: Facts,
-    given: _Given,
-    sides: tuple[splits.Sides, Path] | None,
-    proof: _Source | None,
-) -> tuple[Task, Literal["file", "option", "seed"] | None]:
+    task: Task, facts: Facts, given: _Given, sides: tuple[splits.Sides, Path] | None
+) -> tuple[Task, Literal["file", "option"] | None]:
     """The task with the split that the weights were trained on, and how that is known."""
     if given.split is not None:
         assert sides is not None
@@ -346,14 +343,6 @@ def _with_split(
     told = facts.task.get("train_fraction")
     if facts.split_is_known and given.task.get("train_fraction", told) == told:
         return task, "file"
-    if proof is not None and type(task).train_index is Task.train_index:
-        assert proof.facts.losses is not None
-        assert proof.facts.shuffle_seed is not None
-        split = splits.shuffled_split(task, proof.facts.shuffle_seed)
-        config = RunConfig.make(task=_split(task, split), model=model)
-        row = _measured(config, _trimmed(proof.network, task), proof.saved.file)
-        if splits.is_proven(proof.facts.losses, [row["train_loss"], row["test_loss"]]):
-            return config.task, "seed"
     return task, None
 
 

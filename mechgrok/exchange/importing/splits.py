@@ -1,7 +1,6 @@
-"""Finding the split that weights were trained on, where a file holds it or proves it."""
+"""Finding the split that weights were trained on, where a file holds it."""
 
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,28 +139,3 @@ def _rows(side: Tensor, task: Task, path: Path) -> list[int]:
             )
         rows.append(row)
     return rows
-
-
-def shuffled_split(task: Task, seed: int) -> Split:
-    """The split of scripts that shuffle all examples with Python's ``random``, seeded so.
-
-    The examples stand in the order of the task; the first ``train_fraction`` of them are trained
-    on.
-    """
-    n = len(task.examples.labels)
-    rows = list(range(n))
-    random.Random(seed).shuffle(rows)
-    return Split.of_rows(n, rows[: int(task.train_fraction * n)])
-
-
-def is_proven(told: tuple[float, float], measured: Sequence[float]) -> bool:
-    """Whether the losses that a file tells are those of the weights on the two sides of a split.
-
-    The file's are from one update before, so that 5 % of difference is allowed; and they must
-    differ from one another by more than twice that, or any split would do.
-    """
-    train, test = told
-    apart = abs(train - test) > 0.1 * max(abs(train), abs(test))
-    return apart and all(
-        abs(own - other) <= 0.05 * abs(other) for own, other in zip(measured, told, strict=True)
-    )
