@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
 from mechgrok.files import sweep_abandoned, write_text
+from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
@@ -21,6 +22,7 @@ from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
 
 
+@in_neutral_state
 def export(run: Run, out: str | Path, step: int = -1) -> Path:
     """Write the network at ``step`` to a new folder, in the form that model hubs take.
 

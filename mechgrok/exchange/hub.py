@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.exchange.exporting import new_folder, write_network
 from mechgrok.exchange.revisions import WEIGHTS, git, revision_of
+from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
 #: What the revision of the last step is called too.
@@ -22,6 +23,7 @@ LAST = "main"
 FILES = ("README.md", "config.json", WEIGHTS)
 
 
+@in_neutral_state
 def export_sequence(
     run: Run, out: str | Path, steps: Sequence[int] | None = None, *, branches: bool = False
 ) -> Path:
@@ -50,6 +52,7 @@ def export_sequence(
     return Path(out)
 
 
+@in_neutral_state
 def push(
     run: Run,
     repository: str,

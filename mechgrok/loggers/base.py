@@ -1,6 +1,5 @@
 """What a logger is, and how rows of metrics get to several of them."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mechgrok import user_code
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import UserError, in_a_sentence, warn
+from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
 
@@ -123,6 +123,7 @@ def logged(
                 logger.close()
 
 
+@in_neutral_state
 def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
     """Send the metrics of a run that was trained already.
 
@@ -148,5 +149,5 @@ def _kept_going(words: str, then: Callable[[], object] = lambda: None) -> Iterat
     try:
         yield
     except Exception as error:
-        warnings.warn(f"{words}: {in_a_sentence(error)}", stacklevel=3)
+        warn(f"{words}: {in_a_sentence(error)}")
         then()

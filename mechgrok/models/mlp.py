@@ -198,7 +198,11 @@ class HookedMLP(HookedModel):
         if inputs.is_floating_point():
             resid_pre = self.hook_embed(inputs if W_E is None else inputs @ W_E)
         else:
-            one_hot = W_E if W_E is not None else torch.eye(self.d_vocab, device=inputs.device)
+            one_hot = (
+                W_E
+                if W_E is not None
+                else torch.eye(self.d_vocab, dtype=self.dtype, device=inputs.device)
+            )
             resid_pre = self.hook_embed(one_hot[inputs]).sum(1)
         return self.blocks[0].hook_resid_pre(resid_pre) @ self.W_in
 

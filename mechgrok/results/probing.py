@@ -1,12 +1,11 @@
 """Probes: analyses that are measured while a run trains, of checkpoints that are not kept."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.configuration.probe import Probe
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import UserError, in_a_sentence, warn
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 from mechgrok.runs.probes import FOLDER, write_probes
@@ -58,10 +57,7 @@ class Probing:
                 answer = each.analysis.measure(self._run.reopened(), steps=[step], **probe.options)
             except Exception as error:
                 words = str(error) if isinstance(error, UserError) else in_a_sentence(error)
-                warnings.warn(
-                    f"The probe {probe} failed at step {step} and is asked no more: {words}",
-                    stacklevel=2,
-                )
+                warn(f"The probe {probe} failed at step {step} and is asked no more: {words}")
                 self._probes.remove(each)
                 continue
             named = {"analysis": each.analysis.loaded_by, "run": self._run.name}
