@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import signal
+import threading
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,11 +20,13 @@ from torch import Tensor
 
 import mechgrok
 from mechgrok.errors import in_a_sentence
-from mechgrok.global_state import flushes_denormals
+from mechgrok.exchange import export, import_run
+from mechgrok.global_state import flushes_denormals, neutral_state
 from mechgrok.interventions import Ablate, intervened
 from mechgrok.models import HookedModel, make_model, raw_weights
-from mechgrok.runs import create_run, export, import_run, verify
+from mechgrok.runs import verify
 from mechgrok.tasks import Examples
+from mechgrok.training import create_run
 
 # --- states a caller may be in -------------------------------------------------------------------
 
@@ -351,8 +355,8 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
     ],
     # And of the packages.
     "models.make_model": lambda it: make_model(it.run.config.model, it.run.task, 3),
-    "runs.export": lambda it: (export(it.run, "out", 0) / "model.safetensors").read_bytes(),
-    "runs.import_run": lambda it: import_run(
+    "exchange.export": lambda it: (export(it.run, "out", 0) / "model.safetensors").read_bytes(),
+    "exchange.import_run": lambda it: import_run(
         [export(it.run, "given") / "model.safetensors"], "imported", task={"name": "add", "p": 7}
     ),
     "runs.verify": lambda it: verify(it.unopened()),
@@ -448,3 +452,45 @@ def _use(model: HookedModel) -> None:
     tokens = torch.zeros(3, model.n_ctx, dtype=torch.long)
     for way in ("short", "plain"):
         model(tokens, way=way).sum().backward()
+
+
+def _raise_signal(row: dict[str, float]) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _fail(row: dict[str, float]) -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("progress", "error"), [(_raise_signal, KeyboardInterrupt), (_fail, LookupError)]
+)
+def test_the_state_comes_back_after_an_error_and_after_ctrl_c(
+    progress: Any, error: type[BaseException], tmp_path: Path
+) -> None:
+    with STATES["float64"](), STATES["warnings"](), STATES["seeds"](), torch.inference_mode():
+        before = _state()
+        with pytest.raises(error):
+            mechgrok.train(tmp_path / "run", "quick", **TRAINING | {"progress": progress})
+        assert _state() == before
+
+
+def test_where_threads_overlap_the_last_gives_the_state_back() -> None:
+    first_left, second_came = threading.Event(), threading.Event()
+    seen = []
+
+    def second() -> None:
+        with neutral_state():
+            second_came.set()
+            assert first_left.wait(60)
+            seen.append(torch.get_default_dtype())
+
+    thread = threading.Thread(target=second)
+    with STATES["float64"]():
+        with neutral_state():
+            thread.start()
+            assert second_came.wait(60)
+        first_left.set()
+        thread.join()
+        assert seen == [torch.float32]
+        assert torch.get_default_dtype() == torch.float64

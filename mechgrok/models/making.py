@@ -95,7 +95,13 @@ def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel"
 
 def wiring_of(config: ModelShape, task: "Task") -> "Wiring":
     """How the model of ``config`` and ``task`` is wired; no weight is made to find out."""
-    return model_class(config.kind).wire(config, **_sizes(task))
+    if config.kind in KINDS:
+        from mechgrok.models import wirings
+
+        wire = getattr(wirings, KINDS[config.kind][2])
+    else:
+        wire = model_class(config.kind).wire
+    return wire(config, **_sizes(task))
 
 
 def _sizes(task: "Task") -> dict[str, int]:
