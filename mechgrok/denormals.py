@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mechgrok.global_state import flushes_denormals
+
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
@@ -14,7 +16,7 @@ def flushed_denormals() -> Iterator[None]:
     """
     import torch
 
-    before = float(torch.tensor(1e-30) * 1e-10) == 0
+    before = flushes_denormals()
     torch.set_flush_denormal(True)
     try:
         yield

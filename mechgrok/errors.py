@@ -1,6 +1,8 @@
 """What a person did wrong, as opposed to what the program did wrong."""
 
+import sys
 import traceback
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -102,3 +104,12 @@ def in_a_sentence(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
+
+
+def warn(message: str) -> None:
+    """Warn the code that called this package: the warning points at its line."""
+    frame, level = sys._getframe(), 1
+    ours = ("mechgrok", "contextlib")
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ours:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.results.analysis import Analysis, named
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Asked:
         return self.family.path / self.family.stem(self.analysis.name)
 
 
+@in_neutral_state
 def ask(
     analysis: Analysis,
     family: "Family",
@@ -76,6 +78,7 @@ def ask(
     return Asked(analysis, family, measured, tables, figure)
 
 
+@in_neutral_state
 def analyze(
     run: "Run | Sweep | str | Path",
     name: "str | ModuleType",
@@ -114,6 +117,7 @@ def analyze(
     return run.stack(answers).assign_attrs(analysis=analysis.loaded_by, sweep=run.name)
 
 
+@in_neutral_state
 def draw(
     what: "xr.Dataset | Mapping[str, xr.Dataset] | Run | Sweep | str | Path | Sequence[Any]",
     name: "str | ModuleType | None" = None,

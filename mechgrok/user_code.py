@@ -17,6 +17,7 @@ from typing import Any
 
 from mechgrok.errors import UserError
 from mechgrok.files import read_text, write_text
+from mechgrok.global_state import usual_in_process
 
 #: What a person has named in this process.
 _allowed: set[str] = set()
@@ -150,7 +151,8 @@ def load_module(name: str, kind: str) -> ModuleType:
     """
     check(name)
     where = name.rpartition(":")[0]
-    return _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
+    with usual_in_process():  # What it sets when it is imported holds for nothing else.
+        return _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
 
 
 #: Modules of files by their paths, each with the time and size of the file that it was made of.

@@ -20,6 +20,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from mechgrok.analyses.explorer import actions, page
 from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.interventions import Intervention
 from mechgrok.runs import Run
 
@@ -104,6 +105,8 @@ def _listen(server: Any, port: int | None) -> BaseWSGIServer:
 def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
     """The Dash application of some runs under a token."""
     server = flask.Flask("mechgrok")
+    # Requests are answered in threads beside the caller's own code, a notebook's.
+    server.wsgi_app = in_neutral_state(server.wsgi_app)  # type: ignore[method-assign]
     app = dash.Dash(
         "mechgrok",
         server=server,  # pyright: ignore[reportArgumentType]  # Its signature forgets servers.

@@ -43,7 +43,7 @@ def model_classes() -> "list[type[BaseModel]]":
     """The classes whose fields are the settings of models."""
     from mechgrok.models.config import KINDS, ModelShape
 
-    return [ModelShape, *(shape for shape, _ in KINDS.values())]
+    return [ModelShape, *(shape for shape, *_ in KINDS.values())]
 
 
 @cache

@@ -1,7 +1,6 @@
 """What runs that are made from a run have in common: where they begin, what they inherit."""
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 
 from mechgrok.configuration.origins import At, ImportOrigin
 from mechgrok.configuration.run_config import RunConfig
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, warn
 from mechgrok.models import HookedModel
 from mechgrok.runs import Checkpoint, Run
 from mechgrok.runs.folder import finish_replacing, is_run
@@ -99,16 +98,14 @@ def _tell_what_is_assumed(parent: Run, config: RunConfig, known: dict[str, Any])
             f"{name.replace('_', ' ')} {'all' if value is None else value}"
             for name, value in assumed.items()
         )
-        warnings.warn(
+        warn(
             f"{parent.path} was imported, and not all is known of how it was trained; assumed are "
-            f"{told}.",
-            stacklevel=4,
+            f"{told}."
         )
     if parent.caveat is not None:
-        warnings.warn(
+        warn(
             f"{parent.path} was imported, and {parent.caveat}: its weights, and a mask made of "
-            "them, may have seen what is the test set here.",
-            stacklevel=4,
+            "them, may have seen what is the test set here."
         )
 
 

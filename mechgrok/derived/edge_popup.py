@@ -11,6 +11,7 @@ from mechgrok.configuration.origins import PopupOptions
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, check_rate, mask_of
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
@@ -35,6 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+@in_neutral_state
 @with_keywords(PopupOptions, TrainingConfig)
 def train_popup(
     parent: Run,

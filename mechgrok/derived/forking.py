@@ -10,6 +10,7 @@ from mechgrok.configuration.origins import At, ForkOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.derived.children import changed_training, relative_path, resolve_step
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.optimization.transforms.chain import without_transforms
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
 
 
+@in_neutral_state
 def fork(
     parent: Run,
     out: str | Path,

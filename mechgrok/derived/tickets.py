@@ -6,7 +6,6 @@ a mask. What it was made from is its ``config.origin``.
 Source: Minegishi et al. 2023 (arXiv 2310.19470); Frankle and Carbin 2019 (arXiv 1803.03635).
 """
 
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,8 @@ from mechgrok.configuration.origins import At, TicketOptions, TicketOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, warn
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
 from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
 from mechgrok.models import HookedModel, Wiring, load_weights, make_model, raw_weights
@@ -29,8 +29,10 @@ from mechgrok.runs import Run
 from mechgrok.runs.folder import check_room
 from mechgrok.tasks import Task
 from mechgrok.training.course import Shown
+from mechgrok.training.machine import threads
 
 
+@in_neutral_state
 @with_keywords(TicketOptions, TrainingConfig)
 def train_ticket(
     parent: Run,
@@ -85,7 +87,8 @@ def train_ticket(
     )
     if how.reinit is not None:
         config = config.model_copy(update={"seed": how.reinit})
-    model = _pruned(parent, config)
+    with threads(config.recipe.threads):  # The order of a score's sums depends on their number.
+        model = _pruned(parent, config)
     return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
 
 
@@ -256,8 +259,7 @@ def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketO
             "nothing can be trained: choose a lower rate, or --scope layer."
         )
     if empty:
-        warnings.warn(
+        warn(
             f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) empties "
-            f"{', '.join(empty)}.",
-            stacklevel=4,
+            f"{', '.join(empty)}."
         )

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
 from mechgrok.files import sweep_abandoned, write_text
+from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
@@ -26,6 +27,7 @@ UNKNOWN_LICENSE = "unknown"
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
 
+@in_neutral_state
 def export(run: Run, out: str | Path, step: int = -1, *, license: str = UNKNOWN_LICENSE) -> Path:
     """Write the network at ``step`` to a new folder, in the form that model hubs take.
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from mechgrok.errors import ExternalError, UserError, in_a_sentence
 from mechgrok.exchange.exporting import UNKNOWN_LICENSE, check_license, new_folder, write_network
 from mechgrok.exchange.revisions import WEIGHTS, git, revision_of
+from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ LAST = "main"
 FILES = ("README.md", "config.json", WEIGHTS)
 
 
+@in_neutral_state
 def export_sequence(
     run: Run,
     out: str | Path,
@@ -61,6 +63,7 @@ def export_sequence(
     return Path(out)
 
 
+@in_neutral_state
 def push(
     run: Run,
     repository: str,

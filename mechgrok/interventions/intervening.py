@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from mechgrok.global_state import in_neutral_state
 from mechgrok.interventions.base import Intervention
 from mechgrok.interventions.network import Donors, Network
 from mechgrok.interventions.writing import as_toml, load_toml
@@ -44,6 +45,7 @@ class Performance(NamedTuple):
         return cls(float(task.accuracy(outputs, labels)), float(task.loss(outputs, labels)))
 
 
+@in_neutral_state
 def intervene(
     run: Run | str | Path,
     interventions: Sequence[Intervention] | str | Path,

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.errors import UserError, near
+from mechgrok.global_state import in_neutral_state, neutral_members
 from mechgrok.interventions.base import Hooks, Intervention
 from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights
 from mechgrok.models import HookedModel
@@ -47,6 +48,7 @@ class Donors:
         return self.networks[key]
 
 
+@neutral_members
 class Network:
     """A run's network at a step, and what is done to it.
 
@@ -168,6 +170,7 @@ def _in_place_of(kept: Tensor) -> Any:
     return lambda mask, hook: kept.to(mask)
 
 
+@in_neutral_state
 def intervened(run: Run, step: int, interventions: Iterable[Intervention]) -> Network:
     """A run's network at a step with interventions on it, in their order.
 

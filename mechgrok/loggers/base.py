@@ -1,7 +1,6 @@
 """What a logger is, and how rows of metrics get to several of them."""
 
 import threading
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from mechgrok import user_code
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import UserError, in_a_sentence, warn
+from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
 
@@ -164,6 +164,7 @@ def logged(
                 call(logger.close)
 
 
+@in_neutral_state
 def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
     """Send the metrics of a run that was trained already.
 
@@ -189,5 +190,5 @@ def _kept_going(words: str, then: Callable[[], object] = lambda: None) -> Iterat
     try:
         yield
     except Exception as error:
-        warnings.warn(f"{words}: {in_a_sentence(error)}", stacklevel=3)
+        warn(f"{words}: {in_a_sentence(error)}")
         then()

@@ -8,6 +8,7 @@ from torch.nn.utils import parametrize
 from transformer_lens.hook_points import HookPoint
 
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks.mask import Mask
 from mechgrok.models import HookedModel, raw_weights, weight_owner
 
@@ -34,6 +35,7 @@ def prunable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in raw_weights(model).items() if weight.ndim >= 2}
 
 
+@in_neutral_state
 def apply_mask(model: nn.Module, mask: Mask) -> None:
     """Put ``mask`` on the model: ``model.W_in`` is the masked weight wherever it is used.
 
@@ -93,6 +95,7 @@ def mask_hooks(model: nn.Module) -> dict[str, Any]:
     return hooks
 
 
+@in_neutral_state
 def mask_of(model: nn.Module) -> Mask | None:
     """The mask that is on the model now; None for a dense model."""
     kept = {name: hook.kept() for name, hook in mask_hooks(model).items()}

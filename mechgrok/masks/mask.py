@@ -15,12 +15,14 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.files import check_plain, write_whole
+from mechgrok.global_state import neutral_members
 from mechgrok.notebooks import html_table
 
 #: Whether the scores of all weights compete with one another, or those of each weight apart.
 Scope = Literal["global", "layer"]
 
 
+@neutral_members
 @dataclass(frozen=True, eq=False)
 class Mask(Mapping[str, Bool[Tensor, "..."]]):
     """For some of a model's weights, by name, which of their entries are kept (True).

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import mask_hooks, name_hooks, prunable_weights, put_hook, top_entries
 from mechgrok.masks.config import PopupConfig
 from mechgrok.models import raw_weights
@@ -79,6 +80,7 @@ def initial_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Float[
     }
 
 
+@in_neutral_state
 def apply_popup(
     model: nn.Module, popup: PopupConfig, scores: Mapping[str, Tensor] | None = None
 ) -> None:

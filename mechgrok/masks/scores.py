@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.errors import UserError, choices
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
 from mechgrok.models import HookedModel
 from mechgrok.registry import Registry
@@ -51,6 +52,7 @@ def options_of(method: str) -> list[str]:
     return [name for name in names if name not in _COMMON]
 
 
+@in_neutral_state
 def prune(
     model: HookedModel,
     task: Task,

@@ -141,9 +141,18 @@ class TransformerConfig(ModelShape):
         return self.d_head or self.d_model // self.n_heads
 
 
-#: Every kind of model: its configuration, and the class of the network.
-KINDS: dict[str, tuple[type[ModelShape], str]] = {
-    "mlp": (MLPConfig, "mechgrok.models.mlp:HookedMLP"),
-    "positional-mlp": (PositionalMLPConfig, "mechgrok.models.positional:HookedPositionalMLP"),
-    "transformer": (TransformerConfig, "mechgrok.models.transformer:HookedTransformer"),
+#: Every kind of model: its configuration, the class of the network, and how it is wired, in
+#: `mechgrok.models.wirings`, which is known without the class and so without TransformerLens.
+KINDS: dict[str, tuple[type[ModelShape], str, str]] = {
+    "mlp": (MLPConfig, "mechgrok.models.mlp:HookedMLP", "wire_mlp"),
+    "positional-mlp": (
+        PositionalMLPConfig,
+        "mechgrok.models.positional:HookedPositionalMLP",
+        "wire_positional_mlp",
+    ),
+    "transformer": (
+        TransformerConfig,
+        "mechgrok.models.transformer:HookedTransformer",
+        "wire_transformer",
+    ),
 }

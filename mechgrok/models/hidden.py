@@ -1,7 +1,6 @@
 """Layers of neurons one behind another: what every MLP here consists of between its two ends."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,7 +8,6 @@ from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import Activation
 from mechgrok.models.hooked import ACTIVATIONS
-from mechgrok.models.wiring import HiddenLayer, Weights, numbered
 
 
 class Neurons(nn.Module):
@@ -50,42 +48,4 @@ def hidden_hooks(n_layers: int) -> frozenset[str]:
         f"blocks.{layer}.mlp.{hook}"
         for layer in range(n_layers)
         for hook in ("hook_pre", "hook_post")
-    )
-
-
-def hidden_weights(n_layers: int) -> list[str]:
-    """The weights around the layers of neurons: W_in, W_hidden_1, …, W_out.
-
-    >>> hidden_weights(2)
-    ['W_in', 'W_hidden_1', 'W_out']
-    """
-    return ["W_in", *(f"W_hidden_{layer}" for layer in range(1, n_layers)), "W_out"]
-
-
-def hidden_groups(n_layers: int) -> list[str]:
-    """The groups that the layers' neurons are, by name."""
-    return [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
-
-
-def hidden_layers(
-    n_layers: int, folded: Callable[[Weights], Float[Tensor, "*step input d_mlp"]]
-) -> tuple[HiddenLayer, ...]:
-    """The layers as a wiring tells of them.
-
-    Args:
-        n_layers: how many there are.
-        folded: what the neurons of the first read of the inputs.
-    """
-    between = pairwise(hidden_weights(n_layers))
-    return tuple(
-        HiddenLayer(
-            group,
-            hook=f"blocks.{layer}.mlp.hook_post",
-            reads=reads,
-            writes=writes,
-            folded=None if layer else folded,
-        )
-        for layer, (group, (reads, writes)) in enumerate(
-            zip(hidden_groups(n_layers), between, strict=True)
-        )
     )

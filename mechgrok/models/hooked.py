@@ -14,6 +14,7 @@ from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state, in_neutral_state_from_seed
 from mechgrok.models.config import Activation, ModelShape
 from mechgrok.models.wiring import Wiring
 
@@ -52,6 +53,11 @@ class HookedModel(HookedRootModule):
     d_output: int
     #: Names of the hook points that the short way makes too.
     short_hooks: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = in_neutral_state_from_seed(cls.__init__)  # type: ignore[method-assign]
 
     def setup(self) -> None:
         """Name every hook point; those of a weight's mask are called ``<weight>.hook_mask``."""
@@ -249,6 +255,7 @@ def add_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
         torch.autograd.backward(products, at_products)
 
 
+@in_neutral_state
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Copy ``weights`` into the model's raw weights, by name.
 

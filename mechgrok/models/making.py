@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices, sentence
+from mechgrok.global_state import in_neutral_state
 from mechgrok.models.config import KINDS, ModelShape
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _own_model(name: str) -> "type[HookedModel]":
     )
 
 
+@in_neutral_state
 def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel":
     """A freshly initialized model of the shape that ``config`` and ``task`` settle together.
 
@@ -93,7 +95,13 @@ def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel"
 
 def wiring_of(config: ModelShape, task: "Task") -> "Wiring":
     """How the model of ``config`` and ``task`` is wired; no weight is made to find out."""
-    return model_class(config.kind).wire(config, **_sizes(task))
+    if config.kind in KINDS:
+        from mechgrok.models import wirings
+
+        wire = getattr(wirings, KINDS[config.kind][2])
+    else:
+        wire = model_class(config.kind).wire
+    return wire(config, **_sizes(task))
 
 
 def _sizes(task: "Task") -> dict[str, int]:

@@ -1,7 +1,6 @@
 """The paper's network: embeddings summed, hidden layers, unembedding; and any plain MLP."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -14,13 +13,10 @@ from mechgrok.models.counts import TokenCounts
 from mechgrok.models.hidden import (
     HiddenBlock,
     hidden_blocks,
-    hidden_groups,
     hidden_hooks,
-    hidden_layers,
-    hidden_weights,
 )
 from mechgrok.models.hooked import HookedModel, Way, add_gradients, normal_weight, uniform_weight
-from mechgrok.models.wiring import Group, Join, Wiring, product
+from mechgrok.models.wirings import wire_mlp
 
 #: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.
 Inputs = Tensor | TokenCounts
@@ -45,6 +41,7 @@ class HookedMLP(HookedModel):
     """
 
     Config = MLPConfig
+    wire = staticmethod(wire_mlp)
     reads_vectors: ClassVar[bool] = True
     config: MLPConfig
 
@@ -93,47 +90,6 @@ class HookedMLP(HookedModel):
         if isinstance(inputs, TokenCounts) or inputs.is_floating_point():
             return inputs
         return TokenCounts(inputs, self.d_vocab)
-
-    @classmethod
-    def wire(cls, config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
-        """A chain: inputs, resid_pre, neurons, mlp_out, outputs; without d_model without the two
-        in between."""
-        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-        embedded = d_model is not None
-        layers = hidden_groups(n_layers)
-        groups = {"inputs": Group(d_vocab, "token" if embedded else "input")}
-        if d_model is not None:
-            groups["resid_pre"] = Group(d_model, "d_model")
-        groups |= {layer: Group(d_mlp, "neuron") for layer in layers}
-        if d_model is not None:
-            groups["mlp_out"] = Group(d_model, "d_model")
-        groups["outputs"] = Group(d_output, "output")
-
-        chain = ["W_E"] * embedded + hidden_weights(n_layers) + ["W_U"] * embedded
-        joins = {
-            name: Join(source, target)
-            for name, (source, target) in zip(chain, pairwise(groups), strict=True)
-        }
-        weights: dict[str, tuple[int, ...]] = {
-            name: (groups[join.source].size, groups[join.target].size)
-            for name, join in joins.items()
-        }
-        if config.bias:
-            weights |= {"b_in": (d_mlp,)}
-            weights |= {f"b_hidden_{layer}": (d_mlp,) for layer in range(1, n_layers)}
-            weights |= {"b_out": (d_output if d_model is None else d_model,)}
-
-        into = product("W_E", "W_in") if embedded else product("W_in")
-        return Wiring(
-            weights=weights,
-            groups=groups,
-            joins=joins,
-            hidden=hidden_layers(n_layers, into.product),
-            input_paths={"direct": into},
-            direct="direct",
-            output_path=product("W_out", "W_U") if embedded else product("W_out"),
-            embedding=product("W_E") if embedded else None,
-        )
 
     def _input_table(self) -> Float[Tensor, "d_vocab d_mlp"]:
         return self.W_E @ self.W_in if self.config.d_model is not None else self.W_in
@@ -198,7 +154,11 @@ class HookedMLP(HookedModel):
         if inputs.is_floating_point():
             resid_pre = self.hook_embed(inputs if W_E is None else inputs @ W_E)
         else:
-            one_hot = W_E if W_E is not None else torch.eye(self.d_vocab, device=inputs.device)
+            one_hot = (
+                W_E
+                if W_E is not None
+                else torch.eye(self.d_vocab, dtype=self.dtype, device=inputs.device)
+            )
             resid_pre = self.hook_embed(one_hot[inputs]).sum(1)
         return self.blocks[0].hook_resid_pre(resid_pre) @ self.W_in
 

@@ -1,7 +1,6 @@
 """An MLP that knows which operand is which: one embedding per position."""
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Integer
@@ -13,14 +12,11 @@ from mechgrok.models.counts import TokenCounts
 from mechgrok.models.hidden import (
     HiddenBlock,
     hidden_blocks,
-    hidden_groups,
     hidden_hooks,
-    hidden_layers,
-    hidden_weights,
 )
 from mechgrok.models.hooked import HookedModel, Way, normal_weight
 from mechgrok.models.mlp import Inputs
-from mechgrok.models.wiring import Group, Join, LinearPath, Weights, Wiring, product
+from mechgrok.models.wirings import wire_positional_mlp
 
 
 class HookedPositionalMLP(HookedModel):
@@ -45,6 +41,7 @@ class HookedPositionalMLP(HookedModel):
     """
 
     Config = PositionalMLPConfig
+    wire = staticmethod(wire_positional_mlp)
     config: PositionalMLPConfig
     W_in: nn.Parameter
     W_out: nn.Parameter
@@ -75,59 +72,6 @@ class HookedPositionalMLP(HookedModel):
         )
         self.short_hooks = hidden_hooks(config.n_layers) | {"hook_logits"}
         self.setup()
-
-    @classmethod
-    def wire(
-        cls, config: PositionalMLPConfig, *, d_vocab: int, n_ctx: int, d_output: int
-    ) -> Wiring:
-        """Inputs of each position, resid_pre, neurons, mlp_out, outputs."""
-        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-        beside = config.join == "concat"
-        read = d_model * n_ctx if beside else d_model
-        layers = hidden_groups(n_layers)
-        inputs = [f"inputs {position}" for position in range(n_ctx)]
-        groups = {
-            **{name: Group(d_vocab, "token") for name in inputs},
-            "resid_pre": Group(read, "d_model"),
-            **{name: Group(d_mlp, "neuron") for name in layers},
-            **({"mlp_out": Group(d_model, "d_model")} if config.unembed else {}),
-            "outputs": Group(d_output, "output"),
-        }
-        ends = pairwise(["resid_pre", *layers, "mlp_out" if config.unembed else "outputs"])
-        joins = {
-            f"W_E_{position}": Join(
-                source, "resid_pre", target_from=position * d_model if beside else 0
-            )
-            for position, source in enumerate(inputs)
-        }
-        joins |= {
-            name: Join(*groups_of)
-            for name, groups_of in zip(hidden_weights(n_layers), ends, strict=True)
-        }
-        if config.unembed:
-            joins["W_U"] = Join("mlp_out", "outputs")
-        embeddings = {name: (d_vocab, d_model) for name in joins if name.startswith("W_E_")}
-        weights = embeddings | {
-            name: (groups[join.source].size, groups[join.target].size)
-            for name, join in joins.items()
-            if name not in embeddings
-        }
-        paths = {
-            f"position-{position}": LinearPath(
-                f"W_E_{position} W_in", _into_neurons(position, d_model, beside)
-            )
-            for position in range(n_ctx)
-        }
-        return Wiring(
-            weights=weights,
-            groups=groups,
-            joins=joins,
-            hidden=hidden_layers(n_layers, _all_positions(list(paths.values()))),
-            input_paths=paths,
-            direct="position-0",
-            output_path=product("W_out", "W_U") if config.unembed else product("W_out"),
-            embedding=product("W_E_0"),
-        )
 
     def encode(self, inputs: Inputs) -> Inputs:
         """Tokens ``[batch, pos]`` as counts of the rows of `_table`; vectors as they are."""
@@ -181,19 +125,3 @@ class HookedPositionalMLP(HookedModel):
         embed = self.hook_embed(embed)
         joined = embed.sum(1) if self.config.join == "sum" else embed.flatten(1)
         return self.blocks[0].hook_resid_pre(joined) @ self.W_in
-
-
-def _into_neurons(position: int, d_model: int, beside: bool) -> Callable[[Weights], Tensor]:
-    rows = slice(position * d_model, (position + 1) * d_model) if beside else slice(None)
-
-    def multiply(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
-        return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
-
-    return multiply
-
-
-def _all_positions(paths: Sequence[LinearPath]) -> Callable[[Weights], Tensor]:
-    def stack(weights: Weights) -> Float[Tensor, "*step input d_mlp"]:
-        return torch.cat([path.product(weights) for path in paths], dim=-2)
-
-    return stack

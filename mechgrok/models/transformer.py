@@ -10,16 +10,7 @@ from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import TransformerConfig
 from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
-from mechgrok.models.wiring import (
-    Group,
-    HiddenLayer,
-    Join,
-    LinearPath,
-    Weights,
-    Wiring,
-    numbered,
-    product,
-)
+from mechgrok.models.wirings import wire_transformer
 
 
 class _Weights:
@@ -166,6 +157,7 @@ class HookedTransformer(HookedModel):
     """
 
     Config = TransformerConfig
+    wire = staticmethod(wire_transformer)
     config: TransformerConfig
 
     def __init__(
@@ -206,80 +198,6 @@ class HookedTransformer(HookedModel):
     def W_U(self) -> Float[Tensor, "d_model d_output"]:
         """The unembedding."""
         return self.unembed.W_U
-
-    @classmethod
-    def wire(cls, config: TransformerConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
-        """Everything reads the residual stream or writes to it.
-
-        The units of a block are its queries, keys, heads (a value and what the head passes on of
-        it) and neurons.
-        """
-        d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-        inside = config.n_heads * config.head_width
-        groups = {
-            "inputs": Group(d_vocab, "token"),
-            "resid": Group(d_model, "d_model"),
-            "positions": Group(n_ctx, "position"),
-        }
-        joins = {
-            "embed.W_E": Join("inputs", "resid"),
-            "pos_embed.W_pos": Join("positions", "resid"),
-        }
-        weights: dict[str, tuple[int, ...]] = {
-            "embed.W_E": (d_vocab, d_model),
-            "pos_embed.W_pos": (n_ctx, d_model),
-        }
-        hidden = []
-        for layer in range(n_layers):
-            block = f"blocks.{layer}"
-            queries, keys, heads, neurons = (
-                numbered(name, layer, n_layers) for name in ("queries", "keys", "heads", "neurons")
-            )
-            groups |= {name: Group(inside, "d_head") for name in (queries, keys, heads)}
-            groups |= {neurons: Group(d_mlp, "neuron")}
-            joins |= {
-                f"{block}.attn.W_Q": Join("resid", queries, "columns"),
-                f"{block}.attn.W_K": Join("resid", keys, "columns"),
-                f"{block}.attn.W_V": Join("resid", heads, "columns"),
-                f"{block}.attn.W_O": Join(heads, "resid", "rows"),
-                f"{block}.mlp.W_in": Join("resid", neurons),
-                f"{block}.mlp.W_out": Join(neurons, "resid"),
-            }
-            head = (config.n_heads, d_model, config.head_width)
-            weights |= {f"{block}.attn.{name}": head for name in ("W_Q", "W_K", "W_V")}
-            weights |= {
-                f"{block}.attn.W_O": (config.n_heads, config.head_width, d_model),
-                f"{block}.mlp.W_in": (d_model, d_mlp),
-                f"{block}.mlp.b_in": (d_mlp,),
-                f"{block}.mlp.W_out": (d_mlp, d_model),
-                f"{block}.mlp.b_out": (d_model,),
-            }
-            hidden.append(
-                HiddenLayer(
-                    neurons,
-                    hook=f"{block}.mlp.hook_post",
-                    reads=f"{block}.mlp.W_in",
-                    writes=f"{block}.mlp.W_out",
-                    pattern=f"{block}.attn.hook_pattern",
-                    heads=f"{block}.attn.hook_z",
-                )
-            )
-        groups["outputs"] = Group(d_output, "output")
-        joins["unembed.W_U"] = Join("resid", "outputs")
-        weights["unembed.W_U"] = (d_model, d_output)
-        return Wiring(
-            weights=weights,
-            groups=groups,
-            joins=joins,
-            hidden=tuple(hidden),
-            input_paths={
-                "attention": LinearPath("W_E W_V W_O W_in", _through_attention),
-                "direct": product("embed.W_E", "blocks.0.mlp.W_in"),
-            },
-            direct="direct",
-            output_path=product(hidden[-1].writes, "unembed.W_U"),
-            embedding=product("embed.W_E"),
-        )
 
     def linear_flow(self) -> Float[Tensor, ""]:
         """The sum of the outputs for an input of ones, with attention made linear: the pattern is
@@ -359,16 +277,3 @@ class HookedTransformer(HookedModel):
         pre, direct = both.split([mlp.W_in.shape[1], self.d_output], dim=1)
         post = mlp.act(pre + mlp.b_in)
         return direct + post @ (mlp.W_out @ self.W_U) + mlp.b_out @ self.W_U
-
-
-def _through_attention(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
-    """Σ_h W_E W_V^h W_O^h W_in: what a neuron reads where every head attends to the token.
-
-    The attention pattern scales each head's part.
-    """
-    W_E, W_in = weights("embed.W_E"), weights("blocks.0.mlp.W_in")
-    W_V, W_O = weights("blocks.0.attn.W_V"), weights("blocks.0.attn.W_O")
-    values = torch.einsum("...vm,...hmk->...hvk", W_E, W_V)
-    return torch.einsum(
-        "...hvk,...hkn->...vn", values, torch.einsum("...hkm,...mn->...hkn", W_O, W_in)
-    )

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import find
 from mechgrok.runs import Run
 
 GROUP = "mechgrok.pages"
 
 
+@in_neutral_state
 def explore(*runs: Run | str | Path, port: int | None = None) -> Any:
     """Scrub through runs and intervene in them on a live page; in a notebook it shows itself.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.files import make_room
+from mechgrok.global_state import in_neutral_state
 from mechgrok.workers import Failure, Workers
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class _Drawn:
     failed: dict[str, str]
 
 
+@in_neutral_state
 def report(
     runs: "Run | Sweep | str | Path | Iterable[Run | Sweep | str | Path]",
     out: str | Path | None = None,

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices
 from mechgrok.files import make_folder
+from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import ANALYSES, Entry, entries, find
 
 if TYPE_CHECKING:
@@ -101,16 +102,17 @@ class Analysis:
             name,
             description,
             where,
-            module.measure,
-            module.draw,
-            _with_caveat(module.finding),
-            getattr(module, "applies", lambda run: None),
+            in_neutral_state(module.measure),
+            in_neutral_state(module.draw),
+            in_neutral_state(_with_caveat(module.finding)),
+            in_neutral_state(getattr(module, "applies", lambda run: None)),
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
             by,
             getattr(module, "VARIABLES", {}),
         )
 
+    @in_neutral_state
     def __call__(
         self,
         run: "Run",

@@ -1,12 +1,11 @@
 """Probes: analyses that are measured while a run trains, of checkpoints that are not kept."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.configuration.probe import Probe
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import UserError, in_a_sentence, warn
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 from mechgrok.runs.probes import FOLDER, write_probes
@@ -57,11 +56,8 @@ class Probing:
             try:
                 answer = each.analysis.measure(self._run.reopened(), steps=[step], **probe.options)
             except Exception as error:
-                words = in_a_sentence(error)
-                warnings.warn(
-                    f"The probe {probe} failed at step {step} and is asked no more: {words}",
-                    stacklevel=2,
-                )
+                reason = in_a_sentence(error)
+                warn(f"The probe {probe} failed at step {step} and is asked no more: {reason}")
                 self._probes.remove(each)
                 continue
             named = {"analysis": each.analysis.loaded_by, "run": self._run.name}

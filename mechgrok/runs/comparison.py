@@ -5,9 +5,11 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
 
+@in_neutral_state
 def compare(runs: Mapping[str, Run], *, at_accuracy: float | None = None) -> pd.DataFrame:
     """A row per run, in the order given, under its label.
 

@@ -48,7 +48,8 @@ def drop_metrics_from(folder: Path, step: int) -> None:
     header, *rows = whole_lines(folder).splitlines(keepends=True)
     if len(rows) != len(table):  # Somebody's editor has left empty lines, say.
         records = ({str(k): v for k, v in row.items()} for row in table.to_dict("records"))
-        rows = [_lines([row], list(table)).encode() for row in records]
+        columns = header.decode().strip().split(",")
+        rows = [_lines([row], columns).encode() for row in records]
     kept = b"".join([header, *(row for row, at in zip(rows, table.step, strict=True) if at < step)])
     if kept != read_bytes(folder / NAME):
         write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
@@ -86,9 +87,8 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
         raise UserError(f"{path} cannot be read as a table ({what}).") from None
     if "step" not in table or not table.columns.isin(METRICS).any():
         raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
-    for column in METRICS:  # of an earlier or later version, that lacks one
-        if column not in table:
-            table[column] = math.nan
+    for lacking in (name for name in METRICS if name not in table):  # of another version
+        table[lacking] = math.nan
     if table.empty:
         return table
     for column, kind in table.dtypes.items():

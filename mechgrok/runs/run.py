@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.errors import UserError
+from mechgrok.global_state import neutral_members
 from mechgrok.notebooks import html_table
 from mechgrok.runs.checkpoint import (
     MASK,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _LARGEST_STACK = 2**26
 
 
+@neutral_members
 class Run:
     """A run folder, opened for reading.
 

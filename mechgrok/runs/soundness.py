@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.runs.checkpoint import checkpoint_file, checkpoints, read_checkpoint, weight_shapes
 from mechgrok.runs.folder import MADE, MOVING
 from mechgrok.runs.run import Run
@@ -11,6 +12,7 @@ from mechgrok.runs.state import BEFORE, NEWEST, read_one, read_state
 from mechgrok.tensors import DIGEST, header
 
 
+@in_neutral_state
 def verify(run: "Run | str | Path") -> list[str]:
     """Read all of a run and say what is wrong with it, a sentence each; nothing where it is sound.
 

@@ -184,11 +184,13 @@ def _evaluation(run: Run) -> float:
     from mechgrok.training.loop import evaluate
 
     model = run.model()
-    sides = [Examples(model.encode(s.inputs), s.labels) for s in (run.task.train, run.task.test)]
+    train, test = (
+        Examples(model.encode(s.inputs), s.labels) for s in (run.task.train, run.task.test)
+    )
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        evaluate(model, run.task, *sides)
+        evaluate(model, run.task, train, test)
         took.append(time.perf_counter() - began)
     return median(took)
 

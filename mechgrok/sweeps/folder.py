@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from mechgrok.errors import UserError, choices
+from mechgrok.global_state import neutral_members
 from mechgrok.grammar import Value, as_values, show_value
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.survival import TimeToEvent, time_to_event
@@ -26,6 +27,7 @@ SEEDS = ("seed", "split_seed")
 STAGE = "stage"
 
 
+@neutral_members
 class Sweep:
     """Many runs in one folder, with what was varied between them.
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mechgrok.configuration import presets
 from mechgrok.errors import UserError
 from mechgrok.files import write_text
+from mechgrok.global_state import in_neutral_state
 from mechgrok.grammar import as_values
 from mechgrok.processes import usable_cores
 from mechgrok.runs.lock import writing
@@ -56,6 +57,7 @@ def make_plan(
     return Plan.read(fields | {"stage": stages}).typed()
 
 
+@in_neutral_state
 def sweep(
     out: str | Path,
     preset: str | Plan = presets.DEFAULT,

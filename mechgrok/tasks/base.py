@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings
+from mechgrok.global_state import neutral_properties
 from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective, ObjectiveName
 from mechgrok.tasks.split import Split
 
@@ -27,6 +28,7 @@ class Examples(NamedTuple):
     labels: Shaped[Tensor, "n ..."]
 
 
+@neutral_properties
 class Task(Settings):
     """A data set to grok, a pure function of its fields (which are what a run's config stores).
 
@@ -97,6 +99,10 @@ class Task(Settings):
         if self.objective is not None and type(self).loss is not Task.loss:
             raise UserError(f"The task {self.name} has a loss of its own: leave the objective out.")
         return self
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        neutral_properties(cls)
 
     def __eq__(self, other: object) -> bool:
         """Tasks are equal by their fields, the name first: it says where the class comes from.

@@ -20,6 +20,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from mechgrok.errors import UserError, choices
+from mechgrok.global_state import in_neutral_state
 from mechgrok.tasks.groups.composition import GroupComposition
 from mechgrok.tasks.groups.irreps import Irrep, irreps_of
 from mechgrok.tasks.residues import OrderOption, not_modular, residues
@@ -212,6 +213,7 @@ class FourierBasis(NamedTuple):
     names: tuple[str, ...]
 
 
+@in_neutral_state
 def fourier_basis(p: int) -> FourierBasis:
     """The orthonormal functions 1, cos(2πkx/p) and sin(2πkx/p) of x = 0 … p − 1, as rows.
 
@@ -223,7 +225,7 @@ def fourier_basis(p: int) -> FourierBasis:
         p: the number of residues.
 
     Returns:
-        ``functions [function, p]`` in PyTorch's default type, as many as residues, and their
+        ``functions [function, p]`` in float32, the weights' type, as many as residues, and their
         ``names``.
 
     Raises:
@@ -245,7 +247,7 @@ def fourier_basis(p: int) -> FourierBasis:
         for k, counted in enumerate(waves.counted.int().tolist())
         for wave in ("cos", "sin")[:counted]
     ]
-    return FourierBasis(functions.to(torch.get_default_dtype()), ("const", *names[1:]))
+    return FourierBasis(functions.float(), ("const", *names[1:]))
 
 
 class Representations(Harmonics):

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, sentence
+from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
 from mechgrok.tasks import custom
 from mechgrok.tasks.base import Task
@@ -29,6 +30,7 @@ TASKS: Registry[type[Task]] = Registry(
 )
 
 
+@in_neutral_state
 def make_task(name: str, **options: Any) -> Task:
     """The task called ``name`` with its options.
 

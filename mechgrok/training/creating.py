@@ -6,6 +6,7 @@ from typing import Any
 
 from mechgrok import user_code
 from mechgrok.configuration.run_config import RunConfig
+from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
 from mechgrok.models import make_model, wiring_of
 from mechgrok.results.probing import check_probes
@@ -17,6 +18,7 @@ from mechgrok.runs.state import write_state
 from mechgrok.training.memory import check_memory
 
 
+@in_neutral_state
 def create_run(
     path: str | Path,
     config: RunConfig,

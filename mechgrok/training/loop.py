@@ -13,6 +13,7 @@ from mechgrok.configuration.schedule import usual_interval
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
+from mechgrok.global_state import in_neutral_state
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.metrics import METRICS, column_of, norms
 from mechgrok.models import HookedModel
@@ -34,6 +35,7 @@ from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.memory import OUTPUTS_AT_ONCE
 
 
+@in_neutral_state
 def train(
     out: str | Path,
     config: RunConfig | str | None = None,
@@ -77,6 +79,7 @@ def train(
         return resume(out, device=device, progress=progress, watch=watch, log=log)
 
 
+@in_neutral_state
 def resume(
     out: str | Path,
     *,
@@ -208,6 +211,7 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
         epoch, skip = epoch + 1, 0
 
 
+@in_neutral_state
 @torch.no_grad()
 def evaluate(
     model: HookedModel,

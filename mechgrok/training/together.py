@@ -5,7 +5,6 @@ With a leading member axis each is done for all members at once. Seeds, splits, 
 rates, weight decays, steps and checkpoints are each member's own.
 """
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,8 @@ from torch import Tensor
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.denormals import flushed_denormals
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, warn
+from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel
 from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
@@ -46,6 +46,7 @@ Ended = Callable[[Path, Fate], object]
 USUAL_SIZE = {"cpu": 16, "cuda": 256}
 
 
+@in_neutral_state
 def train_together(
     runs: Mapping[Path, RunConfig],
     *,
@@ -74,6 +75,7 @@ def train_together(
     return resume_together(list(runs), size=size, device=device, progress=progress, ended=ended)
 
 
+@in_neutral_state
 def resume_together(
     folders: Sequence[str | Path],
     *,
@@ -236,7 +238,7 @@ def _is_stackable(together: _Bundled) -> bool:
     try:
         _stack(together).check()
     except CannotStack as error:
-        warnings.warn(f"{error}: its runs are trained one after another.", stacklevel=5)
+        warn(f"{error}: its runs are trained one after another.")
         return False
     return True
 

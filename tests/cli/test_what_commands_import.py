@@ -1,4 +1,5 @@
-"""What looks at runs, and what lists or helps, answers without importing torch."""
+"""What looks at runs, lists or helps answers without torch; what opens no model, without
+TransformerLens."""
 
 import subprocess
 import sys
@@ -11,34 +12,55 @@ from mechgrok.runs import Run
 PROGRAM = """
 import sys
 from mechgrok.cli.main import app
+unwanted, *command = sys.argv[1:]
 try:
-    app(sys.argv[1:])
+    app(command)
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {"torch", "transformer_lens"} & set(sys.modules)
-assert not heavy, heavy
+imported = set(unwanted.split(",")) & set(sys.modules)
+assert not imported, imported
 """
+#: Analyses that read weights and open no model.
+OF_WEIGHTS = ["norms", "fourier", "similarity", "embedding", "weights", "trajectory"]
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("unwanted", "arguments"),
     [
-        ["--help"],
-        ["train", "--help"],
-        ["analyze", "--list"],
-        ["presets"],
-        ["info", "RUN"],
-        ["compare", "RUN", "MASKED", "--out", "OUT"],
+        ("torch,transformer_lens", ["--help"]),
+        ("torch,transformer_lens", ["train", "--help"]),
+        ("torch,transformer_lens", ["analyze", "--list"]),
+        ("torch,transformer_lens", ["presets"]),
+        ("torch,transformer_lens", ["info", "RUN"]),
+        ("torch,transformer_lens", ["compare", "RUN", "MASKED", "--out", "OUT"]),
+        *(("transformer_lens", ["analyze", name, "RUN", "--fresh"]) for name in OF_WEIGHTS),
+        ("transformer_lens", ["analyze", "fourier", "TRANSFORMER", "--fresh"]),
+        ("transformer_lens", ["analyze", "fourier", "POSITIONAL", "--fresh"]),
     ],
-    ids=" ".join,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_commands_that_compute_nothing_leave_torch_alone(
-    arguments: list[str], tiny_run: Run, masked_run: Run, tmp_path: Path
+def test_commands_leave_alone_what_they_compute_nothing_with(
+    unwanted: str,
+    arguments: list[str],
+    tiny_run: Run,
+    masked_run: Run,
+    tiny_transformer_run: Run,
+    group_run: Run,
+    tmp_path: Path,
 ) -> None:
-    paths = {"RUN": tiny_run.path, "MASKED": masked_run.path, "OUT": tmp_path / "compare.html"}
+    paths = {
+        "RUN": tiny_run.path,
+        "MASKED": masked_run.path,
+        "TRANSFORMER": tiny_transformer_run.path,
+        "POSITIONAL": group_run.path,
+        "OUT": tmp_path / "compare.html",
+    }
     command = [str(paths.get(argument, argument)) for argument in arguments]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *command], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, unwanted, *command],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

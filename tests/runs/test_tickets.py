@@ -309,8 +309,9 @@ class TestMistakes:
         last = tiny_transformer_run.checkpoint(-1)
         last.weights["blocks.0.attn.W_Q"] *= 1e-6
         write_checkpoint(tmp_path / "parent", Checkpoint(last.step, last.weights))
-        with pytest.warns(UserWarning, match=r"empties blocks\.0\.attn\.W_Q"):
+        with pytest.warns(UserWarning, match=r"empties blocks\.0\.attn\.W_Q") as warned:
             ticket = train_ticket(Run(tmp_path / "parent"), tmp_path / "t", steps=1)
+        assert warned[0].filename == __file__  # the line that called, not one of ours
         assert ticket.mask is not None
         assert ticket.mask.densities["blocks.0.attn.W_Q"] == 0
 

@@ -1,7 +1,6 @@
 """Making a run of files of weights, measured anew at every step."""
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from mechgrok.bits import unpack_bits
 from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
-from mechgrok.errors import UserError, sentence
+from mechgrok.errors import UserError, sentence, warn
 from mechgrok.exchange.importing import splits
 from mechgrok.exchange.importing.facts import Facts, facts_of, merged
 from mechgrok.exchange.importing.forward import check_outputs
@@ -24,6 +23,7 @@ from mechgrok.exchange.importing.groups import renumbered
 from mechgrok.exchange.importing.layouts import Network, State, recognize
 from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, settle_steps
 from mechgrok.exchange.revisions import files_of
+from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask
 from mechgrok.models import load_weights, make_model
 from mechgrok.runs import Run
@@ -36,6 +36,7 @@ from mechgrok.tasks.split import Split
 from mechgrok.training import evaluate
 
 
+@in_neutral_state
 def import_run(
     files: Sequence[str | Path],
     out: str | Path,
@@ -101,10 +102,11 @@ def import_run(
         origin = config.origin.model_copy(update={"compared": compared})
         write_config(making, config.model_copy(update={"origin": origin}))
     for note in described.notes:
-        warnings.warn(note, stacklevel=2)
+        warn(note)
     return Run(out)
 
 
+@in_neutral_state
 def doubt(run: Run) -> str | None:
     """A sentence if the last weights of an imported run do no better than chance, else None."""
     last = run.metrics.iloc[-1]
