@@ -23,7 +23,7 @@ def test_every_setting_is_a_flag_of_train(mechgrok: Any) -> None:
     shown = mechgrok("train", "--help").out
     classes: list[Any] = [TrainingConfig, *(OPTIMIZERS.load(name) for name in OPTIMIZERS)]
     classes += [TRANSFORMS.load(name) for name in TRANSFORMS]
-    classes += [TASKS.load(name) for name in TASKS.own] + [shape for shape, _ in KINDS.values()]
+    classes += [TASKS.load(name) for name in TASKS.own] + [shape for shape, *_ in KINDS.values()]
     for each in classes:
         for name in each.model_fields:
             if name not in ("name", "kind"):
