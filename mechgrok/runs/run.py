@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite, prod
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.config = read_config(self.path)
 
     def __repr__(self) -> str:
@@ -426,3 +427,16 @@ class Run:
         from mechgrok.models.native import to_transformer_lens
 
         return to_transformer_lens(self.model(step))
+
+
+#: A run, or the path of its folder.
+RunLike = Run | str | PathLike[str]
+
+
+def open_run(run: RunLike) -> Run:
+    """A run that is given as such, or by the path of its folder.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    return run if isinstance(run, Run) else Run(Path(run))
