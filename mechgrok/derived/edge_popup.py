@@ -16,7 +16,7 @@ from mechgrok.masks import Mask, check_rate, mask_of
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.models import load_weights, make_model
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.tasks import Task
 from mechgrok.training.course import Shown
 from mechgrok.training.machine import find_device
@@ -39,7 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 @in_neutral_state
 @with_keywords(PopupOptions, TrainingConfig)
 def train_popup(
-    parent: Run,
+    parent: RunLike,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -63,6 +63,7 @@ def train_popup(
             outside [0, 1) or empties a weight, or a wider network was asked for at another step
             than 0.
     """
+    parent = open_run(parent)
     how, training = popup_options(options)
     step, rate, width = resolve_step(parent, how.at), how.rate, how.width
     if width != 1 and step != 0:

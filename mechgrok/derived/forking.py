@@ -12,7 +12,7 @@ from mechgrok.derived.children import changed_training, relative_path, resolve_s
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.optimization.transforms.chain import without_transforms
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
@@ -25,7 +25,7 @@ from mechgrok.training.machine import find_device
 
 @in_neutral_state
 def fork(
-    parent: Run,
+    parent: RunLike,
     out: str | Path,
     *,
     at: At = "last",
@@ -52,6 +52,7 @@ def fork(
     Raises:
         UserError: the step has no checkpoint, or ``out`` cannot be used.
     """
+    parent = open_run(parent)
     _, training = split_options(training, BaseModel, "A fork")
     device = find_device(device)
     out, step = Path(out), resolve_step(parent, at)

@@ -25,7 +25,7 @@ from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
 from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
 from mechgrok.models import HookedModel, Wiring, load_weights, make_model, raw_weights
 from mechgrok.models.wiring import HiddenLayer
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.folder import check_room
 from mechgrok.tasks import Task
 from mechgrok.training.course import Shown
@@ -35,7 +35,7 @@ from mechgrok.training.machine import threads
 @in_neutral_state
 @with_keywords(TicketOptions, TrainingConfig)
 def train_ticket(
-    parent: Run,
+    parent: RunLike,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -67,6 +67,7 @@ def train_ticket(
             ``at`` not given, the rate is outside [0, 1), or nothing that is kept could be trained;
             ``out`` is taken.
     """
+    parent = open_run(parent)
     user_code.allow(options.get("method"))
     how, training = ticket_options(options)
     check_room(Path(out), overwrite=overwrite or resume)

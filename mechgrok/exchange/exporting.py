@@ -18,7 +18,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
 from mechgrok.models.native import contiguous_weights, transformer_lens_config
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
 
@@ -28,7 +28,9 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
 
 @in_neutral_state
-def export(run: Run, out: str | Path, step: int = -1, *, license: str = UNKNOWN_LICENSE) -> Path:
+def export(
+    run: RunLike, out: str | Path, step: int = -1, *, license: str = UNKNOWN_LICENSE
+) -> Path:
     """Write the network at ``step`` to a new folder, in the form that model hubs take.
 
     The folder holds ``model.safetensors`` (weights under TransformerLens's names, masked ones as
@@ -36,7 +38,7 @@ def export(run: Run, out: str | Path, step: int = -1, *, license: str = UNKNOWN_
     ``mechgrok`` what the run was) and ``README.md``, a model card with what was measured.
 
     Args:
-        run: the run.
+        run: the run, or its folder.
         out: a folder that is absent or empty.
         step: the checkpoint; a negative one counts from the last.
         license: of the weights, as model hubs call it, for the model card.
@@ -45,6 +47,7 @@ def export(run: Run, out: str | Path, step: int = -1, *, license: str = UNKNOWN_
         UserError: the step has no checkpoint, the folder is taken or cannot be written, or the
             license has no such name.
     """
+    run = open_run(run)
     (step,) = run.select([step])
     check_license(license)
     with new_folder(out) as beside:

@@ -6,15 +6,15 @@ import pandas as pd
 
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 
 
 @in_neutral_state
-def compare(runs: Mapping[str, Run], *, at_accuracy: float | None = None) -> pd.DataFrame:
+def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) -> pd.DataFrame:
     """A row per run, in the order given, under its label.
 
     Args:
-        runs: by label.
+        runs: runs, or their folders, by label.
         at_accuracy: t_mem and t_gen at this accuracy; at each task's own criterion unless given.
 
     Returns:
@@ -27,7 +27,7 @@ def compare(runs: Mapping[str, Run], *, at_accuracy: float | None = None) -> pd.
         UserError: a run has no metrics yet.
     """
     return pd.DataFrame.from_dict(
-        {label: _facts(run, at_accuracy) for label, run in runs.items()}, orient="index"
+        {label: _facts(open_run(run), at_accuracy) for label, run in runs.items()}, orient="index"
     ).astype({"t_mem": "Int64", "t_gen": "Int64", "tau_grok": float})
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite, prod
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from mechgrok.runs.checkpoint import (
 from mechgrok.runs.folder import read_config
 from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics
-from mechgrok.runs.steps import parse_steps
+from mechgrok.runs.steps import parse_steps, whole_numbers
 
 # What a run says of itself needs neither torch nor a model: both are imported where they are used.
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.config = read_config(self.path)
 
     def __repr__(self) -> str:
@@ -270,29 +271,28 @@ class Run:
         return self.steps[step] if -len(self.steps) <= step < 0 else step
 
     def select(
-        self, steps: Sequence[int] | str | None = None, among: Sequence[int] | None = None
+        self, steps: int | str | Iterable[int] | None = None, among: Sequence[int] | None = None
     ) -> list[int]:
-        """``steps``, checked to have checkpoints, or all of them.
+        """``steps``, checked to have checkpoints, or all of them: in order, and once each.
 
         Args:
+            steps: a number or several (a list, a range, an array), negative ones counting from the
+                last; or text, as ``--steps`` takes it: ``"0,2000"``, ``"0:30000:1000"``
+                (start:stop:every), ``"last"``.
             among: the steps that may be chosen; those that have a checkpoint unless given.
-            steps: numbers, negative ones counting from the last; or words, as ``--steps`` takes
-                them: ``"0,2000"``, ``"0:30000:1000"`` (start:stop:every), ``"last"``.
 
         Raises:
-            UserError: one has no checkpoint (the message names the nearest that has), or the words
-                are none.
+            UserError: one has no checkpoint (the message names the nearest that has), there is
+                none, or what was given is something else.
         """
         known = self.steps if among is None else list(among)
         if steps is None:
             return known
-        if isinstance(steps, str):
-            steps = parse_steps(steps, known)
-        chosen = [known[step] if -len(known) <= step < 0 else step for step in steps]
-        for step in chosen:
-            if step not in known:
-                self._check_step(step)
-        return chosen
+        numbers = parse_steps(steps, known) if isinstance(steps, str) else whole_numbers(steps)
+        chosen = {known[step] if -len(known) <= step < 0 else step for step in numbers}
+        for step in sorted(chosen - {*known}):
+            self._check_step(step)
+        return sorted(chosen)
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -427,3 +427,16 @@ class Run:
         from mechgrok.models.native import to_transformer_lens
 
         return to_transformer_lens(self.model(step))
+
+
+#: A run, or the path of its folder.
+RunLike = Run | str | PathLike[str]
+
+
+def open_run(run: RunLike) -> Run:
+    """A run that is given as such, or by the path of its folder.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    return run if isinstance(run, Run) else Run(Path(run))

@@ -1,6 +1,7 @@
 """Checkpoints in words: ``0,2000``, ``0:30000:1000``, ``last``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 
 from mechgrok.errors import UserError
 
@@ -36,3 +37,23 @@ def parse_steps(text: str, steps: Sequence[int]) -> list[int]:
     if not chosen:
         raise UserError(f"--steps {text} selects no checkpoint.")
     return sorted(chosen)
+
+
+def whole_numbers(steps: int | Iterable[int]) -> list[int]:
+    """One step or several as plain numbers.
+
+    >>> whole_numbers(30_000), whole_numbers(range(0, 30, 10))
+    ([30000], [0, 10, 20])
+
+    Raises:
+        UserError: there is none, or one is no whole number.
+    """
+    try:
+        numbers = [index(step) for step in steps] if isinstance(steps, Iterable) else [index(steps)]
+    except TypeError:
+        raise UserError(
+            f"{steps!r} are no steps: give whole numbers, or text such as '0:30000:1000' or 'last'."
+        ) from None
+    if not numbers:
+        raise UserError("No step was chosen: name one, or leave steps out to take all of them.")
+    return numbers

@@ -48,7 +48,7 @@ class Sweep:
         *,
         at_accuracy: float | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.at_accuracy = at_accuracy
         self.plan = self.plan_of(self.path)
         self.members = list(self.plan.members() if members is None else members)
@@ -56,7 +56,7 @@ class Sweep:
     @classmethod
     def is_at(cls, path: str | Path) -> bool:
         """Whether the folder at ``path`` holds a sweep."""
-        return (Path(path) / PLAN).is_file()
+        return (Path(path).expanduser() / PLAN).is_file()
 
     @staticmethod
     def plan_of(path: str | Path) -> Plan:
@@ -65,7 +65,7 @@ class Sweep:
         Raises:
             UserError: the folder holds no sweep, or its plan is none.
         """
-        folder = Path(path)
+        folder = Path(path).expanduser()
         if not Sweep.is_at(folder):
             what = "is a file" if folder.exists() else "does not exist"
             what = f"holds no {PLAN}" if folder.is_dir() else what

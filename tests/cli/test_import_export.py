@@ -117,3 +117,11 @@ def test_an_import_says_what_it_was_compared_with(mechgrok: Any, tiny_run: Run) 
     torch.save(dict(tiny_run.checkpoint(60).weights), "w.pth")
     theirs = mechgrok("import", "w.pth", "--out", "theirs")
     assert "Its outputs are those of the file's own forward pass." in theirs.out
+
+
+def test_an_import_is_not_resumed_with_other_steps_either(mechgrok: Any, tiny_run: Run) -> None:
+    assert mechgrok("import", tiny_run.file(60), "--out", "imported").code == 0
+    for further in ((), ("--steps", 80)):
+        ended = mechgrok("train", "--resume", "--out", "imported", *further)
+        assert ended.code == 2
+        assert "was imported" in ended.err

@@ -4,7 +4,9 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -232,3 +234,20 @@ def test_a_checkpoint_of_another_network_is_refused_by_all_that_read_it(
         Run(path).checkpoint(0)
     with pytest.raises(UserError, match=r"W_in|b_in|shape"):
         mechgrok.analyze(path, "norms", fresh=True)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[60, 0, 60], (0, -1), range(0, 61, 60), np.array([60, 0]), torch.tensor([0, 60]), "last,0"],
+)
+def test_steps_are_selected_in_order_and_once(tiny_run: Run, steps: Any) -> None:
+    assert tiny_run.select(steps) == [0, 60]
+    assert tiny_run.select(60) == tiny_run.select(np.int64(-1)) == [60]
+
+
+@pytest.mark.parametrize("steps", [[], range(0), 0.5, [0.5], ["last"], object()])
+def test_what_names_no_step_is_refused(tiny_run: Run, steps: Any) -> None:
+    with pytest.raises(UserError, match="step"):
+        tiny_run.select(steps)
+    with pytest.raises(UserError, match="step"):
+        tiny_run.weights("W_in", steps)
