@@ -17,12 +17,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from mechgrok import processes
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import ExternalError, UserError, in_a_sentence
 
 #: Seconds that a browser may take to start, and to draw one figure.
 START, FIGURE = 60.0, 120.0
-
-_INSTALL = "install the extra mechgrok[png] and a Chrome or Chromium browser"
 
 
 def find_browser() -> str | None:
@@ -63,27 +61,29 @@ class Browser:
             scale: the picture's pixels for each of the layout's.
 
         Raises:
-            UserError: Kaleido or a browser is missing, or the browser failed.
+            UserError: Kaleido or a browser is missing.
+            ExternalError: the browser failed.
         """
         if not self._failure and self._pipe is None:
             self._start()
         if self._failure:
-            raise UserError(self._failure)
+            raise ExternalError(self._failure)
         assert self._pipe is not None
         options = {"format": form, "width": width, "height": height, "scale": scale}
-        answer: object = None
         with suppress(OSError):  # One that has died is found by its answer.
             self._pipe.send((figure.to_json(), options))
         answer = self._answer(FIGURE, "draw the figure")
         if isinstance(answer, bytes):
             return answer
-        raise UserError(self._failure or f"The browser could not draw the figure ({answer}).")
+        raise ExternalError(self._failure or f"The browser could not draw the figure ({answer}).")
 
     def _start(self) -> None:
         path = find_browser()
         if path is None:
-            self._failure = f"No browser was found to draw the figure: {_INSTALL}."
-            return
+            raise UserError(
+                "No browser was found to draw the figure: install the extra mechgrok[png] and a "
+                "Chrome or Chromium browser."
+            )
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self._process, self._pipe = processes.start(_serve, path, self._folder.name)
         problem = self._answer(START, "start")
