@@ -117,8 +117,8 @@ def _begin(
     config = RunConfig.make(**presets.merge(fields, given))
     if lost := presets.left_out(fields, given) if preset else []:
         print(
-            f"mechgrok: {', '.join(lost)} of the preset {preset} mean nothing for what was chosen "
-            "instead, and are left out.",
+            f"mechgrok: ignored settings of the preset {preset}, which do not apply to your "
+            f"choices: {', '.join(lost)}.",
             file=sys.stderr,
         )
     if not config.model.knows_order and getattr(config.task, "order_matters", False):

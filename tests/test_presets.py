@@ -1,9 +1,11 @@
 """Presets are data that make whole configurations, and any option overrides them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mechgrok import user_code
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
@@ -12,6 +14,20 @@ PROMISED = {
     "paper-mlp", "paper-transformer", "nanda", "sub", "mul", "x2y2", "random", "parity",
     "polynomial", "mnist", "digits", "multitask", "quick", "s5", "d15",
 }  # fmt: skip
+
+
+OWN_TASKS = """
+import mechgrok, torch
+
+@mechgrok.operation("2a + b", commutative=False)
+def double(a, b, p):
+    return (2 * a + b) % p
+
+@mechgrok.task(modular=True)
+def product(p: int = 11):
+    a, b = torch.meshgrid(torch.arange(p), torch.arange(p), indexing="ij")
+    return torch.stack([a.flatten(), b.flatten()], dim=1), (a * b).flatten() % p
+"""
 
 
 def test_every_setting_of_the_paper_has_a_preset_and_the_first_is_the_default() -> None:
@@ -69,6 +85,19 @@ def test_what_a_preset_loses_beside_an_option_is_known() -> None:
     assert presets.left_out(quick, {"task": {"name": "mul"}}) == []
     lost = presets.left_out(mnist, {"model": {"kind": "transformer"}})
     assert lost == ["model.d_model", "model.bias", "model.init"]
+
+
+def test_a_task_of_ones_own_takes_the_settings_of_the_preset_that_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN_TASKS)
+    quick = presets.load("quick")
+    for name, lost in (("double", []), ("product", ["task.pairs"])):
+        given = {"task": {"name": f"{file}:{name}"}}
+        user_code.allow(given["task"]["name"])
+        assert presets.left_out(quick, given) == lost
+        assert RunConfig.make(**presets.merge(quick, given)).task.p == 43  # type: ignore[attr-defined]
+        default = RunConfig.make(**presets.merge(presets.load(presets.DEFAULT), given)).task
+        assert default.p == {"double": 67, "product": 11}[name]  # type: ignore[attr-defined]
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:

@@ -81,10 +81,20 @@ def _parts(preset: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _task(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """A setting of a task means something for tasks of the same class."""
+    """A setting means something for tasks of the same class, and for any task file.py:name with it.
+
+    Tasks that come with mechgrok have defaults that suit them, which a preset for another leaves.
+    """
+    from mechgrok import user_code
+    from mechgrok.tasks import custom
     from mechgrok.tasks.making import TASKS
 
-    return TASKS.where(before["name"]) == TASKS.where(after["name"])
+    if not user_code.is_own(after["name"]):
+        return TASKS.where(before["name"]) == TASKS.where(after["name"])
+    try:
+        return key in custom.load(user_code.absolute(after["name"])).model_fields
+    except UserError:  # Making the configuration refuses it with a better message.
+        return True
 
 
 def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
@@ -116,7 +126,7 @@ def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
     try:
         chosen = (choose_optimizer(name), *read_transforms(after.get("transforms")))
         return any(key in type(each).model_fields for each in chosen)
-    except UserError:  # It is refused with better words when the configuration is made.
+    except UserError:  # Making the configuration refuses it with a better message.
         return True
 
 
