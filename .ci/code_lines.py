@@ -1,7 +1,7 @@
 """Count the lines of code proper: without blank lines, comments and docstrings.
 
-`python .ci/code_lines.py [FOLDER …]` prints a total for each folder (mechgrok, analyses and cli when
-none is named) and for all of them; `--files` adds each file, the longest last.
+`python .ci/code_lines.py [FOLDER …]` prints a total for each folder (mechgrok, analyses and cli
+unless folders are named) and for all of them; `--files` adds each file, the longest last.
 """
 
 import ast
@@ -22,7 +22,7 @@ LAYOUT = {
 
 
 def code_lines(source: str) -> int:
-    """The number of lines that hold code: a token that is neither layout nor part of a docstring."""
+    """The number of lines with a token that is neither layout nor part of a docstring."""
     docstrings = {
         line
         for node in ast.walk(ast.parse(source))

@@ -7,6 +7,7 @@ own value stays.
 
 import inspect
 import json
+import math
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from mechgrok.configuration.settings import (
     PARTS,
     PROBES,
     TRANSFORMS,
+    path_of,
     put,
     value_at,
 )
@@ -113,12 +115,14 @@ class Flag:
         value = text.split(",") if _is_list(self.annotation) else text
         if not is_numeric(self.annotation):
             return value
+        value = list(map(_as_whole, value)) if isinstance(value, list) else _as_whole(value)
         try:
             return TypeAdapter(self.annotation).validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
+            several = "; mechgrok sweep trains with several values" if "," in text else ""
             raise UserError(
-                f"{self.words[0]} was given {text!r}: {message[0].lower()}{message[1:]}."
+                f"{self.words[0]} was given {text!r}: {message[0].lower()}{message[1:]}{several}."
             ) from None
 
 
@@ -222,7 +226,8 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
             raise UserError(
                 f"--set {assignment}: {path} has settings of its own, as {path}.KEY=VALUE."
             )
-        put(settings, path, typed_value(text))
+        part, dot, _ = path.partition(".")  # other commands have other parts, such as popup
+        put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
     for path in NAMING_CODE:
         for name in _names_at(settings, path):
             user_code.allow(name)
@@ -230,6 +235,15 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     for name in [*chosen, *(probe.name for probe in read_probes(value_at(settings, PROBES)))]:
         user_code.allow(name)
     return settings
+
+
+def _as_whole(number: str) -> str:
+    """``10000`` for ``1e4``, as whole numbers are parsed; any other text as it is."""
+    try:
+        whole = float(number) if "e" in number.lower() else math.nan
+    except ValueError:
+        return number
+    return f"{whole:.0f}" if whole.is_integer() and abs(whole) < 2**53 else number
 
 
 def typed_value(text: str) -> Any:

@@ -8,8 +8,9 @@ import typer
 
 from mechgrok.cli.analyze import answer
 from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.mistakes import separate_file
 from mechgrok.cli.progress import waiting
-from mechgrok.cli.questions import By, Out, Runs, Steps
+from mechgrok.cli.questions import By, Out, Steps
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 @with_pictures
 def intervene(
-    runs: Runs,
-    interventions: Annotated[
-        Path, typer.Argument(help="What is done, in TOML: interventions.toml.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN… FILE", help="Folders of runs or sweeps, and the interventions in TOML."
+        ),
     ],
     *,
     pictures: Pictures,
@@ -47,6 +50,7 @@ def intervene(
     from mechgrok.results.analysis import Analysis
     from mechgrok.sweeps.family import Family
 
+    interventions, runs = separate_file(paths)
     done = vocabulary.load_toml(interventions)
     if not done:
         raise UserError(f"{interventions} holds no intervention: write a table [[do]] for each.")

@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from mechgrok.cli.mistakes import advice_on_command, advice_on_option
 from mechgrok.cli.streams import prepare_streams
-from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory, near
+from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory
 from mechgrok.registry import Entry
 
 #: Every subcommand and the module that holds it; the module's first line is its help.
@@ -56,6 +57,10 @@ class LazyGroup(TyperGroup):
         function = getattr(module, entry.module.rpartition(".")[2])
         return as_command(entry.name, function)
 
+    def advice(self, args: list[str]) -> str:
+        """What may have been meant by words that begin with no command of the group."""
+        return advice_on_command(args, list(self.entries()))
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.entries())
 
@@ -64,8 +69,8 @@ class LazyGroup(TyperGroup):
         return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in self.entries() and (meant := near(args[0], self.entries())):
-            ctx.fail(f"No such command {args[0]!r}{meant}")
+        if args[0] not in self.entries():
+            ctx.fail(f"No such command {args[0]!r}{self.advice(args)}")
         name, _, rest = super().resolve_command(ctx, args)
         return name, self.load(self.entries()[name or ""]), rest
 
@@ -185,6 +190,8 @@ def _explained(error: Exception) -> tuple[str, int] | None:
         return _in_one_line(error), error.exit_code
     if isinstance(error, TyperException):
         message = error.format_message()
+        if advice := advice_on_option(error):
+            message = f"{message.partition(' (')[0]}: {advice}"
         return message and f"{message.rstrip('.')}{_where_help_is(error)}", 2
     if isinstance(error, OSError) and error.errno in _OF_NAMES:
         return f"{_in_one_line(error)}: choose another path.", 2

@@ -9,6 +9,7 @@ import typer
 
 from mechgrok import user_code
 from mechgrok.cli.main import LazyGroup, as_command
+from mechgrok.cli.mistakes import check_analysis
 from mechgrok.cli.progress import waiting
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses
@@ -48,6 +49,7 @@ class Questions(LazyGroup):
                 return found.name, self.command_of(found), args[1:]
             from mechgrok.registry import ANALYSES, find
 
+            check_analysis(args)
             find(ANALYSES, args[0])
         return super().resolve_command(ctx, args)
 

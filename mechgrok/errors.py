@@ -3,7 +3,7 @@
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,19 +45,31 @@ def near(name: object, known: object) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def sentence(error: "ValidationError", what: str, known: Iterable[str] = ()) -> str:
+def sentence(
+    error: "ValidationError",
+    what: str,
+    known: Iterable[str] = (),
+    owners: Callable[[str], Iterable[str]] = lambda option: (),
+) -> str:
     """The first complaint of a pydantic error as one sentence about ``what``.
 
     Args:
         error: what pydantic raised.
-        what: the thing that was configured.
-        known: its options, of which one like an unknown one is offered.
+        what: the thing that was configured: ``task add``.
+        known: its options, of which the one most like an unknown one is offered.
+        owners: which others of its kind have an option, by their names: ``group``.
     """
     first = error.errors()[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
         return str(cause)
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        if having := list(owners(field)):
+            kind = what.partition(" ")[0]
+            return (
+                f"The {what} has no option {field!r}, which belongs to {choices(having)}: "
+                f"choose that {kind} too (--{kind} {having[0]})."
+            )
         return f"The {what} has no option {field!r}{near(first['loc'][-1], known)}."
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"The {what} was given {field} = {first['input']!r}: {message}."

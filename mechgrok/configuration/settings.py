@@ -21,6 +21,7 @@ CALLED = {"task": "task.name", "model": "model.kind"}
 #: Other words for settings.
 ALSO_CALLED = {
     "lr": "training.learning_rate",
+    "wd": "training.weight_decay",
     "transform": "training.transforms",
     "probe": "training.probes",
     "metric": "training.metrics",
@@ -75,7 +76,8 @@ def path_of(name: str) -> str:
                 f"There is no setting {name!r}: write it as config.json has it, such as "
                 "training.weight_decay."
             )
-        return name
+        alias = ALSO_CALLED.get(field, "")
+        return alias if alias.startswith(f"{part}.") else name
     homes = [part for part in PARTS if name in names_in(part)]
     if not homes:
         every = [*known, *(name for part in PARTS for name in sorted(names_in(part)))]

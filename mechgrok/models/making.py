@@ -33,7 +33,13 @@ def saved_shape(value: Any) -> Any:
     try:
         return config_class(kind)(**fields)
     except ValidationError as error:
-        raise UserError(sentence(error, f"model {kind}")) from None
+        known = config_class(kind).model_fields
+        raise UserError(sentence(error, f"model {kind}", known, _kinds_with)) from None
+
+
+def _kinds_with(option: str) -> list[str]:
+    """The kinds of models that have an option."""
+    return [kind for kind, (shape, *_) in KINDS.items() if option in shape.model_fields]
 
 
 #: A model's configuration of whatever kind, as a field of a run's.

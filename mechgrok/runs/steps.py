@@ -24,12 +24,12 @@ def parse_steps(text: str, steps: Sequence[int]) -> list[int]:
             if part == "last":
                 chosen.update(steps[-1:])
             elif ":" in part:
-                start, stop, *rest = (int(number or 0) for number in part.split(":"))
+                start, stop, *rest = (_step(number or "0") for number in part.split(":"))
                 every = max(1, rest[0] if rest else 1)
                 stop = stop or max(steps, default=0)
                 chosen.update(s for s in steps if start <= s <= stop and (s - start) % every == 0)
             else:
-                chosen.add(int(part))
+                chosen.add(_step(part))
         except ValueError:
             raise UserError(
                 f"--steps {text} is not of the form 0,2000,30000 or 0:30000:1000 or last."
@@ -37,6 +37,20 @@ def parse_steps(text: str, steps: Sequence[int]) -> list[int]:
     if not chosen:
         raise UserError(f"--steps {text} selects no checkpoint.")
     return sorted(chosen)
+
+
+def _step(text: str) -> int:
+    """A step as people write it: ``30000``, ``30_000``, ``3e4``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "e" not in text.lower():
+        return int(text)
+    number = float(text)
+    if not number.is_integer() or abs(number) > 2**53:
+        raise ValueError(text)
+    return int(number)
 
 
 def whole_numbers(steps: int | Iterable[int]) -> list[int]:

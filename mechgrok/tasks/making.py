@@ -60,4 +60,10 @@ def saved_task(name: str, **options: Any) -> Task:
     try:
         return task_class(name=name, **options)
     except ValidationError as error:
-        raise UserError(sentence(error, f"task {name}", task_class.model_fields)) from None
+        known = task_class.model_fields
+        raise UserError(sentence(error, f"task {name}", known, _tasks_with)) from None
+
+
+def _tasks_with(option: str) -> list[str]:
+    """The registered tasks that have an option; of the modular operations, add alone."""
+    return [name for name in ("add", *TASKS.own) if option in TASKS.load(name).model_fields]
