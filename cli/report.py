@@ -30,7 +30,8 @@ def report(
 ) -> None:
     """One page with every analysis that applies: facts, findings and figures, self-contained.
 
-    An analysis that fails says so in its section; the page comes out all the same.
+    An analysis that fails is named in its section and ends the command with exit code 1; the page
+    is written all the same.
     """
     from mechgrok.reports.report import report as make
 
@@ -56,7 +57,7 @@ def report(
         import webbrowser
 
         webbrowser.open(made.path.resolve().as_uri())
-    if not made.shown:
+    if made.failures or not made.shown:
         raise typer.Exit(1)
 
 

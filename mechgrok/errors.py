@@ -33,6 +33,10 @@ class ExternalError(UserError):
     exit_code = 1
 
 
+class NotApplicable(UserError):
+    """An analysis makes no sense for a run, whose files are sound: a report skips it."""
+
+
 def choices(values: object) -> str:
     """The members of an iterable as a reader expects them in a sentence: ``a, b or c``."""
     words = [str(value) for value in values]  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import xarray as xr
 
-from mechgrok.errors import UserError
+from mechgrok.errors import NotApplicable
 from mechgrok.runs import Run
 
 
@@ -14,7 +14,7 @@ def finite_steps(run: Run, steps: Sequence[int]) -> list[int]:
     """Those of the steps at which all weights are finite, and so are the sums of their squares.
 
     Raises:
-        UserError: there are none.
+        NotApplicable: there are none.
 
     >>> import mechgrok
     >>> finite_steps(mechgrok.Run("data/base"), [0, 30000])
@@ -22,7 +22,7 @@ def finite_steps(run: Run, steps: Sequence[int]) -> list[int]:
     """
     finite = [step for step in steps if _is_finite(run, step)]
     if not finite:
-        raise UserError(
+        raise NotApplicable(
             f"The weights of {run.path} are not finite numbers at any of the steps asked for "
             f"(from {steps[0]:,} to {steps[-1]:,}), so that nothing can be measured."
         )

@@ -24,7 +24,7 @@ class Section:
         name: of the analysis; also the section's anchor.
         question: what it asks.
         findings: what was seen, by run.
-        passed_over: why it was not asked, by run.
+        skipped: why it does not apply, by run.
         figure: the figure, packed by `untitled`; None where no run was measured.
         title: the figure's title and subtitle, which the page sets as text that wraps.
         failed: what went wrong, by run.
@@ -33,7 +33,7 @@ class Section:
     name: str
     question: str
     findings: Mapping[str, str] = field(default_factory=dict)
-    passed_over: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     figure: str | None = None
     title: tuple[str, str] = ("", "")
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -158,8 +158,8 @@ def _section(section: Section) -> str:
     parts = [f'<section id="{section.name}">', f"<h2>{html.escape(section.name)}</h2>"]
     parts.append(f'<p class="question">{html.escape(section.question)}</p>')
     parts += [
-        f'<p class="muted">Not asked of {html.escape(label)}: {html.escape(reason)}</p>'
-        for label, reason in section.passed_over.items()
+        f'<p class="muted">Does not apply to {html.escape(label)}: {html.escape(reason)}</p>'
+        for label, reason in section.skipped.items()
     ]
     parts += [
         f'<p class="failed">Failed on {html.escape(label)}: {html.escape(reason)}</p>'

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.errors import NotApplicable, UserError, in_a_sentence
 from mechgrok.files import make_room
 from mechgrok.global_state import in_neutral_state
 from mechgrok.workers import Failure, Workers
@@ -34,8 +34,8 @@ _MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
-class PassedOver:
-    """Why a question was not asked of a run, in a sentence."""
+class Skipped:
+    """Why an analysis does not apply to a run, in a sentence."""
 
     reason: str
 
@@ -241,17 +241,15 @@ def _section(
     from mechgrok.results.analysis import analyses
 
     told = {label: answers[label] for label in labels}
-    passed_over = {label: a.reason for label, a in told.items() if isinstance(a, PassedOver)}
+    skipped = {label: a.reason for label, a in told.items() if isinstance(a, Skipped)}
     failed = {label: a.reason for label, a in told.items() if isinstance(a, Failure)}
     question = analyses()[name].description
     if isinstance(drawn, _Drawn):
         failed |= drawn.failed
-        return Section(
-            name, question, drawn.findings, passed_over, drawn.figure, drawn.title, failed
-        )
+        return Section(name, question, drawn.findings, skipped, drawn.figure, drawn.title, failed)
     if isinstance(drawn, Failure):
         failed["all runs"] = drawn.reason
-    return Section(name, question, {}, passed_over, failed=failed)
+    return Section(name, question, {}, skipped, failed=failed)
 
 
 def _datasets(answers: dict[str, Any], order: Iterable[str]) -> "dict[str, xr.Dataset]":
@@ -259,22 +257,22 @@ def _datasets(answers: dict[str, Any], order: Iterable[str]) -> "dict[str, xr.Da
     return {
         label: answers[label]
         for label in order
-        if not isinstance(answers[label], PassedOver | Failure)
+        if not isinstance(answers[label], Skipped | Failure)
     }
 
 
-def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | PassedOver":
-    """In a worker: the answer of one run, or why the question makes no sense for it."""
+def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | Skipped":
+    """In a worker: the answer of one run, or why the analysis does not apply to it."""
     from mechgrok.results.analysis import Analysis
     from mechgrok.runs import Run
 
     try:
         analysis, run = Analysis.load(name), Run(path)
         if reason := analysis.applies(run):
-            return PassedOver(reason)
+            return Skipped(reason)
         return analysis(run, fresh=fresh)
-    except UserError as error:
-        return PassedOver(str(error))
+    except NotApplicable as error:
+        return Skipped(str(error))
 
 
 def _draw(name: str, measured: "dict[str, xr.Dataset]", grouped: "dict[str, xr.Dataset]") -> _Drawn:

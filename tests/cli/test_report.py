@@ -56,15 +56,30 @@ def test_what_was_measured_for_the_page_is_kept_beside_the_runs(page: str, tiny_
     assert (tiny_run.path / "analysis" / "norms.parquet").is_file()
 
 
+def test_a_damaged_checkpoint_is_a_failure_and_no_reason_to_skip(
+    tiny_run: Run, tmp_path: Path, mechgrok: Callable
+) -> None:
+    copy = shutil.copytree(tiny_run.path, tmp_path / "copy")
+    damaged = Run(copy).file(Run(copy).steps[1])
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    ended = mechgrok("report", copy, "--only", "norms,accuracy")
+    assert ended.code == 1
+    assert "norms failed" in ended.err
+    assert damaged.name in ended.err
+    page = (copy / "analysis" / "report.html").read_text(encoding="utf-8")
+    assert damaged.name in page
+    assert "Does not apply" not in page
+
+
 def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mechgrok.reports.page import Section, write_page
 
-    sections = [Section("fourier", "Which?", passed_over={"<b>bits</b>": "parity is not modular"})]
+    sections = [Section("fourier", "Which?", skipped={"<b>bits</b>": "parity is not modular"})]
     write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Not asked of &lt;b&gt;bits&lt;/b&gt;: parity is not modular" in text
+    assert "Does not apply to &lt;b&gt;bits&lt;/b&gt;: parity is not modular" in text
     assert "data-figure" not in text[: text.index("<script>")]
 
 
