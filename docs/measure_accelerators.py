@@ -21,10 +21,10 @@ from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.survival import waiting_in
 
-#: The settings that make a row, in the order in which they are told.
+#: The settings that make a row, in the order of the table.
 SETTINGS = ("optimizer", "muon_learning_rate", "transforms", "objective", "weight_decay")
 HEADER = (
-    "| method | generalized | t_mem | t_gen [95 %] | test at the end | key frequencies | "
+    "| method | generalized | t_mem | t_gen [range] | test at the end | key frequencies | "
     "overlap with AdamW's |\n| --- | --- | --- | --- | --- | --- | --- |"
 )
 

@@ -10,12 +10,12 @@ from mechgrok.results.variables import SHARED, Variable, as_listed
 
 _HEAD = """# Variables
 
-What the Dataset of each analysis holds: `mechgrok.analyze(run, "fourier").share`, or a column of
+The variables of each analysis's Dataset: `mechgrok.analyze(run, "fourier").share`, or a column of
 `analysis/fourier.parquet`. Units and definition are in each variable's attributes too
 (`.attrs["units"]`, `.attrs["definition"]`), with the numbers of that run filled in. The units of
-the loss are nats where it is a cross-entropy; those of a frequency are cycles per n residues, and
-none on a group, where it stands for the number of a representation. A variable whose only dimension
-is its own name is a coordinate.
+the loss are nats for a cross-entropy. Frequencies are in cycles per n residues; on a group they are
+the numbers of representations and have no units. A variable whose only dimension is its own name is
+a coordinate.
 
 ## Coordinates of many analyses
 
