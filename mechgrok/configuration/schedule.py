@@ -31,7 +31,7 @@ class Steps:
 
 
 def evaluation_steps(steps: int) -> Steps:
-    """Every 10 steps up to 2,000, then every 20, 30, 40 for 1,000 steps each, then every 50; the last.
+    """Every 10 steps up to 2,000; every 20, 30 and 40 for 1,000 each; then every 50; and the last.
 
     Dense enough that t_mem and t_gen are properties of the run and not of the schedule:
     from step 1,000 on they are known to within 1 %, and everywhere to within 50 steps.
