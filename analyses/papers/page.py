@@ -8,9 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from mechgrok.analyses.papers.claims import SIGN_TEST_FROM
 from mechgrok.analyses.papers.scale import Scale
-from mechgrok.reports.page import in_page, write_document
+from mechgrok.reports.page import plotly_text, write_page
 
 if TYPE_CHECKING:
     from mechgrok.analyses.papers.making import Made
@@ -29,17 +31,18 @@ def write_index(out: Path, made: "Sequence[Made]", scale: Scale) -> Path:
     """
     page = out / "index.html"
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    write_document(
+    sections = [_summary(made, scale), *(_section(each, out, scale) for each in made)]
+    write_page(
         page,
-        "Bridging Lottery Ticket and Grokking, made again",
-        {"verdicts": False} | {each.item.name: not each.figures for each in made},
-        [_summary(made, scale), *(_section(each, out, scale) for each in made)],
-        {
+        title="Bridging Lottery Ticket and Grokking, made again",
+        contents={"verdicts": False} | {each.item.name: not each.figures for each in made},
+        sections=Markup("\n".join(sections)),
+        figures={
             f"{each.item.name}-{figure['name']}": figure["packed"]
             for each in made
             for figure in each.figures
         },
-        f"Made by mechgrok paper on {now}.",
+        footer=f"Made by mechgrok paper on {now}.",
     )
     return page
 
@@ -149,9 +152,9 @@ def _figure(item: str, figure: dict[str, str]) -> str:
     links = " ".join(
         f'<a href="figures/{name}.{kind}">{kind.upper()}</a>' for kind in figure["files"].split(",")
     )
-    below = f'<p class="below">{in_page(figure["below"])}</p>' if figure["below"] else ""
+    below = f'<p class="below">{plotly_text(figure["below"])}</p>' if figure["below"] else ""
     return (
-        f"<h3>{in_page(figure['title'])}</h3>{below}"
+        f"<h3>{plotly_text(figure['title'])}</h3>{below}"
         f'<div class="pan wide"><div class="figure" data-figure="{name}"></div></div>'
         f'<p class="below">{links}</p>'
     )

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import Template
 
 import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
 from mechgrok.files import write_text
 from mechgrok.reports.packing import pack, packed_plotly, script
@@ -58,7 +59,7 @@ def bare(figure: go.Figure) -> tuple[go.Figure, tuple[str, str]]:
     return go.Figure(figure).update_layout(title=None, margin={"t": top}, height=height), title
 
 
-def write_page(
+def write_report(
     path: Path,
     title: str,
     facts: Mapping[str, Mapping[str, str]],
@@ -71,110 +72,67 @@ def write_page(
     Args:
         path: the HTML file.
         title: its heading.
-        facts: what there is to say about each run, by the run's label and then by heading.
-        summary: the page in a few lines, by run.
-        sections: in the order in which they appear.
+        facts: a table of facts: by the run's label, then by heading.
+        summary: a few lines for each run.
+        sections: one per analysis, in the order of the page.
         footer: how and when it was made.
     """
-    opening = [
-        f'<section id="summary"><h2>summary</h2>{_lines(summary)}</section>',
-        f'<section id="facts"><h2>facts</h2><div class="pan">{_table(facts)}</div></section>',
-    ]
-    muted = {section.name: section.figure is None for section in sections}
-    write_document(
+    shown = {section.name: section.figure is None for section in sections}
+    write_page(
         path,
-        title,
-        {"summary": False, "facts": False} | muted,
-        [*opening, *map(_section, sections)],
-        {section.name: section.figure for section in sections if section.figure is not None},
-        footer,
+        "report.html",
+        title=title,
+        contents={"summary": False, "facts": False} | shown,
+        figures={section.name: section.figure for section in sections if section.figure},
+        footer=footer,
+        facts=facts,
+        headings=dict.fromkeys(heading for about in facts.values() for heading in about),
+        summary=summary,
+        report=sections,
     )
 
 
-def write_document(
+def write_page(
     path: Path,
+    template: str = "page.html",
+    *,
     title: str,
     contents: Mapping[str, bool],
-    sections: Sequence[str],
     figures: Mapping[str, str],
     footer: str,
+    **more: object,
 ) -> None:
-    """Write a page of sections that are HTML already, with one copy of plotly.js in it.
+    """Write a page of sections and figures, whole or not at all, with one copy of plotly.js in it.
 
     Args:
         path: the HTML file.
+        template: in this folder; one that extends page.html fills its block ``sections``, where a
+            ``<div class="figure" data-figure="NAME">`` shows a figure.
         title: its heading.
         contents: the sections' names, which are their anchors, and whether they are muted there.
-        sections: as HTML. A ``<div class="figure" data-figure="NAME">`` in one shows a figure.
         figures: packed by `untitled`, by their names.
         footer: how and when it was made.
+        more: what the template needs besides; without a template ``sections``, safe HTML.
     """
-    entries = (
-        f'<li><a href="#{name}"{" class=muted" if muted else ""}>{html.escape(name)}</a></li>'
-        for name, muted in contents.items()
+    templates = Environment(
+        loader=PackageLoader("mechgrok.reports", ""),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    text = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(title),
-        contents="\n".join(entries),
-        sections="\n".join(sections),
-        figures="\n".join(
-            f'<script type="text/plain" id="data-{name}">{packed}</script>'
-            for name, packed in figures.items()
-        ),
-        footer=html.escape(footer),
+    templates.filters["plotly_text"] = plotly_text
+    text = templates.get_template(template).render(
+        title=title,
+        contents=contents,
+        figures=figures,
+        footer=footer,
         plotly=packed_plotly(),
         script=script(),
+        **more,
     )
     write_text(path, text)
 
 
-def in_page(text: str) -> str:
+def plotly_text(text: str) -> Markup:
     """A figure's title as HTML: the tags that plotly knows stay, all else is text."""
-    return _TITLE_TAGS.sub(r"<\1>", html.escape(text))
-
-
-def _table(facts: Mapping[str, Mapping[str, str]]) -> str:
-    headings = list(dict.fromkeys(heading for about in facts.values() for heading in about))
-    head = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in facts)
-    rows = [
-        f'<tr><th scope="row">{html.escape(heading)}</th>'
-        + "".join(f"<td>{html.escape(about.get(heading, '—'))}</td>" for about in facts.values())
-        + "</tr>"
-        for heading in headings
-    ]
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _lines(summary: Mapping[str, Sequence[str]]) -> str:
-    return "\n".join(
-        f"<h3>{html.escape(label)}</h3><ul>"
-        + "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        + "</ul>"
-        for label, lines in summary.items()
-    )
-
-
-def _section(section: Section) -> str:
-    parts = [f'<section id="{section.name}">', f"<h2>{html.escape(section.name)}</h2>"]
-    parts.append(f'<p class="question">{html.escape(section.question)}</p>')
-    parts += [
-        f'<p class="muted">Does not apply to {html.escape(label)}: {html.escape(reason)}</p>'
-        for label, reason in section.skipped.items()
-    ]
-    parts += [
-        f'<p class="failed">Failed on {html.escape(label)}: {html.escape(reason)}</p>'
-        for label, reason in section.failed.items()
-    ]
-    if section.findings:
-        lines = "".join(
-            f"<li><b>{html.escape(label)}</b>: {html.escape(found)}</li>"
-            for label, found in section.findings.items()
-        )
-        parts.append(f'<ul class="findings">{lines}</ul>')
-    if section.figure is not None:
-        heading, below = map(in_page, section.title)
-        parts.append(f"<h3>{heading}</h3>" + (f'<p class="below">{below}</p>' if below else ""))
-        parts.append(
-            f'<div class="pan wide"><div class="figure" data-figure="{section.name}"></div></div>'
-        )
-    return "\n".join([*parts, "</section>"])
+    return Markup(_TITLE_TAGS.sub(r"<\1>", html.escape(text)))

@@ -102,7 +102,7 @@ def report(
         UserError: a run or an analysis is not there, a run has no checkpoint, or the page cannot be
             written. What an analysis raises is told in its section instead.
     """
-    from mechgrok.reports.page import write_page
+    from mechgrok.reports.page import write_report
     from mechgrok.runs import Run
     from mechgrok.runs.facts import facts
     from mechgrok.sweeps import Sweep
@@ -122,7 +122,7 @@ def report(
     n = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     sections = _ask_all(names, family, fresh, n, progress or (lambda done, total, words: None))
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    write_page(
+    write_report(
         page,
         f"Report on {', '.join(opened if alone else dict.fromkeys(map(_name, given)))}",
         about,

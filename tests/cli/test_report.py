@@ -74,10 +74,10 @@ def test_a_damaged_checkpoint_is_a_failure_and_no_reason_to_skip(
 def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mechgrok.reports.page import Section, write_page
+    from mechgrok.reports.page import Section, write_report
 
     sections = [Section("fourier", "Which?", skipped={"<b>bits</b>": "parity is not modular"})]
-    write_page(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
+    write_report(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Does not apply to &lt;b&gt;bits&lt;/b&gt;: parity is not modular" in text
     assert "data-figure" not in text[: text.index("<script>")]
