@@ -1,7 +1,12 @@
 """Train networks that grok, keep every checkpoint, and analyze the sequence."""
 
+import sys
+
 from lazy_loader import attach_stub
 
+from mechgrok.moved import MovedModules
+
+sys.meta_path.append(MovedModules())
 _load, __dir__, __all__ = attach_stub(__name__, __file__)
 
 

@@ -2,4 +2,7 @@
 
 from lazy_loader import attach_stub
 
-__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+from mechgrok.moved import with_old_names
+
+_get, __dir__, __all__ = attach_stub(__name__, __file__)
+__getattr__ = with_old_names(__name__, _get)
