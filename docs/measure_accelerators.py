@@ -19,7 +19,7 @@ from mechgrok.grammar import show_value
 from mechgrok.runs import Run
 from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.survival import waiting_in
+from mechgrok.sweeps.survival import time_to_event
 
 #: The settings that make a row, in the order of the table.
 SETTINGS = ("optimizer", "muon_learning_rate", "transforms", "objective", "weight_decay")
@@ -57,7 +57,7 @@ def method(member: Member) -> str:
 def row(sweep: Sweep, name: str, members: Sequence[Member]) -> str:
     """A line of the table."""
     table = sweep.table.loc[[member.name for member in members]]
-    waits = {mark: waiting_in(table, mark) for mark in ("t_mem", "t_gen")}
+    times = {mark: time_to_event(table, mark) for mark in ("t_mem", "t_gen")}
     learned = [m for m in members if sweep.runs[m.name].t_gen is not None]
     keys = {m.name: keys_of(sweep.runs[m.name]) for m in learned}
     shares = []
@@ -70,9 +70,9 @@ def row(sweep: Sweep, name: str, members: Sequence[Member]) -> str:
     return " | ".join(
         [
             f"| {name}",
-            f"{waits['t_gen'].n_reached} of {waits['t_gen'].n}",
-            str(waits["t_mem"]),
-            str(waits["t_gen"]),
+            f"{times['t_gen'].n_reached} of {times['t_gen'].n}",
+            str(times["t_mem"]),
+            str(times["t_gen"]),
             f"{median(table.test_accuracy):.1%}",
             f"{numbers[0]} to {numbers[-1]}" if numbers else "—",
             f"{mean(shares):.2f} ({len(shares)}) |" if shares else "— |",

@@ -6,7 +6,7 @@ from lazy_loader import attach_stub
 
 from mechgrok.moved import MovedModules
 
-sys.meta_path.append(MovedModules())
+sys.meta_path.insert(0, MovedModules())  # before what would find a copy below an old name
 _load, __dir__, __all__ = attach_stub(__name__, __file__)
 
 
