@@ -61,7 +61,7 @@ def compare(
     """
     from mechgrok.analyses.drawing.overlay import overlay
     from mechgrok.cli.groups import print_groups
-    from mechgrok.files import make_room
+    from mechgrok.files import ensure_writable
     from mechgrok.runs.comparison import compare as table_of
     from mechgrok.sweeps.family import Family
 
@@ -71,7 +71,7 @@ def compare(
         write_data(family.summary if alone is None else alone.rename_axis(index="run"), form)
         return
     page = out or family.path / f"{family.stem('compare')}.html"
-    make_room(page)
+    ensure_writable(page)
     if alone is None:
         print_groups(family)
     else:

@@ -1,4 +1,4 @@
-"""What a person did wrong, as opposed to what the program did wrong."""
+"""Errors of users and of the environment, as opposed to bugs, and their messages."""
 
 import sys
 import traceback
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """A mistake that the person at the keyboard can mend.
+    """A mistake that the user can correct.
 
-    Its message is one sentence that names the thing, the value and the remedy. The command line
-    prints it alone and exits with code 2; anything else that is raised is a bug and keeps its
+    The message is one sentence that names the object, the value and the remedy. The command line
+    prints only the message and exits with code 2. Any other exception is a bug and keeps its
     traceback.
     """
 
-    #: What the command line exits with.
+    #: Exit code of the command line.
     exit_code = 2
 
 
 class ExternalError(UserError):
-    """Something outside failed that was right as it was asked for: a disk, a browser, a network.
+    """A valid request failed because of the environment: a disk, a browser, a network.
 
-    The command line prints its sentence and exits with code 1.
+    The command line prints the message and exits with code 1.
     """
 
     exit_code = 1
 
 
 class NotApplicable(UserError):
-    """An analysis makes no sense for a run, whose files are sound: a report skips it."""
+    """An analysis does not apply to a run, although its files are intact; reports skip it."""
 
 
 def choices(values: object) -> str:
-    """The members of an iterable as a reader expects them in a sentence: ``a, b or c``."""
+    """The members of an iterable as a phrase: ``a, b or c``."""
     words = [str(value) for value in values]  # type: ignore[attr-defined]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def near(name: object, known: object) -> str:
-    """A question after the known word most like ``name``; empty where none is like it."""
+    """A hint with the known name closest to ``name``: `` (did you mean clip?)``; or empty."""
     close = get_close_matches(str(name), [str(word) for word in known], 1)  # type: ignore[attr-defined]
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -55,13 +55,13 @@ def sentence(
     known: Iterable[str] = (),
     owners: Callable[[str], Iterable[str]] = lambda option: (),
 ) -> str:
-    """The first complaint of a pydantic error as one sentence about ``what``.
+    """The first error of a pydantic ValidationError as one sentence.
 
     Args:
-        error: what pydantic raised.
-        what: the thing that was configured: ``task add``.
-        known: its options, of which the one most like an unknown one is offered.
-        owners: which others of its kind have an option, by their names: ``group``.
+        error: the validation error.
+        what: the configured object, such as ``task add``.
+        known: its options, to suggest one for a misspelled name.
+        owners: gives the names of other objects of the kind that have an option.
     """
     first = error.errors()[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
@@ -79,7 +79,7 @@ def sentence(
     return f"The {what} was given {field} = {first['input']!r}: {message}."
 
 
-#: What libraries say where memory cannot be had.
+#: Parts of messages by which libraries report failed allocations.
 _LACKING = (
     "allocate memory",
     "failed to map segment",
@@ -91,7 +91,7 @@ _LACKING = (
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is that there is too little memory."""
+    """Whether an error or one of its causes is a lack of memory."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True
@@ -103,7 +103,7 @@ def lacks_memory(error: BaseException | None) -> bool:
     return False
 
 
-#: What is said then.
+#: The message for it.
 TOO_LITTLE_MEMORY = (
     "There is too little memory for this command: raise the limit (ulimit -v), end other programs, "
     "or take fewer checkpoints with --steps."
@@ -111,7 +111,7 @@ TOO_LITTLE_MEMORY = (
 
 
 def in_a_sentence(error: BaseException) -> str:
-    """What was raised, its message, and where: what is left of a traceback in a line."""
+    """An exception as one line: its type, message, file and line."""
     if isinstance(error, UserError):
         return str(error)
     if lacks_memory(error):
@@ -123,7 +123,7 @@ def in_a_sentence(error: BaseException) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn the code that called this package: the warning points at its line."""
+    """Issue a warning that points at the line that called this package."""
     frame, level = sys._getframe(), 1
     ours = ("mechgrok", "contextlib")
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ours:

@@ -1,4 +1,4 @@
-"""What a field of a configuration takes: numbers, where it takes numbers, and nothing for them."""
+"""The base class of configurations, and questions about the types of their fields."""
 
 import json
 import types
@@ -12,7 +12,7 @@ from mechgrok.grammar import parse_list, show_list
 
 
 def types_in(annotation: Any) -> set[Any]:
-    """The types that an annotation is made of.
+    """The leaf types of an annotation.
 
     >>> types_in(tuple[int, float] | None) == {int, float, type(None)}
     True
@@ -26,12 +26,12 @@ def types_in(annotation: Any) -> set[Any]:
 
 
 def is_numeric(annotation: Any) -> bool:
-    """Whether a field takes numbers alone, one or several, or none."""
+    """Whether a field holds only numbers: one, several, or None."""
     return types_in(annotation) <= {int, float, types.NoneType}
 
 
 def takes_several(annotation: Any) -> bool:
-    """Whether a field takes several plain values, as ``betas`` does.
+    """Whether a field holds a tuple of plain values, as ``betas`` does.
 
     >>> takes_several(tuple[float, float]), takes_several(tuple[int, ...]), takes_several(float)
     (True, True, False)
@@ -40,12 +40,11 @@ def takes_several(annotation: Any) -> bool:
 
 
 class Settings(BaseModel):
-    """A part of a configuration: it does not change, and refuses what it does not know.
+    """A part of a configuration: immutable, and without unknown fields.
 
-    A setting that takes several values takes one by itself, too, and a list as a sweep writes it
-    (`mechgrok.grammar.parse_list`).
-
-    Python takes true for 1, and pydantic "13" for 13: in a number's place both are slips.
+    A field that holds several values accepts a single value, too, and a list as sweeps write it
+    (`mechgrok.grammar.parse_list`). Booleans and texts are refused where numbers are expected:
+    Python takes True for 1 and pydantic "13" for 13, and both are usually mistakes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +65,7 @@ class Settings(BaseModel):
 
     @classmethod
     def _entries(cls, name: str, value: Any) -> Any:
-        """The values of a setting that takes several, however they were given; others as is."""
+        """The values of a field that holds several, in any of their spellings; others unchanged."""
         field = cls.model_fields.get(name)
         if field is None or isinstance(value, list | tuple) or not takes_several(field.annotation):
             return value

@@ -1,7 +1,7 @@
-"""Reading plain files only, and writing files so that each is whole or absent.
+"""Reading regular files only, and writing files atomically.
 
-Where a file is expected, something else may lie: a named pipe, on which a reader waits for ever, or
-a device that never ends. `open_plain` and what is built on it refuse these.
+In place of a file there may be a named pipe, on which a reader would wait for ever, or a device
+that never ends. `open_plain` and the functions built on it refuse these.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from mechgrok.errors import UserError
 
-#: Bytes of the largest text that is read whole: configurations, plans, metrics.
+#: Largest text file that is read, in bytes: configurations, plans, metrics.
 LARGEST_TEXT = 2**30
 
 _KINDS = {
@@ -28,15 +28,14 @@ _KINDS = {
 
 
 class NotPlain(OSError):
-    """Something that is no plain file lies where one is to be read or written."""
+    """A path that should be a regular file is a pipe, a device, a socket or a folder."""
 
 
 def check_plain(path: str | Path) -> os.stat_result:
-    """What the operating system says of a plain file; nothing is opened.
+    """``os.stat`` of a regular file, following links; the file is not opened.
 
     Raises:
-        OSError: it is not there; `NotPlain` where links lead to a pipe, a device, a socket or a
-            folder.
+        OSError: it does not exist; `NotPlain` if it is a pipe, a device, a socket or a folder.
     """
     return _plain(os.stat(path))
 
@@ -49,18 +48,16 @@ def _plain(found: os.stat_result) -> os.stat_result:
 
 
 def open_plain(path: str | Path) -> BinaryIO:
-    """A plain file, opened to read bytes; links are followed.
-
-    Whatever has taken the file's place, opening it does not wait.
+    """Open a regular file for reading bytes, following links, without ever blocking.
 
     Raises:
-        OSError: it cannot be opened; `NotPlain` where it is none.
+        OSError: it cannot be opened; `NotPlain` if it is not a regular file.
     """
     return open(_opened(path, os.O_RDONLY), "rb")
 
 
 def _opened(path: str | Path, flags: int) -> int:
-    """The descriptor of a plain file. A device is not even opened, as that may do something."""
+    """The descriptor of a regular file. Devices are not opened: that alone can have effects."""
     if os.path.exists(path):
         check_plain(path)
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -73,14 +70,14 @@ def _opened(path: str | Path, flags: int) -> int:
 
 
 def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
-    """What a plain file holds.
+    """The contents of a regular file.
 
     Args:
         path: the file.
-        largest: bytes that it may have; as many as it likes unless given.
+        largest: the largest size allowed, in bytes; no limit unless given.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or is larger.
+        OSError: the file cannot be read, is not regular, or is larger.
     """
     with open_plain(path) as file:
         if largest is None:
@@ -91,23 +88,23 @@ def read_bytes(path: str | Path, largest: int | None = None) -> bytes:
 
 
 def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
-    """What a plain file of text holds, decoded as UTF-8, its line ends as they are on this system.
+    """The contents of a regular text file, decoded as UTF-8, with line ends as newlines.
 
     Raises:
         OSError: as for `read_bytes`.
-        UnicodeDecodeError: it is no UTF-8.
+        UnicodeDecodeError: the file is not UTF-8.
     """
     return read_bytes(path, largest).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to the disk, then rename it to ``path``.
+    """Write a file atomically: ``write`` fills a temporary file, which is then renamed to ``path``.
 
-    A reader sees the old file or the new one, never a part of one, also after a crash. The file
-    may be read by whom the umask lets read.
+    Readers see the old file or the new one, never a partial one, even after a crash. Permissions
+    follow the umask.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; the file beside is removed.
+        UserError: the disk is full or the folder is not writable; the temporary file is removed.
     """
     from safetensors import SafetensorError
 
@@ -136,7 +133,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _refuse_device(path: Path) -> None:
-    """Refuse to replace a device: whoever may write to /dev would lose it."""
+    """Refuse to replace a device file, which root could otherwise do by accident."""
     with suppress(FileNotFoundError):
         found = os.stat(path).st_mode
         if stat.S_ISCHR(found) or stat.S_ISBLK(found):
@@ -144,18 +141,18 @@ def _refuse_device(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as UTF-8, whole or not at all."""
+    """Write ``text`` to ``path`` as UTF-8, atomically."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def append_text(path: Path, text: str) -> None:
     """Append ``text`` to ``path`` as UTF-8 and flush it to the disk.
 
-    A kill in the middle can leave a part of it at the end of the file; readers look for the last
+    A kill in the middle can leave part of the text at the end of the file; readers stop at the last
     newline.
 
     Raises:
-        UserError: the disk is full or the file cannot be written; it is as it was before.
+        UserError: the disk is full or the file is not writable; the file is unchanged.
     """
     before: int | None = None
     try:
@@ -175,23 +172,23 @@ def append_text(path: Path, text: str) -> None:
         ) from error
 
 
-def sweep_partials(folder: Path) -> None:
-    """Delete what `write_whole` left half-written in a folder where its process was killed.
+def remove_partials(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder.
 
-    To be called by the only one who writes there.
+    Call it only while holding the folder's lock.
     """
     for file in folder.glob(".*.partial"):
         file.unlink(missing_ok=True)
 
 
-def sweep_abandoned(folder: Path, name: str = "*") -> None:
-    """Delete what killed processes left half-written in a folder where several write at once.
+def remove_abandoned(folder: Path, name: str = "*") -> None:
+    """Delete the temporary files of dead processes in a folder that several processes write to.
 
-    What its process, or one on another machine, may still be writing is left alone.
+    Files of living processes, and young ones, which another machine may be writing, are kept.
 
     Args:
-        folder: where to look.
-        name: of the file or folder that was being written.
+        folder: the folder to clean.
+        name: the file or folder that was being written; a pattern.
     """
     for left in folder.glob(f".{name}.*.partial"):
         process = left.name.split(".")[-2]
@@ -212,25 +209,27 @@ def _is_alive(process: int) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder for results, and those above it; sweep what was left half-written there.
+    """Create the folder for results and its parents, and clean up temporary files in it.
 
     Raises:
-        UserError: it cannot be made.
+        UserError: it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        sweep_abandoned(path)
+        remove_abandoned(path)
     except OSError as error:
         raise UserError(
-            f"The folder {path} cannot be made ({error}): choose another with --out."
+            f"The folder {path} cannot be created ({error}): choose another with --out."
         ) from None
 
 
-def make_room(path: Path) -> None:
-    """Make the folder for a file that is to be written, and see that it can be, before the work.
+def ensure_writable(path: Path) -> None:
+    """Create the folder of an output file and check that the file can be written.
+
+    Call it before long computations whose result goes to the file.
 
     Raises:
-        UserError: the path is a folder, or nothing can be written there.
+        UserError: the path is a folder or not writable.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file with --out, such as {path}/page.html.")

@@ -1,9 +1,9 @@
-"""Code of a person's own: what ``file.py:name`` and ``module:name`` stand for, and who may name it.
+"""Loading users' own code, named ``file.py:name`` or ``module:name``, and deciding when it is safe.
 
-Importing a file executes it. A run folder, a file of weights or a plan that somebody sent can name
-any file, one that came along with it too. So code is imported only where a person has named it: on
-the command line or in Python just now (`allow`), or when they trained with it on this machine
-earlier (`remember`). A name that is read from a file gains no rights by being read.
+Importing a file executes it, and a run folder, a weights file or a sweep plan from somebody else
+can name any file, including one that came with it. So code is imported only if the user has named
+it: on the command line or in Python in this process (`allow`), or by training with it on this
+machine before (`remember`). Reading a name from a file does not make it trusted.
 """
 
 import importlib
@@ -19,42 +19,42 @@ from mechgrok.errors import UserError
 from mechgrok.files import read_text, write_text
 from mechgrok.global_state import usual_in_process
 
-#: What a person has named in this process.
+#: Names that the user has given in this process.
 _allowed: set[str] = set()
 
 
 def is_own(name: object) -> bool:
-    """Whether a name stands for somebody's own code instead of something registered."""
+    """Whether a name refers to a user's own code rather than a registered object."""
     return isinstance(name, str) and ":" in name
 
 
 def absolute(name: str) -> str:
-    """``name`` with the path of its file, if it has one, made absolute."""
+    """``name`` with its file's path, if it has one, made absolute."""
     where, _, attribute = name.rpartition(":")
     return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
 
 
 def analysis_name(name: str) -> str:
-    """The name of an analysis, of one in a file ``/home/me/sharpness.py:``."""
+    """The name of an analysis; ``/home/me/sharpness.py:`` for one in a file."""
     return absolute(f"{name}:") if name.endswith(".py") else name
 
 
 def allow(name: object) -> None:
-    """A person has named this code, just now: it may be loaded while this process lasts.
+    """Trust code that the user has named, for the rest of this process.
 
-    To be called where a person's own words come in, and never on what a file says.
+    Call it on user input, never on a name read from a file.
     """
     if is_own(name):
         _allowed.add(absolute(str(name)))
 
 
 def allowed() -> list[str]:
-    """What a person has named in this process: to be allowed in those that work for it, too."""
+    """The names trusted in this process, to be trusted in its worker processes too."""
     return sorted(_allowed)
 
 
 def remember(name: str) -> None:
-    """Code that is in use, its object live: let runs made with it be opened here later, too."""
+    """Trust code on this machine from now on, so that runs made with it can be opened later."""
     allow(name)
     if is_own(name) and (name := absolute(name)) not in _remembered():
         trust_list().parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def remember(name: str) -> None:
 
 
 def trust_list() -> Path:
-    """The file that lists the code that a person has trained with on this machine, one a line."""
+    """The file that lists the code trusted on this machine, one name per line."""
     import pooch
 
     return Path(pooch.os_cache("mechgrok")) / "trusted_tasks.txt"
@@ -73,49 +73,47 @@ def _remembered() -> list[str]:
 
 
 def check(name: str) -> None:
-    """Refuse code that no person has named here.
+    """Refuse code that is not trusted.
 
     Raises:
-        UserError: ``name`` was not allowed in this process and is not on the list.
+        UserError: ``name`` is neither allowed in this process nor on the list.
     """
     name = absolute(name)
     if name not in _allowed and name not in _remembered():
         raise UserError(
-            f"A file asks for code in {name}, which was never trained with here: read that code, "
-            f"and if you trust it add the line {name} to {trust_list()}."
+            f"A file refers to code in {name}, which you have not trained with on this machine: "
+            f"read that code, and if you trust it add the line {name} to {trust_list()}."
         )
 
 
 def load(name: str, kind: str) -> Any:
-    """What ``file.py:name`` or ``module:name`` stands for, imported.
+    """Import the object that ``file.py:name`` or ``module:name`` refers to.
 
     Args:
-        name: where it is, and what it is called there.
-        kind: what it should be ("task"), for messages.
+        name: the file or module, and the object's name in it.
+        kind: what the object should be ("task"), for messages.
 
     Raises:
-        UserError: no person has named it here, the file or module is not there, or it holds
-            nothing of that name.
+        UserError: the code is not trusted, the file or module does not exist, or it has no such
+            name.
     """
     where, _, attribute = name.rpartition(":")
-    with told_of(name):
+    with reraise_as_user_error(name):
         found = getattr(load_module(name, kind), attribute, None)
     if found is None:
-        raise UserError(
-            f"{where} holds nothing called {attribute!r}: choose a {kind} that it does."
-        )
+        raise UserError(f"{where} defines no {attribute!r}: name a {kind} that it defines.")
     return found
 
 
 @contextmanager
-def told_of(name: object) -> Iterator[None]:
-    """What a person's own code raises is theirs to mend: it is said in a sentence, with its place.
+def reraise_as_user_error(name: object) -> Iterator[None]:
+    """Turn exceptions of user code into a UserError that names the file and line.
 
     Args:
-        name: of the code that runs; anything else that runs meanwhile keeps its traceback.
+        name: of the code that runs; for a registered name, exceptions pass unchanged.
 
     Raises:
-        UserError: the code raised something, or ended the program.
+        UserError: the code raised an exception or called ``sys.exit``.
     """
     try:
         yield
@@ -125,7 +123,7 @@ def told_of(name: object) -> Iterator[None]:
         if not is_own(name):
             raise
         raise UserError(
-            f"The code in {name} failed{_place(error, str(name))}: {_in_words(error)}."
+            f"The code in {name} failed{_place(error, str(name))}: {_message(error)}."
         ) from error
 
 
@@ -138,33 +136,33 @@ def _place(error: BaseException, name: str) -> str:
     return f" at line {lines[-1]}" if lines else ""
 
 
-def _in_words(error: BaseException) -> str:
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}{f', {words}' if words else ''}".rstrip(".")
+def _message(error: BaseException) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}{f', {message}' if message else ''}".rstrip(".")
 
 
 def load_module(name: str, kind: str) -> ModuleType:
-    """The module of ``file.py:name`` or ``module:name``; the name in it may be empty.
+    """Import the module of ``file.py:name`` or ``module:name``, where ``name`` may be empty.
 
     Raises:
-        UserError: no person has named it here, or the file or module is not there.
+        UserError: the code is not trusted, or the file or module does not exist.
     """
     check(name)
     where = name.rpartition(":")[0]
-    with usual_in_process():  # What it sets when it is imported holds for nothing else.
+    with usual_in_process():  # Global state set by the module must not leak.
         return _from_file(Path(where), kind) if where.endswith(".py") else _from_module(where, kind)
 
 
-#: Modules of files by their paths, each with the time and size of the file that it was made of.
+#: Modules loaded from files, by path, with the modification time and size of the file.
 _modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
 
 def _from_file(path: Path, kind: str) -> ModuleType:
-    """The module of a file, executed once in a process, and again only when the file changes."""
+    """The module of a file, executed once per process, and again only if the file changes."""
     if not path.is_file():
         raise UserError(
-            f"The {kind}'s file {path} is not there: put it back, or change the {kind}'s name in "
-            "the run's config.json to where it is now."
+            f"The {kind}'s file {path} does not exist: restore it, or change the {kind}'s name in "
+            "the run's config.json to its new location."
         )
     stat = path.stat()
     stamp, (made_of, module) = (stat.st_mtime_ns, stat.st_size), _modules.get(path, (None, None))

@@ -54,7 +54,7 @@ def test_what_is_no_file_is_not_appended_to(tmp_path: Path) -> None:
 def test_no_device_is_replaced(device: str, tmp_path: Path) -> None:
     link = tmp_path / "page.html"
     link.symlink_to(device)
-    for write in (lambda: files.write_text(link, "page"), lambda: files.make_room(link)):
+    for write in (lambda: files.write_text(link, "page"), lambda: files.ensure_writable(link)):
         with pytest.raises(UserError, match="it is a device, not a file"):
             write()
     assert link.is_symlink()

@@ -97,7 +97,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _split_has_two_sides(self) -> Self:
-        with user_code.told_of(self.task.name):
+        with user_code.reraise_as_user_error(self.task.name):
             _ = self.task.n_train
             _ = self.task.training_objective, self.task.d_output
         return self

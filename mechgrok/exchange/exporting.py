@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
-from mechgrok.files import sweep_abandoned, write_text
+from mechgrok.files import remove_abandoned, write_text
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
@@ -85,7 +85,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not an empty folder: choose another one with --out.")
-    sweep_abandoned(out.parent, glob.escape(out.name))
+    remove_abandoned(out.parent, glob.escape(out.name))
     beside = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         beside.mkdir(parents=True)

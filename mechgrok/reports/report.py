@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import NotApplicable, UserError, in_a_sentence
-from mechgrok.files import make_room
+from mechgrok.files import ensure_writable
 from mechgrok.global_state import in_neutral_state
 from mechgrok.workers import Failure, Workers
 
@@ -118,7 +118,7 @@ def report(
     names = _chosen(only)
     alone = family.by is None
     about = {label: facts(run) for label, run in opened.items()} if alone else family.about()
-    make_room(page)
+    ensure_writable(page)
     n = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
     sections = _ask_all(names, family, fresh, n, progress or (lambda done, total, words: None))
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")

@@ -17,7 +17,7 @@ from typing import Any
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError
-from mechgrok.files import read_text, sweep_partials, write_text
+from mechgrok.files import read_text, remove_partials, write_text
 from mechgrok.registry import ANALYSES, entries
 from mechgrok.runs import metrics, state
 from mechgrok.runs.checkpoint import checkpoint_file, checkpoints
@@ -149,7 +149,7 @@ def finish_replacing(folder: Path) -> None:
 
 def settle(folder: Path) -> None:
     """Finish, or take back, what a killed process began; by one who holds the folder."""
-    sweep_partials(folder)
+    remove_partials(folder)
     shutil.rmtree(folder / MAKING, ignore_errors=True)
     if (folder / MADE).is_dir():
         _remove_run(folder)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.files import sweep_partials
+from mechgrok.files import remove_partials
 from mechgrok.masks import Mask
 from mechgrok.runs.checkpoint import (
     Checkpoint,
@@ -121,7 +121,7 @@ class Folder(RuleBasedStateMachine):
     @rule(name=st.sampled_from(["metrics.csv", "step_00000003.safetensors", NEWEST]))
     def leave_a_partial(self, name: str) -> None:
         (self.path / f".{name}.1.partial").write_bytes(b"half")
-        sweep_partials(self.path)
+        remove_partials(self.path)
 
     @precondition(lambda self: self.kept)
     @rule(share=st.floats(0, 1, exclude_max=True))
