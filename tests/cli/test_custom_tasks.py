@@ -170,7 +170,7 @@ def test_an_entry_point_makes_it_a_task_by_name(
     [
         ("triangle", {"p": "many"}, "p takes a number, not the text 'many'"),
         ("triangle", {"q": 3}, "has no option 'q'"),
-        ("square", {}, "holds nothing called 'square'"),
+        ("square", {}, "defines no 'square'"),
         ("bare", {}, "decorate the function with @mechgrok.task"),
     ],
 )
@@ -206,7 +206,7 @@ def test_modules_and_files_that_are_gone(source: Path, mechgrok: Any) -> None:
     source.unlink()
     ended = mechgrok("info", "ckpts")
     assert ended.code == 2
-    assert f"The task's file {source} is not there: put it back" in ended.err
+    assert str(source) in ended.err
     with pytest.raises(UserError, match="module no_such_module is not installed"):
         make_task("no_such_module:task")
 
@@ -225,5 +225,5 @@ def test_a_strangers_run_does_not_execute_the_code_that_came_with_it(
         (sent / "config.json").write_text(json.dumps(config))
         ended = mechgrok("info", "sent")
         assert ended.code == 2
-        assert "never trained with here" in ended.err
+        assert "trusted_tasks" in ended.err
         assert not proof.exists()
