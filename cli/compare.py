@@ -63,9 +63,9 @@ def compare(
     from mechgrok.cli.groups import print_groups
     from mechgrok.files import make_room
     from mechgrok.runs.comparison import compare as table_of
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
-    family = Family.open(runs, by, at_accuracy=at_accuracy)
+    family = RunGroups.open(runs, by, at_accuracy=at_accuracy)
     alone = table_of(family.runs, at_accuracy=at_accuracy) if family.by is None else None
     if form != "table":
         write_data(family.summary if alone is None else alone.rename_axis(index="run"), form)

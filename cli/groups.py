@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
 
-def print_groups(family: "Family") -> None:
+def print_groups(family: "RunGroups") -> None:
     """A row a group: its settings, how many runs generalized, t_mem, t_gen and τ_grok.
 
     Medians are Kaplan and Meier's, with 95 % intervals in brackets from six runs on, and the range

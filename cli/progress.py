@@ -143,7 +143,7 @@ def train_and_report(
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
+def status(what: str) -> Iterator[None]:
     """Say on stderr what is being waited for, where it takes longer than a moment."""
     console = Console(file=sys.stderr)
     if console.is_terminal:

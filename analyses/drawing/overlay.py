@@ -6,10 +6,10 @@ from mechgrok.analyses.drawing.milestones import add_milestones
 from mechgrok.analyses.drawing.panels import Panels
 from mechgrok.analyses.drawing.phases import add_phases
 from mechgrok.analyses.drawing.style import SHARE
-from mechgrok.sweeps.family import Family
+from mechgrok.sweeps.groups import RunGroups
 
 
-def overlay(family: Family, *, log: bool = True) -> go.Figure:
+def overlay(family: RunGroups, *, log: bool = True) -> go.Figure:
     """Accuracy (train dashed, test solid), L1 and L2 norm of all weights, a colour for each run.
 
     Groups have a colour each: their medians thick with the middle half of the runs as a band,
@@ -53,7 +53,7 @@ def overlay(family: Family, *, log: bool = True) -> go.Figure:
     return figure.draw()
 
 
-def _runs_in_words(family: Family) -> tuple[str, str]:
+def _runs_in_words(family: RunGroups) -> tuple[str, str]:
     """Who generalizes first, and by how much; and when each does."""
     steps = {label: None if t != t else t for label, t in family.table.t_gen.astype(float).items()}
     last = family.table["step"].to_dict()
@@ -72,7 +72,7 @@ def _runs_in_words(family: Family) -> tuple[str, str]:
     return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle
 
 
-def _groups_in_words(family: Family) -> tuple[str, str]:
+def _groups_in_words(family: RunGroups) -> tuple[str, str]:
     """The same of the groups' medians."""
     waiting = {family.name(key): each for key, each in family.waiting("t_gen").items()}
     n = sum(each.n for each in waiting.values())

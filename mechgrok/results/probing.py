@@ -23,9 +23,9 @@ class _Measured:
     answers: "list[xr.Dataset]" = field(default_factory=list)
 
     def stem(self, run: Run) -> str:
-        """What the answers' folder is called: as the file that keeps the analysis's own answer."""
+        """The name of the answers' folder: that of the file that holds the analysis's own."""
         options: dict[str, Any] = dict(self.probe.options)
-        return self.analysis.kept_at(run, **options).stem
+        return self.analysis.cache_path(run, **options).stem
 
 
 class Probing:

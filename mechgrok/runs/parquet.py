@@ -65,16 +65,18 @@ def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | N
 
 
 def read_parquet(path: Path) -> xr.Dataset:
-    """The dataset that `write_parquet` wrote.
+    """The dataset that `write_parquet` wrote; ``encoding["source"]`` is the path.
 
     Raises:
         UserError: the file is missing, truncated, damaged or not one of ours.
     """
     try:
         table = pq.read_table(_opened(path), page_checksum_verification=True)
-        return _dataset(table, _described(table.schema.metadata))
+        dataset = _dataset(table, _described(table.schema.metadata))
     except _UNREADABLE as error:
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+    dataset.encoding["source"] = str(path)
+    return dataset
 
 
 def _dataset(table: pa.Table, described: dict[str, Any]) -> xr.Dataset:

@@ -112,7 +112,7 @@ def sweep(
         plan = Plan.load(Plan.shipped()[preset])
     else:
         plan = make_plan(preset, over, seeds, tickets, popups, settings)
-    found = settle(out, plan, extend=extend)
+    found = prepare_sweep(out, plan, extend=extend)
     where = where or on_this_machine(jobs, checked_device(device), together)
     with shown_sweep(display, found) as told:
         outcomes = complete(found, where, display=told)
@@ -141,7 +141,7 @@ def _is_gpu(device: str) -> bool:
     return Path("/proc/driver/nvidia").exists() and find_device("auto") == "cuda"
 
 
-def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
+def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
     """The sweep with this plan at ``out``, its folder made where it is new.
 
     A plan with all the runs of the one that is there, and more, takes its place.

@@ -69,7 +69,7 @@ class Facts:
     notes: tuple[str, ...] = ()
 
 
-def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = False) -> Facts:
+def read_facts(content: Mapping[str, Any], path: Path, *, task_is_given: bool = False) -> Facts:
     """The facts in what a file holds beside its weights.
 
     Args:

@@ -12,10 +12,10 @@ from mechgrok.configuration.settings import flattened, path_of, value_at
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
+from mechgrok.runs.comparison import milestones_and_accuracies
 from mechgrok.runs.labels import file_stem, labelled, short
 from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
 from mechgrok.sweeps.survival import TimeToEvent, time_to_event
-from mechgrok.sweeps.table import facts_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +26,7 @@ _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes",
 Key = tuple[Value, ...]
 
 
-class Family:
+class RunGroups:
     """Several runs, and the groups that they make.
 
     Attributes:
@@ -134,7 +134,10 @@ class Family:
         """
         if self._table is not None:
             return self._table
-        rows = {label: facts_of(run, self.at_accuracy) for label, run in self.runs.items()}
+        rows = {
+            label: milestones_and_accuracies(run, self.at_accuracy)
+            for label, run in self.runs.items()
+        }
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def about(self) -> dict[str, dict[str, str]]:
