@@ -98,7 +98,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _list(items: "list[Item]", scale: "Scale") -> None:
     """What there is, how many runs each item takes, and how long they would take here."""
     from mechgrok.cli.progress import status
-    from mechgrok.cli.words import duration, n_bytes
+    from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps.estimate import Reckoning
 

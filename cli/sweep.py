@@ -258,7 +258,7 @@ def _say_what_it_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
     from collections import Counter
 
     from mechgrok.cli.progress import status
-    from mechgrok.cli.words import duration, n_bytes
+    from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.estimate import estimate

@@ -91,17 +91,17 @@ def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
 def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric: bool) -> None:
     """One milestone: its medians with intervals, joined along each line, and the single runs."""
     at = (family.by or []).index(along)
-    waiting = family.waiting(mark)
+    times = family.times[mark]
     colors = group_colors([family.name(key) for key in family.groups])
     lines: dict[Key, list[Key]] = {}
     for key in family.groups:
-        if key[at] is not None and waiting[key].n:
+        if key[at] is not None and times[key].n:
             lines.setdefault((*key[:at], *key[at + 1 :]), []).append(key)
     for number, (rest, keys) in enumerate(lines.items()):
         x = [key[at] if is_numeric else show_value(key[at]) for key in keys]
         look = [colors[family.name(key)] for key in keys]
         _runs(panel, family, mark, dict(zip(keys, x, strict=True)), look)
-        _medians(panel, mark, [waiting[key] for key in keys], x, look, _DASHES[number % 4])
+        _medians(panel, mark, [times[key] for key in keys], x, look, _DASHES[number % 4])
         if len(lines) > 1 and mark == "t_gen":
             others = [name for name in family.by or () if name != along]
             words = (

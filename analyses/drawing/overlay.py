@@ -74,18 +74,18 @@ def _runs_in_words(family: RunGroups) -> tuple[str, str]:
 
 def _groups_in_words(family: RunGroups) -> tuple[str, str]:
     """The same of the groups' medians."""
-    waiting = {family.name(key): each for key, each in family.waiting("t_gen").items()}
-    n = sum(each.n for each in waiting.values())
-    reached = sum(each.n_reached for each in waiting.values())
+    times = {family.name(key): each for key, each in family.times["t_gen"].items()}
+    n = sum(each.n for each in times.values())
+    reached = sum(each.n_reached for each in times.values())
     subtitle = (
         f"{reached} of {n} runs generalize; thick: a group's median, as far as all of its runs go; "
         "band: its middle half; lines down: median t_mem, t_gen"
     )
-    medians = {name: each.median for name, each in waiting.items() if each.n_reached * 2 >= each.n}
+    medians = {name: each.median for name, each in times.items() if each.n_reached * 2 >= each.n}
     if not medians:
         return "In no group does half of the runs generalize", subtitle
     first, latest = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
     if len(medians) == 1:
-        return f"{first}: median t_gen {waiting[first]}", subtitle
+        return f"{first}: median t_gen {times[first]}", subtitle
     times = medians[latest] / medians[first]
     return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle

@@ -98,14 +98,14 @@ def _medians(
     family: RunGroups, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
 ) -> dict[str, Any]:
     """The median of a milestone in each cell as a heat map's attributes, shaded by logarithms."""
-    waiting = family.waiting(mark)
+    times = family.times[mark]
 
     def shade(key: Key | None) -> float:
-        median = math.nan if key is None else waiting[key].median
+        median = math.nan if key is None else times[key].median
         return math.log10(median) if math.isfinite(median) and median > 0 else math.nan
 
     def words(key: Key | None) -> str:
-        return "" if key is None else str(waiting[key])
+        return "" if key is None else str(times[key])
 
     scale = {"colorscale": SEQUENTIAL, "zmin": limits[0], "zmax": limits[1]}
     text = [[words(key).partition(" [")[0] for key in line] for line in cells]
@@ -119,6 +119,6 @@ def _medians(
 
 def _limits(family: RunGroups, mark: str) -> tuple[float, float]:
     """The logarithms between which all medians lie."""
-    medians = [each.median for each in family.waiting(mark).values()]
+    medians = [each.median for each in family.times[mark].values()]
     finite = np.log10([each for each in medians if math.isfinite(each) and each > 0] or [1.0])
     return float(finite.min()), float(max(finite.max(), finite.min() + 0.1))

@@ -348,7 +348,7 @@ def stem_of(name: str, options: Mapping[str, Any]) -> str:
     """A file name, without its ending, that holds a digest of options where there are any.
 
     >>> stem_of("fourier", {}), stem_of("fourier", {"path": "direct"})
-    ('fourier', 'fourier-b8bf4b1b')
+    ('fourier', 'fourier-9e28c468')
     """
     if not options:
         return name

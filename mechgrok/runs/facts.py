@@ -3,6 +3,8 @@
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
+from mechgrok.formatting import norm
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -91,15 +93,8 @@ def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
         words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
         words.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
         facts[f"{side} {end}"] = ", ".join(words)
-    for norm in ("l1", "l2"):
-        facts[norm.upper()] = f"{size(first[norm])} at the start, {size(last[norm])} {end}"
+    for name in ("l1", "l2"):
+        facts[name.upper()] = f"{norm(first[name])} at the start, {norm(last[name])} {end}"
         if len(metrics) == 1:
-            facts[norm.upper()] = size(last[norm])
+            facts[name.upper()] = norm(last[name])
     return facts
-
-
-def size(norm: float, digits: int = 1) -> str:
-    """A norm in words: with so many digits after the point, or as a power where it is huge."""
-    if not isfinite(norm):
-        return "not finite"
-    return f"{norm:,.{digits}f}" if norm < 1e7 else f"{norm:.3g}"

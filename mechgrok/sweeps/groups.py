@@ -1,4 +1,4 @@
-"""Runs that are looked at together, in groups that are the same but for their seeds."""
+"""Several runs, in groups that are the same but for their seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -14,8 +14,8 @@ from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
 from mechgrok.runs.comparison import milestones_and_accuracies
 from mechgrok.runs.labels import file_stem, labelled, short
-from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
-from mechgrok.sweeps.survival import TimeToEvent, time_to_event
+from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep, setting_names
+from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: What differs between runs of one setting, and says nothing about it.
 _NO_SETTINGS = ("versions", "format")
 _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
+#: The steps at which a run learns something, and their ratio.
+MILESTONES = ("t_mem", "t_gen", "tau_grok")
 Key = tuple[Value, ...]
 
 
@@ -30,7 +32,7 @@ class RunGroups:
     """Several runs, and the groups that they make.
 
     Attributes:
-        path: where what is found about them is written.
+        path: the folder for figures of them.
         runs: by the label that they have in figures.
         by: the settings whose values make the groups; None where the runs stand alone.
         keys: the values of ``by`` of each run, by its label.
@@ -141,28 +143,31 @@ class RunGroups:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def about(self) -> dict[str, dict[str, str]]:
-        """What there is to say about each group, by its name and then by heading."""
-        marks = ("t_mem", "t_gen", "tau_grok")
-        waiting = {mark: self.waiting(mark) for mark in marks}
+        """A description of each group, by its name and then by heading."""
         return {
             self.name(key): {
                 "runs": f"{len(labels)}",
-                "generalized": f"{waiting['t_gen'][key].n_reached}",
-                **{mark: str(waiting[mark][key]) for mark in marks},
+                "generalized": f"{self.times['t_gen'][key].n_reached}",
+                **{milestone: str(times[key]) for milestone, times in self.times.items()},
             }
             for key, labels in self.groups.items()
         }
 
-    @property
+    @cached_property
+    def times(self) -> dict[str, dict[Key, TimeToEvent]]:
+        """How long t_mem, t_gen and tau_grok took in each group, unreached ones censored."""
+        return {name: times_by_group(self.table, self.groups, name) for name in MILESTONES}
+
+    @cached_property
     def groups(self) -> dict[Key, list[str]]:
         """The labels of the runs in each group, numbers in their order."""
-        found: dict[Key, list[str]] = {}
+        groups: dict[Key, list[str]] = {}
         for label, key in sorted(self.keys.items(), key=lambda item: _ordered(item[1])):
-            found.setdefault(key, []).append(label)
-        return found
+            groups.setdefault(key, []).append(label)
+        return groups
 
     def stem(self, name: str) -> str:
-        """The name of a file, without its ending, for ``name`` asked of these runs."""
+        """The name of a file about these runs, without its ending."""
         if not self.is_sweep:
             return file_stem(name, list(self.runs))
         return short("-".join([name, *(["by", *self.by] if self.by else [])]))
@@ -179,7 +184,7 @@ class RunGroups:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a group, under its name: its settings and what its runs say together.
+        """A row a group, under its name: its settings, and statistics over its runs.
 
         ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
         and Meier's medians, missing where half of the runs or more are not there yet, and
@@ -188,21 +193,16 @@ class RunGroups:
         ``test_accuracy`` is the median at the last step.
         """
         rows = {}
-        waiting = {mark: self.waiting(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
         for key, labels in self.groups.items():
             row: dict[str, Any] = dict(zip(self.by or (), key, strict=True))
-            row |= {"runs": len(labels), "generalized": waiting["t_gen"][key].n_reached}
-            for mark, groups in waiting.items():
-                took = groups[key]
-                ends = {mark: took.median, f"{mark}_low": took.low, f"{mark}_high": took.high}
+            row |= {"runs": len(labels), "generalized": self.times["t_gen"][key].n_reached}
+            for name, times in self.times.items():
+                took = times[key]
+                ends = {name: took.median, f"{name}_low": took.low, f"{name}_high": took.high}
                 row |= {name: end if isfinite(end) else None for name, end in ends.items()}
             row["test_accuracy"] = self.table.loc[labels, "test_accuracy"].median()
             rows[self.name(key)] = row
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="group")
-
-    def waiting(self, milestone: str) -> dict[Key, TimeToEvent]:
-        """How long t_mem, t_gen or tau_grok took in each group, unreached ones censored."""
-        return {k: time_to_event(self.table.loc[v], milestone) for k, v in self.groups.items()}
 
     def grouped(self, measured: "Mapping[str, xr.Dataset]") -> "dict[str, xr.Dataset]":
         """Datasets of the runs, each with its group's name, in the order of the groups."""
@@ -251,7 +251,7 @@ def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str
     """
     if by is None:
         return _differing(runs.values())
-    names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
+    names = setting_names(by)
     for name in names:
         values = {str(setting_of(run, name)) for run in runs.values()}
         if len(values) == 1 and len(runs) > 1:
@@ -280,10 +280,10 @@ def _plain(value: Any) -> Value:
 def _ordered(key: Key) -> list[tuple[int, float, str]]:
     """What sorts keys: numbers by size, before words in their alphabet, before what has none."""
     return [
-        (0, float(value), "")
-        if isinstance(value, int | float)
-        else (2, 0.0, "")
+        (2, 0.0, "")
         if value is None
         else (1, 0.0, value)
+        if isinstance(value, str)
+        else (0, float(value), "")
         for value in key
     ]

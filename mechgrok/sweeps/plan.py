@@ -28,6 +28,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import tomli_w
+
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import path_of, placed, typed
@@ -195,7 +197,7 @@ class Plan:
 
     def as_toml(self) -> str:
         """The text of a ``sweep.toml`` that `load` reads back."""
-        return "\n".join(_toml_of(self.fields())) + "\n"
+        return tomli_w.dumps(self.fields())
 
     def fields(self) -> dict[str, Any]:
         """As `read` takes them."""
@@ -204,7 +206,7 @@ class Plan:
         if self.seeds:
             fields["seeds"] = _shown_values(self.seeds)
         if self.set:
-            fields["set"] = dict(self.set)
+            fields["set"] = {name: "none" if v is None else v for name, v in self.set.items()}
         if self.over:
             fields["over"] = _shown(self.over)
         if self.stages:
@@ -403,37 +405,6 @@ def _shown_values(values: tuple[Value, ...]) -> str | list[Any]:
 
 def _shown(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, str | list[Any]]:
     return {name: _shown_values(values) for name, values in axes.items()}
-
-
-def _toml_of(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Lines of TOML: plain keys, then tables, then arrays of tables."""
-    tables = {k: v for k, v in fields.items() if isinstance(v, dict)}
-    arrays = {k: v for k, v in fields.items() if _holds_tables(v)}
-    for key, value in fields.items():
-        if key not in tables and key not in arrays:
-            yield f"{_key(key)} = {_toml_value(value)}"
-    for key, value in tables.items():
-        yield from ("", f"[{path}{_key(key)}]", *_toml_of(value, f"{path}{_key(key)}."))
-    for key, value in arrays.items():
-        for table in value:
-            yield from ("", f"[[{path}{_key(key)}]]", *_toml_of(table, f"{path}{_key(key)}."))
-
-
-def _holds_tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool | str):
-        # JSON leaves DEL as it is, which TOML does not take.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    return '"none"' if value is None else repr(value)
 
 
 def steps_of(members: Sequence[Member]) -> dict[str, int]:
