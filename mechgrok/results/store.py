@@ -114,10 +114,11 @@ def _named_files(values: Iterable[Any]) -> dict[str, Stamp]:
 
 def load_dataset(path: Path) -> "tuple[Key, xr.Dataset] | None":
     """An answer and its key; None where there is none, or the file is damaged or foreign."""
-    from mechgrok.runs.parquet import read_made_from, read_parquet
+    from mechgrok.runs.parquet import read_with_origin
 
     try:
-        return Key.model_validate(read_made_from(path)), read_parquet(path)
+        answer, made_from = read_with_origin(path)
+        return Key.model_validate(made_from), answer
     except (UserError, ValueError):
         return None
 
@@ -126,16 +127,18 @@ def save_dataset(path: Path, key: Key, answer: "xr.Dataset") -> "xr.Dataset":
     """Save an answer where the folder can be written.
 
     Returns:
-        The answer as it will be loaded from ``path``; as it is where it could not be saved.
+        The answer as it will be loaded from ``path``; as it is where it could not be saved, or
+        another process has saved another since.
     """
-    from mechgrok.runs.parquet import read_parquet, write_parquet
+    from mechgrok.runs.parquet import write_parquet
 
     try:
         make_folder(path.parent)
         write_parquet(answer, path, key.model_dump(mode="json"))
     except (OSError, UserError):
         return answer
-    return read_parquet(path)
+    saved = load_dataset(path)
+    return saved[1] if saved and saved[0] == key else answer
 
 
 #: Values of any kind that JSON has, each with its key, by name.

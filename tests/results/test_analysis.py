@@ -17,7 +17,7 @@ from mechgrok.results.analysis import Analysis
 from mechgrok.results.store import Key
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import write_checkpoint
-from mechgrok.runs.parquet import read_made_from, write_parquet
+from mechgrok.runs.parquet import read_with_origin, write_parquet
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_an_answer_of_an_earlier_revision_is_measured_anew(run: Run) -> None:
     analysis = norm.analysis(per_step=True)
     whole = analysis(run)
     path = analysis.cache_path(run)
-    before = read_made_from(path)
+    before = read_with_origin(path)[1]
     earlier = {"options": before["options"], "files": {}, "code": "ab", "setting": "cd"}
     earlier |= {"metrics": before["metrics"], "checkpoints": before["checkpoints"]}
     write_parquet(whole + 1, path, earlier)
