@@ -221,8 +221,8 @@ class Analysis:
             drawing: options of ``draw``.
         """
         stems = sorted({self.cache_path(run, steps=steps, **options).stem for run in runs})
-        parameters = inspect.signature(self.draw).parameters
-        drawn = {n: v for n, v in (drawing or {}).items() if v != parameters[n].default}
+        usual = _keyword_options(self.draw)
+        drawn = {name: value for name, value in (drawing or {}).items() if value != usual[name]}
         if len(stems) == 1 and not drawn:
             return stems[0]
         return stem_of(self.name, {**drawn, "answers": stems})
@@ -235,8 +235,7 @@ class Analysis:
     @property
     def options_of_draw(self) -> list[str]:
         """The keyword options of its ``draw``."""
-        parameters = inspect.signature(self.draw).parameters.values()
-        return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+        return list(_keyword_options(self.draw))
 
     def _all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options of `measure`, those given and the defaults of the rest.
@@ -244,11 +243,8 @@ class Analysis:
         Raises:
             UserError: there is no such option.
         """
-        known = {
-            name: parameter.default
-            for name, parameter in inspect.signature(self.measure).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "steps"
-        }
+        known = _keyword_options(self.measure)
+        known.pop("steps", None)
         if unknown := [name for name in given if name not in known]:
             has = f"choose {choices(known)}" if known else "it has none"
             raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {has}.")
@@ -338,6 +334,12 @@ def _fit_together(before: "xr.Dataset", measured: "xr.Dataset") -> bool:
         for dim, size in measured.sizes.items()
         if dim != "step"
     )
+
+
+def _keyword_options(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function, with their defaults."""
+    parameters = inspect.signature(function).parameters.items()
+    return {n: p.default for n, p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _steps_of(answer: "xr.Dataset") -> list[int]:

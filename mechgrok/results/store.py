@@ -74,8 +74,8 @@ class Key(BaseModel, frozen=True, extra="forbid"):
         metrics that it had.
         """
         size, earlier = before.metrics
-        kept = before.model_copy(update={"metrics": self.metrics, "checkpoints": self.checkpoints})
-        if kept != self or digest(_metrics(run)[:size]) != earlier:
+        then = before.model_copy(update={"metrics": self.metrics, "checkpoints": self.checkpoints})
+        if then != self or digest(_metrics(run)[:size]) != earlier:
             return set()
         return {step for step, at in self.checkpoints.items() if before.checkpoints.get(step) == at}
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 
-#: Of an import, these stand under headings of their own.
-_TOLD_APART = ("known", "assumed", "split", "steps_known")
+#: Parts of an import under headings of their own.
+_OWN_HEADINGS = ("known", "assumed", "split", "steps_known")
 
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
@@ -48,10 +48,13 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         facts |= facts_of_import(run)
     for name in ("origin", "popup"):
         if (made := getattr(run.config, name)) is not None:
-            told = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
-            told = {key: value for key, value in told.items() if key not in _TOLD_APART}
-            told = {key: value for key, value in told.items() if value not in (None, False)}
-            facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
+            made_from = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
+            shown = {
+                key: value
+                for key, value in made_from.items()
+                if key not in _OWN_HEADINGS and value not in (None, False)
+            }
+            facts[name] = ", ".join(f"{key} {value}" for key, value in shown.items())
     if (density := run.density) is not None:
         facts["density"] = f"{density:.3f}"
     for name in ("t_mem", "t_gen"):

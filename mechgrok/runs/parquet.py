@@ -15,19 +15,6 @@ from mechgrok.errors import UserError
 from mechgrok.files import read_bytes, write_whole
 
 _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
-#: What reading a file that is missing, truncated or foreign raises.
-_UNREADABLE = (
-    OSError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    pa.ArrowException,
-    RecursionError,
-    SyntaxError,  # of a type's name, which NumPy parses
-)
 
 
 def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | None = None) -> None:
@@ -83,7 +70,7 @@ def read_with_origin(path: Path) -> tuple[xr.Dataset, dict[str, Any] | None]:
         table = pq.read_table(_opened(path), page_checksum_verification=True)
         described = _described(table.schema.metadata)
         dataset, made_from = _dataset(table, described), described["made_from"]
-    except _UNREADABLE as error:
+    except Exception as error:  # A damaged file can say anything of itself.
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
     dataset.encoding["source"] = str(path)
     return dataset, made_from

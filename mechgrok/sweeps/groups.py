@@ -1,6 +1,7 @@
 """Several runs, in groups that are the same but for their seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -28,6 +29,7 @@ MILESTONES = ("t_mem", "t_gen", "tau_grok")
 Key = tuple[Value, ...]
 
 
+@dataclass(frozen=True, eq=False)
 class RunGroups:
     """Several runs, and the groups that they make.
 
@@ -37,23 +39,15 @@ class RunGroups:
         by: the settings whose values make the groups; None where the runs stand alone.
         keys: the values of ``by`` of each run, by its label.
         at_accuracy: as for `Sweep`.
-        is_sweep: they are those of one sweep.
+        sweep_table: the rows of `Sweep.table` of these runs, where they are those of one sweep.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        runs: Mapping[str, Run],
-        by: Sequence[str] | None,
-        keys: Mapping[str, Key],
-        table: pd.DataFrame | None = None,
-        *,
-        at_accuracy: float | None = None,
-        is_sweep: bool = False,
-    ) -> None:
-        self.path, self.runs, self._table = path, dict(runs), table
-        self.at_accuracy, self.is_sweep = at_accuracy, is_sweep
-        self.by, self.keys = None if by is None else list(by), dict(keys)
+    path: Path
+    runs: Mapping[str, Run]
+    by: Sequence[str] | None
+    keys: Mapping[str, Key]
+    at_accuracy: float | None = None
+    sweep_table: pd.DataFrame | None = None
 
     @classmethod
     def open(
@@ -104,7 +98,7 @@ class RunGroups:
             for label, run in runs.items()
         }
         folder = next(iter(runs.values())).path / "analysis"
-        return cls(folder, runs, names, keys, at_accuracy=at_accuracy)
+        return cls(folder, dict(runs), names, keys, at_accuracy)
 
     @classmethod
     def of_sweep(cls, sweep: Sweep, by: Sequence[str] | str | None = None) -> Self:
@@ -121,8 +115,7 @@ class RunGroups:
         opened = sweep.runs
         runs = {name: opened[name] for name in keys}
         table = sweep.table.loc[list(keys)]
-        folder = sweep.path / "analysis"
-        return cls(folder, runs, names, keys, table, at_accuracy=sweep.at_accuracy, is_sweep=True)
+        return cls(sweep.path / "analysis", runs, names, keys, sweep.at_accuracy, table)
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -134,8 +127,8 @@ class RunGroups:
         Raises:
             UserError: a run was never evaluated.
         """
-        if self._table is not None:
-            return self._table
+        if self.sweep_table is not None:
+            return self.sweep_table
         rows = {
             label: milestones_and_accuracies(run, self.at_accuracy)
             for label, run in self.runs.items()
@@ -168,7 +161,7 @@ class RunGroups:
 
     def stem(self, name: str) -> str:
         """The name of a file about these runs, without its ending."""
-        if not self.is_sweep:
+        if self.sweep_table is None:
             return file_stem(name, list(self.runs))
         return short("-".join([name, *(["by", *self.by] if self.by else [])]))
 

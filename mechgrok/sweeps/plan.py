@@ -42,7 +42,7 @@ Make = Literal["ticket", "popup"]
 #: The first stage: runs trained from fresh weights.
 BASE = "base"
 _SHIPPED = Path(__file__).parent / "shipped"
-#: A folder's name is cut to this many characters; what is cut is told apart by a digest.
+#: A folder's name is cut to this many characters; a digest distinguishes what was cut.
 _LONGEST_NAME = 120
 #: More runs than anybody waits for.
 _MOST_RUNS = 1_000_000
@@ -244,21 +244,21 @@ class Plan:
             UserError: a setting is unknown, or a value of one does not fit.
         """
         plans = (self, *self.also)
-        told = len({plan.preset for plan in plans}) > 1
+        several = len({plan.preset for plan in plans}) > 1
         names = _Names()
-        found: dict[str, Member] = {}
+        members: dict[str, Member] = {}
         for plan in plans:
-            for member in plan._own_members(names, {"preset": plan.preset} if told else {}):
-                found.setdefault(member.name, member)
-        return list(found.values())
+            for member in plan._own_members(names, {"preset": plan.preset} if several else {}):
+                members.setdefault(member.name, member)
+        return list(members.values())
 
-    def _own_members(self, names: "_Names", told: dict[str, Value]) -> Iterator[Member]:
+    def _own_members(self, names: "_Names", labels: dict[str, Value]) -> Iterator[Member]:
         """This plan's members, with further settings that tell it from other plans."""
         made: dict[str, list[Member]] = {BASE: []}
         preset = presets.load(self.preset)
-        told = told | {"plan": self.name} if self.name else told
+        labels = labels | {"plan": self.name} if self.name else labels
         for swept in self._grid():
-            settings = {**told, **self.set, **swept}
+            settings = {**labels, **self.set, **swept}
             run = Member("", BASE, _as_values(settings), self._config(preset, swept))
             short = (_folder_name(swept) or BASE, _folder_name(run.settings))
             wanted = [
