@@ -74,18 +74,18 @@ def _runs_in_words(family: RunGroups) -> tuple[str, str]:
 
 def _groups_in_words(family: RunGroups) -> tuple[str, str]:
     """The same of the groups' medians."""
-    times = {family.name(key): each for key, each in family.times["t_gen"].items()}
-    n = sum(each.n for each in times.values())
-    reached = sum(each.n_reached for each in times.values())
+    took = {family.name(key): each for key, each in family.times["t_gen"].items()}
+    n = sum(each.n for each in took.values())
+    reached = sum(each.n_reached for each in took.values())
     subtitle = (
         f"{reached} of {n} runs generalize; thick: a group's median, as far as all of its runs go; "
         "band: its middle half; lines down: median t_mem, t_gen"
     )
-    medians = {name: each.median for name, each in times.items() if each.n_reached * 2 >= each.n}
+    medians = {name: each.median for name, each in took.items() if each.n_reached * 2 >= each.n}
     if not medians:
         return "In no group does half of the runs generalize", subtitle
     first, latest = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
     if len(medians) == 1:
-        return f"{first}: median t_gen {times[first]}", subtitle
+        return f"{first}: median t_gen {took[first]}", subtitle
     times = medians[latest] / medians[first]
     return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle

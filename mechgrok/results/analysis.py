@@ -269,7 +269,7 @@ class Analysis:
         folder = run.path / "analysis"
         path, full = (folder / f"{self._stem(options, each)}.parquet" for each in (steps, None))
         places = [] if fresh else [full, path] if self.per_step else [path]
-        loaded = {place: answer for place in places if (answer := self._load(place))}
+        loaded = {place: entry for place in places if (entry := self._load(place))}
         wanted = run.steps if self.per_step and steps is None else steps
         for made_from, answer in loaded.values():
             if made_from == key and not self.per_step:

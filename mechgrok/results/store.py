@@ -64,7 +64,7 @@ class Key(BaseModel, frozen=True, extra="forbid"):
         cls, folder: Path, names: Iterable[str], version: int, options: Mapping[str, Any]
     ) -> Self:
         """The key of what is read from these files in a folder, now."""
-        inputs = {name: stamp(folder / name) for name in names}
+        inputs: dict[str, Stamp | str] = {name: stamp(folder / name) for name in names}
         return cls(version=version, options=dict(options), inputs=inputs)
 
     def unchanged_steps(self, before: Self, run: "Run") -> set[int]:
