@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def write_answers(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
     """Print the findings; write the figure and, where another folder is wanted, the tables."""
     from mechgrok.files import make_folder
-    from mechgrok.runs.labels import short
+    from mechgrok.runs.labels import truncate
     from mechgrok.runs.parquet import write_parquet
 
     stem = result.output_stem(out)
@@ -25,7 +25,7 @@ def write_answers(result: "AnalysisResult", *, pictures: Pictures, out: Out = No
         print(f"{label}: {result.analysis.finding(dataset)}")
         table = dataset.encoding.get("source")
         if out is not None:
-            several = f"-{short(label)}" if len(result.measured) > 1 else ""
+            several = f"-{truncate(label)}" if len(result.measured) > 1 else ""
             table = out / f"{stem.name}{several}.parquet"
             write_parquet(dataset, table)
         if table is not None:

@@ -19,7 +19,7 @@ from mechgrok.grammar import show_value
 from mechgrok.runs import Run
 from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.survival import waiting_in
+from mechgrok.sweeps.survival import time_to_event
 
 #: The settings that make a row, in the order in which they are told.
 SETTINGS = ("optimizer", "muon_learning_rate", "transforms", "objective", "weight_decay")
@@ -57,7 +57,7 @@ def method(member: Member) -> str:
 def row(sweep: Sweep, name: str, members: Sequence[Member]) -> str:
     """A line of the table."""
     table = sweep.table.loc[[member.name for member in members]]
-    waits = {mark: waiting_in(table, mark) for mark in ("t_mem", "t_gen")}
+    waits = {mark: time_to_event(table, mark) for mark in ("t_mem", "t_gen")}
     learned = [m for m in members if sweep.runs[m.name].t_gen is not None]
     keys = {m.name: keys_of(sweep.runs[m.name]) for m in learned}
     shares = []

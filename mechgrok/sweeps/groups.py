@@ -14,7 +14,7 @@ from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
 from mechgrok.runs.comparison import milestones_and_accuracies
-from mechgrok.runs.labels import file_stem, labelled, short
+from mechgrok.runs.labels import file_stem, labelled, truncate
 from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep, setting_names
 from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 
@@ -163,7 +163,7 @@ class RunGroups:
         """The name of a file about these runs, without its ending."""
         if self.sweep_table is None:
             return file_stem(name, list(self.runs))
-        return short("-".join([name, *(["by", *self.by] if self.by else [])]))
+        return truncate("-".join([name, *(["by", *self.by] if self.by else [])]))
 
     def name(self, key: Key) -> str:
         """A group as a legend calls it: ``weight_decay 0.3, p 59`` or ``ticket, rate 0.6``."""

@@ -201,19 +201,16 @@ class Plan:
 
     def fields(self) -> dict[str, Any]:
         """As `read` takes them."""
-        fields: dict[str, Any] = {"name": self.name} if self.name else {}
-        fields["preset"] = self.preset
-        if self.seeds:
-            fields["seeds"] = _shown_values(self.seeds)
-        if self.set:
-            fields["set"] = {name: "none" if v is None else v for name, v in self.set.items()}
-        if self.over:
-            fields["over"] = _shown(self.over)
-        if self.stages:
-            fields["stage"] = [stage.as_toml() for stage in self.stages]
-        if self.also:
-            fields["also"] = [other.fields() for other in self.also]
-        return fields
+        fields = {
+            "name": self.name,
+            "preset": self.preset,
+            "seeds": _shown_values(self.seeds),
+            "set": {name: "none" if value is None else value for name, value in self.set.items()},
+            "over": _shown(self.over),
+            "stage": [stage.as_toml() for stage in self.stages],
+            "also": [other.fields() for other in self.also],
+        }
+        return {name: value for name, value in fields.items() if value}
 
     def _check(self) -> None:
         paths = [path_of(name) for name in (*self.over, *self.set)]
