@@ -15,6 +15,7 @@ import xarray as xr
 
 from mechgrok.analyses.drawing import Panels
 from mechgrok.analyses.measures.words import between_steps, ends
+from mechgrok.formatting import norm as show_norm
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -99,11 +100,11 @@ def finding(dataset: xr.Dataset) -> str:
     masked = masked.isel(step=finite)
     first, last = masked.isel(step=0), masked.isel(step=-1)
     changes = ", ".join(
-        f"{_SYMBOL[name]} " + ends(_number(first[f"total_{name}"]), _number(last[f"total_{name}"]))
+        f"{_SYMBOL[name]} " + ends(_size(first[f"total_{name}"]), _size(last[f"total_{name}"]))
         for name in NORMS
     )
     at = int(masked.total_l2.idxmax("step"))
-    peak = f"; L2 peaks at {_number(masked.total_l2.max())} at step {at:,}"
+    peak = f"; L2 peaks at {_size(masked.total_l2.max())} at step {at:,}"
     return (
         f"{changes} {between_steps(masked)}"
         + (peak if masked.sizes["step"] > 1 else "")
@@ -111,9 +112,8 @@ def finding(dataset: xr.Dataset) -> str:
     )
 
 
-def _number(value: xr.DataArray) -> str:
-    """With a thousands separator, and decimals where the number is small."""
-    return f"{float(value):,.{0 if float(value) >= 1000 else 2}f}"
+def _size(value: xr.DataArray) -> str:
+    return show_norm(float(value), digits=0 if float(value) >= 1000 else 2)
 
 
 def draw(

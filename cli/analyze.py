@@ -9,33 +9,34 @@ from mechgrok.cli.questions import Out, Questions
 from mechgrok.results.analysis import analyses
 
 if TYPE_CHECKING:
-    from mechgrok.measuring import Asked
+    from mechgrok.measuring import AnalysisResult
 
 
-def answer(asked: "Asked", *, pictures: Pictures, out: Out = None) -> None:
-    """Say what was found; write the figure and, where another folder is wanted, the tables."""
+def write_answers(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
+    """Print the findings; write the figure and, where another folder is wanted, the tables."""
     from mechgrok.files import make_folder
-    from mechgrok.runs.labels import short
+    from mechgrok.runs.labels import truncate
     from mechgrok.runs.parquet import write_parquet
 
+    stem = result.output_stem(out)
     if out is not None:
         make_folder(out)
-    for label, dataset in asked.measured.items():
-        print(f"{label}: {asked.analysis.finding(dataset)}")
-        table = asked.tables[label]
+    for label, dataset in result.measured.items():
+        print(f"{label}: {result.analysis.finding(dataset)}")
+        table = dataset.encoding.get("source")
         if out is not None:
-            several = f"-{short(label)}" if len(asked.measured) > 1 else ""
-            table = out / f"{asked.analysis.name}{several}.parquet"
+            several = f"-{truncate(label)}" if len(result.measured) > 1 else ""
+            table = out / f"{stem.name}{several}.parquet"
             write_parquet(dataset, table)
-        if table.exists():
+        if table is not None:
             print(f"  {table}")
-    pictures.write(asked.figure, asked.beside(out).with_suffix(".html"), indent="  ")
+    pictures.write(result.figure, stem.with_name(f"{stem.name}.html"), indent="  ")
 
 
 class AnalysisGroup(Questions):
     """``mechgrok analyze NAME RUN…``"""
 
-    then = staticmethod(with_pictures(answer))
+    then = staticmethod(with_pictures(write_answers))
 
 
 app = typer.Typer(

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.progress import waiting
+from mechgrok.cli.progress import status
 from mechgrok.cli.questions import Out, Questions
 
 if TYPE_CHECKING:
-    from mechgrok.measuring import Asked
+    from mechgrok.measuring import AnalysisResult
 
 
 def film(
-    asked: "Asked",
+    result: "AnalysisResult",
     *,
     mp4: Annotated[bool, typer.Option("--mp4", help="An MP4 instead of a GIF.")] = False,
     fps: Annotated[
@@ -27,10 +27,11 @@ def film(
     from mechgrok.analyses.drawing.film import write_film
     from mechgrok.files import make_folder
 
-    path = asked.beside(out).with_suffix(".mp4" if mp4 else ".gif")
+    stem = result.output_stem(out)
+    path = stem.with_name(f"{stem.name}.{'mp4' if mp4 else 'gif'}")
     make_folder(path.parent)
-    with waiting(f"drawing {len(asked.figure.frames)} pictures of {asked.analysis.name}"):
-        write_film(asked.figure, path, fps=fps, width=pixels)
+    with status(f"drawing {len(result.figure.frames)} pictures of {result.analysis.name}"):
+        write_film(result.figure, path, fps=fps, width=pixels)
     print(path)
 
 

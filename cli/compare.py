@@ -9,7 +9,7 @@ import typer
 
 from mechgrok.cli.data import Form, write_data
 from mechgrok.cli.figures import Pictures, with_pictures
-from mechgrok.runs.facts import size
+from mechgrok.formatting import norm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 #: How a column is headed and its numbers are written.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "density": ("density", "{:.3f}".format),
-    "l1_start": ("L1 start", partial(size, digits=0)),
-    "l1_end": ("L1 end", partial(size, digits=0)),
-    "l2_start": ("L2 start", size),
-    "l2_end": ("L2 end", size),
+    "l1_start": ("L1 start", partial(norm, digits=0)),
+    "l1_end": ("L1 end", partial(norm, digits=0)),
+    "l2_start": ("L2 start", norm),
+    "l2_end": ("L2 end", norm),
     "t_mem": ("t_mem", "{:,}".format),
     "t_gen": ("t_gen", "{:,}".format),
     "tau_grok": ("τ_grok", "{:,.1f}".format),
@@ -63,9 +63,9 @@ def compare(
     from mechgrok.cli.groups import print_groups
     from mechgrok.files import ensure_writable
     from mechgrok.runs.comparison import compare as table_of
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
-    family = Family.open(runs, by, at_accuracy=at_accuracy)
+    family = RunGroups.open(runs, by, at_accuracy=at_accuracy)
     alone = table_of(family.runs, at_accuracy=at_accuracy) if family.by is None else None
     if form != "table":
         write_data(family.summary if alone is None else alone.rename_axis(index="run"), form)

@@ -20,9 +20,9 @@ def explore(
     Ctrl-C ends it. Needs the extra `mechgrok[explore]`.
     """
     from mechgrok.analyses.explorer import explore as page_of
-    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.progress import status
 
-    with waiting("opening the explorer"):
+    with status("opening the explorer"):
         page = page_of(*runs, port=port)
     print(f"{page.url}  (Ctrl-C ends it)", flush=True)
     if open_:

@@ -26,7 +26,7 @@ def export(
     license: License = "unknown",
 ) -> None:
     """Write the network of a run at one step: `model.safetensors`, `config.json`, `README.md`."""
-    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.progress import status
     from mechgrok.errors import UserError
     from mechgrok.exchange.exporting import export as write
     from mechgrok.exchange.hub import export_sequence
@@ -37,7 +37,7 @@ def export(
         if step is not None:
             raise UserError("--hub-layout writes all checkpoints: give --steps for some of them.")
         chosen = opened.select(steps)
-        with waiting(f"writing {len(chosen)} networks to {out}"):
+        with status(f"writing {len(chosen)} networks to {out}"):
             export_sequence(opened, out, chosen, branches=git, license=license)
         print(
             f"{out}: {len(chosen)} {'branches' if git else 'folders'}, step{chosen[0]} to "

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
 
-def print_groups(family: "Family") -> None:
+def print_groups(family: "RunGroups") -> None:
     """A row a group: its settings, how many runs generalized, t_mem, t_gen and τ_grok.
 
     Medians are Kaplan and Meier's, with 95 % intervals in brackets from six runs on, and the range
@@ -16,6 +16,7 @@ def print_groups(family: "Family") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mechgrok.formatting import percent
     from mechgrok.grammar import show_value
 
     table = Table(box=None, padding=(0, 1), header_style="bold")
@@ -23,21 +24,20 @@ def print_groups(family: "Family") -> None:
         table.add_column(name, justify="right")
     for heading in ("runs", "generalized", "t_mem", "t_gen", "τ_grok", "test accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
-    waiting = {name: family.waiting(name) for name in ("t_mem", "t_gen", "tau_grok")}
     for key, labels in family.groups.items():
-        t_gen = waiting["t_gen"][key]
+        t_gen = family.times["t_gen"][key]
         accuracy = family.table.loc[labels, "test_accuracy"].median()
         table.add_row(
             *(show_value(value) if value is not None else "—" for value in key),
             f"{t_gen.n}",
             f"{t_gen.n_reached}",
-            *(str(waiting[name][key]) for name in waiting),
-            "—" if accuracy != accuracy else f"{accuracy:.1%}",
+            *(str(times[key]) for times in family.times.values()),
+            percent(accuracy),
         )
     terminal = Console()
     # A pipe has no width to fit: there, every column is printed whole.
     (terminal if terminal.is_terminal else Console(width=200)).print(table)
-    if any(t.n >= 3 for t in waiting["t_gen"].values()):
+    if any(t.n >= 3 for t in family.times["t_gen"].values()):
         print(
             "Medians by Kaplan and Meier, with [95 % intervals] or the (range) of fewer than six "
             "runs: runs that never got there count."

@@ -55,7 +55,7 @@ def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     from mechgrok.cli.groups import print_groups
     from mechgrok.cli.sweep import say_status
     from mechgrok.grammar import show_value
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     facts = {"starts from": sweep.plan.preset}
     for name, value in sweep.plan.set.items():
@@ -65,7 +65,7 @@ def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     print_facts(str(sweep.path), facts)
     say_status(sweep)
     if sweep.groups([]):
-        print_groups(Family.of_sweep(sweep, by))
+        print_groups(RunGroups.of_sweep(sweep, by))
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:

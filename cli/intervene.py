@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analyze import answer
+from mechgrok.cli.analyze import write_answers
 from mechgrok.cli.figures import Pictures, with_pictures
 from mechgrok.cli.mistakes import separate_file
-from mechgrok.cli.progress import waiting
+from mechgrok.cli.progress import status
 from mechgrok.cli.questions import By, Out, Steps
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def intervene(
     from mechgrok import interventions as vocabulary
     from mechgrok.analyses.explorer import over_training
     from mechgrok.errors import UserError
-    from mechgrok.measuring import ask
+    from mechgrok.measuring import measure_all
     from mechgrok.results.analysis import Analysis
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     interventions, runs = separate_file(paths)
     done = vocabulary.load_toml(interventions)
@@ -67,8 +67,12 @@ def intervene(
         over_training.finding,
         lambda run: None,
     )
-    # Always measured: what a patch is taken from may have changed since the last answer.
-    family = Family.open(runs, by)
-    drawing = {"log": log}
-    asked = ask(question, family, steps=steps, fresh=True, drawing=drawing, waiting=waiting)
-    answer(asked, pictures=pictures, out=out)
+    result = measure_all(
+        question,
+        RunGroups.open(runs, by),
+        steps=steps,
+        fresh=True,  # What a patch is taken from may have changed since the last answer.
+        drawing={"log": log},
+        status=status,
+    )
+    write_answers(result, pictures=pictures, out=out)

@@ -14,13 +14,13 @@ def log(
     ],
 ) -> None:
     """Send what was measured while runs were trained; `mechgrok train --log` sends it meanwhile."""
-    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.progress import status
     from mechgrok.loggers import find_loggers
     from mechgrok.loggers import log as send
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     find_loggers(to)
-    for label, run in Family.open(runs).runs.items():
-        with waiting(f"sending {label}"):
+    for label, run in RunGroups.open(runs).runs.items():
+        with status(f"sending {label}"):
             send(run, to)
         print(f"{label}: {len(run.metrics)} evaluations sent to {', '.join(to)}")

@@ -97,8 +97,8 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _list(items: "list[Item]", scale: "Scale") -> None:
     """What there is, how many runs each item takes, and how long they would take here."""
-    from mechgrok.cli.progress import waiting
-    from mechgrok.cli.words import duration, n_bytes
+    from mechgrok.cli.progress import status
+    from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps.estimate import Reckoning
 
@@ -106,7 +106,7 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
     whole = {member.name: member for each in members.values() for member in each}
     reckoning, cores = None, usable_cores()
     try:
-        with waiting("training a few steps of each kind of run"):
+        with status("training a few steps of each kind of run"):
             # Of every kind: a transformer costs ten times what an MLP does.
             reckoning = Reckoning(list(whole.values()), most=len(whole))
     except UserError as error:  # a data set that is not there

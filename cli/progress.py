@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isnan
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mechgrok.formatting import percent
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
@@ -65,7 +66,7 @@ class TrainingProgress:
             return
         step = row["step"]
         self._say_when_learned(row)
-        words = f"train {_share(row['train_accuracy'])} test {_share(row['test_accuracy'])}"
+        words = f"train {percent(row['train_accuracy'])} test {percent(row['test_accuracy'])}"
         if self.bar:
             speed = self.bar.tasks[self.task].finished_speed or self.bar.tasks[self.task].speed
             rate = f"{speed:,.0f} steps/s" if speed else ""
@@ -88,10 +89,6 @@ class TrainingProgress:
                     "--until-grokked would stop 1,000 steps later."
                 )
                 (self.bar.console.print if self.bar else _to_stderr)(words)
-
-
-def _share(accuracy: float) -> str:
-    return "—" if isnan(accuracy) else f"{accuracy:.1%}"
 
 
 def _to_stderr(words: str) -> None:
@@ -143,7 +140,7 @@ def train_and_report(
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
+def status(what: str) -> Iterator[None]:
     """Say on stderr what is being waited for, where it takes longer than a moment."""
     console = Console(file=sys.stderr)
     if console.is_terminal:

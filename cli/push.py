@@ -26,11 +26,11 @@ def push(
 
     Log in before: `hf auth login`.
     """
-    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.progress import status
     from mechgrok.exchange.hub import push as send
     from mechgrok.runs import Run
 
     opened = Run(run)
     chosen = opened.select(steps) if steps else None
-    with waiting(f"sending {repository}"):
+    with status(f"sending {repository}"):
         print(send(opened, repository, chosen, private=private, license=license, timeout=timeout))

@@ -10,7 +10,7 @@ import typer
 from mechgrok import user_code
 from mechgrok.cli.main import LazyGroup, as_command
 from mechgrok.cli.mistakes import check_analysis
-from mechgrok.cli.progress import waiting
+from mechgrok.cli.progress import status
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.results.variables import as_listed
@@ -26,7 +26,7 @@ Steps = Annotated[
     str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder for the results.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is kept.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is on disk.")]
 
 
 class Questions(LazyGroup):
@@ -64,25 +64,25 @@ def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]
     after = {
         name: each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, each in inspect.signature(then).parameters.items()
-        if name != "asked"
+        if name != "result"
     }
 
     def command(
         runs: list[Path], by: str | None, steps: str | None, fresh: bool, **given: Any
     ) -> None:
-        from mechgrok.measuring import ask
-        from mechgrok.sweeps.family import Family
+        from mechgrok.measuring import measure_all
+        from mechgrok.sweeps.groups import RunGroups
 
-        asked = ask(
+        result = measure_all(
             analysis,
-            Family.open(runs, by),
+            RunGroups.open(runs, by),
             steps=steps or None,
             fresh=fresh,
             measuring={name: given[name] for name in measuring},
             drawing={name: given[name] for name in drawing},
-            waiting=waiting,
+            status=status,
         )
-        then(asked, **{name: given[name] for name in after})
+        then(result, **{name: given[name] for name in after})
 
     def parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
         keyword = inspect.Parameter.KEYWORD_ONLY

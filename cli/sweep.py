@@ -201,9 +201,9 @@ def _make(
     quiet: bool,
 ) -> None:
     from mechgrok.cli.sweep_progress import SweepProgress
-    from mechgrok.sweeps.running import complete, settle
+    from mechgrok.sweeps.running import complete, prepare_sweep
 
-    found = settle(out, plan, extend=extend)
+    found = prepare_sweep(out, plan, extend=extend)
     with SweepProgress(found, quiet=quiet) as progress:
         outcomes = complete(found, where, display=progress)
     _say_how_it_ended(found.at(at_accuracy), outcomes)
@@ -212,14 +212,14 @@ def _make(
 def _say_how_it_ended(found: "Sweep", outcomes: "list[Outcome]") -> None:
     """What is there, what failed and why, and how to go on; the exit code says it too."""
     from mechgrok.cli.groups import print_groups
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     n_done, n = len(found.finished), len(found)
     failed = [outcome for outcome in outcomes if outcome.how == "failed"]
     # What was stopped before it began has no outcome.
     interrupted = n_done + len(failed) < n
     if n_done and not interrupted:
-        print_groups(Family.of_sweep(found))
+        print_groups(RunGroups.of_sweep(found))
     print(f"{found.path}: {n_done} of {n} runs are there")
     for outcome in failed:
         print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
@@ -257,8 +257,8 @@ def say_status(found: "Sweep") -> None:
 def _say_what_it_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
     from collections import Counter
 
-    from mechgrok.cli.progress import waiting
-    from mechgrok.cli.words import duration, n_bytes
+    from mechgrok.cli.progress import status
+    from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.estimate import estimate
@@ -268,7 +268,7 @@ def _say_what_it_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
     check_stages(members)
     there = Sweep(out).finished if Sweep.is_at(out) else set()
     missing = [member for member in members if member.name not in there]
-    with waiting("training a few steps of each kind"):
+    with status("training a few steps of each kind"):
         found = estimate(members, missing)
     jobs = min(jobs or usable_cores(), max(1, len(missing)))
     stages = Counter(member.stage for member in members)

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from mechgrok.cli.words import duration
+from mechgrok.formatting import duration
 from mechgrok.sweeps import Member, Outcome, Sweep
 from mechgrok.sweeps.plan import steps_of
 from mechgrok.sweeps.running import work_of

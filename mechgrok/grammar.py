@@ -67,7 +67,7 @@ def parse_value(text: str) -> Value:
         return _WORDS[text.lower()]
     if (entries := parse_list(text)) is not None:
         return show_list(entries)
-    number = _number(text)
+    number = _decimal(text)
     return text if number is None else _plain(number, text)
 
 
@@ -173,7 +173,7 @@ def show_value(value: Value) -> str:
 def _is_range(part: str) -> bool:
     """Whether ``part`` is numbers with colons between; file.py:name and a mod:task are words."""
     numbers = part.split(":")
-    return len(numbers) in (2, 3) and all(_number(number) is not None for number in numbers)
+    return len(numbers) in (2, 3) and all(_decimal(number) is not None for number in numbers)
 
 
 def _range(part: str) -> list[Value]:
@@ -193,7 +193,7 @@ def _range(part: str) -> list[Value]:
     return [_plain(start + index * step, "".join(texts)) for index in range(n)]
 
 
-def _number(text: str) -> Decimal | None:
+def _decimal(text: str) -> Decimal | None:
     try:
         number = Decimal(text.strip())
     except InvalidOperation:

@@ -17,65 +17,65 @@ if TYPE_CHECKING:
 
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question that was asked of runs.
+class AnalysisResult:
+    """An analysis of several runs.
 
     Attributes:
         analysis: the question.
-        family: the runs.
+        groups: the runs.
         measured: the answers, by the runs' labels.
-        tables: the files that keep the answers, likewise; some may not be there.
         figure: of all answers.
+        question: the analysis's name, with a digest of the steps and options behind it where they
+            are not the default ones.
     """
 
     analysis: Analysis
-    family: "Family"
+    groups: "RunGroups"
     measured: "Mapping[str, xr.Dataset]"
-    tables: Mapping[str, Path]
     figure: "go.Figure"
+    question: str
 
-    def beside(self, out: Path | None) -> Path:
+    def output_stem(self, out: Path | None) -> Path:
         """The path of what is written about it, without an ending: in ``out``, or at the runs."""
         if out is not None:
-            return out / self.analysis.name
-        return self.family.path / self.family.stem(self.analysis.name)
+            return out / self.question
+        return self.groups.path / self.groups.stem(self.question)
 
 
 @in_neutral_state
-def ask(
+def measure_all(
     analysis: Analysis,
-    family: "Family",
+    groups: "RunGroups",
     *,
     steps: str | Sequence[int] | None = None,
     fresh: bool = False,
     measuring: Mapping[str, Any] | None = None,
     drawing: Mapping[str, Any] | None = None,
-    waiting: Callable[[str], AbstractContextManager[None]] = lambda words: nullcontext(),
-) -> Asked:
-    """Ask all runs of a family.
+    status: Callable[[str], AbstractContextManager[None]] = lambda text: nullcontext(),
+) -> AnalysisResult:
+    """Measure an analysis on several runs, and draw them in one figure.
 
     Args:
         analysis: the question.
-        family: the runs, in groups or not.
-        steps: the checkpoints to look at, as `Run.select` takes them; the analysis's own choice
+        groups: the runs, in groups or not.
+        steps: the checkpoints to measure, as `Run.select` takes them; the analysis's own choice
             unless given.
-        fresh: measure anew, whatever is kept.
+        fresh: measure anew, whatever is on disk.
         measuring: options of ``measure``.
         drawing: options of ``draw``.
-        waiting: entered with what is being measured, while it is.
+        status: entered with a text for every run while it is measured.
     """
-    measured, tables = {}, {}
-    for label, run in family.runs.items():
-        chosen = None if steps is None else run.select(steps)
-        with waiting(f"measuring {analysis.name} on {label}"):
-            measured[label] = analysis(run, steps=chosen, fresh=fresh, **(measuring or {}))
-        tables[label] = analysis.kept_at(run, steps=chosen, **(measuring or {}))
-    figure = analysis.draw(family.grouped(measured), **(drawing or {}))
-    return Asked(analysis, family, measured, tables, figure)
+    options, measured = dict(measuring or {}), {}
+    for label, run in groups.runs.items():
+        with status(f"measuring {analysis.name} on {label}"):
+            measured[label] = analysis(run, steps=steps, fresh=fresh, **options)
+    figure = analysis.draw(groups.grouped(measured), **(drawing or {}))
+    question = analysis.question(groups.runs.values(), steps, options, drawing)
+    return AnalysisResult(analysis, groups, measured, figure, question)
 
 
 @in_neutral_state
@@ -87,17 +87,17 @@ def analyze(
     fresh: bool = False,
     **options: Any,
 ) -> "xr.Dataset":
-    """Ask ``run`` the question called ``name``; an answer that is kept and fresh is given again.
+    """The answer of the analysis called ``name`` for a run, loaded where it is on disk.
 
-    All runs of a sweep are asked, and what was varied between them are the first dimensions of the
-    answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
+    All runs of a sweep are measured, and what was varied between them are the first dimensions of
+    the answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
 
     Args:
         run: a run or a sweep, or the folder of one.
         name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
             ``sharpness.py`` (which is imported), or a module.
-        steps: the checkpoints to look at; the analysis's own choice unless given.
-        fresh: measure anew, whatever is kept.
+        steps: the checkpoints to measure; the analysis's own choice unless given.
+        fresh: measure anew, whatever is on disk.
         options: further keyword options of its ``measure``.
     """
     from mechgrok.runs import Run
@@ -130,11 +130,11 @@ def draw(
 
     Args:
         what: answers of `analyze`: one, or several by their labels. Or runs and sweeps, or their
-            folders, which are asked as `analyze` does; what is kept is not measured again.
+            folders, which are measured as by `analyze`.
         name: of the analysis; an answer knows it.
         by: group runs by settings, as ``weight_decay`` or ``["weight_decay", "p"]``; those of a
             sweep by all that vary but the seeds unless given.
-        steps: the checkpoints to look at, of runs.
+        steps: the checkpoints to measure, of runs.
         options: of the analysis's ``measure`` (for runs) and of its ``draw``.
 
     Raises:
@@ -157,9 +157,9 @@ def draw(
     if not isinstance(name, str | ModuleType):
         raise UserError(f"{name!r} names no analysis: the runs come first, draw(runs, 'fourier').")
     analysis = named(name)
-    measuring, drawing = _apart(analysis, options)
-    family = _family(what, by)
-    return ask(analysis, family, steps=steps, measuring=measuring, drawing=drawing).figure
+    measuring, drawing = _split_options(analysis, options)
+    groups = _groups(what, by)
+    return measure_all(analysis, groups, steps=steps, measuring=measuring, drawing=drawing).figure
 
 
 def _of_answers(
@@ -179,7 +179,7 @@ def _of_answers(
     if by is not None or steps is not None:
         raise UserError("Answers are drawn as they are: give by and steps with runs.")
     analysis = Analysis.load(asked.pop()) if name is None else named(name)
-    measuring, drawing = _apart(analysis, options)
+    measuring, drawing = _split_options(analysis, options)
     if measuring:
         raise UserError(
             f"{next(iter(measuring))} is settled in an answer: give it to mechgrok.analyze."
@@ -187,7 +187,9 @@ def _of_answers(
     return analysis.draw(answers, **drawing)
 
 
-def _apart(analysis: Analysis, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_options(
+    analysis: Analysis, options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of ``measure`` and those of ``draw``.
 
     Raises:
@@ -198,15 +200,15 @@ def _apart(analysis: Analysis, options: dict[str, Any]) -> tuple[dict[str, Any],
     return {name: value for name, value in options.items() if name not in of_draw}, drawing
 
 
-def _family(what: Any, by: str | Sequence[str] | None) -> "Family":
+def _groups(what: Any, by: str | Sequence[str] | None) -> "RunGroups":
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     if isinstance(what, Sweep):
-        return Family.of_sweep(what, by)
+        return RunGroups.of_sweep(what, by)
     several = [what] if isinstance(what, Run | str | Path) else list(what)
     if not several:
         raise UserError("There is nothing to draw: name at least one run.")
     paths = [each.path if isinstance(each, Run | Sweep) else each for each in several]
-    return Family.open(paths, by)
+    return RunGroups.open(paths, by)

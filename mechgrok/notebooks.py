@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from math import isnan
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def html_table(
@@ -30,6 +33,11 @@ def html_table(
         for name, cells in rows.items()
     )
     return f"<b>{escape(title)}</b><table>{head}<tbody>{body}</tbody></table>"
+
+
+def html_frame(title: str, frame: "pd.DataFrame") -> str:
+    """A data frame under a title."""
+    return f"<p>{escape(title)}</p>{frame.to_html(max_rows=20)}"
 
 
 def in_notebook() -> bool:

@@ -267,7 +267,7 @@ def _everything_of_a_run(it: Before) -> list[Any]:
 
 def _everything_of_a_sweep(it: Before) -> list[Any]:
     sweep = mechgrok.Sweep("sweep")
-    return [sweep.table.to_json(), sweep.metrics, str(sweep.waiting())]
+    return [sweep.table.to_json(), sweep.metrics, str(sweep.time_to_event())]
 
 
 def _everything_of_a_mask(it: Before) -> list[Any]:

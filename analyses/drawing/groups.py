@@ -1,6 +1,6 @@
 """Runs in groups: a median with a band for each, its single runs faint behind it.
 
-A dataset whose attribute ``group`` names a group belongs to it (`mechgrok.sweeps.family.Family`).
+A dataset whose attribute ``group`` names a group belongs to it (`mechgrok.sweeps.RunGroups`).
 `Panels` gives each group one colour and draws `Panel.lines` of its runs faint, with their median
 and their middle half, so that every figure of runs can show groups; what can only be pictured of
 one run is pictured of the group's `representatives`.

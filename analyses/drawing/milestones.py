@@ -15,8 +15,8 @@ from mechgrok.analyses.drawing.panels import Panels
 from mechgrok.analyses.drawing.steps import round_numbers
 from mechgrok.analyses.drawing.style import GREY, group_colors
 from mechgrok.grammar import Value, show_value
-from mechgrok.sweeps.family import Family, Key
 from mechgrok.sweeps.folder import STAGE
+from mechgrok.sweeps.groups import Key, RunGroups
 from mechgrok.sweeps.survival import TimeToEvent
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
@@ -25,7 +25,7 @@ _SYMBOLS = {"t_mem": "square", "t_gen": "circle", "tau_grok": "circle"}
 _CENSORED = "triangle-up-open"
 
 
-def add_milestones(figure: Panels, family: Family) -> None:
+def add_milestones(figure: Panels, family: RunGroups) -> None:
     """A row: t_mem and t_gen over a setting, and τ_grok; nothing where no setting has two values.
 
     Args:
@@ -48,18 +48,18 @@ def add_milestones(figure: Panels, family: Family) -> None:
             _draw(panel, family, along, mark, is_numeric=axis.get("type") != "category")
 
 
-def varied(family: Family) -> list[str]:
+def varied(family: RunGroups) -> list[str]:
     """The settings that make the groups and have several values."""
     return [name for name in family.by or () if name != STAGE and len(values_of(family, name)) > 1]
 
 
-def values_of(family: Family, name: str) -> list[Value]:
+def values_of(family: RunGroups, name: str) -> list[Value]:
     """The values of one of the settings that make the groups, in order."""
     at = (family.by or []).index(name)
     return list(dict.fromkeys(key[at] for key in family.groups if key[at] is not None))
 
 
-def _log_axis(family: Family, marks: Sequence[str]) -> dict[str, Any]:
+def _log_axis(family: RunGroups, marks: Sequence[str]) -> dict[str, Any]:
     """A logarithmic axis for milestones, with round numbers of which none is left out."""
     table = family.table.astype({"step": float, "t_mem": float})
     seen = [table[mark].astype(float) for mark in marks]
@@ -88,20 +88,20 @@ def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
     return axis
 
 
-def _draw(panel: Panel, family: Family, along: str, mark: str, *, is_numeric: bool) -> None:
+def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric: bool) -> None:
     """One milestone: its medians with intervals, joined along each line, and the single runs."""
     at = (family.by or []).index(along)
-    waiting = family.waiting(mark)
+    times = family.times[mark]
     colors = group_colors([family.name(key) for key in family.groups])
     lines: dict[Key, list[Key]] = {}
     for key in family.groups:
-        if key[at] is not None and waiting[key].n:
+        if key[at] is not None and times[key].n:
             lines.setdefault((*key[:at], *key[at + 1 :]), []).append(key)
     for number, (rest, keys) in enumerate(lines.items()):
         x = [key[at] if is_numeric else show_value(key[at]) for key in keys]
         look = [colors[family.name(key)] for key in keys]
         _runs(panel, family, mark, dict(zip(keys, x, strict=True)), look)
-        _medians(panel, mark, [waiting[key] for key in keys], x, look, _DASHES[number % 4])
+        _medians(panel, mark, [times[key] for key in keys], x, look, _DASHES[number % 4])
         if len(lines) > 1 and mark == "t_gen":
             others = [name for name in family.by or () if name != along]
             words = (
@@ -114,7 +114,7 @@ def _draw(panel: Panel, family: Family, along: str, mark: str, *, is_numeric: bo
 
 
 def _runs(
-    panel: Panel, family: Family, mark: str, x: dict[Key, Any], colors: Sequence[str]
+    panel: Panel, family: RunGroups, mark: str, x: dict[Key, Any], colors: Sequence[str]
 ) -> None:
     """Every run as a faint point; open triangles where it did not get there."""
     points: dict[bool, list[tuple[Any, float, str, str]]] = {True: [], False: []}

@@ -6,10 +6,10 @@ from mechgrok.analyses.drawing.milestones import add_milestones
 from mechgrok.analyses.drawing.panels import Panels
 from mechgrok.analyses.drawing.phases import add_phases
 from mechgrok.analyses.drawing.style import SHARE
-from mechgrok.sweeps.family import Family
+from mechgrok.sweeps.groups import RunGroups
 
 
-def overlay(family: Family, *, log: bool = True) -> go.Figure:
+def overlay(family: RunGroups, *, log: bool = True) -> go.Figure:
     """Accuracy (train dashed, test solid), L1 and L2 norm of all weights, a colour for each run.
 
     Groups have a colour each: their medians thick with the middle half of the runs as a band,
@@ -53,7 +53,7 @@ def overlay(family: Family, *, log: bool = True) -> go.Figure:
     return figure.draw()
 
 
-def _runs_in_words(family: Family) -> tuple[str, str]:
+def _runs_in_words(family: RunGroups) -> tuple[str, str]:
     """Who generalizes first, and by how much; and when each does."""
     steps = {label: None if t != t else t for label, t in family.table.t_gen.astype(float).items()}
     last = family.table["step"].to_dict()
@@ -72,20 +72,20 @@ def _runs_in_words(family: Family) -> tuple[str, str]:
     return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle
 
 
-def _groups_in_words(family: Family) -> tuple[str, str]:
+def _groups_in_words(family: RunGroups) -> tuple[str, str]:
     """The same of the groups' medians."""
-    waiting = {family.name(key): each for key, each in family.waiting("t_gen").items()}
-    n = sum(each.n for each in waiting.values())
-    reached = sum(each.n_reached for each in waiting.values())
+    took = {family.name(key): each for key, each in family.times["t_gen"].items()}
+    n = sum(each.n for each in took.values())
+    reached = sum(each.n_reached for each in took.values())
     subtitle = (
         f"{reached} of {n} runs generalize; thick: a group's median, as far as all of its runs go; "
         "band: its middle half; lines down: median t_mem, t_gen"
     )
-    medians = {name: each.median for name, each in waiting.items() if each.n_reached * 2 >= each.n}
+    medians = {name: each.median for name, each in took.items() if each.n_reached * 2 >= each.n}
     if not medians:
         return "In no group does half of the runs generalize", subtitle
     first, latest = min(medians, key=medians.__getitem__), max(medians, key=medians.__getitem__)
     if len(medians) == 1:
-        return f"{first}: median t_gen {waiting[first]}", subtitle
+        return f"{first}: median t_gen {took[first]}", subtitle
     times = medians[latest] / medians[first]
     return f"{first} generalizes {times:,.1f} times as early as {latest}", subtitle

@@ -10,7 +10,7 @@ from mechgrok.analyses.drawing.milestones import values_of, varied
 from mechgrok.analyses.drawing.panels import Panels
 from mechgrok.analyses.drawing.style import COLORS, DEAD, SEQUENTIAL
 from mechgrok.grammar import show_value
-from mechgrok.sweeps.family import Family, Key
+from mechgrok.sweeps.groups import Key, RunGroups
 from mechgrok.sweeps.phases import DELAY, PHASES, Phase, commonest, phase_of
 
 _COLORS = dict(zip(PHASES, (COLORS[2], COLORS[0], COLORS[4], DEAD), strict=True))
@@ -20,7 +20,7 @@ _STEPPED = [
 _SHOWN = {"t_gen": "median t_gen", "t_mem": "median t_mem", "tau_grok": "median τ_grok"}
 
 
-def add_phases(figure: Panels, family: Family) -> None:
+def add_phases(figure: Panels, family: RunGroups) -> None:
     """A row of phase diagrams, with a menu of what is shown; nothing where not two settings vary.
 
     Args:
@@ -59,7 +59,7 @@ def add_phases(figure: Panels, family: Family) -> None:
             panel.add("scatter", x=[None], y=[None], mode="markers", marker=marker, entry=phase)
 
 
-def _cells(family: Family, x: str, y: str, chosen: dict[str, Any]) -> list[list[Key | None]]:
+def _cells(family: RunGroups, x: str, y: str, chosen: dict[str, Any]) -> list[list[Key | None]]:
     """The group in each cell, ``[y][x]``; None where there is none."""
     by = family.by or []
     known = {tuple(key[by.index(name)] for name in (x, y, *chosen)): key for key in family.groups}
@@ -70,7 +70,7 @@ def _cells(family: Family, x: str, y: str, chosen: dict[str, Any]) -> list[list[
     ]
 
 
-def _phases(family: Family, cells: list[list[Key | None]]) -> dict[str, Any]:
+def _phases(family: RunGroups, cells: list[list[Key | None]]) -> dict[str, Any]:
     """The commonest phase of each cell as a heat map's attributes."""
     z, text, told = [], [], []
     for line in cells:
@@ -81,7 +81,7 @@ def _phases(family: Family, cells: list[list[Key | None]]) -> dict[str, Any]:
     return {"z": z, "text": text, "hovertext": told, **scale}
 
 
-def _phase(family: Family, key: Key) -> tuple[int, str, str]:
+def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
     """Number of the phase of most runs, how many of how many they are, and all of them in words."""
     table = family.table.loc[family.groups[key]]
     reached = (
@@ -95,17 +95,17 @@ def _phase(family: Family, key: Key) -> tuple[int, str, str]:
 
 
 def _medians(
-    family: Family, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
+    family: RunGroups, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
 ) -> dict[str, Any]:
     """The median of a milestone in each cell as a heat map's attributes, shaded by logarithms."""
-    waiting = family.waiting(mark)
+    times = family.times[mark]
 
     def shade(key: Key | None) -> float:
-        median = math.nan if key is None else waiting[key].median
+        median = math.nan if key is None else times[key].median
         return math.log10(median) if math.isfinite(median) and median > 0 else math.nan
 
     def words(key: Key | None) -> str:
-        return "" if key is None else str(waiting[key])
+        return "" if key is None else str(times[key])
 
     scale = {"colorscale": SEQUENTIAL, "zmin": limits[0], "zmax": limits[1]}
     text = [[words(key).partition(" [")[0] for key in line] for line in cells]
@@ -117,8 +117,8 @@ def _medians(
     } | scale
 
 
-def _limits(family: Family, mark: str) -> tuple[float, float]:
+def _limits(family: RunGroups, mark: str) -> tuple[float, float]:
     """The logarithms between which all medians lie."""
-    medians = [each.median for each in family.waiting(mark).values()]
+    medians = [each.median for each in family.times[mark].values()]
     finite = np.log10([each for each in medians if math.isfinite(each) and each > 0] or [1.0])
     return float(finite.min()), float(max(finite.max(), finite.min() + 0.1))

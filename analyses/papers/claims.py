@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 
+from mechgrok.formatting import number
+
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
 
@@ -287,16 +289,3 @@ def _middle(ordered: np.ndarray) -> float:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def number(value: float) -> str:
-    """A number as a person reads it: three digits, thousands with a comma.
-
-    >>> number(12200.0), number(0.9512), number(48.83), number(math.inf)
-    ('12,200', '0.951', '48.8', '∞')
-    """
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}".replace("-", "−")

@@ -8,7 +8,9 @@ Figure 2a of version 3), which has
 * ``draw(sweep) -> {name: figure}``: its figures, of those runs;
 * ``CLAIMS``: what the paper says of it (`mechgrok.analyses.papers.claims.Claim`);
 * optionally ``ALSO``, other figures that are the same item, and ``SETTINGS``, where the text and
-  the authors' code disagree, and what is done here.
+  the authors' code disagree, and what is done here;
+* optionally ``VERSION``, a whole number (1 unless given): raise it where the figures or the
+  quantities that are judged become others, and the item is made anew.
 """
 
 import importlib
@@ -40,6 +42,7 @@ class Item:
         shows: in a line.
         settings: where text and code disagree.
         module: where it lives.
+        version: of its code.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Item:
     plan: "Callable[[Scale], Plan]"
     draw: "Callable[[Sweep], Mapping[str, go.Figure]]"
     claims: "tuple[Claim, ...]"
+    version: int = 1
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -65,6 +69,7 @@ class Item:
             module.plan,
             module.draw,
             tuple(module.CLAIMS),
+            getattr(module, "VERSION", 1),
         )
 
     @property

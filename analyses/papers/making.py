@@ -3,13 +3,12 @@
 Everything lies in one folder: ``runs/`` is a sweep with the runs of all items, each trained once;
 ``figures/`` holds every figure as HTML, SVG and PNG; ``items/`` what is known of each item, from
 which ``index.html``, ``claims.json`` and ``claims.parquet`` are put together. An item is drawn anew
-where its runs or its code have changed. Whatever ends the process, the next one goes on from there.
+where its runs or its version have changed. Whatever ends the process, the next one resumes there.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,10 @@ from mechgrok.analyses.drawing.browser import find_browser
 from mechgrok.analyses.papers.item import Item
 from mechgrok.analyses.papers.scale import Scale
 from mechgrok.errors import UserError
-from mechgrok.files import make_folder, read_text, write_text, write_whole
-from mechgrok.results.provenance import source_digest
+from mechgrok.files import make_folder, write_text, write_whole
+from mechgrok.results.store import Key, load_entries, save_entries
 from mechgrok.sweeps import Plan, Sweep
-from mechgrok.sweeps.running import complete, settle
+from mechgrok.sweeps.running import complete, prepare_sweep
 from mechgrok.sweeps.where import Display, Outcome, Where
 from mechgrok.workers import Failure, Workers
 
@@ -78,7 +77,7 @@ def sweep_of(out: Path, items: Sequence[Item], scale: Scale) -> Sweep:
     from mechgrok.analyses.papers.item import find_items
 
     make_folder(out)
-    settle(out / RUNS, plan_of(find_items(), scale), extend=True)
+    prepare_sweep(out / RUNS, plan_of(find_items(), scale), extend=True)
     return Sweep(out / RUNS, plan_of(items, scale).members())
 
 
@@ -96,13 +95,13 @@ def make_items(
     workers: int = 1,
     progress: Progress = lambda done, total, words: None,
 ) -> list[Made]:
-    """Draw and judge each item whose runs or code have changed, and write what is known of it.
+    """Draw and judge each item whose runs or version have changed, and write what is known of it.
 
     Args:
         out: the paper's folder, whose runs are there.
         items: which.
         scale: at what size.
-        fresh: do it again, whatever is kept.
+        fresh: do it again, whatever is on disk.
         workers: processes.
         progress: called after each item.
     """
@@ -115,7 +114,7 @@ def make_items(
             done += 1
             failed = isinstance(answer, Failure)
             if failed:
-                _write(out, name, {"made_from": "", "failed": answer.reason})
+                _write(out, name, _FAILED, {"failed": answer.reason})
             progress(done, len(items), f"{name} {'failed' if failed else 'drawn and judged'}")
     return [_read(out, item) for item in items]
 
@@ -127,7 +126,7 @@ def _make(folder: str, name: str, scale: Scale) -> None:
 
     out, item = Path(folder), Item.load(name)
     make_folder(out / FIGURES)
-    made_from = _made_from(out, item, scale)
+    key = _key(out, item, scale)
     sweep = Sweep(out / RUNS, item.plan(scale).members())
     rows = [claim.judge(sweep).as_row() for claim in item.claims]
     figures = []
@@ -143,8 +142,7 @@ def _make(folder: str, name: str, scale: Scale) -> None:
     for member in sweep.members:
         there, all_ = groups.get(member.stage, [0, 0])
         groups[member.stage] = [there + int(evaluated[member.name]), all_ + 1]
-    told = {"made_from": made_from, "claims": rows, "figures": figures, "groups": groups}
-    _write(out, name, told | {"failed": ""})
+    _write(out, name, key, {"claims": rows, "figures": figures, "groups": groups, "failed": ""})
 
 
 def _figure_file(stem: Path, kind: str) -> Path:
@@ -173,23 +171,23 @@ def _file(out: Path, name: str) -> Path:
     return out / ITEMS / f"{name}.json"
 
 
-def _write(out: Path, name: str, told: dict[str, Any]) -> None:
+#: Of an item that failed: no other key equals it, so that it is made again.
+_FAILED = Key(version="failed", options={})
+
+
+def _write(out: Path, name: str, key: Key, told: dict[str, Any]) -> None:
     make_folder(out / ITEMS)
-    write_text(_file(out, name), json.dumps(told, ensure_ascii=False))
+    save_entries(_file(out, name), {name: (key, told)})
 
 
-def _told(out: Path, name: str) -> dict[str, Any]:
-    try:
-        told = json.loads(read_text(_file(out, name)))
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
+def _told(out: Path, name: str) -> tuple[Key, dict[str, Any]]:
+    return load_entries(_file(out, name)).get(name, (_FAILED, {}))
 
 
 def _kept(out: Path, item: Item, scale: Scale) -> dict[str, Any] | None:
-    """What is known of the item, where its runs, code and figures are what they were."""
-    told = _told(out, item.name)
-    if told.get("made_from") != _made_from(out, item, scale):
+    """What is known of the item, where its runs, version and figures are what they were."""
+    key, told = _told(out, item.name)
+    if key != _key(out, item, scale):
         return None
     for figure in told["figures"]:
         stem = out / FIGURES / f"{item.name}-{figure['name']}"
@@ -201,7 +199,7 @@ def _kept(out: Path, item: Item, scale: Scale) -> dict[str, Any] | None:
 
 
 def _read(out: Path, item: Item) -> Made:
-    told = _told(out, item.name)
+    _, told = _told(out, item.name)
     return Made(
         item,
         told.get("claims", ()),
@@ -211,18 +209,14 @@ def _read(out: Path, item: Item) -> Made:
     )
 
 
-def _made_from(out: Path, item: Item, scale: Scale) -> str:
-    """Digest of an item's code and of its runs, as far as they are there."""
-    parts = [source_digest(item.module), repr(scale)]
-    for member in item.plan(scale).members():
-        files = [out / RUNS / member.name / name for name in ("config.json", "metrics.csv")]
-        try:
-            stats = [file.stat() for file in files]
-        except OSError:
-            parts.append(f"{member.name} missing")
-        else:
-            parts += [f"{member.name} {stat.st_size} {stat.st_mtime_ns}" for stat in stats]
-    return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+def _key(out: Path, item: Item, scale: Scale) -> Key:
+    """An item's version and its runs, as far as they are there."""
+    names = [
+        f"{member.name}/{file}"
+        for member in item.plan(scale).members()
+        for file in ("config.json", "metrics.csv")
+    ]
+    return Key.of_files(out / RUNS, names, item.version, {"scale": repr(scale)})
 
 
 # --- all items together ---------------------------------------------------------------------------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mechgrok.reports.page import Section
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
 #: Called after every piece of work with how much is done, how much there is, and what was done.
 Progress = Callable[[int, int, str], object]
@@ -133,14 +133,14 @@ def report(
     return Report(page, sections)
 
 
-def _family(given: "Sequence[Run | Sweep | str | Path]") -> "Family":
+def _family(given: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.family import Family
+    from mechgrok.sweeps.groups import RunGroups
 
     if len(given) == 1 and isinstance(given[0], Sweep):
-        return Family.of_sweep(given[0])  # perhaps some of its runs only
-    return Family.open([each.path if isinstance(each, Run | Sweep) else each for each in given])
+        return RunGroups.of_sweep(given[0])  # perhaps some of its runs only
+    return RunGroups.open([each.path if isinstance(each, Run | Sweep) else each for each in given])
 
 
 def _name(each: "Run | Sweep | str | Path") -> str:
@@ -174,7 +174,9 @@ def _told(what: str) -> list[str]:
     return list(names)
 
 
-def _summary(sections: "Sequence[Section]", family: "Family", alone: bool) -> dict[str, list[str]]:
+def _summary(
+    sections: "Sequence[Section]", family: "RunGroups", alone: bool
+) -> dict[str, list[str]]:
     """The report in a few lines for each run: when it learned, how, and what it computes.
 
     Of runs that are compared, those after the first say what they are ahead of it by.
@@ -205,7 +207,7 @@ def _against(base: "Run", other: "Run") -> list[str]:
 
 
 def _ask_all(
-    names: Sequence[str], family: "Family", fresh: bool, n: int, progress: Progress
+    names: Sequence[str], family: "RunGroups", fresh: bool, n: int, progress: Progress
 ) -> "list[Section]":
     """Ask every run every question, side by side in ``n`` processes, then draw each figure."""
     paths = {label: run.path for label, run in family.runs.items()}

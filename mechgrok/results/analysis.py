@@ -10,20 +10,24 @@ An analysis is a module with
 * optionally ``VARIABLES``: the dimensions, units and definition of each variable, from which
   `described` makes the Dataset;
 * optionally ``PER_STEP = True``: without ``steps`` it measures every checkpoint, each by itself, so
-  that the answer for some steps is a part of the answer for all.
+  that the answer for some steps is a part of the answer for all;
+* optionally ``VERSION``, a whole number (1 unless given): raise it where the module, or what it
+  measures with, gives other answers, and answers on disk are measured anew.
 
 The first line of the module's docstring says what it asks. Modules are announced as entry points
 in the group ``mechgrok.analyses``.
 
-Answers are kept in the run's ``analysis/`` and given again while they are fresh. When a run has
-grown, an analysis that is ``PER_STEP`` measures the new checkpoints only.
+Answers are saved in the run's ``analysis/`` and loaded while what they were made from is unchanged
+(`mechgrok.results.store`). When a run has grown, an analysis that is ``PER_STEP`` measures the new
+checkpoints only.
 """
 
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -31,17 +35,21 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices
-from mechgrok.files import make_folder
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import ANALYSES, Entry, entries, find
+from mechgrok.results.store import Key, digest, load_dataset, save_dataset
+from mechgrok.results.variables import SHARED
+from mechgrok.runs.probes import join_steps, read_probes
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
 
-    from mechgrok.results.provenance import Provenance
     from mechgrok.results.variables import Table
     from mechgrok.runs import Run
+
+#: Checkpoints, as `Run.select` takes them.
+Steps = Sequence[int] | str | None
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Analysis:
     """One question: how it is measured, drawn and put in words.
 
     ``about`` is what is said of it, ``loaded_by`` the name that `load` finds it by, ``variables``
-    what it declares of its Dataset's variables and coordinates.
+    what it declares of its Dataset's variables and coordinates, ``version`` that of its code.
     """
 
     name: str
@@ -63,6 +71,7 @@ class Analysis:
     about: str = ""
     loaded_by: str = ""
     variables: "Table" = field(default_factory=dict)
+    version: int | str = 1
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
@@ -77,6 +86,9 @@ class Analysis:
             UserError: there is none, or its module lacks one of the three functions.
         """
         if isinstance(name, ModuleType):
+            installed = {entry.module: entry.name for entry in analyses().values()}
+            if name.__name__ in installed:
+                return cls.load(installed[name.__name__])
             # A module that was loaded from a file by hand is found by its file alone.
             where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
             return cls._of(name, name.__name__.rpartition(".")[2], where, f"{where}:")
@@ -92,7 +104,12 @@ class Analysis:
     def _of(
         cls, module: ModuleType, name: str, where: str, by: str, description: str | None = None
     ) -> "Analysis":
-        """The analysis that a module is."""
+        """The analysis that a module is; without a description it is a person's own."""
+        version = getattr(module, "VERSION", 1)
+        file = getattr(module, "__file__", None)
+        if description is None and file and not hasattr(module, "VERSION"):
+            # Its author edits it between one question and the next.
+            version = digest(Path(file).read_bytes())
         lacking = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
         if lacking:
             raise UserError(f"The analysis {name} in {where} lacks {' and '.join(lacking)}().")
@@ -110,6 +127,7 @@ class Analysis:
             inspect.getdoc(module) or description,
             by,
             getattr(module, "VARIABLES", {}),
+            version,
         )
 
     @in_neutral_state
@@ -117,18 +135,19 @@ class Analysis:
         self,
         run: "Run",
         *,
-        steps: Sequence[int] | None = None,
+        steps: Steps = None,
         fresh: bool = False,
         **options: Any,
     ) -> "xr.Dataset":
-        """The answer for ``run``: the one that is kept where it is fresh, else measured and kept.
+        """The answer for ``run``, loaded where nothing that it was made from has changed, else
+        measured, and saved where the folder can be written.
 
-        A folder that cannot be written keeps nothing.
+        ``encoding["source"]`` of the answer is the file that holds it.
 
         Args:
-            run: what to ask.
-            steps: the checkpoints to look at; the analysis's own choice unless given.
-            fresh: measure anew, whatever is kept.
+            run: what to analyze.
+            steps: the checkpoints to measure; the analysis's own choice unless given.
+            fresh: measure anew, whatever is on disk.
             options: of `measure`.
 
         Raises:
@@ -144,45 +163,79 @@ class Analysis:
         return answer
 
     def _answer(
-        self, run: "Run", steps: Sequence[int] | None, options: dict[str, Any], fresh: bool
+        self, run: "Run", steps: Steps, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        if not self.per_step:
-            return self._as_a_whole(
-                run, None if steps is None else run.select(steps), options, fresh
-            )
-        from mechgrok.runs.probes import read_probes
-
-        probes = read_probes(run.path, self.kept_at(run, **options).stem)
+        """The answer for checkpoints, and for what probes measured at steps without one."""
+        probes = self._probes(run, options)
+        chosen = self._chosen_steps(run, steps, options)
         if probes is None:
-            return self._step_by_step(
-                run, None if steps is None else run.select(steps), options, fresh
-            )
-        answered = set(probes.step.to_numpy().tolist())
-        chosen = run.select(steps, among=sorted({*run.steps, *answered}))
-        there = [step for step in chosen if step in run.steps]
+            return self._stored(run, chosen, options, fresh)
+        wanted = sorted({*run.steps, *_steps_of(probes)}) if chosen is None else chosen
+        saved = [step for step in wanted if step in run.steps]
         # What is true of the whole run, such as t_gen, is what it is today.
-        measured = self._step_by_step(run, there or run.steps[-1:], options, fresh)
-        gone = sorted({*chosen} - {*there})
-        return _merged(probes.sel(step=gone), measured).sel(step=chosen) if gone else measured
+        part = None if saved == run.steps else saved or run.steps[-1:]
+        measured = self._stored(run, part, options, fresh)
+        gone = sorted({*wanted} - {*saved})
+        return join_steps([probes.sel(step=gone), measured]).sel(step=wanted) if gone else measured
 
-    def kept_at(self, run: "Run", *, steps: Sequence[int] | None = None, **options: Any) -> Path:
-        """The file that keeps the answer: named after the analysis, and after what is unusual."""
-        chosen = self._all_options(options)
-        usual = self._all_options({})
-        unusual: dict[str, Any] = {k: v for k, v in chosen.items() if v != usual[k]}
-        if steps is not None and not self.per_step:
-            unusual["steps"] = run.select(steps)
-        stem = self.name
-        if unusual:
-            text = json.dumps(unusual, default=str, sort_keys=True)
-            stem += f"-{blake2b(text.encode(), digest_size=4).hexdigest()}"
+    def _probes(self, run: "Run", options: Mapping[str, Any]) -> "xr.Dataset | None":
+        return read_probes(run.path, self._stem(options)) if self.per_step else None
+
+    def _chosen_steps(
+        self, run: "Run", steps: Steps, options: Mapping[str, Any]
+    ) -> list[int] | None:
+        """Chosen checkpoints and steps of probes; None where they make the full question."""
+        if steps is None:
+            return None
+        probes = self._probes(run, options)
+        known = run.steps if probes is None else sorted({*run.steps, *_steps_of(probes)})
+        chosen = run.select(steps, among=known)
+        return None if self.per_step and chosen == known else chosen
+
+    def cache_path(self, run: "Run", *, steps: Steps = None, **options: Any) -> Path:
+        """The file of an answer: ``analysis/NAME.parquet`` for the full question with the defaults,
+        with a digest of the options and steps behind the name for any other."""
+        options = self._all_options(options)
+        stem = self._stem(options, self._chosen_steps(run, steps, options))
         return run.path / "analysis" / f"{stem}.parquet"
+
+    def _stem(self, options: Mapping[str, Any], steps: Sequence[int] | None = None) -> str:
+        usual = self._all_options({})
+        unusual = {name: value for name, value in options.items() if value != usual[name]}
+        return stem_of(self.name, unusual | ({} if steps is None else {"steps": steps}))
+
+    def question(
+        self,
+        runs: "Iterable[Run]",
+        steps: Steps,
+        options: Mapping[str, Any],
+        drawing: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The name of a figure's file, without its ending: `name` alone for the full question, with
+        a digest behind it where options or steps are not the default ones.
+
+        Args:
+            runs: that are drawn.
+            steps: the checkpoints.
+            options: of ``measure``.
+            drawing: options of ``draw``.
+        """
+        stems = sorted({self.cache_path(run, steps=steps, **options).stem for run in runs})
+        usual = _keyword_options(self.draw)
+        drawn = {name: value for name, value in (drawing or {}).items() if value != usual[name]}
+        if len(stems) == 1 and not drawn:
+            return stems[0]
+        return stem_of(self.name, {**drawn, "answers": stems})
+
+    def kept_at(self, run: "Run", *, steps: Steps = None, **options: Any) -> Path:
+        """The old name of `cache_path`."""
+        warnings.warn("Analysis.kept_at is now cache_path.", DeprecationWarning, stacklevel=2)
+        return self.cache_path(run, steps=steps, **options)
 
     @property
     def options_of_draw(self) -> list[str]:
         """The keyword options of its ``draw``."""
-        parameters = inspect.signature(self.draw).parameters.values()
-        return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+        return list(_keyword_options(self.draw))
 
     def _all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options of `measure`, those given and the defaults of the rest.
@@ -190,11 +243,8 @@ class Analysis:
         Raises:
             UserError: there is no such option.
         """
-        known = {
-            name: parameter.default
-            for name, parameter in inspect.signature(self.measure).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "steps"
-        }
+        known = _keyword_options(self.measure)
+        known.pop("steps", None)
         if unknown := [name for name in given if name not in known]:
             has = f"choose {choices(known)}" if known else "it has none"
             raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {has}.")
@@ -207,73 +257,69 @@ class Analysis:
         measured = self.measure(run, steps=steps, **options)
         return measured.assign_attrs(analysis=self.loaded_by, run=run.name)
 
-    def _as_a_whole(
+    def _stored(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        from mechgrok.results.provenance import Provenance
+        """The answer for checkpoints: loaded where it may be, else measured and saved.
 
-        path = self.kept_at(run, steps=steps, **options)
-        now = Provenance.now(run, self.module, options)
-        made_from, kept = (None, None) if fresh else self._kept(path)
-        if kept is not None and made_from == now:
-            return kept
-        return _keep(self._measured(run, steps, options), path, now)
+        Of an analysis that is ``per_step``, an answer for some steps is a part of the full answer
+        where that holds them. It never takes the full answer's place.
+        """
+        key = Key.of_run(run, self.version, options)
+        folder = run.path / "analysis"
+        path, full = (folder / f"{self._stem(options, each)}.parquet" for each in (steps, None))
+        places = [] if fresh else [full, path] if self.per_step else [path]
+        loaded = {place: entry for place in places if (entry := self._load(place))}
+        wanted = run.steps if self.per_step and steps is None else steps
+        for made_from, answer in loaded.values():
+            if made_from == key and not self.per_step:
+                return answer
+            if made_from == key and {*(wanted or ())} <= {*_steps_of(answer)}:
+                return answer.sel(step=wanted)
+        if self.per_step and steps is None and full in loaded:
+            measured = self._extended(run, options, key, *loaded[full])
+        else:
+            measured = self._measured(run, wanted, options)
+        return save_dataset(path, key, measured)
 
-    def _kept(self, path: Path) -> "tuple[Provenance, xr.Dataset] | tuple[None, None]":
-        """The answer that is kept and what it was made from; nothing where it is damaged or
-        foreign, so that it is measured anew."""
-        from mechgrok.results.provenance import Provenance
-        from mechgrok.runs.parquet import read_made_from, read_parquet
+    def _extended(
+        self, run: "Run", options: dict[str, Any], key: Key, made_from: Key, before: "xr.Dataset"
+    ) -> "xr.Dataset":
+        """The full answer, measured where an earlier one does not hold the run as it is now."""
+        unchanged = key.unchanged_steps(made_from, run) & {*_steps_of(before)}
+        missing = [step for step in run.steps if step not in unchanged]
+        # What is true of the whole run, such as t_gen, may have changed with its metrics.
+        missing = missing or run.steps[-1:]
+        measured = self._measured(run, missing, options)
+        if not (rest := sorted(unchanged - {*missing})):
+            return measured
+        if not _fit_together(before, measured):  # PER_STEP promises what does not hold.
+            return self._measured(run, run.steps, options)
+        return join_steps([before.sel(step=rest), measured])
 
-        try:
-            made_from, kept = Provenance.from_json(read_made_from(path)), read_parquet(path)
-        except (UserError, ValueError):
-            return None, None
-        return (made_from, kept) if self._is_answer(kept) else (None, None)
+    def _load(self, path: Path) -> "tuple[Key, xr.Dataset] | None":
+        """The answer in a file and what it was made from; None where it is damaged or foreign."""
+        loaded = load_dataset(path)
+        return loaded if loaded and self._is_answer(loaded[1]) else None
 
-    def _is_answer(self, kept: "xr.Dataset") -> bool:
+    def _is_answer(self, dataset: "xr.Dataset") -> bool:
         """Whether a dataset's variables are over the dimensions that are declared of them, and its
         steps are numbers, each there once."""
-        from mechgrok.results.variables import SHARED
-
         for name, declared in {**SHARED, **self.variables}.items():
             dims = tuple(declared.dims.split(", "))
-            if name in kept.variables and "{" not in declared.dims and kept[name].dims != dims:
+            if (
+                name in dataset.variables
+                and "{" not in declared.dims
+                and dataset[name].dims != dims
+            ):
                 return False
-        if "step" not in kept.dims:
+        if "step" not in dataset.dims:
             return True
-        step = kept.indexes.get("step")
+        step = dataset.indexes.get("step")
         return step is not None and step.dtype.kind in "iu" and step.is_unique
 
-    def _step_by_step(
-        self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
-    ) -> "xr.Dataset":
-        from mechgrok.results.provenance import Provenance
 
-        path = self.kept_at(run, **options)
-        now = Provenance.now(run, self.module, options)
-        made_from, kept = (None, None) if fresh else self._kept(path)
-        shared = made_from.shared_steps(now, run) if made_from else set()
-        if kept is not None:
-            shared &= set(kept["step"].to_numpy().tolist()) if "step" in kept.dims else set()
-        wanted = run.steps if steps is None else sorted(set(steps))
-        missing = [step for step in wanted if step not in shared]
-        if made_from and not missing and made_from.metrics != now.metrics:
-            # What is true of the whole run, such as t_gen, may have changed with its metrics.
-            missing = wanted[-1:]
-        if kept is not None and not missing:
-            return kept.sel(step=wanted)
-        measured = self._measured(run, missing, options)
-        if kept is not None and (old := sorted(shared - set(missing))):
-            if _fit_together(kept, measured):
-                measured = _merged(kept.sel(step=old), measured)
-            else:  # It says of itself what it is not.
-                measured = self._measured(run, wanted, options)
-        stamps = {step: now.checkpoints[step] for step in measured.step.to_numpy().tolist()}
-        return _keep(measured, path, replace(now, checkpoints=stamps)).sel(step=wanted)
-
-
-def _fit_together(kept: "xr.Dataset", measured: "xr.Dataset") -> bool:
+def _fit_together(before: "xr.Dataset", measured: "xr.Dataset") -> bool:
     """Whether two answers for different steps have the same variables over the same dimensions."""
 
     def shape(answer: "xr.Dataset") -> dict[Any, Any]:
@@ -282,40 +328,34 @@ def _fit_together(kept: "xr.Dataset", measured: "xr.Dataset") -> bool:
             for name, variable in answer.variables.items()
         }
 
-    return shape(kept) == shape(measured) and all(
-        kept.sizes[dim] == size
-        and (dim not in measured.indexes or kept.indexes[dim].equals(measured.indexes[dim]))
+    return shape(before) == shape(measured) and all(
+        before.sizes[dim] == size
+        and (dim not in measured.indexes or before.indexes[dim].equals(measured.indexes[dim]))
         for dim, size in measured.sizes.items()
         if dim != "step"
     )
 
 
-def _keep(measured: "xr.Dataset", path: Path, made_from: "Provenance") -> "xr.Dataset":
-    """The dataset as it will be read back from ``path``, or as it is where it cannot be kept."""
-    from mechgrok.runs.parquet import read_parquet, write_parquet
-
-    try:
-        make_folder(path.parent)
-        write_parquet(measured, path, made_from.as_json())
-    except (OSError, UserError):
-        return measured
-    return read_parquet(path)
+def _keyword_options(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only parameters of a function, with their defaults."""
+    parameters = inspect.signature(function).parameters.items()
+    return {n: p.default for n, p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def _merged(kept: "xr.Dataset", measured: "xr.Dataset") -> "xr.Dataset":
-    """Two answers for different steps as one; what is not per step is the newer answer's."""
-    import xarray as xr
+def _steps_of(answer: "xr.Dataset") -> list[int]:
+    return answer["step"].to_numpy().tolist() if "step" in answer.dims else []
 
-    both = xr.concat(
-        [kept, measured],
-        "step",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="exact",
-    ).sortby("step")
-    fixed = {name: v for name, v in measured.data_vars.items() if "step" not in v.dims}
-    return both.assign(fixed).assign_attrs(measured.attrs)
+
+def stem_of(name: str, options: Mapping[str, Any]) -> str:
+    """A file name, without its ending, that holds a digest of options where there are any.
+
+    >>> stem_of("fourier", {}), stem_of("fourier", {"path": "direct"})
+    ('fourier', 'fourier-9e28c468')
+    """
+    if not options:
+        return name
+    text = json.dumps(dict(options), default=str, sort_keys=True)
+    return f"{name}-{blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
 def _tells_sides_apart(dataset: "xr.Dataset") -> bool:

@@ -1,4 +1,4 @@
-"""Probes: analyses that are measured while a run trains, of checkpoints that are not kept."""
+"""Probes: analyses measured while a run trains, at steps whose checkpoints are not kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class _Measured:
     answers: "list[xr.Dataset]" = field(default_factory=list)
 
     def stem(self, run: Run) -> str:
-        """What the answers' folder is called: as the file that keeps the analysis's own answer."""
+        """The name of the answers' folder: that of the file that holds the analysis's own."""
         options: dict[str, Any] = dict(self.probe.options)
-        return self.analysis.kept_at(run, **options).stem
+        return self.analysis.cache_path(run, **options).stem
 
 
 class Probing:
@@ -33,7 +33,7 @@ class Probing:
 
     Args:
         run: the run.
-        probes: what it is asked.
+        probes: what is measured.
     """
 
     def __init__(self, run: Run, probes: Sequence[Probe]) -> None:
@@ -41,9 +41,9 @@ class Probing:
         self._probes = [_Measured(probe, Analysis.load(probe.name)) for probe in probes]
 
     def measure(self, step: int, last: bool) -> None:
-        """Ask what is due at a step, whose checkpoint and metrics are there.
+        """Measure what is due at a step, whose checkpoint and metrics are on disk.
 
-        An analysis that fails is told of and asked no more; the training goes on.
+        An analysis that fails is reported and stopped; the training goes on.
 
         Args:
             step: the step.
@@ -57,7 +57,7 @@ class Probing:
                 answer = each.analysis.measure(self._run.reopened(), steps=[step], **probe.options)
             except Exception as error:
                 reason = in_a_sentence(error)
-                warn(f"The probe {probe} failed at step {step} and is asked no more: {reason}")
+                warn(f"The probe {probe} failed at step {step} and was stopped: {reason}")
                 self._probes.remove(each)
                 continue
             named = {"analysis": each.analysis.loaded_by, "run": self._run.name}

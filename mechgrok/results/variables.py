@@ -78,12 +78,12 @@ def described(
     known = {**SHARED, **table}
 
     def each(given: Mapping[str, Any]) -> dict[str, tuple[list[str], Any, dict[str, str]]]:
-        found = {}
+        entries = {}
         for name, value in given.items():
             dims, units, definition = known[name].filled(words or {})
             about = {"units": units, "definition": definition}
-            found[name] = (dims.split(", "), value, about)
-        return found
+            entries[name] = (dims.split(", "), value, about)
+        return entries
 
     return xr.Dataset(each(values), each(coords), attrs)
 

@@ -27,24 +27,37 @@ def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) ->
         UserError: a run has no metrics yet.
     """
     return pd.DataFrame.from_dict(
-        {label: _facts(open_run(run), at_accuracy) for label, run in runs.items()}, orient="index"
+        {label: _row(open_run(run), at_accuracy) for label, run in runs.items()}, orient="index"
     ).astype({"t_mem": "Int64", "t_gen": "Int64", "tau_grok": float})
 
 
-def _facts(run: Run, at_accuracy: float | None) -> dict[str, float | None]:
+def milestones_and_accuracies(
+    run: Run, at_accuracy: float | None = None
+) -> dict[str, float | None]:
+    """A run's last step, its milestones at an accuracy (None where not reached), its accuracies.
+
+    Raises:
+        UserError: it was never evaluated.
+    """
     metrics = run.metrics
     if metrics.empty:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
-    first, last = metrics.iloc[0], metrics.iloc[-1]
-    reached = run.milestones_at(at_accuracy)
+    last, reached = metrics.iloc[-1], run.milestones_at(at_accuracy)
+    milestones = {name: reached.get(name) for name in ("t_mem", "t_gen", "tau_grok")}
+    accuracies = {side: float(last[side]) for side in ("train_accuracy", "test_accuracy")}
+    best = {"best_test_accuracy": float(metrics.test_accuracy.max())}
+    return {"step": int(last.step), **milestones, **accuracies, **best}
+
+
+def _row(run: Run, at_accuracy: float | None) -> dict[str, float | None]:
+    reached = milestones_and_accuracies(run, at_accuracy)
+    del reached["step"]
+    first, last = run.metrics.iloc[0], run.metrics.iloc[-1]
     return {
         "density": 1.0 if run.density is None else run.density,
         "l1_start": first.l1,
         "l1_end": last.l1,
         "l2_start": first.l2,
         "l2_end": last.l2,
-        **{name: reached.get(name) for name in ("t_mem", "t_gen", "tau_grok")},
-        "train_accuracy": last.train_accuracy,
-        "test_accuracy": last.test_accuracy,
-        "best_test_accuracy": metrics.test_accuracy.max(),
+        **reached,
     }

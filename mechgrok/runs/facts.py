@@ -3,14 +3,16 @@
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
+from mechgrok.formatting import norm
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from mechgrok.runs import Run
 
 
-#: Of an import, these stand under headings of their own.
-_TOLD_APART = ("known", "assumed", "split", "steps_known")
+#: Parts of an import under headings of their own.
+_OWN_HEADINGS = ("known", "assumed", "split", "steps_known")
 
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
@@ -46,10 +48,13 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         facts |= facts_of_import(run)
     for name in ("origin", "popup"):
         if (made := getattr(run.config, name)) is not None:
-            told = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
-            told = {key: value for key, value in told.items() if key not in _TOLD_APART}
-            told = {key: value for key, value in told.items() if value not in (None, False)}
-            facts[name] = ", ".join(f"{key} {value}" for key, value in told.items())
+            made_from = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
+            shown = {
+                key: value
+                for key, value in made_from.items()
+                if key not in _OWN_HEADINGS and value not in (None, False)
+            }
+            facts[name] = ", ".join(f"{key} {value}" for key, value in shown.items())
     if (density := run.density) is not None:
         facts["density"] = f"{density:.3f}"
     for name in ("t_mem", "t_gen"):
@@ -91,15 +96,8 @@ def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
         words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
         words.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
         facts[f"{side} {end}"] = ", ".join(words)
-    for norm in ("l1", "l2"):
-        facts[norm.upper()] = f"{size(first[norm])} at the start, {size(last[norm])} {end}"
+    for name in ("l1", "l2"):
+        facts[name.upper()] = f"{norm(first[name])} at the start, {norm(last[name])} {end}"
         if len(metrics) == 1:
-            facts[norm.upper()] = size(last[norm])
+            facts[name.upper()] = norm(last[name])
     return facts
-
-
-def size(norm: float, digits: int = 1) -> str:
-    """A norm in words: with so many digits after the point, or as a power where it is huge."""
-    if not isfinite(norm):
-        return "not finite"
-    return f"{norm:,.{digits}f}" if norm < 1e7 else f"{norm:.3g}"

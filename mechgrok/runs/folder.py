@@ -31,7 +31,7 @@ _CONFIG_HOLDS = {"format", "task", "model", "training"}
 #: Bytes; a split of a million examples that is written out takes a tenth.
 _LARGEST_CONFIG = 2**28
 _RESULT = re.compile(
-    r"(?P<name>.+?)(-[0-9a-f]{8}|-vs-.+|-[0-9]+-runs-[0-9a-f]{8})?"
+    r"(?P<name>.+?)(-[0-9a-f]{8})?(-vs-.+|-[0-9]+-runs-[0-9a-f]{8})?"
     r"\.(html|parquet|png|svg)"
 )
 
@@ -127,7 +127,7 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         check_room(folder, overwrite=overwrite)
         if is_unfinished(folder):
             _remove(folder)
-        settle(folder)
+        recover(folder)
         making = folder / MAKING
         try:
             making.mkdir()
@@ -137,17 +137,17 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             raise UserError(f"{folder} cannot be written ({error}).") from None
         finally:
             shutil.rmtree(making, ignore_errors=True)
-        settle(folder)
+        recover(folder)
 
 
 def finish_replacing(folder: Path) -> None:
     """Put a new run in its place that is whole, where a killed process has left it halfway."""
     if (folder / MADE).is_dir() or (folder / MOVING).is_dir():
         with writing(folder):
-            settle(folder)
+            recover(folder)
 
 
-def settle(folder: Path) -> None:
+def recover(folder: Path) -> None:
     """Finish, or take back, what a killed process began; by one who holds the folder."""
     remove_partials(folder)
     shutil.rmtree(folder / MAKING, ignore_errors=True)

@@ -43,10 +43,7 @@ def training_in_words(known: dict[str, Any]) -> str:
     for key in ("learning_rate", "weight_decay", "betas", "momentum", "l1", "l2"):
         value = known.get(key)
         if value is not None or key in ("learning_rate", "weight_decay"):
-            told = UNKNOWN if value is None else value
-            words.append(
-                f"{key.replace('_', ' ')} {told:g}" if _is_number(told) else _named(key, told)
-            )
+            words.append(f"{key.replace('_', ' ')} {_shown(value)}")
     if "batch_size" not in known:
         words.append(f"batch {UNKNOWN}")
     else:
@@ -55,13 +52,12 @@ def training_in_words(known: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _named(key: str, value: object) -> str:
-    told = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-    return f"{key.replace('_', ' ')} {told}"
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return (
+        UNKNOWN if value is None else f"{value:g}" if isinstance(value, int | float) else f"{value}"
+    )
 
 
 def checkpoints_in_words(run: "Run") -> str:

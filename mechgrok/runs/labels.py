@@ -1,4 +1,4 @@
-"""Names for runs that are looked at together, and for the files about them."""
+"""Names for several runs, and for the files about them."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -31,9 +31,9 @@ def labelled(runs: "Iterable[Run]") -> "dict[str, Run]":
 
 
 def file_stem(name: str, labels: Sequence[str]) -> str:
-    """A file name, without its ending, for ``name`` asked of runs: the first holds the file.
+    """A file name, without its ending, for results about runs, in the folder of the first.
 
-    The others are named where that is short, else counted and told apart by a digest.
+    It names the others where they are few, else it holds their number and a digest.
 
     >>> file_stem("norms", ["base"]), file_stem("norms", ["base", "ticket"])
     ('norms', 'norms-vs-ticket')
@@ -48,7 +48,7 @@ def file_stem(name: str, labels: Sequence[str]) -> str:
     return f"{name}-{len(labels)}-runs-{digest}"
 
 
-def short(label: str) -> str:
+def truncate(label: str) -> str:
     """A label as a part of a file's name: whole, or cut and ended by a digest where it is long."""
     if len(label.encode()) <= _LONGEST:
         return label

@@ -15,19 +15,6 @@ from mechgrok.errors import UserError
 from mechgrok.files import read_bytes, write_whole
 
 _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
-#: What reading a file that is missing, truncated or foreign raises.
-_UNREADABLE = (
-    OSError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    pa.ArrowException,
-    RecursionError,
-    SyntaxError,  # of a type's name, which NumPy parses
-)
 
 
 def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | None = None) -> None:
@@ -36,7 +23,7 @@ def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | N
     There is a column for every dimension, coordinate and variable. Variables over the same
     dimensions share rows; a dimension that a variable does not have is null in its rows. What a
     table cannot say (dimensions, attributes) is in the file's metadata, so that `read_parquet`
-    gives the same dataset back; so is ``made_from``, which `read_made_from` reads alone.
+    gives the same dataset back; so is ``made_from``, which `read_with_origin` reads.
     """
     groups = _groups(dataset)
     frames = [_frame(dataset, list(dims), names) for dims, names in groups.items()]
@@ -65,16 +52,28 @@ def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | N
 
 
 def read_parquet(path: Path) -> xr.Dataset:
-    """The dataset that `write_parquet` wrote.
+    """The dataset that `write_parquet` wrote; ``encoding["source"]`` is the path.
 
     Raises:
         UserError: the file is missing, truncated, damaged or not one of ours.
     """
+    return read_with_origin(path)[0]
+
+
+def read_with_origin(path: Path) -> tuple[xr.Dataset, dict[str, Any] | None]:
+    """The dataset that `write_parquet` wrote, and what it was made from.
+
+    Raises:
+        UserError: as of `read_parquet`.
+    """
     try:
         table = pq.read_table(_opened(path), page_checksum_verification=True)
-        return _dataset(table, _described(table.schema.metadata))
-    except _UNREADABLE as error:
+        described = _described(table.schema.metadata)
+        dataset, made_from = _dataset(table, described), described["made_from"]
+    except Exception as error:  # A damaged file can say anything of itself.
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
+    dataset.encoding["source"] = str(path)
+    return dataset, made_from
 
 
 def _dataset(table: pa.Table, described: dict[str, Any]) -> xr.Dataset:
@@ -90,18 +89,6 @@ def _dataset(table: pa.Table, described: dict[str, Any]) -> xr.Dataset:
         start = stop
     coords = {name: tuple(coord) for name, coord in described["coords"].items()}
     return xr.Dataset(variables, coords=coords, attrs=described["attrs"])
-
-
-def read_made_from(path: Path) -> dict[str, Any]:
-    """What the results in ``path`` were made from.
-
-    Raises:
-        UserError: the file is missing, truncated, damaged or says nothing of it.
-    """
-    try:
-        return dict(_described(pq.read_schema(_opened(path)).metadata)["made_from"])
-    except _UNREADABLE as error:
-        raise UserError(f"{path} holds no results of an analysis ({error}).") from None
 
 
 def _opened(path: Path) -> pa.BufferReader:

@@ -26,11 +26,11 @@ def write_probes(answers: "list[xr.Dataset]", path: Path) -> None:
     if path.exists():  # A run that goes on looks at its newest checkpoint again.
         before, again = read_parquet(path), {int(answer.step[0]) for answer in answers}
         answers = [before.sel(step=[s for s in before.step.to_numpy() if s not in again]), *answers]
-    write_parquet(_joined(answers), path)
+    write_parquet(join_steps(answers), path)
 
 
-def _joined(answers: "Sequence[xr.Dataset]") -> "xr.Dataset":
-    """Answers for different steps as one; what is not per step is the last one's."""
+def join_steps(answers: "Sequence[xr.Dataset]") -> "xr.Dataset":
+    """Answers for different steps as one, in order; what is not per step is the last one's."""
     import xarray as xr
 
     last = answers[-1]
@@ -58,7 +58,7 @@ def read_probes(folder: Path, stem: str) -> "xr.Dataset | None":
 
     Args:
         folder: the run's.
-        stem: the analysis, as its kept answer's file is called.
+        stem: of the file that holds the analysis's own answer.
 
     Raises:
         UserError: a file of it is damaged.
@@ -67,7 +67,7 @@ def read_probes(folder: Path, stem: str) -> "xr.Dataset | None":
 
     files = [file for file in probe_files(folder) if file.parent.name == stem]
     try:
-        return _joined([read_parquet(file) for file in files]) if files else None
+        return join_steps([read_parquet(file) for file in files]) if files else None
     except (ValueError, LookupError, TypeError) as error:
         if isinstance(error, UserError):
             raise

@@ -67,8 +67,8 @@ class Run:
     def _repr_html_(self) -> str:
         from mechgrok.runs.facts import facts
 
-        told = facts(self) if self.steps else {"task": str(self.task)}
-        return html_table(str(self.path), {name: [value] for name, value in told.items()})
+        shown = facts(self) if self.steps else {"task": str(self.task)}
+        return html_table(str(self.path), {name: [value] for name, value in shown.items()})
 
     @property
     def name(self) -> str:
@@ -97,8 +97,8 @@ class Run:
         from mechgrok.runs.probes import probe_files, read_probes
 
         stems = dict.fromkeys(file.parent.name for file in probe_files(self.path))
-        found = {stem: read_probes(self.path, stem) for stem in stems}
-        return {stem: answers for stem, answers in found.items() if answers is not None}
+        answers_by_stem = {stem: read_probes(self.path, stem) for stem in stems}
+        return {stem: answers for stem, answers in answers_by_stem.items() if answers is not None}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -178,8 +178,8 @@ class Run:
         """
         t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
         tau = t_gen / t_mem if t_mem and t_gen is not None else None
-        found = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
-        return {name: value for name, value in found.items() if value is not None}
+        reached = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
+        return {name: value for name, value in reached.items() if value is not None}
 
     def _checked_accuracy(self, accuracy: float) -> float:
         if not 0 < accuracy <= 1:

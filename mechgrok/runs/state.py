@@ -114,7 +114,7 @@ def read_one(path: Path) -> "tuple[int, dict[str, Tensor | Any]]":
     tensors, metadata = read_tensors(path, check=True)
     try:
         others = json.loads(metadata.get("others", "{}"))
-        return _number(metadata.get("step")), tensors | others
+        return _whole_number(metadata.get("step")), tensors | others
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no state of an optimizer ({error}).") from None
 
@@ -123,10 +123,10 @@ def _step(path: Path) -> int:
     """The step that a state belongs to; −1 where it cannot be read."""
     try:
         with open_tensors(path) as opened:
-            return _number((opened.metadata() or {}).get("step"))
+            return _whole_number((opened.metadata() or {}).get("step"))
     except UserError:
         return -1
 
 
-def _number(text: str | None) -> int:
+def _whole_number(text: str | None) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() else -1

@@ -41,7 +41,7 @@ class Cluster:
             RAY_ADDRESS names, or ``ray start`` started), or else one that is started on this
             machine and ends with the sweep.
         device: "cpu"; or "cuda", with one GPU for each task.
-        timeout: seconds in which the cluster must answer, whatever it is asked.
+        timeout: seconds in which the cluster must answer each request.
     """
 
     address: str = "auto"
@@ -88,7 +88,7 @@ class _Tasks:
         ray: the module, connected.
         folder: the sweep's, as all nodes know it.
         cluster: says on which device, and how long is waited for an answer.
-        display: is told what happens.
+        display: shows what happens.
     """
 
     def __init__(self, ray: Any, folder: Path, cluster: Cluster, display: Display) -> None:
@@ -98,7 +98,7 @@ class _Tasks:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        self.news = ray.remote(num_cpus=0, scheduling_strategy=here)(News).remote()
+        self.news = ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressActor).remote()
         gpus = 1 if self.device == "cuda" else 0
         # A run that is lost is begun again here, where it is known what else was in its bundle.
         self.make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(make_bundle)
@@ -108,12 +108,12 @@ class _Tasks:
 
     def run(self, queue: Queue) -> list[Outcome]:
         """Make everything in the queue; after Ctrl-C, end what is under way."""
-        told = False
+        stopping = False
         with interrupts() as interrupted:
             while True:
-                if interrupted and not told:
+                if interrupted and not stopping:
                     self._stop()
-                    told = True
+                    stopping = True
                 if not interrupted:
                     self._hand_out(queue)
                 if not self.under_way:
@@ -216,22 +216,22 @@ def _is_there(path: Path) -> bool:
     return (path / "config.json").is_file() and (run := Run(path)).finished and run.settled
 
 
-class News:
+class ProgressActor:
     """What the nodes tell the sweep, and whether it has been stopped: an actor beside the sweep."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Mapping[str, float] | None]] = []
+        self.reports: list[tuple[str, Mapping[str, float] | None]] = []
         self.stopped = False
 
     def tell(self, name: str, row: Mapping[str, float] | None) -> bool:
         """A run has begun, or was evaluated; the answer is whether it must end."""
-        self.told.append((name, row))
+        self.reports.append((name, row))
         return self.stopped
 
     def take(self) -> list[tuple[str, Mapping[str, float] | None]]:
         """What was told since the last call."""
-        told, self.told = self.told, []
-        return told
+        reports, self.reports = self.reports, []
+        return reports
 
     def stop(self) -> None:
         """Answer from now on that runs must end."""
@@ -248,7 +248,7 @@ def make_bundle(
         members: the runs, whose parents are there.
         device: "cpu" or "cuda".
         allowed: the code that a person has named where the sweep was started.
-        news: the actor that is told, and says when to stop.
+        news: the actor that takes reports, and says when to stop.
         timeout: seconds in which it must answer.
 
     Returns:
@@ -272,14 +272,14 @@ def make_bundle(
     for member in members:
         if ray.get(news.tell.remote(member.name, None), timeout=timeout):
             break
-        progress = _Told(news, member.name, timeout)
+        progress = _Reporter(news, member.name, timeout)
         outcomes.append(attempt(Path(folder), member, device=device, progress=progress))
         if outcomes[-1].how == "interrupted":
             break
     return outcomes
 
 
-class _Told:
+class _Reporter:
     """Progress that is told now and then; where the answer is to stop, it is Ctrl-C."""
 
     def __init__(self, news: Any, name: str, timeout: float) -> None:

@@ -1,8 +1,8 @@
-"""A sweep: the door to many runs, as `Run` is the door to one."""
+"""A sweep: opens many runs, as `Run` opens one."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,8 +11,9 @@ import pandas as pd
 from mechgrok.errors import UserError, choices
 from mechgrok.global_state import neutral_members
 from mechgrok.grammar import Value, as_values, show_value
+from mechgrok.notebooks import html_frame
 from mechgrok.sweeps.plan import Member, Plan
-from mechgrok.sweeps.survival import TimeToEvent, time_to_event
+from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 from mechgrok.sweeps.table import table_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Sweep:
         return f"Sweep({str(self.path)!r}: {len(self.members)} runs; {axes or 'nothing varied'})"
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(repr(self))}</p>{self.table.to_html(max_rows=20)}"
+        return html_frame(repr(self), self.table)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -136,10 +137,10 @@ class Sweep:
             values = as_values(wanted)
             chosen = [m for m in chosen if any(_same(_setting(m, name), v) for v in values)]
             if not chosen:
-                told = ", ".join(show_value(value) for value in known)
+                listed = ", ".join(show_value(value) for value in known)
                 raise UserError(
                     f"{self.path} has no run with {name} = {wanted} among those chosen: the values "
-                    f"of {name} are {told}."
+                    f"of {name} are {listed}."
                 )
         return type(self)(self.path, chosen, at_accuracy=self.at_accuracy)
 
@@ -150,7 +151,7 @@ class Sweep:
         Columns: ``stage``, the settings, ``status`` ("finished", "unfinished", "diverged",
         "missing" or "damaged"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``,
         ``tau_grok`` (missing where not reached), ``train_accuracy``, ``test_accuracy``,
-        ``best_test_accuracy``. It is kept in the folder, and read again where a run has changed.
+        ``best_test_accuracy``. Only runs that have changed since the last time are read.
         """
         return table_of(self.path, self.members, self.at_accuracy)
 
@@ -160,7 +161,7 @@ class Sweep:
         status = self.table["status"]
         return set(status.index[status == "finished"])
 
-    def waiting(
+    def time_to_event(
         self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
     ) -> dict[tuple[Value, ...], TimeToEvent]:
         """How long t_gen (t_mem, tau_grok) took in each group of runs, unreached ones censored.
@@ -173,9 +174,14 @@ class Sweep:
         Returns:
             `TimeToEvent` by the values of ``by``; runs not evaluated yet are left out.
         """
-        groups = self.groups(by)
-        table = self.table
-        return {key: time_to_event(table.loc[names], milestone) for key, names in groups.items()}
+        return times_by_group(self.table, self.groups(by), milestone)
+
+    def waiting(
+        self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
+    ) -> dict[tuple[Value, ...], TimeToEvent]:
+        """The old name of `time_to_event`."""
+        warnings.warn("Sweep.waiting is now time_to_event.", DeprecationWarning, stacklevel=2)
+        return self.time_to_event(milestone, by)
 
     def groups(self, by: Sequence[str] | str | None = None) -> dict[tuple[Value, ...], list[str]]:
         """The names of the runs that have been evaluated, by their values of ``by``."""
@@ -197,7 +203,7 @@ class Sweep:
         dims = self.dims
         if by is None:
             return [name for name in dims if name not in SEEDS]
-        names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
+        names = setting_names(by)
         for name in names:
             if len(_distinct(_setting(member, name) for member in self.members)) < 2:
                 raise UserError(
@@ -228,6 +234,11 @@ class Sweep:
         chosen = [member for member in self.members if member.name in answers]
         coordinates = {n: [_setting(member, n) for member in chosen] for n in dims}
         return stacked([answers[member.name] for member in chosen], coordinates)
+
+
+def setting_names(by: Sequence[str] | str) -> list[str]:
+    """The settings to group runs by, given as text with commas or as a list."""
+    return [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
 
 
 def _setting(member: Member, name: str) -> Value:

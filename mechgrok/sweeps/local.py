@@ -46,18 +46,18 @@ def run_members(
         jobs: processes.
         device: "cpu", "cuda" or "auto".
         done: the names of members that are there already.
-        display: is told what happens.
+        display: shows what happens.
     """
     display = display or Silent()
     queue = Queue(list(members), set(done))
     workers = [_start(folder, device) for _ in range(min(jobs, max(1, len(members))))]
-    told = False
+    stopping = False
     with interrupts() as interrupted:
         try:
             while True:
-                if interrupted and not told:
+                if interrupted and not stopping:
                     _interrupt(workers)
-                    told = True
+                    stopping = True
                 if not interrupted:
                     _hand_out(workers, queue, display)
                 if not any(worker.member for worker in workers):

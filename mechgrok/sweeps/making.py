@@ -77,9 +77,9 @@ def attempt(
     folder: Path, member: Member, *, device: str = "cpu", progress: Progress | None = None
 ) -> Outcome:
     """`make_member`, and how it ended as a value: Ctrl-C ends it in between, whatever it is at."""
-    told: list[warnings.WarningMessage]
+    caught: list[warnings.WarningMessage]
     how, words = "done", ""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         try:
             with _interruptible():
                 run = make_member(folder, member, device=device, progress=progress)
@@ -92,7 +92,7 @@ def attempt(
             how, words = "interrupted", "stopped before a step was taken"
         except Exception as error:
             how, words = "failed", in_a_sentence(error)
-    return Outcome(member, how, words, tuple(str(warning.message) for warning in told))  # type: ignore[arg-type]
+    return Outcome(member, how, words, tuple(str(warning.message) for warning in caught))  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -128,8 +128,8 @@ def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> Non
     _check_method(options)
     read = ticket_options if make == "ticket" else popup_options
     _, training = read(dict(options))
-    kept = root.model_dump(mode="json", include={"task", "model", "training"})
-    RunConfig.make(**kept | {"training": root.inherited_training() | training})
+    inherited = root.model_dump(mode="json", include={"task", "model", "training"})
+    RunConfig.make(**inherited | {"training": root.inherited_training() | training})
 
 
 def _check_method(options: Mapping[str, Any]) -> None:
@@ -147,13 +147,13 @@ def check_same(folder: Path, member: Member) -> None:
     if member.config is None:
         return
     run = Run(folder / member.name)
-    wanted, found = (
+    wanted, actual = (
         flattened(config.model_dump(mode="json", exclude={"versions"}))
         for config in (member.config, run.config)
     )
     for path, value in wanted.items():
-        if found.get(path) != value:
+        if actual.get(path) != value:
             raise UserError(
-                f"{run.path} was trained with {path} = {found.get(path)}, but the plan wants "
+                f"{run.path} was trained with {path} = {actual.get(path)}, but the plan wants "
                 f"{value}: move it away, or sweep into another folder."
             )

@@ -28,6 +28,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
+import tomli_w
+
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import path_of, placed, typed
@@ -40,7 +42,7 @@ Make = Literal["ticket", "popup"]
 #: The first stage: runs trained from fresh weights.
 BASE = "base"
 _SHIPPED = Path(__file__).parent / "shipped"
-#: A folder's name is cut to this many characters; what is cut is told apart by a digest.
+#: A folder's name is cut to this many characters; a digest distinguishes what was cut.
 _LONGEST_NAME = 120
 #: More runs than anybody waits for.
 _MOST_RUNS = 1_000_000
@@ -195,23 +197,20 @@ class Plan:
 
     def as_toml(self) -> str:
         """The text of a ``sweep.toml`` that `load` reads back."""
-        return "\n".join(_toml_of(self.fields())) + "\n"
+        return tomli_w.dumps(self.fields())
 
     def fields(self) -> dict[str, Any]:
         """As `read` takes them."""
-        fields: dict[str, Any] = {"name": self.name} if self.name else {}
-        fields["preset"] = self.preset
-        if self.seeds:
-            fields["seeds"] = _shown_values(self.seeds)
-        if self.set:
-            fields["set"] = dict(self.set)
-        if self.over:
-            fields["over"] = _shown(self.over)
-        if self.stages:
-            fields["stage"] = [stage.as_toml() for stage in self.stages]
-        if self.also:
-            fields["also"] = [other.fields() for other in self.also]
-        return fields
+        fields = {
+            "name": self.name,
+            "preset": self.preset,
+            "seeds": _shown_values(self.seeds),
+            "set": {name: "none" if value is None else value for name, value in self.set.items()},
+            "over": _shown(self.over),
+            "stage": [stage.as_toml() for stage in self.stages],
+            "also": [other.fields() for other in self.also],
+        }
+        return {name: value for name, value in fields.items() if value}
 
     def _check(self) -> None:
         paths = [path_of(name) for name in (*self.over, *self.set)]
@@ -242,21 +241,21 @@ class Plan:
             UserError: a setting is unknown, or a value of one does not fit.
         """
         plans = (self, *self.also)
-        told = len({plan.preset for plan in plans}) > 1
+        several = len({plan.preset for plan in plans}) > 1
         names = _Names()
-        found: dict[str, Member] = {}
+        members: dict[str, Member] = {}
         for plan in plans:
-            for member in plan._own_members(names, {"preset": plan.preset} if told else {}):
-                found.setdefault(member.name, member)
-        return list(found.values())
+            for member in plan._own_members(names, {"preset": plan.preset} if several else {}):
+                members.setdefault(member.name, member)
+        return list(members.values())
 
-    def _own_members(self, names: "_Names", told: dict[str, Value]) -> Iterator[Member]:
+    def _own_members(self, names: "_Names", labels: dict[str, Value]) -> Iterator[Member]:
         """This plan's members, with further settings that tell it from other plans."""
         made: dict[str, list[Member]] = {BASE: []}
         preset = presets.load(self.preset)
-        told = told | {"plan": self.name} if self.name else told
+        labels = labels | {"plan": self.name} if self.name else labels
         for swept in self._grid():
-            settings = {**told, **self.set, **swept}
+            settings = {**labels, **self.set, **swept}
             run = Member("", BASE, _as_values(settings), self._config(preset, swept))
             short = (_folder_name(swept) or BASE, _folder_name(run.settings))
             wanted = [
@@ -403,37 +402,6 @@ def _shown_values(values: tuple[Value, ...]) -> str | list[Any]:
 
 def _shown(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, str | list[Any]]:
     return {name: _shown_values(values) for name, values in axes.items()}
-
-
-def _toml_of(fields: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Lines of TOML: plain keys, then tables, then arrays of tables."""
-    tables = {k: v for k, v in fields.items() if isinstance(v, dict)}
-    arrays = {k: v for k, v in fields.items() if _holds_tables(v)}
-    for key, value in fields.items():
-        if key not in tables and key not in arrays:
-            yield f"{_key(key)} = {_toml_value(value)}"
-    for key, value in tables.items():
-        yield from ("", f"[{path}{_key(key)}]", *_toml_of(value, f"{path}{_key(key)}."))
-    for key, value in arrays.items():
-        for table in value:
-            yield from ("", f"[[{path}{_key(key)}]]", *_toml_of(table, f"{path}{_key(key)}."))
-
-
-def _holds_tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool | str):
-        # JSON leaves DEL as it is, which TOML does not take.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    return '"none"' if value is None else repr(value)
 
 
 def steps_of(members: Sequence[Member]) -> dict[str, int]:

@@ -95,7 +95,7 @@ def sweep(
             GPU alone. On a CPU every run has the bytes that it has alone if they are not.
         where: who makes the runs; processes on this machine unless given.
         extend: add these runs to a sweep that is there, instead of refusing another plan.
-        display: is told what happens; "auto" is a bar in a notebook, and nothing elsewhere.
+        display: shows what happens; "auto" is a bar in a notebook, and nothing elsewhere.
         settings: settings that all base runs share, by name.
 
     Raises:
@@ -112,16 +112,16 @@ def sweep(
         plan = Plan.load(Plan.shipped()[preset])
     else:
         plan = make_plan(preset, over, seeds, tickets, popups, settings)
-    found = settle(out, plan, extend=extend)
+    begun = prepare_sweep(out, plan, extend=extend)
     where = where or on_this_machine(jobs, checked_device(device), together)
-    with shown_sweep(display, found) as told:
-        outcomes = complete(found, where, display=told)
+    with shown_sweep(display, begun) as progress:
+        outcomes = complete(begun, where, display=progress)
     made = Sweep(out)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
     if len(made.finished) + n_failed < len(made):  # What was stopped before it began says nothing.
-        raise SweepInterrupted(f"{found.path} was interrupted")
+        raise SweepInterrupted(f"{begun.path} was interrupted")
     if n_failed:
-        raise SweepFailed(found.path, outcomes)
+        raise SweepFailed(begun.path, outcomes)
     return made
 
 
@@ -141,7 +141,7 @@ def _is_gpu(device: str) -> bool:
     return Path("/proc/driver/nvidia").exists() and find_device("auto") == "cuda"
 
 
-def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
+def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
     """The sweep with this plan at ``out``, its folder made where it is new.
 
     A plan with all the runs of the one that is there, and more, takes its place.
@@ -205,7 +205,7 @@ def check_stages(members: Iterable[Member]) -> None:
             seen.add(combination)
 
 
-def complete(found: Sweep, where: Where, *, display: Display | None = None) -> list[Outcome]:
+def complete(sweep: Sweep, where: Where, *, display: Display | None = None) -> list[Outcome]:
     """Train what is missing or unfinished of a sweep; the runs that were there are no outcomes.
 
     Raises:
@@ -213,15 +213,15 @@ def complete(found: Sweep, where: Where, *, display: Display | None = None) -> l
     """
     from mechgrok.sweeps.making import check_same
 
-    with writing(found.path):
-        done = found.finished
-        for member in found.members:
+    with writing(sweep.path):
+        done = sweep.finished
+        for member in sweep.members:
             if member.name in done:
-                check_same(found.path, member)
-        left = in_order(found.members, done)
+                check_same(sweep.path, member)
+        left = in_order(sweep.members, done)
         if not left:
             return []
-        return where(found.path, left, done=sorted(done), display=display or Silent())
+        return where(sweep.path, left, done=sorted(done), display=display or Silent())
 
 
 def in_order(members: Sequence[Member], done: Iterable[str] = ()) -> list[Member]:

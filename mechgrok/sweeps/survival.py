@@ -10,14 +10,17 @@ Source: Kaplan and Meier 1958; Brookmeyer and Crowley 1982 for the interval of t
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from mechgrok.formatting import number
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Group = TypeVar("Group", bound=Hashable)
 #: The runs from which on the median has an interval.
 INTERVAL_FROM = 6
 #: The standard normal's 97.5 % quantile.
@@ -92,7 +95,7 @@ class TimeToEvent:
         if not self.n:
             return "—"
         if not self.n_reached:
-            return f"not within {_number(self.horizon or 0)}"
+            return f"not within {number(self.horizon or 0)}"
         median = _step(self.median, self.horizon)
         if math.isnan(self.low):
             return median
@@ -117,15 +120,17 @@ def time_to_event(table: "pd.DataFrame", milestone: str) -> TimeToEvent:
     return TimeToEvent.of(reached.to_list(), last.to_list())
 
 
+def times_by_group(
+    table: "pd.DataFrame", groups: Mapping[Group, Sequence[str]], milestone: str
+) -> dict[Group, TimeToEvent]:
+    """`time_to_event` in each group of a table's rows, which are named by their index."""
+    return {key: time_to_event(table.loc[list(names)], milestone) for key, names in groups.items()}
+
+
 def _step(step: float, horizon: float | None = None) -> str:
-    if math.isinf(step):
-        return "∞" if horizon is None else f"> {_number(horizon)}"
-    return "—" if math.isnan(step) else _number(step)
-
-
-def _number(number: float) -> str:
-    """Steps without decimals; a ratio below 100 with three digits."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    if math.isinf(step) and horizon is not None:
+        return f"> {number(horizon)}"
+    return "—" if math.isnan(step) else number(step)
 
 
 def survival(

@@ -29,7 +29,7 @@ def run_together(
         device: "auto", "cpu" or "cuda".
         size: networks in one loop; `mechgrok.training.together.USUAL_SIZE` unless given.
         done: the names of members that are there already.
-        display: is told what happens.
+        display: shows what happens.
     """
     display = display or Silent()
     queue = Queue(list(members), set(done))

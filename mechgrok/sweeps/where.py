@@ -67,7 +67,7 @@ class Where(Protocol):
             members: what is missing or unfinished, in the order in which it should begin; a parent
                 may stand anywhere.
             done: the names of members that are there already.
-            display: is told what happens.
+            display: shows what happens.
 
         Returns:
             How each ended. After Ctrl-C the runs that were under way are "interrupted" and saved,

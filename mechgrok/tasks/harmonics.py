@@ -130,13 +130,13 @@ class Harmonics(ABC):
         Raises:
             UserError: there is none of that name or number, or it is the constants.
         """
-        return [self._number(part) for part in parts]
+        return [self._index(part) for part in parts]
 
-    def _number(self, part: int | str) -> int:
+    def _index(self, part: int | str) -> int:
         if isinstance(part, str):
             known = {name: at for at, name in enumerate(self.names) if at}
             if part not in known and part.isdecimal():
-                return self._number(int(part[:9]))
+                return self._index(int(part[:9]))
             if part not in known:
                 raise UserError(f"There is no {self.kind} {part!r}: choose {choices(known)}.")
             return known[part]

@@ -23,7 +23,7 @@ from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
-from mechgrok.runs.folder import check_room, finish_replacing, settle, write_config
+from mechgrok.runs.folder import check_room, finish_replacing, recover, write_config
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.tasks import Examples, Task
@@ -111,10 +111,10 @@ def resume(
     if steps is None and checkpoint_every is None and is_complete(run):
         if not run.settled:  # A process was killed after all was written.
             with writing(run.path):
-                settle(run.path)
+                recover(run.path)
         return run
     with writing(run.path):
-        settle(run.path)
+        recover(run.path)
         back = steps is not None and steps < max(run.steps, default=0)
         step, state = _taken_back(run, steps or 0) if back else read_state(run.path)
         if steps is not None or checkpoint_every is not None:

@@ -24,7 +24,7 @@ from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
-from mechgrok.runs.folder import check_room, settle
+from mechgrok.runs.folder import check_room, recover
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state
 from mechgrok.training import create_run
@@ -199,7 +199,7 @@ def _open(
     path = run.path
     try:
         held.enter_context(writing(path))
-        settle(path)
+        recover(path)
         step, state = read_state(path)
         course = Course(path, step, partial(progress, path) if progress else lambda row: None)
         return _Member(course, trained_model(course.run, step, device), state)

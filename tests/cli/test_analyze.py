@@ -57,9 +57,44 @@ def test_options_of_an_analysis_are_options_of_the_command(mechgrok: Command, ru
 
 def test_results_can_go_to_another_folder(mechgrok: Command, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "results"
-    assert mechgrok("analyze", "norms", run, "--out", out, "--steps", "last").code == 0
+    assert mechgrok("analyze", "norms", run, "--out", out).code == 0
     assert (out / "norms.html").is_file()
-    assert read_parquet(out / "norms.parquet").sizes["step"] == 1
+    assert read_parquet(out / "norms.parquet").sizes["step"] > 1
+
+
+PARTIAL = {
+    "steps": ["--steps", "last"],
+    "steps measured anew": ["--steps", "last", "--fresh"],
+    "an option of the measurement": ["--rate", "0.3"],
+    "an option of the figure": ["--no-log"],
+}
+
+
+@pytest.mark.parametrize("to", ["the run", "a folder"])
+@pytest.mark.parametrize("partial", PARTIAL)
+def test_the_full_answer_and_its_figure_stay(
+    mechgrok: Command, run: Path, tmp_path: Path, partial: str, to: str
+) -> None:
+    """Other steps and options are written beside, under a name of their own."""
+    name = "similarity" if "rate" in PARTIAL[partial][0] else "norms"
+    out = ["--out", tmp_path / "out"] if to == "a folder" else []
+    folder = tmp_path / "out" if out else run / "analysis"
+    assert mechgrok("analyze", name, run, *out).code == 0
+    full = {file: file.read_bytes() for file in folder.iterdir()}
+    assert {file.name for file in full} == {f"{name}.html", f"{name}.parquet"}
+    ended = mechgrok("analyze", name, run, *PARTIAL[partial], *out)
+    assert ended.code == 0
+    assert {file: file.read_bytes() for file in full} == full
+    (page,) = {*folder.glob("*.html")} - {*full}
+    assert page.name.startswith(f"{name}-")
+    assert str(page) in ended.out
+
+
+def test_a_part_s_own_page_is_that_of_its_table(mechgrok: Command, run: Path) -> None:
+    assert mechgrok("analyze", "norms", run, "--steps", "last").code == 0
+    page, table = sorted((run / "analysis").iterdir())
+    assert page.stem == table.stem != "norms"
+    assert read_parquet(table).sizes["step"] == 1
 
 
 def test_two_runs_share_a_figure(mechgrok: Command, run: Path, masked_run: Run) -> None:

@@ -37,6 +37,20 @@ def test_the_answer_is_kept_and_drawn_like_an_analysis(
     assert len(list((tmp_path / "both").glob("*.parquet"))) == 2
 
 
+@pytest.mark.parametrize("out", [[], ["--out", "elsewhere"]])
+def test_some_steps_do_not_replace_the_answer_for_all(
+    mechgrok: Command, run: Run, tmp_path: Path, out: list[str]
+) -> None:
+    (tmp_path / "0.5x.toml").write_text(as_toml([Ablate(neurons=[0, 1])]), encoding="utf-8")
+    folder = tmp_path / "elsewhere" if out else run.path / "analysis"
+    assert mechgrok("intervene", run.path, "0.5x.toml", *out).code == 0
+    full = {file: file.read_bytes() for file in folder.glob("intervene-0.5x.*")}
+    assert len(full) == 2, "the page and the table"
+    assert mechgrok("intervene", run.path, "0.5x.toml", "--steps", "last", *out).code == 0
+    assert {file: file.read_bytes() for file in full} == full
+    assert len(list(folder.glob("intervene-0.5x-*"))) == 2
+
+
 @pytest.mark.parametrize(
     "text", ["", "[[do]]\nkind = 'Nothing'", "[[do]]\nkind = 'Ablate'\nneurons = [99]", None]
 )

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mechgrok.cli.progress import TrainingProgress, waiting
+from mechgrok.cli.progress import TrainingProgress, status
 from mechgrok.tasks.base import Criterion
 
 
@@ -25,9 +25,9 @@ def test_a_long_measurement_is_not_silent(
 ) -> None:
     real = threading.Timer
     monkeypatch.setattr(threading, "Timer", lambda seconds, call: real(seconds / 100, call))
-    with waiting("measuring graph on base"):
+    with status("measuring graph on base"):
         time.sleep(0.3)
     assert capsys.readouterr().err == "measuring graph on base …\n"
-    with waiting("measuring norms on base"):
+    with status("measuring norms on base"):
         pass
     assert not capsys.readouterr().err

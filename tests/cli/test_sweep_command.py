@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import mechgrok as package
-from mechgrok.cli.words import duration, n_bytes
 from mechgrok.errors import UserError
+from mechgrok.formatting import duration, n_bytes
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.training import train

@@ -14,9 +14,10 @@ import xarray as xr
 import mechgrok
 from mechgrok import UserError
 from mechgrok.results.analysis import Analysis
-from mechgrok.results.provenance import Provenance, source_digest
+from mechgrok.results.store import Key
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import write_checkpoint
+from mechgrok.runs.parquet import read_with_origin, write_parquet
 
 
 @pytest.fixture
@@ -112,15 +113,44 @@ def test_a_run_that_has_grown_is_measured_whole_where_steps_hang_together(run: R
     assert norm.measured == [run.steps, grown.steps]
 
 
-def test_some_steps_are_a_part_of_all_steps(run: Run) -> None:
+def test_an_answer_for_some_steps_is_taken_from_the_full_answer(run: Run) -> None:
     norm = Norm()
     analysis = norm.analysis(per_step=True)
-    last = analysis(run, steps=[run.steps[-1]])
     whole = analysis(run)
-    assert norm.measured == [run.steps[-1:], run.steps[:-1]]
-    assert whole.sel(step=[run.steps[-1]]).identical(last)
-    assert analysis(run, steps=run.steps[1:3]).step.to_numpy().tolist() == run.steps[1:3]
-    assert len(norm.measured) == 2
+    some = run.steps[1:3]
+    assert analysis(run, steps=some).identical(whole.sel(step=some))
+    assert analysis(run, steps=run.steps).identical(whole)
+    assert norm.measured == [run.steps]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("per_step", [False, True])
+def test_an_answer_for_some_steps_takes_no_other_answer_s_place(
+    run: Run, per_step: bool, fresh: bool
+) -> None:
+    norm = Norm()
+    analysis = norm.analysis(per_step=per_step)
+    whole = analysis(run)
+    full = analysis.cache_path(run)
+    saved = full.read_bytes()
+    later = replace(analysis, version=2)  # It cannot load the full answer.
+    first = later(run, steps=run.steps[:1], fresh=fresh)
+    last = later(run, steps=run.steps[-1:], fresh=fresh)
+    assert full.read_bytes() == saved
+    assert first.step == run.steps[0]
+    assert last.step == run.steps[-1]
+    assert later(run, steps=run.steps[:1]).identical(first)
+    assert norm.measured == [run.steps, run.steps[:1], run.steps[-1:]]
+    assert analysis(run).identical(whole)
+
+
+def test_an_answer_says_which_file_holds_it(run: Run) -> None:
+    analysis = Norm().analysis(per_step=True)
+    alone = analysis(run, steps="last")
+    assert Path(alone.encoding["source"]) == analysis.cache_path(run, steps="last")
+    analysis(run)
+    part = analysis(run, steps="last")
+    assert Path(part.encoding["source"]) == analysis.cache_path(run)
 
 
 def test_a_checkpoint_that_was_written_again_is_measured_again(run: Run) -> None:
@@ -147,43 +177,67 @@ def test_other_metrics_make_an_answer_stale(run: Run, per_step: bool) -> None:
     assert norm.measured == [run.steps, run.steps]
 
 
-def test_other_code_makes_an_answer_stale(run: Run) -> None:
+def test_another_version_makes_an_answer_stale(run: Run) -> None:
     norm = Norm()
     analysis = norm.analysis(per_step=True)
     analysis(run)
-    replace(analysis, module="mechgrok.analyses.fourier")(run)
+    replace(analysis, version=2)(run)
     assert norm.measured == [run.steps, run.steps]
 
 
-def test_the_digest_of_an_analysis_covers_what_it_imports(tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "other_package.py").write_text("from other_part import answer\n")
-    package = tmp_path / "studies"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "loss.py").write_text("def measure():\n    from studies.parts import part\n")
-    parts = package / "parts.py"
-    parts.write_text("part = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = source_digest("studies.loss")
-    assert source_digest("studies.loss") == before
-    parts.write_text("part = 2\n")
-    assert source_digest("studies.loss") != before
+VERSIONED = """
+import xarray as xr
+{version}
+
+def measure(run, *, steps=None):
+    return xr.Dataset({{"answer": {answer}}})
+
+def draw(measured): ...
+def finding(dataset): return ""
+"""
+
+
+@pytest.mark.parametrize(("version", "second"), [("", 22), ("VERSION = 3", 1)])
+def test_an_edited_file_is_measured_anew_unless_it_declares_a_version(
+    run: Run, tmp_path: Path, version: str, second: int
+) -> None:
+    file = tmp_path / "question.py"
+    file.write_text(VERSIONED.format(version=version, answer=1))
+    assert mechgrok.analyze(run, str(file)).answer == 1
+    file.write_text(VERSIONED.format(version=version, answer=22))
+    assert mechgrok.analyze(run, str(file)).answer == second
+    file.write_text(VERSIONED.format(version="VERSION = 4", answer=22))
+    assert mechgrok.analyze(run, str(file)).answer == 22
+
+
+def test_an_answer_of_an_earlier_revision_is_measured_anew(run: Run) -> None:
+    """It said what it was made from in other words, with a digest of the source code."""
+    norm = Norm()
+    analysis = norm.analysis(per_step=True)
+    whole = analysis(run)
+    path = analysis.cache_path(run)
+    before = read_with_origin(path)[1]
+    earlier = {"options": before["options"], "files": {}, "code": "ab", "setting": "cd"}
+    earlier |= {"metrics": before["metrics"], "checkpoints": before["checkpoints"]}
+    write_parquet(whole + 1, path, earlier)
+    assert analysis(run).identical(whole)
+    assert norm.measured == [run.steps, run.steps]
 
 
 def test_an_option_that_names_a_file_hangs_on_what_is_in_it(run: Run, tmp_path: Path) -> None:
     reference = tmp_path / "mask.safetensors"
     reference.write_bytes(b"one")
-    before = Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference})
-    assert Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference}) == before
+    before = Key.of_run(run, 1, {"reference": reference})
+    assert Key.of_run(run, 1, {"reference": reference}) == before
     reference.write_bytes(b"three")
-    assert Provenance.now(run, "mechgrok.analyses.accuracy", {"reference": reference}) != before
+    assert Key.of_run(run, 1, {"reference": reference}) != before
 
 
 def test_a_damaged_answer_is_measured_again(run: Run) -> None:
     norm = Norm()
     analysis = norm.analysis(per_step=True)
     whole = analysis(run)
-    analysis.kept_at(run).write_bytes(b"PAR1")
+    analysis.cache_path(run).write_bytes(b"PAR1")
     assert analysis(run).identical(whole)
     assert len(norm.measured) == 2
 
@@ -212,3 +266,9 @@ def test_an_unknown_analysis_or_option_is_named(run: Run) -> None:
         mechgrok.analyze(run, "accuracy", colour="red")
     with pytest.raises(UserError, match="no checkpoint at step 7; the nearest is at"):
         mechgrok.analyze(run, "fourier", steps=[7])
+
+
+def test_the_old_name_of_cache_path_still_works(run: Run) -> None:
+    analysis = Norm().analysis(per_step=True)
+    with pytest.warns(DeprecationWarning, match="cache_path"):
+        assert analysis.kept_at(run) == analysis.cache_path(run)

@@ -11,7 +11,7 @@ import pytest
 import mechgrok
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.runs.parquet import read_made_from, read_parquet, write_parquet
+from mechgrok.runs.parquet import read_parquet, read_with_origin, write_parquet
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_every_flipped_bit_is_noticed(run: Run) -> None:
 def test_provenance_of_another_kind_is_stale(run: Run, change: str) -> None:
     whole = mechgrok.analyze(run, "norms")
     path = run.path / "analysis" / "norms.parquet"
-    made_from = read_made_from(path)
+    made_from = read_with_origin(path)[1]
+    assert made_from is not None
     if change == "foreign":
         pq.write_table(pa.table({"x": [1]}), path)
     else:
@@ -61,5 +62,5 @@ def test_steps_that_are_no_numbers_are_measured_again(run: Run) -> None:
     whole = mechgrok.analyze(run, "norms")
     path = run.path / "analysis" / "norms.parquet"
     words = whole.assign_coords(step=[f"step {step}" for step in whole.step.to_numpy()])
-    write_parquet(words, path, read_made_from(path))
+    write_parquet(words, path, read_with_origin(path)[1])
     assert mechgrok.analyze(run, "norms").identical(whole)

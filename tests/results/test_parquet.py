@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from mechgrok.errors import UserError
-from mechgrok.runs.parquet import read_made_from, read_parquet, write_parquet
+from mechgrok.runs.parquet import read_parquet, read_with_origin, write_parquet
 
 
 @pytest.fixture
@@ -45,13 +45,15 @@ def test_the_file_is_a_tidy_table_that_pandas_reads(dataset: xr.Dataset, tmp_pat
     assert row.entropy.item() == dataset.entropy.sel(step=10, neuron=2).item()
 
 
-def test_what_it_was_made_from_is_read_alone(dataset: xr.Dataset, tmp_path: Path) -> None:
+def test_what_it_was_made_from_is_read_with_it(dataset: xr.Dataset, tmp_path: Path) -> None:
     write_parquet(dataset, tmp_path / "a.parquet", {"options": {"rate": 0.6}})
-    assert read_made_from(tmp_path / "a.parquet") == {"options": {"rate": 0.6}}
+    answer, made_from = read_with_origin(tmp_path / "a.parquet")
+    assert answer.identical(dataset)
+    assert made_from == {"options": {"rate": 0.6}}
     write_parquet(dataset, tmp_path / "b.parquet")
-    for lacking in ("b.parquet", "absent.parquet"):
-        with pytest.raises(UserError, match="holds no results"):
-            read_made_from(tmp_path / lacking)
+    assert read_with_origin(tmp_path / "b.parquet")[1] is None
+    with pytest.raises(UserError, match="holds no results"):
+        read_with_origin(tmp_path / "absent.parquet")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 no table PAR1", b"step,entropy\n0,1\n"])
@@ -61,4 +63,4 @@ def test_a_foreign_or_truncated_file_is_refused(content: bytes, tmp_path: Path) 
     with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
         read_parquet(path)
     with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
-        read_made_from(path)
+        read_with_origin(path)

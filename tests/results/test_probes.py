@@ -173,7 +173,7 @@ def test_an_analysis_of_one_s_own_is_a_probe_and_one_that_fails_stops_nothing(
 ) -> None:
     (tmp_path / "far.py").write_text(OWN)
     probes = f"{tmp_path / 'far.py'}:10:fails_at=30"
-    with pytest.warns(UserWarning, match=r"failed at step 30 and is asked no more: .*too far"):
+    with pytest.warns(UserWarning, match=r"failed at step 30 and was stopped: .*too far"):
         run = train(tmp_path / "run", config(), probes=probes, device="cpu")
     assert run.finished
     (answer,) = run.probes.values()

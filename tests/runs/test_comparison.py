@@ -9,7 +9,7 @@ from mechgrok.analyses.drawing.overlay import overlay
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.runs.comparison import compare
-from mechgrok.sweeps.family import Family
+from mechgrok.sweeps.groups import RunGroups
 from mechgrok.training import create_run
 
 
@@ -46,7 +46,7 @@ def test_a_run_that_was_never_evaluated_cannot_be_compared(tiny_run: Run, tmp_pa
 def test_the_figure_overlays_accuracy_l1_and_l2_of_every_run(
     tiny_run: Run, masked_run: Run
 ) -> None:
-    figure = overlay(Family.of_runs({"base": tiny_run, "half": masked_run}), log=False)
+    figure = overlay(RunGroups.of_runs({"base": tiny_run, "half": masked_run}), log=False)
     curves = [trace for trace in figure.data if trace.hovertemplate]
     assert len(curves) == 8
     by_panel = {(trace.name, trace.yaxis): trace for trace in curves}
@@ -60,6 +60,8 @@ def test_its_title_says_who_was_first(tiny_run: Run) -> None:
     early, late, never = (Run(tiny_run.path) for _ in range(3))
     for run, step in ((early, 20), (late, 60), (never, 1000)):
         run.metrics["test_accuracy"] = (run.metrics.step >= step).astype(float)
-    title = overlay(Family.of_runs({"ticket": early, "base": late, "random": never})).layout.title
+    title = overlay(
+        RunGroups.of_runs({"ticket": early, "base": late, "random": never})
+    ).layout.title
     assert title.text == "ticket generalizes 3.0 times as early as base"
     assert "random not within 60" in title.subtitle.text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mechgrok import Run, UserError
-from mechgrok.runs.labels import file_stem, labelled, short
+from mechgrok.runs.labels import file_stem, labelled, truncate
 
 
 def test_many_runs_make_a_short_and_stable_name() -> None:
@@ -14,8 +14,8 @@ def test_many_runs_make_a_short_and_stable_name() -> None:
     assert len(stem) < 40
     assert stem == file_stem("norms", list(labels))
     assert stem != file_stem("norms", labels[::-1])
-    assert len(short(labels[0])) < 120
-    assert short(labels[0]) != short(labels[1])
+    assert len(truncate(labels[0])) < 120
+    assert truncate(labels[0]) != truncate(labels[1])
 
 
 def test_runs_of_one_name_are_told_apart_by_the_folder_above(tiny_run: Run, tmp_path: Path) -> None:

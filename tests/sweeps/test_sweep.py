@@ -16,7 +16,7 @@ from mechgrok.grammar import parse_assignments
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.running import make_plan, settle
+from mechgrok.sweeps.running import make_plan, prepare_sweep
 from mechgrok.sweeps.where import Silent
 from mechgrok.training import train
 from tests.sweeps.conftest import TINY, here
@@ -157,13 +157,13 @@ def test_runs_that_differ_never_share_a_folder() -> None:
 
 
 def test_a_larger_plan_takes_the_place_of_a_smaller_one_but_not_of_another(tmp_path: Path) -> None:
-    settle(tmp_path / "s", make_plan("quick", seeds="0:2"))
-    assert len(settle(tmp_path / "s", make_plan("quick", seeds="0:4"))) == 4
+    prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:2"))
+    assert len(prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:4"))) == 4
     with pytest.raises(UserError, match="another sweep's plan"):
-        settle(tmp_path / "s", make_plan("quick", seeds="0:3"))
+        prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:3"))
     other = make_plan("quick", over={"d_mlp": "8,9"})
-    assert len(settle(tmp_path / "s", other, extend=True)) == 6
-    assert len(settle(tmp_path / "s", make_plan("quick", seeds="0:3"), extend=True)) == 6
+    assert len(prepare_sweep(tmp_path / "s", other, extend=True)) == 6
+    assert len(prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:3"), extend=True)) == 6
 
 
 def test_a_run_that_the_plan_wants_otherwise_is_not_taken_for_it(
@@ -185,7 +185,7 @@ def test_code_that_only_a_plan_names_is_not_run(fields: dict[str, Any], tmp_path
     code.write_text("raise SystemExit('this was run')\n")
     plan = Plan.read(json.loads(json.dumps(fields).replace("FILE", str(code))))
     with pytest.raises(UserError, match="never trained with here"):
-        settle(tmp_path / "s", plan)
+        prepare_sweep(tmp_path / "s", plan)
     assert not (tmp_path / "s").exists()
 
 

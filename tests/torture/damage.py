@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mechgrok.results import store
 from mechgrok.runs import parquet
-from mechgrok.sweeps import table
 
 #: What a value may have become.
 VALUES: tuple[Any, ...] = (
@@ -70,11 +70,11 @@ def change_somewhere(value: Any, draw: random.Random) -> Any:
 
 
 def another_value(content: bytes, draw: random.Random) -> bytes:
-    """Another value in JSON; the rows of a sweep's table under a digest that fits."""
+    """Another value in JSON; the entries of the store under a digest that fits."""
     value = json.loads(content)
-    if isinstance(value, dict) and value.keys() == {"blake2b", "rows"}:
-        rows = change_somewhere(value["rows"], draw)
-        value = {"blake2b": table._digest(rows), "rows": rows}
+    if isinstance(value, dict) and value.keys() == {"blake2b", "entries"}:
+        entries = change_somewhere(value["entries"], draw)
+        value = {"blake2b": store._digest_of(entries), "entries": entries}
     else:
         value = change_somewhere(value, draw)
     return json.dumps(value).encode()

@@ -8,10 +8,10 @@ from pathlib import Path
 from mechgrok import RunConfig, analyze, train
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
-from mechgrok.results.provenance import Provenance
+from mechgrok.results.store import load_dataset
 from mechgrok.runs import Run, checkpoint, folder, metrics, state
 from mechgrok.runs.facts import facts
-from mechgrok.runs.parquet import read_made_from, read_parquet
+from mechgrok.runs.parquet import read_parquet
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.tensors import header
 
@@ -72,8 +72,7 @@ def read_state(run: Path) -> None:
 
 def read_answer(run: Path) -> None:
     path = run / "analysis" / "norms.parquet"
-    with suppress(ValueError):
-        Provenance.from_json(read_made_from(path))
+    load_dataset(path)
     read_parquet(path)
 
 

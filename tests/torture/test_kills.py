@@ -22,7 +22,7 @@ from mechgrok.exchange import export, import_run
 from mechgrok.runs import Run, verify
 from mechgrok.runs.folder import MOVING, finish_replacing, is_run
 from mechgrok.sweeps.making import make_member
-from mechgrok.sweeps.running import make_plan, settle
+from mechgrok.sweeps.running import make_plan, prepare_sweep
 from mechgrok.training import resume, train
 
 OPERATIONS = ("replace", "fsync", "unlink", "mkdir", "rmdir", "fchmod", "truncate")
@@ -143,7 +143,7 @@ def swept(folder: Path) -> None:
     tickets = [{"rate": 0.3, "steps": 2, "checkpoint_every": 2}]
     small = {"p": 7, "d_model": 6, "d_mlp": 5, "steps": 2, "checkpoint_every": 2}
     plan = make_plan("quick", seeds="0:2", tickets=tickets, settings=small)
-    for member in settle(folder / "sweep", plan).members:
+    for member in prepare_sweep(folder / "sweep", plan).members:
         finish_replacing(folder / "sweep" / member.name)
         make_member(folder / "sweep", member)
 

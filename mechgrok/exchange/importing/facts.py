@@ -69,7 +69,7 @@ class Facts:
     notes: tuple[str, ...] = ()
 
 
-def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = False) -> Facts:
+def read_facts(content: Mapping[str, Any], path: Path, *, task_is_given: bool = False) -> Facts:
     """The facts in what a file holds beside its weights.
 
     Args:
@@ -90,7 +90,7 @@ def facts_of(content: Mapping[str, Any], path: Path, *, task_is_given: bool = Fa
         task = dict(saved)
         told = {key: value for key, value in told.items() if key != "task"}
     if (fraction := _first(told, _FRACTION_KEYS)) is not None:
-        task["train_fraction"] = _number(fraction, "train fraction", path)
+        task["train_fraction"] = _finite(fraction, "train fraction", path)
     if "p" in told:
         task["p"] = _whole(told["p"], "p", path)
     if not task_is_given and (name := _first(told, _OPERATION_KEYS)) is not None:
@@ -233,7 +233,7 @@ def _attention_rate(told: Mapping[str, Any], path: Path) -> dict[str, Any]:
             f"{path} has {told['n_layers']} blocks whose attention looks ahead, which that of the "
             "models here does not: it cannot be imported."
         )
-    rate = _number(told["attn_coeff"], "attn_coeff", path)
+    rate = _finite(told["attn_coeff"], "attn_coeff", path)
     if not 0 <= rate <= 1:
         raise UserError(f"{path} tells attn_coeff = {rate:g}, which is no rate between 0 and 1.")
     return {"attention_rate": float(rate)}
@@ -244,7 +244,7 @@ def _training(told: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], tupl
     known = {}
     for name, keys in _TRAINING_KEYS.items():
         if key := next((key for key in keys if told.get(key) is not None), None):
-            known[name] = _number(told[key], key, path)
+            known[name] = _finite(told[key], key, path)
     optimizer = _of_optimizer(optimizer_of(told))
     notes = tuple(
         f"{path.name} tells a {name.replace('_', ' ')} of {known[name]:g} in its configuration and "
@@ -300,7 +300,7 @@ def _agreed(groups: list[dict[str, Any]], key: str) -> Any:
     return values[0] if all(value == values[0] for value in values) else None
 
 
-def _number(value: object, name: str, path: Path) -> float:
+def _finite(value: object, name: str, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"{path} tells {name} = {value!r}, which is no number.")
     return value

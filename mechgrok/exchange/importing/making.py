@@ -17,7 +17,7 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence, warn
 from mechgrok.exchange.importing import splits
-from mechgrok.exchange.importing.facts import Facts, facts_of, merged
+from mechgrok.exchange.importing.facts import Facts, merged, read_facts
 from mechgrok.exchange.importing.forward import check_outputs
 from mechgrok.exchange.importing.groups import renumbered
 from mechgrok.exchange.importing.layouts import Network, State, recognize
@@ -157,7 +157,7 @@ def _sources(paths: Sequence[Path], given: _Given) -> Iterator[_Source]:
     for path in paths:
         for saved in read(path):
             other = given.task.get("name", "group") != "group"
-            facts = facts_of(saved.content, path, task_is_given=other)
+            facts = read_facts(saved.content, path, task_is_given=other)
             own = "kind" in facts.model
             network = _of_our_own(saved, facts) if own else _recognized(saved)
             yield _Source(saved, network, facts)

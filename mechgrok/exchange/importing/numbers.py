@@ -40,7 +40,7 @@ class _Kind:
         self.order = order
 
 
-def _number(kind: Any = None, content: Any = None, *more: Any) -> bool | int | float:
+def _scalar(kind: Any = None, content: Any = None, *more: Any) -> bool | int | float:
     """Stands in for NumPy's ``scalar``: the number that the bytes hold."""
     if not isinstance(kind, _Kind) or not isinstance(content, bytes) or more:
         raise UnpicklingError("GLOBAL numpy scalar of something else than bytes")
@@ -51,4 +51,4 @@ def _number(kind: Any = None, content: Any = None, *more: Any) -> bool | int | f
 
 
 #: What `torch.serialization.safe_globals` is given.
-NUMBERS: list[Any] = [(_Kind, "numpy.dtype"), *((_number, maker) for maker in _MAKERS)]
+NUMBERS: list[Any] = [(_Kind, "numpy.dtype"), *((_scalar, maker) for maker in _MAKERS)]

@@ -36,7 +36,7 @@ def sides_in(content: Mapping[str, Any], path: Path) -> Sides | None:
     """
     for train, test in SIDES:
         if content.get(train) is not None:
-            sides = [_numbers(content.get(side), side, path) for side in (train, test)]
+            sides = [_examples(content.get(side), side, path) for side in (train, test)]
             assert sides[0] is not None
             return sides[0], sides[1]
     return None
@@ -63,7 +63,7 @@ def sides_of(path: Path) -> Sides:
     return sides
 
 
-def _numbers(side: object, name: str, path: Path) -> Tensor | None:
+def _examples(side: object, name: str, path: Path) -> Tensor | None:
     if side is None:
         return None
     if isinstance(side, list | tuple) and len(side) == 2 and isinstance(side[0], Tensor):

@@ -13,30 +13,30 @@ from mechgrok.analyses.drawing import Panels, representatives
 from mechgrok.analyses.drawing.overlay import overlay
 from mechgrok.errors import UserError
 from mechgrok.sweeps import Sweep
-from mechgrok.sweeps.family import Family
+from mechgrok.sweeps.groups import RunGroups
 from mechgrok.sweeps.phases import commonest, phase_of
 from mechgrok.sweeps.survival import time_to_event
 
 
 def test_a_sweep_makes_groups_of_all_that_vary_but_the_seeds(made: Sweep) -> None:
-    family = Family.open([made.path])
+    family = RunGroups.open([made.path])
     assert family.by == ["stage", "weight_decay", "rate"]
     assert {len(labels) for labels in family.groups.values()} == {2}
     assert "ticket, weight_decay 0.3, rate 0.4" in map(family.name, family.groups)
-    by_one = Family.open([made.path], "weight_decay")
+    by_one = RunGroups.open([made.path], "weight_decay")
     assert [(key, len(labels)) for key, labels in by_one.groups.items()] == [((0.3,), 6), ((1,), 6)]
 
 
 def test_plain_runs_are_grouped_by_a_setting_that_differs(made: Sweep) -> None:
     paths = [run.path for run in made.sel(stage="base")]
-    assert Family.open(paths).by is None
-    assert Family.open(paths, "weight_decay").groups.keys() == {(0.3,), (1.0,)}
+    assert RunGroups.open(paths).by is None
+    assert RunGroups.open(paths, "weight_decay").groups.keys() == {(0.3,), (1.0,)}
     both = [*paths, *(run.path for run in made.sel(stage="ticket", rate=0.4))]
-    assert Family.open(both, "rate").groups.keys() == {(0.4,), (None,)}
+    assert RunGroups.open(both, "rate").groups.keys() == {(0.4,), (None,)}
     with pytest.raises(UserError, match="d_mlp is 6 in all of these runs: group by weight_decay"):
-        Family.open(paths, "d_mlp")
+        RunGroups.open(paths, "d_mlp")
     with pytest.raises(UserError, match="no setting 'wieght_decay'"):
-        Family.open(paths, "wieght_decay")
+        RunGroups.open(paths, "wieght_decay")
 
 
 def test_an_analysis_of_a_sweep_has_its_dimensions_before_its_own(made: Sweep) -> None:
@@ -105,7 +105,7 @@ def test_pictures_are_of_the_run_with_the_median_t_gen() -> None:
 
 
 def test_runs_that_never_generalize_are_open_triangles_at_their_last_step(made: Sweep) -> None:
-    family = Family.of_sweep(made.sel(stage="base"))
+    family = RunGroups.of_sweep(made.sel(stage="base"))
     family.table[["t_gen", "tau_grok"]] = [math.nan, math.nan]
     drawn = overlay(family)
     open_ = [trace for trace in drawn.data if trace.marker.symbol == "triangle-up-open"]
@@ -114,7 +114,7 @@ def test_runs_that_never_generalize_are_open_triangles_at_their_last_step(made: 
 
 
 def test_two_swept_settings_make_a_phase_diagram(made: Sweep, tmp_path: Path) -> None:
-    drawn = overlay(Family.of_sweep(made.sel(stage="ticket")))
+    drawn = overlay(RunGroups.of_sweep(made.sel(stage="ticket")))
     (heat,) = (trace for trace in drawn.data if trace.type == "heatmap")
     assert np.shape(heat.z) == (2, 2)
     assert {0, 1, 2, 3} >= {int(z) for row in heat.z for z in row}

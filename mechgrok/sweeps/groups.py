@@ -1,6 +1,7 @@
-"""Runs that are looked at together, in groups that are the same but for their seeds."""
+"""Several runs, in groups that are the same but for their seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import Path
@@ -12,10 +13,10 @@ from mechgrok.configuration.settings import flattened, path_of, value_at
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
-from mechgrok.runs.labels import file_stem, labelled, short
-from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep
-from mechgrok.sweeps.survival import TimeToEvent, time_to_event
-from mechgrok.sweeps.table import facts_of
+from mechgrok.runs.comparison import milestones_and_accuracies
+from mechgrok.runs.labels import file_stem, labelled, truncate
+from mechgrok.sweeps.folder import SEEDS, STAGE, Sweep, setting_names
+from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,35 +24,30 @@ if TYPE_CHECKING:
 #: What differs between runs of one setting, and says nothing about it.
 _NO_SETTINGS = ("versions", "format")
 _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
+#: The steps at which a run learns something, and their ratio.
+MILESTONES = ("t_mem", "t_gen", "tau_grok")
 Key = tuple[Value, ...]
 
 
-class Family:
+@dataclass(frozen=True, eq=False)
+class RunGroups:
     """Several runs, and the groups that they make.
 
     Attributes:
-        path: where what is found about them is written.
+        path: the folder for figures of them.
         runs: by the label that they have in figures.
         by: the settings whose values make the groups; None where the runs stand alone.
         keys: the values of ``by`` of each run, by its label.
         at_accuracy: as for `Sweep`.
-        is_sweep: they are those of one sweep.
+        sweep_table: the rows of `Sweep.table` of these runs, where they are those of one sweep.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        runs: Mapping[str, Run],
-        by: Sequence[str] | None,
-        keys: Mapping[str, Key],
-        table: pd.DataFrame | None = None,
-        *,
-        at_accuracy: float | None = None,
-        is_sweep: bool = False,
-    ) -> None:
-        self.path, self.runs, self._table = path, dict(runs), table
-        self.at_accuracy, self.is_sweep = at_accuracy, is_sweep
-        self.by, self.keys = None if by is None else list(by), dict(keys)
+    path: Path
+    runs: Mapping[str, Run]
+    by: Sequence[str] | None
+    keys: Mapping[str, Key]
+    at_accuracy: float | None = None
+    sweep_table: pd.DataFrame | None = None
 
     @classmethod
     def open(
@@ -102,7 +98,7 @@ class Family:
             for label, run in runs.items()
         }
         folder = next(iter(runs.values())).path / "analysis"
-        return cls(folder, runs, names, keys, at_accuracy=at_accuracy)
+        return cls(folder, dict(runs), names, keys, at_accuracy)
 
     @classmethod
     def of_sweep(cls, sweep: Sweep, by: Sequence[str] | str | None = None) -> Self:
@@ -119,8 +115,7 @@ class Family:
         opened = sweep.runs
         runs = {name: opened[name] for name in keys}
         table = sweep.table.loc[list(keys)]
-        folder = sweep.path / "analysis"
-        return cls(folder, runs, names, keys, table, at_accuracy=sweep.at_accuracy, is_sweep=True)
+        return cls(sweep.path / "analysis", runs, names, keys, sweep.at_accuracy, table)
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -132,37 +127,43 @@ class Family:
         Raises:
             UserError: a run was never evaluated.
         """
-        if self._table is not None:
-            return self._table
-        rows = {label: facts_of(run, self.at_accuracy) for label, run in self.runs.items()}
+        if self.sweep_table is not None:
+            return self.sweep_table
+        rows = {
+            label: milestones_and_accuracies(run, self.at_accuracy)
+            for label, run in self.runs.items()
+        }
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def about(self) -> dict[str, dict[str, str]]:
-        """What there is to say about each group, by its name and then by heading."""
-        marks = ("t_mem", "t_gen", "tau_grok")
-        waiting = {mark: self.waiting(mark) for mark in marks}
+        """A description of each group, by its name and then by heading."""
         return {
             self.name(key): {
                 "runs": f"{len(labels)}",
-                "generalized": f"{waiting['t_gen'][key].n_reached}",
-                **{mark: str(waiting[mark][key]) for mark in marks},
+                "generalized": f"{self.times['t_gen'][key].n_reached}",
+                **{milestone: str(times[key]) for milestone, times in self.times.items()},
             }
             for key, labels in self.groups.items()
         }
 
-    @property
+    @cached_property
+    def times(self) -> dict[str, dict[Key, TimeToEvent]]:
+        """How long t_mem, t_gen and tau_grok took in each group, unreached ones censored."""
+        return {name: times_by_group(self.table, self.groups, name) for name in MILESTONES}
+
+    @cached_property
     def groups(self) -> dict[Key, list[str]]:
         """The labels of the runs in each group, numbers in their order."""
-        found: dict[Key, list[str]] = {}
+        groups: dict[Key, list[str]] = {}
         for label, key in sorted(self.keys.items(), key=lambda item: _ordered(item[1])):
-            found.setdefault(key, []).append(label)
-        return found
+            groups.setdefault(key, []).append(label)
+        return groups
 
     def stem(self, name: str) -> str:
-        """The name of a file, without its ending, for ``name`` asked of these runs."""
-        if not self.is_sweep:
+        """The name of a file about these runs, without its ending."""
+        if self.sweep_table is None:
             return file_stem(name, list(self.runs))
-        return short("-".join([name, *(["by", *self.by] if self.by else [])]))
+        return truncate("-".join([name, *(["by", *self.by] if self.by else [])]))
 
     def name(self, key: Key) -> str:
         """A group as a legend calls it: ``weight_decay 0.3, p 59`` or ``ticket, rate 0.6``."""
@@ -176,7 +177,7 @@ class Family:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a group, under its name: its settings and what its runs say together.
+        """A row a group, under its name: its settings, and statistics over its runs.
 
         ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
         and Meier's medians, missing where half of the runs or more are not there yet, and
@@ -185,21 +186,16 @@ class Family:
         ``test_accuracy`` is the median at the last step.
         """
         rows = {}
-        waiting = {mark: self.waiting(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
         for key, labels in self.groups.items():
             row: dict[str, Any] = dict(zip(self.by or (), key, strict=True))
-            row |= {"runs": len(labels), "generalized": waiting["t_gen"][key].n_reached}
-            for mark, groups in waiting.items():
-                took = groups[key]
-                ends = {mark: took.median, f"{mark}_low": took.low, f"{mark}_high": took.high}
+            row |= {"runs": len(labels), "generalized": self.times["t_gen"][key].n_reached}
+            for name, times in self.times.items():
+                took = times[key]
+                ends = {name: took.median, f"{name}_low": took.low, f"{name}_high": took.high}
                 row |= {name: end if isfinite(end) else None for name, end in ends.items()}
             row["test_accuracy"] = self.table.loc[labels, "test_accuracy"].median()
             rows[self.name(key)] = row
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="group")
-
-    def waiting(self, milestone: str) -> dict[Key, TimeToEvent]:
-        """How long t_mem, t_gen or tau_grok took in each group, unreached ones censored."""
-        return {k: time_to_event(self.table.loc[v], milestone) for k, v in self.groups.items()}
 
     def grouped(self, measured: "Mapping[str, xr.Dataset]") -> "dict[str, xr.Dataset]":
         """Datasets of the runs, each with its group's name, in the order of the groups."""
@@ -248,7 +244,7 @@ def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str
     """
     if by is None:
         return _differing(runs.values())
-    names = [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
+    names = setting_names(by)
     for name in names:
         values = {str(setting_of(run, name)) for run in runs.values()}
         if len(values) == 1 and len(runs) > 1:
@@ -277,10 +273,10 @@ def _plain(value: Any) -> Value:
 def _ordered(key: Key) -> list[tuple[int, float, str]]:
     """What sorts keys: numbers by size, before words in their alphabet, before what has none."""
     return [
-        (0, float(value), "")
-        if isinstance(value, int | float)
-        else (2, 0.0, "")
+        (2, 0.0, "")
         if value is None
         else (1, 0.0, value)
+        if isinstance(value, str)
+        else (0, float(value), "")
         for value in key
     ]
