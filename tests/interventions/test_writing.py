@@ -135,7 +135,7 @@ def test_nonsense_is_refused_in_a_sentence(text: str, message: str | None, tiny_
 def test_no_code_is_imported_because_a_file_names_it(tiny_run: Run, tmp_path: Path):
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     method = f"{tmp_path / 'mine.py'}:score"
-    with pytest.raises(UserError, match="never trained with"):
+    with pytest.raises(UserError, match="trusted_tasks"):
         intervene(tiny_run, [Remask(rate=0.5, method=method)], steps="last")
 
 

@@ -88,5 +88,5 @@ def test_a_file_is_an_analysis_too(installed: Path, tiny_run: Run) -> None:
     spec.loader.exec_module(module)
     assert by_name.identical(analyze(tiny_run, module, quantile=0.9, fresh=True))
     user_code._allowed.clear()
-    with pytest.raises(UserError, match="never trained with here"):
+    with pytest.raises(UserError, match="trusted_tasks"):
         Analysis.load(str(file))

@@ -184,7 +184,7 @@ def test_code_that_only_a_plan_names_is_not_run(fields: dict[str, Any], tmp_path
     code = tmp_path / "own.py"
     code.write_text("raise SystemExit('this was run')\n")
     plan = Plan.read(json.loads(json.dumps(fields).replace("FILE", str(code))))
-    with pytest.raises(UserError, match="never trained with here"):
+    with pytest.raises(UserError, match="trusted_tasks"):
         prepare_sweep(tmp_path / "s", plan)
     assert not (tmp_path / "s").exists()
 

@@ -171,7 +171,7 @@ def test_a_transform_of_one_s_own_is_one_class(tmp_path: Path) -> None:
     )
     name = f"{tmp_path / 'signs.py'}:Signs"
     training = {"optimizer": "sgd", "weight_decay": 0.0, "steps": 1, "transforms": f"{name}:size=2"}
-    with pytest.raises(UserError, match="never trained with here"):
+    with pytest.raises(UserError, match="trusted_tasks"):
         RunConfig.make(training=training)
     mechgrok.user_code.allow(name)
     run = train(tmp_path / "run", RunConfig.make(task=TASK, training=training), device="cpu")
