@@ -1,13 +1,12 @@
-"""What a program sets for all of its code, so that mechgrok computes the same under any of it.
+"""A neutral global state for computations, whatever the calling program has set.
 
-PyTorch's default dtype and device, its grad mode, deterministic algorithms, matmul precision,
-anomaly mode, autocast and flushing of denormals; the generators of PyTorch, NumPy and Python;
-NumPy's and Python's warnings that are errors; options of pandas and xarray. A notebook sets some of
-these in its first cell. A run is what its ``config.json`` says all the same, and afterwards the
-state is the caller's again.
+It covers PyTorch's default dtype and device, grad mode, deterministic algorithms, matmul precision,
+anomaly mode, autocast and denormal flushing; the random generators of PyTorch, NumPy and Python;
+warnings turned into errors; options of pandas and xarray. Notebooks often set some of these in
+their first cell. Results depend only on ``config.json``, and the caller's state is restored
+afterwards.
 
-The number of threads is left as it is: a training has its own, and to analyses a caller grants as
-many as they like.
+The number of threads is unchanged: training sets its own, and analyses use the caller's.
 """
 
 import random
@@ -24,7 +23,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Class = TypeVar("_Class", bound=type)
 
-#: Options of pandas and xarray on which values depend, and what they are unless set.
+#: Options of pandas and xarray that change values, with their defaults.
 _PANDAS: dict[str, Any] = {
     "compute.use_bottleneck": True,
     "compute.use_numexpr": True,
@@ -34,7 +33,7 @@ _XARRAY: dict[str, Any] = {"arithmetic_join": "inner", "keep_attrs": "default"}
 
 
 class _Inside(threading.local):
-    """Whether this thread computes in the neutral state."""
+    """Whether this thread is in the neutral state."""
 
     now = False
 
@@ -47,11 +46,10 @@ _restoring = ExitStack()
 
 @contextmanager
 def neutral_state() -> Iterator[None]:
-    """The state of a program that has set nothing, while it lasts; then the caller's again.
+    """Context manager: the default global state of a fresh process; the caller's state afterwards.
 
-    Where it lasts already nothing happens. What PyTorch keeps for each thread is changed in this
-    thread alone. The rest belongs to the process: of threads that overlap the first one sets it,
-    and the last one gives it back.
+    Nested uses have no effect. Thread-local state is changed in this thread alone. Of overlapping
+    threads, the first to enter changes process-wide state and the last to leave restores it.
     """
     if _inside.now:
         yield
@@ -65,7 +63,7 @@ def neutral_state() -> Iterator[None]:
 
 
 def in_neutral_state(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Decorator: the function runs in `neutral_state`, whoever calls it."""
+    """Decorator: the function runs in `neutral_state`."""
 
     @wraps(function)
     def neutral(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -78,7 +76,7 @@ def in_neutral_state(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def neutral_properties(cls: _Class) -> _Class:
-    """Class decorator: what the class computes when it is asked for comes from `neutral_state`."""
+    """Class decorator: all properties are computed in `neutral_state`."""
     for name, member in list(vars(cls).items()):
         if isinstance(member, cached_property):
             member.func = in_neutral_state(member.func)
@@ -101,20 +99,20 @@ def neutral_members(cls: _Class) -> _Class:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The generators of PyTorch, NumPy and Python begin with ``seed``, and then go on as before."""
+    """Context manager: PyTorch, NumPy and Python generators start from ``seed``; then restored."""
     with ExitStack() as before:
         before.callback(random.setstate, random.getstate())
         random.seed(seed)
         if "numpy" in sys.modules:
             import numpy as np
 
-            # What a person's own code may draw from; nothing here does.
+            # User code may draw from it; nothing here does.
             before.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
             np.random.seed(seed % 2**32)  # noqa: NPY002
         if "torch" in sys.modules:
             import torch
 
-            # Seeding CUDA before it is in use would be remembered until it is.
+            # Seeding CUDA before its initialization would take effect later.
             on_gpu = torch.cuda.is_initialized()
             devices = range(torch.cuda.device_count()) if on_gpu else []
             before.enter_context(torch.random.fork_rng(devices))
@@ -125,8 +123,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def in_neutral_state_from_seed(init: Callable[_P, None]) -> Callable[_P, None]:
-    """Decorator of an ``__init__``: it runs in `neutral_state`, and its ``seed`` seeds every
-    generator, so that what ``nn.Linear`` draws follows from the seed too."""
+    """Decorator of an ``__init__``: it runs in `neutral_state` with all generators seeded by its
+    argument ``seed``, so that layers such as ``nn.Linear`` draw reproducible weights too."""
 
     @wraps(init)
     def neutral(*args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -138,7 +136,7 @@ def in_neutral_state_from_seed(init: Callable[_P, None]) -> Callable[_P, None]:
 
 @contextmanager
 def usual_in_process() -> Iterator[None]:
-    """What belongs to the whole process is as a program finds it that has set nothing."""
+    """Context manager: the defaults of all process-wide state."""
     with ExitStack() as before:
         before.enter_context(seeded(0))
         if any(action == "error" for action, *_ in warnings.filters):
@@ -172,19 +170,17 @@ def _usual_torch(before: ExitStack) -> None:
 
 
 def _usual_precision(before: ExitStack) -> None:
-    """Products of float32 matrices are computed in float32."""
+    """Compute products of float32 matrices in float32."""
     import torch
 
     try:
         precision = torch.get_float32_matmul_precision()
-    except (
-        RuntimeError
-    ):  # PyTorch has two ways to set it, and refuses the old where the new is in use.
+    except RuntimeError:  # PyTorch refuses the old interface once the new one was used.
         precision = "highest"
     if precision != "highest":
         before.callback(torch.set_float32_matmul_precision, precision)
         torch.set_float32_matmul_precision("highest")
-    # The new way, which older versions of PyTorch do not have.
+    # The new interface, which older versions of PyTorch lack.
     on_cpu = getattr(torch.backends.mkldnn, "matmul", None)
     for where in (torch.backends, torch.backends.cuda.matmul, on_cpu):
         if (now := getattr(where, "fp32_precision", "none")) not in ("none", "ieee"):
@@ -220,7 +216,7 @@ def _shared() -> Iterator[None]:
 
 @contextmanager
 def _usual_in_thread() -> Iterator[None]:
-    """What belongs to this thread is as it is in a new one."""
+    """Context manager: the defaults of all thread-local state."""
     with ExitStack() as before:
         if "numpy" in sys.modules:
             import numpy as np
@@ -235,7 +231,7 @@ def _usual_in_thread() -> Iterator[None]:
             for device in ("cpu", "cuda"):
                 if torch.is_autocast_enabled(device):
                     before.enter_context(torch.autocast(device, enabled=False))
-            if torch.empty(0).device.type != "cpu":  # a default device, set in whatever way
+            if torch.empty(0).device.type != "cpu":  # a default device, however it was set
                 before.enter_context(torch.device("cpu"))
             if flushes_denormals():
                 before.callback(torch.set_flush_denormal, True)

@@ -1,15 +1,15 @@
-"""The small language in which several values are given: ``0.3,1,3``, ``0:8``, ``0.1:0.9:0.1``.
+"""A small language for lists of values: ``0.3,1,3``, ``0:8``, ``0.1:0.9:0.1``.
 
-It is the same everywhere: for seeds, for swept settings, for the options of tickets, on the command
-line, in Python and in ``sweep.toml``.
+It is used for seeds, swept settings and options of tickets, on the command line, in Python and in
+``sweep.toml``.
 
-- ``a,b,c`` are these values; each part may be a range.
-- ``a:b`` are the whole numbers from a up to b, b excluded, as in Python: ``0:8`` are eight seeds.
-- ``a:b:step`` are a, a + step, … up to b, b included where a step ends on it: ``0.1:0.9:0.1`` are
-  nine rates. Decimals come out as they are written, 0.3 and not 0.30000000000000004.
-- ``[a,b]`` is one value of a setting that takes several: ``[0.9,0.98],[0.9,0.999]`` are two values
-  of ``betas``.
-- Words are themselves; ``true``, ``false`` and ``none`` are what they say.
+- ``a,b,c`` lists values; each part may be a range.
+- ``a:b`` is the range of integers from a to b, excluding b, as in Python: ``0:8`` is eight seeds.
+- ``a:b:step`` is a, a + step, … up to and including b: ``0.1:0.9:0.1`` is nine rates, computed in
+  decimal arithmetic (0.3 rather than 0.30000000000000004).
+- ``[a,b]`` is a single value of a setting that holds several: ``[0.9,0.98],[0.9,0.999]`` is two
+  values of ``betas``.
+- ``true``, ``false`` and ``none`` have their usual meaning; any other word is a text.
 """
 
 import math
@@ -20,23 +20,23 @@ from typing import Any
 
 from mechgrok.errors import UserError
 
-#: What a setting can be; a list is the text that `show_list` gives.
+#: A value of a setting; lists are texts as `show_list` writes them.
 Value = int | float | bool | str | None
 
-#: What a setting is called, by its path or by its last word.
+#: The name of a setting: its path or the last part of it.
 _NAME = re.compile(r"[\w.-]+")
-#: Commas that are in no brackets.
+#: Commas outside brackets.
 _BETWEEN = re.compile(r",(?![^\[\]]*\])")
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
-#: More values than anybody means.
+#: Upper bound on the number of values in a range.
 _MOST = 100_000
 
 
 def parse_values(text: str) -> list[Value]:
-    """The values that ``text`` stands for, each once, in the order in which they are given.
+    """Parse ``text`` into values, without duplicates, in the order given.
 
     Raises:
-        UserError: a part is empty, a range holds nothing, or has a step of 0, or is endless.
+        UserError: a part is empty, or a range is empty, endless or has a step of 0.
 
     >>> parse_values("0.3,1,3")
     [0.3, 1, 3]
@@ -58,7 +58,7 @@ def parse_values(text: str) -> list[Value]:
 
 
 def parse_value(text: str) -> Value:
-    """One value: a number, true, false, none, or a word.
+    """Parse one value: a number, true, false, none, or a text.
 
     >>> parse_value("1e-3"), parse_value("12"), parse_value("none"), parse_value("adamw")
     (0.001, 12, None, 'adamw')
@@ -72,7 +72,7 @@ def parse_value(text: str) -> Value:
 
 
 def parse_list(text: str) -> list[Value] | None:
-    """The entries of a list in brackets; None where ``text`` is none.
+    """The entries of a list in brackets; None if ``text`` is not a list.
 
     >>> parse_list("[0.9,0.98]"), parse_list("[]"), parse_list("adamw")
     ([0.9, 0.98], [], None)
@@ -83,7 +83,7 @@ def parse_list(text: str) -> list[Value] | None:
 
 
 def show_list(entries: Iterable[Value]) -> str:
-    """A list as `parse_list` reads it back.
+    """Format a list so that `parse_list` can read it.
 
     >>> show_list([0.9, 0.98])
     '[0.9,0.98]'
@@ -92,12 +92,12 @@ def show_list(entries: Iterable[Value]) -> str:
 
 
 def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
-    """Names and the values of each: ``rate=0.4,0.6,scope=layer`` are two.
+    """Parse names and their values: ``rate=0.4,0.6,scope=layer`` has two names.
 
     Args:
-        text: what was typed.
-        flag: after which it was typed, for messages.
-        example: of what could have been, for messages.
+        text: the assignments.
+        flag: the option they were given to, for messages.
+        example: a valid text, for messages.
 
     Raises:
         UserError: a name or a value is missing.
@@ -105,8 +105,8 @@ def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
     >>> parse_assignments("rate=0.4,0.6,scope=layer", "--ticket", "rate=0.4")
     {'rate': '0.4,0.6', 'scope': 'layer'}
 
-    What stands before an equals sign begins a new one where it is a setting's name, and belongs to
-    a value where it is not: ``transform=clip,clip+sam:rho=0.1`` is one.
+    Text before an equals sign starts a new assignment only if it could be a setting's name:
+    ``transform=clip,clip+sam:rho=0.1`` is one assignment.
 
     >>> parse_assignments("transform=clip,clip+sam:rho=0.1", "--over", "p=5")
     {'transform': 'clip,clip+sam:rho=0.1'}
@@ -126,12 +126,12 @@ def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:
 
 
 def as_values(given: object) -> list[Value]:
-    """The values that a person gave in Python or in TOML: text, one value, or several of them.
+    """The values that were given in Python or TOML: as a text, one value, or several.
 
     Raises:
-        UserError: there is none, or one is something else.
+        UserError: there is no value, or one has another type.
 
-    A list among them is one value.
+    A nested list is one value.
 
     >>> as_values(range(3)), as_values("0:2"), as_values(0.5), as_values(["add", "mul"])
     ([0, 1, 2], [0, 1], [0.5], ['add', 'mul'])
@@ -157,7 +157,7 @@ def _is_list(value: object) -> bool:
 
 
 def show_value(value: Value) -> str:
-    """A value as `parse_value` reads it back.
+    """Format a value so that `parse_value` can read it.
 
     >>> show_value(0.3), show_value(None), show_value(True), show_value("adamw")
     ('0.3', 'none', 'true', 'adamw')
@@ -171,7 +171,7 @@ def show_value(value: Value) -> str:
 
 
 def _is_range(part: str) -> bool:
-    """Whether ``part`` is numbers with colons between; file.py:name and a mod:task are words."""
+    """Whether ``part`` is numbers separated by colons, unlike the text file.py:name."""
     numbers = part.split(":")
     return len(numbers) in (2, 3) and all(_decimal(number) is not None for number in numbers)
 
@@ -202,6 +202,6 @@ def _decimal(text: str) -> Decimal | None:
 
 
 def _plain(number: Decimal, written: str) -> int | float:
-    """An integer where it was written as one (12, but not 12.0 or 1e3)."""
+    """An integer if it was written as one (12, but not 12.0 or 1e3)."""
     whole = number == number.to_integral_value() and not any(c in written for c in ".eE")
     return int(number) if whole else float(number)

@@ -28,21 +28,21 @@ Registered = TypeVar("Registered")  # a Thing, whose own type a decorator keeps
 
 @dataclass(frozen=True)
 class Entry:
-    """Something that can be loaded by name; ``module`` is where it lives."""
+    """An object that is loaded by name, from ``module``."""
 
     name: str
     module: str
     attribute: str = ""
 
     def load(self) -> Any:
-        """Import the module and return it, or the object in it that the entry point names."""
+        """Import the module and return it, or the object that ``attribute`` names."""
         return EntryPoint(
             self.name, f"{self.module}:{self.attribute}".rstrip(":"), "mechgrok"
         ).load()
 
     @property
     def description(self) -> str:
-        """The first line of the module's docstring, read from its source without importing it."""
+        """The first line of the module's docstring, read without importing the module."""
         try:
             spec = importlib.util.find_spec(self.module)
         except (ImportError, ValueError):  # of a package that is gone
@@ -53,7 +53,7 @@ class Entry:
 
 
 def first_line(source: Path) -> str:
-    """The first line of a Python file's docstring, without importing it; empty where none is."""
+    """The first line of a Python file's docstring, read without importing it; empty without one."""
     try:
         docstring = ast.get_docstring(ast.parse(source.read_bytes()))
     except (OSError, SyntaxError, ValueError):
@@ -63,7 +63,7 @@ def first_line(source: Path) -> str:
 
 @cache
 def entries(group: str) -> dict[str, Entry]:
-    """What packages announce in a group of entry points, by name, in alphabetical order."""
+    """The entry points of a group, by name, in alphabetical order; packages give their modules."""
     found: dict[str, Entry] = {}
     for point in entry_points(group=group):
         module, _, attribute = point.value.partition(":")
@@ -81,7 +81,7 @@ def entries(group: str) -> dict[str, Entry]:
 
 
 def _members(folders: list[str]) -> Iterator[str]:
-    """The modules of a package that are entries, and its packages that say so by ``measure``."""
+    """The public modules of a package, and its subpackages that define ``measure``."""
     for child in pkgutil.iter_modules(folders):
         if child.name.startswith("_"):
             continue
@@ -90,7 +90,7 @@ def _members(folders: list[str]) -> Iterator[str]:
 
 
 def _measures(package: Path) -> bool:
-    """Whether a package's ``__init__`` defines or imports ``measure``, as an analysis does."""
+    """Whether a package's ``__init__`` defines or imports ``measure``, as analyses do."""
     try:
         tree = ast.parse((package / "__init__.py").read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -109,19 +109,19 @@ def _measures(package: Path) -> bool:
     return "measure" in names
 
 
-#: The group of entry points in which analyses are announced.
+#: The entry-point group of analyses.
 ANALYSES = "mechgrok.analyses"
 
 
 @dataclass(frozen=True)
 class Registry(Generic[Thing]):
-    """Everything of one kind, by name.
+    """Objects of one kind, by name.
 
     Attributes:
-        kind: what one of them is called, in messages.
-        group: the group of entry points in which other packages announce theirs.
-        own: the project's: a thing itself, or ``module:attribute`` where it is imported on use.
-        more: names that follow from something else, as every modular operation is a task.
+        kind: the kind's name in messages.
+        group: the entry-point group by which other packages add objects.
+        own: the built-in objects: each itself, or as ``module:attribute`` to import it lazily.
+        more: further names derived from elsewhere: every modular operation is a task.
     """
 
     kind: str
@@ -130,7 +130,7 @@ class Registry(Generic[Thing]):
     more: Callable[[], Mapping[str, Thing | str]] = dict
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Decorator: what it decorates is found under ``name``."""
+        """Decorator that registers an object under ``name``."""
 
         def add(thing: Registered) -> Registered:
             self.own[name] = cast(Any, thing)
@@ -139,14 +139,14 @@ class Registry(Generic[Thing]):
         return add
 
     def __iter__(self) -> Iterator[str]:
-        """The names: the project's in their order, then other packages'."""
+        """The names: built-in ones in their order, then those of other packages."""
         return iter(dict.fromkeys([*self.own, *self.more(), *entries(self.group)]))
 
     def __contains__(self, name: object) -> bool:
         return name in list(self)
 
-    def where(self, name: object) -> object:
-        """What ``name`` stands for, without importing it: equal where two names are one thing."""
+    def resolve(self, name: object) -> object:
+        """Where ``name`` is defined, without importing it; equal for two names of one object."""
         if not isinstance(name, str):
             return name
         known: dict[str, Any] = {**self.own, **self.more()}
@@ -154,11 +154,11 @@ class Registry(Generic[Thing]):
         return known.get(name, entry and f"{entry.module}:{entry.attribute}") or name
 
     def load(self, name: str) -> Thing:
-        """The thing called ``name``, imported.
+        """Import the object called ``name``.
 
         Raises:
-            UserError: there is none; the message lists those that exist. Or the name stands for
-                code that no person has named here.
+            UserError: there is none, and the message lists the names; or the name refers to user
+                code that is not trusted.
         """
         if user_code.is_own(name):
             return user_code.load(user_code.absolute(name), self.kind)
@@ -178,21 +178,21 @@ class Registry(Generic[Thing]):
         )
 
     def _announced(self, entry: Entry) -> Thing:
-        """What a package announced, if it is still there."""
+        """The object of an entry point, if its package still has it."""
         try:
             return entry.load()
         except (ModuleNotFoundError, AttributeError) as error:
             raise UserError(
-                f"The {self.kind} {entry.name} is announced by a package that lacks it ({error}): "
-                "install that package again, or remove what is left of it."
+                f"A package registers the {self.kind} {entry.name} but does not have it ({error}): "
+                "reinstall or uninstall that package."
             ) from None
 
 
 def find(group: str, name: str) -> Entry:
-    """The entry called ``name``.
+    """The entry point called ``name``.
 
     Raises:
-        UserError: there is none; the message lists those that exist.
+        UserError: there is none; the message lists the names.
     """
     known = entries(group)
     if name not in known:

@@ -1,4 +1,4 @@
-"""A function's keywords are the fields of configurations: sorted, checked and shown as such."""
+"""Keyword arguments that are fields of configurations: splitting, validating and listing them."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,15 +16,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def split_options(
     given: Mapping[str, Any], choices: type[BaseModel], what: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The keywords of a function that makes a run from a run, apart: its own, and the training's.
+    """Split the keywords of a function that derives a run into its own and training settings.
 
     Args:
         given: the keywords.
-        choices: the class whose fields are the function's own.
-        what: the function, in words.
+        choices: the class whose fields are the function's own keywords.
+        what: the function's name in messages.
 
     Raises:
-        UserError: a keyword belongs to neither; one like it is offered.
+        UserError: a keyword is neither; the message suggests a similar one.
     """
     own = {name: value for name, value in given.items() if name in choices.model_fields}
     training = {name: value for name, value in given.items() if name not in own}
@@ -38,7 +38,7 @@ def split_options(
 
 
 def checked(choices: type[Choices], given: Mapping[str, Any], what: str) -> Choices:
-    """A configuration of the class ``choices``.
+    """A configuration of the class ``choices``, validated.
 
     Raises:
         UserError: a value is out of range.
@@ -50,10 +50,8 @@ def checked(choices: type[Choices], given: Mapping[str, Any], what: str) -> Choi
 
 
 def with_keywords(*choices: type[BaseModel]) -> Callable[[Function], Function]:
-    """Decorator: a function's ``**options`` are the fields of these classes, and are shown so.
-
-    They appear in its signature, for completion in a notebook, and in its docstring.
-    """
+    """Decorator: list the fields of these classes in the signature and docstring of a function
+    that takes them as ``**options``, for help and completion."""
 
     def describe(function: Function) -> Function:
         own = [

@@ -1,4 +1,4 @@
-"""What a run is made from: the choices of a person, and the origin that ``config.json`` keeps."""
+"""How runs are derived: the options of tickets, edge-popup and forks, and the recorded origin."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,10 +11,10 @@ from mechgrok.tasks.base import Seed
 
 
 def as_step(value: Any) -> Any:
-    """A step of a run from its words: a number, or ``mem``, ``gen`` or ``last``.
+    """Parse a step of a run: a number, ``mem``, ``gen`` or ``last``.
 
     Raises:
-        UserError: the words are none of these.
+        UserError: the text is none of these.
     """
     if not isinstance(value, str) or value in ("mem", "gen", "last"):
         return value
@@ -24,38 +24,36 @@ def as_step(value: Any) -> Any:
         raise UserError(f"{value} is no step: give a number, mem, gen or last.") from None
 
 
-#: A step of a run: a number, or "mem" (the first checkpoint that has memorized all of the training
-#: set), "gen" (the first at or after t_gen) or "last".
+#: A step of a run: a number, "mem" (the first checkpoint with the whole training set memorized),
+#: "gen" (the first checkpoint at or after t_gen) or "last".
 At = int | Literal["mem", "gen", "last"]
 _Step = BeforeValidator(as_step)
 
 
 class PopupOptions(PopupConfig):
-    """What may be chosen when edge-popup looks for a network inside a run's weights."""
+    """Options of edge-popup on a run's weights."""
 
     at: Annotated[At, _Step] = Field(
         default="mem", description="Step of the weights: a number, mem (θ_mem), gen or last."
     )
     width: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=1, description="With step 0: a fresh network, so many times as wide."
+        default=1, description="With step 0: a fresh network, this many times as wide."
     )
     preset: Literal["paper-code", "paper-text"] | None = Field(
         default=None,
-        description="The settings that the paper's authors run, or those that their text has.",
+        description="Settings of the paper's code or of its text.",
     )
     split_seed: Seed | None = Field(
         default=None,
-        description="Another split than the parent's: its weights have seen a part of this test "
-        "set.",
+        description="Seed of another split than the parent's, whose weights have seen part of this "
+        "test set.",
     )
 
 
 class Pruning(Settings):
-    """How a ticket, or a control for one, is taken from its parent (`mechgrok.derived.tickets`)."""
+    """How a ticket or a control is made from its parent (`mechgrok.derived.tickets`)."""
 
-    rate: Rate = Field(
-        default=0.6, description="Share of the entries of all matrices that is removed."
-    )
+    rate: Rate = Field(default=0.6, description="Share of all matrix entries that is pruned.")
     method: str = Field(
         default="magnitude",
         description="How weights are scored: magnitude, random, snip, grasp, synflow, or your own, "
@@ -69,7 +67,7 @@ class Pruning(Settings):
     )
     seed: Seed = Field(default=0, description="Seed of random pruning and of the shuffle.")
     shuffle_mask: bool = Field(
-        default=False, description="Shuffle each matrix's mask: same density, other places."
+        default=False, description="Shuffle the mask within each matrix, keeping its density."
     )
     prune_only: Literal["dead"] | None = Field(
         default=None, description="dead: prune the edges of the mask's dead neurons, nothing else."
@@ -90,7 +88,7 @@ class Pruning(Settings):
 
 
 class TicketOptions(Pruning):
-    """What may be chosen when a ticket is taken."""
+    """Options of tickets."""
 
     at: Annotated[At | None, _Step] = Field(
         default=None,
@@ -101,7 +99,7 @@ class TicketOptions(Pruning):
 
 
 class TicketOrigin(Pruning):
-    """How a ticket was taken: the parent's folder, relative to its own, and the steps in it."""
+    """The origin of a ticket: its parent's folder, relative to its own, and the steps used."""
 
     kind: Literal["ticket"] = "ticket"
     parent: str
@@ -110,12 +108,12 @@ class TicketOrigin(Pruning):
 
 
 class PopupOrigin(Settings):
-    """Where the weights came from in which edge-popup looks for a network.
+    """The origin of an edge-popup run.
 
     Attributes:
         parent: the parent's folder, relative to the run's.
-        step: of the parent's checkpoint whose weights were taken.
-        width: how many times wider than the parent the network is; then its weights are fresh.
+        step: the parent's checkpoint whose weights are used.
+        width: the network's width in units of the parent's; above 1 its weights are fresh.
     """
 
     kind: Literal["popup"] = "popup"
@@ -125,12 +123,12 @@ class PopupOrigin(Settings):
 
 
 class ForkOrigin(Settings):
-    """A run that goes on from a step of another, with other settings.
+    """The origin of a fork: a run that continues another from one of its steps.
 
     Attributes:
         parent: the parent's folder, relative to the run's.
-        step: of the parent's checkpoint that is the fork's step 0.
-        optimizer_state: whether the optimizer's moments were taken along; else they began anew.
+        step: the parent's checkpoint that is the fork's step 0.
+        optimizer_state: whether the optimizer's state was copied rather than initialized.
     """
 
     kind: Literal["fork"] = "fork"
@@ -140,19 +138,18 @@ class ForkOrigin(Settings):
 
 
 class ImportOrigin(Settings):
-    """Where weights that were trained elsewhere came from (`mechgrok.exchange.importing`).
+    """The origin of an imported run (`mechgrok.exchange.importing`).
 
     Attributes:
-        files: the names of the files, or of the folder that held them.
-        layout: the layout that was recognized in them.
-        known: the training settings that the files, or the person who imported them, tell.
-        assumed: what nothing tells and was chosen all the same, as paths into the configuration.
-        split: how the split is known: "file" holds it, or a person gave it as an "option"; None
-            where it is unknown. Imports of version 0.2 may have it by its "seed", as the losses in
-            the file prove.
-        steps_known: whether the steps of the weights are; else they stand at step 0.
-        compared: whether the outputs were compared with the file's own forward pass, which they
-            equal then; None in imports of version 0.2.
+        files: the names of the files, or of their folder.
+        layout: the recognized layout.
+        known: training settings given in the files or by the user.
+        assumed: settings that had to be assumed, as paths into the configuration.
+        split: where the split is from: the "file" or an "option"; None if unknown. Imports of
+            version 0.2 may have "seed": a seed that reproduces the losses in the file.
+        steps_known: whether the steps of the weights are known; otherwise they are at step 0.
+        compared: whether the outputs were compared with, and equal, those of a second forward pass
+            on the file's tensors; None in imports of version 0.2.
     """
 
     kind: Literal["import"] = "import"
@@ -166,7 +163,7 @@ class ImportOrigin(Settings):
 
     @property
     def caveat(self) -> str | None:
-        """What to bear in mind where training and test set are told apart; None for nothing."""
+        """A caveat about results on training and test sets; None if there is none."""
         if self.split is not None:
             return None
         return "the split it was trained on is unknown: train and test are two random parts of all"

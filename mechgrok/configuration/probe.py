@@ -1,4 +1,4 @@
-"""A probe as a setting: which analysis is asked while a run trains, and how often."""
+"""A probe as a setting: an analysis that is measured during training, and how often."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 from mechgrok.grammar import Value, parse_value, show_value
 
-_FORM = "write it as entropy:100 or fourier:50:path=direct, the steps between two of them first"
+_FORM = "write entropy:100 or fourier:50:path=direct, with the interval in steps before the options"
 
 
 class Probe(Settings):
-    """One analysis, asked every so many steps.
+    """An analysis that is measured at regular intervals during training.
 
     Attributes:
-        name: the analysis; of one's own the file, ``/home/me/sharpness.py:``.
-        every: steps between two of its answers.
-        options: of its ``measure``.
+        name: the analysis; ``/home/me/sharpness.py:`` for one in a file.
+        every: the interval in steps.
+        options: keyword options of its ``measure``.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Probe(Settings):
 
 
 def read_probes(value: Any) -> tuple[Probe, ...]:
-    """Probes from text, from ``{"entropy": 100}``, or as they are.
+    """Parse probes from a text, from ``{"entropy": 100}``, or from a list.
 
     >>> [str(probe) for probe in read_probes("entropy:100,fourier:50:path=direct")]
     ['entropy:100', 'fourier:50:path=direct']
 
     Raises:
-        UserError: one says not how often.
+        UserError: a probe has no interval.
     """
     if value is None:
         return ()
@@ -58,7 +58,7 @@ def read_probes(value: Any) -> tuple[Probe, ...]:
         elif isinstance(each, Mapping):
             probes.append(_made(dict(each)))
         else:
-            raise UserError(f"A probe is an analysis and a number of steps, not {each!r}: {_FORM}.")
+            raise UserError(f"A probe is an analysis and an interval, not {each!r}: {_FORM}.")
     return tuple(probes)
 
 
@@ -67,7 +67,7 @@ def _from_text(text: str) -> Probe:
     at = next((at for at, part in enumerate(parts) if part.isdecimal()), 0)
     options = [part.partition("=") for part in parts[at + 1 :]]
     if not at or not all(key and equals and value for key, equals, value in options):
-        raise UserError(f"The probe {text!r} is not understood: {_FORM}.")
+        raise UserError(f"{text!r} is not a probe: {_FORM}.")
     described = {key: parse_value(value) for key, _, value in options}
     return _made({"name": ":".join(parts[:at]), "every": int(parts[at]), "options": described})
 

@@ -1,7 +1,7 @@
-"""Where a setting of a run stands, and how it is called: the same for flags, sweeps and files.
+"""Names of settings, shared by flags, sweeps and files.
 
-Every field of ``config.json`` has a path, ``training.weight_decay``. Its last word alone is enough
-where no other part has a field of that name: ``weight_decay``.
+Every field of ``config.json`` has a path such as ``training.weight_decay``. The last part,
+``weight_decay``, is enough if no other part of the configuration has a field of that name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from mechgrok.errors import UserError, choices, near
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-#: Parts of a run's configuration that are chosen, which hold settings and are none themselves.
+#: The parts of a run's configuration that hold settings.
 PARTS = ("task", "model", "training")
-#: What the choice of a part is called.
+#: The setting that chooses a part, by the part's name.
 CALLED = {"task": "task.name", "model": "model.kind"}
-#: Other words for settings.
+#: Short names of settings.
 ALSO_CALLED = {
     "lr": "training.learning_rate",
     "wd": "training.weight_decay",
@@ -26,14 +26,14 @@ ALSO_CALLED = {
     "probe": "training.probes",
     "metric": "training.metrics",
 }
-#: Names with options, of which several stand in one text: of transforms, and of analyses.
+#: Settings whose text holds several names with options: of transforms, and of analyses.
 TRANSFORMS, PROBES = "training.transforms", "training.probes"
-#: Settings that may name a person's own code, each by its name alone; these two may as well.
+#: Settings whose value may name user code; those two may, too.
 NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
 
 
 def task_classes() -> "list[type[BaseModel]]":
-    """The classes whose fields are the settings of tasks."""
+    """All classes whose fields are settings of tasks."""
     from mechgrok.tasks.base import Task
     from mechgrok.tasks.making import TASKS
 
@@ -41,7 +41,7 @@ def task_classes() -> "list[type[BaseModel]]":
 
 
 def model_classes() -> "list[type[BaseModel]]":
-    """The classes whose fields are the settings of models."""
+    """All classes whose fields are settings of models."""
     from mechgrok.models.config import KINDS, ModelShape
 
     return [ModelShape, *(shape for shape, *_ in KINDS.values())]
@@ -49,7 +49,7 @@ def model_classes() -> "list[type[BaseModel]]":
 
 @cache
 def names_in(part: str) -> frozenset[str]:
-    """The names of all settings of a part, of whatever task, model or optimizer."""
+    """The names of all settings of a part, for every task, model or optimizer."""
     from mechgrok.configuration.training import training_options
 
     if part == "training":
@@ -61,10 +61,10 @@ def names_in(part: str) -> frozenset[str]:
 def path_of(name: str) -> str:
     """The path of a setting: ``training.weight_decay`` for ``weight_decay``.
 
-    A dotted name is a path itself; whether such a field is there is seen when the run is made.
+    A dotted name is returned as it is; creating the configuration checks that the field exists.
 
     Raises:
-        UserError: there is no such setting, or several parts have one.
+        UserError: there is no such setting, or several parts have one of that name.
     """
     known = {"seed": "seed", **CALLED, **ALSO_CALLED}
     if name in known:
@@ -92,7 +92,7 @@ def path_of(name: str) -> str:
 
 
 def put(settings: dict[str, Any], path: str, value: Any) -> None:
-    """Set one field of nested settings, by its path."""
+    """Set a field of nested settings, given its path."""
     *parts, key = path.split(".")
     for part in parts:
         inner = settings.setdefault(part, {})
@@ -104,10 +104,10 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
 
 
 def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name as nested parts of a configuration.
+    """Turn settings by name into the nested parts of a configuration.
 
     Raises:
-        UserError: there is no setting of a name.
+        UserError: a name is not a setting.
     """
     nested: dict[str, Any] = {}
     for name, value in settings.items():
@@ -116,10 +116,7 @@ def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def typed(name: str, value: Any) -> Any:
-    """The value of a setting that a person has just given: code of their own in it may be loaded.
-
-    The file of that code is named from the root, so that it is found from anywhere.
-    """
+    """Trust the user code that a value given by the user names, and make its path absolute."""
     from mechgrok.configuration.probe import read_probes
     from mechgrok.optimization.transforms import reading
 
@@ -144,7 +141,7 @@ def typed(name: str, value: Any) -> Any:
 
 
 def value_at(config: Mapping[str, Any], path: str) -> Any:
-    """The value at a path of a configuration as ``config.json`` holds it; None where none is.
+    """The value at a path of a configuration in the form of ``config.json``; None if absent.
 
     >>> value_at({"training": {"steps": 30}}, "training.steps")
     30
@@ -156,7 +153,7 @@ def value_at(config: Mapping[str, Any], path: str) -> Any:
 
 
 def flattened(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
-    """A nested configuration as its values by path, without the parts ``but``.
+    """Flatten a nested configuration into values by path, leaving out the parts ``but``.
 
     >>> flattened({"seed": 1, "model": {"kind": "mlp"}})
     {'seed': 1, 'model.kind': 'mlp'}

@@ -1,4 +1,4 @@
-"""What a logger is, and how rows of metrics get to several of them."""
+"""The base class of loggers, and sending rows of metrics to several of them."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -16,10 +16,10 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
 
-#: Seconds that a logger may take over a call.
+#: Seconds that a call of a logger may take.
 PATIENCE = 120.0
 
-#: What the columns of the metrics are called in logs: the side first, to stand together.
+#: Names of the metrics' columns in logs, grouped by prefix.
 SERIES = {
     "train_loss": "train/loss",
     "test_loss": "test/loss",
@@ -31,12 +31,12 @@ SERIES = {
 
 
 class Logger(ABC):
-    """Takes the metrics of a run, row by row.
+    """Receives the metrics of a run, row by row.
 
     Args:
-        run: whose they are; its configuration and its name go along.
-        begun: the step from which rows will come: 0, or where the run is gone on with, and then
-            what was logged of later steps does not count.
+        run: the run, whose name and configuration are logged, too.
+        begun: the first step that will be logged: 0, or the step from which the run is resumed,
+            which invalidates rows logged for later steps.
     """
 
     def __init__(self, run: Run, begun: int) -> None:
@@ -44,24 +44,24 @@ class Logger(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where files of logs are kept: ``logs/`` in the run's folder."""
+        """The folder of log files: ``logs/`` in the run's folder."""
         return self.run.path / "logs"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The run's configuration, as ``config.json`` has it."""
+        """The run's configuration in the form of ``config.json``."""
         return self.run.config.model_dump(mode="json")
 
     @abstractmethod
     def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Take one evaluation: numbers by the names of `SERIES`, those that are finite."""
+        """Log one evaluation: its finite values, by the names of `SERIES`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Send what is left."""
+        """Send pending rows and close."""
 
 
-#: Every logger by name; each comes with the extra of its name.
+#: Every logger by name; each needs the extra of its name.
 LOGGERS: Registry[type[Logger]] = Registry(
     "logger",
     "mechgrok.loggers",
@@ -74,10 +74,10 @@ LOGGERS: Registry[type[Logger]] = Registry(
 
 
 def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
-    """The loggers of these names, which a person has given.
+    """The classes of the named loggers.
 
     Raises:
-        UserError: there is none of a name, or its package is not installed.
+        UserError: a name is unknown, or its package is not installed.
     """
     found = {}
     for name in [names] if isinstance(names, str) else names:
@@ -92,9 +92,9 @@ def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
 
 
 class _Caller:
-    """A thread that makes the calls of one logger, so that none is waited for without an end.
+    """A thread that makes all calls of one logger, so that each call has a deadline.
 
-    It is one for all calls, as some libraries keep what they know in their thread.
+    One thread makes all of them because some libraries keep thread-local state.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class _Caller:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What the function returns, or raises.
+        """Return or raise what the function does.
 
         Raises:
             TimeoutError: it takes longer than `PATIENCE`.
@@ -129,15 +129,15 @@ class _Caller:
 def logged(
     run: Run, names: str | Sequence[str], begun: int
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Loggers that take the rows of a run's metrics while it lasts.
+    """Context manager: a function that sends a row of metrics to the loggers.
 
-    One that fails (no network, a full disk), or takes longer than `PATIENCE` over a call, is told
-    of and left; training goes on.
+    A logger that fails (no network, a full disk) or takes longer than `PATIENCE` is dropped with a
+    warning; training continues.
 
     Args:
-        run: what is logged.
+        run: the run to log.
         names: the loggers.
-        begun: the step from which rows will come.
+        begun: the first step that will be logged.
     """
     made = find_loggers(names)
     loggers: dict[str, tuple[Logger, _Caller]] = {}
@@ -166,14 +166,14 @@ def logged(
 
 @in_neutral_state
 def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
-    """Send the metrics of a run that was trained already.
+    """Send the metrics of an existing run to loggers.
 
     Args:
         run: a run, or its folder.
         to: loggers: "tensorboard", "wandb", "trackio", or one's own.
 
     Raises:
-        UserError: there is no such run or logger, or nothing was evaluated yet.
+        UserError: there is no such run or logger, or the run has no metrics yet.
     """
     run = run if isinstance(run, Run) else Run(run)
     rows = [{str(k): v for k, v in row.items()} for row in run.metrics.to_dict("records")]
@@ -186,7 +186,7 @@ def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
 
 @contextmanager
 def _kept_going(words: str, then: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Turn what a logger raises into a warning."""
+    """Turn an exception of a logger into a warning."""
     try:
         yield
     except Exception as error:

@@ -1,10 +1,10 @@
-"""Settings that are known to grok, by name: each is a TOML file in this folder.
+"""Presets: settings known to grok, by name. Each is a TOML file in this folder.
 
-A preset is a part of a run's configuration: a ``description``, perhaps a ``seed``, and the tables
-``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model's configuration and
-`mechgrok.configuration.training.TrainingConfig`. What it leaves out keeps its default, and any
-option given beside it takes precedence. TOML has no null: the word "none" stands for it
-(``d_model = "none"``, an MLP without an embedding).
+A preset is a partial run configuration: a ``description``, optionally a ``seed``, and the tables
+``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model configuration and
+`mechgrok.configuration.training.TrainingConfig`. Other fields keep their defaults, and options
+override the preset. As TOML has no null, "none" stands for it (``d_model = "none"`` is an MLP
+without an embedding).
 """
 
 import tomllib
@@ -14,12 +14,12 @@ from typing import Any
 
 from mechgrok.errors import UserError, choices
 
-#: The preset that is trained when none is named.
+#: The preset that is used if none is named.
 DEFAULT = "paper-mlp"
 
 
 def names() -> dict[str, str]:
-    """All presets with their one-line descriptions: the default first, then the alphabet."""
+    """All presets with their one-line descriptions: the default, then the others alphabetically."""
     found = sorted(
         (file.name[:-5] for file in _folder().iterdir() if file.name.endswith(".toml")),
         key=lambda name: (name != DEFAULT, name),
@@ -28,13 +28,13 @@ def names() -> dict[str, str]:
 
 
 def load(name: str) -> dict[str, Any]:
-    """The fields of `mechgrok.configuration.RunConfig` that the preset called ``name`` sets.
+    """The fields of `mechgrok.configuration.RunConfig` that a preset sets.
 
     Returns:
-        A new nested dictionary with some of the keys task, model, training and seed.
+        A new nested dictionary with keys among task, model, training and seed.
 
     Raises:
-        UserError: there is no such preset; the message lists those that exist.
+        UserError: there is no such preset; the message lists the presets.
     """
     if name not in names():
         raise UserError(f"There is no preset {name!r}: choose {choices(names())}.")
@@ -44,10 +44,10 @@ def load(name: str) -> dict[str, Any]:
 
 
 def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A preset with options over it, as `mechgrok.configuration.RunConfig.make` takes them.
+    """Override a preset with options, for `mechgrok.configuration.RunConfig.make`.
 
-    Where an option chooses another task, model or optimizer, the preset's settings that mean
-    nothing for it are left out (`left_out`).
+    If an option chooses another task, model or optimizer, settings of the preset that do not apply
+    to it are dropped (`left_out`).
     """
     lost = left_out(preset, given)
     merged = {
@@ -60,7 +60,7 @@ def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def left_out(preset: dict[str, Any], given: dict[str, Any]) -> list[str]:
-    """The settings of a preset, as ``model.d_mlp``, that mean nothing beside these options."""
+    """The settings of a preset, as paths, that do not apply with these options."""
     before = _parts(preset)
     after = {part: before[part] | given.get(part, {}) for part in before}
     return [
@@ -81,16 +81,16 @@ def _parts(preset: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _task(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """A setting means something for tasks of the same class, and for any task file.py:name with it.
+    """Whether a setting applies: to tasks of the same class, and to user tasks that have it.
 
-    Tasks that come with mechgrok have defaults that suit them, which a preset for another leaves.
+    Built-in tasks of another class keep their own defaults.
     """
     from mechgrok import user_code
     from mechgrok.tasks import custom
     from mechgrok.tasks.making import TASKS
 
     if not user_code.is_own(after["name"]):
-        return TASKS.where(before["name"]) == TASKS.where(after["name"])
+        return TASKS.resolve(before["name"]) == TASKS.resolve(after["name"])
     try:
         return key in custom.load(user_code.absolute(after["name"])).model_fields
     except UserError:  # Making the configuration refuses it with a better message.
@@ -98,7 +98,7 @@ def _task(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """A setting of a model means something for any kind that has it and accepts its value."""
+    """Whether a setting applies: to any kind of model that has it and accepts its value."""
     if before["kind"] == after["kind"]:
         return True
     from mechgrok.models.making import config_class
@@ -114,7 +114,7 @@ def _model(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 
 def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """An option of one optimizer or transform means nothing for one that lacks it."""
+    """Whether a setting applies: an option of an optimizer or transform needs one that has it."""
     from mechgrok.configuration.training import TrainingConfig
     from mechgrok.optimization.optimizers import choose_optimizer
     from mechgrok.optimization.transforms.reading import read_transforms
