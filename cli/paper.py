@@ -160,13 +160,14 @@ def _train(
     Raises:
         typer.Exit: it was interrupted; the command that continues has been printed.
     """
-    from mechgrok.analyses.papers.making import sweep_of, train
+    from mechgrok.analyses.papers.making import sweep_of
     from mechgrok.cli.main import typed
     from mechgrok.cli.sweep_progress import SweepProgress
+    from mechgrok.sweeps.running import complete
 
     sweep = sweep_of(folder, known, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
-        outcomes = train(sweep, where, progress)
+        outcomes = complete(sweep, where, display=progress)
     failed = [outcome for outcome in outcomes if outcome.how == "failed"]
     if len(sweep.finished) + len(failed) < len(sweep):
         import shlex

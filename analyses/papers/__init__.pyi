@@ -7,6 +7,7 @@ from .claims import below as below
 from .claims import within as within
 from .estimates import Bounds as Bounds
 from .estimates import Estimate as Estimate
+from .figures import WITH_NORMS as WITH_NORMS
 from .figures import Figures as Figures
 from .figures import Groups as Groups
 from .figures import analysis_figure as analysis_figure
@@ -25,7 +26,6 @@ from .quantities import best_accuracy as best_accuracy
 from .quantities import by_setting as by_setting
 from .quantities import first_runs as first_runs
 from .quantities import metric_at as metric_at
-from .quantities import nearest as nearest
 from .quantities import of_run as of_run
 from .quantities import over_setting as over_setting
 from .quantities import rows as rows

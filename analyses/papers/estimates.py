@@ -95,7 +95,7 @@ class Estimate:
         if not values:
             raise ValueError("No values have no median.")
         lows, highs = np.sort(np.array(values, dtype=float), axis=0).T
-        median = Bounds(_middle(lows), _middle(highs))
+        median = Bounds(float(np.median(lows)), float(np.median(highs)))
         return cls(median, _interval(lows, highs, scale), len(values))
 
     def as_row(self) -> dict[str, Any]:
@@ -171,12 +171,6 @@ def _student(values: np.ndarray, scale: Comparison) -> tuple[float, float]:
     ends = compared.mean() + np.array([-1, 1]) * half / math.sqrt(len(values))
     low, high = np.exp(ends) if scale == "log" else ends
     return float(low), float(high)
-
-
-def _middle(ordered: np.ndarray) -> float:
-    n = len(ordered)
-    low, high = float(ordered[(n - 1) // 2]), float(ordered[n // 2])
-    return low if low == high else (low + high) / 2
 
 
 def number(value: float) -> str:

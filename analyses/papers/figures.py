@@ -1,7 +1,7 @@
 """Figures of groups of runs that items share: curves over training, points over a setting."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,7 +9,14 @@ import xarray as xr
 
 from mechgrok.analyses.drawing import COLORS, SHARE, Panel, Panels
 from mechgrok.analyses.papers.estimates import Bounds, Estimate
-from mechgrok.analyses.papers.quantities import A_SHARE, BySeed, Quantity, by_setting, evaluated
+from mechgrok.analyses.papers.quantities import (
+    A_SHARE,
+    BySeed,
+    Quantity,
+    by_setting,
+    evaluated,
+    nearest,
+)
 from mechgrok.measuring import analyze
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
@@ -22,43 +29,39 @@ Figures = dict[str, go.Figure]
 #: (`mechgrok.analyses.papers.quantities.select`).
 Groups = Mapping[str, Mapping[str, Any]]
 
-_NORM = {"rangemode": "tozero"}
-#: Rows of `training_figure`: the height, the columns of the metrics, the y axis, the hover.
-_ROWS: dict[str, tuple[int, tuple[str, ...], dict[str, Any], str]] = {
-    "accuracy": (
-        280,
-        ("train_accuracy", "test_accuracy"),
-        {"title": "accuracy", **SHARE},
-        "%{y:.2%}",
-    ),
-    "loss": (280, ("train_loss", "test_loss"), {"title": "loss", "type": "log"}, "%{y:.4g}"),
-    "l1": (160, ("l1",), {"title": "L1 Σ|w|", **_NORM}, "%{y:.4g}"),
-    "l2": (160, ("l2",), {"title": "L2 √Σw²", **_NORM}, "%{y:.4g}"),
+_TRAIN: dict[str, Any] = {"key": "train", "dash": "dash", "width": 1.2}
+_TEST: dict[str, Any] = {"key": "test"}
+#: Rows of `training_figure`: the height, the y axis, and the look of each column of the metrics.
+_ROWS: dict[str, tuple[int, dict[str, Any], dict[str, dict[str, Any]]]] = {
+    "accuracy": (280, SHARE, {"train_accuracy": _TRAIN, "test_accuracy": _TEST}),
+    "loss": (280, {"type": "log"}, {"train_loss": _TRAIN, "test_loss": _TEST}),
+    "L1 Σ|w|": (160, {"rangemode": "tozero"}, {"l1": {}}),
+    "L2 √Σw²": (160, {"rangemode": "tozero"}, {"l2": {}}),
 }
+#: All rows but the loss.
+WITH_NORMS = ("accuracy", "L1 Σ|w|", "L2 √Σw²")
 
 
-def training_figure(sweep: Sweep, groups: Groups, title: str, *rows: str) -> go.Figure:
+def training_figure(
+    sweep: Sweep, groups: Groups, title: str, rows: Sequence[str] = ("accuracy",)
+) -> go.Figure:
     """Metrics of groups of runs over training: medians, the middle half, single runs faint.
 
     Args:
         sweep: of the runs.
         groups: of the runs.
         title: of the figure.
-        rows: any of accuracy, loss, l1 and l2, from top to bottom; accuracy unless given.
+        rows: from top to bottom: accuracy, loss, and the norms of `WITH_NORMS`.
     """
     measured = _measured(sweep, groups, _metrics)
     figure = Panels(measured, title=title, subtitle=_medians(sweep, groups), log=True)
-    for height, columns, y, hover in (_ROWS[name] for name in rows or ("accuracy",)):
-        panel = figure.row(height=height).over_training(y=y)
+    for name in rows:
+        height, y, columns = _ROWS[name]
+        panel = figure.row(height=height).over_training(y={"title": name, **y})
         for label, dataset in measured.items():
-            for column in columns:
-                side = column.partition("_")[0] if len(columns) > 1 else None
-                dash, width = ("dash", 1.2) if side == "train" else ("solid", 2)
+            for column, look in columns.items():
                 if dataset[column].notnull().any():
-                    panel.lines(
-                        dataset.step, dataset[column], run=label, key=side, dash=dash, width=width,
-                        value=hover,
-                    )  # fmt: skip
+                    panel.lines(dataset.step, dataset[column], run=label, **look)
     return figure.draw()
 
 
@@ -67,6 +70,7 @@ def analysis_figure(
     groups: Groups,
     analysis: str,
     *,
+    at: float | None = None,
     drawing: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> go.Figure:
@@ -76,10 +80,17 @@ def analysis_figure(
         sweep: of the runs.
         groups: of the runs.
         analysis: its name.
+        at: the share of the run after which to measure, at the nearest checkpoint; the analysis's
+            own choice of checkpoints unless given.
         drawing: options of drawing.
         options: of measuring.
     """
-    measured = _measured(sweep, groups, lambda run: analyze(run, analysis, **options))
+
+    def measure(run: Run) -> xr.Dataset:
+        steps = None if at is None else [nearest(run.steps, at)]
+        return analyze(run, analysis, steps=steps, **options)
+
+    measured = _measured(sweep, groups, measure)
     return Analysis.load(analysis).draw(measured, **(drawing or {}))
 
 
@@ -115,7 +126,7 @@ def setting_figure(
     sweep: Sweep,
     title: str,
     setting: str,
-    x: str,
+    x: str | Mapping[str, Any],
     panels: Mapping[str, Mapping[str, Quantity]],
 ) -> go.Figure:
     """Quantities over a setting of the runs, in panels beside one another.
@@ -124,7 +135,7 @@ def setting_figure(
         sweep: of the runs.
         title: of the figure.
         setting: its name.
-        x: the title of its axis.
+        x: the title of its axis, or any of Plotly's attributes of an axis.
         panels: quantities by their names in the legend, by the title of the y axis, which is
             logarithmic unless they are shares.
     """
@@ -165,21 +176,19 @@ def points(
     ]
     medians = {k: Estimate.of(list(v.values())).median for k, v in values.items() if v}
     middle = [(kind, median, f"median {median}") for kind, median in medians.items()]
+    faint: dict[str, Any] = {"mode": "markers", "opacity": 0.5, "marker": {"size": 7}}
     mode = "markers" if sideways else "lines+markers"
-    for drawn, look in (
-        (singles, {"mode": "markers", "opacity": 0.5, "marker": {"size": 7}}),
-        (middle, {"mode": mode, "marker": {"size": 10}, "line": {"width": 2}, "entry": entry}),
-    ):
+    strong: dict[str, Any] = {"mode": mode, "marker": {"size": 10}, "entry": entry}
+    for drawn, look in ((singles, faint), (middle, strong)):
         shown = [each for each in drawn if _can_be_drawn(each[1])]
         kinds = [kind for kind, _, _ in shown]
         places = [bounds.low for _, bounds, _ in shown]
         x, y = (places, kinds) if sideways else (kinds, places)
         beyond = "triangle-right-open" if sideways else "triangle-up-open"
         symbols = [beyond if math.isinf(bounds.high) else "circle" for _, bounds, _ in shown]
-        panel.add(
-            "scatter", x=x, y=y, text=[text for _, _, text in shown], hover="%{text}", color=color,
-            **look | {"marker": look["marker"] | {"symbol": symbols}},
-        )  # fmt: skip
+        look["marker"]["symbol"] = symbols
+        text = [text for _, _, text in shown]
+        panel.add("scatter", x=x, y=y, text=text, hover="%{text}", color=color, **look)
 
 
 def _can_be_drawn(bounds: Bounds) -> bool:

@@ -22,8 +22,7 @@ from mechgrok.files import make_folder
 from mechgrok.reports.page import untitled
 from mechgrok.results.provenance import source_digest
 from mechgrok.sweeps import Sweep
-from mechgrok.sweeps.running import complete, settle
-from mechgrok.sweeps.where import Display, Outcome, Where
+from mechgrok.sweeps.running import settle
 from mechgrok.workers import Failure, Workers
 
 if TYPE_CHECKING:
@@ -62,11 +61,6 @@ def sweep_of(folder: Path, paper: Paper, items: Sequence[Item], scale: Scale) ->
 def runs_of(folder: Path, items: Sequence[Item], scale: Scale) -> Sweep:
     """The runs of some items in a paper's folder."""
     return Sweep(folder / RUNS, join(item.plan(scale) for item in items).members())
-
-
-def train(sweep: Sweep, where: Where, display: Display | None = None) -> list[Outcome]:
-    """Train the missing runs."""
-    return complete(sweep, where, display=display)
 
 
 def make_items(

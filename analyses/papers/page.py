@@ -9,7 +9,6 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,9 +59,23 @@ def write_paper(
     write_whole(folder / "claims.parquet", lambda file: table.to_parquet(file, index=False))
     runs = _table_of_runs(runs_of(folder, items, scale))
     write_text(folder / "runs.csv", runs.to_csv(index=False, lineterminator="\n"))
-    page = _Page(folder, paper, scale)
-    page.write(items, results, rows)
-    return page.file
+    page = folder / "index.html"
+    write_document(
+        page,
+        f"{paper.title}, made again",
+        {"verdicts": False} | {item.name: not results[item.name].figures for item in items},
+        [
+            _summary(paper, scale, rows),
+            *(_section(folder, paper, item, results[item.name], scale) for item in items),
+        ],
+        {
+            f"{item.name}-{figure['name']}": figure["packed"]
+            for item in items
+            for figure in results[item.name].figures
+        },
+        f"Made by mechgrok paper on {datetime.now().astimezone():%Y-%m-%d %H:%M}.",
+    )
+    return page
 
 
 def as_markdown(rows: Iterable[Row]) -> str:
@@ -73,125 +86,85 @@ def as_markdown(rows: Iterable[Row]) -> str:
     )
 
 
+#: The columns of ``runs.csv``.
+_COLUMNS = (
+    *("network", "stage", "seed", "settings", "step", "t_mem", "t_gen"),
+    *("test_accuracy", "best_test_accuracy", "t_gen_90"),
+)
+
+
 def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
     """A row for each run: what it is, the last step, t_mem and t_gen, also at 90 %, accuracies.
 
     t_mem and t_gen are by the task's own criterion, and empty where a run did not reach it.
     """
-    table, at_90 = sweep.table, sweep.at(0.9).table
-    rows = []
-    for member in sweep.members:
-        options = [(n, v) for n, v in member.options.items() if n not in _UNLISTED_OPTIONS]
-        rows.append(
-            {
-                "network": str(member.settings["plan"]),
-                "stage": member.stage,
-                "seed": member.settings["seed"],
-                "settings": " ".join(f"{name}={value}" for name, value in options),
-                **{name: table.at[member.name, name] for name in _COLUMNS},
-                "t_gen_90": at_90.at[member.name, "t_gen"],
-            }
-        )
-    return pd.DataFrame(rows).astype(dict.fromkeys(("step", "t_mem", "t_gen", "t_gen_90"), "Int64"))
+    table = sweep.table.rename(columns={"plan": "network"})
+    unlisted = ("steps", "checkpoint_every")
+    table["settings"] = [
+        " ".join(f"{name}={value}" for name, value in m.options.items() if name not in unlisted)
+        for m in sweep.members
+    ]
+    table["t_gen_90"] = sweep.at(0.9).table["t_gen"]
+    return table[list(_COLUMNS)]
 
 
-#: Columns of `Sweep.table` in ``runs.csv``, and options of runs that it leaves out.
-_COLUMNS = ("step", "t_mem", "t_gen", "test_accuracy", "best_test_accuracy")
-_UNLISTED_OPTIONS = ("steps", "checkpoint_every")
+def _summary(paper: Paper, scale: Scale, rows: Sequence[Row]) -> str:
+    """The verdicts on all claims, and how a verdict comes about."""
+    count = Counter(row["verdict"] for row in rows)
+    counts = ", ".join(f"{count[verdict]} {verdict}" for verdict in _COLORS)
+    n = len(scale.seeds)
+    about = (
+        f"Figures, tables and claims of {paper.authors} (arXiv {paper.arxiv}, {paper.published}), "
+        f"with {n} seed{'s' if n > 1 else ''}."
+    )
+    warning = (
+        "Quick: small networks on small tasks, trained for "
+        f"1/{scale.size.paper_steps} of the steps. It shows that everything runs; its verdicts say "
+        "nothing about the paper."
+    )
+    return (
+        f'<section id="verdicts"><h2>{len(rows)} claims: {counts}</h2>'
+        f"{_paragraph('failed', warning) if scale.quick else ''}"
+        f"<p>{_text(about)}</p><p>{_text(_HOW)} {_text(_INTERVAL[n >= SIGN_TEST_FROM])}</p>"
+        f"{_table(_HEADINGS, map(_summary_cells, rows))}</section>"
+    )
 
 
-@dataclass(frozen=True)
-class _Page:
-    """``index.html`` of a paper's folder, which opens without a network."""
+_HOW = (
+    "Each claim has a quantity, with a value for each seed, and a rule that was fixed before any "
+    "result was seen: the rule says where the interval of the median must lie. A run that has not "
+    "generalized by its last step counts as later than that, and a value that is only known to lie "
+    "beyond a bound is written >."
+)
+#: The interval with few seeds, and with many.
+_INTERVAL = (
+    "With fewer than six seeds no interval of the median reaches 95 % whatever the distribution "
+    "(smallest to largest of three values: 75 %). The interval is therefore the wider, at either "
+    "end, of that one and Student's 95 % interval of the mean, of logarithms for ratios and times, "
+    "which supposes that values are about normal.",
+    "The interval is the sign test's of the median, with 95 % or more, whatever the distribution.",
+)
 
-    folder: Path
-    paper: Paper
-    scale: Scale
 
-    @property
-    def file(self) -> Path:
-        return self.folder / "index.html"
-
-    def write(
-        self, items: Sequence[Item], results: Mapping[str, ItemResult], rows: Sequence[Row]
-    ) -> None:
-        now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-        sections = [self._summary(rows)]
-        sections += [self._section(item, results[item.name]) for item in items]
-        write_document(
-            self.file,
-            f"{self.paper.title}, made again",
-            {"verdicts": False} | {item.name: not results[item.name].figures for item in items},
-            sections,
-            {
-                f"{item.name}-{figure['name']}": figure["packed"]
-                for item in items
-                for figure in results[item.name].figures
-            },
-            f"Made by mechgrok paper on {now}.",
-        )
-
-    def _summary(self, rows: Sequence[Row]) -> str:
-        """The verdicts on all claims, and how a verdict comes about."""
-        count = Counter(row["verdict"] for row in rows)
-        counts = ", ".join(f"{count[verdict]} {verdict}" for verdict in _COLORS)
-        seeds = f"{len(self.scale.seeds)} seed{'s' if len(self.scale.seeds) > 1 else ''}"
-        warning = (
-            '<p class="failed">Quick: small networks on small tasks, trained for '
-            f"1/{self.scale.size.paper_steps} of the steps. It shows that everything runs; its "
-            "verdicts say nothing about the paper.</p>"
-            if self.scale.quick
-            else ""
-        )
-        about = _text(
-            f"Figures, tables and claims of {self.paper.authors} (arXiv {self.paper.arxiv}, "
-            f"{self.paper.published}), with {seeds}."
-        )
-        return (
-            f'<section id="verdicts"><h2>{len(rows)} claims: {counts}</h2>{warning}'
-            f"<p>{about}</p><p>{self._explanation()}</p>"
-            f"{_table(_HEADINGS, map(_summary_cells, rows))}</section>"
-        )
-
-    def _explanation(self) -> str:
-        """How a verdict comes about with so many seeds."""
-        few = len(self.scale.seeds) < SIGN_TEST_FROM
-        interval = (
-            "With fewer than six seeds no interval of the median reaches 95 % whatever the "
-            "distribution (smallest to largest of three values: 75 %). The interval is therefore "
-            "the wider, at either end, of that one and Student's 95 % interval of the mean, of "
-            "logarithms for ratios and times, which supposes that values are about normal."
-            if few
-            else "The interval is the sign test's of the median, with 95 % or more, whatever the "
-            "distribution."
-        )
-        return (
-            "Each claim has a quantity, with a value for each seed, and a rule that was fixed "
-            "before any result was seen: the rule says where the interval of the median must lie. "
-            "A run that has not generalized by its last step counts as later than that, and a "
-            f"value that is only known to lie beyond a bound is written &gt;. {interval}"
-        )
-
-    def _section(self, item: Item, result: ItemResult) -> str:
-        """One item: its claims, figures and settings, and the command that makes it."""
-        parts = [f'<section id="{item.name}">', f"<h2>{_text(item.title)}</h2>"]
-        parts.append(f'<p class="question">{_text(item.shows)}</p>')
-        if result.failed:
-            parts.append(f'<p class="failed">Not made: {_text(result.failed)}</p>')
-        if result.claims:
-            headings = ("the paper says", "here: median [interval]", "verdict and its rule")
-            parts.append(_table(headings, map(_detailed_cells, result.claims)))
-        parts += [_figure(item.name, figure) for figure in result.figures]
-        if item.settings:
-            parts.append(f'<p class="below"><b>Settings.</b> {_text(item.settings)}</p>')
-        runs = ", ".join(
-            f"{there}{f' of {n}' if there < n else ''} {stage}"
-            for stage, (there, n) in result.groups.items()
-        )
-        command = ["mechgrok", "paper", self.paper.name, item.name, *self.scale.to_argv()]
-        code = f"<code>{_text(shlex.join([*command, '--out', str(self.folder)]))}</code>"
-        parts.append(f'<p class="below"><b>Runs.</b> {_text(runs)}. {code}</p>')
-        return "\n".join([*parts, "</section>"])
+def _section(folder: Path, paper: Paper, item: Item, result: ItemResult, scale: Scale) -> str:
+    """One item: its claims, figures and settings, and the command that makes it."""
+    parts = [f"<h2>{_text(item.title)}</h2>", _paragraph("question", item.shows)]
+    if result.failed:
+        parts.append(_paragraph("failed", f"Not made: {result.failed}"))
+    if result.claims:
+        headings = ("the paper says", "here: median [interval]", "verdict and its rule")
+        parts.append(_table(headings, map(_detailed_cells, result.claims)))
+    parts += [_figure(item.name, figure) for figure in result.figures]
+    if item.settings:
+        parts.append(_paragraph("below", item.settings, "Settings."))
+    runs = ", ".join(
+        f"{there}{f' of {n}' if there < n else ''} {stage}"
+        for stage, (there, n) in result.groups.items()
+    )
+    parts.append(_paragraph("below", f"{runs}.", "Runs."))
+    command = ["mechgrok", "paper", paper.name, item.name, *scale.to_argv(), "--out", str(folder)]
+    parts.append(f"<p><code>{_text(shlex.join(command))}</code></p>")
+    return "\n".join([f'<section id="{item.name}">', *parts, "</section>"])
 
 
 def _cells(row: Row, emphasize: Any = str) -> list[str]:
@@ -220,6 +193,11 @@ def _detailed_cells(row: Row) -> list[str]:
         f"{_text(_estimate(row))}{_muted(quantity)}",
         f"{_verdict(row)}{_muted(row['rule'])}",
     ]
+
+
+def _paragraph(kind: str, text: str, heading: str = "") -> str:
+    """A paragraph of one of the page's kinds, which begins with a heading or not."""
+    return f'<p class="{kind}">{f"<b>{heading}</b> " if heading else ""}{_text(text)}</p>'
 
 
 def _muted(text: str) -> str:

@@ -6,7 +6,7 @@ ratio: ``t_gen(stage="base") / t_gen(stage="ticket")``.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,16 +176,15 @@ def answer(
     def of(run: Run) -> float:
         dataset = analyze(run, analysis, **(options or {}))
         if at is not None:
-            steps = dataset.step.to_numpy().tolist()
-            dataset = dataset.sel(step=nearest(steps, round(float(steps[-1]) * at)))
+            dataset = dataset.sel(step=nearest(dataset.step.to_numpy().tolist(), at))
         return value(dataset)
 
     return of_run(of, possible, **settings)
 
 
-def nearest(steps: Iterable[int], to: int) -> int:
-    """The step nearest to another."""
-    return min(steps, key=lambda step: abs(step - to))
+def nearest(steps: Sequence[int], at: float) -> int:
+    """The step nearest to a share of the last one."""
+    return min(steps, key=lambda step: abs(step - round(steps[-1] * at)))
 
 
 def by_setting(sweep: Sweep, name: str, quantity: Quantity) -> dict[Any, BySeed]:

@@ -1,23 +1,17 @@
 """Neurons' input weights turn periodic, each on one frequency; the ticket's do so by step 2,000."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import plotly.graph_objects as go
 import xarray as xr
 
 from mechgrok.analyses import papers
-from mechgrok.analyses.drawing import DIVERGING, Panels
 from mechgrok.analyses.papers.minegishi2023 import shared
-from mechgrok.measuring import analyze
-from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig14", "v3-fig8")
-SETTINGS = "The grid is that of one seed: the first. Rows are neurons, by their last frequency."
-#: When the paper's three grids are taken, as shares of the run: steps 0, 2,000 and 30,000.
-SHARES_OF_RUN = (0, 1 / 15, 1)
+SETTINGS = "The weights are those of one seed. Rows are neurons, by their frequency at that step."
+#: The paper's steps 0, 2,000 and 30,000, as shares of the run.
+STEPS = {"start": 0, "step-2000": 1 / 15, "end": 1}
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -26,60 +20,12 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Weights and spectra of every neuron, base above ticket, at three steps."""
-    measured = {
-        label: _pictures(run)
-        for label, settings in shared.PAIR.items()
-        for run in list(papers.first_runs(sweep, **settings).values())[:1]
-    }
+    """Weights and spectra of every neuron, base run beside ticket, at three steps."""
     return {
-        "weights": _grid(measured, "weight", "Input weights of every neuron over the residues"),
-        "spectra": _grid(measured, "amplitude", "Spectrum of every neuron's input weights"),
+        f"{what}-{name}": papers.analysis_figure(sweep, shared.PAIR, analysis, at=at)
+        for what, analysis in (("weights", "periodicity"), ("spectra", "fourier"))
+        for name, at in STEPS.items()
     }
-
-
-def _grid(measured: Mapping[str, xr.Dataset], what: str, title: str) -> go.Figure:
-    """A row for each run, a picture for each step."""
-    figure = Panels(measured, title=title, subtitle="rows: neurons, by their frequency at the end")
-    for label, dataset in measured.items():
-        row = figure.row(height=240)
-        values = dataset[what]
-        x = "residue" if what == "weight" else "frequency ω"
-        if what == "weight":
-            limit = float(np.quantile(np.abs(values[-1]), 0.99)) or 1.0
-            colors = figure.colors("W_E W_in", -limit, limit, scale=DIVERGING)
-        else:
-            colors = figure.colors("share", 0, 1)
-        for at, step in enumerate(dataset.step.to_numpy().tolist()):
-            y = {"title": "" if at else "neuron"}
-            panel = row.panel(f"{label}, step {step:,}", x=x, y=y)
-            panel.heat(
-                colors, x=values[values.dims[-1]].to_numpy(), z=values[at].to_numpy(),
-                hover="%{x}<br>neuron at place %{y}<br>%{z:.3g}",
-            )  # fmt: skip
-    return figure.draw()
-
-
-def _pictures(run: Run) -> xr.Dataset:
-    """Weights and shares of power at three steps; neurons by their last strongest frequency."""
-    steps = [papers.nearest(run.steps, round(run.steps[-1] * share)) for share in SHARES_OF_RUN]
-    waves = analyze(run, "periodicity", steps=steps).sel(step=steps)
-    order = np.argsort(waves.frequency_of.isel(step=-1).to_numpy(), kind="stable")
-    weight = waves.weight.to_numpy()[:, order]
-    power = np.abs(np.fft.rfft(weight, axis=-1))[..., 1:] ** 2
-    total = power.sum(-1, keepdims=True)
-    share = np.divide(power, total, out=np.zeros_like(power), where=total > 0)
-    return xr.Dataset(
-        {
-            "weight": (("step", "neuron", "position"), weight),
-            "amplitude": (("step", "neuron", "frequency"), share),
-        },
-        coords={
-            "step": steps,
-            "position": np.arange(weight.shape[-1]),
-            "frequency": np.arange(1, power.shape[-1] + 1),
-        },
-    )
 
 
 def _share(at: float, stage: str) -> papers.Quantity:
@@ -91,7 +37,7 @@ def _share(at: float, stage: str) -> papers.Quantity:
     return papers.answer("fourier", value, papers.A_SHARE, at=at, stage=stage)
 
 
-_AT_2000 = SHARES_OF_RUN[1]
+_AT_2000 = STEPS["step-2000"]
 CLAIMS = {
     "one-frequency": papers.Claim(
         "The spectrum of each neuron concentrates on one frequency.",

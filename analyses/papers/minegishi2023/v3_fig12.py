@@ -30,7 +30,7 @@ def draw(sweep: Sweep) -> papers.Figures:
     title = "A transformer's ticket beside dense ones of its norm"
     narrow_title = "Base runs and their tickets: a transformer of the authors' code's width"
     return {
-        "norms": papers.training_figure(sweep, wide, title, "accuracy", "l1", "l2"),
+        "norms": papers.training_figure(sweep, wide, title, papers.WITH_NORMS),
         "narrow": papers.training_figure(sweep, shared.of_network(NARROW), narrow_title),
     }
 

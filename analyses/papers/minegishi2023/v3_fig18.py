@@ -26,7 +26,7 @@ def draw(sweep: Sweep) -> papers.Figures:
             sweep,
             {name: {**groups[name], "seed": first_seed} for name in pair},
             "weights",
-            steps=[-1],
+            at=1,
         )
         for pair in (("base run", "grokked ticket"), ("random", "SNIP"), ("GraSP", "SynFlow"))
     }

@@ -29,7 +29,7 @@ def draw(sweep: Sweep) -> papers.Figures:
             sweep,
             shared.of_network(network),
             f"Base runs and their tickets: {name}",
-            "loss" if network == "polynomial" else "accuracy",
+            ["loss" if network == "polynomial" else "accuracy"],
         )
         for network, name in NAMES.items()
     }

@@ -22,7 +22,7 @@ def draw(sweep: Sweep) -> papers.Figures:
     title = "The ticket beside dense networks of equal norm"
     return {
         "norms": papers.training_figure(
-            sweep, shared.PAIR | shared.CONTROLLED, title, "accuracy", "l1", "l2"
+            sweep, shared.PAIR | shared.CONTROLLED, title, papers.WITH_NORMS
         )
     }
 

@@ -3,11 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import plotly.graph_objects as go
 import torch
 
 from mechgrok.analyses import papers
-from mechgrok.analyses.drawing import COLORS, SHARE, Panels
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 
@@ -56,7 +54,7 @@ def plan(scale: papers.Scale) -> Plan:
 
 def draw(sweep: Sweep) -> papers.Figures:
     """Test accuracy of what is trained from either start, and over widths."""
-    figures = {}
+    figures: papers.Figures = {}
     for network, share in SHARES.items():
         groups = {
             f"{kind}, from {'θ_mem' if from_mem else 'θ₀'}": _settings(
@@ -69,7 +67,10 @@ def draw(sweep: Sweep) -> papers.Figures:
             groups["edge-popup, from θ_mem, another split"] = {"stage": "leaked"}
         title = f"From θ_mem and from θ₀, {share} of the pairs for training"
         figures[f"from-{network}"] = papers.training_figure(sweep, groups, title)
-    return figures | {"widths": _widths(sweep)}
+    over_width = {"best test accuracy within 1,000 steps": {"": papers.best_accuracy(stage="wide")}}
+    title = "Edge-popup in weights that are never trained, over width"
+    x = {"title": "times as wide", "type": "log"}
+    return figures | {"widths": papers.setting_figure(sweep, title, "width", x, over_width)}
 
 
 def _settings(sweep: Sweep, network: str, stage: str, *, from_mem: bool) -> dict[str, Any]:
@@ -77,19 +78,6 @@ def _settings(sweep: Sweep, network: str, stage: str, *, from_mem: bool) -> dict
     steps = {int(str(m.settings["at"])) for m in sweep.members if m.stage == "mask"}
     name = "rewind" if stage == "weights" else "at"
     return {"network": network, "stage": stage, name: max(steps) if from_mem else min(steps)}
-
-
-def _widths(sweep: Sweep) -> go.Figure:
-    figure = Panels({}, title="Edge-popup in weights that are never trained, over width")
-    values = papers.by_setting(sweep.sel(stage="wide"), "width", papers.best_accuracy())
-    narrow = papers.select(sweep, network="half", stage="mask", at=0)
-    if narrow is not None:
-        values = {1: papers.best_accuracy()(narrow)} | values
-    x = {"title": "times as wide", "type": "log", "tickvals": list(values)}
-    title = "best test accuracy within 1,000 steps (2,000 at the paper's width)"
-    panel = figure.row(height=280).panel(title, x=x, y={"title": "accuracy", **SHARE})
-    papers.points(panel, values, COLORS[0])
-    return figure.draw()
 
 
 def _accuracy(

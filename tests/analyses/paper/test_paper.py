@@ -15,7 +15,7 @@ from mechgrok.analyses.papers.page import write_paper
 from mechgrok.errors import UserError
 from mechgrok.reports.packing import packed_plotly
 from mechgrok.sweeps import Plan
-from mechgrok.sweeps.running import check_stages
+from mechgrok.sweeps.running import check_stages, complete
 from tests.analyses.paper.small import here
 
 #: Networks modulo 7, trained for a few steps.
@@ -41,7 +41,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("paper") / "paper"
     items = PAPER.find_items(WANTED)
     sweep = making.sweep_of(out, PAPER, items, SCALE)
-    assert all(outcome.how == "done" for outcome in making.train(sweep, here))
+    assert all(outcome.how == "done" for outcome in complete(sweep, here))
     for item in items:
         making.make_item(out, item.module, SCALE)
     results = {name: ItemResult.read(out, name) for name in WANTED}
@@ -98,7 +98,7 @@ def test_what_two_items_need_is_trained_once(paper: Path) -> None:
 
 def test_what_is_there_is_neither_trained_nor_drawn_again(paper: Path) -> None:
     items = PAPER.find_items(WANTED)
-    assert making.train(making.sweep_of(paper, PAPER, items, SCALE), here) == []
+    assert complete(making.sweep_of(paper, PAPER, items, SCALE), here) == []
     assert all(making.is_fresh(paper, item, SCALE) for item in items)
     metrics = next((paper / "runs").glob("quick-add-seed=0/metrics.csv"))
     metrics.write_bytes(metrics.read_bytes() + b"\n")
