@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.options import Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, near
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def paper(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder; paper, or paper-quick, unless given.")
+        Path | None, typer.Option(help="The folder; paper, or another paper's name, unless given.")
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="How many seeds, or which, as in 0:5; 3, or 1 if quick.")
@@ -82,15 +82,14 @@ def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":
     """The paper that the first name is, or the default one, and its items of the other names.
 
     Raises:
-        UserError: the paper has no such item.
+        UserError: there is no such paper or item.
     """
     from mechgrok.analyses.papers import find_paper, list_papers
 
-    if names and names[0] in list_papers():
-        known = find_paper(names[0])
-        return known, known.find_items(names[1:])
-    known = find_paper(DEFAULT)
-    return known, known.find_items(names)
+    # A name that is nearly a paper's is a mistyped paper rather than an item.
+    of_paper = 1 if names and near(names[0], list_papers()) else 0
+    known = find_paper(names[0] if of_paper else DEFAULT)
+    return known, known.find_items(names[of_paper:])
 
 
 def _images(folder: Path | None) -> str | None:

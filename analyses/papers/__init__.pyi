@@ -1,12 +1,10 @@
 from .claims import EARLIER as EARLIER
 from .claims import LATER as LATER
 from .claims import Claim as Claim
-from .claims import Rule as Rule
 from .claims import above as above
 from .claims import below as below
 from .claims import within as within
 from .estimates import Bounds as Bounds
-from .estimates import Estimate as Estimate
 from .figures import WITH_NORMS as WITH_NORMS
 from .figures import Figures as Figures
 from .figures import Groups as Groups
@@ -23,7 +21,6 @@ from .quantities import BySeed as BySeed
 from .quantities import Quantity as Quantity
 from .quantities import answer as answer
 from .quantities import best_accuracy as best_accuracy
-from .quantities import by_setting as by_setting
 from .quantities import first_runs as first_runs
 from .quantities import metric_at as metric_at
 from .quantities import of_run as of_run

@@ -1,7 +1,6 @@
 """An item of a paper: a figure or a table, the runs it needs, its claims, and its result.
 
-Each item is a module in its paper's package, named after the figure (``v3_fig2a`` is figure 2a of
-version 3), with
+Each item is a module in its paper's package, named after the figure (``fig2a``), with
 
 * a docstring, whose first line says what the item shows;
 * ``plan(scale) -> Plan``: the runs;
@@ -35,7 +34,7 @@ class Item:
 
     Attributes:
         module: the module that defines it.
-        name: ``v3-fig2a``.
+        name: the module's, with dashes.
         also: other names by which it is found.
         shows: what it shows, in a line.
         settings: where text and code disagree.
@@ -67,7 +66,7 @@ class Item:
 
     @property
     def title(self) -> str:
-        """Its name and the other figures that it is: ``v3-fig2a (v2-fig1)``."""
+        """Its name and the other figures that it is: ``fig2a (fig4a, fig7)``."""
         return f"{self.name} ({', '.join(self.also)})" if self.also else self.name
 
 

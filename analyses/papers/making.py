@@ -6,7 +6,6 @@ Everything lies in one folder: ``runs/`` is a sweep with the runs of all items, 
 have changed. An interrupted process loses nothing: the next one continues.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -111,10 +110,8 @@ def make_item(folder: Path, module: str, scale: Scale) -> None:
             _write_figure(folder / FIGURES, item.name, name, figure)
             for name, figure in item.draw(sweep).items()
         ]
-    evaluated = sweep.table["step"].notna()
-    of_stage = Counter(member.stage for member in sweep.members)
-    there = Counter(member.stage for member in sweep.members if evaluated[member.name])
-    groups = {stage: [there[stage], n] for stage, n in of_stage.items()}
+    steps = sweep.table.groupby("stage", sort=False)["step"]
+    groups = {s: [there, n] for s, there, n in steps.agg(["count", "size"]).itertuples()}
     ItemResult(claims, figures, groups, made_from).save(folder, item.name)
 
 
@@ -138,17 +135,15 @@ def is_fresh(folder: Path, item: Item, scale: Scale) -> bool:
     It is not where a figure's file is missing, or where a browser can draw a picture that it lacks.
     """
     result = ItemResult.read(folder, item.name)
+    if result.made_from != _digest(folder, item, scale):
+        return False
     files = [
         folder / FIGURES / f"{item.name}-{figure['name']}.{kind}"
         for figure in result.figures
         for kind in figure["files"].split(",")
     ]
     undrawn = any("undrawn" in figure for figure in result.figures)
-    return (
-        result.made_from == _digest(folder, item, scale)
-        and all(file.is_file() for file in files)
-        and not (undrawn and find_browser())
-    )
+    return all(file.is_file() for file in files) and not (undrawn and find_browser())
 
 
 def _digest(folder: Path, item: Item, scale: Scale) -> str:

@@ -1,8 +1,8 @@
 """What claims are about: a value for each seed, from the runs of a sweep.
 
 A quantity is called with a sweep and returns a value for each seed; a seed without a run has none.
-Settings select the runs, as in `select`: ``t_gen(stage="ticket", rate=0.6)``. Two quantities have a
-ratio: ``t_gen(stage="base") / t_gen(stage="ticket")``.
+Settings select the runs, as in `select`: ``t_gen(stage="base", seed=0)``. Two quantities have a
+ratio: ``t_gen(network="narrow") / t_gen(network="wide")``.
 """
 
 import math
@@ -55,7 +55,7 @@ class Quantity:
 def select(sweep: Sweep, **settings: Any) -> Sweep | None:
     """The runs with these settings, as `Sweep.sel` selects them; None where there are none.
 
-    ``network="add"`` selects the runs of a plan by the name of its base run
+    ``network="wide"`` selects the runs of a plan by the name of its base run
     (`mechgrok.analyses.papers.scale.Scale.plan`), at any scale.
     """
     if (network := settings.pop("network", None)) is not None:

@@ -86,15 +86,15 @@ class Scale:
         fields = {"name": name, "preset": preset, "set": settings, "seeds": list(self.seeds)}
         return Plan.read(fields | {"stage": list(stages)})
 
-    def stage(self, name: str, steps: int, make: str = "ticket", **options: Any) -> Stage:
+    def stage(self, make: str, name: str, steps: int, **options: Any) -> Stage:
         """Runs made from each base run, which keep their first and last checkpoint.
 
         Args:
+            make: how they are made, as in a sweep's plan (`mechgrok.sweeps.Stage`).
             name: of the stage, by which its runs are selected.
             steps: the number of the paper's steps for which they train at most.
-            make: "ticket" or "popup".
-            options: of the ticket or popup, each a value or several; ``until_grokked`` in the
-                paper's steps.
+            options: of what makes them, each a value or several; ``until_grokked`` in the paper's
+                steps.
         """
         n = self.steps(steps)
         if "until_grokked" in options:

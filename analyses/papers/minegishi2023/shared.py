@@ -38,27 +38,27 @@ def ticket(scale: papers.Scale) -> papers.Stage:
 
 def brief_ticket(scale: papers.Scale, steps: int) -> papers.Stage:
     """A ticket at k = 0.6 of which only accuracies are needed."""
-    return scale.stage("ticket", steps, rate=0.6, until_grokked=600)
+    return scale.stage("ticket", "ticket", steps, rate=0.6, until_grokked=600)
 
 
 def controlled(scale: papers.Scale, steps: int = 30_000) -> papers.Stage:
     """Dense networks of the ticket's L1 and L2 norm."""
-    return scale.stage("controlled", steps, rate=0.6, control="l1,l2")
+    return scale.stage("ticket", "controlled", steps, rate=0.6, control="l1,l2")
 
 
 def at_initialization(scale: papers.Scale) -> tuple[papers.Stage, papers.Stage]:
     """Networks pruned at initialization by four methods, up to step 60,000."""
     common: dict[str, Any] = {"rate": 0.6, "until_grokked": 1200}
     return (
-        scale.stage("initialization", 60_000, method="random,snip,grasp", **common),
-        scale.stage("initialization", 60_000, method="synflow", rounds=1, **common),
+        scale.stage("ticket", "initialization", 60_000, method="random,snip,grasp", **common),
+        scale.stage("ticket", "initialization", 60_000, method="synflow", rounds=1, **common),
     )
 
 
 def tickets_at_rates(scale: papers.Scale) -> papers.Stage:
     """Tickets at all prune rates."""
     rates = scale.choose(RATES, "0.1,0.3,0.5,0.6,0.7,0.8,0.9")
-    return scale.stage("rates", 10_000, rate=rates, until_grokked=600)
+    return scale.stage("ticket", "rates", 10_000, rate=rates, until_grokked=600)
 
 
 def pair_figures(sweep: Sweep, networks: Mapping[str, str]) -> papers.Figures:

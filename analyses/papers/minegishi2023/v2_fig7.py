@@ -13,7 +13,7 @@ SETTINGS = (
 def plan(scale: papers.Scale) -> Plan:
     """Tickets at all prune rates, with weight decay and without."""
     rates = scale.choose(shared.RATES, "0.3,0.6,0.7,0.8,0.81,0.9")
-    without = scale.stage("no-decay", 5000, rate=rates, weight_decay=0)
+    without = scale.stage("ticket", "no-decay", 5000, rate=rates, weight_decay=0)
     return scale.plan("add", shared.tickets_at_rates(scale), without)
 
 

@@ -38,7 +38,7 @@ def plan(scale: papers.Scale) -> Plan:
         shared.ticket(scale),
         shared.controlled(scale),
         *shared.at_initialization(scale),
-        scale.stage("popup", 10_000, "popup", train_weights=True, until_grokked=1200, **search),
+        scale.stage("popup", "popup", 10_000, train_weights=True, until_grokked=1200, **search),
     )
 
 

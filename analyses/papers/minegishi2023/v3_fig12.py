@@ -15,7 +15,7 @@ NARROW = "narrow-transformer"
 
 def plan(scale: papers.Scale) -> Plan:
     """Transformers, their tickets, and dense ones of the tickets' norms; narrow ones and theirs."""
-    own = scale.stage("ticket", 10_000, rate=0.6)
+    own = scale.stage("ticket", "ticket", 10_000, rate=0.6)
     return papers.join(
         [
             scale.plan("transformer", own, shared.controlled(scale, 10_000)),

@@ -17,7 +17,7 @@ _STEPS = {"mnist": 80_000, "parity": 6_000, "polynomial": 10_000}
 def plan(scale: papers.Scale) -> Plan:
     """Base runs of each task, and their tickets."""
     return papers.join(
-        scale.plan(network, scale.stage("ticket", steps, rate=0.6))
+        scale.plan(network, scale.stage("ticket", "ticket", steps, rate=0.6))
         for network, steps in _STEPS.items()
     )
 

@@ -30,23 +30,26 @@ def plan(scale: papers.Scale) -> Plan:
     """What is trained from θ_mem and from θ₀, at both training fractions, and wider networks."""
     at = scale.steps(1000)
     common: dict[str, Any] = {"learning_rate": 0.01}
-    search = {"make": "popup", "at": f"0,{at}", "score_weight_decay": 1, **common}
+    search = {"at": f"0,{at}", "score_weight_decay": 1, **common}
     start = {"at": 0, "rate": 0, "rewind": f"0,{at}", **common}
     stages = [
-        scale.stage("weights", 2000, **start),
-        scale.stage("mask", 2000, **search),
-        scale.stage("both", 2000, train_weights=True, **search),
+        scale.stage("ticket", "weights", 2000, **start),
+        scale.stage("popup", "mask", 2000, **search),
+        scale.stage("popup", "both", 2000, train_weights=True, **search),
     ]
     leaked: dict[str, Any] = search | {"at": at, "split_seed": OTHER_SPLIT}
     wide = search | {"at": 0, "width": scale.choose("4,8", "2")}
     widest = search | {"at": 0, "width": scale.choose("16", "4")}
     # A network 16 times as wide takes 0.5 GB and half an hour a seed.
     one = replace(scale, seeds=scale.seeds[:1])
-    more = (scale.stage("leaked", 2000, **leaked), scale.stage("wide", 1000, **wide))
+    more = (
+        scale.stage("popup", "leaked", 2000, **leaked),
+        scale.stage("popup", "wide", 1000, **wide),
+    )
     return papers.join(
         [
             scale.plan("half", *stages, *more),
-            one.plan("start", scale.stage("wide", 1000, **widest)),
+            one.plan("start", scale.stage("popup", "wide", 1000, **widest)),
             scale.plan("add", *stages),
         ]
     )

@@ -39,6 +39,12 @@ def mechgrok(*arguments: object, path: Path) -> str:
     return ended.stdout
 
 
+def test_the_machinery_knows_no_paper_by_name() -> None:
+    for file in Path(papers.__file__).parent.glob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        assert not [name for name in papers.list_papers() if name in source], file
+
+
 def test_a_folder_among_the_papers_is_a_paper(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
