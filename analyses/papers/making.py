@@ -111,7 +111,8 @@ def make_item(folder: Path, module: str, scale: Scale) -> None:
             for name, figure in item.draw(sweep).items()
         ]
     steps = sweep.table.groupby("stage", sort=False)["step"]
-    groups = {s: [there, n] for s, there, n in steps.agg(["count", "size"]).itertuples()}
+    counts = steps.agg(["count", "size"])
+    groups = {str(stage): row.tolist() for stage, row in counts.iterrows()}
     ItemResult(claims, figures, groups, made_from).save(folder, item.name)
 
 
