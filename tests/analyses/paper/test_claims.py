@@ -1,14 +1,11 @@
 """The rules that decide on claims, on made-up values of each outcome."""
 
-import doctest
 import math
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from mechgrok.analyses.papers import estimates, scale
 from mechgrok.analyses.papers.claims import EARLIER, Claim, Rule, above, below, within
 from mechgrok.analyses.papers.estimates import Bounds, Estimate, number, sign_test_interval
 from mechgrok.analyses.papers.quantities import A_SHARE, Quantity
@@ -111,13 +108,6 @@ def test_an_interval_stays_within_what_a_quantity_can_be() -> None:
 
 def test_numbers_are_read_by_people() -> None:
     assert [number(x) for x in (0.0, 12_200, -4.56)] == ["0", "12,200", "−4.56"]
-
-
-@pytest.mark.parametrize("module", [estimates, scale])
-def test_examples_print_what_they_say(module: ModuleType) -> None:
-    failed, tried = doctest.testmod(module)
-    assert tried
-    assert not failed
 
 
 @pytest.mark.parametrize("values", [seen(0.7, 0.9, 0.99), seen(3), [*seen(2), Bounds.beyond(5)]])
