@@ -34,6 +34,7 @@ COMMANDS = {
         "explore": "mechgrok.cli.explore",
         "report": "mechgrok.cli.report",
         "paper": "mechgrok.cli.paper",
+        "papers": "mechgrok.cli.papers",
         "import": "mechgrok.cli.import_",
         "export": "mechgrok.cli.export",
         "push": "mechgrok.cli.push",

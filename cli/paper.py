@@ -1,4 +1,4 @@
-"""Every figure, table and claim of the paper, made from nothing on one page"""
+"""Make every figure, table and claim of a paper again, on one page"""
 
 import sys
 from pathlib import Path
@@ -7,35 +7,44 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.options import Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, near
 
 if TYPE_CHECKING:
-    from mechgrok.analyses.papers.item import Item
-    from mechgrok.analyses.papers.making import Made
-    from mechgrok.analyses.papers.scale import Scale
+    from collections.abc import Mapping
+
+    from mechgrok.analyses.papers import Paper, Scale
+    from mechgrok.analyses.papers.item import Item, ItemResult
     from mechgrok.sweeps import Outcome, Where
+
+#: The paper that is made where none is named.
+DEFAULT = "minegishi2023"
 
 
 def paper(
-    items: Annotated[
-        list[str] | None, typer.Argument(help="Figures and tables: v3-fig3 v2-table1; all.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PAPER] [ITEMS]...",
+            help="A paper (`mechgrok papers` lists them; minegishi2023 unless named) and its "
+            "figures and tables, such as v3-fig3 v2-table1; all of them unless named.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder; paper, or paper-quick.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder; paper, or another paper's name, unless given.")
+    ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="How many, or which, as in 0:5; 3, or 1 if quick.")
+        str | None, typer.Option(help="How many seeds, or which, as in 0:5; 3, or 1 if quick.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks, in minutes: to see that all works.")
+        bool, typer.Option("--quick", help="Small networks, in minutes: a test that all works.")
     ] = False,
     mnist: Annotated[
         Path | None, typer.Option(help="A folder with MNIST's four files; downloaded otherwise.")
     ] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="Say what there is and how long it takes here.")
+        bool, typer.Option("--list", help="List the items and how long each takes here.")
     ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Draw and judge again what is there.")
-    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Draw and judge all items again.")] = False,
     jobs: Jobs = None,
     device: WhereDevice = "auto",
     together: TogetherOrNot = "auto",
@@ -43,32 +52,48 @@ def paper(
     ray_timeout: RayTimeout = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Make "Bridging Lottery Ticket and Grokking" again, and say of each claim whether it holds.
+    """Make a paper's figures and tables again, and judge whether each of its claims holds.
 
-    Runs that several items need are trained once. What is there is kept: the same command goes on
-    after Ctrl-C or a crash. `index.html` opens without a network; claims are also in `claims.json`
-    and `claims.parquet`, figures in `figures/` as HTML, SVG and PNG.
+    Runs that several items need are trained once. Finished runs are kept: after Ctrl-C or a crash
+    the same command continues. `index.html` opens without a network; claims are also in
+    `claims.json` and `claims.parquet`, figures in `figures/` as HTML, SVG and PNG.
     """
-    from mechgrok.analyses.papers.item import find_items
-    from mechgrok.analyses.papers.scale import Scale
-
-    scale = Scale(_seeds(seeds or ("1" if quick else "3")), quick, _images(mnist))
-    found = find_items(items or ())
+    known, items = _paper_and_items(names or [])
+    scale = known.scale(_seeds(seeds or ("1" if quick else "3")), quick=quick, mnist=_images(mnist))
     if list_:
-        _list(found, scale)
+        _list(items, scale)
         return
-    folder = out or Path("paper-quick" if quick else "paper")
-    from mechgrok.analyses.papers.making import check_room
+    folder = out or Path(
+        ("paper" if known.name == DEFAULT else known.name) + ("-quick" if quick else "")
+    )
+    from mechgrok.analyses.papers.making import check_folder
+    from mechgrok.analyses.papers.page import write_paper
     from mechgrok.cli.sweep import place
 
-    check_room(folder)
-    outcomes = _train(folder, found, scale, place(jobs, device, together, ray, ray_timeout), quiet)
-    made = _draw(folder, found, scale, fresh, jobs, quiet)
-    _say_how_it_ended(folder, made, outcomes)
+    check_folder(folder)
+    where = place(jobs, device, together, ray, ray_timeout)
+    failed = _train(folder, known, items, scale, where, quiet)
+    results = _draw(folder, items, scale, fresh, jobs, quiet)
+    page = write_paper(folder, known, items, results, scale)
+    _report(page, results, failed)
+
+
+def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":
+    """The paper that the first name is, or the default one, and its items of the other names.
+
+    Raises:
+        UserError: there is no such paper or item.
+    """
+    from mechgrok.analyses.papers import find_paper, list_papers
+
+    # A name that is nearly a paper's is a mistyped paper rather than an item.
+    of_paper = 1 if names and near(names[0], list_papers()) else 0
+    known = find_paper(names[0] if of_paper else DEFAULT)
+    return known, known.find_items(names[of_paper:])
 
 
 def _images(folder: Path | None) -> str | None:
-    """The folder as the runs name it.
+    """The absolute path of the folder, which the runs' settings hold.
 
     Raises:
         UserError: it lacks one of MNIST's files.
@@ -82,10 +107,10 @@ def _images(folder: Path | None) -> str | None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    """``3`` are three seeds from 0 on; anything else is as in a sweep.
+    """The seeds: ``3`` means 0, 1 and 2; anything else is read as a sweep's values.
 
     Raises:
-        UserError: they are no seeds.
+        UserError: they are not whole numbers from 0 on.
     """
     from mechgrok.grammar import parse_values
 
@@ -96,53 +121,60 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 
 def _list(items: "list[Item]", scale: "Scale") -> None:
-    """What there is, how many runs each item takes, and how long they would take here."""
+    """List the items, how many runs each needs, and how long they would take here."""
+    from mechgrok.analyses.papers import join
     from mechgrok.cli.progress import status
     from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps.estimate import Reckoning
 
-    members = {item.name: item.plan(scale).members() for item in items}
-    whole = {member.name: member for each in members.values() for member in each}
-    reckoning, cores = None, usable_cores()
+    plans = {item.name: item.plan(scale) for item in items}
+    members, cores = join(plans.values()).members(), usable_cores()
+    reckoning = None
     try:
         with status("training a few steps of each kind of run"):
             # Of every kind: a transformer costs ten times what an MLP does.
-            reckoning = Reckoning(list(whole.values()), most=len(whole))
+            reckoning = Reckoning(members, most=len(members))
     except UserError as error:  # a data set that is not there
         print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
     for item in items:
-        runs = members[item.name]
+        runs = plans[item.name].members()
         time = duration(reckoning.of(runs).seconds / cores) if reckoning else ""
         alone = f", at most {time} alone" if time else ""
         print(f"{item.title}\n  {item.shows}\n  {len(runs)} runs{alone}")
-    if reckoning is None:
-        return
-    total = reckoning.of(list(whole.values()))
-    print(
-        f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
-        f"{cores} at a time, as busy as this machine is now, and {n_bytes(total.bytes)} on the disk"
-    )
+    if reckoning is not None:
+        total = reckoning.of(members)
+        print(
+            f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
+            f"{cores} at a time, at the current load of this machine, and {n_bytes(total.bytes)} "
+            "on disk"
+        )
 
 
 def _train(
-    folder: Path, items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
+    folder: Path, known: "Paper", items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
 ) -> "list[Outcome]":
-    """Train what is missing; where it was stopped, say how to go on."""
-    from mechgrok.analyses.papers.making import sweep_of, train
+    """Train the missing runs, and return those that failed.
+
+    Raises:
+        typer.Exit: it was interrupted; the command that continues has been printed.
+    """
+    from mechgrok.analyses.papers.making import sweep_of
     from mechgrok.cli.main import typed
     from mechgrok.cli.sweep_progress import SweepProgress
+    from mechgrok.sweeps.running import complete
 
-    sweep = sweep_of(folder, items, scale)
+    sweep = sweep_of(folder, known, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
-        outcomes = train(sweep, where, progress)
+        outcomes = complete(sweep, where, display=progress)
     failed = [outcome for outcome in outcomes if outcome.how == "failed"]
     if len(sweep.finished) + len(failed) < len(sweep):
         import shlex
 
         again = shlex.join(["mechgrok", *typed])
         print(
-            f"Stopped: {len(sweep.finished)} of {len(sweep)} runs are there; go on with: {again}",
+            f"Stopped: {len(sweep.finished)} of {len(sweep)} runs are finished; continue with: "
+            f"{again}",
             file=sys.stderr,
         )
         raise typer.Exit(130)
@@ -152,45 +184,34 @@ def _train(
 
 
 def _draw(
-    folder: Path,
-    items: "list[Item]",
-    scale: "Scale",
-    fresh: bool,
-    jobs: int | None,
-    quiet: bool,
-) -> "list[Made]":
-    from mechgrok.analyses.papers.making import make_items, write_paper
+    folder: Path, items: "list[Item]", scale: "Scale", fresh: bool, jobs: int | None, quiet: bool
+) -> "dict[str, ItemResult]":
+    """Draw and judge the items, under a progress display."""
+    from mechgrok.analyses.papers.making import make_items
     from mechgrok.cli.report import progress_of_pieces
     from mechgrok.processes import usable_cores
 
     with progress_of_pieces("drawing", quiet=quiet) as progress:
-        made = make_items(
-            folder,
-            items,
-            scale,
-            fresh=fresh,
-            workers=jobs or usable_cores(),
-            progress=progress,
+        return make_items(
+            folder, items, scale, fresh=fresh, workers=jobs or usable_cores(), progress=progress
         )
-    write_paper(folder, made, scale)
-    return made
 
 
-def _say_how_it_ended(folder: Path, made: "list[Made]", failed: "list[Outcome]") -> None:
-    """The verdicts, a line each; what failed, in the exit code too."""
-    width = max((len(row["verdict"]) for each in made for row in each.claims), default=0)
-    for each in made:
-        for row in each.claims:
-            print(f"{row['verdict']:{width}}  {each.item.name}: {row['text']}")
-    for each in made:
-        if each.failed:
-            print(f"mechgrok: {each.item.name} was not made: {each.failed}", file=sys.stderr)
-    undrawn = [f["undrawn"] for each in made for f in each.figures if "undrawn" in f]
+def _report(page: Path, results: "Mapping[str, ItemResult]", failed: "list[Outcome]") -> None:
+    """Print the verdicts, a line each, and what failed, which the exit code says too."""
+    rows = [(name, row) for name, result in results.items() for row in result.claims]
+    width = max((len(row["verdict"]) for _, row in rows), default=0)
+    for name, row in rows:
+        print(f"{row['verdict']:{width}}  {name}: {row['text']}")
+    for name, result in results.items():
+        if result.failed:
+            print(f"mechgrok: {name} was not made: {result.failed}", file=sys.stderr)
+    undrawn = [f["undrawn"] for r in results.values() for f in r.figures if "undrawn" in f]
     if undrawn:
         print(
             f"mechgrok: {len(undrawn)} figures were written as HTML alone. {undrawn[0]}",
             file=sys.stderr,
         )
-    print(folder / "index.html")
-    if failed or any(each.failed for each in made):
+    print(page)
+    if failed or any(result.failed for result in results.values()):
         raise typer.Exit(1)

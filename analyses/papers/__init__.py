@@ -1,4 +1,9 @@
-"""Figures, tables and claims of "Bridging Lottery Ticket and Grokking", made from nothing.
+"""Papers made again: their runs, figures, tables and claims, with a verdict on each claim.
 
-Minegishi, Iwasawa and Matsuo, arXiv 2310.19470, versions 2 and 3 (TMLR 2025).
+The modules here know no paper by name. A paper is a package in this folder, or one of another
+project (`mechgrok.analyses.papers.paper`); what its items are made of is imported from here.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

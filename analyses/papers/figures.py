@@ -1,157 +1,196 @@
-"""Figures of groups of runs that the items share: curves over training, points over a setting."""
+"""Figures of groups of runs that items share: curves over training, points over a setting."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from mechgrok.analyses.drawing import SHARE, Panel, Panels
-from mechgrok.analyses.papers.claims import Estimate, Known
-from mechgrok.analyses.papers.quantities import ask
+from mechgrok.analyses.drawing import COLORS, SHARE, Panel, Panels
+from mechgrok.analyses.papers.estimates import Bounds, Estimate
+from mechgrok.analyses.papers.quantities import (
+    A_SHARE,
+    BySeed,
+    Quantity,
+    by_setting,
+    evaluated,
+    nearest,
+)
+from mechgrok.measuring import analyze
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.survival import time_to_event
 
-#: Groups of runs by the name that they have in a figure; None where there are none.
-Groups = Mapping[str, Sweep | None]
+#: The figures of an item, by name.
+Figures = dict[str, go.Figure]
+#: Groups of runs: their names in a figure, and the settings that select them
+#: (`mechgrok.analyses.papers.quantities.select`).
+Groups = Mapping[str, Mapping[str, Any]]
+
+_TRAIN: dict[str, Any] = {"key": "train", "dash": "dash", "width": 1.2}
+_TEST: dict[str, Any] = {"key": "test"}
+#: Rows of `training_figure`: the height, the y axis, and the look of each column of the metrics.
+_ROWS: dict[str, tuple[int, dict[str, Any], dict[str, dict[str, Any]]]] = {
+    "accuracy": (280, SHARE, {"train_accuracy": _TRAIN, "test_accuracy": _TEST}),
+    "loss": (280, {"type": "log"}, {"train_loss": _TRAIN, "test_loss": _TEST}),
+    "L1 Σ|w|": (160, {"rangemode": "tozero"}, {"l1": {}}),
+    "L2 √Σw²": (160, {"rangemode": "tozero"}, {"l2": {}}),
+}
+#: All rows but the loss.
+WITH_NORMS = ("accuracy", "L1 Σ|w|", "L2 √Σw²")
 
 
-def metrics_of(run: Run) -> xr.Dataset:
-    """The metrics over steps, with t_mem and t_gen."""
-    table = run.metrics.drop_duplicates("step").set_index("step")
-    return table.to_xarray().assign_attrs(run.milestones)
+def training_figure(
+    sweep: Sweep, groups: Groups, title: str, rows: Sequence[str] = ("accuracy",)
+) -> go.Figure:
+    """Metrics of groups of runs over training: medians, the middle half, single runs faint.
 
-
-def grouped(
-    groups: Groups, measure: Callable[[Run], xr.Dataset] = metrics_of
-) -> dict[str, xr.Dataset]:
-    """A dataset of each run, by a label, with its group's name."""
-    found: dict[str, xr.Dataset] = {}
-    for group, sweep in groups.items():
-        evaluated = [m for m in sweep.members if m.name in _evaluated(sweep)] if sweep else []
-        for at, member in enumerate(evaluated):
-            assert sweep is not None
-            label = f"{group}, seed {member.settings.get('seed', at)}"
-            label = label if label not in found else f"{label}, {member.name}"
-            found[label] = measure(Run(sweep.path / member.name)).assign_attrs(group=group)
-    return found
-
-
-def _evaluated(sweep: Sweep) -> set[str]:
-    steps = sweep.table["step"]
-    return set(steps.index[steps.notna()])
-
-
-def medians(groups: Groups, mark: str = "t_gen") -> str:
-    """The median t_gen of each group in words, as Kaplan and Meier have it."""
-    told = []
-    for group, sweep in groups.items():
-        if sweep is not None and (names := sorted(_evaluated(sweep))):
-            waiting = time_to_event(sweep.table.loc[names], mark)
-            told.append(f"{group} {waiting}")
-    return f"median {mark}: {'; '.join(told)}" if told else "no run is there"
-
-
-def accuracy_row(figure: Panels, title: str = "", *, height: float = 280) -> None:
-    """Train and test accuracy of every run of the figure over training."""
-    row = figure.row(height=height)
-    panel = row.over_training(title, y={"title": "accuracy", **SHARE})
-    for label, dataset in figure.measured.items():
-        for side, dash, width in (("train", "dash", 1.2), ("test", "solid", 2)):
-            curve = dataset[f"{side}_accuracy"]
-            if curve.notnull().any():
-                panel.lines(
-                    dataset.step, curve, run=label, key=side, dash=dash, width=width,
-                    value="%{y:.2%}",
-                )  # fmt: skip
-
-
-def accuracy_figure(groups: Groups, title: str, *, log: bool = True) -> go.Figure:
-    """Train and test accuracy of groups of runs: medians, the middle half, single runs faint."""
-    figure = Panels(grouped(groups), title=title, subtitle=medians(groups), log=log)
-    accuracy_row(figure)
-    return figure.draw()
-
-
-def norms_figure(groups: Groups, title: str) -> go.Figure:
-    """Accuracy, L1 and L2 norm of all weights of groups of runs."""
-    figure = Panels(grouped(groups), title=title, subtitle=medians(groups), log=True)
-    accuracy_row(figure)
-    for name, words in (("l1", "L1 Σ|w|"), ("l2", "L2 √Σw²")):
-        panel = figure.row(height=160).over_training(y={"title": words, "rangemode": "tozero"})
-        for label, dataset in figure.measured.items():
-            panel.lines(dataset.step, dataset[name], run=label)
+    Args:
+        sweep: of the runs.
+        groups: of the runs.
+        title: of the figure.
+        rows: from top to bottom: accuracy, loss, and the norms of `WITH_NORMS`.
+    """
+    measured = _measured(sweep, groups, _metrics)
+    figure = Panels(measured, title=title, subtitle=_medians(sweep, groups), log=True)
+    for name in rows:
+        height, y, columns = _ROWS[name]
+        panel = figure.row(height=height).over_training(y={"title": name, **y})
+        for label, dataset in measured.items():
+            for column, look in columns.items():
+                if dataset[column].notnull().any():
+                    panel.lines(dataset.step, dataset[column], run=label, **look)
     return figure.draw()
 
 
 def analysis_figure(
+    sweep: Sweep,
     groups: Groups,
     analysis: str,
     *,
-    look: Mapping[str, Any] | None = None,
+    at: float | None = None,
+    drawing: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> go.Figure:
     """The figure of an analysis, of groups of runs.
 
     Args:
-        groups: the runs.
+        sweep: of the runs.
+        groups: of the runs.
         analysis: its name.
-        look: options of drawing.
-        options: of measuring; ``steps`` are the nearest that have a checkpoint.
+        at: the share of the run after which to measure, at the nearest checkpoint; the analysis's
+            own choice of checkpoints unless given.
+        drawing: options of drawing.
+        options: of measuring.
     """
-    measured = grouped(groups, lambda run: ask(run, analysis, **options))
-    return Analysis.load(analysis).draw(measured, **(look or {}))
+
+    def measure(run: Run) -> xr.Dataset:
+        steps = None if at is None else [nearest(run.steps, at)]
+        return analyze(run, analysis, steps=steps, **options)
+
+    measured = _measured(sweep, groups, measure)
+    return Analysis.load(analysis).draw(measured, **(drawing or {}))
+
+
+def _measured(
+    sweep: Sweep, groups: Groups, measure: Callable[[Run], xr.Dataset]
+) -> dict[str, xr.Dataset]:
+    """A dataset of each run, by a label, with the name of its group."""
+    measured: dict[str, xr.Dataset] = {}
+    for group, settings in groups.items():
+        for at, member in enumerate(evaluated(sweep, **settings)):
+            label = f"{group}, seed {member.settings.get('seed', at)}"
+            label = label if label not in measured else f"{label}, {member.name}"
+            measured[label] = measure(Run(sweep.path / member.name)).assign_attrs(group=group)
+    return measured
+
+
+def _metrics(run: Run) -> xr.Dataset:
+    """The metrics over steps, with t_mem and t_gen."""
+    table = run.metrics.drop_duplicates("step").set_index("step")
+    return table.to_xarray().assign_attrs(run.milestones)
+
+
+def _medians(sweep: Sweep, groups: Groups) -> str:
+    """The Kaplan–Meier median of each group's t_gen."""
+    medians = []
+    for group, settings in groups.items():
+        if names := sorted(member.name for member in evaluated(sweep, **settings)):
+            medians.append(f"{group} {time_to_event(sweep.table.loc[names], 't_gen')}")
+    return f"median t_gen: {'; '.join(medians)}" if medians else "no run is there"
+
+
+def setting_figure(
+    sweep: Sweep,
+    title: str,
+    setting: str,
+    x: str | Mapping[str, Any],
+    panels: Mapping[str, Mapping[str, Quantity]],
+) -> go.Figure:
+    """Quantities over a setting of the runs, in panels beside one another.
+
+    Args:
+        sweep: of the runs.
+        title: of the figure.
+        setting: its name.
+        x: the title of its axis, or any of Plotly's attributes of an axis.
+        panels: quantities by their names in the legend, by the title of the y axis, which is
+            logarithmic unless they are shares.
+    """
+    figure = Panels({}, title=title)
+    row = figure.row(height=280, legend=any(len(quantities) > 1 for quantities in panels.values()))
+    colors = iter(COLORS)
+    for y, quantities in panels.items():
+        is_share = all(quantity.possible == A_SHARE for quantity in quantities.values())
+        panel = row.panel(x=x, y={"title": y, **(SHARE if is_share else {"type": "log"})})
+        for entry, quantity in quantities.items():
+            points(panel, by_setting(sweep, setting, quantity), next(colors), entry)
+    return figure.draw()
 
 
 def points(
     panel: Panel,
-    values: Mapping[Any, Mapping[object, Known]],
+    values: Mapping[Any, BySeed],
     color: str,
-    entry: str | None = None,
-    hover: str = "%{y:.4g}",
+    entry: str = "",
+    *,
+    sideways: bool = False,
 ) -> None:
-    """A quantity over a setting: each seed a faint point, the median a line.
+    """A quantity of several kinds of runs: each seed a faint point, the medians joined by a line.
 
     A value that is only known to be larger is an open triangle at its bound.
+
+    Args:
+        panel: where to draw.
+        values: of each seed, by the kind of run: the value of a setting, or a name.
+        color: of points and line.
+        entry: in the legend.
+        sideways: kinds of runs on the y axis, and no line.
     """
-    for censored in (False, True):
-        found = [
-            (x, known.low if censored else known.high, str(seed))
-            for x, of_seeds in values.items()
-            for seed, known in of_seeds.items()
-            if np.isinf(known.high) == censored and (known.low > 0 or not censored)
-        ]
-        if found:
-            x, y, seeds = zip(*found, strict=True)
-            symbol = "triangle-up-open" if censored else "circle"
-            panel.add(
-                "scatter", x=list(x), y=list(y), text=[f"seed {seed}" for seed in seeds],
-                mode="markers", opacity=0.7 if censored else 0.4, color=color,
-                marker={"symbol": symbol, "size": 8 if censored else 6},
-                hover="%{text}<br>" + ("> " if censored else "") + hover,
-            )  # fmt: skip
-    middle = {x: Estimate.of(list(v.values())).median for x, v in values.items() if v}
-    middle = {x: median for x, median in middle.items() if median.low > 0 or median.high == 0}
-    symbols = ["triangle-up-open" if np.isinf(m.high) else "circle" for m in middle.values()]
-    panel.add(
-        "scatter", x=list(middle), y=[m.low for m in middle.values()], mode="lines+markers",
-        line={"width": 2}, marker={"size": 9, "symbol": symbols}, entry=entry, color=color,
-        text=[str(m) for m in middle.values()], hover="median %{text}",
-    )  # fmt: skip
+    singles = [
+        (kind, bounds, f"seed {seed}: {bounds}")
+        for kind, of_seeds in values.items()
+        for seed, bounds in of_seeds.items()
+    ]
+    medians = {k: Estimate.of(list(v.values())).median for k, v in values.items() if v}
+    middle = [(kind, median, f"median {median}") for kind, median in medians.items()]
+    faint: dict[str, Any] = {"mode": "markers", "opacity": 0.5, "marker": {"size": 7}}
+    mode = "markers" if sideways else "lines+markers"
+    strong: dict[str, Any] = {"mode": mode, "marker": {"size": 10}, "entry": entry}
+    for drawn, look in ((singles, faint), (middle, strong)):
+        shown = [each for each in drawn if _can_be_drawn(each[1])]
+        kinds = [kind for kind, _, _ in shown]
+        places = [bounds.low for _, bounds, _ in shown]
+        x, y = (places, kinds) if sideways else (kinds, places)
+        beyond = "triangle-right-open" if sideways else "triangle-up-open"
+        symbols = [beyond if math.isinf(bounds.high) else "circle" for _, bounds, _ in shown]
+        look["marker"]["symbol"] = symbols
+        text = [text for _, _, text in shown]
+        panel.add("scatter", x=x, y=y, text=text, hover="%{text}", color=color, **look)
 
 
-def by_setting(
-    sweep: Sweep, name: str, quantity: Callable[[Sweep], Mapping[object, Known]]
-) -> dict[Any, Mapping[object, Known]]:
-    """A quantity of each seed, by the values of a setting of the runs."""
-    found: dict[Any, Mapping[object, Known]] = {}
-    for value in dict.fromkeys(member.settings.get(name) for member in sweep.members):
-        found[value] = quantity(sweep.sel(**{name: value}))
-    return dict(sorted(found.items())) if all(map(_is_number, found)) else found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _can_be_drawn(bounds: Bounds) -> bool:
+    """Whether anything but an upper bound is known."""
+    return bounds.low > 0 or bounds.high == 0

@@ -1,26 +1,26 @@
-"""An item of the paper: a figure or a table, the runs it needs, and what is claimed of it.
+"""An item of a paper: a figure or a table, the runs it needs, its claims, and its result.
 
-Each is a module in `mechgrok.analyses.papers.items`, named after the figure (``v3_fig2a`` is
-Figure 2a of version 3), which has
+Each item is a module in its paper's package, named after the figure (``fig2a``), with
 
 * a docstring, whose first line says what the item shows;
 * ``plan(scale) -> Plan``: the runs;
-* ``draw(sweep) -> {name: figure}``: its figures, of those runs;
-* ``CLAIMS``: what the paper says of it (`mechgrok.analyses.papers.claims.Claim`);
+* ``draw(sweep) -> {name: figure}``: its figures, from those runs;
+* ``CLAIMS``: the paper's claims about it, by short names
+  (`mechgrok.analyses.papers.claims.Claim`);
 * optionally ``ALSO``, other figures that are the same item, and ``SETTINGS``, where the text and
-  the authors' code disagree, and what is done here;
-* optionally ``VERSION``, a whole number (1 unless given): raise it where the figures or the
-  quantities that are judged become others, and the item is made anew.
+  the authors' code disagree, and which settings the runs here have;
+* optionally ``VERSION``, a whole number (1 unless given): raise it when the figures or the judged
+  quantities change, and the item is made again.
 """
 
 import importlib
-import pkgutil
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from mechgrok.errors import UserError, choices, near
+from mechgrok.files import make_folder
+from mechgrok.results.store import Key, load_entries, save_entries
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,81 +29,87 @@ if TYPE_CHECKING:
     from mechgrok.analyses.papers.scale import Scale
     from mechgrok.sweeps import Plan, Sweep
 
-_ITEMS = "mechgrok.analyses.papers.items"
-
 
 @dataclass(frozen=True)
 class Item:
-    """A figure or a table of the paper; see the module's words.
+    """A figure or a table of a paper; see this module's docstring.
 
     Attributes:
-        name: ``v3-fig2a``.
+        module: the module that defines it.
+        name: the module's, with dashes.
         also: other names by which it is found.
-        shows: in a line.
+        shows: what it shows, in a line.
         settings: where text and code disagree.
-        module: where it lives.
         version: of its code.
     """
 
+    module: str
     name: str
     also: tuple[str, ...]
     shows: str
     settings: str
-    module: str
     plan: "Callable[[Scale], Plan]"
     draw: "Callable[[Sweep], Mapping[str, go.Figure]]"
-    claims: "tuple[Claim, ...]"
+    claims: "Mapping[str, Claim]"
     version: int = 1
 
     @classmethod
     def load(cls, name: str) -> Self:
         """The item in the module of this name."""
-        module = importlib.import_module(f"{_ITEMS}.{name.replace('-', '_')}")
-        first = (module.__doc__ or "").partition("\n")[0].rstrip(".")
+        module = importlib.import_module(name)
         return cls(
             name,
+            name.rpartition(".")[2].replace("_", "-"),
             tuple(getattr(module, "ALSO", ())),
-            first,
+            (module.__doc__ or "").partition("\n")[0].rstrip("."),
             getattr(module, "SETTINGS", ""),
-            module.__name__,
             module.plan,
             module.draw,
-            tuple(module.CLAIMS),
+            module.CLAIMS,
             getattr(module, "VERSION", 1),
         )
 
     @property
     def title(self) -> str:
-        """The figures that it is: ``v3-fig2a (v2-fig1)``."""
+        """Its name and the other figures that it is: ``fig2a (fig4a, fig7)``."""
         return f"{self.name} ({', '.join(self.also)})" if self.also else self.name
 
 
-def item_names() -> list[str]:
-    """The names of all items, version 2 first."""
-    import mechgrok.analyses.papers.items as folder
+@dataclass(frozen=True)
+class ItemResult:
+    """The figures and verdicts of an item, as ``items/NAME.json`` holds them.
 
-    names = [m.name.replace("_", "-") for m in pkgutil.iter_modules(folder.__path__)]
-    return sorted(names, key=_order)
-
-
-def _order(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
-
-
-def find_items(wanted: Iterable[str] = ()) -> list[Item]:
-    """The items of these names, or all of them.
-
-    Raises:
-        UserError: there is none of that name.
+    Attributes:
+        claims: a row for each claim, as in ``claims.json``.
+        figures: name, packed figure, title and subtitle of each, the endings of its files, and
+            ``undrawn``, why no picture could be drawn, where none could.
+        groups: for each stage, how many runs have been evaluated, of how many.
+        failed: what went wrong, in a sentence; empty where nothing did.
     """
-    everything = [Item.load(name) for name in item_names()]
-    by_name = {name: each for each in everything for name in (each.name, *each.also)}
-    names = list(wanted)
-    for name in names:
-        if name not in by_name:
-            raise UserError(
-                f"The paper has no item {name!r}{near(name, by_name)}: choose "
-                f"{choices(each.name for each in everything)}."
-            )
-    chosen = {by_name[name].name for name in names}
-    return [each for each in everything if not names or each.name in chosen]
+
+    claims: Sequence[dict[str, Any]] = ()
+    figures: Sequence[dict[str, str]] = ()
+    groups: Mapping[str, list[int]] = field(default_factory=dict)
+    failed: str = ""
+
+    def save(self, folder: Path, name: str, key: Key) -> None:
+        """Write it into the paper's folder, under the item's name, with its key."""
+        make_folder(folder / "items")
+        save_entries(_file(folder, name), {name: (key, vars(self))})
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> tuple[Key, Self]:
+        """An item's key and result in the paper's folder; a failed one if there is none."""
+        key, fields = load_entries(_file(folder, name)).get(name, (FAILED, None))
+        try:
+            return key, cls(**fields)
+        except TypeError:
+            return FAILED, cls(failed="it was not made.")
+
+
+#: The key of an item that failed, which no other key equals: it is made again.
+FAILED = Key(version="failed", options={})
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / "items" / f"{name}.json"

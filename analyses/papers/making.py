@@ -1,289 +1,156 @@
-"""Making the paper: train what its items need, draw and judge each, and write one page of all.
+"""Making a paper again: training the runs that its items need, drawing and judging each item.
 
 Everything lies in one folder: ``runs/`` is a sweep with the runs of all items, each trained once;
-``figures/`` holds every figure as HTML, SVG and PNG; ``items/`` what is known of each item, from
-which ``index.html``, ``claims.json`` and ``claims.parquet`` are put together. An item is drawn anew
-where its runs or its version have changed. Whatever ends the process, the next one resumes there.
+``figures/`` holds every figure as HTML, SVG and PNG; ``items/`` the result of each item, from which
+`mechgrok.analyses.papers.page` writes the page. An item is drawn again where its runs or its
+version have changed. An interrupted process loses nothing: the next one continues.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mechgrok.analyses.drawing.browser import find_browser
-from mechgrok.analyses.papers.item import Item
-from mechgrok.analyses.papers.scale import Scale
+from mechgrok.analyses.drawing import write_html, write_picture
+from mechgrok.analyses.drawing.browser import find_browser, one_browser
+from mechgrok.analyses.papers.item import FAILED, Item, ItemResult
+from mechgrok.analyses.papers.paper import Paper
+from mechgrok.analyses.papers.scale import Scale, join
 from mechgrok.errors import UserError
-from mechgrok.files import make_folder, write_text, write_whole
-from mechgrok.results.store import Key, load_entries, save_entries
-from mechgrok.sweeps import Plan, Sweep
-from mechgrok.sweeps.running import complete, prepare_sweep
-from mechgrok.sweeps.where import Display, Outcome, Where
+from mechgrok.files import make_folder
+from mechgrok.reports.page import untitled
+from mechgrok.results.store import Key
+from mechgrok.sweeps import Sweep
+from mechgrok.sweeps.running import prepare_sweep
 from mechgrok.workers import Failure, Workers
 
 if TYPE_CHECKING:
-    import pandas as pd
     import plotly.graph_objects as go
 
-#: Of the folder: the sweep, the figures, what is known of the items.
-RUNS, FIGURES, ITEMS = "runs", "figures", "items"
+#: Folders in the paper's folder: the sweep, and the figures.
+RUNS, FIGURES = "runs", "figures"
 #: Called after each item with how many are done, how many there are, and what was done.
 Progress = Callable[[int, int, str], object]
 
 
-@dataclass(frozen=True)
-class Made:
-    """An item that was made.
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something other than a paper.
 
-    Attributes:
-        item: which.
-        claims: a row for each of its claims, as ``claims.json`` has them.
-        figures: name, packed figure, title and subtitle of each, the endings of its files, and
-            why there is no picture of it where there is none (``undrawn``).
-        groups: how many runs of each stage there are, of how many.
-        failed: what went wrong, in a sentence; empty where nothing did.
+    Raises:
+        UserError: it does.
     """
-
-    item: Item
-    claims: Sequence[dict[str, Any]]
-    figures: Sequence[dict[str, str]]
-    groups: dict[str, list[int]]
-    failed: str = ""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose another folder with --out.")
+    if folder.is_dir() and any(folder.iterdir()) and not Sweep.is_at(folder / RUNS):
+        raise UserError(f"{folder} holds something other than a paper: choose another --out.")
 
 
-def plan_of(items: Sequence[Item], scale: Scale) -> Plan:
-    """The plan of all items' runs, in which plans of one name are one."""
-    plans: dict[str, Plan] = {}
-    for item in items:
-        whole = item.plan(scale)
-        for plan in (whole, *whole.also):
-            before = plans.get(plan.name)
-            stages = [] if before is None else list(before.stages)
-            stages += [stage for stage in plan.stages if stage not in stages]
-            fields = plan.fields() | {"stage": [stage.as_toml() for stage in stages], "also": []}
-            plans[plan.name] = Plan.read(fields)
-    first, *rest = plans.values()
-    return Plan.read(first.fields() | {"also": [each.fields() for each in rest]})
-
-
-def sweep_of(out: Path, items: Sequence[Item], scale: Scale) -> Sweep:
-    """The runs of the items in the folder's sweep, which is made where it is new.
+def sweep_of(folder: Path, paper: Paper, items: Sequence[Item], scale: Scale) -> Sweep:
+    """The runs of some items, in the sweep of all runs of the paper, whose folder is made if new.
 
     Raises:
         UserError: the folder holds something else.
     """
-    from mechgrok.analyses.papers.item import find_items
+    make_folder(folder)
+    whole = join(item.plan(scale) for item in paper.find_items())
+    prepare_sweep(folder / RUNS, whole, extend=True)
+    return runs_of(folder, items, scale)
 
-    make_folder(out)
-    prepare_sweep(out / RUNS, plan_of(find_items(), scale), extend=True)
-    return Sweep(out / RUNS, plan_of(items, scale).members())
 
-
-def train(found: Sweep, where: Where, display: Display | None = None) -> list[Outcome]:
-    """Train what is missing of the runs."""
-    return complete(found, where, display=display)
+def runs_of(folder: Path, items: Sequence[Item], scale: Scale) -> Sweep:
+    """The runs of some items in a paper's folder."""
+    return Sweep(folder / RUNS, join(item.plan(scale) for item in items).members())
 
 
 def make_items(
-    out: Path,
+    folder: Path,
     items: Sequence[Item],
     scale: Scale,
     *,
     fresh: bool = False,
     workers: int = 1,
     progress: Progress = lambda done, total, words: None,
-) -> list[Made]:
-    """Draw and judge each item whose runs or version have changed, and write what is known of it.
+) -> dict[str, ItemResult]:
+    """Draw and judge the items whose runs or version have changed, and save their results.
 
     Args:
-        out: the paper's folder, whose runs are there.
-        items: which.
-        scale: at what size.
-        fresh: do it again, whatever is on disk.
+        folder: the paper's folder, whose runs are there.
+        items: in order.
+        scale: of the runs.
+        fresh: draw and judge all items again.
         workers: processes.
         progress: called after each item.
+
+    Returns:
+        The result of each item, by its name.
     """
-    stale = [item for item in items if fresh or _kept(out, item, scale) is None]
+    stale = [item for item in items if fresh or not is_fresh(folder, item, scale)]
     done = len(items) - len(stale)
     with Workers(min(workers, max(1, len(stale)))) as pool:
         for item in stale:
-            pool.submit(item.name, _make, str(out), item.name, scale)
+            pool.submit(item.name, make_item, folder, item.module, scale)
         for name, answer in pool.answers():
             done += 1
             failed = isinstance(answer, Failure)
             if failed:
-                _write(out, name, _FAILED, {"failed": answer.reason})
+                ItemResult(failed=answer.reason).save(folder, name, FAILED)
             progress(done, len(items), f"{name} {'failed' if failed else 'drawn and judged'}")
-    return [_read(out, item) for item in items]
+    return {item.name: ItemResult.read(folder, item.name)[1] for item in items}
 
 
-def _make(folder: str, name: str, scale: Scale) -> None:
-    """In a worker: the figures and verdicts of one item."""
-    from mechgrok.analyses.drawing.browser import one_browser
-    from mechgrok.reports.page import untitled
-
-    out, item = Path(folder), Item.load(name)
-    make_folder(out / FIGURES)
-    key = _key(out, item, scale)
-    sweep = Sweep(out / RUNS, item.plan(scale).members())
-    rows = [claim.judge(sweep).as_row() for claim in item.claims]
-    figures = []
+def make_item(folder: Path, module: str, scale: Scale) -> None:
+    """Draw and judge the item in a module, and save its result."""
+    item = Item.load(module)
+    key = _key(folder, item, scale)
+    sweep = runs_of(folder, [item], scale)
+    claims = [{"claim": name, **claim.judge(sweep)} for name, claim in item.claims.items()]
+    make_folder(folder / FIGURES)
     with one_browser():
-        for figure_name, figure in item.draw(sweep).items():
-            packed, (title, below) = untitled(figure)
-            files = _write_figure(out / FIGURES / f"{name}-{figure_name}", figure)
-            figures.append(
-                {"name": figure_name, "packed": packed, "title": title, "below": below, **files}
-            )
-    groups: dict[str, list[int]] = {}
-    evaluated = sweep.table["step"].notna()
-    for member in sweep.members:
-        there, all_ = groups.get(member.stage, [0, 0])
-        groups[member.stage] = [there + int(evaluated[member.name]), all_ + 1]
-    _write(out, name, key, {"claims": rows, "figures": figures, "groups": groups, "failed": ""})
+        figures = [
+            _write_figure(folder / FIGURES, item.name, name, figure)
+            for name, figure in item.draw(sweep).items()
+        ]
+    steps = sweep.table.groupby("stage", sort=False)["step"]
+    counts = steps.agg(["count", "size"])
+    groups = {str(stage): row.tolist() for stage, row in counts.iterrows()}
+    ItemResult(claims, figures, groups).save(folder, item.name, key)
 
 
-def _figure_file(stem: Path, kind: str) -> Path:
-    return stem.with_name(f"{stem.name}.{kind}")
-
-
-def _write_figure(stem: Path, figure: "go.Figure") -> dict[str, str]:
-    """The figure as HTML, and as SVG and PNG where a browser can draw it; the files' endings."""
-    from mechgrok.analyses.drawing.export import write_html, write_picture
-
-    write_html(figure, _figure_file(stem, "html"))
-    written = "html"
+def _write_figure(folder: Path, item: str, name: str, figure: "go.Figure") -> dict[str, str]:
+    """Write a figure as HTML, and as SVG and PNG where a browser can draw it; see `ItemResult`."""
+    packed, (title, below) = untitled(figure)
+    written = {"name": name, "packed": packed, "title": title, "below": below, "files": "html"}
+    write_html(figure, folder / f"{item}-{name}.html")
     try:
         for kind in ("svg", "png"):
-            write_picture(figure, _figure_file(stem, kind))
-            written += f",{kind}"
+            write_picture(figure, folder / f"{item}-{name}.{kind}")
+            written["files"] += f",{kind}"
     except UserError as error:  # The page shows it all the same.
-        return {"files": written, "undrawn": str(error)}
-    return {"files": written}
+        written["undrawn"] = str(error)
+    return written
 
 
-# --- what is kept of an item ----------------------------------------------------------------------
+def is_fresh(folder: Path, item: Item, scale: Scale) -> bool:
+    """Whether the item's result was made from the current runs by this version of the code.
+
+    It is not where a figure's file is missing, or where a browser can draw a picture that it lacks.
+    """
+    key, result = ItemResult.read(folder, item.name)
+    if key != _key(folder, item, scale):
+        return False
+    files = [
+        folder / FIGURES / f"{item.name}-{figure['name']}.{kind}"
+        for figure in result.figures
+        for kind in figure["files"].split(",")
+    ]
+    undrawn = any("undrawn" in figure for figure in result.figures)
+    return all(file.is_file() for file in files) and not (undrawn and find_browser())
 
 
-def _file(out: Path, name: str) -> Path:
-    return out / ITEMS / f"{name}.json"
-
-
-#: Of an item that failed: no other key equals it, so that it is made again.
-_FAILED = Key(version="failed", options={})
-
-
-def _write(out: Path, name: str, key: Key, told: dict[str, Any]) -> None:
-    make_folder(out / ITEMS)
-    save_entries(_file(out, name), {name: (key, told)})
-
-
-def _told(out: Path, name: str) -> tuple[Key, dict[str, Any]]:
-    return load_entries(_file(out, name)).get(name, (_FAILED, {}))
-
-
-def _kept(out: Path, item: Item, scale: Scale) -> dict[str, Any] | None:
-    """What is known of the item, where its runs, version and figures are what they were."""
-    key, told = _told(out, item.name)
-    if key != _key(out, item, scale):
-        return None
-    for figure in told["figures"]:
-        stem = out / FIGURES / f"{item.name}-{figure['name']}"
-        if not all(_figure_file(stem, kind).is_file() for kind in figure["files"].split(",")):
-            return None
-        if "undrawn" in figure and find_browser():  # one that was installed since
-            return None
-    return told
-
-
-def _read(out: Path, item: Item) -> Made:
-    _, told = _told(out, item.name)
-    return Made(
-        item,
-        told.get("claims", ()),
-        told.get("figures", ()),
-        told.get("groups", {}),
-        told.get("failed", "it was not made."),
-    )
-
-
-def _key(out: Path, item: Item, scale: Scale) -> Key:
-    """An item's version and its runs, as far as they are there."""
+def _key(folder: Path, item: Item, scale: Scale) -> Key:
+    """An item's version, and its runs as far as they are there."""
     names = [
         f"{member.name}/{file}"
         for member in item.plan(scale).members()
         for file in ("config.json", "metrics.csv")
     ]
-    return Key.of_files(out / RUNS, names, item.version, {"scale": repr(scale)})
-
-
-# --- all items together ---------------------------------------------------------------------------
-
-
-def write_paper(out: Path, made: Sequence[Made], scale: Scale) -> Path:
-    """``claims.json``, ``claims.parquet``, ``claims.md``, ``runs.csv`` and the page of these items.
-
-    Raises:
-        UserError: they cannot be written.
-    """
-    import pandas as pd
-
-    from mechgrok.analyses.papers.page import as_markdown, write_index
-
-    rows = [{"item": each.item.name, **row} for each in made for row in each.claims]
-    about = {"seeds": list(scale.seeds), "quick": scale.quick}
-    text = json.dumps({**about, "claims": rows}, indent=1, ensure_ascii=False)
-    write_text(out / "claims.json", f"{text}\n")
-    write_text(out / "claims.md", as_markdown(rows))
-    table = pd.DataFrame(rows)
-    if "values" in table:
-        table["values"] = table["values"].map(json.dumps)
-    write_whole(out / "claims.parquet", lambda file: table.to_parquet(file, index=False))
-    of_runs = _table_of_runs(Sweep(out / RUNS, plan_of([m.item for m in made], scale).members()))
-    write_text(out / "runs.csv", of_runs.to_csv(index=False, lineterminator="\n"))
-    return write_index(out, made, scale)
-
-
-#: Of `Sweep.table`, what ``runs.csv`` holds of a run besides what it is.
-_OF_RUNS = ("step", "t_mem", "t_gen", "test_accuracy", "best_test_accuracy")
-
-
-def _table_of_runs(sweep: Sweep) -> "pd.DataFrame":
-    """A row for each run: what it is, the last step, t_mem and t_gen, also at 90 %, accuracies.
-
-    t_mem and t_gen are those of the task's own criterion and empty where a run had none by its last
-    step.
-    """
-    import pandas as pd
-
-    table, at_90 = sweep.table, sweep.at(0.9).table
-    rows = []
-    for member in sweep.members:
-        made = {n: v for n, v in member.options.items() if n not in ("steps", "checkpoint_every")}
-        rows.append(
-            {
-                "network": str(member.settings["plan"]),
-                "stage": member.stage,
-                "seed": member.settings["seed"],
-                "settings": " ".join(f"{name}={value}" for name, value in made.items()),
-                **{name: table.at[member.name, name] for name in _OF_RUNS},
-                "t_gen_90": at_90.at[member.name, "t_gen"],
-            }
-        )
-    return pd.DataFrame(rows).astype(
-        {"step": "Int64", "t_mem": "Int64", "t_gen": "Int64", "t_gen_90": "Int64"}
-    )
-
-
-def check_room(out: Path) -> None:
-    """Refuse a folder that holds something other than a paper.
-
-    Raises:
-        UserError: it does.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: choose another folder with --out.")
-    if out.is_dir() and any(out.iterdir()) and not Sweep.is_at(out / RUNS):
-        raise UserError(f"{out} holds something other than a paper: choose another --out.")
+    return Key.of_files(folder / RUNS, names, item.version, {"scale": repr(scale)})

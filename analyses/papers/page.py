@@ -1,153 +1,224 @@
-"""The page of the paper: verdicts first, then each item with its figures, numbers and rules."""
+"""The page of a paper: verdicts first, then each item with its figures, numbers and rules.
+
+Beside ``index.html`` stand ``claims.json``, ``claims.parquet`` and ``claims.md`` with the verdicts,
+and ``runs.csv`` with a row for each run.
+"""
 
 import html
+import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
-from mechgrok.analyses.papers.claims import SIGN_TEST_FROM
+from mechgrok.analyses.papers.estimates import SIGN_TEST_FROM, Bounds, Estimate
+from mechgrok.analyses.papers.item import Item, ItemResult
+from mechgrok.analyses.papers.making import runs_of
+from mechgrok.analyses.papers.paper import Paper
 from mechgrok.analyses.papers.scale import Scale
+from mechgrok.files import write_text, write_whole
 from mechgrok.reports.page import plotly_text, write_page
+from mechgrok.sweeps import Sweep
 
-if TYPE_CHECKING:
-    from mechgrok.analyses.papers.making import Made
-
-VERDICTS = ("holds", "differs", "undecided")
 _COLORS = {"holds": "#00734F", "differs": "#A3300C", "undecided": "#6b6b6b"}
+_HEADINGS = ("item", "the paper says", "verdict", "here: median [interval]", "the paper's number")
+#: A claim as ``claims.json`` has it.
+Row = Mapping[str, Any]
 
 
-def write_index(out: Path, made: "Sequence[Made]", scale: Scale) -> Path:
-    """Write ``index.html``, which opens without a network.
+def write_paper(
+    folder: Path,
+    paper: Paper,
+    items: Sequence[Item],
+    results: Mapping[str, ItemResult],
+    scale: Scale,
+) -> Path:
+    """Write the page of some items and the files beside it.
 
     Args:
-        out: the paper's folder.
-        made: its items.
-        scale: at what size.
+        folder: the paper's folder.
+        paper: the paper.
+        items: in the order in which they appear.
+        results: by the item's name.
+        scale: of the runs.
+
+    Raises:
+        UserError: a file cannot be written.
     """
-    page = out / "index.html"
-    now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    sections = [_summary(made, scale), *(_section(each, out, scale) for each in made)]
+    rows = [{"item": item.name, **row} for item in items for row in results[item.name].claims]
+    about = {"seeds": list(scale.seeds), "quick": scale.quick, "claims": rows}
+    write_text(folder / "claims.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / "claims.md", as_markdown(rows))
+    table = pd.DataFrame(rows)
+    if "values" in table:
+        table["values"] = table["values"].map(json.dumps)
+    write_whole(folder / "claims.parquet", lambda file: table.to_parquet(file, index=False))
+    runs = _table_of_runs(runs_of(folder, items, scale))
+    write_text(folder / "runs.csv", runs.to_csv(index=False, lineterminator="\n"))
+    page = folder / "index.html"
+    sections = [_section(folder, paper, item, results[item.name], scale) for item in items]
     write_page(
         page,
-        title="Bridging Lottery Ticket and Grokking, made again",
-        contents={"verdicts": False} | {each.item.name: not each.figures for each in made},
-        sections=Markup("\n".join(sections)),
+        title=f"{paper.title}, made again",
+        contents={"verdicts": False}
+        | {item.name: not results[item.name].figures for item in items},
+        sections=Markup("\n".join([_summary(paper, scale, rows), *sections])),
         figures={
-            f"{each.item.name}-{figure['name']}": figure["packed"]
-            for each in made
-            for figure in each.figures
+            f"{item.name}-{figure['name']}": figure["packed"]
+            for item in items
+            for figure in results[item.name].figures
         },
-        footer=f"Made by mechgrok paper on {now}.",
+        footer=f"Made by mechgrok paper on {datetime.now().astimezone():%Y-%m-%d %H:%M}.",
     )
     return page
 
 
-def as_markdown(rows: Iterable[dict[str, Any]]) -> str:
+def as_markdown(rows: Iterable[Row]) -> str:
     """Claims as a table of Markdown: where, what, verdict, ours, and the paper's number."""
-    lines = ["| item | the paper says | verdict | here: median [interval] | the paper's number |"]
-    lines.append("| --- | --- | --- | --- | --- |")
-    for row in rows:
-        cells = (row["item"], row["text"], f"**{row['verdict']}**", _ours(row), row["paper"] or "—")
-        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _summary(made: "Sequence[Made]", scale: Scale) -> str:
-    """What was found of all claims, and how a verdict comes about."""
-    rows = [(each, row) for each in made for row in each.claims]
-    count = Counter(row["verdict"] for _, row in rows)
-    told = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
-    seeds = f"{len(scale.seeds)} seed{'s' if len(scale.seeds) > 1 else ''}"
-    marked = (
-        '<p class="failed">Quick: small networks on small tasks, trained for a 25th of the '
-        "steps. It shows that everything runs; its verdicts say nothing about the paper.</p>"
-        if scale.quick
-        else ""
-    )
-    table = "".join(
-        f'<tr><th scope="row"><a href="#{each.item.name}">{each.item.name}</a></th>'
-        f"<td>{_text(row['text'])}</td><td>{_verdict(row['verdict'])}</td><td>{_text(_ours(row))}</td>"
-        f"<td>{_text(row['paper'])}</td></tr>"
-        for each, row in rows
-    )
-    head = _head(
-        "item", "the paper says", "verdict", "here: median [interval]", "the paper's number"
-    )
-    return (
-        f'<section id="verdicts"><h2>{len(rows)} claims: {told}</h2>{marked}'
-        "<p>Figures, tables and claims of Minegishi, Iwasawa and Matsuo (arXiv 2310.19470, "
-        f"versions 2 and 3, TMLR 2025), with {seeds}.</p>{_how(scale)}{_table(head, table)}"
-        "</section>"
+    lines = [_HEADINGS, ["---"] * len(_HEADINGS), *(_cells(row, "**{}**".format) for row in rows)]
+    return "".join(
+        f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |\n" for cells in lines
     )
 
 
-def _how(scale: Scale) -> str:
-    few = len(scale.seeds) < SIGN_TEST_FROM
-    interval = (
-        "With fewer than six seeds no interval of the median reaches 95 % whatever the "
-        "distribution (smallest to largest of three values: 75 %). The interval is therefore the "
-        "wider, at either end, of that one and Student's 95 % interval of the mean, of logarithms "
-        "for ratios and times, which supposes that values are about normal."
-        if few
-        else "The interval is the sign test's of the median, with 95 % or more, whatever the "
-        "distribution."
-    )
-    return (
-        "<p>Each claim has a quantity, with a value for each seed, and a rule that was fixed "
-        "before anything was looked at; the rule asks where the interval of the median lies. A run "
-        "that has not generalized by its last step counts as later than that, and what is only "
-        f"known to lie beyond a bound is written &gt;. {interval}</p>"
-    )
+#: The columns of ``runs.csv``.
+_COLUMNS = (
+    *("network", "stage", "seed", "settings", "step", "t_mem", "t_gen"),
+    *("test_accuracy", "best_test_accuracy", "t_gen_90"),
+)
 
 
-def _section(made: "Made", out: Path, scale: Scale) -> str:
-    item = made.item
-    parts = [
-        f'<section id="{item.name}">',
-        f"<h2>{_text(item.title)}</h2>",
-        f'<p class="question">{_text(item.shows)}</p>',
+def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
+    """A row for each run: what it is, the last step, t_mem and t_gen, also at 90 %, accuracies.
+
+    t_mem and t_gen are by the task's own criterion, and empty where a run did not reach it.
+    """
+    table = sweep.table.rename(columns={"plan": "network"})
+    unlisted = ("steps", "checkpoint_every")
+    table["settings"] = [
+        " ".join(f"{name}={value}" for name, value in m.options.items() if name not in unlisted)
+        for m in sweep.members
     ]
-    if made.failed:
-        parts.append(f'<p class="failed">Not made: {_text(made.failed)}</p>')
-    if made.claims:
-        parts.append(_claims(made.claims))
-    parts += [_figure(item.name, figure) for figure in made.figures]
-    if item.settings:
-        parts.append(f'<p class="below"><b>Settings.</b> {_text(item.settings)}</p>')
-    told = ", ".join(
-        f"{there}{f' of {n}' if there < n else ''} {stage}"
-        for stage, (there, n) in made.groups.items()
+    table["t_gen_90"] = sweep.at(0.9).table["t_gen"]
+    return table[list(_COLUMNS)]
+
+
+def _summary(paper: Paper, scale: Scale, rows: Sequence[Row]) -> str:
+    """The verdicts on all claims, and how a verdict comes about."""
+    count = Counter(row["verdict"] for row in rows)
+    counts = ", ".join(f"{count[verdict]} {verdict}" for verdict in _COLORS)
+    n = len(scale.seeds)
+    about = (
+        f"Figures, tables and claims of {paper.authors} (arXiv {paper.arxiv}, {paper.published}), "
+        f"with {n} seed{'s' if n > 1 else ''}."
     )
-    again = ["mechgrok", "paper", item.name, *scale.typed(), "--out", str(out)]
-    parts.append(f'<p class="below"><b>Runs.</b> {_text(told)}. {_code(shlex.join(again))}</p>')
-    return "\n".join([*parts, "</section>"])
+    warning = (
+        "Quick: small networks on small tasks, trained for "
+        f"1/{scale.size.paper_steps} of the steps. It shows that everything runs; its verdicts say "
+        "nothing about the paper."
+    )
+    return (
+        f'<section id="verdicts"><h2>{len(rows)} claims: {counts}</h2>'
+        f"{_paragraph('failed', warning) if scale.quick else ''}"
+        f"<p>{_text(about)}</p><p>{_text(_HOW)} {_text(_INTERVAL[n >= SIGN_TEST_FROM])}</p>"
+        f"{_table(_HEADINGS, map(_summary_cells, rows))}</section>"
+    )
 
 
-def _claims(rows: Iterable[dict[str, Any]]) -> str:
-    lines = []
-    for row in rows:
-        values = "; ".join(f"seed {s}: {_value(v)}" for s, v in row["values"].items()) or "no value"
-        lines.append(
-            f'<tr><td>{_text(row["text"])}<div class="muted">{_text(row["source"])}'
-            f"{': ' if row['paper'] else ''}{_text(row['paper'])}</div></td>"
-            f'<td>{_text(_ours(row))}<div class="muted">{_text(row["quantity"])}; {_text(values)}'
-            f'</div></td><td>{_verdict(row["verdict"])}<div class="muted">{_text(row["rule"])}'
-            "</div></td></tr>"
-        )
-    head = _head("the paper says", "here: median [interval]", "verdict and its rule")
-    return _table(head, "".join(lines))
+_HOW = (
+    "Each claim has a quantity, with a value for each seed, and a rule that was fixed before any "
+    "result was seen: the rule says where the interval of the median must lie. A run that has not "
+    "generalized by its last step counts as later than that, and a value that is only known to lie "
+    "beyond a bound is written >."
+)
+#: The interval with few seeds, and with many.
+_INTERVAL = (
+    "With fewer than six seeds no interval of the median reaches 95 % whatever the distribution "
+    "(smallest to largest of three values: 75 %). The interval is therefore the wider, at either "
+    "end, of that one and Student's 95 % interval of the mean, of logarithms for ratios and times, "
+    "which supposes that values are about normal.",
+    "The interval is the sign test's of the median, with 95 % or more, whatever the distribution.",
+)
 
 
-def _table(head: str, rows: str) -> str:
-    return f'<div class="pan"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+def _section(folder: Path, paper: Paper, item: Item, result: ItemResult, scale: Scale) -> str:
+    """One item: its claims, figures and settings, and the command that makes it."""
+    parts = [f"<h2>{_text(item.title)}</h2>", _paragraph("question", item.shows)]
+    if result.failed:
+        parts.append(_paragraph("failed", f"Not made: {result.failed}"))
+    if result.claims:
+        headings = ("the paper says", "here: median [interval]", "verdict and its rule")
+        parts.append(_table(headings, map(_detailed_cells, result.claims)))
+    parts += [_figure(item.name, figure) for figure in result.figures]
+    if item.settings:
+        parts.append(_paragraph("below", item.settings, "Settings."))
+    runs = ", ".join(
+        f"{there}{f' of {n}' if there < n else ''} {stage}"
+        for stage, (there, n) in result.groups.items()
+    )
+    parts.append(_paragraph("below", f"{runs}.", "Runs."))
+    command = ["mechgrok", "paper", paper.name, item.name, *scale.to_argv(), "--out", str(folder)]
+    parts.append(f"<p><code>{_text(shlex.join(command))}</code></p>")
+    return "\n".join([f'<section id="{item.name}">', *parts, "</section>"])
 
 
-def _figure(item: str, figure: dict[str, str]) -> str:
+def _cells(row: Row, emphasize: Any = str) -> list[str]:
+    """A claim under `_HEADINGS`."""
+    verdict = emphasize(row["verdict"])
+    return [row["item"], row["text"], verdict, _estimate(row), row["paper"] or "—"]
+
+
+def _estimate(row: Row) -> str:
+    """Median, interval and number of seeds of a claim."""
+    return str(Estimate.from_row(row) or "no value")
+
+
+def _summary_cells(row: Row) -> list[str]:
+    item, text, _, *numbers = map(_text, _cells(row))
+    return [f'<a href="#{item}">{item}</a>', text, _verdict(row), *numbers]
+
+
+def _detailed_cells(row: Row) -> list[str]:
+    """A claim with its source, the values of the seeds, and the rule."""
+    source = f"{row['source']}: {row['paper']}" if row["paper"] else row["source"]
+    values = "; ".join(f"seed {s}: {Bounds.from_json(v)}" for s, v in row["values"].items())
+    quantity = f"{row['quantity']}; {values or 'no value'}"
+    return [
+        f"{_text(row['text'])}{_muted(source)}",
+        f"{_text(_estimate(row))}{_muted(quantity)}",
+        f"{_verdict(row)}{_muted(row['rule'])}",
+    ]
+
+
+def _paragraph(kind: str, text: str, heading: str = "") -> str:
+    """A paragraph of one of the page's kinds, which begins with a heading or not."""
+    return f'<p class="{kind}">{f"<b>{heading}</b> " if heading else ""}{_text(text)}</p>'
+
+
+def _muted(text: str) -> str:
+    return f'<div class="muted">{_text(text)}</div>'
+
+
+def _verdict(row: Row) -> str:
+    verdict = row["verdict"]
+    return f'<b style="color: {_COLORS[verdict]}">{verdict}</b>'
+
+
+def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are HTML."""
+    head = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in headings)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="pan"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _figure(item: str, figure: Mapping[str, str]) -> str:
     name = f"{item}-{figure['name']}"
     links = " ".join(
         f'<a href="figures/{name}.{kind}">{kind.upper()}</a>' for kind in figure["files"].split(",")
@@ -160,36 +231,5 @@ def _figure(item: str, figure: dict[str, str]) -> str:
     )
 
 
-def _ours(row: dict[str, Any]) -> str:
-    """Median, interval and seeds of a row of claims."""
-    from mechgrok.analyses.papers.claims import Estimate, Known
-
-    if row["median"] is None:
-        return "no value"
-    unbounded = [float("inf") if end is None else end for end in (row["median_high"], row["high"])]
-    low = float("-inf") if row["low"] is None else row["low"]
-    interval = Known(low, unbounded[1]) if row["seeds"] > 1 else None
-    return str(Estimate(Known(row["median_low"], unbounded[0]), interval, row["seeds"]))
-
-
-def _value(bounds: Sequence[float | None]) -> str:
-    from mechgrok.analyses.papers.claims import Known
-
-    low, high = bounds
-    return str(Known(low or 0.0, float("inf") if high is None else high))
-
-
-def _verdict(verdict: str) -> str:
-    return f'<b style="color: {_COLORS[verdict]}">{verdict}</b>'
-
-
-def _head(*names: str) -> str:
-    return "<tr>" + "".join(f'<th scope="col">{_text(name)}</th>' for name in names) + "</tr>"
-
-
 def _text(text: str) -> str:
     return html.escape(text)
-
-
-def _code(text: str) -> str:
-    return f"<code>{html.escape(text)}</code>"

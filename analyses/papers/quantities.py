@@ -1,179 +1,222 @@
 """What claims are about: a value for each seed, from the runs of a sweep.
 
-A quantity takes a sweep and gives a value for each seed; what has no run has none. The words behind
-the first ones choose runs, as `Sweep.sel` does: ``t_gen(stage="ticket", rate=0.6)``.
+A quantity is called with a sweep and returns a value for each seed; a seed without a run has none.
+Settings select the runs, as in `select`: ``t_gen(stage="base", seed=0)``. Two quantities have a
+ratio: ``t_gen(network="narrow") / t_gen(network="wide")``.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from mechgrok.analyses.papers.claims import Known
+from mechgrok.analyses.papers.estimates import Bounds
 from mechgrok.errors import UserError
 from mechgrok.measuring import analyze
 from mechgrok.runs import Run
-from mechgrok.sweeps import Sweep
+from mechgrok.sweeps import Member, Sweep
 
-Quantity = Callable[[Sweep], dict[object, Known]]
+#: The values of some quantity, by seed.
+BySeed = Mapping[object, Bounds]
+#: What any number, a share such as an accuracy, and a correlation can be.
+ANYTHING, A_SHARE, CORRELATION = Bounds(-math.inf, math.inf), Bounds(0.0, 1.0), Bounds(-1.0, 1.0)
 
 
-def chosen(sweep: Sweep, **of: Any) -> Sweep | None:
-    """The runs with these settings; None where the sweep has none."""
+@dataclass(frozen=True)
+class Quantity:
+    """A value for each seed, from the runs of a sweep.
+
+    Attributes:
+        values: from the sweep to the value of each seed.
+        possible: the bounds of any value of this quantity.
+    """
+
+    values: Callable[[Sweep], BySeed]
+    possible: Bounds = ANYTHING
+
+    def __call__(self, sweep: Sweep) -> BySeed:
+        """The value of each seed."""
+        return self.values(sweep)
+
+    def __truediv__(self, other: "Quantity") -> "Quantity":
+        """The ratio of two quantities, for the seeds that have both."""
+
+        def values(sweep: Sweep) -> BySeed:
+            a, b = self(sweep), other(sweep)
+            return {seed: a[seed] / b[seed] for seed in a if seed in b}
+
+        return Quantity(values)
+
+
+def select(sweep: Sweep, **settings: Any) -> Sweep | None:
+    """The runs with these settings, as `Sweep.sel` selects them; None where there are none.
+
+    ``network="wide"`` selects the runs of a plan by the name of its base run
+    (`mechgrok.analyses.papers.scale.Scale.plan`), at any scale.
+    """
+    if (network := settings.pop("network", None)) is not None:
+        settings["plan"] = [network, f"quick-{network}"]
     try:
-        return sweep.sel(**of) if of else sweep
+        return sweep.sel(**settings) if settings else sweep
     except UserError:
         return None
 
 
-def of_plan(sweep: Sweep, name: str, **of: Any) -> Sweep | None:
-    """The runs of a network and task (`mechgrok.analyses.papers.runs.runs`), at whichever scale."""
-    return chosen(sweep, plan=name, **of) or chosen(sweep, plan=f"quick-{name}", **of)
+def evaluated(sweep: Sweep, **settings: Any) -> list[Member]:
+    """The runs with these settings that have been evaluated at least once."""
+    selected = select(sweep, **settings)
+    if selected is None:
+        return []
+    steps = selected.table["step"]
+    return [member for member in selected.members if pd.notna(steps[member.name])]
 
 
-def names_by_seed(sweep: Sweep, **of: Any) -> dict[object, list[str]]:
-    """The names of the runs with these settings that were evaluated, by their seed."""
-    found: dict[object, list[str]] = {}
-    some = chosen(sweep, **of)
-    if some is None:
-        return found
-    evaluated = some.table["step"].notna()
-    for member in some.members:
-        if evaluated[member.name]:
-            found.setdefault(member.settings.get("seed"), []).append(member.name)
-    return found
+def first_runs(sweep: Sweep, **settings: Any) -> dict[object, Run]:
+    """The first run of each seed with these settings."""
+    names: dict[object, str] = {}
+    for member in evaluated(sweep, **settings):
+        names.setdefault(member.settings.get("seed"), member.name)
+    return {seed: Run(sweep.path / name) for seed, name in names.items()}
 
 
-def rows(sweep: Sweep, accuracy: float | None = None, **of: Any) -> Iterator[tuple[object, Any]]:
-    """Seed and row of `Sweep.table` of each of the runs."""
+def rows(sweep: Sweep, accuracy: float | None = None, **settings: Any) -> Iterator[tuple[Any, Any]]:
+    """Seed and row of `Sweep.table` of each run with these settings."""
     table = sweep.at(accuracy).table
-    for seed, names in names_by_seed(sweep, **of).items():
-        for name in names:
-            yield seed, table.loc[name]
+    for member in evaluated(sweep, **settings):
+        yield member.settings.get("seed"), table.loc[member.name]
 
 
-def t_gen(accuracy: float | None = None, **of: Any) -> Quantity:
-    """The first step with this test accuracy; known to be later where a run did not get there."""
+def _milestone(name: str, accuracy: float | None, settings: Mapping[str, Any]) -> Quantity:
+    """t_mem or t_gen; beyond the last step of a run that did not reach it."""
 
-    def values(sweep: Sweep) -> dict[object, Known]:
-        return {seed: milestone(row, "t_gen") for seed, row in rows(sweep, accuracy, **of)}
+    def bounds(row: Any) -> Bounds:
+        if pd.isna(row[name]):
+            return Bounds.beyond(float(row["step"]))
+        return Bounds.exactly(float(row[name]))
 
-    return values
-
-
-def t_mem(accuracy: float | None = None, **of: Any) -> Quantity:
-    """The first step with this train accuracy."""
-
-    def values(sweep: Sweep) -> dict[object, Known]:
-        return {seed: milestone(row, "t_mem") for seed, row in rows(sweep, accuracy, **of)}
-
-    return values
+    return Quantity(
+        lambda sweep: {seed: bounds(row) for seed, row in rows(sweep, accuracy, **settings)}
+    )
 
 
-def tau(accuracy: float | None = None, **of: Any) -> Quantity:
+def t_gen(accuracy: float | None = None, **settings: Any) -> Quantity:
+    """The first step with this test accuracy (by the task's own criterion unless given)."""
+    return _milestone("t_gen", accuracy, settings)
+
+
+def t_mem(accuracy: float | None = None, **settings: Any) -> Quantity:
+    """The first step with this train accuracy (by the task's own criterion unless given)."""
+    return _milestone("t_mem", accuracy, settings)
+
+
+def tau(accuracy: float | None = None, **settings: Any) -> Quantity:
     """τ_grok = t_gen / t_mem."""
-    return over(t_gen(accuracy, **of), t_mem(accuracy, **of))
+    return t_gen(accuracy, **settings) / t_mem(accuracy, **settings)
 
 
-def milestone(row: Any, mark: str) -> Known:
-    """t_mem or t_gen of a row of the table."""
-    reached = row[mark]
-    if pd.isna(reached):
-        return Known.beyond(float(row["step"]))
-    return Known.exactly(float(reached))
-
-
-def best_accuracy(**of: Any) -> Quantity:
+def best_accuracy(**settings: Any) -> Quantity:
     """The best test accuracy of each run."""
 
-    def values(sweep: Sweep) -> dict[object, Known]:
-        return {seed: Known.exactly(row["best_test_accuracy"]) for seed, row in rows(sweep, **of)}
+    def values(sweep: Sweep) -> BySeed:
+        return {
+            seed: Bounds.exactly(row["best_test_accuracy"]) for seed, row in rows(sweep, **settings)
+        }
 
-    return values
+    return Quantity(values, A_SHARE)
 
 
-def metric_at(step: int, name: str = "test_accuracy", **of: Any) -> Quantity:
+def metric_at(
+    step: int, name: str = "test_accuracy", possible: Bounds = ANYTHING, **settings: Any
+) -> Quantity:
     """A column of the metrics at the evaluation nearest to a step; −1 is the last one."""
 
     def value(run: Run) -> float:
         metrics = run.metrics
-        at = (
-            len(metrics) - 1
-            if step < 0
-            else int((metrics["step"] - step).abs().to_numpy().argmin())
-        )
+        at = -1 if step < 0 else int((metrics["step"] - step).abs().to_numpy().argmin())
         return float(metrics[name].iloc[at])
 
-    return of_run(value, **of)
+    return of_run(value, possible, **settings)
 
 
-def of_run(value: "Callable[[Run], float | Known]", **of: Any) -> Quantity:
-    """Anything that a run says of itself."""
+def of_run(value: Callable[[Run], float], possible: Bounds = ANYTHING, **settings: Any) -> Quantity:
+    """Any number of a run; seeds for which it is not finite are left out."""
 
-    def values(sweep: Sweep) -> dict[object, Known]:
-        found = {}
-        for seed, names in names_by_seed(sweep, **of).items():
-            told = value(Run(sweep.path / names[0]))
-            found[seed] = told if isinstance(told, Known) else Known.exactly(told)
-        return found
+    def values(sweep: Sweep) -> BySeed:
+        numbers = {seed: float(value(run)) for seed, run in first_runs(sweep, **settings).items()}
+        return {seed: Bounds.exactly(n) for seed, n in numbers.items() if np.isfinite(n)}
 
-    return values
+    return Quantity(values, possible)
 
 
 def answer(
     analysis: str,
     value: Callable[[xr.Dataset], float],
+    possible: Bounds = ANYTHING,
     *,
-    steps: Iterable[int] | None = None,
+    at: float | None = None,
     options: Mapping[str, Any] | None = None,
-    **of: Any,
+    **settings: Any,
 ) -> Quantity:
-    """A number out of an analysis's answer; seeds for which it is none are left out."""
+    """A number from an analysis.
 
-    def values(sweep: Sweep) -> dict[object, Known]:
-        found = {}
-        for seed, names in names_by_seed(sweep, **of).items():
-            run = Run(sweep.path / names[0])
-            number = float(value(ask(run, analysis, steps, **(options or {}))))
-            if np.isfinite(number):
-                found[seed] = Known.exactly(number)
-        return found
+    Args:
+        analysis: its name.
+        value: the number, of the analysis's dataset.
+        possible: the bounds of any such number.
+        at: the share of the run after which to take the number: the dataset is that of the nearest
+            checkpoint.
+        options: of the analysis.
+        settings: of the runs.
+    """
 
-    return values
+    def of(run: Run) -> float:
+        dataset = analyze(run, analysis, **(options or {}))
+        if at is not None:
+            dataset = dataset.sel(step=nearest(dataset.step.to_numpy().tolist(), at))
+        return value(dataset)
 
-
-def ask(run: Run, analysis: str, steps: Iterable[int] | None = None, **options: Any) -> xr.Dataset:
-    """The answer of an analysis, at those of the steps that have a checkpoint."""
-    there = None if steps is None else sorted({nearest(run.steps, step) for step in steps})
-    return analyze(run, analysis, steps=there, **options)
-
-
-def nearest(steps: Iterable[int], wanted: int) -> int:
-    """The step nearest to the one that is wanted."""
-    return min(steps, key=lambda step: abs(step - wanted))
+    return of_run(of, possible, **settings)
 
 
-def over(first: Quantity, second: Quantity) -> Quantity:
-    """The ratio of two quantities, for the seeds that have both."""
-
-    def values(sweep: Sweep) -> dict[object, Known]:
-        a, b = first(sweep), second(sweep)
-        return {seed: a[seed].over(b[seed]) for seed in a if seed in b}
-
-    return values
+def nearest(steps: Sequence[int], at: float) -> int:
+    """The step nearest to a share of the last one."""
+    return min(steps, key=lambda step: abs(step - round(steps[-1] * at)))
 
 
-def combined(quantity: Callable[..., Known], *parts: Quantity) -> Quantity:
-    """Anything made of several quantities, for the seeds that have all of them."""
+def by_setting(sweep: Sweep, name: str, quantity: Quantity) -> dict[Any, BySeed]:
+    """A quantity of each seed, by the values of a setting of the runs, numbers in order."""
+    of_runs = dict.fromkeys(member.settings.get(name) for member in sweep.members)
+    values: list[Any] = [value for value in of_runs if value is not None]
+    if all(isinstance(value, int | float) for value in values):
+        values.sort()
+    return {value: quantity(sweep.sel(**{name: value})) for value in values}
 
-    def values(sweep: Sweep) -> dict[object, Known]:
-        found = [part(sweep) for part in parts]
-        return {
-            seed: quantity(*(each[seed] for each in found))
-            for seed in found[0]
-            if all(seed in each for each in found)
-        }
 
-    return values
+def over_setting(
+    name: str,
+    quantity: Quantity,
+    reduce: Callable[[dict[Any, Bounds]], float | None],
+    possible: Bounds = ANYTHING,
+) -> Quantity:
+    """A number of each seed from the values of a quantity at all values of a setting.
+
+    Args:
+        name: of the setting.
+        quantity: what is reduced.
+        reduce: from the quantity by the setting's values to a number; None where there is none.
+        possible: the bounds of any such number.
+    """
+
+    def values(sweep: Sweep) -> BySeed:
+        by_seed: dict[object, dict[Any, Bounds]] = {}
+        for value, of_seeds in by_setting(sweep, name, quantity).items():
+            for seed, bounds in of_seeds.items():
+                by_seed.setdefault(seed, {})[value] = bounds
+        reduced = {seed: reduce(of_values) for seed, of_values in by_seed.items()}
+        return {seed: Bounds.exactly(n) for seed, n in reduced.items() if n is not None}
+
+    return Quantity(values, possible)

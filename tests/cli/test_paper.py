@@ -11,6 +11,8 @@ from mechgrok.cli.main import main
     ("typed", "complaint"),
     [
         (["v3-fig33"], "no item 'v3-fig33' (did you mean v3-fig3?)"),
+        (["minegishi2023", "v3-fig33"], "no item 'v3-fig33' (did you mean v3-fig3?)"),
+        (["minegishi2032"], "no paper 'minegishi2032' (did you mean minegishi2023?)"),
         (["--seeds", "0"], "--seeds 0 are no seeds"),
         (["--seeds", "few"], "--seeds few are no seeds"),
         (["--together", "perhaps"], "no --together perhaps"),
@@ -54,17 +56,35 @@ def test_the_list_comes_out_where_a_data_set_is_not_there(
     assert "not known: MNIST could not be fetched." in told.err
 
 
+@pytest.mark.parametrize("paper", [[], ["minegishi2023"]])
 def test_the_list_says_what_each_item_shows_and_costs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paper: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from mechgrok.sweeps import estimate
 
     cost = estimate._Cost(0.001, 0.01, 0.01, 10**5, 10**6)
     monkeypatch.setattr(estimate, "_measure", lambda member, root: cost)
     with pytest.raises(SystemExit) as ended:
-        main(["paper", "--list", "--quick", "v3-fig3", "v2-fig13"])
+        main(["paper", "--list", "--quick", *paper, "v3-fig3", "v2-fig13"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
     assert "v3-fig3 (v3-fig4b, v2-fig12b)\n  The delay τ over the prune rate" in told
     assert "8 runs, at most" in told
     assert "All of them share 11 runs" in told
+
+
+def test_papers_are_listed_with_their_items_and_claims(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["papers"])
+    assert ended.value.code == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.split() == [
+        "minegishi2023",
+        "Bridging",
+        "Lottery",
+        "Ticket",
+        "and",
+        "Grokking",
+        "17",
+        "73",
+    ]

@@ -1,26 +1,21 @@
 """The masks of checkpoints become the grokked mask as the network generalizes, in every layer."""
 
-import plotly.graph_objects as go
 import xarray as xr
 
+from mechgrok.analyses import papers
 from mechgrok.analyses.measures.ranks import rank_correlation
-from mechgrok.analyses.papers import runs
-from mechgrok.analyses.papers.claims import CORRELATION, Claim, above
-from mechgrok.analyses.papers.figures import analysis_figure
-from mechgrok.analyses.papers.quantities import answer, chosen
-from mechgrok.analyses.papers.scale import Scale
+from mechgrok.analyses.papers.minegishi2023 import shared
 from mechgrok.sweeps import Plan, Sweep
 
 
-def plan(scale: Scale) -> Plan:
+def plan(scale: papers.Scale) -> Plan:
     """Base runs, with checkpoints."""
-    return runs.runs(scale, "add")
+    return scale.plan("add")
 
 
-def draw(sweep: Sweep) -> dict[str, go.Figure]:
+def draw(sweep: Sweep) -> papers.Figures:
     """Jaccard similarity to the last mask over training, per layer."""
-    groups = {"base run": chosen(sweep, stage="base")}
-    return {"similarity": analysis_figure(groups, "similarity")}
+    return {"similarity": papers.analysis_figure(sweep, shared.BASE, "similarity")}
 
 
 def _rank_correlation(dataset: xr.Dataset) -> float:
@@ -29,30 +24,26 @@ def _rank_correlation(dataset: xr.Dataset) -> float:
     return rank_correlation(whole, dataset.test_accuracy.to_numpy())
 
 
-def _before(dataset: xr.Dataset) -> float:
+def _rise_before_t_gen(dataset: xr.Dataset) -> float:
     """Similarity at the last checkpoint before t_gen less that at step 0."""
     t_gen = dataset.attrs.get("t_gen", float("nan"))
-    whole = dataset.similarity.sel(layer="all")
-    early = whole[dataset.step < t_gen]
+    early = dataset.similarity.sel(layer="all")[dataset.step < t_gen]
     return float(early[-1] - early[0]) if early.size else float("nan")
 
 
-CLAIMS = (
-    Claim(
-        "rises-with-accuracy",
+CLAIMS = {
+    "rises-with-accuracy": papers.Claim(
         "Similarity to the grokked mask rises with test accuracy.",
         "v2, figure 6",
         "rank correlation of Jaccard similarity and test accuracy over checkpoints",
-        above(0.5),
-        answer("similarity", _rank_correlation, stage="base"),
-        possible=CORRELATION,
+        papers.above(0.5),
+        papers.answer("similarity", _rank_correlation, papers.CORRELATION, stage="base"),
     ),
-    Claim(
-        "rises-before",
+    "rises-before": papers.Claim(
         "The good mask is being found before the network generalizes.",
         "v2, figure 6",
         "Jaccard similarity at the last checkpoint before t_gen less that at step 0",
-        above(0.1),
-        answer("similarity", _before, stage="base"),
+        papers.above(0.1),
+        papers.answer("similarity", _rise_before_t_gen, stage="base"),
     ),
-)
+}

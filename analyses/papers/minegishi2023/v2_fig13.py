@@ -2,13 +2,8 @@
 
 from typing import Any
 
-import plotly.graph_objects as go
-
-from mechgrok.analyses.papers import runs
-from mechgrok.analyses.papers.claims import A_SHARE, EARLIER, Claim, below, within
-from mechgrok.analyses.papers.figures import accuracy_figure
-from mechgrok.analyses.papers.quantities import chosen, of_run, over, t_gen
-from mechgrok.analyses.papers.scale import Scale
+from mechgrok.analyses import papers
+from mechgrok.analyses.papers.minegishi2023 import shared
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 
@@ -18,26 +13,25 @@ SETTINGS = (
 )
 
 
-def plan(scale: Scale) -> Plan:
+def plan(scale: papers.Scale) -> Plan:
     """Base runs, tickets, dense runs without the dead neurons, and tickets with them revived."""
-    return runs.runs(
-        scale,
+    return scale.plan(
         "add",
-        runs.ticket(scale),
-        runs.stage(scale, "only-dead", 30_000, rate=0.6, prune_only="dead", until_grokked=1200),
-        runs.stage(scale, "revived", 30_000, rate=0.6, revive="dead", until_grokked=1200),
+        shared.ticket(scale),
+        scale.stage("ticket", "only-dead", 30_000, rate=0.6, prune_only="dead", until_grokked=1200),
+        scale.stage("ticket", "revived", 30_000, rate=0.6, revive="dead", until_grokked=1200),
     )
 
 
-def draw(sweep: Sweep) -> dict[str, go.Figure]:
+def draw(sweep: Sweep) -> papers.Figures:
     """Accuracy of the four kinds of runs over training."""
     groups = {
-        "base run": chosen(sweep, stage="base"),
-        "only dead neurons pruned": chosen(sweep, stage="only-dead"),
-        "grokked ticket": chosen(sweep, stage="ticket"),
-        "ticket, dead neurons revived": chosen(sweep, stage="revived"),
+        "base run": {"stage": "base"},
+        "only dead neurons pruned": {"stage": "only-dead"},
+        "grokked ticket": {"stage": "ticket"},
+        "ticket, dead neurons revived": {"stage": "revived"},
     }
-    return {"accuracy": accuracy_figure(groups, "Dead neurons pruned, and revived")}
+    return {"accuracy": papers.training_figure(sweep, groups, "Dead neurons pruned, and revived")}
 
 
 def _dead_share(run: Run) -> float:
@@ -47,31 +41,27 @@ def _dead_share(run: Run) -> float:
     return float(dead.float().mean())
 
 
-CLAIMS = (
-    Claim(
-        "dead-share",
+CLAIMS = {
+    "dead-share": papers.Claim(
         "18.75 % of the edges hang on dead neurons.",
         "v2, figure 13",
         "share of the neurons that the ticket's mask leaves without an input edge",
-        within(0.15, 0.25),
-        of_run(_dead_share, stage="ticket"),
+        papers.within(0.15, 0.25),
+        papers.of_run(_dead_share, papers.A_SHARE, stage="ticket"),
         "0.1875",
-        A_SHARE,
     ),
-    Claim(
-        "killing-gains-nothing",
+    "killing-gains-nothing": papers.Claim(
         "Pruning the dead neurons alone does not make the network generalize earlier.",
         "v2, figure 13",
         "t_gen of the base run over that without its dead neurons (1.25 would be a gain)",
-        below(1.25, "log"),
-        over(t_gen(stage="base"), t_gen(stage="only-dead")),
+        papers.below(1.25, "log"),
+        papers.t_gen(stage="base") / papers.t_gen(stage="only-dead"),
     ),
-    Claim(
-        "reviving-costs-nothing",
+    "reviving-costs-nothing": papers.Claim(
         "The ticket with its dead neurons revived is still far ahead of the base run.",
         "v2, figure 13",
         "t_gen of the base run over that of the ticket with revived neurons",
-        EARLIER,
-        over(t_gen(stage="base"), t_gen(stage="revived")),
+        papers.EARLIER,
+        papers.t_gen(stage="base") / papers.t_gen(stage="revived"),
     ),
-)
+}

@@ -1,1 +1,0 @@
-"""One module for each figure and table of the paper (see `mechgrok.analyses.papers.item`)."""
