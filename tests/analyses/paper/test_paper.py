@@ -44,7 +44,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert all(outcome.how == "done" for outcome in complete(sweep, here))
     for item in items:
         making.make_item(out, item.module, SCALE)
-    results = {name: ItemResult.read(out, name) for name in WANTED}
+    results = {name: ItemResult.read(out, name)[1] for name in WANTED}
     write_paper(out, PAPER, items, results, SCALE)
     return out
 
