@@ -122,7 +122,7 @@ class Shown:
             "labels": _numbers(self._both(task.train.labels, task.test.labels)),
             "neurons": self.n_neurons,
             "matrices": {
-                name: list(self.run.wiring.weights[name]) for name in self.run.wiring.joins
+                name: list(self.run.wiring.weights[name]) for name in self.run.wiring.connections
             },
         }
         if isinstance(task, BinaryOperation):
@@ -210,9 +210,7 @@ class Shown:
     def _embedding(self, weight: Callable[[str], Tensor]) -> Float[Tensor, "element d"]:
         """A point for each element, in the order of the parts."""
         assert self.parts is not None
-        wiring = self.run.wiring
-        embedding = wiring.embedding or wiring.input_path(wiring.direct)
-        return embedding.product(weight)[self.parts.tokens].double()
+        return self.run.wiring.embedded.product(weight)[self.parts.tokens].double()
 
 
 def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:

@@ -27,7 +27,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 def loss_of(model: HookedModel, run: Run, temperature: float = 1.0) -> Tensor:
     inputs, labels = run.task.train
-    return run.task.loss(model(inputs, way="plain") / temperature, labels)
+    return run.task.loss(model(inputs, mode="full") / temperature, labels)
 
 
 def flat(scores: Scores) -> Tensor:
@@ -52,7 +52,7 @@ def test_snip_is_the_gradient_with_respect_to_an_explicit_mask(run: Run) -> None
     masks = {n: torch.ones_like(w, requires_grad=True) for n, w in prunable_weights(model).items()}
     switched = {n: w.detach() * masks[n] for n, w in prunable_weights(model).items()}
     inputs, labels = run.task.train
-    outputs = torch.func.functional_call(model, switched, (inputs,), {"way": "plain"})
+    outputs = torch.func.functional_call(model, switched, (inputs,), {"mode": "full"})
     gradient = torch.autograd.grad(run.task.loss(outputs, labels), list(masks.values()))
     torch.testing.assert_close(
         flat(snip(model, run.task)), torch.cat([g.abs().flatten() for g in gradient])
@@ -73,7 +73,7 @@ def explicit_hessian(model: HookedModel, run: Run, temperature: float) -> tuple[
     def loss(theta: Tensor) -> Tensor:
         parts = theta.split([shape.numel() for shape in shapes.values()])
         named = {n: part.view(shapes[n]) for n, part in zip(shapes, parts, strict=True)}
-        outputs = torch.func.functional_call(model, named, (counts,), {"way": "short"})
+        outputs = torch.func.functional_call(model, named, (counts,), {"mode": "folded"})
         return run.task.loss(outputs / temperature, run.task.train.labels)
 
     counts = model.encode(run.task.train.inputs)

@@ -48,14 +48,14 @@ def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) ->
 def test_every_matrix_joins_units_of_its_groups(shape: ModelShape) -> None:
     model = make_model(shape, TASK)
     wiring, raw = model.wiring, raw_weights(model)
-    assert set(wiring.joins) == {name for name, weight in raw.items() if weight.ndim >= 2}
-    for name in wiring.joins:
+    assert set(wiring.connections) == {name for name, weight in raw.items() if weight.ndim >= 2}
+    for name in wiring.connections:
         rows, columns = wiring.ends(name)
         assert tuple(wiring.matrix(name, raw[name]).shape) == (len(rows), len(columns))
         sides = left_side(wiring)
         assert (sides[rows.start : rows.stop] != sides[columns.start]).all()
     stacked = {name: torch.stack([weight, -weight]) for name, weight in raw.items()}
-    for name in wiring.joins:
+    for name in wiring.connections:
         both = wiring.matrix(name, stacked[name])
         assert torch.equal(both[0], wiring.matrix(name, raw[name]))
 
@@ -172,10 +172,10 @@ def test_configurations_of_models_need_no_torch() -> None:
 def test_a_wiring_of_plain_matrices_is_that_of_the_same_mlp() -> None:
     """All that is asked of a wiring follows of which groups each matrix joins."""
     known = wiring_of(SHAPES["deep mlp with biases"].model_copy(update={"bias": False}), TASK)
-    ends = {name: (join.source, join.target) for name, join in known.joins.items()}
+    ends = {name: (join.source, join.target) for name, join in known.connections.items()}
     hooks = {layer.group: layer.hook for layer in known.hidden}
     made = Wiring.between(known.groups, ends, hooks)
-    assert (made.weights, made.joins) == (known.weights, known.joins)
+    assert (made.weights, made.connections) == (known.weights, known.connections)
     for own, other in zip(made.hidden, known.hidden, strict=True):
         assert (own.reads, own.writes, own.hook) == (other.reads, other.writes, other.hook)
     weights = {name: torch.randn(2, *shape) for name, shape in known.weights.items()}.__getitem__
