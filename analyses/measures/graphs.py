@@ -2,10 +2,11 @@
 
 Two graphs are made of a network. The *neuron graph* has a node for every unit (input, residual
 dimension, neuron, output) and an edge for every kept weight; unless a matrix is recurrent it is
-bipartite, so that it has no triangles and its clustering is counted in four-cycles. The *relational graph* (You et al. 2020,
-arXiv 2007.06559) has a few nodes, each a block of units in every layer, and joins those between
-which most weight lies. A layer by itself is a bipartite graph too, with singular values for a
-spectrum. Everything here takes masks or weights by name, as `Run.checkpoint` and `Mask` hold them.
+bipartite, so that it has no triangles and its clustering is counted in four-cycles. The *relational
+graph* (You et al. 2020, arXiv 2007.06559) has a few nodes, each a block of units in every layer,
+and joins those between which most weight lies. A layer by itself is a bipartite graph too, with
+singular values for a spectrum. Everything here takes masks or weights by name, as `Run.checkpoint`
+and `Mask` hold them.
 """
 
 from collections.abc import Mapping

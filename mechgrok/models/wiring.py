@@ -196,8 +196,8 @@ class Wiring:
                 recurrent neurons pass after every token.
 
         Raises:
-            UserError: a group is unknown, there are no neurons, or no chain of matrices leads from inputs to a group of
-                neurons, or from there to outputs.
+            UserError: a group is unknown, there are no neurons, or no chain of matrices leads from
+                inputs to a group of neurons, or from there to outputs.
 
         >>> groups = {"tokens": Group(7, "token"), "neurons": Group(5, "neuron")}
         >>> groups["outputs"] = Group(7, "output")
@@ -295,8 +295,8 @@ class Wiring:
         first, *others = self.paths(name)
         if others:
             raise UserError(
-                "Each neuron reads the inputs by several weights, and this is defined for one: choose "
-                f"--path {choices(repr(name) for name in self.input_paths)}."
+                "Each neuron reads the inputs by several weights, and this is defined for one: "
+                f"choose --path {choices(repr(name) for name in self.input_paths)}."
             )
         return first
 
