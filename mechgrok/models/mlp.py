@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -89,14 +90,14 @@ class HookedMLP(LayeredMLP):
         return outputs, pull_back
 
     def _full_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
-        W_E = self.W_E if self.config.d_model is not None else None
+        embeds = self.config.d_model is not None
         if isinstance(inputs, TokenCounts):
             inputs = inputs.tokens
         if inputs.is_floating_point():
-            resid_pre = self.hook_embed(inputs if W_E is None else inputs @ W_E)
+            resid_pre = self.hook_embed(inputs @ self.W_E if embeds else inputs)
         else:
-            if W_E is None:
-                W_E = torch.eye(self.d_vocab, dtype=self.dtype, device=inputs.device)
+            one_hot = partial(torch.eye, self.d_vocab, dtype=self.dtype, device=inputs.device)
+            W_E = self.W_E if embeds else one_hot()
             resid_pre = self.hook_embed(W_E[inputs]).sum(1)
         return self.blocks[0].hook_resid_pre(resid_pre) @ self.W_in
 
