@@ -120,7 +120,7 @@ def measure(
 
     inputs = run.input_sides(steps, path=path)[:, :, tokens].mT
     outputs = run.output_side(steps)[None, ..., tokens]
-    alive = {"input": live(torch.cat([*inputs], -1)), "output": live(outputs[0])}
+    alive = {"input": live(inputs.movedim(0, -2).flatten(-2)), "output": live(outputs[0])}
     values: dict[str, Tensor] = {}
     for side, signals in (("input", inputs), ("output", outputs)):
         each = entropy(joint_amplitude(parts.amplitude, signals))

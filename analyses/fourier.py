@@ -97,7 +97,7 @@ def measure(
     steps, parts = run.select(steps), harmonics(run.task, order)
     along = parts.tokens
     sides = run.input_sides(steps, path=path)[:, :, along].mT
-    alive = live(torch.cat([*sides], -1))
+    alive = live(sides.movedim(0, -2).flatten(-2))
     inputs = joint_amplitude(parts.amplitude, sides)
     share = parts.power_share(inputs)
     outputs = parts.amplitude(run.output_side(steps)[..., along])

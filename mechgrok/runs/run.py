@@ -366,7 +366,8 @@ class Run:
         import torch
 
         paths = self.wiring.paths(path or self.wiring.direct)
-        return torch.stack([self._multiplied(one, steps) for one in paths])
+        sides = [self._multiplied(one, steps)[None] for one in paths]
+        return sides[0] if len(sides) == 1 else torch.cat(sides)
 
     def output_side(
         self, steps: Sequence[int] | None = None
