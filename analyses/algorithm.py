@@ -63,6 +63,8 @@ def applies(run: Run) -> str | None:
         return "Products modulo 2 are no sums of logarithms: 1 is the only residue that has one."
     if "hook_embed" not in run.model(run.steps[0]).hook_dict:
         return "The network has no embedding, which gradients would be taken at."
+    if len(run.wiring.paths()) > 1:
+        return "Its neurons read an operand by several weights, and so a wave with several phases."
     return not_modular(run.task)
 
 

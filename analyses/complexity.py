@@ -35,7 +35,6 @@ from mechgrok.analyses.measures.geometry import effective_rank
 from mechgrok.analyses.measures.judging import Judge, some
 from mechgrok.analyses.measures.spacing import log_spaced, some_of
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks
 from mechgrok.models import HookedModel
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
@@ -107,7 +106,7 @@ def measure(
     _check(radius, epsilon, checkpoints=checkpoints, directions=directions, examples=examples)
     at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
     layers = [layer.group for layer in run.wiring.hidden]
-    matrices = [name for name in run.weight_names if name in run.wiring.joins]
+    matrices = [name for name in run.weight_names if name in run.wiring.connections]
     judge = Judge(run, ["train"])
     sizes = [_size(judge, step, epsilon, compression == "low-rank") for step in at]
     folds = _Folds(run, radius, scale == "relative", directions, examples, seed)
@@ -210,14 +209,10 @@ def _spread(points: Tensor) -> float:
 @torch.no_grad()
 def _activations(model: HookedModel, run: Run, seed: int) -> list[Tensor]:
     """What the neurons of each layer are ``[example, neuron]``, where the answer is read."""
-    seen: list[Tensor] = []
-
-    def look(value: Tensor, hook: Any) -> None:
-        seen.append(value[:, -1] if value.ndim == 3 else value)
-
-    hooks: Hooks = [(layer.hook, look) for layer in run.wiring.hidden]
-    model.run_with_hooks(some(run.task.examples, _MOST, seed).inputs, fwd_hooks=hooks)
-    return seen
+    hooks = [layer.hook for layer in run.wiring.hidden]
+    inputs = some(run.task.examples, _MOST, seed).inputs
+    _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
+    return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
 
 
 def finding(dataset: xr.Dataset) -> str:

@@ -110,7 +110,8 @@ def measure(
     """The dead at every checkpoint, or at the given steps, and knock-outs at some of them.
 
     The neurons are those of the last hidden layer. An input norm is that of the neuron's column of
-    W_E W_in where neurons read the embedding alone, else of the weight that reads for it.
+    W_E W_in where neurons read the embedding alone, else of its columns of all weights that it
+    reads by.
 
     Returns:
         `VARIABLES`.
@@ -214,14 +215,18 @@ def knock_out(
     states = {side: _states(network, side, killed, pruning) for side in SIDES}
     active = torch.cat([parts.post > 0 for parts in readout.values()])
     values = _performance(task, states)
-    without_each = {side: parts.without_each() for side, parts in readout.items()}
+    if layer.recurrent:
+        each = torch.eye(len(dead), dtype=torch.bool)
+        without_each = {side: _without_groups(network, side, readout[side], each) for side in SIDES}
+    else:
+        without_each = {side: parts.without_each() for side, parts in readout.items()}
     values |= _performance(task, without_each, "_without")
     values["firing"] = active.double().mean(0).numpy()
     if not not_modular(task):
         frequency = strongest_frequency(run, step)
         n_frequencies = len(residues(task)) // 2 + 1
         groups = torch.nn.functional.one_hot(frequency, n_frequencies).bool() & ~killed[:, None]
-        without = {side: _without_groups(parts, groups) for side, parts in readout.items()}
+        without = {side: _without_groups(network, side, readout[side], groups) for side in SIDES}
         values["frequency_of"] = frequency.numpy()
         values |= _performance(task, without, "_without_frequency")
     return values
@@ -240,11 +245,21 @@ def _states(
 
 
 def _without_groups(
-    readout: Readout, groups: Bool[Tensor, "neuron group"]
+    network: Network, side: str, readout: Readout, groups: Bool[Tensor, "neuron group"]
 ) -> Iterator[Tensor | None]:
-    """The outputs without each group of neurons; None for one that nobody is in."""
+    """The outputs without each group of neurons; None for an empty group.
+
+    Recurrent neurons act on one another: the network is run anew without each group.
+    """
     for group in groups.T:
-        yield readout.without(group) if group.any() else None
+        if not group.any():
+            yield None
+        elif network.run.wiring.hidden[-1].recurrent:
+            neurons = tuple(group.nonzero().flatten().tolist())
+            inputs = getattr(network.run.task, side).inputs
+            yield network.under(Ablate(neurons=neurons)).outputs(inputs)
+        else:
+            yield readout.without(group)
 
 
 def _performance(

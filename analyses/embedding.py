@@ -152,7 +152,7 @@ def measure(
 
 def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_vocab d"]:
     """A row for every token; a network without W_E reads tokens by W_in itself."""
-    return run.embedding(steps) if of == "embedding" else run.input_side(steps)
+    return run.embedding(steps) if of == "embedding" else torch.cat([*run.input_sides(steps)], -1)
 
 
 def _plane_of(

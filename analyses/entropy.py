@@ -19,7 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.analyses.drawing import SHARE, Panel, Panels
-from mechgrok.analyses.measures.fourier import live, softmax_cross_entropy, spectral_entropy
+from mechgrok.analyses.measures.fourier import (
+    joint_amplitude,
+    live,
+    softmax_cross_entropy,
+    spectral_entropy,
+)
 from mechgrok.analyses.measures.harmonics import Representations, harmonics, no_harmonics
 from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.ranks import rank_correlation
@@ -113,12 +118,12 @@ def measure(
     def entropy(amplitude: Float[Tensor, "... frequency"]) -> Float[Tensor, "..."]:
         return entropy_of(amplitude.double() ** exponent)
 
-    inputs = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
-    outputs = run.output_side(steps)[..., tokens]
-    alive = {"input": live(inputs), "output": live(outputs)}
+    inputs = run.input_sides(steps, path=path)[:, :, tokens].mT
+    outputs = run.output_side(steps)[None, ..., tokens]
+    alive = {"input": live(inputs.movedim(0, -2).flatten(-2)), "output": live(outputs[0])}
     values: dict[str, Tensor] = {}
-    for side, signal in (("input", inputs), ("output", outputs)):
-        each = entropy(parts.amplitude(signal))
+    for side, signals in (("input", inputs), ("output", outputs)):
+        each = entropy(joint_amplitude(parts.amplitude, signals))
         counted = alive[side] if neurons == "live" else torch.ones_like(alive[side])
         mean = torch.where(counted, each, torch.nan).nanmean(-1)
         values[f"{side}_entropy"] = mean
@@ -137,8 +142,8 @@ def measure(
         },
         coords={
             "step": steps,
-            "input_neuron": np.arange(inputs.shape[1]),
-            "output_neuron": np.arange(outputs.shape[1]),
+            "input_neuron": np.arange(inputs.shape[2]),
+            "output_neuron": np.arange(outputs.shape[2]),
         },
         attrs={
             "spectrum": spectrum,

@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 
 from mechgrok.analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
-from mechgrok.analyses.measures.fourier import dominant_frequency, live
+from mechgrok.analyses.measures.fourier import dominant_frequency, joint_amplitude, live
 from mechgrok.analyses.measures.harmonics import (
     harmonics,
     no_harmonics,
@@ -45,7 +45,7 @@ VARIABLES = {
         "step, neuron, frequency",
         "weight",
         "|F(ω)|, F(ω) = Σ_x f(x) exp(−2πi ω x / n), of the input side; of a group "
-        "√d ‖Σ_g f(g) ρ(g)‖, d the dimension of ρ",
+        "√d ‖Σ_g f(g) ρ(g)‖, d the dimension of ρ; of gated units √Σ |F(ω)|² over their weights",
     ),
     "output_amplitude": Variable(
         "step, neuron, frequency", "weight", "as input_amplitude, of the output side"
@@ -96,9 +96,9 @@ def measure(
     """
     steps, parts = run.select(steps), harmonics(run.task, order)
     along = parts.tokens
-    input_side = run.input_side(steps, path=path)[:, along].transpose(1, 2)
-    alive = live(input_side)
-    inputs = parts.amplitude(input_side)
+    sides = run.input_sides(steps, path=path)[:, :, along].mT
+    alive = live(sides.movedim(0, -2).flatten(-2))
+    inputs = joint_amplitude(parts.amplitude, sides)
     share = parts.power_share(inputs)
     outputs = parts.amplitude(run.output_side(steps)[..., along])
     embedding = parts.amplitude(run.embedding(steps)[:, along].transpose(1, 2))
@@ -122,7 +122,7 @@ def measure(
         attrs={
             "p": parts.n,
             "path": run.wiring.path_name(path),
-            "input_formula": run.wiring.input_path(path).formula,
+            "input_formula": ", ".join(one.formula for one in run.wiring.paths(path)),
             "output_formula": run.wiring.output_path.formula,
             "embedding": _embedding(run),
             **run.milestones,
@@ -135,7 +135,7 @@ def _embedding(run: Run) -> str:
     """What `Run.embedding` is: the embedding, or what neurons read where there is none."""
     wiring = run.wiring
     if wiring.embedding is None:
-        return wiring.input_path(wiring.direct).formula
+        return wiring.embedded.formula
     return f"embedding {wiring.embedding.formula}"
 
 

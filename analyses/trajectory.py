@@ -91,7 +91,7 @@ def measure(
         squares += _square_distances(flat)
         centred = flat - flat.mean(0)
         gram += (centred @ centred.T).double()
-        if name in run.wiring.joins:
+        if name in run.wiring.connections:
             matrices[name] = tuple(run.wiring.matrix(name, stack[0]).shape)
     position, explained = principal_components(gram, components)
     to_next, from_start, to_end = np.sqrt(squares)

@@ -21,7 +21,12 @@ from torch import Tensor
 
 from mechgrok.analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
 from mechgrok.analyses.measures.finite import and_left_out, looked_at
-from mechgrok.analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.analyses.measures.fourier import (
+    amplitude_spectrum,
+    dominant_frequency,
+    joint_amplitude,
+    power_share,
+)
 from mechgrok.analyses.measures.masks import kept_edges
 from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.residues import not_modular, residues
@@ -66,7 +71,7 @@ def measure(
     """
     check_rate(rate)
     wiring = run.wiring
-    names = [name for name in run.weight_names if name in wiring.joins]
+    names = [name for name in run.weight_names if name in wiring.connections]
     shapes = {name: tuple(len(units) for units in wiring.ends(name)) for name in names}
     blocks = {name: _block(*shapes[name]) for name in names}
     pixels = sum(prod(shapes[name]) // (rows * columns) for name, (rows, columns) in blocks.items())
@@ -114,10 +119,12 @@ def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
     if not_modular(run.task) or run.wiring.embedding is None:
         return {}
     tokens = residues(run.task)
-    W_E = run.embedding([step])[0, tokens]
-    neurons = run.input_side([step], path="auto")[0, tokens]
+    W_E = run.embedding([step])[:, tokens]
+    neurons = run.input_sides([step], path="auto")[:, 0, tokens]
     return {
-        axis: dominant_frequency(power_share(amplitude_spectrum(signals.T), len(tokens)))
+        axis: dominant_frequency(
+            power_share(joint_amplitude(amplitude_spectrum, signals.mT), len(tokens))
+        )
         for axis, signals in (("d_model", W_E), ("neuron", neurons))
     }
 

@@ -122,10 +122,10 @@ def in_a_sentence(error: BaseException) -> str:
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning that points at the line that called this package."""
     frame, level = sys._getframe(), 1
     ours = ("mechgrok", "contextlib")
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ours:
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

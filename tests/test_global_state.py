@@ -450,8 +450,8 @@ def test_what_is_computed_is_the_same_and_the_state_is_left_as_it_is(
 def _use(model: HookedModel) -> None:
     """Train a step of a model that was made in another state."""
     tokens = torch.zeros(3, model.n_ctx, dtype=torch.long)
-    for way in ("short", "plain"):
-        model(tokens, way=way).sum().backward()
+    for mode in ("folded", "full"):
+        model(tokens, mode=mode).sum().backward()
 
 
 def _raise_signal(row: dict[str, float]) -> None:

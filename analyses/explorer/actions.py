@@ -189,7 +189,7 @@ def _toggled(listed: list[Item], neurons: list[int]) -> list[Item]:
 
 def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
     """The place of an entry in a weight, from its place in the matrix that is shown."""
-    heads, shape = first.run.wiring.joins[name].heads, first.run.wiring.weights[name]
+    heads, shape = first.run.wiring.connections[name].heads, first.run.wiring.weights[name]
     if heads == "columns":
         return [column // shape[2], row, column % shape[2]]
     if heads == "rows":

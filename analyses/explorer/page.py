@@ -118,8 +118,8 @@ def _choices(first: Shown) -> Any:
     kind = first.parts.kind.capitalize() if first.parts else "Frequency"
     strongest = first.key[0] if first.key else 1
     heads = first.shapes.get("attention", [0])[0]
-    matrices = list(first.run.wiring.joins)
-    reads = first.run.wiring.hidden[-1].reads
+    matrices = list(first.run.wiring.connections)
+    reads = first.run.wiring.hidden[-1].reads[0]
     parts = [
         _labelled(
             "Pairs show",

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from mechgrok.analyses.measures.fourier import key_frequencies
+from mechgrok.analyses.measures.fourier import joint_amplitude, key_frequencies
 from mechgrok.analyses.measures.geometry import part_axes
 from mechgrok.analyses.measures.harmonics import Harmonics, Representations, harmonics, no_harmonics
 from mechgrok.interventions import Intervention, Network, Performance
@@ -121,8 +121,9 @@ class Shown:
             "n_train": n_train,
             "labels": _numbers(self._both(task.train.labels, task.test.labels)),
             "neurons": self.n_neurons,
+            "paths": [path.formula for path in run.wiring.paths()],
             "matrices": {
-                name: list(self.run.wiring.weights[name]) for name in self.run.wiring.joins
+                name: list(self.run.wiring.weights[name]) for name in self.run.wiring.connections
             },
         }
         if isinstance(task, BinaryOperation):
@@ -194,25 +195,26 @@ class Shown:
             kept = network.mask.get(name)
             return raw[name] if kept is None else raw[name] * kept
 
-        side = self.run.wiring.input_path("auto").product(weight)[:_MOST_COLUMNS, :_MOST_ROWS]
+        products = (path.product(weight).T for path in self.run.wiring.paths())
+        sides = [side[:_MOST_ROWS, :_MOST_COLUMNS] for side in products]
         if self.parts is None:
-            return {"weights": side.T}
+            return {"weights": torch.cat(sides, 1)}
         points = self._embedding(weight)
         planes = circles(points)
         if isinstance(self.parts, Representations):
             planes = self._axes @ (points - points.mean(0, keepdim=True)).T
         return {
-            "weights": side[: self.run.task.d_output].T,
-            "spectra": self.parts.amplitude(side[self.parts.tokens].T),
+            "weights": torch.cat([side[:, : self.run.task.d_output] for side in sides], 1),
+            "spectra": joint_amplitude(
+                self.parts.amplitude, torch.stack(sides)[..., self.parts.tokens]
+            ),
             "planes": planes,
         }
 
     def _embedding(self, weight: Callable[[str], Tensor]) -> Float[Tensor, "element d"]:
         """A point for each element, in the order of the parts."""
         assert self.parts is not None
-        wiring = self.run.wiring
-        embedding = wiring.embedding or wiring.input_path(wiring.direct)
-        return embedding.product(weight)[self.parts.tokens].double()
+        return self.run.wiring.embedded.product(weight)[self.parts.tokens].double()
 
 
 def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:

@@ -57,7 +57,8 @@ VARIABLES = {
     "clustering": Variable(
         "step",
         "share",
-        "4 C₄ / L₃: share of the paths of three edges that are closed to a four-cycle",
+        "4 C₄ / L₃: share of the paths of three edges that are closed to a four-cycle; NaN where a "
+        "matrix is recurrent, as the graph is not bipartite then",
     ),
     "random_path_length": Variable(
         "step", "edges", "path_length after shuffling each matrix's mask"
@@ -187,13 +188,15 @@ def measure(
     wiring = run.wiring
     how = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
     pictured = set(spread(steps, pictures)) if pictures > 0 else set()
-    largest = max(len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.joins))
+    largest = max(
+        len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.connections)
+    )
     strongest = min(strongest, largest)
 
     def edges(step: int) -> tuple[Mask, dict[str, torch.Tensor]]:
         saved = run.checkpoint(step)
         kept = kept_edges(saved, rate, scope) if above is None else _edges_above(saved, above)
-        return kept, {name: saved.weights[name] * kept[name] for name in wiring.joins}
+        return kept, {name: saved.weights[name] * kept[name] for name in wiring.connections}
 
     if relational == "threshold" and how.nodes > 1:
         how.thresholds = _thresholds(edges(_memorized(run, steps))[1], wiring, how)
@@ -216,7 +219,7 @@ def measure(
         {quantity: curve, **_stacked(per_step)},
         coords={
             "step": steps,
-            "weight": list(wiring.joins),
+            "weight": list(wiring.connections),
             "bound": list(get_args(Bound)),
             "unit": np.arange(wiring.n_units),
             "group": wiring.group_of,
@@ -297,7 +300,7 @@ def _layers(
 ) -> dict[str, np.ndarray]:
     """What is measured on each matrix by itself, one value per matrix."""
     rows = []
-    for name in wiring.joins:
+    for name in wiring.connections:
         mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
         first, second = top_singular_values(mask)
         w_first, w_second = top_singular_values(weight.abs())

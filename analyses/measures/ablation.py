@@ -19,7 +19,8 @@ class Readout(NamedTuple):
     """The outputs of a model, taken apart: past + post @ writes.
 
     Nothing but linear maps follows the last hidden layer (the models have no layer norm), so that
-    the outputs without some neurons are this sum without their terms.
+    the outputs without some neurons are this sum without their terms; of recurrent neurons, without
+    what they are after the last token.
 
     Attributes:
         past: what does not go through the neurons.
@@ -43,12 +44,17 @@ class Readout(NamedTuple):
         """The parts of a model's outputs for ``inputs``, in float64."""
         seen = {}
 
-        def silence(post: Tensor, hook: Any) -> Tensor:
+        def look(post: Tensor, hook: Any) -> None:
             seen["post"] = post if post.ndim == 2 else post[:, -1]
+
+        def silence(post: Tensor, hook: Any) -> Tensor:
+            look(post, hook)
             return torch.zeros_like(post)
 
         with torch.no_grad():
             past = model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, silence)])
+            if layer.recurrent:  # silenced after one token, neurons read zeros after the next
+                model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, look)])
             return cls(past.double(), seen["post"].double(), model.output_side().double())
 
     def without(self, which: Bool[Tensor, " neuron"]) -> Float[Tensor, "n d_output"]:

@@ -1,5 +1,6 @@
 """Signals over the residues modulo p and their discrete Fourier transform."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,22 @@ def dominant_frequency(
     tensor([2, 1])
     """
     return share.nan_to_num(0).argmax(-1)
+
+
+def joint_amplitude(
+    amplitude: Callable[[Tensor], Tensor], signals: Float[Tensor, "path *rest x"]
+) -> Float[Tensor, "*rest frequency"]:
+    """√Σ |F(ω)|² over the weights by which a neuron reads: several, where it has gates.
+
+    Args:
+        amplitude: gives |F(ω)| of one signal, such as `amplitude_spectrum`.
+        signals: of each weight.
+
+    >>> joint_amplitude(torch.abs, torch.tensor([[3.0, 0.0], [-4.0, 1.0]]))
+    tensor([5., 1.])
+    """
+    parts = [amplitude(signal) for signal in signals]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).norm(dim=0)
 
 
 def live(signal: Float[Tensor, "*rest neuron x"], tolerance: float = 0.01) -> Tensor:

@@ -1,11 +1,12 @@
 """Networks as graphs: units are nodes, kept weights are edges; and what can be measured on them.
 
 Two graphs are made of a network. The *neuron graph* has a node for every unit (input, residual
-dimension, neuron, output) and an edge for every kept weight; it is bipartite, so that it has no
-triangles and its clustering is counted in four-cycles. The *relational graph* (You et al. 2020,
-arXiv 2007.06559) has a few nodes, each a block of units in every layer, and joins those between
-which most weight lies. A layer by itself is a bipartite graph too, with singular values for a
-spectrum. Everything here takes masks or weights by name, as `Run.checkpoint` and `Mask` hold them.
+dimension, neuron, output) and an edge for every kept weight; unless a matrix is recurrent it is
+bipartite, so that it has no triangles and its clustering is counted in four-cycles. The *relational
+graph* (You et al. 2020, arXiv 2007.06559) has a few nodes, each a block of units in every layer,
+and joins those between which most weight lies. A layer by itself is a bipartite graph too, with
+singular values for a spectrum. Everything here takes masks or weights by name, as `Run.checkpoint`
+and `Mask` hold them.
 """
 
 from collections.abc import Mapping
@@ -127,7 +128,8 @@ def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor
 
 
 def left_side(wiring: Wiring) -> Bool[np.ndarray, " unit"]:
-    """One side of the neuron graph: every matrix joins a unit that is in it to one that is not.
+    """One side of the neuron graph: every matrix joins a unit that is in it to one that is not,
+    unless it is recurrent.
 
     Groups an even number of matrices away from the inputs are on one side in every network here,
     because a transformer reads its residual stream and writes to it in two matrices.
@@ -161,12 +163,14 @@ class NeuronGraph:
     def __init__(self, kept: Mapping[str, Bool[Tensor, "..."]], wiring: Wiring) -> None:
         self.wiring = wiring
         rows, columns = [], []
-        for name in wiring.joins:
+        for name in wiring.connections:
             source, target = wiring.ends(name)
             at = wiring.matrix(name, kept[name]).numpy().nonzero()
             rows.append(at[0] + source.start)
             columns.append(at[1] + target.start)
         row, column = np.concatenate(rows), np.concatenate(columns)
+        is_edge = row != column  # a recurrent unit may read itself
+        row, column = row[is_edge], column[is_edge]
         n = self.wiring.n_units
         ends = (np.concatenate([row, column]), np.concatenate([column, row]))
         ones = np.ones(2 * len(row), dtype=np.float32)
@@ -207,7 +211,14 @@ class NeuronGraph:
 
     @property
     def clustering(self) -> float:
-        """`four_cycle_clustering` of the whole graph."""
+        """`four_cycle_clustering` of the whole graph; NaN where it is not bipartite.
+
+        It is not where a matrix is recurrent, or skips a group of units.
+        """
+        column = self.wiring.column
+        ends = self.wiring.connections.values()
+        if any((column[one.source] - column[one.target]) % 2 == 0 for one in ends):
+            return float("nan")
         left = left_side(self.wiring)
         return float(
             four_cycle_clustering(torch.from_numpy(self.adjacency[left][:, ~left].toarray()))
@@ -302,10 +313,10 @@ def strongest_edges(
     >>> edges["edge_source"].tolist(), edges["edge_target"].tolist()
     ([[0, 0], [1, -1]], [[2, 1], [3, -1]])
     """
-    value = np.zeros((len(wiring.joins), count), dtype=np.float32)
+    value = np.zeros((len(wiring.connections), count), dtype=np.float32)
     source = np.full(value.shape, -1, dtype=np.int32)
     target = source.copy()
-    for row, name in enumerate(wiring.joins):
+    for row, name in enumerate(wiring.connections):
         matrix = wiring.matrix(name, weights[name])
         rows, columns = wiring.ends(name)
         flat = matrix.flatten()
@@ -363,7 +374,7 @@ def relational_weights(
         parts.append(member)
     members = torch.cat(parts)
     total = torch.zeros(nodes, nodes, dtype=torch.float64)
-    for name in wiring.joins:
+    for name in wiring.connections:
         source, target = (members[end.start : end.stop] for end in wiring.ends(name))
         total += (source.T @ wiring.matrix(name, weights[name]).abs() @ target).double()
     symmetric = (total + total.T).numpy()

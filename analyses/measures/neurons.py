@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from mechgrok.analyses.measures.fourier import amplitude_spectrum, dominant_frequency, power_share
+from mechgrok.analyses.measures.fourier import (
+    amplitude_spectrum,
+    dominant_frequency,
+    joint_amplitude,
+    power_share,
+)
 from mechgrok.analyses.measures.residues import residues
 from mechgrok.masks import Mask
 from mechgrok.models.wiring import HiddenLayer
@@ -20,7 +26,8 @@ class Census(NamedTuple):
 
     Attributes:
         input_norm: the L2 norm of a neuron's column of W_E W_in where neurons read the embedding
-            alone, else of the weight that reads for it; under the mask where there is one.
+            alone, else of its columns of all weights that it reads by; under the mask where there
+            is one.
         unconnected: whether no weight into it is kept.
         edges: how many weights into it and out of it are kept.
     """
@@ -38,21 +45,23 @@ class Census(NamedTuple):
             kept: which of its weights are edges (`mechgrok.analyses.measures.masks.kept_edges`).
             layer: such as ``run.wiring.hidden[-1]``.
 
-        >>> import torch
         >>> weights = {"W_in": torch.tensor([[3.0, 0.0], [4.0, 0.0]]), "W_out": torch.ones(2, 5)}
-        >>> layer = HiddenLayer("neurons", hook="", reads="W_in", writes="W_out")
+        >>> layer = HiddenLayer("neurons", hook="", reads=("W_in",), writes=("W_out",))
         >>> reads = Mask({"W_in": weights["W_in"] != 0, "W_out": torch.ones(2, 5)})
         >>> census = Census.of(Checkpoint(0, weights), reads, layer)
         >>> [part.tolist() for part in census]
         [[5.0, 0.0], [False, True], [7, 5]]
         """
         weights = saved.effective_weights
-        side = weights[layer.reads] if layer.folded is None else layer.folded(weights.__getitem__)
-        reads = kept[layer.reads].sum(0)
+        if layer.folded is None:
+            side = torch.cat([weights[name] for name in layer.reads])
+        else:
+            side = layer.folded(weights.__getitem__)
+        incoming = layer.incoming(kept)
         return cls(
             side.norm(dim=0).double().numpy(),
-            (reads == 0).numpy(),
-            (reads + kept[layer.writes].sum(1)).numpy(),
+            (incoming == 0).numpy(),
+            (incoming + layer.outgoing(kept)).numpy(),
         )
 
 
@@ -82,7 +91,7 @@ def strongest_frequency(run: Run, step: int) -> Integer[Tensor, " neuron"]:
     """
     tokens = residues(run.task)
     if len(run.wiring.hidden) == 1:
-        side = run.input_side([step], path="auto")[0, tokens].T
+        sides = run.input_sides([step], path="auto")[:, 0, tokens].mT
     else:
-        side = run.output_side([step])[0][:, tokens]
-    return dominant_frequency(power_share(amplitude_spectrum(side), len(tokens)))
+        sides = run.output_side([step])[:, :, tokens]
+    return dominant_frequency(power_share(joint_amplitude(amplitude_spectrum, sides), len(tokens)))

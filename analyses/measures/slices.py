@@ -88,11 +88,11 @@ def filter_normalized(
     >>> direction["W"].norm(dim=0).round(decimals=4).tolist()
     [5.0, 1.0]
     """
-    matrices = {name: weight for name, weight in weights.items() if name in wiring.joins}
+    matrices = {name: weight for name, weight in weights.items() if name in wiring.connections}
     direction = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for name, drawn in random_direction(matrices, mask, generator).items():
         # Units that read all heads have a filter across them.
-        over = (-3, -2) if wiring.joins[name].heads == "rows" else (-2,)
+        over = (-3, -2) if wiring.connections[name].heads == "rows" else (-2,)
         length = torch.linalg.vector_norm(weights[name], dim=over, keepdim=True)
         of_drawn = torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
         direction[name] = drawn * torch.where(of_drawn > 0, length / of_drawn, 0)

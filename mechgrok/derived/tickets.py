@@ -204,14 +204,16 @@ def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
     edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
     for layer in wiring.hidden:
         dead = dead_neurons(mask, layer)
-        edges[layer.reads][:, dead] = True
-        edges[layer.writes][dead] = True
+        for name in layer.reads:
+            edges[name][:, dead] = True
+        for name in layer.writes:
+            edges[name][dead] = True
     return Mask(edges)
 
 
 def dead_neurons(mask: Mask, layer: HiddenLayer) -> Bool[Tensor, " d_mlp"]:
     """Which neurons of a hidden layer the mask leaves without any input edge."""
-    return ~mask[layer.reads].any(0)
+    return layer.incoming(mask) == 0
 
 
 def _pruned_step(parent: Run, at: At | None, method: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
@@ -104,8 +104,9 @@ class Revive(Intervention):
     def remask(self, network: Network) -> Mask:
         layer = layer_of(network, self.layer)
         which = which_neurons(network, self.neurons, self.layer)
-        revived: dict[str, Any] = {
-            layer.reads: network.mask[layer.reads].masked_fill(which, True),
-            layer.writes: network.mask[layer.writes].masked_fill(which[:, None], True),
-        }
-        return Mask({**network.mask, **revived})
+        revived = dict(network.mask)
+        for name in layer.reads:
+            revived[name] = revived[name].masked_fill(which, True)
+        for name in layer.writes:
+            revived[name] = revived[name].masked_fill(which[:, None], True)
+        return Mask(revived)

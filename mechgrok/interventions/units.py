@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mechgrok.interventions.network import Network
+    from mechgrok.models.wiring import HiddenLayer
 
 
 class _Place(NamedTuple):
@@ -139,7 +140,7 @@ class Patch(_Units):
         return [(hook, patch)]
 
 
-def layer_of(network: Network, layer: int) -> Any:
+def layer_of(network: Network, layer: int) -> HiddenLayer:
     """A hidden layer by its number.
 
     Raises:
@@ -157,11 +158,11 @@ def which_neurons(network: Network, neurons: Neurons, layer: int) -> Bool[Tensor
     Raises:
         UserError: the layer has no such neuron.
     """
-    reads = network.mask[layer_of(network, layer).reads]
+    incoming = layer_of(network, layer).incoming(network.mask)
     if neurons == "dead":
-        return ~reads.any(0)
+        return incoming == 0
     assert not isinstance(neurons, str)
-    return _which(neurons, reads.shape[1], "neurons")
+    return _which(neurons, len(incoming), "neurons")
 
 
 def _which(numbers: Numbers, n: int, what: str) -> Bool[Tensor, " unit"]:

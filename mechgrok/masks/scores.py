@@ -152,12 +152,18 @@ def grasp(model: HookedModel, task: Task, temperature: float = 200.0) -> Scores:
 
 @score
 def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "global") -> Scores:
-    """∂R/∂|θ| ⊙ |θ| with R = 1ᵀ (∏ |θ^[l]|) 1: the flow through a weight, no data needed.
+    """|∂R/∂|θ| ⊙ θ| with R = 1ᵀ (∏ |θ^[l]|) 1: the flow through a weight, no data needed.
 
     R is the sum of the outputs of the network with absolute weights for an input of ones. It is
     pruned in rounds, to density (1 − rate)^(r/rounds) in round r, and scored anew in each; the
     scores are those of the last round. With one round this is what the grokking-ticket paper does,
     except that its authors feed the training set in place of ones; 100 is its inventors' number.
+
+    A model that reads tokens alone is fed all one-hot rows in place of ones, each at every
+    position: R = Σ_t Σ_c f_c(t, …, t), t over the tokens and c over the outputs f
+    (`HookedModel.linear_flow`). Its activations and gates stay as they are, so that R is a sum of
+    products only near 0, and may fall with a weight; the score is the size of the change then, as
+    in the authors' code.
 
     A transformer's attention is made linear first: the pattern is the scores without softmax, so
     that each weight is on some path from the input to the output and R is still a sum of products.
@@ -181,7 +187,7 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
         gradient = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
         # Weights of a mask that is on, or of earlier rounds, are 0 and must stay last.
         scores = {
-            name: torch.where(weight == 0, -torch.inf, g * weight.detach())
+            name: torch.where(weight == 0, -torch.inf, (g * weight.detach()).abs())
             for (name, weight), g in zip(weights.items(), gradient, strict=True)
         }
         scores = _kept_only(model, scores)

@@ -1,13 +1,18 @@
-"""Layers of neurons one behind another: what every MLP here consists of between its two ends."""
+"""Layers of neurons one behind another, between two ends: what the MLPs here share."""
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.models.config import Activation
-from mechgrok.models.hooked import ACTIVATIONS
+from mechgrok.models.counts import TokenCounts
+from mechgrok.models.hooked import ACTIVATIONS, Mode
+from mechgrok.models.wired import WiredModel
+
+#: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.
+Inputs = Tensor | TokenCounts
 
 
 class Neurons(nn.Module):
@@ -34,18 +39,77 @@ class HiddenBlock(nn.Module):
             self.hook_mlp_out = HookPoint()
 
 
-def hidden_blocks(act: Activation, n_layers: int) -> nn.ModuleList:
-    """The hook points of all hidden layers."""
-    return nn.ModuleList(
-        HiddenBlock(ACTIVATIONS[act], first=layer == 0, last=layer == n_layers - 1)
-        for layer in range(n_layers)
-    )
+class LayeredMLP(WiredModel):
+    """Hidden layers between an input table and an output table, W_E W_in and W_out W_U."""
 
+    W_in: nn.Parameter
+    W_out: nn.Parameter
+    W_U: nn.Parameter
+    b_in: nn.Parameter
+    b_out: nn.Parameter
+    blocks: Sequence[HiddenBlock]
 
-def hidden_hooks(n_layers: int) -> frozenset[str]:
-    """The hooks of the neurons, by name; they are reached however the ends are computed."""
-    return frozenset(
-        f"blocks.{layer}.mlp.{hook}"
-        for layer in range(n_layers)
-        for hook in ("hook_pre", "hook_post")
-    )
+    def add_modules(self) -> None:
+        self.hook_embed, self.hook_logits = HookPoint(), HookPoint()
+        layers = range(self.config.n_layers)
+        act = ACTIVATIONS[self.config.act]
+        blocks = (HiddenBlock(act, first=at == 0, last=at == layers[-1]) for at in layers)
+        self.blocks = nn.ModuleList(blocks)  # type: ignore[assignment]
+        self.folded_hooks = frozenset(
+            f"blocks.{layer}.mlp.{hook}" for layer in layers for hook in ("hook_pre", "hook_post")
+        ) | {"hook_logits"}
+
+    def forward(
+        self, inputs: Inputs, mode: Mode = "auto", *, way: str | None = None
+    ) -> Float[Tensor, "batch d_output"]:
+        """Outputs for tokens ``[batch, pos]``, for what `encode` makes of them, or for vectors.
+
+        Args:
+            inputs: what is read.
+            mode: "folded", "full", or "auto": folded where hooks allow.
+            way: the former name of ``mode``.
+        """
+        folded = self._is_folded(way or mode)
+        pre = self.encode(inputs) @ self._input_table() if folded else self._full_pre(inputs)
+        if self._has_biases:
+            pre = pre + self.b_in
+        # By iteration: an index into a ModuleList, and more so a slice, takes longer than the ReLU.
+        first, *further = self.blocks
+        post = first.mlp(pre)
+        for layer, block in enumerate(further, 1):
+            pre = post @ getattr(self, f"W_hidden_{layer}")
+            if self._has_biases:
+                pre = pre + getattr(self, f"b_hidden_{layer}")
+            post = block.mlp(pre)
+        return self.hook_logits(self._folded_outputs(post) if folded else self._full_outputs(post))
+
+    @property
+    def _unembeds(self) -> bool:
+        return "W_U" in self.wiring.weights
+
+    @property
+    def _has_biases(self) -> bool:
+        return "b_in" in self.wiring.weights
+
+    @abstractmethod
+    def _input_table(self) -> Float[Tensor, "row d_mlp"]:
+        """What each entry of an encoded input adds to the neurons of the first layer."""
+
+    @abstractmethod
+    def _full_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
+        """What the neurons of the first layer read, without bias, through all hook points."""
+
+    def _folded_outputs(
+        self, post: Float[Tensor, "batch d_mlp"]
+    ) -> Float[Tensor, "batch d_output"]:
+        outputs = post @ (self.W_out @ self.W_U if self._unembeds else self.W_out)
+        if not self._has_biases:
+            return outputs
+        return outputs + (self.b_out @ self.W_U if self._unembeds else self.b_out)
+
+    def _full_outputs(self, post: Float[Tensor, "batch d_mlp"]) -> Float[Tensor, "batch d_output"]:
+        mlp_out = post @ self.W_out
+        if self._has_biases:
+            mlp_out = mlp_out + self.b_out
+        mlp_out = self.blocks[-1].hook_mlp_out(mlp_out)
+        return mlp_out @ self.W_U if self._unembeds else mlp_out

@@ -1,6 +1,5 @@
-"""What every hooked model here shares: names of weights, the short way and the plain way."""
+"""What every hooked model here shares: names of weights, and two modes of its forward pass."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -13,14 +12,16 @@ from torch import Tensor, nn
 from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state, in_neutral_state_from_seed
 from mechgrok.models.config import Activation, ModelShape
 from mechgrok.models.wiring import Wiring
 
-#: "short": the folded computation; "plain": every activation as TransformerLens makes it;
-#: "auto": the short way unless a hook listens to an activation that it never makes.
-Way = Literal["auto", "short", "plain"]
+#: "folded": linear maps multiplied into tables; "full": every activation that TransformerLens has;
+#: "auto": folded unless an activation that only the full pass computes has a hook.
+Mode = Literal["auto", "folded", "full"]
+#: Former names of modes.
+_FORMER_MODES: dict[str, Mode] = {"short": "folded", "plain": "full"}
 
 #: The neurons' non-linearities by name.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -35,10 +36,10 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 class HookedModel(HookedRootModule):
     """A model whose activations and weights can be hooked, by TransformerLens's names.
 
-    There are two ways through it that compute the same function. The *plain way* makes every
-    activation in turn. The *short way* folds consecutive linear maps into small tables, because
-    there are only ``d_vocab`` different inputs to embed; it is several times faster and makes only
-    the activations in `short_hooks`.
+    Its forward pass has two modes that compute the same function. The *full* one computes every
+    activation in turn. The *folded* one multiplies consecutive linear maps into small tables,
+    because there are only ``d_vocab`` different inputs to embed; it is several times faster and
+    computes only the activations in `folded_hooks`.
     """
 
     #: The class of its configuration.
@@ -51,8 +52,8 @@ class HookedModel(HookedRootModule):
     d_vocab: int
     n_ctx: int
     d_output: int
-    #: Names of the hook points that the short way makes too.
-    short_hooks: frozenset[str] = frozenset()
+    #: Names of the hook points that the folded mode passes too.
+    folded_hooks: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -72,26 +73,49 @@ class HookedModel(HookedRootModule):
         self._activation_hooks = {
             name: hook for name, hook in self.hook_dict.items() if not name.endswith(".hook_mask")
         }
-        self._plain_hooks = [
-            hook for name, hook in self._activation_hooks.items() if name not in self.short_hooks
+        self._full_hooks = [
+            hook for name, hook in self._activation_hooks.items() if name not in self.folded_hooks
         ]
 
-    def _takes_short_way(self, way: Way) -> bool:
-        return way == "short" if way != "auto" else not _listened_to(self._plain_hooks)
+    def _is_folded(self, mode: str) -> bool:
+        """Whether the folded pass computes what a mode asks for."""
+        if mode == "auto":
+            return not _any_active(self._full_hooks)
+        if mode in _FORMER_MODES:
+            former, mode = mode, _FORMER_MODES[mode]
+            warn(f"The mode {former!r} is now called {mode!r}.", DeprecationWarning)
+        return mode == "folded"
+
+    @property
+    def has_active_hooks(self) -> bool:
+        """Whether an activation has a hook; hooks on masks do not count."""
+        return _any_active(self._activation_hooks.values())
 
     @property
     def is_listened_to(self) -> bool:
-        """Whether anything listens to an activation; what listens to a mask does not count."""
-        return _listened_to(self._activation_hooks.values())
+        """The former name of `has_active_hooks`."""
+        warn("is_listened_to is now called has_active_hooks.", DeprecationWarning)
+        return self.has_active_hooks
+
+    @property
+    def short_hooks(self) -> frozenset[str]:
+        """The former name of `folded_hooks`."""
+        warn("short_hooks is now called folded_hooks.", DeprecationWarning)
+        return self.folded_hooks
+
+    @short_hooks.setter
+    def short_hooks(self, names: frozenset[str]) -> None:
+        warn("short_hooks is now called folded_hooks.", DeprecationWarning)
+        self.folded_hooks = names
 
     @abstractmethod
-    def forward(self, inputs: Shaped[Tensor, "batch ..."], way: Way = "auto") -> Tensor:
+    def forward(self, inputs: Shaped[Tensor, "batch ..."], mode: Mode = "auto") -> Tensor:
         """Outputs ``[batch, d_output]``."""
 
     def vjp(
         self, inputs: Any
     ) -> tuple[Float[Tensor, "*member batch d_output"], Callable[[Tensor], None]]:
-        """Outputs, and what pulls a gradient back: the vector–Jacobian product of the weights.
+        """Outputs, and the function that pulls a gradient back to the weights.
 
         Args:
             inputs: what `encode` made of a batch.
@@ -118,7 +142,7 @@ class HookedModel(HookedRootModule):
 
     @property
     def cfg(self) -> SimpleNamespace:
-        """The shape in TransformerLens's words, for its `ActivationCache`."""
+        """The shape under TransformerLens's names, for its `ActivationCache`."""
         shape = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         sizes = {"n_ctx": self.n_ctx, "d_vocab": self.d_vocab, "d_vocab_out": self.d_output}
         return SimpleNamespace(**shape, **sizes, normalization_type=None, attn_only=False)
@@ -140,9 +164,19 @@ class HookedModel(HookedRootModule):
         return self.wiring.output_path.product(self.weight)
 
     def linear_flow(self) -> Float[Tensor, ""]:
-        """The sum of the outputs for an input of ones: SynFlow's R, where all weights are ≥ 0."""
-        ones = torch.ones(1, self.d_vocab, dtype=self.dtype, device=self.device)
-        return self(ones).sum()
+        """SynFlow's R where all weights are ≥ 0: the sum of the outputs for an input of ones.
+
+        Ones cannot be fed to a model that reads tokens alone. It reads every token t by itself, at
+        all positions, so that its embedding is fed all one-hot rows:
+
+            R = Σ_t Σ_c f_c(t, …, t)
+
+        which is the same sum where the outputs f are linear in what is embedded.
+        """
+        if self.reads_vectors:
+            return self(torch.ones(1, self.d_vocab, dtype=self.dtype, device=self.device)).sum()
+        tokens = torch.arange(self.d_vocab, device=self.device)
+        return self(tokens[:, None].repeat(1, self.n_ctx)).sum()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -177,7 +211,7 @@ class HookedModel(HookedRootModule):
         return outputs, cache
 
     def encode(self, inputs: Any) -> Any:
-        """The form of ``inputs`` that the short way takes fastest; keep it over many calls."""
+        """The form of ``inputs`` that the folded mode reads fastest; reuse it over many calls."""
         return inputs
 
     def n_parameters(self) -> int:
@@ -185,7 +219,7 @@ class HookedModel(HookedRootModule):
         return sum(weight.numel() for weight in raw_weights(self).values())
 
 
-def _listened_to(hooks: Iterable[HookPoint]) -> bool:
+def _any_active(hooks: Iterable[HookPoint]) -> bool:
     return any(hook._forward_hooks or hook._backward_hooks for hook in hooks)
 
 
@@ -276,19 +310,3 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in raw.items():
             parameter.copy_(weights[name])
-
-
-def normal_weight(
-    *shape: int, d_in: int, init_scale: float, generator: torch.Generator
-) -> nn.Parameter:
-    """A weight drawn from N(0, κ²/d_in), κ = ``init_scale``, d_in = the width of what it reads."""
-    draw: Float[Tensor, ...] = torch.randn(shape, generator=generator)
-    return nn.Parameter(draw * (init_scale / math.sqrt(d_in)))
-
-
-def uniform_weight(
-    *shape: int, d_in: int, init_scale: float, generator: torch.Generator
-) -> nn.Parameter:
-    """A weight drawn from κ · U(−1/√d_in, 1/√d_in), as PyTorch's nn.Linear starts (times κ)."""
-    draw: Float[Tensor, ...] = 2 * torch.rand(shape, generator=generator) - 1
-    return nn.Parameter(draw * (init_scale / math.sqrt(d_in)))

@@ -9,51 +9,35 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import TransformerConfig
-from mechgrok.models.hooked import ACTIVATIONS, HookedModel, Way, normal_weight
+from mechgrok.models.hooked import ACTIVATIONS, Mode
+from mechgrok.models.wired import WiredModel
 from mechgrok.models.wirings import wire_transformer
 
 
-class _Weights:
-    """Draws the weights of one model in the order in which they are asked for."""
-
-    def __init__(self, config: TransformerConfig, seed: int) -> None:
-        self.init_scale = config.init_scale
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def __call__(self, *shape: int, d_in: int) -> nn.Parameter:
-        return normal_weight(
-            *shape, d_in=d_in, init_scale=self.init_scale, generator=self.generator
-        )
-
-
 class Embed(nn.Module):
-    """Token embedding W_E [d_vocab, d_model]."""
+    """Holds the token embedding W_E [d_vocab, d_model]."""
 
-    def __init__(self, d_vocab: int, d_model: int, weight: _Weights) -> None:
-        super().__init__()
-        self.W_E = weight(d_vocab, d_model, d_in=d_vocab)
+    W_E: nn.Parameter
 
 
 class PosEmbed(nn.Module):
-    """Learned positions W_pos [n_ctx, d_model], drawn with d_in = d_model to stay small."""
+    """Holds the learned positions W_pos [n_ctx, d_model]."""
 
-    def __init__(self, n_ctx: int, d_model: int, weight: _Weights) -> None:
-        super().__init__()
-        self.W_pos = weight(n_ctx, d_model, d_in=d_model)
+    W_pos: nn.Parameter
 
 
 class Attention(nn.Module):
     """Causal self-attention without biases; scores are divided by √d_head."""
 
-    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+    W_Q: nn.Parameter
+    W_K: nn.Parameter
+    W_V: nn.Parameter
+    W_O: nn.Parameter
+
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        heads, width, d_model = config.n_heads, config.head_width, config.d_model
-        self.scale = width**-0.5
+        self.scale = config.head_width**-0.5
         self.rate = config.attention_rate
-        self.W_Q = weight(heads, d_model, width, d_in=d_model)
-        self.W_K = weight(heads, d_model, width, d_in=d_model)
-        self.W_V = weight(heads, d_model, width, d_in=d_model)
-        self.W_O = weight(heads, width, d_model, d_in=heads * width)
         self.hook_q, self.hook_k, self.hook_v = HookPoint(), HookPoint(), HookPoint()
         self.hook_attn_scores, self.hook_pattern = HookPoint(), HookPoint()
         self.hook_z = HookPoint()
@@ -92,13 +76,14 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """act(x W_in + b_in) W_out + b_out."""
 
-    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+    W_in: nn.Parameter
+    b_in: nn.Parameter
+    W_out: nn.Parameter
+    b_out: nn.Parameter
+
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.act = ACTIVATIONS[config.act]
-        self.W_in = weight(config.d_model, config.d_mlp, d_in=config.d_model)
-        self.b_in = nn.Parameter(torch.zeros(config.d_mlp))
-        self.W_out = weight(config.d_mlp, config.d_model, d_in=config.d_mlp)
-        self.b_out = nn.Parameter(torch.zeros(config.d_model))
         self.hook_pre, self.hook_post = HookPoint(), HookPoint()
 
     def forward(self, resid: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
@@ -109,9 +94,9 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention, then the MLP, each added to the residual stream."""
 
-    def __init__(self, config: TransformerConfig, weight: _Weights) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attn, self.mlp = Attention(config, weight), MLP(config, weight)
+        self.attn, self.mlp = Attention(config), MLP(config)
         self.hook_resid_pre, self.hook_resid_mid = HookPoint(), HookPoint()
         self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
         self.hook_resid_post = HookPoint()
@@ -131,14 +116,12 @@ class Block(nn.Module):
 
 
 class Unembed(nn.Module):
-    """Unembedding W_U [d_model, d_output]."""
+    """Holds the unembedding W_U [d_model, d_output]."""
 
-    def __init__(self, d_model: int, d_output: int, weight: _Weights) -> None:
-        super().__init__()
-        self.W_U = weight(d_model, d_output, d_in=d_model)
+    W_U: nn.Parameter
 
 
-class HookedTransformer(HookedModel):
+class HookedTransformer(WiredModel):
     """A decoder-only transformer whose answer is read at the last position.
 
     Weights: ``embed.W_E [d_vocab, d_model]``, ``pos_embed.W_pos [n_ctx, d_model]``,
@@ -159,30 +142,20 @@ class HookedTransformer(HookedModel):
     Config = TransformerConfig
     wire = staticmethod(wire_transformer)
     config: TransformerConfig
+    folded_hooks = frozenset({"hook_logits"})
 
-    def __init__(
-        self,
-        config: TransformerConfig,
-        *,
-        d_vocab: int,
-        n_ctx: int,
-        d_output: int,
-        seed: int = 0,
-    ) -> None:
-        super().__init__()
-        self.config = config
-        self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
-        weight = _Weights(config, seed)
-        self.embed = Embed(d_vocab, config.d_model, weight)
-        self.pos_embed = PosEmbed(n_ctx, config.d_model, weight)
+    def add_modules(self) -> None:
+        self.embed, self.pos_embed = Embed(), PosEmbed()
         self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
-            [Block(config, weight) for _ in range(config.n_layers)]
+            [Block(self.config) for _ in range(self.config.n_layers)]
         )
-        self.unembed = Unembed(config.d_model, d_output, weight)
+        self.unembed = Unembed()
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
         self.hook_logits = HookPoint()
-        self.short_hooks = frozenset({"hook_logits"})
-        self.setup()
+
+    def d_in(self, name: str) -> int:
+        """The number of units that a matrix reads; of W_pos d_model, so that it stays small."""
+        return self.config.d_model if name == "pos_embed.W_pos" else super().d_in(name)
 
     @property
     def W_E(self) -> Float[Tensor, "d_vocab d_model"]:
@@ -223,11 +196,20 @@ class HookedTransformer(HookedModel):
     def forward(
         self,
         inputs: Integer[Tensor, "batch pos"],
-        way: Way = "auto",
+        mode: Mode = "auto",
         all_positions: bool = False,
+        *,
+        way: str | None = None,
     ) -> Float[Tensor, "batch d_output"] | Float[Tensor, "batch pos d_output"]:
-        """The logits at the last position, or at every position where asked for."""
-        if all_positions or not self._takes_short_way(way):
+        """The logits at the last position.
+
+        Args:
+            inputs: the tokens.
+            mode: "folded", "full", or "auto": folded where hooks allow.
+            all_positions: give the logits at every position.
+            way: the former name of ``mode``.
+        """
+        if all_positions or not self._is_folded(way or mode):
             resid = self._embed(inputs)
             for block in self.blocks:
                 resid = block(resid)
@@ -245,7 +227,7 @@ class HookedTransformer(HookedModel):
         return embed + self.hook_pos_embed(positions)
 
     def _from_tables(self, tokens: Integer[Tensor, "b pos"]) -> Float[Tensor, "b d_output"]:
-        """The short way of one block: all that depends on tokens one by one is made per token.
+        """The folded pass of one block: what depends on single tokens is computed once per token.
 
         With S the embeddings of tokens and positions, stacked, each attention score is the sum of
         two entries of S_q W_Q W_Kᵀ Sᵀ, one for the token and one for its position. Weighted by the

@@ -4,7 +4,8 @@ It takes neither TransformerLens nor a weight to find out, so that an analysis t
 weights starts in half the time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from mechgrok.models.config import MLPConfig, PositionalMLPConfig, TransformerConfig
 from mechgrok.models.wiring import (
+    Connection,
     Group,
     HiddenLayer,
-    Join,
     LinearPath,
     Weights,
     Wiring,
+    concatenated,
     numbered,
     product,
 )
@@ -28,39 +30,30 @@ def wire_mlp(config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> W
     """A chain: inputs, resid_pre, neurons, mlp_out, outputs; without d_model without the two
     in between."""
     d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-    embedded = d_model is not None
-    layers = hidden_groups(n_layers)
-    groups = {"inputs": Group(d_vocab, "token" if embedded else "input")}
-    if d_model is not None:
-        groups["resid_pre"] = Group(d_model, "d_model")
-    groups |= {layer: Group(d_mlp, "neuron") for layer in layers}
-    if d_model is not None:
-        groups["mlp_out"] = Group(d_model, "d_model")
-    groups["outputs"] = Group(d_output, "output")
-
-    chain = ["W_E"] * embedded + hidden_weights(n_layers) + ["W_U"] * embedded
-    joins = {
-        name: Join(source, target)
-        for name, (source, target) in zip(chain, pairwise(groups), strict=True)
+    groups = {
+        "inputs": Group(d_vocab, "input" if d_model is None else "token"),
+        **_residual("resid_pre", d_model),
+        **{layer: Group(d_mlp, "neuron") for layer in hidden_groups(n_layers)},
+        **_residual("mlp_out", d_model),
+        "outputs": Group(d_output, "output"),
     }
-    weights: dict[str, tuple[int, ...]] = {
-        name: (groups[join.source].size, groups[join.target].size) for name, join in joins.items()
-    }
+    names = hidden_weights(n_layers)
+    if d_model is not None:
+        names = ["W_E", *names, "W_U"]
+    connections = {n: Connection(*ends) for n, ends in zip(names, pairwise(groups), strict=True)}
+    weights: dict[str, tuple[int, ...]] = dict(_shapes(connections, groups))
     if config.bias:
-        weights |= {"b_in": (d_mlp,)}
-        weights |= {f"b_hidden_{layer}": (d_mlp,) for layer in range(1, n_layers)}
-        weights |= {"b_out": (d_output if d_model is None else d_model,)}
-
-    into = product("W_E", "W_in") if embedded else product("W_in")
+        weights |= {f"b{name[1:]}": weights[name][1:] for name in hidden_weights(n_layers)}
+    into = product("W_E", "W_in") if d_model is not None else product("W_in")
     return Wiring(
         weights=weights,
         groups=groups,
-        joins=joins,
+        connections=connections,
         hidden=hidden_layers(n_layers, into.product),
         input_paths={"direct": into},
         direct="direct",
-        output_path=product("W_out", "W_U") if embedded else product("W_out"),
-        embedding=product("W_E") if embedded else None,
+        output_path=product("W_out") if d_model is None else product("W_out", "W_U"),
+        embedding=None if d_model is None else product("W_E"),
     )
 
 
@@ -68,48 +61,36 @@ def wire_positional_mlp(
     config: PositionalMLPConfig, *, d_vocab: int, n_ctx: int, d_output: int
 ) -> Wiring:
     """Inputs of each position, resid_pre, neurons, mlp_out, outputs."""
-    d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-    beside = config.join == "concat"
-    read = d_model * n_ctx if beside else d_model
-    layers = hidden_groups(n_layers)
-    inputs = [f"inputs {position}" for position in range(n_ctx)]
+    d_model, n_layers = config.d_model, config.n_layers
+    concat = config.join == "concat"
     groups = {
-        **{name: Group(d_vocab, "token") for name in inputs},
-        "resid_pre": Group(read, "d_model"),
-        **{name: Group(d_mlp, "neuron") for name in layers},
-        **({"mlp_out": Group(d_model, "d_model")} if config.unembed else {}),
+        **{f"inputs {position}": Group(d_vocab, "token") for position in range(n_ctx)},
+        "resid_pre": Group(d_model * n_ctx if concat else d_model, "d_model"),
+        **{layer: Group(config.d_mlp, "neuron") for layer in hidden_groups(n_layers)},
+        **_residual("mlp_out", d_model if config.unembed else None),
         "outputs": Group(d_output, "output"),
     }
-    ends = pairwise(["resid_pre", *layers, "mlp_out" if config.unembed else "outputs"])
-    joins = {
-        f"W_E_{position}": Join(
-            source, "resid_pre", target_from=position * d_model if beside else 0
-        )
-        for position, source in enumerate(inputs)
-    }
-    joins |= {
-        name: Join(*groups_of)
-        for name, groups_of in zip(hidden_weights(n_layers), ends, strict=True)
-    }
-    if config.unembed:
-        joins["W_U"] = Join("mlp_out", "outputs")
-    embeddings = {name: (d_vocab, d_model) for name in joins if name.startswith("W_E_")}
-    weights = embeddings | {
-        name: (groups[join.source].size, groups[join.target].size)
-        for name, join in joins.items()
-        if name not in embeddings
-    }
-    paths = {
-        f"position-{position}": LinearPath(
-            f"W_E_{position} W_in", _into_neurons(position, d_model, beside)
+    names = [*hidden_weights(n_layers), *(["W_U"] if config.unembed else [])]
+    connections = {
+        f"W_E_{position}": Connection(
+            f"inputs {position}", "resid_pre", target_from=position * d_model if concat else 0
         )
         for position in range(n_ctx)
+    } | {
+        name: Connection(*ends)
+        for name, ends in zip(names, pairwise(list(groups)[n_ctx:]), strict=True)
+    }
+    embeddings = {f"W_E_{position}": (d_vocab, d_model) for position in range(n_ctx)}
+    width = d_model if concat else None
+    paths = {
+        f"position-{at}": LinearPath(f"W_E_{at} W_in", partial(_into_neurons, at, width))
+        for at in range(n_ctx)
     }
     return Wiring(
-        weights=weights,
+        weights=_shapes(connections, groups) | embeddings,
         groups=groups,
-        joins=joins,
-        hidden=hidden_layers(n_layers, _all_positions(list(paths.values()))),
+        connections=connections,
+        hidden=hidden_layers(n_layers, concatenated(list(paths.values()), -2).product),
         input_paths=paths,
         direct="position-0",
         output_path=product("W_out", "W_U") if config.unembed else product("W_out"),
@@ -117,20 +98,27 @@ def wire_positional_mlp(
     )
 
 
-def _into_neurons(position: int, d_model: int, beside: bool) -> Callable[[Weights], Tensor]:
-    rows = slice(position * d_model, (position + 1) * d_model) if beside else slice(None)
-
-    def multiply(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
-        return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
-
-    return multiply
+def _residual(name: str, d_model: int | None) -> dict[str, Group]:
+    """The group of so many residual dimensions; none where there is no width."""
+    return {} if d_model is None else {name: Group(d_model, "d_model")}
 
 
-def _all_positions(paths: Sequence[LinearPath]) -> Callable[[Weights], Tensor]:
-    def stack(weights: Weights) -> Float[Tensor, "*step input d_mlp"]:
-        return torch.cat([path.product(weights) for path in paths], dim=-2)
+def _shapes(
+    connections: Mapping[str, Connection], groups: Mapping[str, Group]
+) -> dict[str, tuple[int, int]]:
+    """The shapes of matrices between whole groups."""
+    return {
+        name: (groups[ends.source].size, groups[ends.target].size)
+        for name, ends in connections.items()
+    }
 
-    return stack
+
+def _into_neurons(
+    position: int, width: int | None, weights: Weights
+) -> Float[Tensor, "*step d_vocab d_mlp"]:
+    """W_E_i W_in of a position, with its own ``width`` rows of W_in where it has any."""
+    rows = slice(None) if width is None else slice(position * width, (position + 1) * width)
+    return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
 
 
 def wire_transformer(
@@ -141,71 +129,85 @@ def wire_transformer(
     The units of a block are its queries, keys, heads (a value and what the head passes on of
     it) and neurons.
     """
-    d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
-    inside = config.n_heads * config.head_width
+    layers = range(config.n_layers)
     groups = {
         "inputs": Group(d_vocab, "token"),
-        "resid": Group(d_model, "d_model"),
+        "resid": Group(config.d_model, "d_model"),
         "positions": Group(n_ctx, "position"),
     }
-    joins = {
-        "embed.W_E": Join("inputs", "resid"),
-        "pos_embed.W_pos": Join("positions", "resid"),
+    connections = {
+        "embed.W_E": Connection("inputs", "resid"),
+        "pos_embed.W_pos": Connection("positions", "resid"),
     }
-    weights: dict[str, tuple[int, ...]] = {
-        "embed.W_E": (d_vocab, d_model),
-        "pos_embed.W_pos": (n_ctx, d_model),
-    }
-    hidden = []
-    for layer in range(n_layers):
-        block = f"blocks.{layer}"
-        queries, keys, heads, neurons = (
-            numbered(name, layer, n_layers) for name in ("queries", "keys", "heads", "neurons")
-        )
-        groups |= {name: Group(inside, "d_head") for name in (queries, keys, heads)}
-        groups |= {neurons: Group(d_mlp, "neuron")}
-        joins |= {
-            f"{block}.attn.W_Q": Join("resid", queries, "columns"),
-            f"{block}.attn.W_K": Join("resid", keys, "columns"),
-            f"{block}.attn.W_V": Join("resid", heads, "columns"),
-            f"{block}.attn.W_O": Join(heads, "resid", "rows"),
-            f"{block}.mlp.W_in": Join("resid", neurons),
-            f"{block}.mlp.W_out": Join(neurons, "resid"),
-        }
-        head = (config.n_heads, d_model, config.head_width)
-        weights |= {f"{block}.attn.{name}": head for name in ("W_Q", "W_K", "W_V")}
-        weights |= {
-            f"{block}.attn.W_O": (config.n_heads, config.head_width, d_model),
-            f"{block}.mlp.W_in": (d_model, d_mlp),
-            f"{block}.mlp.b_in": (d_mlp,),
-            f"{block}.mlp.W_out": (d_mlp, d_model),
-            f"{block}.mlp.b_out": (d_model,),
-        }
-        hidden.append(
-            HiddenLayer(
-                neurons,
-                hook=f"{block}.mlp.hook_post",
-                reads=f"{block}.mlp.W_in",
-                writes=f"{block}.mlp.W_out",
-                pattern=f"{block}.attn.hook_pattern",
-                heads=f"{block}.attn.hook_z",
-            )
-        )
+    weights: dict[str, tuple[int, ...]] = dict(_shapes(connections, groups))
+    for layer in layers:
+        groups |= _block_groups(config, layer)
+        connections |= _block_connections(config, layer)
+        weights |= _block_weights(config, layer)
     groups["outputs"] = Group(d_output, "output")
-    joins["unembed.W_U"] = Join("resid", "outputs")
-    weights["unembed.W_U"] = (d_model, d_output)
+    connections["unembed.W_U"] = Connection("resid", "outputs")
     return Wiring(
-        weights=weights,
+        weights=weights | {"unembed.W_U": (config.d_model, d_output)},
         groups=groups,
-        joins=joins,
-        hidden=tuple(hidden),
+        connections=connections,
+        hidden=tuple(_block_layer(config, layer) for layer in layers),
         input_paths={
             "attention": LinearPath("W_E W_V W_O W_in", _through_attention),
             "direct": product("embed.W_E", "blocks.0.mlp.W_in"),
         },
         direct="direct",
-        output_path=product(hidden[-1].writes, "unembed.W_U"),
+        output_path=product(f"blocks.{layers[-1]}.mlp.W_out", "unembed.W_U"),
         embedding=product("embed.W_E"),
+    )
+
+
+def _block_groups(config: TransformerConfig, layer: int) -> dict[str, Group]:
+    """The units of a block."""
+    inside = Group(config.n_heads * config.head_width, "d_head")
+    sizes = {"queries": inside, "keys": inside, "heads": inside}
+    sizes["neurons"] = Group(config.d_mlp, "neuron")
+    return {numbered(name, layer, config.n_layers): group for name, group in sizes.items()}
+
+
+def _block_connections(config: TransformerConfig, layer: int) -> dict[str, Connection]:
+    """Which groups the matrices of a block connect."""
+    block, (queries, keys, heads, neurons) = f"blocks.{layer}", _block_groups(config, layer)
+    return {
+        f"{block}.attn.W_Q": Connection("resid", queries, "columns"),
+        f"{block}.attn.W_K": Connection("resid", keys, "columns"),
+        f"{block}.attn.W_V": Connection("resid", heads, "columns"),
+        f"{block}.attn.W_O": Connection(heads, "resid", "rows"),
+        f"{block}.mlp.W_in": Connection("resid", neurons),
+        f"{block}.mlp.W_out": Connection(neurons, "resid"),
+    }
+
+
+def _block_weights(config: TransformerConfig, layer: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of a block's weights."""
+    block, d_model, d_mlp = f"blocks.{layer}", config.d_model, config.d_mlp
+    return {
+        **{
+            f"{block}.attn.{name}": (config.n_heads, d_model, config.head_width)
+            for name in ("W_Q", "W_K", "W_V")
+        },
+        f"{block}.attn.W_O": (config.n_heads, config.head_width, d_model),
+        f"{block}.mlp.W_in": (d_model, d_mlp),
+        f"{block}.mlp.b_in": (d_mlp,),
+        f"{block}.mlp.W_out": (d_mlp, d_model),
+        f"{block}.mlp.b_out": (d_model,),
+    }
+
+
+def _block_layer(config: TransformerConfig, layer: int) -> HiddenLayer:
+    """The neurons of a block."""
+    block = f"blocks.{layer}"
+    return HiddenLayer(
+        numbered("neurons", layer, config.n_layers),
+        hook=f"{block}.mlp.hook_post",
+        reads=(f"{block}.mlp.W_in",),
+        writes=(f"{block}.mlp.W_out",),
+        pattern=f"{block}.attn.hook_pattern",
+        heads=f"{block}.attn.hook_z",
     )
 
 
@@ -239,22 +241,22 @@ def hidden_groups(n_layers: int) -> list[str]:
 def hidden_layers(
     n_layers: int, folded: Callable[[Weights], Float[Tensor, "*step input d_mlp"]]
 ) -> tuple[HiddenLayer, ...]:
-    """The layers as a wiring tells of them.
+    """The layers of neurons of an MLP.
 
     Args:
         n_layers: how many there are.
         folded: what the neurons of the first read of the inputs.
     """
-    between = pairwise(hidden_weights(n_layers))
+    weights = pairwise(hidden_weights(n_layers))
     return tuple(
         HiddenLayer(
             group,
             hook=f"blocks.{layer}.mlp.hook_post",
-            reads=reads,
-            writes=writes,
+            reads=(reads,),
+            writes=(writes,),
             folded=None if layer else folded,
         )
         for layer, (group, (reads, writes)) in enumerate(
-            zip(hidden_groups(n_layers), between, strict=True)
+            zip(hidden_groups(n_layers), weights, strict=True)
         )
     )

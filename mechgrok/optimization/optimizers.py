@@ -149,7 +149,9 @@ class Muon(Optimizer):
     )
 
     def check(self, wiring: Wiring) -> None:
-        if self.matrices == "inside" and not any(wiring.layout(n).inside for n in wiring.joins):
+        if self.matrices == "inside" and not any(
+            wiring.layout(n).inside for n in wiring.connections
+        ):
             raise UserError(
                 "The network has no matrix between hidden units, so that Muon would change none: "
                 "choose --matrices all, or another optimizer."
@@ -275,7 +277,7 @@ def _groups(
 
     def laid(parameters: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, Layout | None]:
         return {
-            parameter: wiring.layout(name) if name in wiring.joins else None
+            parameter: wiring.layout(name) if name in wiring.connections else None
             for name, parameter in parameters.items()
             if parameter.requires_grad
         }

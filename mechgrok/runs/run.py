@@ -342,14 +342,32 @@ class Run:
 
         Args:
             steps: the checkpoints; all unless given.
-            path: the way from the tokens to the neurons: one of ``run.wiring.input_paths``, or
+            path: the path from the tokens to the neurons: one of ``run.wiring.input_paths``, or
                 "auto" for the one on which the answer depends; the direct one (W_E W_in) unless
                 given.
 
         Raises:
-            UserError: the network has no such path.
+            UserError: the network has no such path, or the neurons read by several weights.
         """
         return self._multiplied(self.wiring.input_path(path or self.wiring.direct), steps)
+
+    def input_sides(
+        self, steps: Sequence[int] | None = None, *, path: str | None = None
+    ) -> Float[Tensor, "path step d_vocab d_mlp"]:
+        """`input_side` by every weight that reads for a neuron: one, or several of gated units.
+
+        Args:
+            steps: the checkpoints; all unless given.
+            path: as of `input_side`; "auto" is all of a gated unit's.
+
+        Raises:
+            UserError: the network has no such path.
+        """
+        import torch
+
+        paths = self.wiring.paths(path or self.wiring.direct)
+        sides = [self._multiplied(one, steps)[None] for one in paths]
+        return sides[0] if len(sides) == 1 else torch.cat(sides)
 
     def output_side(
         self, steps: Sequence[int] | None = None
@@ -359,8 +377,7 @@ class Run:
 
     def embedding(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab width"]:
         """W_E, or W_in where the network has no embedding: what each input is turned into."""
-        wiring = self.wiring
-        return self._multiplied(wiring.embedding or wiring.input_path(wiring.direct), steps)
+        return self._multiplied(self.wiring.embedded, steps)
 
     def _multiplied(
         self, path: LinearPath, steps: Sequence[int] | None

@@ -153,8 +153,8 @@ class TestOnAModel:
                 if name in mask:
                     weight.mul_(mask[name])
         inputs = run.task.test.inputs
-        for way in ("short", "plain"):
-            assert torch.equal(model(inputs, way=way), by_hand(inputs, way=way))
+        for mode in ("folded", "full"):
+            assert torch.equal(model(inputs, mode=mode), by_hand(inputs, mode=mode))
         assert mask_of(model) == mask
         assert mask_of(by_hand) is None
 

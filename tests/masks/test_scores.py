@@ -1,5 +1,7 @@
 """Every method's scores against a definition that is computed in another way."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +18,16 @@ from mechgrok.masks.scores import (
     snip,
     synflow,
 )
-from mechgrok.models import HookedMLP, HookedModel, HookedTransformer, MLPConfig
+from mechgrok.models import (
+    Group,
+    HookedMLP,
+    HookedModel,
+    HookedTransformer,
+    MLPConfig,
+    ModelShape,
+    WiredModel,
+    Wiring,
+)
 from mechgrok.runs import Run
 
 
@@ -27,7 +38,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 def loss_of(model: HookedModel, run: Run, temperature: float = 1.0) -> Tensor:
     inputs, labels = run.task.train
-    return run.task.loss(model(inputs, way="plain") / temperature, labels)
+    return run.task.loss(model(inputs, mode="full") / temperature, labels)
 
 
 def flat(scores: Scores) -> Tensor:
@@ -52,7 +63,7 @@ def test_snip_is_the_gradient_with_respect_to_an_explicit_mask(run: Run) -> None
     masks = {n: torch.ones_like(w, requires_grad=True) for n, w in prunable_weights(model).items()}
     switched = {n: w.detach() * masks[n] for n, w in prunable_weights(model).items()}
     inputs, labels = run.task.train
-    outputs = torch.func.functional_call(model, switched, (inputs,), {"way": "plain"})
+    outputs = torch.func.functional_call(model, switched, (inputs,), {"mode": "full"})
     gradient = torch.autograd.grad(run.task.loss(outputs, labels), list(masks.values()))
     torch.testing.assert_close(
         flat(snip(model, run.task)), torch.cat([g.abs().flatten() for g in gradient])
@@ -73,7 +84,7 @@ def explicit_hessian(model: HookedModel, run: Run, temperature: float) -> tuple[
     def loss(theta: Tensor) -> Tensor:
         parts = theta.split([shape.numel() for shape in shapes.values()])
         named = {n: part.view(shapes[n]) for n, part in zip(shapes, parts, strict=True)}
-        outputs = torch.func.functional_call(model, named, (counts,), {"way": "short"})
+        outputs = torch.func.functional_call(model, named, (counts,), {"mode": "folded"})
         return run.task.loss(outputs / temperature, run.task.train.labels)
 
     counts = model.encode(run.task.train.inputs)
@@ -130,6 +141,31 @@ def test_one_round_of_synflow_is_the_product_of_absolute_matrices(tiny_run: Run)
     assert scores.keys() == expected.keys()
     for name, score in scores.items():
         torch.testing.assert_close(score, expected[name])
+
+
+class Sums(WiredModel):
+    """f(a, b) = (E[a] + E[b]) W_out, which reads tokens alone."""
+
+    Config = ModelShape
+
+    @classmethod
+    def wire(cls, config: Any, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
+        groups = {"tokens": Group(d_vocab, "token"), "neurons": Group(config.d_mlp, "neuron")}
+        groups["answers"] = Group(d_output, "output")
+        ends = {"E": ("tokens", "neurons"), "W_out": ("neurons", "answers")}
+        return Wiring.between(groups, ends, hooks={"neurons": "hook_post"})
+
+    def forward(self, inputs: Tensor, mode: str = "auto") -> Tensor:
+        return self.hook_logits(self.hook_post(self.E[inputs].sum(1)) @ self.W_out)
+
+
+def test_synflow_feeds_every_token_to_a_model_that_reads_no_vectors() -> None:
+    """Of a linear network that is what ones at both positions are: R = 2 · 1ᵀ |E| |W_out| 1."""
+    model = Sums(ModelShape(kind="sums", d_mlp=4), d_vocab=5, d_output=3, n_ctx=2)
+    E, W_out = (model.get_parameter(name).detach().double().abs() for name in ("E", "W_out"))
+    scores = synflow(model, 0.5, rounds=1)
+    torch.testing.assert_close(scores["E"], 2 * E * W_out.sum(1))
+    torch.testing.assert_close(scores["W_out"], 2 * E.sum(0)[:, None] * W_out)
 
 
 def test_synflow_is_conserved_from_layer_to_layer(run: Run) -> None:

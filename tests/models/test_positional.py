@@ -33,17 +33,17 @@ def shape(kind: str, **fields: Any) -> PositionalMLPConfig:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("act", ["relu", "gelu", "quadratic", "tanh", "silu"])
 @pytest.mark.parametrize("n_layers", [1, 2])
-def test_both_ways_agree_and_so_do_their_gradients(kind: str, act: str, n_layers: int) -> None:
+def test_both_modes_agree_and_so_do_their_gradients(kind: str, act: str, n_layers: int) -> None:
     model = make_model(shape(kind, act=act, n_layers=n_layers), TASK).double()
     inputs, labels = TASK.examples
     found = {}
-    for way, given in (("plain", inputs), ("short", inputs), ("encoded", model.encode(inputs))):
-        outputs = model(given, way="plain" if way == "plain" else "short")
+    for mode, given in (("full", inputs), ("folded", inputs), ("encoded", model.encode(inputs))):
+        outputs = model(given, mode="full" if mode == "full" else "folded")
         loss = TASK.loss(outputs, labels)
-        found[way] = (outputs, torch.autograd.grad(loss, list(model.parameters())))
-    for way in ("short", "encoded"):
-        torch.testing.assert_close(found["plain"][0], found[way][0])
-        for one, other in zip(found["plain"][1], found[way][1], strict=True):
+        found[mode] = (outputs, torch.autograd.grad(loss, list(model.parameters())))
+    for mode in ("folded", "encoded"):
+        torch.testing.assert_close(found["full"][0], found[mode][0])
+        for one, other in zip(found["full"][1], found[mode][1], strict=True):
             torch.testing.assert_close(one, other)
 
 

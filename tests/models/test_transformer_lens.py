@@ -48,8 +48,8 @@ def test_logits_equal(n_layers: int, n_heads: int, act: str) -> None:
     tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
     theirs = native(model)(tokens)
     torch.testing.assert_close(model(tokens, all_positions=True), theirs, atol=1e-5, rtol=1e-5)
-    for way in ("short", "plain"):
-        torch.testing.assert_close(model(tokens, way=way), theirs[:, -1], atol=1e-5, rtol=1e-5)
+    for mode in ("folded", "full"):
+        torch.testing.assert_close(model(tokens, mode=mode), theirs[:, -1], atol=1e-5, rtol=1e-5)
 
 
 def test_activations_have_their_names_and_values() -> None:
@@ -60,7 +60,7 @@ def test_activations_have_their_names_and_values() -> None:
     _, ours = model.run_with_cache(tokens)
     _, theirs = native(model).run_with_cache(tokens)
     # TransformerLens's models have no hook on their logits; ours call it hook_logits.
-    torch.testing.assert_close(ours["hook_logits"], model(tokens, way="plain"))
+    torch.testing.assert_close(ours["hook_logits"], model(tokens, mode="full"))
     for name in set(ours) - {"blocks.0.attn.hook_attn_scores", "hook_logits"}:
         torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=1e-5)
     # The native model shows the pattern under this name too; ours are q·k/√d_head, −∞ where masked,

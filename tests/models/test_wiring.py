@@ -1,4 +1,6 @@
-"""What every model says of itself: its weights, who joins whom, and what is folded."""
+"""What every model says of itself: its weights, what connects what, and what is folded."""
+
+import pickle
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from mechgrok.models import (
     wiring_of,
 )
 from mechgrok.models.config import KINDS
+from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.tasks import make_task
 
@@ -48,14 +51,14 @@ def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) ->
 def test_every_matrix_joins_units_of_its_groups(shape: ModelShape) -> None:
     model = make_model(shape, TASK)
     wiring, raw = model.wiring, raw_weights(model)
-    assert set(wiring.joins) == {name for name, weight in raw.items() if weight.ndim >= 2}
-    for name in wiring.joins:
+    assert set(wiring.connections) == {name for name, weight in raw.items() if weight.ndim >= 2}
+    for name in wiring.connections:
         rows, columns = wiring.ends(name)
         assert tuple(wiring.matrix(name, raw[name]).shape) == (len(rows), len(columns))
         sides = left_side(wiring)
         assert (sides[rows.start : rows.stop] != sides[columns.start]).all()
     stacked = {name: torch.stack([weight, -weight]) for name, weight in raw.items()}
-    for name in wiring.joins:
+    for name in wiring.connections:
         both = wiring.matrix(name, stacked[name])
         assert torch.equal(both[0], wiring.matrix(name, raw[name]))
 
@@ -172,10 +175,10 @@ def test_configurations_of_models_need_no_torch() -> None:
 def test_a_wiring_of_plain_matrices_is_that_of_the_same_mlp() -> None:
     """All that is asked of a wiring follows of which groups each matrix joins."""
     known = wiring_of(SHAPES["deep mlp with biases"].model_copy(update={"bias": False}), TASK)
-    ends = {name: (join.source, join.target) for name, join in known.joins.items()}
+    ends = {name: (join.source, join.target) for name, join in known.connections.items()}
     hooks = {layer.group: layer.hook for layer in known.hidden}
     made = Wiring.between(known.groups, ends, hooks)
-    assert (made.weights, made.joins) == (known.weights, known.joins)
+    assert (made.weights, made.connections) == (known.weights, known.connections)
     for own, other in zip(made.hidden, known.hidden, strict=True):
         assert (own.reads, own.writes, own.hook) == (other.reads, other.writes, other.hook)
     weights = {name: torch.randn(2, *shape) for name, shape in known.weights.items()}.__getitem__
@@ -204,9 +207,66 @@ def test_what_two_inputs_give_to_a_neuron_lies_one_below_the_other() -> None:
     assert torch.equal(wiring.hidden[0].folded(weights).sum(1), torch.tensor([0.0, 0, 0, 2, 2, 2]))
 
 
+def test_a_recurrent_matrix_is_on_no_path() -> None:
+    groups = {"in": Group(3, "token"), "neurons": Group(2, "neuron"), "out": Group(3, "output")}
+    ends = {"W": ("in", "neurons"), "U": ("neurons", "neurons"), "V": ("neurons", "out")}
+    wiring = Wiring.between(groups, ends, {"neurons": "hook_post"})
+    (layer,) = wiring.hidden
+    assert (layer.reads, layer.writes) == (("W", "U"), ("U", "V"))
+    assert layer.recurrent
+    assert layer.folded is None
+    assert list(wiring.input_paths) == [wiring.direct] == ["W"]
+    assert wiring.output_path.formula == "V"
+    assert wiring.layout("U").inside
+
+
+def test_neurons_may_write_to_what_they_read() -> None:
+    """A residual stream: the cycle through it is on no path either."""
+    groups = {"in": Group(3, "token"), "resid": Group(4, "d_model")}
+    groups |= {"neurons": Group(2, "neuron"), "out": Group(3, "output")}
+    ends = {"W_E": ("in", "resid"), "W_in": ("resid", "neurons"), "W_out": ("neurons", "resid")}
+    ends["W_U"] = ("resid", "out")
+    wiring = Wiring.between(groups, ends, {"neurons": "hook_post"})
+    assert list(wiring.input_paths) == ["W_E W_in"]
+    assert wiring.output_path.formula == "W_out W_U"
+
+
+def test_gates_are_read_together_and_positions_one_at_a_time() -> None:
+    token, neuron = Group(3, "token"), Group(2, "neuron")
+    groups = {"a": token, "b": token, "neurons": neuron, "out": Group(3, "output")}
+    ends = {f"{side}_{gate}": (side, "neurons") for side in "ab" for gate in ("gate", "value")}
+    wiring = Wiring.between(groups, {**ends, "W_out": ("neurons", "out")}, {"neurons": "hook_post"})
+    assert wiring.path_name("auto") == wiring.direct == "a_gate, a_value"
+    assert [path.formula for path in wiring.paths("auto")] == ["a_gate", "a_value"]
+    assert [path.formula for path in wiring.paths("b_value")] == ["b_value"]
+    weights = {name: torch.full((3, 2), float(at)) for at, name in enumerate(ends)}.__getitem__
+    assert wiring.embedded.product(weights).tolist() == [[0, 0, 1, 1]] * 3
+    with pytest.raises(UserError, match="--path"):
+        wiring.input_path("auto")
+
+
+def test_one_name_still_makes_a_layer_that_reads_by_one_weight() -> None:
+    with pytest.warns(DeprecationWarning, match="tuple"):
+        layer = HiddenLayer("neurons", hook="", reads="W_in", writes=("W_out",))  # type: ignore[arg-type]
+    assert layer.reads == ("W_in",)
+
+
+@each_shape
+def test_a_model_can_be_pickled(shape: ModelShape) -> None:
+    model = make_model(shape, TASK)
+    copied = pickle.loads(pickle.dumps(model))
+    assert torch.equal(copied(TASK.examples.inputs), model(TASK.examples.inputs))
+    assert copied.wiring.path_name() == model.wiring.path_name()
+
+
 def test_a_wiring_that_leads_nowhere_is_refused() -> None:
     groups = {"in": Group(3, "token"), "neurons": Group(2, "neuron")}
     with pytest.raises(UserError, match="no group 'neuron': choose in or neurons"):
         Wiring.between(groups, {"W": ("in", "neuron")}, {"neurons": "hook_post"})
     with pytest.raises(UserError, match="No matrix reads the neurons 'neurons'"):
         Wiring.between(groups, {"W": ("in", "neurons")}, {"neurons": "hook_post"})
+    only_recurrent = {"U": ("neurons", "neurons"), "W": ("neurons", "in")}
+    with pytest.raises(UserError, match="No matrix writes to the neurons 'neurons'"):
+        Wiring.between(groups, only_recurrent, {"neurons": "hook_post"})
+    with pytest.raises(UserError, match="neurons"):
+        Wiring.between(groups, {"W": ("in", "neurons")}, {})

@@ -77,7 +77,7 @@ def test_hooks_see_a_plain_network_of_linear_layers() -> None:
     torch.testing.assert_close(cache["blocks.0.mlp.hook_post"], first)
     torch.testing.assert_close(cache["blocks.1.mlp.hook_post"], second)
     torch.testing.assert_close(outputs, second @ model.W_out + model.b_out)
-    torch.testing.assert_close(model(x, way="short"), model(x, way="plain"))
+    torch.testing.assert_close(model(x, mode="folded"), model(x, mode="full"))
 
 
 def test_linear_initialization_is_that_of_nn_linear_times_its_scale() -> None:

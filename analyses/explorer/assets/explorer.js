@@ -201,11 +201,13 @@
     },
     weights: (run) => {
       const values = run.now.part(run.at, "weights");
-      const [rows, columns] = run.shapes.weights;
+      const [rows, columns] = run.shapes.weights, { paths } = run.about;
+      const width = columns / paths.length;
+      const by = (x) => paths.length > 1 ? ` by ${paths[Math.floor(x / width)]}` : "";
       return values && { values, rows, columns, ends: even(extent(run, "weights")),
         scale: "diverging", x: inputs(run), y: "neuron", unit: "weight",
         marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
-        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x)}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
+        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x % width)}${by(x)}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
     },
     spectra: (run) => {
       const values = run.now.part(run.at, "spectra");

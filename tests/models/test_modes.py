@@ -1,4 +1,4 @@
-"""The short way and the plain way compute one function, and hooks see the same activations."""
+"""The folded and the full pass compute one function, and hooks see the same activations."""
 
 import pytest
 import torch
@@ -39,38 +39,38 @@ def case(request: pytest.FixtureRequest) -> tuple[HookedModel, Task]:
     return model, task
 
 
-def _gradients(model: HookedModel, task: Task, way: str) -> dict[str, torch.Tensor]:
+def _gradients(model: HookedModel, task: Task, mode: str) -> dict[str, torch.Tensor]:
     model.zero_grad()
-    task.loss(model(task.train.inputs, way=way), task.train.labels).backward()
+    task.loss(model(task.train.inputs, mode=mode), task.train.labels).backward()
     return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
 
 def test_values_agree(case: tuple[HookedModel, Task]) -> None:
     model, task = case
     inputs = task.examples.inputs
-    plain = model(inputs, way="plain")
-    torch.testing.assert_close(model(inputs, way="short"), plain, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(model(model.encode(inputs)), plain, atol=1e-5, rtol=1e-5)
+    full = model(inputs, mode="full")
+    torch.testing.assert_close(model(inputs, mode="folded"), full, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(model.encode(inputs)), full, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_agree(case: tuple[HookedModel, Task]) -> None:
     model, task = case
-    short, plain = (_gradients(model, task, way) for way in ("short", "plain"))
-    for name in plain:
-        torch.testing.assert_close(short[name], plain[name], atol=1e-6, rtol=1e-4)
+    folded, full = (_gradients(model, task, mode) for mode in ("folded", "full"))
+    for name in full:
+        torch.testing.assert_close(folded[name], full[name], atol=1e-6, rtol=1e-4)
 
 
-def test_hooks_of_both_ways_see_the_same(case: tuple[HookedModel, Task]) -> None:
+def test_hooks_of_both_modes_see_the_same(case: tuple[HookedModel, Task]) -> None:
     model, task = case
     inputs = task.train.inputs
-    _, plain = model.run_with_cache(inputs, way="plain")
-    _, short = model.run_with_cache(inputs, way="short")
-    assert set(short) >= set(model.short_hooks)
-    for name in short:
-        torch.testing.assert_close(short[name], plain[name], atol=1e-5, rtol=1e-5)
+    _, full = model.run_with_cache(inputs, mode="full")
+    _, folded = model.run_with_cache(inputs, mode="folded")
+    assert set(folded) >= set(model.folded_hooks)
+    for name in folded:
+        torch.testing.assert_close(folded[name], full[name], atol=1e-5, rtol=1e-5)
 
 
-def test_a_hook_that_only_the_plain_way_makes_is_reached(case: tuple[HookedModel, Task]) -> None:
+def test_a_hook_that_only_the_full_pass_makes_is_reached(case: tuple[HookedModel, Task]) -> None:
     model, task = case
     inputs = task.train.inputs
     before = model(inputs)
@@ -103,3 +103,18 @@ def test_seeds_settle_the_weights() -> None:
     one, same, other = (make_model(MLPConfig(), TOKENS, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.W_in, same.W_in)
     assert not torch.equal(one.W_in, other.W_in)
+
+
+def test_former_names_of_modes_and_hooks_still_work() -> None:
+    model = make_model(MLPConfig(d_model=20, d_mlp=9), TOKENS)
+    inputs = TOKENS.train.inputs
+    for mode, former in (("folded", "short"), ("full", "plain")):
+        for call in (lambda f=former: model(inputs, f), lambda f=former: model(inputs, way=f)):
+            with pytest.warns(DeprecationWarning, match=mode):
+                assert torch.equal(call(), model(inputs, mode=mode))
+    with pytest.warns(DeprecationWarning, match="folded_hooks"):
+        assert model.short_hooks == model.folded_hooks
+    with pytest.warns(DeprecationWarning, match="has_active_hooks"):
+        assert not model.is_listened_to
+    with pytest.warns(DeprecationWarning, match="connections"):
+        assert model.wiring.joins == model.wiring.connections
