@@ -113,7 +113,7 @@ def _say(run: "Run") -> None:
     """What was recognized, what it answers, and what nobody tells."""
     import sys
 
-    from mechgrok.exchange.importing import doubt
+    from mechgrok.exchange.importing import chance_level_warning
     from mechgrok.runs.imported import assumed_in_words, split_in_words
 
     origin = run.imported
@@ -134,5 +134,5 @@ def _say(run: "Run") -> None:
             "There is no forward pass to compare it with: the file names a model of mechgrok or "
             "yours, and holds its weights."
         )
-    if warning := doubt(run):
+    if warning := chance_level_warning(run):
         print(f"mechgrok: {warning}", file=sys.stderr)

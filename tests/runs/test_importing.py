@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from mechgrok.errors import UserError
-from mechgrok.exchange.importing import doubt, import_run, recognize
+from mechgrok.exchange.importing import chance_level_warning, import_run, recognize
 from mechgrok.models import HookedTransformer, TransformerConfig
 from mechgrok.runs import Run
 from mechgrok.training import resume
@@ -360,14 +360,14 @@ def test_an_imported_run_is_not_resumed(tmp_path: Path, tiny_run: Run) -> None:
     assert run.steps == [0]
 
 
-def test_untrained_weights_raise_a_doubt_and_trained_ones_do_not(
+def test_untrained_weights_are_at_chance_level_and_trained_ones_are_not(
     tmp_path: Path, tiny_run: Run
 ) -> None:
     right = import_run([tiny_run.file(60)], tmp_path / "right", task={"train_fraction": 0.7})
-    assert doubt(right) is None
+    assert chance_level_warning(right) is None
     untrained = import_run([tiny_run.file(0)], tmp_path / "untrained")
     assert untrained.metrics.train_accuracy.max() < 2 / 7
-    assert "which is chance" in str(doubt(untrained))
+    assert "which is chance" in str(chance_level_warning(untrained))
 
 
 class Payload:
