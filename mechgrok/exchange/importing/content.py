@@ -7,7 +7,6 @@ nothing in them is executed.
 
 import json
 import pickle
-import pickletools
 import re
 import warnings
 from collections.abc import Callable
@@ -84,7 +83,7 @@ def kind_of(path: Path) -> Kind:
         return "npy"
     if start.startswith(b"PK"):
         return _kind_of_zip(path)
-    if is_text and not _may_be_pickle(start):
+    if is_text:
         raise UserError(f"{path} is a text, not a file of weights: name the file of the weights.")
     return "safetensors" if path.suffix == ".safetensors" else "pickle"
 
@@ -106,14 +105,6 @@ def _kind_of_zip(path: Path) -> Kind:
         f"{path} is a ZIP archive of {', '.join(names[:3]) or 'nothing'}, not a file of weights: "
         "unpack it and name the file of the weights."
     )
-
-
-def _may_be_pickle(start: bytes) -> bool:
-    """Whether a text may be a pickle of protocol 0, which is text too."""
-    try:
-        return [operation.name for operation, _, _ in pickletools.genops(start)][-1] == "STOP"
-    except ValueError as error:
-        return "opcode" not in str(error) and len(start) == _START  # there is more of it
 
 
 def read_content(path: Path) -> Any:

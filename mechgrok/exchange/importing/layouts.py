@@ -161,6 +161,7 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
     masked = [row for row in present if row.theirs in masks and not row.is_bias]
     mask = {row.ours: row.turned(masks, sizes) for row in masked}
     ours = {row.ours: row.turned(weights, sizes) for row in present}
+    stored = {row.theirs: weights[row.theirs] for row in present}
     model = _model_fields(layout, ours, sizes)
     if layout.kind == "transformer" or model.get("bias"):
         ours |= {
@@ -182,7 +183,7 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
         mask=mask if any((kept == 0).any() for kept in mask.values()) else {},
         axes={row.ours: row.axes for row in rows},
         sizes=sizes,
-        stored={r.theirs: weights[r.theirs] * masks.get(r.theirs, 1) for r in present},
+        stored=stored | {name: stored[name] * kept for name, kept in masks.items()},
         notes=(note,) * bool(pruned),
     )
 
@@ -279,7 +280,8 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
         shape, before = list(weights[row.theirs].shape), sizes
         sizes = {a: n for a, n in zip(row.stored, shape, strict=False) if "*" not in a} | before
         if shape != [_size(axis, sizes) for axis in row.stored]:
-            needed = ", ".join(f"{axis} = {before[axis]}" for axis in row.axes if axis in before)
+            known = (axis for axis in dict.fromkeys(row.axes) if axis in before)
+            needed = ", ".join(f"{axis} = {before[axis]}" for axis in known)
             raise _Misfit(
                 f"holds shapes that do not fit together: {row.theirs} is {shape}, but the others "
                 f"need {needed or 'other dimensions'}",

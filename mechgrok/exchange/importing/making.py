@@ -89,7 +89,7 @@ def import_run(
         if len(paths) == 1 and paths[0].is_dir():
             paths = files_of(paths[0], Path(checked_out))
         sources = [source for path in paths for source in _sources(path, given)]
-        notes, rows, compared = _warnings(sources, given), [], True
+        rows, compared = [], True
         config, at = _configuration(sources, given, names)
         for step, source in zip(at, sources, strict=True):
             network, model = _fitted(source, config)
@@ -102,8 +102,9 @@ def import_run(
         user_code.remember(config.task.name)
         origin = config.origin.model_copy(update={"compared": compared})
         write_config(folder, config.model_copy(update={"origin": origin}))
-    for note in notes:
-        warn(note)
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        if steps is None or note != EPOCHS_AS_STEPS:
+            warn(note)
     return Run(out)
 
 
@@ -191,11 +192,6 @@ def _network(saved: Saved, facts: Facts) -> Network:
         shape = weights[name].shape
         mask[name] = torch.from_numpy(unpack_bits(bits, shape.numel())).reshape(shape)
     return Network("mechgrok", weights, facts.model, mask)
-
-
-def _warnings(sources: Sequence[_Source], given: _Given) -> list[str]:
-    notes = dict.fromkeys(note for source in sources for note in source.notes)
-    return [note for note in notes if given.steps is None or note != EPOCHS_AS_STEPS]
 
 
 def _fitted(source: _Source, config: RunConfig) -> tuple[Network, HookedModel]:
@@ -342,20 +338,18 @@ def _check_fits(network: Network, task: Task, path: Path) -> None:
             f"The network in {path} has {n_ctx} positions, but {task} has {task.n_ctx} tokens per "
             f"example: give {remedy}."
         )
-    if sizes["d_vocab"] != task.d_vocab:
-        raise UserError(
-            f"The network in {path} reads {sizes['d_vocab']} different "
-            f"{'tokens' if reads_tokens else 'numbers'}, but {task} has {task.d_vocab}: choose "
-            "another --task or --p."
-        )
-    widths = {task.d_output}
-    if reads_tokens:  # of which some are no answers, as "="
-        widths.add(max(task.d_output, task.d_vocab))
-    if sizes["d_output"] not in widths:
-        raise UserError(
-            f"The network in {path} has {sizes['d_output']} outputs, but {task} has "
-            f"{task.d_output} answers: choose another --task or --p."
-        )
+    # Some of the tokens are no answers ("=").
+    widths = {task.d_output, max(task.d_output, task.d_vocab) if reads_tokens else task.d_output}
+    inputs = "tokens" if reads_tokens else "numbers"
+    for axis, holds, fitting in (
+        ("d_vocab", f"reads {sizes['d_vocab']} different {inputs}", {task.d_vocab}),
+        ("d_output", f"has {sizes['d_output']} outputs", widths),
+    ):
+        if sizes[axis] not in fitting:
+            raise UserError(
+                f"The network in {path} {holds}, but {task} has {getattr(task, axis)}: choose "
+                "another --task or --p."
+            )
 
 
 def _with_split(
