@@ -55,7 +55,7 @@ def check_outputs(
         inputs = ours = torch.randn(_N_INPUTS, model.d_vocab, generator=generator).double()
     else:
         inputs = ours = torch.randint(model.d_vocab, (_N_INPUTS, model.n_ctx), generator=generator)
-    answers = slice(None)
+    answers: slice | Tensor = slice(None)
     if order is not None:  # "=" stays the last token
         ours = torch.cat([order, torch.arange(len(order), model.d_vocab)])[inputs]
         answers = order

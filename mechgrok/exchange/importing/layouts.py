@@ -118,7 +118,7 @@ class Network:
     model: dict[str, Any]
     mask: State = field(default_factory=dict)
     axes: Mapping[str, list[str]] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     stored: State = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -288,8 +288,8 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
                 n_known,
                 n_fitting,
             )
-    known = {row.theirs for row in present}
-    for name in (name for name in weights if name not in known):
+    placed = {row.theirs for row in present}
+    for name in (name for name in weights if name not in placed):
         # A bias of zeros changes nothing.
         if not name.rpartition(".")[2].startswith("b_") or weights[name].any():
             raise _Misfit(

@@ -100,6 +100,7 @@ def import_run(
             compared &= check_outputs(model, network.stored, source.file, source.order)
         write_metrics(folder, sorted(rows, key=lambda row: row["step"]))
         user_code.remember(config.task.name)
+        assert config.origin is not None
         origin = config.origin.model_copy(update={"compared": compared})
         write_config(folder, config.model_copy(update={"origin": origin}))
     for note in dict.fromkeys(note for source in sources for note in source.notes):
@@ -211,7 +212,7 @@ def _fitted(source: _Source, config: RunConfig) -> tuple[Network, HookedModel]:
     model = make_model(config.model, task)
     weights = dict(network.weights)
     if config.model.kind == "transformer" and network.axes:
-        weights = {"pos_embed.W_pos": torch.zeros(task.n_ctx, model.config.d_model)} | weights
+        weights = {"pos_embed.W_pos": torch.zeros(task.n_ctx, network.sizes["d_model"])} | weights
     try:
         load_weights(model, weights)
         if network.mask:
@@ -233,9 +234,14 @@ def _configuration(
     """The run's configuration, and the step of each set of weights."""
     if not sources:
         raise UserError("There is nothing to import: name at least one file.")
-    for source in sources:
-        _check_same(sources[0], source)
     network, facts = sources[0].network, merge([source.facts for source in sources])
+    for other in sources:
+        if (other.network.model, other.network.sizes) != (network.model, network.sizes):
+            raise UserError(
+                f"{other.file} holds another network than {sources[0].file}: "
+                f"{other.network.model | other.network.sizes} instead of "
+                f"{network.model | network.sizes}."
+            )
     sides = next(((source.sides, source.file) for source in sources if source.sides), None)
     if given.split is not None:
         sides = splits.read_sides(Path(given.split)), Path(given.split)
@@ -259,19 +265,6 @@ def _configuration(
     model = {"act": "relu"} | model
     config = RunConfig.make(task=task, model=model, training=None, seed=facts.seed, origin=origin)
     return config, at
-
-
-def _check_same(first: _Source, other: _Source) -> None:
-    """Refuse files of networks of different shapes."""
-    ours, theirs = (
-        (s.network.model, s.network.sizes.get("d_vocab"), s.network.sizes.get("d_output"))
-        for s in (first, other)
-    )
-    if ours != theirs:
-        raise UserError(
-            f"{other.file} holds another network than {first.file}: {theirs[0]} instead of "
-            f"{ours[0]}."
-        )
 
 
 def _check_training(known: Mapping[str, Any], last: int) -> None:
