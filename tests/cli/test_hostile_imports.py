@@ -176,6 +176,7 @@ def unusual_contents() -> dict[str, Any]:
         "a task that is a number": {"model": weights, "task": 3, "fn_name": 3},
         "ours, of no kind": {"model": weights, "mechgrok": {"model": {"kind": "gpt"}}},
         "ours, of an own kind": {"model": weights, "mechgrok": {"model": {"kind": "evil.py:M"}}},
+        "half transposed": weights | {"W_E": weights["W_E"].T, "W_in": weights["W_in"].T},
         "ours, with no task": {"model": weights, "mechgrok": {"model": {"kind": "mlp"}}},
         "ours, with a mask of nothing": {
             "model": weights,
@@ -311,3 +312,13 @@ def test_a_step_in_metadata_is_a_number_or_not_believed(
     ended = mechgrok("import", file, "--out", "run", "--p", P)
     assert ended.code == 0, ended.err
     assert Path(f"run/step_{step:08d}.safetensors").is_file()
+
+
+def test_an_origin_that_is_none_is_not_believed(mechgrok: Any, tmp_path: Path) -> None:
+    model = {"kind": "mlp", "d_model": 12, "d_mlp": 8}
+    origin = {"kind": "import", "known": 3, "assumed": 3}
+    content = {"model": state(), "mechgrok": {"model": model, "origin": origin}}
+    torch.save(content, file := tmp_path / "w.pth")
+    ended = mechgrok("import", file, "--out", "run", "--p", P)
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("run/config.json").read_text())["origin"]["known"] == {}
