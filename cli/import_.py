@@ -61,9 +61,9 @@ def import_(
 ) -> None:
     """Make a run of weights that were trained elsewhere, so that every analysis works on them.
 
-    What a file does not tell about its task comes from the options, and is checked against the
-    shapes of the weights; what nobody tells about the training stays unknown. Files are never
-    unpickled beyond tensors, dictionaries and lists.
+    Options supply what a file does not say about its task, and are checked against the shapes of
+    the weights. Settings of the training that neither says stay unknown. Files are never unpickled
+    beyond tensors, dictionaries and lists.
     """
     import warnings
 
@@ -75,7 +75,7 @@ def import_(
     at = whole_numbers(steps) if steps else None
     with warnings.catch_warnings():
         warnings.showwarning = in_one_line  # type: ignore[assignment]
-        run = (_imported(out, files) if resume else None) or import_run(
+        run = (_find_import(out, files) if resume else None) or import_run(
             files,
             out,
             task=settings.get("task", {}),
@@ -85,11 +85,11 @@ def import_(
             training=settings.get("training"),
             overwrite=overwrite,
         )
-    _say(run)
+    _print_summary(run)
 
 
-def _imported(out: Path, files: list[Path]) -> "Run | None":
-    """The run that was made of these files earlier; None where it is not there.
+def _find_import(out: Path, files: list[Path]) -> "Run | None":
+    """The run that was made from these files earlier; None where there is none.
 
     An import is complete or absent, whatever kills it.
 
@@ -109,11 +109,11 @@ def _imported(out: Path, files: list[Path]) -> "Run | None":
     return run
 
 
-def _say(run: "Run") -> None:
-    """What was recognized, what it answers, and what nobody tells."""
+def _print_summary(run: "Run") -> None:
+    """What was recognized, how well it answers, and what is assumed or unknown."""
     import sys
 
-    from mechgrok.exchange.importing import doubt
+    from mechgrok.exchange.importing import chance_level_warning
     from mechgrok.runs.imported import assumed_in_words, split_in_words
 
     origin = run.imported
@@ -134,5 +134,5 @@ def _say(run: "Run") -> None:
             "There is no forward pass to compare it with: the file names a model of mechgrok or "
             "yours, and holds its weights."
         )
-    if warning := doubt(run):
+    if warning := chance_level_warning(run):
         print(f"mechgrok: {warning}", file=sys.stderr)

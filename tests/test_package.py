@@ -129,7 +129,7 @@ def test_the_package_runs_as_a_module(python: Path, tmp_path: Path) -> None:
 
 def test_only_one_name_is_installed(wheel: Path) -> None:
     """Each file of the three folders lies below ``mechgrok``, and there is no other."""
-    kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css"}
+    kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css", ".md"}
     files = {
         file.relative_to(ROOT).as_posix()
         for folder in FOLDERS

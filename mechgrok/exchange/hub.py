@@ -7,24 +7,23 @@ sent to a hub; `mechgrok.exchange.importing` reads the first two back.
 """
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mechgrok.errors import ExternalError, UserError, in_a_sentence
 from mechgrok.exchange.exporting import UNKNOWN_LICENSE, check_license, new_folder, write_network
-from mechgrok.exchange.revisions import WEIGHTS, git, revision_of
+from mechgrok.exchange.revisions import git, revision_of
 from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
 T = TypeVar("T")
-#: What the revision of the last step is called too.
+#: The revision of the last step, beside its own.
 LAST = "main"
-FILES = ("README.md", "config.json", WEIGHTS)
 
 
 @in_neutral_state
@@ -42,7 +41,7 @@ def export_sequence(
         run: the run.
         out: a folder that is absent or empty.
         steps: the checkpoints; all unless given.
-        branches: a git repository with a branch for each step, instead of folders.
+        branches: make a git repository with a branch for each step, instead of folders.
         license: of the weights, as model hubs call it, for the model cards.
 
     Raises:
@@ -51,15 +50,14 @@ def export_sequence(
     """
     chosen = run.select(steps)
     check_license(license)
-    with new_folder(out) as beside:
+    with new_folder(out) as folder:
         if branches:
-            _as_branches(run, chosen, beside, license)
+            _write_branches(run, chosen, folder, license)
         else:
             for step in chosen:
-                folder = beside / revision_of(step)
-                folder.mkdir()
-                write_network(run, step, folder, license)
-            shutil.copy(beside / revision_of(chosen[-1]) / "README.md", beside / "README.md")
+                (folder / revision_of(step)).mkdir()
+                write_network(run, step, folder / revision_of(step), license)
+            shutil.copy(folder / revision_of(chosen[-1]) / "README.md", folder / "README.md")
     return Path(out)
 
 
@@ -76,8 +74,8 @@ def push(
 ) -> str:
     """Send the networks of all checkpoints to a model hub, a revision for each; its address.
 
-    The sender is whom `huggingface_hub` knows (``hf auth login``, or ``HF_TOKEN``). What is there
-    already is replaced.
+    The sender is the account that `huggingface_hub` knows (``hf auth login``, or ``HF_TOKEN``).
+    What is there already is replaced.
 
     Args:
         run: the run.
@@ -85,7 +83,7 @@ def push(
         steps: the checkpoints; all unless given.
         private: make a repository that only its owner sees.
         license: of the weights, as model hubs call it, for the model cards.
-        timeout: seconds that the hub may take to make the repository, and over each checkpoint.
+        timeout: seconds that the hub may take to make the repository, and for each revision.
         progress: called with each step that has been sent.
 
     Raises:
@@ -99,9 +97,19 @@ def push(
     chosen, hub = run.select(steps), HfApi()
     check_license(license)
 
-    def ask(call: Callable[[], T]) -> T:
+    def send(folder: Path, step: int, revision: str) -> None:
+        if revision != LAST:
+            hub.create_branch(repository, branch=revision, exist_ok=True)
+        hub.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=f"Step {step}",
+            revision=revision,
+        )
+
+    def ask(call: Callable[..., T], *arguments: object, **options: object) -> T:
         try:
-            return _within(timeout, call)
+            return _within(timeout, lambda: call(*arguments, **options))
         # Which exceptions a missing network raises depends on the version of huggingface_hub.
         except Exception as error:
             raise ExternalError(
@@ -109,29 +117,13 @@ def push(
                 "reaches the hub and that you are logged in (hf auth login), and send it again."
             ) from None
 
-    url = ask(lambda: hub.create_repo(repository, private=private, exist_ok=True))
+    url = ask(hub.create_repo, repository, private=private, exist_ok=True)
     for step in chosen:
-        files = _files(run, step, license)
-        for revision in (revision_of(step), *([LAST] if step == chosen[-1] else [])):
-            ask(partial(_commit, hub, repository, step, files, revision))
+        with _network_files(run, step, license) as folder:
+            for revision in _revisions(step, chosen):
+                ask(send, folder, step, revision)
         progress(step)
     return str(url)
-
-
-def _commit(
-    hub: Any, repository: str, step: int, files: Mapping[str, bytes], revision: str
-) -> None:
-    """Send the files of one step as a revision."""
-    from huggingface_hub import CommitOperationAdd
-
-    if revision != LAST:
-        hub.create_branch(repository, branch=revision, exist_ok=True)
-    hub.create_commit(
-        repository,
-        [CommitOperationAdd(name, content) for name, content in files.items()],
-        commit_message=f"Step {step}",
-        revision=revision,
-    )
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
@@ -155,33 +147,35 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         raise TimeoutError(f"no answer within {seconds:g} s") from None
 
 
-def _files(run: Run, step: int, license: str) -> dict[str, bytes]:
-    """The files of one network."""
+def _revisions(step: int, steps: Sequence[int]) -> list[str]:
+    """The revisions that hold a step of a sequence."""
+    return [revision_of(step)] + [LAST] * (step == steps[-1])
+
+
+@contextmanager
+def _network_files(run: Run, step: int, license: str) -> Iterator[Path]:
+    """A temporary folder with the files of one network."""
     with TemporaryDirectory() as folder:
         write_network(run, step, Path(folder), license)
-        return {name: (Path(folder) / name).read_bytes() for name in FILES}
+        yield Path(folder)
 
 
-def _as_branches(run: Run, steps: Sequence[int], folder: Path, license: str) -> None:
+def _write_branches(run: Run, steps: Sequence[int], repository: Path, license: str) -> None:
     """A repository whose branches are the steps, written by one ``git fast-import``."""
-    git(folder, "init", "--quiet", f"--initial-branch={LAST}")
+    git(repository, "init", "--quiet", f"--initial-branch={LAST}")
     with TemporaryFile() as commits:
         for step in steps:
-            files = _files(run, step, license)
-            for branch in (revision_of(step), *([LAST] if step == steps[-1] else [])):
-                commits.write(_commit_of(branch, step, files))
+            with _network_files(run, step, license) as folder:
+                content = b"".join(
+                    b"M 100644 inline %b\n%b" % (file.name.encode(), _data(file.read_bytes()))
+                    for file in sorted(folder.iterdir())
+                )
+            for branch in _revisions(step, steps):
+                head = f"commit refs/heads/{branch}\ncommitter mechgrok <mechgrok> 0 +0000\n"
+                commits.write(head.encode() + _data(f"Step {step}\n".encode()) + content)
         commits.seek(0)
-        git(folder, "fast-import", "--quiet", stdin=commits)
-    git(folder, "checkout", "--quiet", LAST)
-
-
-def _commit_of(branch: str, step: int, files: Mapping[str, bytes]) -> bytes:
-    """What ``git fast-import`` reads: a commit of one network's files on a branch."""
-    parts = [f"commit refs/heads/{branch}\ncommitter mechgrok <mechgrok> 0 +0000\n".encode()]
-    parts.append(_data(f"Step {step}\n".encode()))
-    for name, content in files.items():
-        parts += [f"M 100644 inline {name}\n".encode(), _data(content)]
-    return b"".join(parts)
+        git(repository, "fast-import", "--quiet", stdin=commits)
+    git(repository, "checkout", "--quiet", LAST)
 
 
 def _data(content: bytes) -> bytes:

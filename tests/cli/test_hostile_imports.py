@@ -1,5 +1,6 @@
 """Hostile and damaged files: one sentence, exit 2, nothing executed, nothing left behind."""
 
+import gzip
 import io
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
@@ -174,6 +176,7 @@ def unusual_contents() -> dict[str, Any]:
         "a task that is a number": {"model": weights, "task": 3, "fn_name": 3},
         "ours, of no kind": {"model": weights, "mechgrok": {"model": {"kind": "gpt"}}},
         "ours, of an own kind": {"model": weights, "mechgrok": {"model": {"kind": "evil.py:M"}}},
+        "half transposed": weights | {"W_E": weights["W_E"].T, "W_in": weights["W_in"].T},
         "ours, with no task": {"model": weights, "mechgrok": {"model": {"kind": "mlp"}}},
         "ours, with a mask of nothing": {
             "model": weights,
@@ -195,30 +198,107 @@ def unusual_contents() -> dict[str, Any]:
     return nothing
 
 
-def _refused(mechgrok: Any, file: Path, name: str) -> None:
-    ended = mechgrok("import", file, "--out", "run", "--p", P)
-    assert (ended.code, ended.err.count("\n")) == (2, 1), f"{name}: {ended.code} {ended.err}"
-    assert ended.err.startswith("mechgrok: "), name
-    assert not Path("run").exists(), name
+def other_formats(folder: Path) -> Iterator[tuple[str, Path, str]]:
+    """Files of other programs, whatever they are called, with the remedy for each."""
+
+    def zipped(*members: str) -> bytes:
+        with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+            for member in members:
+                archive.writestr(member, b"{}")
+        return buffer.getvalue()
+
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), script := io.BytesIO())
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    contents = {
+        "an LFS pointer": (pointer, "git lfs pull"),
+        "an annex pointer": (b"/annex/objects/SHA256E-s12--ab.pth\n", "git annex get"),
+        "a web page": (b"\n<!DOCTYPE html><html>404</html>", "download the file itself"),
+        "JSON": (b'{"message": "Not Found"}', "name the file of the weights"),
+        "a table": (b"step,train_loss\n0,1.5\n", "name the file of the weights"),
+        "prose": (b"hello", "name the file of the weights"),
+        "gzip": (gzip.compress(b"x"), "decompress it"),
+        "a ZIP archive": (zipped("readme.md"), "unpack it"),
+        "Keras": (zipped("config.json", "model.weights.h5"), "numpy.savez"),
+        "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "numpy.savez"),
+        "TorchScript": (script.getvalue(), "state_dict()"),
+        "nothing": (b"", "fetch it again"),
+    }
+    for name, (content, remedy) in contents.items():
+        for suffix in ("pth", "safetensors", "npz", "ckpt"):
+            (file := folder / f"{name}.{suffix}").write_bytes(content)
+            yield f"{name}.{suffix}", file, remedy
 
 
-def test_pickles_are_refused_and_not_executed(mechgrok: Any, tmp_path: Path) -> None:
-    proof = tmp_path / "executed"
-    for name, file in hostile_pickles(tmp_path, proof):
-        _refused(mechgrok, file, name)
-        assert not proof.exists(), name
+class NumPyCall:
+    """Pickles as a call of one of NumPy's functions, as a hostile file would have it."""
+
+    def __init__(self, function: Any, *given: Any, state: Any = None) -> None:
+        self.call = (function, given) if state is None else (function, given, state)
+
+    def __reduce__(self) -> Any:
+        return self.call
 
 
-def test_damaged_files_are_refused(mechgrok: Any, tmp_path: Path) -> None:
-    for name, file in damaged_files(tmp_path):
-        _refused(mechgrok, file, name)
+_scalar = np.float64(0).__reduce__()[0]
+#: What NumPy can pickle, or a file could say that it did, and is no plain number.
+NUMPY_OBJECTS = {
+    "an array": np.ones(3),
+    "an object as a number": NumPyCall(_scalar, np.dtype("O"), "x"),
+    "a type of objects": np.dtype("O"),
+    "a type of records": np.dtype([("a", "f8")]),
+    "a type by words": NumPyCall(np.dtype, "float64, (1000000000,)i8"),
+    "a type from a dictionary": NumPyCall(np.dtype, {"names": ["a"], "formats": ["O"]}),
+    "a type with another state": NumPyCall(np.dtype, "f8", state=(3, "|O", None)),
+    "a type with a dictionary for state": NumPyCall(np.dtype, "f8", state={"name": "O"}),
+    "a number of too few bytes": NumPyCall(_scalar, np.dtype("f8"), b"123"),
+    "a number of no type": NumPyCall(_scalar, "f8", b"12345678"),
+    "a number of nothing": NumPyCall(_scalar),
+    "a text": np.str_("words"),
+    "a date": np.datetime64("2020-01-01"),
+}
+_UNCODED = "save the weights alone"
+
+
+def hostile_files(folder: Path, proof: Path) -> Iterator[tuple[str, Path, str]]:
+    """Every file that is refused because of what it is, with the remedy."""
+    for name, file in hostile_pickles(folder, proof):
+        yield name, file, _UNCODED if not name.endswith("-0") else "name the file of the weights"
+    for name, file in damaged_files(folder):
+        others = {"negative.pth": _UNCODED, "table.csv": "name the", "list.json": "name the"}
+        yield name, file, others.get(name, "fetch it again")
+    yield from other_formats(folder)
+    for name, value in (NUMPY_OBJECTS | {"an array of calls": None}).items():
+        if value is None:
+            value = np.array([Call(proof, "system")], dtype=object)
+        torch.save({**state(), "x": value}, file := folder / f"{name}.pth")
+        yield name, file, _UNCODED
+    for name, content in unusual_contents().items():
+        torch.save(content, file := folder / "file.pth")
+        yield name, file, ""
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
-def test_what_is_no_network_is_refused(mechgrok: Any, tmp_path: Path) -> None:
-    for name, content in unusual_contents().items():
-        torch.save(content, file := tmp_path / "file.pth")
-        _refused(mechgrok, file, name)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_hostile_files_are_refused_with_a_remedy(mechgrok: Any, tmp_path: Path) -> None:
+    proof = tmp_path / "executed"
+    for name, file, remedy in hostile_files(tmp_path, proof):
+        ended = mechgrok("import", file, "--out", "run", "--p", P)
+        assert (ended.code, ended.err.count("\n")) == (2, 1), f"{name}: {ended.code} {ended.err}"
+        assert ended.err.startswith("mechgrok: "), name
+        assert remedy in ended.err, f"{name}: {ended.err}"
+        assert not Path("run").exists(), name
+        assert not proof.exists(), name
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_the_hostile_pickles_are_as_hostile_as_they_are_meant_to_be(
+    tmp_path: Path, form: str
+) -> None:
+    proof = tmp_path / "executed"
+    files = dict(hostile_pickles(tmp_path, proof))
+    torch.load(files[f"system-{form}"], weights_only=False)
+    assert proof.exists()
 
 
 @pytest.mark.parametrize(
@@ -232,3 +312,13 @@ def test_a_step_in_metadata_is_a_number_or_not_believed(
     ended = mechgrok("import", file, "--out", "run", "--p", P)
     assert ended.code == 0, ended.err
     assert Path(f"run/step_{step:08d}.safetensors").is_file()
+
+
+def test_an_origin_that_is_none_is_not_believed(mechgrok: Any, tmp_path: Path) -> None:
+    model = {"kind": "mlp", "d_model": 12, "d_mlp": 8}
+    origin = {"kind": "import", "known": 3, "assumed": 3}
+    content = {"model": state(), "mechgrok": {"model": model, "origin": origin}}
+    torch.save(content, file := tmp_path / "w.pth")
+    ended = mechgrok("import", file, "--out", "run", "--p", P)
+    assert ended.code == 0, ended.err
+    assert json.loads(Path("run/config.json").read_text())["origin"]["known"] == {}

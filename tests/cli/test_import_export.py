@@ -32,7 +32,7 @@ def test_options_tell_what_the_file_does_not(mechgrok: Any, tiny_transformer_run
     assert (run.task.split_seed, run.steps, run.config.model.act) == (2, [5], "gelu")
 
 
-def test_weights_that_do_no_better_than_chance_raise_a_doubt(mechgrok: Any, tiny_run: Run) -> None:
+def test_weights_at_chance_level_raise_a_warning(mechgrok: Any, tiny_run: Run) -> None:
     ended = mechgrok("import", tiny_run.file(0), "--out", "run")
     assert ended.code == 0
     assert "check --task, --p, --pairs and --act" in ended.err

@@ -1,10 +1,7 @@
 """What a file is, its first bytes say: numbers are read, and all else is called by its name."""
 
-import gzip
 import struct
 import warnings
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from torch import nn
 
 from mechgrok.errors import UserError
 from mechgrok.exchange.importing import import_run
-from mechgrok.exchange.importing.reading import read_content
+from mechgrok.exchange.importing.content import read_content
 
 P = 7
 
@@ -82,54 +78,6 @@ def test_what_is_no_number_in_place_of_a_weight_or_a_split_is_named(
     np.save(tmp_path / "split.npy", value)
     with pytest.raises(UserError, match=rf"split\.npy holds {called}"):
         import_run([tmp_path / "w.npz"], tmp_path / "run", split=tmp_path / "split.npy")
-    assert not (tmp_path / "run").exists()
-
-
-def _zip(**members: bytes) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name.replace("__", "."), content)
-
-    return write
-
-
-def _text(text: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(text) and None
-
-
-def _script(path: Path) -> None:
-    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(path))
-
-
-LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-FOREIGN: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "an LFS pointer": (_text(LFS), "git lfs pull"),
-    "an annex pointer": (_text("/annex/objects/SHA256E-s12--ab.pth\n"), "git annex get"),
-    "a web page": (_text("\n<!DOCTYPE html><html>404</html>"), "download the file itself"),
-    "JSON": (_text('{"message": "Not Found"}'), "is JSON"),
-    "a table": (_text("step,train_loss\n0,1.5\n"), "is a text"),
-    "prose": (_text("hello"), "is a text"),
-    "gzip": (lambda path: path.write_bytes(gzip.compress(b"x")), "gzip.*decompress it"),
-    "a ZIP archive": (_zip(readme__md=b"x"), "a ZIP archive of readme.md"),
-    "Keras": (_zip(config__json=b"{}", **{"model__weights__h5": b"x"}), "a Keras model"),
-    "HDF5": (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64)), "an HDF5 file"),
-    "TorchScript": (_script, r"TorchScript.*state_dict\(\)"),
-    "nothing": (_text(""), "is empty"),
-}
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".npz", ".ckpt"])
-@pytest.mark.parametrize("what", FOREIGN)
-def test_a_file_of_another_kind_is_called_what_it_is(
-    tmp_path: Path, what: str, suffix: str
-) -> None:
-    make, words = FOREIGN[what]
-    make(file := tmp_path / f"weights{suffix}")
-    with pytest.raises(UserError, match=words) as refused:
-        import_run([file], tmp_path / "run")
-    assert "code, so it was not loaded" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
 

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechgrok.errors import UserError
-from mechgrok.exchange.importing.reading import read_content
-
-ran: list[str] = []
+from mechgrok.exchange.importing.content import read_content
 
 
 @pytest.mark.parametrize(
@@ -33,50 +30,6 @@ def test_the_other_byte_order_is_read(tmp_path: Path) -> None:
         {"w": torch.ones(2), "n": np.frombuffer(b"\x00\x00\x01\x02", ">i4")[0]}, tmp_path / "a.pth"
     )
     assert read_content(tmp_path / "a.pth")["n"] == 258
-
-
-class _Call:
-    """Pickled as a call of a function by name, as a hostile file would have it."""
-
-    def __init__(self, function: Any, *given: Any, state: Any = None) -> None:
-        self.function, self.given, self.state = function, given, state
-
-    def __reduce__(self) -> Any:
-        made = (self.function, self.given)
-        return made if self.state is None else (*made, self.state)
-
-
-def run() -> None:
-    """What a hostile file calls."""
-    ran.append("it ran")
-
-
-scalar = np.float64(0).__reduce__()[0]
-HOSTILE = {
-    "a function": _Call(run),
-    "an array": np.ones(3),
-    "an array of objects": np.array([_Call(run)], dtype=object),
-    "an object as a number": _Call(scalar, np.dtype("O"), "x"),
-    "a type of objects": np.dtype("O"),
-    "a type of records": np.dtype([("a", "f8")]),
-    "a type by words": _Call(np.dtype, "float64, (1000000000,)i8"),
-    "a type from a dictionary": _Call(np.dtype, {"names": ["a"], "formats": ["O"]}),
-    "a type with another state": _Call(np.dtype, "f8", state=(3, "|O", None)),
-    "a type with a dictionary for state": _Call(np.dtype, "f8", state={"name": "O"}),
-    "a number of too few bytes": _Call(scalar, np.dtype("f8"), b"123"),
-    "a number of no type": _Call(scalar, "f8", b"12345678"),
-    "a number of nothing": _Call(scalar),
-    "a text": np.str_("words"),
-    "a date": np.datetime64("2020-01-01"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_else_is(name: str, tmp_path: Path) -> None:
-    torch.save({"w": torch.ones(2), "x": HOSTILE[name]}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"was not loaded|is damaged"):
-        read_content(tmp_path / "a.pth")
-    assert not ran
 
 
 def test_nothing_is_allowed_beyond_the_reading(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Weights in other people's layouts become runs that compute the same; code is never executed."""
 
 import json
-import os
-import pickle
 import random
 import warnings
 from dataclasses import replace
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from mechgrok.errors import UserError
-from mechgrok.exchange.importing import doubt, import_run, recognize
+from mechgrok.exchange.importing import chance_level_warning, import_run, recognize
 from mechgrok.models import HookedTransformer, TransformerConfig
 from mechgrok.runs import Run
 from mechgrok.training import resume
@@ -360,43 +358,14 @@ def test_an_imported_run_is_not_resumed(tmp_path: Path, tiny_run: Run) -> None:
     assert run.steps == [0]
 
 
-def test_untrained_weights_raise_a_doubt_and_trained_ones_do_not(
+def test_untrained_weights_are_at_chance_level_and_trained_ones_are_not(
     tmp_path: Path, tiny_run: Run
 ) -> None:
     right = import_run([tiny_run.file(60)], tmp_path / "right", task={"train_fraction": 0.7})
-    assert doubt(right) is None
+    assert chance_level_warning(right) is None
     untrained = import_run([tiny_run.file(0)], tmp_path / "untrained")
     assert untrained.metrics.train_accuracy.max() < 2 / 7
-    assert "which is chance" in str(doubt(untrained))
-
-
-class Payload:
-    """Pickles into a call that makes a file."""
-
-    def __init__(self, proof: Path) -> None:
-        self.proof = proof
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f": > {self.proof}",)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("how", ["torch", "legacy", "pickle"])
-def test_code_in_a_pickle_is_refused_and_not_executed(tmp_path: Path, how: str) -> None:
-    proof, file = tmp_path / "executed", tmp_path / "weights.pth"
-    content = {"model": {"W_E": torch.zeros(2, 2)}, "config": Payload(proof)}
-    if how == "pickle":
-        file.write_bytes(pickle.dumps(content))
-    else:
-        torch.save(content, file, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(UserError, match="can carry code, so it was not loaded"):
-        import_run([file], tmp_path / "run")
-    assert not proof.exists()
-    assert not (tmp_path / "run").exists()
-    # The file is as malicious as it is meant to be: a looser loader executes it.
-    if how != "pickle":
-        torch.load(file, weights_only=False)
-        assert proof.exists()
+    assert "which is chance" in str(chance_level_warning(untrained))
 
 
 def _state(**changes: Any) -> dict[str, Any]:
@@ -494,19 +463,7 @@ def test_steps_that_are_unknown_or_too_few(tmp_path: Path) -> None:
     assert import_run(files, tmp_path / "run", steps=[5, 3]).steps == [3, 5]
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    if name.endswith("safetensors"):
-        save_file(state_of(transformer()), file)
-    else:
-        torch.save(state_of(transformer()), file)
-    file.write_bytes(file.read_bytes()[:-200])
-    with pytest.raises(UserError, match=f"{name} is (damaged|truncated)"):
-        import_run([file], tmp_path / "run")
-    file.write_text("hello")
-    with pytest.raises(UserError, match=name):
-        import_run([file], tmp_path / "run")
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not there"):
         import_run([tmp_path / "nothing.pth"], tmp_path / "run")
     with pytest.raises(UserError, match="name at least one file"):

@@ -1,6 +1,7 @@
-"""Making a run of files of weights, measured anew at every step."""
+"""Making a run from files of weights, measured anew at every step."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Integer
 from pydantic import ValidationError
+from torch import Tensor
 
 from mechgrok import user_code
 from mechgrok.bits import unpack_bits
@@ -16,23 +19,21 @@ from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence, warn
-from mechgrok.exchange.importing import splits
-from mechgrok.exchange.importing.facts import Facts, merged, read_facts
+from mechgrok.exchange.importing import groups, splits
+from mechgrok.exchange.importing.facts import Facts, merge, read_facts
 from mechgrok.exchange.importing.forward import check_outputs
-from mechgrok.exchange.importing.groups import renumbered
-from mechgrok.exchange.importing.layouts import Network, State, recognize
+from mechgrok.exchange.importing.layouts import Network, recognize
 from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, settle_steps
 from mechgrok.exchange.revisions import files_of
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask
-from mechgrok.models import load_weights, make_model
+from mechgrok.models import HookedModel, load_weights, make_model
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.runs.folder import check_room, new_run, write_config
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.tasks import Task, saved_task
 from mechgrok.tasks.operations import OPERATIONS
-from mechgrok.tasks.split import Split
 from mechgrok.training import evaluate
 
 
@@ -48,9 +49,9 @@ def import_run(
     training: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Make a run folder of weights that were trained elsewhere, measured anew at every step.
+    """Make a run folder from weights that were trained elsewhere, measured anew at every step.
 
-    What neither the files nor the arguments tell stays unknown: the run's ``config.training`` and
+    What neither the files nor the arguments say stays unknown: the run's ``config.training`` and
     ``config.seed`` are None, and ``config.origin`` says what is known, what had to be assumed, and
     where the split comes from. Where the split is not known, train and test are two random parts
     of all examples.
@@ -62,9 +63,9 @@ def import_run(
         out: the run's folder, absent or empty.
         task: the task's fields (``name``, ``p``, ``pairs`` …) as far as they are known; the rest
             comes from the files and from the shapes of the weights.
-        steps: the steps of the weights, in the order of the files; unless given, those that the
-            files or their names tell.
-        act: the neurons' non-linearity; relu unless given or told by a file.
+        steps: the steps of the weights, in the order of the files; unless given, those in the
+            files or their names.
+        act: the neurons' non-linearity; relu unless given or in a file.
         split: a file that holds the split, or a run that has it.
         training: settings that the weights were trained with, as far as they are known.
         overwrite: replace the run that ``out`` holds.
@@ -75,39 +76,41 @@ def import_run(
     """
     paths, out = [Path(file) for file in files], Path(out)
     check_room(out, overwrite=overwrite)
-    for needed in [*paths, *([Path(split)] if split is not None else [])]:
-        if Path(os.path.realpath(needed)).is_relative_to(os.path.realpath(out)):
+    for path in [*paths, *([Path(split)] if split is not None else [])]:
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
             raise UserError(
-                f"{needed} lies in {out}, which the run would replace: choose another folder with "
+                f"{path} lies in {out}, which the run would replace: choose another folder with "
                 "--out."
             )
     user_code.allow((task or {}).get("name"))
+    given = _Given(dict(task or {}), act, split, dict(training or {}), steps)
     names = tuple(path.name for path in paths)
-    given = _Given(names, dict(task or {}), act, split, dict(training or {}))
-    with TemporaryDirectory() as taken_out, new_run(out, overwrite=overwrite) as making:
+    with TemporaryDirectory() as checked_out, new_run(out, overwrite=overwrite) as folder:
         if len(paths) == 1 and paths[0].is_dir():
-            paths = files_of(paths[0], Path(taken_out))
-        described = _describe(paths, given, steps)
-        config, rows, compared = described.config, [], True
-        fields = config.model.model_dump(mode="json")
-        for step, source in zip(described.steps, _sources(paths, given), strict=True):
-            compared &= check_outputs(source.network, fields, source.saved.file)
-            network = _trimmed(renumbered(source.network, source.facts.group), config.task)
-            rows.append({"step": step, **_measured(config, network, source.saved.file)})
-            mask = Mask(network.mask) if network.mask else None
-            write_checkpoint(making, Checkpoint(step, network.weights, mask))
-        write_metrics(making, sorted(rows, key=lambda row: row["step"]))
+            paths = files_of(paths[0], Path(checked_out))
+        sources = [source for path in paths for source in _sources(path, given)]
+        rows, compared = [], True
+        config, at = _configuration(sources, given, names)
+        for step, source in zip(at, sources, strict=True):
+            network, model = _fitted(source, config)
+            checkpoint = Checkpoint(step, network.weights, Mask(network.mask) or None)
+            write_checkpoint(folder, checkpoint)
+            examples = config.task.train, config.task.test
+            rows.append({"step": step, **evaluate(model, config.task, *examples)})
+            compared &= check_outputs(model, network.stored, source.file, source.order)
+        write_metrics(folder, sorted(rows, key=lambda row: row["step"]))
         user_code.remember(config.task.name)
-        assert isinstance(config.origin, ImportOrigin)
+        assert config.origin is not None
         origin = config.origin.model_copy(update={"compared": compared})
-        write_config(making, config.model_copy(update={"origin": origin}))
-    for note in described.notes:
-        warn(note)
+        write_config(folder, config.model_copy(update={"origin": origin}))
+    for note in dict.fromkeys(note for source in sources for note in source.notes):
+        if steps is None or note != EPOCHS_AS_STEPS:
+            warn(note)
     return Run(out)
 
 
 @in_neutral_state
-def doubt(run: Run) -> str | None:
+def chance_level_warning(run: Run) -> str | None:
     """A sentence if the last weights of an imported run do no better than chance, else None."""
     last = run.metrics.iloc[-1]
     chance = 1 / run.task.d_output
@@ -120,127 +123,151 @@ def doubt(run: Run) -> str | None:
     )
 
 
-# --- what is known ------------------------------------------------------------------------------
+def doubt(run: Run) -> str | None:
+    """The former name of `chance_level_warning`."""
+    warnings.warn("doubt is now chance_level_warning", DeprecationWarning, stacklevel=2)
+    return chance_level_warning(run)
+
+
+# --- files --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Given:
-    """What a person says, which counts more than what a file says."""
+    """What the person says, which overrides what the files say."""
 
-    files: tuple[str, ...]
     task: dict[str, Any]
     act: str | None
     split: str | Path | None
     training: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Description:
-    """The configuration that the files make, and the step of each set of weights."""
-
-    config: RunConfig
-    steps: list[int]
-    notes: tuple[str, ...]
+    steps: Sequence[int] | None
 
 
 @dataclass(frozen=True)
 class _Source:
-    """One set of weights with what its file tells."""
+    """One set of weights, and what its file says."""
 
-    saved: Saved
+    file: Path
     network: Network
     facts: Facts
+    step: int | None
+    sides: splits.Sides | None
+    notes: tuple[str, ...]
+
+    @property
+    def order(self) -> Integer[Tensor, " n"] | None:
+        """Our number of each element of a group that the file numbers in its own way."""
+        group = self.facts.group
+        return None if group is None else torch.from_numpy(groups.places(group))
 
 
-def _sources(paths: Sequence[Path], given: _Given) -> Iterator[_Source]:
-    """Every set of weights of every file, in order."""
-    for path in paths:
-        for saved in read(path):
-            other = given.task.get("name", "group") != "group"
-            facts = read_facts(saved.content, path, task_is_given=other)
-            own = "kind" in facts.model
-            network = _of_our_own(saved, facts) if own else _recognized(saved)
-            yield _Source(saved, network, facts)
-
-
-def _recognized(saved: Saved) -> Network:
-    try:
-        return recognize(saved.state, saved.file, ordered=saved.ordered)
-    except UserError as error:  # perhaps for want of what could not be read
-        raise UserError(" ".join([str(error), *saved.notes])) from None
-
-
-def _of_our_own(saved: Saved, facts: Facts) -> Network:
-    """Weights of ours beside the configuration of their model, whatever kind it is."""
-    tensors = {name: t for name, t in saved.state.items() if not name.startswith("scores.")}
-    ours = saved.content["mechgrok"]
-    packed = ours.get("mask") if isinstance(ours, dict) else None
-    mask = {
-        name.removeprefix("mask."): t for name, t in tensors.items() if name.startswith("mask.")
-    }
-    if isinstance(packed, dict):
-        mask = _unpacked(packed, tensors, saved.file)
-    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("mask.")}
-    return Network("mechgrok", weights, facts.model, None, None, None, mask)
-
-
-def _unpacked(packed: dict[str, Any], weights: State, path: Path) -> State:
-    """The masks that an exported file keeps in its metadata."""
-    masks = {}
-    for name, bits in packed.items():
-        if name not in weights:
-            raise UserError(f"{path} holds a mask of {name}, which it does not hold.")
-        shape = weights[name].shape
-        masks[name] = torch.from_numpy(unpack_bits(bits, shape.numel())).reshape(shape)
-    return masks
-
-
-def _describe(paths: Sequence[Path], given: _Given, steps: Sequence[int] | None) -> _Description:
-    """What the files and the person tell together, with what had to be assumed."""
-    first: _Source | None = None
-    sides: tuple[splits.Sides, Path] | None = None
-    told: list[int | None] = []
-    all_facts: list[Facts] = []
-    notes: list[str] = []
-    for source in _sources(paths, given):
-        first = first or source
-        _check_same(first, source)
-        told.append(source.saved.step)
-        all_facts.append(source.facts)
-        notes += [*source.saved.notes, *source.network.notes]
+def _sources(path: Path, given: _Given) -> Iterator[_Source]:
+    """Every set of weights in a file."""
+    for saved in read(path):
+        is_given = given.task.get("name", "group") != "group"
+        facts = read_facts(saved.content, path, task_is_given=is_given)
+        network = _network(saved, facts)
+        notes, sides = [*saved.notes, *network.notes, *facts.notes], None
         try:
-            if sides is None and (held := splits.sides_in(source.saved.content, source.saved.file)):
-                sides = held, source.saved.file
+            sides = splits.sides_in(saved.content, path)
         except UserError as error:
             notes.append(str(error))
-    if first is None:
+        yield _Source(path, network, facts, saved.step, sides, tuple(notes))
+
+
+def _network(saved: Saved, facts: Facts) -> Network:
+    """The network of a state dict: one of ours if the file has its configuration."""
+    if "kind" not in facts.model:
+        try:
+            return recognize(saved.state, saved.file, ordered=saved.ordered)
+        except UserError as error:  # perhaps because something was ignored
+            raise UserError(" ".join([str(error), *saved.notes])) from None
+    weights = {name: t for name, t in saved.state.items() if not name.startswith("scores.")}
+    masks = {name: weights.pop(name) for name in list(weights) if name.startswith("mask.")}
+    mask = {name.removeprefix("mask."): kept for name, kept in masks.items()}
+    ours = saved.content["mechgrok"]
+    # Exported files have the mask in their metadata.
+    for name, bits in (ours["mask"] if isinstance(ours.get("mask"), dict) else {}).items():
+        if name not in weights:
+            raise UserError(f"{saved.file} holds a mask of {name}, which it does not hold.")
+        shape = weights[name].shape
+        mask[name] = torch.from_numpy(unpack_bits(bits, shape.numel())).reshape(shape)
+    return Network("mechgrok", weights, facts.model, mask)
+
+
+def _fitted(source: _Source, config: RunConfig) -> tuple[Network, HookedModel]:
+    """The network with our tokens and the task's answers, and the model that has its weights.
+
+    Raises:
+        UserError: it does not fit the task.
+    """
+    network, task, order = source.network, config.task, source.order
+    if order is not None:
+        theirs = torch.argsort(order)
+        others = torch.arange(len(order), network.sizes["d_vocab"])  # "="
+        network = network.select("d_vocab", torch.cat([theirs, others]))
+        network = network.select("d_output", theirs)
+    elif network.sizes:
+        network = network.select("d_output", torch.arange(task.d_output))
+    model = make_model(config.model, task)
+    weights = dict(network.weights)
+    if config.model.kind == "transformer" and network.axes:
+        weights = {"pos_embed.W_pos": torch.zeros(task.n_ctx, network.sizes["d_model"])} | weights
+    try:
+        load_weights(model, weights)
+        if network.mask:
+            apply_mask(model, Mask(network.mask))
+    except UserError as error:
+        raise UserError(
+            f"The network in {source.file} does not fit {task}, so choose another --task or --p: "
+            f"{error}"
+        ) from None
+    return replace(network, weights=weights), model
+
+
+# --- configuration ------------------------------------------------------------------------------
+
+
+def _configuration(
+    sources: Sequence[_Source], given: _Given, files: tuple[str, ...]
+) -> tuple[RunConfig, list[int]]:
+    """The run's configuration, and the step of each set of weights."""
+    if not sources:
         raise UserError("There is nothing to import: name at least one file.")
+    network, facts = sources[0].network, merge([source.facts for source in sources])
+    for other in sources:
+        if (other.network.model, other.network.sizes) != (network.model, network.sizes):
+            raise UserError(
+                f"{other.file} holds another network than {sources[0].file}: "
+                f"{other.network.model | other.network.sizes} instead of "
+                f"{network.model | network.sizes}."
+            )
+    sides = next(((source.sides, source.file) for source in sources if source.sides), None)
     if given.split is not None:
-        sides = splits.sides_of(Path(given.split)), Path(given.split)
-    facts = merged(all_facts)
-    fields, assumed = _task_fields(first, facts, given, sides)
+        sides = splits.read_sides(Path(given.split)), Path(given.split)
+    fields, assumed = _task_fields(sources[0], facts, given, sides and sides[0])
     task = saved_task(**fields)
-    _check_fits(first.network, task, first.saved.file)
-    model, of_model = _model_fields(first.network, facts, given)
+    _check_fits(network, task, sources[0].file)
     task, split = _with_split(task, facts, given, sides)
-    known = facts.training | given.training
-    if steps is not None:
-        notes = [note for note in notes if note != EPOCHS_AS_STEPS]
-    at, steps_known = settle_steps(None if steps is None else list(steps), told)
-    _check_training(known, max(at) if steps_known else 0)
+    model = network.model | facts.model | ({"act": given.act} if given.act else {})
+    assumed += [f"model.{name}" for name in ("act", "init_scale") if name not in model]
+    at, steps_known = settle_steps(given.steps, [source.step for source in sources])
+    training = facts.training | given.training
+    _check_training(training, max(at) if steps_known else 0)
     origin = ImportOrigin(
-        files=given.files,
-        layout=first.network.layout,
-        known=known,
-        assumed=tuple(dict.fromkeys([*facts.assumed, *assumed, *of_model])),
+        files=files,
+        layout=network.layout,
+        known=training,
+        assumed=tuple(dict.fromkeys([*facts.assumed, *assumed])),
         split=split,
         steps_known=steps_known,
     )
+    model = {"act": "relu"} | model
     config = RunConfig.make(task=task, model=model, training=None, seed=facts.seed, origin=origin)
-    return _Description(config, at, tuple(dict.fromkeys([*facts.notes, *notes])))
+    return config, at
 
 
-def _check_training(known: dict[str, Any], last: int) -> None:
+def _check_training(known: Mapping[str, Any], last: int) -> None:
     """Refuse settings that no training can have, and fewer steps than the ``last`` of the files."""
     try:
         training = TrainingConfig(**known)
@@ -253,24 +280,11 @@ def _check_training(known: dict[str, Any], last: int) -> None:
         )
 
 
-def _check_same(first: _Source, other: _Source) -> None:
-    """Refuse files of networks of different shapes."""
-    a, b = first.network, other.network
-    if (a.model, a.d_vocab, a.d_output) != (b.model, b.d_vocab, b.d_output):
-        raise UserError(
-            f"{other.saved.file} holds another network than {first.saved.file}: {b.model} instead "
-            f"of {a.model}."
-        )
-
-
-# --- the task -----------------------------------------------------------------------------------
-
-
 def _task_fields(
-    source: _Source, facts: Facts, given: _Given, sides: tuple[splits.Sides, Path] | None
+    source: _Source, facts: Facts, given: _Given, sides: splits.Sides | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What was given, over what the files tell, over what the shapes tell; and what was assumed."""
-    network, told, assumed = source.network, dict(facts.task), []
+    """What was given, over what the files say, over what the shapes tell; and what was assumed."""
+    sizes, told, assumed = source.network.sizes, dict(facts.task), []
     name = given.task.get("name", told.get("name"))
     if name is None:
         name = "add"
@@ -278,122 +292,70 @@ def _task_fields(
     if told.get("name") not in (name, None):
         told = {}  # the person names another task than the file
     fields: dict[str, Any] = {"name": name}
-    if name in OPERATIONS.own and network.d_vocab is not None:
-        p = given.task.get("p", told.get("p"))
-        equals = network.n_ctx == 3 or (network.n_ctx is None and p == network.d_vocab - 1)
-        fields |= {"equals": equals, "p": network.d_vocab - equals}
-        if isinstance(p, int) and p > network.d_vocab:
+    if name in OPERATIONS.own and "d_vocab" in sizes:
+        d_vocab, p = sizes["d_vocab"], given.task.get("p", told.get("p"))
+        equals = sizes.get("n_ctx") == 3 or ("n_ctx" not in sizes and p == d_vocab - 1)
+        fields |= {"equals": equals, "p": d_vocab - equals}
+        if isinstance(p, int) and p > d_vocab:
             raise UserError(
-                f"The network in {source.saved.file} reads {network.d_vocab} different tokens, but "
-                f"p is to be {p}: choose another --p."
+                f"The network in {source.file} reads {d_vocab} different tokens, but p is to be "
+                f"{p}: choose another --p."
             )
-        pairs = splits.usual_pairs(sides[0]) if sides is not None else None
+        pairs = None if sides is None else splits.pairs_in(sides)
         if pairs is not None:
             fields["pairs"] = pairs
         elif "pairs" not in given.task | told:
             assumed.append("task.pairs")
-            if network.model["kind"] == "transformer":
+            if source.network.model["kind"] == "transformer":
                 fields["pairs"] = "ordered"
     if name == "group":
-        fields["equals"] = network.n_ctx == 3
-    if (
-        given.task.get("fixed_split") is None
-        and {"train_fraction", "split_seed"} & given.task.keys()
-    ):
+        fields["equals"] = sizes.get("n_ctx") == 3
+    is_split_given = bool({"train_fraction", "split_seed"} & given.task.keys())
+    if is_split_given and given.task.get("fixed_split") is None:
         told.pop("fixed_split", None)
     return fields | told | given.task, assumed
 
 
 def _check_fits(network: Network, task: Task, path: Path) -> None:
     """Refuse a task whose sizes are not those of the network."""
-    if network.d_vocab is None or network.d_output is None:
+    sizes = network.sizes
+    if not sizes:
         return
-    reads_tokens = task.input_kind == "tokens"
-    if reads_tokens and network.n_ctx not in (None, task.n_ctx):
+    reads_tokens, n_ctx = task.input_kind == "tokens", sizes.get("n_ctx", task.n_ctx)
+    if reads_tokens and n_ctx != task.n_ctx:
         equals = bool(getattr(task, "equals", False))
-        other = f"--{'no-' * equals}equals"
-        fits = hasattr(task, "equals") and network.n_ctx == task.n_ctx + (-1 if equals else 1)
-        remedy = other if fits else f"--task, whose examples have {network.n_ctx} tokens"
+        remedy = f"another --task, whose examples have {n_ctx} tokens"
+        if hasattr(task, "equals") and n_ctx == task.n_ctx + (-1 if equals else 1):
+            remedy = f"--{'no-' * equals}equals"
         raise UserError(
-            f"The network in {path} has {network.n_ctx} positions, but {task} has {task.n_ctx} "
-            f"tokens per example: give {remedy if fits else f'another {remedy}'}."
+            f"The network in {path} has {n_ctx} positions, but {task} has {task.n_ctx} tokens per "
+            f"example: give {remedy}."
         )
-    tokens = "tokens" if reads_tokens else "numbers"
-    if network.d_vocab != task.d_vocab:
-        raise UserError(
-            f"The network in {path} reads {network.d_vocab} different {tokens}, but {task} has "
-            f"{task.d_vocab}: choose another --task or --p."
-        )
-    if network.d_output not in (task.d_output, task.d_vocab) or network.d_output < task.d_output:
-        raise UserError(
-            f"The network in {path} has {network.d_output} outputs, but {task} has "
-            f"{task.d_output} answers: choose another --task or --p."
-        )
+    # Some of the tokens are no answers ("=").
+    widths = {task.d_output, max(task.d_output, task.d_vocab) if reads_tokens else task.d_output}
+    inputs = "tokens" if reads_tokens else "numbers"
+    for axis, holds, fitting in (
+        ("d_vocab", f"reads {sizes['d_vocab']} different {inputs}", {task.d_vocab}),
+        ("d_output", f"has {sizes['d_output']} outputs", widths),
+    ):
+        if sizes[axis] not in fitting:
+            raise UserError(
+                f"The network in {path} {holds}, but {task} has {getattr(task, axis)}: choose "
+                "another --task or --p."
+            )
 
 
 def _with_split(
     task: Task, facts: Facts, given: _Given, sides: tuple[splits.Sides, Path] | None
 ) -> tuple[Task, Literal["file", "option"] | None]:
     """The task with the split that the weights were trained on, and how that is known."""
-    if given.split is not None:
-        assert sides is not None
-        return _split(task, splits.split_of(sides[0], task, sides[1])), "option"
-    if "split_seed" in given.task:
+    if given.split is None and "split_seed" in given.task:
         return task, "option"
     if sides is not None:
-        return _split(task, splits.split_of(sides[0], task, sides[1])), "file"
+        fields = task.model_dump(exclude={"split_seed", "train_fraction"})
+        task = saved_task(**fields | {"fixed_split": splits.split_of(sides[0], task, sides[1])})
+        return task, "file" if given.split is None else "option"
     told = facts.task.get("train_fraction")
     if facts.split_is_known and given.task.get("train_fraction", told) == told:
         return task, "file"
     return task, None
-
-
-def _split(task: Task, split: Split) -> Task:
-    return saved_task(
-        **task.model_dump(exclude={"split_seed", "train_fraction"}), fixed_split=split
-    )
-
-
-# --- the network --------------------------------------------------------------------------------
-
-
-def _model_fields(
-    network: Network, facts: Facts, given: _Given
-) -> tuple[dict[str, Any], list[str]]:
-    """The fields of the model's configuration, and those that were assumed."""
-    told = network.model | facts.model | ({"act": given.act} if given.act else {})
-    assumed = [f"model.{name}" for name in ("act", "init_scale") if name not in told]
-    return {"act": "relu"} | told, assumed
-
-
-def _measured(config: RunConfig, network: Network, path: Path) -> dict[str, float]:
-    """Losses, accuracies and norms of a network on the two sides of its task."""
-    model = make_model(config.model, config.task)
-    try:
-        load_weights(model, network.weights)
-        if network.mask:
-            apply_mask(model, Mask(network.mask))
-    except UserError as error:
-        raise UserError(
-            f"The network in {path} does not fit {config.task}, so choose another --task or --p: "
-            f"{error}"
-        ) from None
-    return evaluate(model, config.task, config.task.train, config.task.test)
-
-
-def _trimmed(network: Network, task: Task) -> Network:
-    """The network without the outputs that are tokens but no answers ("="), with positions."""
-    if network.d_output is None:
-        return network
-    last = next(name for name in ("unembed.W_U", "W_U", "W_out") if name in network.weights)
-
-    def cut(tensors: State) -> State:
-        return {
-            name: tensor[:, : task.d_output].contiguous() if name == last else tensor
-            for name, tensor in tensors.items()
-        }
-
-    weights = cut(network.weights)
-    if network.model["kind"] == "transformer" and "pos_embed.W_pos" not in weights:
-        weights["pos_embed.W_pos"] = torch.zeros(task.n_ctx, network.model["d_model"])
-    return replace(network, weights=weights, mask=cut(network.mask))

@@ -1,4 +1,4 @@
-"""Finding the split that weights were trained on, where a file holds it."""
+"""The split that weights were trained on, where a file holds it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,42 +8,32 @@ import torch
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.exchange.importing.reading import read_content
+from mechgrok.exchange.importing.content import read_content
+from mechgrok.exchange.importing.tables import NAMES
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 from mechgrok.tasks.split import Split
 
-#: What scripts call the two sides.
-SIDES = (
-    ("train_data", "test_data"),
-    ("train_indices", "test_indices"),
-    ("train_index", "test_index"),
-    ("train_idx", "test_idx"),
-    ("train_pairs", "test_pairs"),
-    ("train_set", "test_set"),
-    ("train", "test"),
-    ("is_train", "is_test"),
-    ("train_mask", "test_mask"),
-)
+#: The training set and the test set (or None for the rest): rows, tokens, or a mask of all rows.
 Sides = tuple[Tensor, Tensor | None]
 
 
 def sides_in(content: Mapping[str, Any], path: Path) -> Sides | None:
-    """The training and the test side that a file holds under one of the usual names, as numbers.
+    """The two sides that a file holds under one of the usual names.
 
     Raises:
-        UserError: what stands there is neither rows, nor pairs, nor a mask over all examples.
+        UserError: the value is neither rows, nor tokens, nor a mask over all examples.
     """
-    for train, test in SIDES:
+    for train, test in NAMES["places"]["split"]:
         if content.get(train) is not None:
-            sides = [_examples(content.get(side), side, path) for side in (train, test)]
-            assert sides[0] is not None
-            return sides[0], sides[1]
+            other = content.get(test)
+            side = _numbers(content[train], train, path)
+            return side, None if other is None else _numbers(other, test, path)
     return None
 
 
-def sides_of(path: Path) -> Sides:
-    """The two sides that ``--split`` names: a run, or a pickle, safetensors, NumPy or JSON file.
+def read_sides(path: Path) -> Sides:
+    """The two sides in the run, or the pickle, safetensors, NumPy or JSON file, of ``--split``.
 
     Raises:
         UserError: it holds none.
@@ -58,22 +48,25 @@ def sides_of(path: Path) -> Sides:
         content = {"train": content}
     sides = sides_in(content, path) if isinstance(content, dict) else None
     if sides is None:
-        names = ", ".join(train for train, _ in SIDES)
+        names = ", ".join(train for train, _ in NAMES["places"]["split"])
         raise UserError(f"{path} holds no training set: it must have one of {names}.")
     return sides
 
 
-def _examples(side: object, name: str, path: Path) -> Tensor | None:
-    if side is None:
-        return None
+def _numbers(side: Any, name: str, path: Path) -> Tensor:
     if isinstance(side, list | tuple) and len(side) == 2 and isinstance(side[0], Tensor):
         side = side[0]  # inputs and labels
     try:
         numbers = side if isinstance(side, Tensor) else torch.tensor(side)
     except (ValueError, TypeError, RuntimeError, OverflowError):
         numbers = torch.zeros(0)
-    unusual = numbers.is_quantized or numbers.layout != torch.strided or numbers.is_meta
-    if unusual or numbers.ndim not in (1, 2) or not numbers.numel() or numbers.is_floating_point():
+    is_plain = not (numbers.is_quantized or numbers.is_meta) and numbers.layout == torch.strided
+    if (
+        not is_plain
+        or numbers.ndim not in (1, 2)
+        or not numbers.numel()
+        or numbers.is_floating_point()
+    ):
         raise UserError(
             f"{path} holds a split under {name} that is not understood: expected are the numbers "
             "of the examples, their tokens (a, b), or a true or false for each."
@@ -81,11 +74,13 @@ def _examples(side: object, name: str, path: Path) -> Tensor | None:
     return numbers.bool() if name.startswith("is_") or name.endswith("_mask") else numbers
 
 
-def usual_pairs(sides: Sides) -> Literal["unordered", "ordered", "descending"] | None:
+def pairs_in(sides: Sides) -> Literal["unordered", "ordered", "descending"] | None:
     """Which pairs (a, b) a split is made of; None where it names rows."""
     if sides[0].ndim != 2 or sides[0].dtype == torch.bool or sides[0].shape[1] not in (2, 3):
         return None
-    pairs = torch.cat([side[:, :2] for side in sides if side is not None and side.ndim == 2])
+    pairs = torch.cat(
+        [side[:, :2] for side in sides if side is not None and side.ndim == 2 and side.shape[1] > 1]
+    )
     a, b = pairs.unbind(1)
     if (a <= b).all():
         return "unordered"
@@ -93,30 +88,22 @@ def usual_pairs(sides: Sides) -> Literal["unordered", "ordered", "descending"] |
 
 
 def split_of(sides: Sides, task: Task, path: Path) -> Split:
-    """The split of a task's examples that has the two sides.
+    """The split of a task's examples into the two sides.
 
     Raises:
-        UserError: they are no examples of the task, or overlap.
+        UserError: they are no examples of the task, or overlap, or the task has its own split.
     """
-    check_can_be_split(task)
-    train, test = sides
-    n = len(task.examples.labels)
-    rows = _rows(train, task, path)
-    others = None if test is None else _rows(test, task, path)
+    if type(task).train_index is not Task.train_index:
+        raise UserError(f"{task} has its own split, and cannot take one from a file.")
+    train, *test = [_rows(side, task, path) for side in sides if side is not None]
     try:
-        return Split.of_rows(n, rows, others)
+        return Split.of_rows(len(task.examples.labels), train, *test)
     except UserError as error:
         raise UserError(f"{path} holds a split that does not fit {task}: {error}") from None
 
 
-def check_can_be_split(task: Task) -> None:
-    """Refuse a task that makes its split in its own way."""
-    if type(task).train_index is not Task.train_index:
-        raise UserError(f"{task} has its own split, and cannot take one from a file.")
-
-
 def _rows(side: Tensor, task: Task, path: Path) -> list[int]:
-    """The numbers of the examples that a side names by number, by mask, or by their tokens."""
+    """The rows of the examples on one side."""
     n = len(task.examples.labels)
     if side.dtype == torch.bool:
         if side.numel() != n:
@@ -129,13 +116,10 @@ def _rows(side: Tensor, task: Task, path: Path) -> list[int]:
     inputs = task.examples.inputs
     row_of = {tuple(tokens): row for row, tokens in enumerate(inputs.tolist())}
     end = inputs[0, side.shape[1] :].tolist()  # "=", where pairs are listed without it
-    rows = []
-    for tokens in side.tolist():
-        row = row_of.get((*tokens, *end))
-        if row is None:
-            raise UserError(
-                f"{path} was trained on {tuple(tokens)}, which is no example of {task}: choose "
-                "another --task, --p or --pairs."
-            )
-        rows.append(row)
-    return rows
+    examples = [(*tokens, *end) for tokens in side.tolist()]
+    if foreign := next((example for example in examples if example not in row_of), None):
+        raise UserError(
+            f"{path} was trained on {foreign[: side.shape[1]]}, which is no example of {task}: "
+            "choose another --task, --p or --pairs."
+        )
+    return [row_of[example] for example in examples]
