@@ -53,7 +53,7 @@ def info(
 
 def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     from mechgrok.cli.groups import print_groups
-    from mechgrok.cli.sweep import say_status
+    from mechgrok.cli.sweep import print_status
     from mechgrok.grammar import show_value
     from mechgrok.sweeps.family import Family
 
@@ -63,7 +63,7 @@ def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     for name, values in sweep.dims.items():
         facts[name] = ", ".join("—" if value is None else show_value(value) for value in values)
     print_facts(str(sweep.path), facts)
-    say_status(sweep)
+    print_status(sweep)
     if sweep.groups([]):
         print_groups(Family.of_sweep(sweep, by))
 

@@ -1,5 +1,6 @@
 """Every figure, table and claim of the paper, made from nothing on one page"""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from mechgrok.analyses.papers.item import Item
     from mechgrok.analyses.papers.making import Made
     from mechgrok.analyses.papers.scale import Scale
-    from mechgrok.sweeps import Outcome, Where
+    from mechgrok.sweeps import Executor, Outcome
 
 
 def paper(
@@ -59,10 +60,12 @@ def paper(
         return
     folder = out or Path("paper-quick" if quick else "paper")
     from mechgrok.analyses.papers.making import check_room
-    from mechgrok.cli.sweep import place
+    from mechgrok.cli.sweep import executor_of
 
     check_room(folder)
-    outcomes = _train(folder, found, scale, place(jobs, device, together, ray, ray_timeout), quiet)
+    outcomes = _train(
+        folder, found, scale, executor_of(jobs, device, together, ray, ray_timeout), quiet
+    )
     made = _draw(folder, found, scale, fresh, jobs, quiet)
     _say_how_it_ended(folder, made, outcomes)
 
@@ -98,27 +101,25 @@ def _seeds(text: str) -> tuple[int, ...]:
 def _list(items: "list[Item]", scale: "Scale") -> None:
     """What there is, how many runs each item takes, and how long they would take here."""
     from mechgrok.cli.progress import waiting
-    from mechgrok.cli.words import duration, n_bytes
     from mechgrok.processes import usable_cores
-    from mechgrok.sweeps.estimate import Reckoning
+    from mechgrok.sweeps.costs import CostModel
+    from mechgrok.units import duration, n_bytes
 
     members = {item.name: item.plan(scale).members() for item in items}
     whole = {member.name: member for each in members.values() for member in each}
-    reckoning, cores = None, usable_cores()
+    costs, cores = None, usable_cores()
     try:
         with waiting("training a few steps of each kind of run"):
-            # Of every kind: a transformer costs ten times what an MLP does.
-            reckoning = Reckoning(list(whole.values()), most=len(whole))
+            costs = CostModel(list(whole.values()))
     except UserError as error:  # a data set that is not there
         print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
     for item in items:
         runs = members[item.name]
-        time = duration(reckoning.of(runs).seconds / cores) if reckoning else ""
-        alone = f", at most {time} alone" if time else ""
+        alone = f", at most {duration(costs.of(runs).seconds / cores)} alone" if costs else ""
         print(f"{item.title}\n  {item.shows}\n  {len(runs)} runs{alone}")
-    if reckoning is None:
+    if costs is None:
         return
-    total = reckoning.of(list(whole.values()))
+    total = costs.of(list(whole.values()))
     print(
         f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
         f"{cores} at a time, as busy as this machine is now, and {n_bytes(total.bytes)} on the disk"
@@ -126,29 +127,18 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
 
 
 def _train(
-    folder: Path, items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
+    folder: Path, items: "list[Item]", scale: "Scale", executor: "Executor", quiet: bool
 ) -> "list[Outcome]":
     """Train what is missing; where it was stopped, say how to go on."""
     from mechgrok.analyses.papers.making import sweep_of, train
     from mechgrok.cli.main import typed
-    from mechgrok.cli.sweep_progress import SweepProgress
+    from mechgrok.cli.sweep import failed_runs
+    from mechgrok.sweeps.progress import SweepProgress
 
     sweep = sweep_of(folder, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
-        outcomes = train(sweep, where, progress)
-    failed = [outcome for outcome in outcomes if outcome.how == "failed"]
-    if len(sweep.finished) + len(failed) < len(sweep):
-        import shlex
-
-        again = shlex.join(["mechgrok", *typed])
-        print(
-            f"Stopped: {len(sweep.finished)} of {len(sweep)} runs are there; go on with: {again}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130)
-    for outcome in failed:
-        print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
-    return failed
+        outcomes = train(sweep, executor, progress)
+    return failed_runs(sweep, outcomes, shlex.join(["mechgrok", *typed]))
 
 
 def _draw(
@@ -160,7 +150,7 @@ def _draw(
     quiet: bool,
 ) -> "list[Made]":
     from mechgrok.analyses.papers.making import make_items, write_paper
-    from mechgrok.cli.report import progress_of_pieces
+    from mechgrok.cli.progress import progress_of_pieces
     from mechgrok.processes import usable_cores
 
     with progress_of_pieces("drawing", quiet=quiet) as progress:

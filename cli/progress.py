@@ -1,101 +1,20 @@
-"""Progress of a training run: a bar on a terminal, a line every tenth where there is none."""
+"""How commands that take long show their progress, and say how a training ended."""
 
 import shlex
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isnan
-from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mechgrok.progress import Progress, TrainingProgress
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
     from mechgrok.tasks import Criterion
-
-
-class TrainingProgress:
-    """Called with each row of the metrics; used as a context manager around the training."""
-
-    def __init__(
-        self, steps: int, *, quiet: bool = False, learned: "Criterion | None" = None
-    ) -> None:
-        self.steps = steps
-        self.quiet = quiet
-        self.learned = learned
-        self.next_line = 0.0
-        console = Console(file=sys.stderr)
-        self.bar = (
-            Progress(
-                TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            if console.is_terminal and not quiet
-            else None
-        )
-        if self.bar:
-            self.task = self.bar.add_task("", total=steps, rate="")
-
-    def __enter__(self) -> Self:
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self.bar:
-            self.bar.stop()
-
-    def __call__(self, row: dict[str, float]) -> None:
-        if self.quiet:
-            return
-        step = row["step"]
-        self._say_when_learned(row)
-        words = f"train {_share(row['train_accuracy'])} test {_share(row['test_accuracy'])}"
-        if self.bar:
-            speed = self.bar.tasks[self.task].finished_speed or self.bar.tasks[self.task].speed
-            rate = f"{speed:,.0f} steps/s" if speed else ""
-            self.bar.update(self.task, completed=step, description=words, rate=rate)
-        elif step >= self.next_line:
-            print(f"step {step:,}/{self.steps:,} {words}", file=sys.stderr, flush=True)
-            self.next_line = step + self.steps / 10
-
-    def _say_when_learned(self, row: dict[str, float]) -> None:
-        """Say once, when most of the steps are left, that they are not needed to generalize."""
-        if self.learned is None:
-            return
-        quantity, level = self.learned
-        value = row[f"test_{quantity}"]
-        if value >= level if quantity == "accuracy" else value <= level:
-            self.learned = None
-            if row["step"] + 1000 < self.steps:
-                words = (
-                    f"mechgrok: it has generalized at step {row['step']:,} of {self.steps:,}; "
-                    "--until-grokked would stop 1,000 steps later."
-                )
-                (self.bar.console.print if self.bar else _to_stderr)(words)
-
-
-def _share(accuracy: float) -> str:
-    return "—" if isnan(accuracy) else f"{accuracy:.1%}"
-
-
-def _to_stderr(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
 
 
 def train_and_report(
@@ -143,20 +62,19 @@ def train_and_report(
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Say on stderr what is being waited for, where it takes longer than a moment."""
-    console = Console(file=sys.stderr)
-    if console.is_terminal:
-        with console.status(f"{what} …"):
-            yield
-        return
-    line = threading.Timer(2, lambda: print(f"{what} …", file=sys.stderr, flush=True))
-    line.daemon = True
-    line.start()
-    try:
+def waiting(text: str) -> Iterator[None]:
+    """Say on stderr what takes longer than a moment, while it lasts."""
+    with Progress(text):
         yield
-    finally:
-        line.cancel()
+
+
+@contextmanager
+def progress_of_pieces(
+    text: str, *, quiet: bool = False
+) -> Iterator[Callable[[int, int, str], object]]:
+    """A callback for each piece of work: how many are done, how many there are, and what it was."""
+    with Progress(text, quiet=quiet) as progress:
+        yield lambda done, total, piece: progress.update(done / total, f"{done}/{total} {piece}")
 
 
 def in_one_line(message: Warning | str, *where: object) -> None:

@@ -145,9 +145,9 @@ _CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoi
 
 def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
     from mechgrok.training import resume
-    from mechgrok.training.loop import opened_to_train
+    from mechgrok.training.loop import open_resumable
 
-    run = opened_to_train(out)
+    run = open_resumable(out)
     changed = {
         argument: given["training"].pop(path.partition(".")[2])
         for path, argument in _CHANGEABLE.items()

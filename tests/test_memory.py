@@ -10,7 +10,7 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.derived import train_popup
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.training import evaluate, loop, memory, train
+from mechgrok.training import evaluate, evaluation, memory, train
 from mechgrok.training.memory import check_memory, memory_of
 
 
@@ -74,5 +74,5 @@ def test_an_evaluation_in_parts_is_the_same(tiny_run: Run, monkeypatch: pytest.M
         task.test._replace(inputs=model.encode(task.test.inputs)),
     ]
     whole = evaluate(model, task, *sides)
-    monkeypatch.setattr(loop, "OUTPUTS_AT_ONCE", 5 * task.d_output)
+    monkeypatch.setattr(evaluation, "OUTPUTS_AT_ONCE", 5 * task.d_output)
     assert evaluate(model, task, *sides) == pytest.approx(whole, rel=1e-6)

@@ -20,8 +20,8 @@ from mechgrok.errors import UserError
 from mechgrok.files import make_folder, read_text, write_text, write_whole
 from mechgrok.results.provenance import source_digest
 from mechgrok.sweeps import Plan, Sweep
+from mechgrok.sweeps.executor import Display, Executor, Outcome
 from mechgrok.sweeps.running import complete, settle
-from mechgrok.sweeps.where import Display, Outcome, Where
 from mechgrok.workers import Failure, Workers
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def sweep_of(out: Path, items: Sequence[Item], scale: Scale) -> Sweep:
     return Sweep(out / RUNS, plan_of(items, scale).members())
 
 
-def train(found: Sweep, where: Where, display: Display | None = None) -> list[Outcome]:
+def train(found: Sweep, executor: Executor, display: Display | None = None) -> list[Outcome]:
     """Train what is missing of the runs."""
-    return complete(found, where, display=display)
+    return complete(found, executor, display=display)
 
 
 def make_items(

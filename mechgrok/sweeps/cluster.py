@@ -19,9 +19,9 @@ from typing import Any
 
 from mechgrok import user_code
 from mechgrok.errors import ExternalError, UserError
+from mechgrok.sweeps.executor import Display, Outcome, Queue
 from mechgrok.sweeps.folder import PLAN
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.where import Display, Outcome, Queue
 from mechgrok.training.machine import interrupts
 
 #: Seconds between two looks at what the nodes have told, and two rows of one run.
@@ -34,7 +34,7 @@ _LARGEST_BUNDLE, _TASKS_PER_CORE = 16, 4
 
 @dataclass(frozen=True)
 class Cluster:
-    """A `mechgrok.sweeps.where.Where`: the nodes of a Ray cluster.
+    """A `mechgrok.sweeps.executor.Executor`: the nodes of a Ray cluster.
 
     Attributes:
         address: ``host:port`` of its head; "auto" for the one that this machine belongs to (which
@@ -64,7 +64,7 @@ class Cluster:
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
     ) -> list[Outcome]:
-        """Make ``members``; see `mechgrok.sweeps.where.Where`.
+        """Make ``members``; see `mechgrok.sweeps.executor.Executor`.
 
         Raises:
             UserError: as for `check`, or Ray cannot connect.

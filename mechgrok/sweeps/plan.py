@@ -20,7 +20,7 @@ run again::
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import product
@@ -434,16 +434,3 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
     return '"none"' if value is None else repr(value)
-
-
-def steps_of(members: Sequence[Member]) -> dict[str, int]:
-    """The steps that each run trains unless it stops earlier; parents before their children."""
-    steps: dict[str, int] = {}
-    for member in members:
-        if member.config is not None:
-            steps[member.name] = member.config.recipe.steps
-        else:
-            steps[member.name] = int(
-                str(member.options.get("steps") or steps.get(str(member.parent), 1))
-            )
-    return steps

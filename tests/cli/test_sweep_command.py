@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import mechgrok as package
-from mechgrok.cli.words import duration, n_bytes
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 from mechgrok.training import train
+from mechgrok.units import duration, n_bytes
 
 SMALL = [
     "quick",

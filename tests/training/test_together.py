@@ -37,7 +37,7 @@ from mechgrok.training import (
     train_together,
 )
 from mechgrok.training.bundle import Bundle
-from mechgrok.training.course import snapshot, trained_model
+from mechgrok.training.recorder import load_for_training, snapshot
 from mechgrok.training.together import bundles
 
 Start = Callable[[RunConfig], Checkpoint]
@@ -456,7 +456,7 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: 
     """After the first, a step waits for no number, and what it reads and writes stays in place."""
     members = configs(NETWORKS[name], **method)
     runs = [create_run(tmp_path / str(i), config) for i, config in enumerate(members)]
-    models = [trained_model(run, 0) for run in runs]
+    models = [load_for_training(run, 0) for run in runs]
     optimizers = make_optimizers(list(zip(models, members, strict=True)))
     shared = list({id(optimizer): optimizer for optimizer in optimizers}.values())
     assert len(shared) == 2, "one for each learning rate"
