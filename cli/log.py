@@ -1,5 +1,6 @@
 """Send the metrics of runs to TensorBoard, Weights & Biases or Trackio"""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,20 @@ def log(
     ],
 ) -> None:
     """Send what was measured while runs were trained; `mechgrok train --log` sends it meanwhile."""
-    from mechgrok.cli.progress import waiting
+    from mechgrok.cli.progress import waiting, warnings_in_one_line
     from mechgrok.loggers import find_loggers
     from mechgrok.loggers import log as send
     from mechgrok.sweeps.family import Family
 
     find_loggers(to)
+    complete = True
     for label, run in Family.open(runs).runs.items():
-        with waiting(f"sending {label}"):
-            send(run, to)
-        print(f"{label}: {len(run.metrics)} evaluations sent to {', '.join(to)}")
+        with waiting(f"sending {label}"), warnings_in_one_line():
+            sent = send(run, to)
+        if sent:
+            print(f"{label}: {len(run.metrics)} evaluations sent to {', '.join(sent)}")
+        if missing := [name for name in to if name not in sent]:
+            complete = False
+            print(f"mechgrok: {label} was not sent to {', '.join(missing)}.", file=sys.stderr)
+    if not complete:
+        raise typer.Exit(1)

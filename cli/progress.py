@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,32 +20,37 @@ if TYPE_CHECKING:
 def train_and_report(
     steps: int,
     quiet: bool,
-    start: "Callable[[TrainingProgress], Run]",
+    start: "Callable[..., Run]",
     *,
-    again: str | None = None,
+    retype: bool = False,
     learned: "Criterion | None" = None,
 ) -> "Run":
-    """Run ``start(progress)`` under a progress display and say how the run it trains ended.
+    """Run ``start(progress=…)`` under a progress display and say how the run it trains ended.
 
     Args:
         steps: that will be trained.
         quiet: no progress.
         start: trains.
-        again: the command that goes on after Ctrl-C; the one that was typed unless given.
+        retype: after Ctrl-C the command that was typed resumes, rather than `mechgrok train`.
         learned: say once when the test curve meets it, and how to stop there.
     """
+    from mechgrok.cli.main import typed
     from mechgrok.training import Diverged, Interrupted
 
     began = time.monotonic()
     try:
         with (
             TrainingProgress(steps, quiet=quiet, learned=learned) as progress,
-            warnings.catch_warnings(),
+            warnings_in_one_line(),
         ):
-            warnings.showwarning = in_one_line  # type: ignore[assignment]
-            run = start(progress)
+            run = start(progress=progress)
     except Interrupted as stopped:
-        _interrupted(stopped.step, again or _typed())
+        words = ["train", "--out", str(stopped.path)]
+        if retype:
+            words = [word for word in typed if word not in ("--overwrite", "--resume")]
+        again = shlex.join(["mechgrok", *words, "--resume"])
+        print(f"Stopped at step {stopped.step:,} and saved; resume with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
     except Diverged as diverged:
         print(f"mechgrok: {diverged}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -77,19 +82,13 @@ def progress_of_pieces(
         yield lambda done, total, piece: progress.update(done / total, f"{done}/{total} {piece}")
 
 
-def in_one_line(message: Warning | str, *where: object) -> None:
-    """Show a warning as the command line says things: in place of ``warnings.showwarning``."""
-    print(f"mechgrok: warning: {message}", file=sys.stderr)
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Show warnings as the command line prints messages."""
 
+    def show(message: Warning | str, *where: object) -> None:
+        print(f"mechgrok: warning: {message}", file=sys.stderr)
 
-def _typed() -> str:
-    """The command that was typed, to be typed again so that it goes on."""
-    from mechgrok.cli.main import typed
-
-    words = [word for word in typed if word not in ("--overwrite", "--resume")]
-    return shlex.join(["mechgrok", *words, "--resume"])
-
-
-def _interrupted(step: int, again: str) -> NoReturn:
-    print(f"Stopped at step {step:,} and saved; go on with: {again}", file=sys.stderr)
-    raise typer.Exit(130)
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

@@ -4,17 +4,16 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.schedule import checkpoint_steps, evaluation_steps, usual_interval
-from mechgrok.derived import train_popup, train_ticket
-from mechgrok.sweeps.plan import Member
-from mechgrok.training import train
+from mechgrok.runs import Run
+from mechgrok.sweeps.making import make_member
+from mechgrok.sweeps.plan import BASE, Member
 
 #: Steps that are trained to time a run, and how many of them lie between two evaluations.
 _STEPS, _BETWEEN = 60, 10
@@ -104,21 +103,20 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
     config = root.model_copy(update={"training": root.recipe.model_copy(update=brief)})
     times: list[float] = []
 
-    def note(row: Mapping[str, float]) -> None:
+    def note(row: dict[str, float]) -> None:
         times.append(time.perf_counter())
 
+    def make(member: Member) -> Run:
+        times.clear()
+        return make_member(Path(folder), member, progress=note)
+
     with tempfile.TemporaryDirectory() as folder:
-        run = train(Path(folder) / "run", config, progress=note)
+        run = make(Member("run", BASE, {}, config))
         if member.make is not None:
-            times.clear()
-            how: dict[str, Any] = {"at": 0, "rate": float(member.options.get("rate") or 0.6)}
-            if member.make == "ticket":
-                # Before training some layer may hold nothing but a network's smallest weights.
-                how["scope"] = "layer"
-            if _width(member) > 1:
-                how["width"] = _width(member)
-            make = {"ticket": train_ticket, "popup": train_popup}[member.make]
-            run = make(run, Path(folder) / "made", progress=note, **how)
+            # Before training some layer may hold nothing but a network's smallest weights.
+            own = {"scope": "layer"} if member.make == "ticket" else {"width": _width(member)}
+            options = {"at": 0, "rate": member.options.get("rate") or 0.6, **own}
+            run = make(Member("made", member.stage, {}, None, member.make, "run", options))
         saving = time.perf_counter() - times[-1]
         step = median(after - before for before, after in itertools.pairwise(times)) / _BETWEEN
         state = (run.path / "resume.safetensors").stat().st_size

@@ -483,6 +483,32 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: 
     assert not torch.equal(first, bundle.weights[next(iter(bundle.weights))])
 
 
+def test_folders_are_paths_or_text_and_runs_are_configurations_presets_or_tasks(
+    tmp_path: Path,
+) -> None:
+    config = configs(NETWORKS["mlp"], steps=5)[0]
+    runs: dict[str | Path, Any] = {str(tmp_path / "text"): config, tmp_path / "path": config}
+    weights = raw_weights(make_model(config.model, config.task, config.seed or 0))
+    start = Checkpoint(0, {name: weight.detach() / 2 for name, weight in weights.items()})
+    outcomes = train_together(runs, starts={str(tmp_path / "text"): start}, device="cpu")
+    assert list(outcomes) == [tmp_path / "text", tmp_path / "path"]
+    halves, whole = (Run(path).checkpoint(0).weights["W_in"] for path in outcomes)
+    assert halves.norm() < whole.norm()
+    with pytest.raises(UserError, match="no preset 'qick'"):
+        train_together({"other": "qick"})
+
+
+def test_a_task_is_trained_with_the_default_network(tmp_path: Path) -> None:
+    task = mechgrok.make_task("add", p=5)
+
+    def interrupt(path: Path, row: dict[str, float]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train_together({tmp_path / "task": task}, progress=interrupt, device="cpu")
+    assert Run(tmp_path / "task").config == RunConfig.make(task=task)
+
+
 def test_what_became_of_each_is_told_in_the_order_of_the_folders(tmp_path: Path) -> None:
     """Not in that in which they end."""
     paths = folders(tmp_path, 3)
