@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.data import Form, write_data
+from mechgrok.cli.options import AtAccuracy
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
@@ -17,12 +18,7 @@ def info(
         str | None,
         typer.Option(help="Of a sweep: the settings that make groups; all but the seeds."),
     ] = None,
-    at_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
-        ),
-    ] = None,
+    at_accuracy: AtAccuracy = None,
     form: Form = "table",
 ) -> None:
     """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.

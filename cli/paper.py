@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.options import Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import Jobs, Quiet, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def paper(
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
     ray_timeout: RayTimeout = 60.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make "Bridging Lottery Ticket and Grokking" again, and say of each claim whether it holds.
 

@@ -9,6 +9,7 @@ import typer
 
 from mechgrok.cli.options import (
     HOW,
+    AtAccuracy,
     Jobs,
     Quiet,
     RayAddress,
@@ -79,10 +80,6 @@ DryRun = Annotated[
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
-]
-AtAccuracy = Annotated[
-    float | None,
-    typer.Option(help="t_mem and t_gen at this accuracy, 0.9 say; the task's own unless given."),
 ]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from math import isnan
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mechgrok.notebooks import in_notebook
@@ -59,12 +58,7 @@ class Progress:
             threading.Thread(target=self._print_regularly, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._ended.set()
         if self._bar is not None:
             self._bar.stop()

@@ -4,13 +4,11 @@ A worker that is killed or gets stuck costs its call alone, which is made once m
 """
 
 import signal
-import subprocess
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Any, Self
 
 from mechgrok import processes
@@ -22,6 +20,8 @@ _TRIES = 2
 _CHECK_EVERY = 1.0
 #: In a worker: where its results go.
 _to_parent: list[Connection] = []
+#: In place of a result that is still to come, or never comes.
+_NONE = object()
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,9 @@ class _Call:
 
 
 class _Worker:
-    """A process, and the call that it works at."""
+    """A process, and the call that it makes."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes]
         self.process, self.connection = processes.start(_serve)
         self.call: _Call | None = None
         self.was_stuck = False
@@ -58,8 +57,7 @@ class _Worker:
     def begin(self, call: _Call) -> None:
         self.call, self.activity = call, processes.Activity(self.process)
         call.tries += 1
-        # Where it has died meanwhile, `poll` notices.
-        with suppress(OSError):
+        with suppress(OSError):  # The process has died; `Workers.poll` notices.
             self.connection.send((call.function, call.arguments))
 
     def kill_if_stuck(self) -> None:
@@ -67,7 +65,7 @@ class _Worker:
             self.was_stuck = True
             self.process.kill()
 
-    def reason_of_death(self) -> str:
+    def cause_of_death(self) -> str:
         code = processes.end(self.process)
         if self.was_stuck:
             return f"was stuck for {processes.STUCK_AFTER:g} seconds"
@@ -98,12 +96,7 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for worker in self._workers.values():
             worker.process.kill()
         for worker in self._workers.values():
@@ -136,27 +129,30 @@ class Workers:
         for _, worker in busy.values():
             worker.kill_if_stuck()
         for connection in wait(list(busy), seconds):
-            assert isinstance(connection, Connection)
-            number, worker = busy[connection]
+            number, worker = busy[connection]  # type: ignore[index]
             call = worker.call
             assert call is not None
             try:
-                result = connection.recv()
+                result = worker.connection.recv()
             except (EOFError, OSError):
-                connection.close()
                 del self._workers[number]
-                how = worker.reason_of_death()
-                if self._interrupted:
-                    continue
-                if call.tries < _TRIES:
-                    self._calls.appendleft(call)
-                    continue
-                result = Failure(f"its process {how}, {_TRIES} times (out of memory, perhaps).")
+                result = self._after_death(worker, call)
             if isinstance(result, _Message):
                 self._on_message(number, call.key, result.value)
-                continue
-            worker.call = None
-            yield number, call.key, result
+            elif result is not _NONE:
+                worker.call = None
+                yield number, call.key, result
+
+    def _after_death(self, worker: _Worker, call: _Call) -> Any:
+        """Make a call again whose worker has died, or say why it fails."""
+        worker.connection.close()
+        cause = worker.cause_of_death()
+        if self._interrupted:
+            return _NONE
+        if call.tries < _TRIES:
+            self._calls.appendleft(call)
+            return _NONE
+        return Failure(f"its process {cause}, {_TRIES} times (out of memory, perhaps).")
 
     def _hand_out(self) -> None:
         for number in range(self.n):

@@ -75,7 +75,7 @@ class CostModel:
     def _kind(self, member: Member) -> str:
         root = self._roots[member.name]
         training = root.recipe
-        methods = [part.name for part in (training.optimizer, *training.transforms)]
+        methods = [type(part).__name__ for part in (training.optimizer, *training.transforms)]
         return json.dumps([member.make, root.task.name, root.model.kind, methods])
 
     def of(self, runs: Sequence[Member]) -> Estimate:

@@ -1,4 +1,4 @@
-"""Making a sweep: its folder, its plan, and what is still missing of its runs."""
+"""Making a sweep: its folder, its plan, and the runs that are missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ class SweepFailed(RuntimeError):
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """A sweep was interrupted; every run is saved, and making it again goes on."""
+    """A sweep was interrupted; every run is saved, and making the sweep again resumes them."""
 
 
 def make_plan(
@@ -88,8 +88,8 @@ def sweep(
 ) -> Sweep:
     """Train a grid of runs, and runs made from them, into one folder.
 
-    Every run is a folder of its own in ``out``. What is there already is kept, what is unfinished
-    goes on, what is missing is trained: calling it again continues a sweep.
+    Every run is a folder of its own in ``out``. Finished runs are kept, unfinished ones resumed,
+    missing ones trained: calling it again continues a sweep.
 
     Args:
         out: the sweep's folder.
@@ -116,8 +116,9 @@ def sweep(
         SweepFailed: some runs failed; the others are there.
         SweepInterrupted: Ctrl-C.
     """
-    whole = isinstance(preset, Plan)
-    plan = preset if whole else make_plan(preset, over, seeds, tickets, popups, settings)
+    plan = preset
+    if not isinstance(plan, Plan):
+        plan = make_plan(plan, over, seeds, tickets, popups, settings)
     where = where or on_this_machine(jobs, device, together)
     found = settle(Path(out), plan, extend=extend)
     with show_sweep(display, found) as shown:
@@ -156,9 +157,9 @@ def _is_gpu(device: str) -> bool:
 
 
 def settle(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
-    """The sweep with this plan at ``out``, its folder made where it is new.
+    """The sweep with this plan at ``out``, whose folder is made where it is new.
 
-    A plan with all the runs of the one that is there, and more, takes its place.
+    A plan with all the runs of the existing one, and more, replaces it.
 
     Raises:
         UserError: the folder holds another plan (unless ``extend``), or something else; or a
@@ -184,10 +185,10 @@ def _is_partial(file: Path) -> bool:
 
 
 def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
-    """The plan that holds the runs of both.
+    """The plan with the runs of both.
 
     Raises:
-        UserError: neither holds the other's, and they are not to be put together.
+        UserError: neither plan includes the other, and ``extend`` is off.
     """
     if there == plan or plan in there.also:
         return there
@@ -196,14 +197,14 @@ def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
         return plan
     if not extend:
         raise UserError(
-            f"{out} holds another sweep's plan: go on with it (--resume), add these runs to it "
+            f"{out} holds another sweep's plan: resume it (--resume), add these runs to it "
             "(--extend), or choose another folder."
         )
     return there if ours <= theirs else replace(there, also=(*there.also, plan))
 
 
 def check_stages(members: Iterable[Member]) -> None:
-    """Refuse options of tickets and searches that cannot be, each combination once.
+    """Check the options of tickets and searches, each combination once.
 
     Raises:
         UserError: one is unknown or out of range.
@@ -220,10 +221,10 @@ def check_stages(members: Iterable[Member]) -> None:
 
 
 def complete(found: Sweep, where: Executor, *, display: Display | None = None) -> list[Outcome]:
-    """Train what is missing or unfinished of a sweep; the runs that were there are no outcomes.
+    """Train the missing and unfinished runs of a sweep; the outcomes of these.
 
     Raises:
-        UserError: a folder holds another run than the plan wants, or another process is at it.
+        UserError: a folder holds another run than the plan's, or another process writes it.
     """
     from mechgrok.sweeps.making import check_same
 
