@@ -25,10 +25,9 @@ def backpropagate(
     outputs, pull_back = model.vjp(batch.inputs)
     loss, at_outputs = task.loss_and_gradient(outputs, batch.labels)
     pull_back(at_outputs)
-    factors = penalty_factors(training)
-    if not factors:
+    if not (training.l1 or training.l2):
         return loss
-    further = penalty(model, factors)
+    further = penalty(model, penalty_factors(training))
     further.backward()
     return loss + further.detach()
 

@@ -303,3 +303,10 @@ def test_a_run_with_swept_checkpoints_keeps_them(tmp_path: Path) -> None:
     kept = {name: set(run.steps) & {3, 6, 7} for name, run in made.runs.items()}
     assert kept == {"checkpoint_at=3": {3}, "checkpoint_at=6+7": {6, 7}}
     assert len(made.sel(checkpoint_at="[6,7]")) == 1
+
+
+def test_the_old_name_of_an_executor_works_and_warns() -> None:
+    import mechgrok.sweeps
+
+    with pytest.warns(DeprecationWarning, match="Executor"):
+        assert mechgrok.sweeps.Where is mechgrok.sweeps.Executor
