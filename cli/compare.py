@@ -9,6 +9,7 @@ import typer
 
 from mechgrok.cli.data import Form, write_data
 from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.options import AtAccuracy
 from mechgrok.formatting import norm
 
 if TYPE_CHECKING:
@@ -41,12 +42,7 @@ def compare(
             "vary but the seeds, unless given."
         ),
     ] = None,
-    at_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
-        ),
-    ] = None,
+    at_accuracy: AtAccuracy = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The figure's file; analysis/compare-….html of the first run."),

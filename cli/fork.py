@@ -1,5 +1,6 @@
 """Go on from a step of a run with other settings, as a run of its own"""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -38,8 +39,6 @@ def fork(
     for as many steps as the parent unless `--steps` is given. The optimizer begins anew, unless the
     step is that of the parent's newest checkpoint, whose optimizer state is kept.
     """
-    import shlex
-
     from mechgrok.cli.progress import train_and_report
     from mechgrok.configuration.origins import as_step
     from mechgrok.derived.children import resolve_step
@@ -51,20 +50,11 @@ def fork(
     training = settings.get("training", {})
     parent = Run(run)
     step = resolve_step(parent, as_step(at))
-    folder = out or beside(run, f"fork-{step}")
+    how = {"at": step, "overwrite": overwrite, "device": device, **training}
     made = train_and_report(
         training.get("steps") or planned_steps(parent),
         quiet,
-        lambda progress: begin(
-            parent,
-            folder,
-            at=step,
-            overwrite=overwrite,
-            device=device,
-            progress=progress,
-            **training,
-        ),
-        again=shlex.join(["mechgrok", "train", "--out", str(folder), "--resume"]),
+        partial(begin, parent, out or beside(run, f"fork-{step}"), **how),
     )
     kept = "was taken along" if made.config.origin.optimizer_state else "began anew"  # type: ignore
     print(f"It began at step {step:,} of {run}; the optimizer's state {kept}.")

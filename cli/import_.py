@@ -65,16 +65,13 @@ def import_(
     the weights. Settings of the training that neither says stay unknown. Files are never unpickled
     beyond tensors, dictionaries and lists.
     """
-    import warnings
-
-    from mechgrok.cli.progress import in_one_line
+    from mechgrok.cli.progress import warnings_in_one_line
     from mechgrok.exchange.importing import import_run
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["task", "training"], "An import")
     at = whole_numbers(steps) if steps else None
-    with warnings.catch_warnings():
-        warnings.showwarning = in_one_line  # type: ignore[assignment]
+    with warnings_in_one_line():
         run = (_find_import(out, files) if resume else None) or import_run(
             files,
             out,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.data import Form, write_data
+from mechgrok.cli.options import AtAccuracy
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
@@ -17,12 +18,7 @@ def info(
         str | None,
         typer.Option(help="Of a sweep: the settings that make groups; all but the seeds."),
     ] = None,
-    at_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            help="t_mem and t_gen at this accuracy; at the task's criterion unless given."
-        ),
-    ] = None,
+    at_accuracy: AtAccuracy = None,
     form: Form = "table",
 ) -> None:
     """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
@@ -53,7 +49,7 @@ def info(
 
 def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     from mechgrok.cli.groups import print_groups
-    from mechgrok.cli.sweep import say_status
+    from mechgrok.cli.sweep import print_status
     from mechgrok.grammar import show_value
     from mechgrok.sweeps.groups import RunGroups
 
@@ -63,7 +59,7 @@ def _of_sweep(sweep: "Sweep", by: str | None) -> None:
     for name, values in sweep.dims.items():
         facts[name] = ", ".join("—" if value is None else show_value(value) for value in values)
     print_facts(str(sweep.path), facts)
-    say_status(sweep)
+    print_status(sweep)
     if sweep.groups([]):
         print_groups(RunGroups.of_sweep(sweep, by))
 

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -17,29 +18,12 @@ from mechgrok.registry import Entry
 
 #: Every subcommand and the module that holds it; the module's first line is its help.
 COMMANDS = {
-    name: Entry(name, module)
-    for name, module in {
-        "train": "mechgrok.cli.train",
-        "presets": "mechgrok.cli.presets",
-        "info": "mechgrok.cli.info",
-        "verify": "mechgrok.cli.verify",
-        "ticket": "mechgrok.cli.ticket",
-        "popup": "mechgrok.cli.popup",
-        "fork": "mechgrok.cli.fork",
-        "sweep": "mechgrok.cli.sweep",
-        "compare": "mechgrok.cli.compare",
-        "analyze": "mechgrok.cli.analyze",
-        "animate": "mechgrok.cli.animate",
-        "intervene": "mechgrok.cli.intervene",
-        "explore": "mechgrok.cli.explore",
-        "report": "mechgrok.cli.report",
-        "paper": "mechgrok.cli.paper",
-        "papers": "mechgrok.cli.papers",
-        "import": "mechgrok.cli.import_",
-        "export": "mechgrok.cli.export",
-        "push": "mechgrok.cli.push",
-        "log": "mechgrok.cli.log",
-    }.items()
+    name: Entry(name, f"mechgrok.cli.{name}_" if iskeyword(name) else f"mechgrok.cli.{name}")
+    for name in (
+        *("train", "presets", "info", "verify", "ticket", "popup", "fork", "sweep", "compare"),
+        *("analyze", "animate", "intervene", "explore", "report", "paper", "papers"),
+        *("import", "export", "push", "log"),
+    )
 }
 
 

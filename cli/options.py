@@ -66,6 +66,13 @@ SetTraining = Annotated[
 License = Annotated[
     str, typer.Option(help="Of the weights, as model hubs call it: mit, apache-2.0, cc-by-4.0, …")
 ]
+AtAccuracy = Annotated[
+    float | None,
+    typer.Option(help="t_mem and t_gen at this accuracy; at the task's criterion unless given."),
+]
+Checkpoints = Annotated[
+    str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000; all.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 

@@ -1,12 +1,13 @@
 """Make every figure, table and claim of a paper again, on one page"""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.options import Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import Jobs, Quiet, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
 from mechgrok.errors import UserError, near
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from mechgrok.analyses.papers import Paper, Scale
     from mechgrok.analyses.papers.item import Item, ItemResult
-    from mechgrok.sweeps import Outcome, Where
+    from mechgrok.sweeps import Executor, Outcome
 
 #: The paper that is made where none is named.
 DEFAULT = "minegishi2023"
@@ -50,7 +51,7 @@ def paper(
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
     ray_timeout: RayTimeout = 60.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a paper's figures and tables again, and judge whether each of its claims holds.
 
@@ -68,11 +69,11 @@ def paper(
     )
     from mechgrok.analyses.papers.making import check_folder
     from mechgrok.analyses.papers.page import write_paper
-    from mechgrok.cli.sweep import place
+    from mechgrok.cli.sweep import executor_of
 
     check_folder(folder)
-    where = place(jobs, device, together, ray, ray_timeout)
-    failed = _train(folder, known, items, scale, where, quiet)
+    executor = executor_of(jobs, device, together, ray, ray_timeout)
+    failed = _train(folder, known, items, scale, executor, quiet)
     results = _draw(folder, items, scale, fresh, jobs, quiet)
     page = write_paper(folder, known, items, results, scale)
     _report(page, results, failed)
@@ -126,24 +127,23 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
     from mechgrok.cli.progress import status
     from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
-    from mechgrok.sweeps.estimate import Reckoning
+    from mechgrok.sweeps.costs import CostModel
 
     plans = {item.name: item.plan(scale) for item in items}
     members, cores = join(plans.values()).members(), usable_cores()
-    reckoning = None
+    costs = None
     try:
         with status("training a few steps of each kind of run"):
-            # Of every kind: a transformer costs ten times what an MLP does.
-            reckoning = Reckoning(members, most=len(members))
+            costs = CostModel(members)
     except UserError as error:  # a data set that is not there
         print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
     for item in items:
         runs = plans[item.name].members()
-        time = duration(reckoning.of(runs).seconds / cores) if reckoning else ""
+        time = duration(costs.of(runs).seconds / cores) if costs else ""
         alone = f", at most {time} alone" if time else ""
         print(f"{item.title}\n  {item.shows}\n  {len(runs)} runs{alone}")
-    if reckoning is not None:
-        total = reckoning.of(members)
+    if costs is not None:
+        total = costs.of(members)
         print(
             f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
             f"{cores} at a time, at the current load of this machine, and {n_bytes(total.bytes)} "
@@ -152,7 +152,12 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
 
 
 def _train(
-    folder: Path, known: "Paper", items: "list[Item]", scale: "Scale", where: "Where", quiet: bool
+    folder: Path,
+    known: "Paper",
+    items: "list[Item]",
+    scale: "Scale",
+    executor: "Executor",
+    quiet: bool,
 ) -> "list[Outcome]":
     """Train the missing runs, and return those that failed.
 
@@ -161,26 +166,14 @@ def _train(
     """
     from mechgrok.analyses.papers.making import sweep_of
     from mechgrok.cli.main import typed
-    from mechgrok.cli.sweep_progress import SweepProgress
+    from mechgrok.cli.sweep import failed_runs
+    from mechgrok.sweeps.progress import SweepProgress
     from mechgrok.sweeps.running import complete
 
     sweep = sweep_of(folder, known, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
-        outcomes = complete(sweep, where, display=progress)
-    failed = [outcome for outcome in outcomes if outcome.how == "failed"]
-    if len(sweep.finished) + len(failed) < len(sweep):
-        import shlex
-
-        again = shlex.join(["mechgrok", *typed])
-        print(
-            f"Stopped: {len(sweep.finished)} of {len(sweep)} runs are finished; continue with: "
-            f"{again}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130)
-    for outcome in failed:
-        print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
-    return failed
+        outcomes = complete(sweep, executor, display=progress)
+    return failed_runs(sweep, outcomes, shlex.join(["mechgrok", *typed]))
 
 
 def _draw(
@@ -188,7 +181,7 @@ def _draw(
 ) -> "dict[str, ItemResult]":
     """Draw and judge the items, under a progress display."""
     from mechgrok.analyses.papers.making import make_items
-    from mechgrok.cli.report import progress_of_pieces
+    from mechgrok.cli.progress import progress_of_pieces
     from mechgrok.processes import usable_cores
 
     with progress_of_pieces("drawing", quiet=quiet) as progress:

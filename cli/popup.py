@@ -1,5 +1,6 @@
 """Edge-popup: look for a generalizing network inside a run's weights by training a mask"""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -63,17 +64,10 @@ def popup(
         raise UserError(
             f"--from-init starts from step 0, so --at {search['at']} contradicts it: give one."
         )
+    how = {"resume": resume, "overwrite": overwrite, "device": device, **search, **training}
     train_and_report(
         training.get("steps") or planned_steps(parent),
         quiet,
-        lambda progress: train_popup(
-            parent,
-            out or beside(run, "popup"),
-            resume=resume,
-            overwrite=overwrite,
-            device=device,
-            progress=progress,
-            **search,
-            **training,
-        ),
+        partial(train_popup, parent, out or beside(run, "popup"), **how),
+        retype=True,
     )

@@ -1,129 +1,56 @@
-"""Progress of a training run: a bar on a terminal, a line every tenth where there is none."""
+"""How commands that take long show their progress, and say how a training ended."""
 
 import shlex
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mechgrok.formatting import percent
+from mechgrok.progress import Progress, TrainingProgress
 
 if TYPE_CHECKING:
     from mechgrok.runs import Run
     from mechgrok.tasks import Criterion
 
 
-class TrainingProgress:
-    """Called with each row of the metrics; used as a context manager around the training."""
-
-    def __init__(
-        self, steps: int, *, quiet: bool = False, learned: "Criterion | None" = None
-    ) -> None:
-        self.steps = steps
-        self.quiet = quiet
-        self.learned = learned
-        self.next_line = 0.0
-        console = Console(file=sys.stderr)
-        self.bar = (
-            Progress(
-                TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            if console.is_terminal and not quiet
-            else None
-        )
-        if self.bar:
-            self.task = self.bar.add_task("", total=steps, rate="")
-
-    def __enter__(self) -> Self:
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self.bar:
-            self.bar.stop()
-
-    def __call__(self, row: dict[str, float]) -> None:
-        if self.quiet:
-            return
-        step = row["step"]
-        self._say_when_learned(row)
-        words = f"train {percent(row['train_accuracy'])} test {percent(row['test_accuracy'])}"
-        if self.bar:
-            speed = self.bar.tasks[self.task].finished_speed or self.bar.tasks[self.task].speed
-            rate = f"{speed:,.0f} steps/s" if speed else ""
-            self.bar.update(self.task, completed=step, description=words, rate=rate)
-        elif step >= self.next_line:
-            print(f"step {step:,}/{self.steps:,} {words}", file=sys.stderr, flush=True)
-            self.next_line = step + self.steps / 10
-
-    def _say_when_learned(self, row: dict[str, float]) -> None:
-        """Say once, when most of the steps are left, that they are not needed to generalize."""
-        if self.learned is None:
-            return
-        quantity, level = self.learned
-        value = row[f"test_{quantity}"]
-        if value >= level if quantity == "accuracy" else value <= level:
-            self.learned = None
-            if row["step"] + 1000 < self.steps:
-                words = (
-                    f"mechgrok: it has generalized at step {row['step']:,} of {self.steps:,}; "
-                    "--until-grokked would stop 1,000 steps later."
-                )
-                (self.bar.console.print if self.bar else _to_stderr)(words)
-
-
-def _to_stderr(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
-
-
 def train_and_report(
     steps: int,
     quiet: bool,
-    start: "Callable[[TrainingProgress], Run]",
+    start: "Callable[..., Run]",
     *,
-    again: str | None = None,
+    retype: bool = False,
     learned: "Criterion | None" = None,
 ) -> "Run":
-    """Run ``start(progress)`` under a progress display and say how the run it trains ended.
+    """Run ``start(progress=…)`` under a progress display and say how the run it trains ended.
 
     Args:
         steps: that will be trained.
         quiet: no progress.
         start: trains.
-        again: the command that goes on after Ctrl-C; the one that was typed unless given.
+        retype: after Ctrl-C the command that was typed resumes, rather than `mechgrok train`.
         learned: say once when the test curve meets it, and how to stop there.
     """
+    from mechgrok.cli.main import typed
     from mechgrok.training import Diverged, Interrupted
 
     began = time.monotonic()
     try:
         with (
             TrainingProgress(steps, quiet=quiet, learned=learned) as progress,
-            warnings.catch_warnings(),
+            warnings_in_one_line(),
         ):
-            warnings.showwarning = in_one_line  # type: ignore[assignment]
-            run = start(progress)
+            run = start(progress=progress)
     except Interrupted as stopped:
-        _interrupted(stopped.step, again or _typed())
+        words = ["train", "--out", str(stopped.path)]
+        if retype:
+            words = [word for word in typed if word not in ("--overwrite", "--resume")]
+        again = shlex.join(["mechgrok", *words, "--resume"])
+        print(f"Stopped at step {stopped.step:,} and saved; resume with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
     except Diverged as diverged:
         print(f"mechgrok: {diverged}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -140,35 +67,28 @@ def train_and_report(
 
 
 @contextmanager
-def status(what: str) -> Iterator[None]:
-    """Say on stderr what is being waited for, where it takes longer than a moment."""
-    console = Console(file=sys.stderr)
-    if console.is_terminal:
-        with console.status(f"{what} …"):
-            yield
-        return
-    line = threading.Timer(2, lambda: print(f"{what} …", file=sys.stderr, flush=True))
-    line.daemon = True
-    line.start()
-    try:
+def status(text: str) -> Iterator[None]:
+    """Say on stderr what takes longer than a moment, while it lasts."""
+    with Progress(text):
         yield
-    finally:
-        line.cancel()
 
 
-def in_one_line(message: Warning | str, *where: object) -> None:
-    """Show a warning as the command line says things: in place of ``warnings.showwarning``."""
-    print(f"mechgrok: warning: {message}", file=sys.stderr)
+@contextmanager
+def progress_of_pieces(
+    text: str, *, quiet: bool = False
+) -> Iterator[Callable[[int, int, str], object]]:
+    """A callback for each piece of work: how many are done, how many there are, and what it was."""
+    with Progress(text, quiet=quiet) as progress:
+        yield lambda done, total, piece: progress.update(done / total, f"{done}/{total} {piece}")
 
 
-def _typed() -> str:
-    """The command that was typed, to be typed again so that it goes on."""
-    from mechgrok.cli.main import typed
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Show warnings as the command line prints messages."""
 
-    words = [word for word in typed if word not in ("--overwrite", "--resume")]
-    return shlex.join(["mechgrok", *words, "--resume"])
+    def show(message: Warning | str, *where: object) -> None:
+        print(f"mechgrok: warning: {message}", file=sys.stderr)
 
-
-def _interrupted(step: int, again: str) -> NoReturn:
-    print(f"Stopped at step {step:,} and saved; go on with: {again}", file=sys.stderr)
-    raise typer.Exit(130)
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mechgrok.cli.options import License
+from mechgrok.cli.options import Checkpoints, License
 
 
 def push(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     repository: Annotated[str, typer.Argument(help="Where to: user/name.")],
-    steps: Annotated[
-        str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000; all.")
-    ] = None,
+    steps: Checkpoints = None,
     private: Annotated[
         bool, typer.Option("--private", help="Make a repository that only you see.")
     ] = False,

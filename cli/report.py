@@ -2,15 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from mechgrok.reports.report import Progress
+from mechgrok.cli.progress import progress_of_pieces
 
 
 def report(
@@ -59,26 +56,3 @@ def report(
         webbrowser.open(made.path.resolve().as_uri())
     if made.failures or not made.shown:
         raise typer.Exit(1)
-
-
-@contextmanager
-def progress_of_pieces(what: str, *, quiet: bool = False) -> "Iterator[Progress]":
-    """A bar on a terminal, a line for each piece of work where there is none."""
-    if quiet:
-        yield lambda done, total, words: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(file=sys.stderr)
-    if not console.is_terminal:
-        yield lambda done, total, words: print(
-            f"{done}/{total} {words}", file=sys.stderr, flush=True
-        )
-        return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total, words: bar.update(
-            task, completed=done, total=total, description=words
-        )

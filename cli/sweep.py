@@ -1,128 +1,133 @@
-"""Train a grid of runs, and tickets and searches made of them, as one thing"""
+"""Train a grid of runs, and tickets and searches made of them, into one folder"""
 
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mechgrok.cli.options import HOW, Jobs, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import (
+    HOW,
+    AtAccuracy,
+    Jobs,
+    Quiet,
+    RayAddress,
+    RayTimeout,
+    TogetherOrNot,
+    WhereDevice,
+)
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
 if TYPE_CHECKING:
-    from mechgrok.sweeps import Outcome, Plan, Sweep, Where
-    from mechgrok.sweeps.running import Together
+    from mechgrok.sweeps import Executor, Outcome, Plan, Sweep
 
 RUNS, MADE = "Which runs", "What is made of them"
-#: A grid of more runs than this is asked for twice.
+#: A grid of more runs than this takes --yes.
 _MANY = 10_000
+
+Preset = Annotated[
+    str | None,
+    typer.Argument(
+        help="What the base runs start from; or a plan: a file such as sweep.toml, or "
+        "accelerators, which comes with mechgrok."
+    ),
+]
+Over = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Values of a setting: weight_decay=0.3,1,3 or p=59,67 or d_mlp=24:96:24. Several "
+        "of these make a grid.",
+        rich_help_panel=RUNS,
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(help="Seeds of weights and split together: 0:8 are eight.", rich_help_panel=RUNS),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A setting that all base runs share: steps=5000.", rich_help_panel=RUNS
+    ),
+]
+Tickets = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tickets of every base run, by the options of mechgrok ticket and their values: "
+        "rate=0.1:0.9:0.1,scope=layer. of=NAME makes them of another stage, name=NAME names "
+        "this one.",
+        rich_help_panel=MADE,
+    ),
+]
+Popups = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The same for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.", rich_help_panel=MADE
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Resume the sweep in the folder.", rich_help_panel=HOW)
+]
+Extend = Annotated[
+    bool,
+    typer.Option("--extend", help="Add these runs to another sweep's folder.", rich_help_panel=HOW),
+]
+Status = Annotated[bool, typer.Option("--status", help="Say what is there, and train nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say how many runs, how long, how many bytes; no more.")
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
+]
 
 
 def sweep(
     out: Annotated[Path, typer.Argument(help="The sweep's folder.")],
-    preset: Annotated[
-        str | None,
-        typer.Argument(
-            help="What the base runs start from; or a plan: a file such as sweep.toml, or "
-            "accelerators, which comes with mechgrok."
-        ),
-    ] = None,
-    over: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Values of a setting: weight_decay=0.3,1,3 or p=59,67 or d_mlp=24:96:24. Several "
-            "of these make a grid.",
-            rich_help_panel=RUNS,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            help="Seeds of weights and split together: 0:8 are eight.", rich_help_panel=RUNS
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="A setting that all base runs share: steps=5000.", rich_help_panel=RUNS
-        ),
-    ] = None,
-    ticket: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Tickets of every base run, by the options of mechgrok ticket and their values: "
-            "rate=0.1:0.9:0.1,scope=layer. of=NAME makes them of another stage, name=NAME names "
-            "this one.",
-            rich_help_panel=MADE,
-        ),
-    ] = None,
-    popup: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The same for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.",
-            rich_help_panel=MADE,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the sweep in the folder.", rich_help_panel=HOW),
-    ] = False,
-    extend: Annotated[
-        bool,
-        typer.Option(
-            "--extend", help="Add these runs to another sweep's folder.", rich_help_panel=HOW
-        ),
-    ] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Say what is there, and train nothing.")
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say how many runs, how long, how many bytes; no more."),
-    ] = False,
+    preset: Preset = None,
+    over: Over = None,
+    seeds: Seeds = None,
+    set_: Set = None,
+    ticket: Tickets = None,
+    popup: Popups = None,
+    resume: Resume = False,
+    extend: Extend = False,
+    status: Status = False,
+    dry_run: DryRun = False,
     jobs: Jobs = None,
     device: WhereDevice = "auto",
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
     ray_timeout: RayTimeout = 60.0,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
-    ] = False,
-    at_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            help="t_mem and t_gen at this accuracy, 0.9 say; the task's own unless given."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    yes: Yes = False,
+    at_accuracy: AtAccuracy = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train a grid of runs into one folder, each a run folder of its own.
 
     Values are `0.3,1,3`, `0:8` (8 excluded), `0.1:0.9:0.1` or lists, `[0.9,0.98],[0.9,0.999]`.
-    What is there is kept, what
-    is unfinished goes on, what is missing is trained. The plan is `sweep.toml` in the folder: edit
-    it, and `--resume`.
+    What is there is kept, what is unfinished is resumed, what is missing is trained. The plan is
+    `sweep.toml` in the folder: edit it, and `--resume`.
     """
     from mechgrok.sweeps import Sweep
 
-    named = any(given is not None for given in (preset, over, seeds, ticket, popup, set_))
-    if (resume or status or (dry_run and Sweep.is_at(out))) and not named:
+    given = (preset, over, seeds, set_, ticket, popup)
+    if given == (None,) * 6 and (resume or status or (dry_run and Sweep.is_at(out))):
         plan = Sweep.plan_of(out)
     else:
-        plan = _plan(preset, over, seeds, set_, ticket, popup)
+        plan = _plan(*given)
     if len(plan) > _MANY and not yes:
         raise UserError(
             f"The plan has {len(plan):,} runs, more than {_MANY:,}: type --yes if you mean that."
         )
     if dry_run:
-        _say_what_it_costs(out, plan, jobs)
+        _print_costs(out, plan, jobs)
     elif status:
-        say_status(Sweep(out, at_accuracy=at_accuracy))
+        print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        _make(
-            out, plan, extend, place(jobs, device, together, ray, ray_timeout), at_accuracy, quiet
-        )
+        executor = executor_of(jobs, device, together, ray, ray_timeout)
+        _make(out, plan, extend, executor, at_accuracy, quiet)
 
 
 def _plan(
@@ -133,18 +138,11 @@ def _plan(
     ticket: list[str] | None,
     popup: list[str] | None,
 ) -> "Plan":
-    """The plan that was typed, whose code may be loaded; or that of a file, with what was typed."""
+    """The plan that was typed, whose code may be loaded; or that of a file."""
     from mechgrok.cli.flags import typed_value
     from mechgrok.configuration import presets
-    from mechgrok.sweeps import Plan
     from mechgrok.sweeps.running import make_plan
 
-    if preset is not None and (preset.endswith(".toml") or preset in Plan.shipped()):
-        if any(given is not None for given in (over, seeds, ticket, popup, set_)):
-            raise UserError(
-                f"{preset} says which runs there are: change it there, or name a preset instead."
-            )
-        return Plan.load(Plan.shipped().get(preset, Path(preset)))
     axes: dict[str, str] = {}
     for each in over or ():
         axes |= parse_assignments(each, "--over", "weight_decay=0.3,1,3")
@@ -164,30 +162,23 @@ def _plan(
     )
 
 
-def place(
+def executor_of(
     jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
-) -> "Where":
-    """Who makes the runs; a device or a cluster that is not there is refused before all else."""
-    return _here(jobs, device, together) if ray is None else _on_ray(ray, ray_timeout, jobs, device)
+) -> "Executor":
+    """What makes the runs: this machine or a cluster, which must be there.
 
-
-def _here(jobs: int | None, device: str, together: str) -> "Where":
-    """Processes of this machine, or one loop for many runs."""
-    from mechgrok.sweeps.local import checked_device
+    Raises:
+        UserError: the device or the cluster is not there.
+    """
     from mechgrok.sweeps.running import on_this_machine
 
-    if together not in ("auto", "on", "off"):
-        raise UserError(f"There is no --together {together}: choose auto, on or off.")
-    return on_this_machine(jobs, checked_device(device), cast("Together", together))
-
-
-def _on_ray(address: str, timeout: float, jobs: int | None, device: str) -> "Where":
-    """The cluster that makes the runs; where there is none, nothing is written."""
+    if ray is None:
+        return on_this_machine(jobs, device, together)
     from mechgrok.sweeps.cluster import Cluster
 
     if jobs is not None:
         raise UserError("--jobs is for this machine: a cluster makes a run on each of its cores.")
-    cluster = Cluster(address, "cuda" if device == "cuda" else "cpu", timeout)
+    cluster = Cluster(ray, "cuda" if device == "cuda" else "cpu", ray_timeout)
     cluster.check()
     return cluster
 
@@ -196,49 +187,52 @@ def _make(
     out: Path,
     plan: "Plan",
     extend: bool,
-    where: "Where",
+    executor: "Executor",
     at_accuracy: float | None,
     quiet: bool,
 ) -> None:
-    from mechgrok.cli.sweep_progress import SweepProgress
+    from mechgrok.cli.groups import print_groups
+    from mechgrok.sweeps.groups import RunGroups
+    from mechgrok.sweeps.progress import SweepProgress
     from mechgrok.sweeps.running import complete, prepare_sweep
 
     found = prepare_sweep(out, plan, extend=extend)
     with SweepProgress(found, quiet=quiet) as progress:
-        outcomes = complete(found, where, display=progress)
-    _say_how_it_ended(found.at(at_accuracy), outcomes)
-
-
-def _say_how_it_ended(found: "Sweep", outcomes: "list[Outcome]") -> None:
-    """What is there, what failed and why, and how to go on; the exit code says it too."""
-    from mechgrok.cli.groups import print_groups
-    from mechgrok.sweeps.groups import RunGroups
-
-    n_done, n = len(found.finished), len(found)
-    failed = [outcome for outcome in outcomes if outcome.how == "failed"]
-    # What was stopped before it began has no outcome.
-    interrupted = n_done + len(failed) < n
-    if n_done and not interrupted:
-        print_groups(RunGroups.of_sweep(found))
-    print(f"{found.path}: {n_done} of {n} runs are there")
-    for outcome in failed:
-        print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
-    if interrupted:
-        halfway = sum(outcome.how == "interrupted" for outcome in outcomes)
-        import shlex
-
-        again = shlex.join(["mechgrok", "sweep", str(found.path), "--resume"])
-        print(
-            f"Stopped: {n_done} runs are there and {halfway} were under way and can go on; go on "
-            f"with: {again}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130)
-    if failed:
+        outcomes = complete(found, executor, display=progress)
+    n_done = len(found.finished)
+    n_failed = sum(outcome.how == "failed" for outcome in outcomes)
+    if n_done and n_done + n_failed == len(found):
+        print_groups(RunGroups.of_sweep(found.at(at_accuracy)))
+    print(f"{found.path}: {n_done} of {len(found)} runs are there")
+    again = shlex.join(["mechgrok", "sweep", str(found.path), "--resume"])
+    if failed_runs(found, outcomes, again):
         raise typer.Exit(1)
 
 
-def say_status(found: "Sweep") -> None:
+def failed_runs(sweep: "Sweep", outcomes: "list[Outcome]", again: str) -> "list[Outcome]":
+    """The outcomes of the runs that failed, after each was reported on stderr.
+
+    Args:
+        sweep: what was made.
+        outcomes: how its runs ended; a run that never began has none.
+        again: the command that resumes the sweep, for where it was interrupted; that ends this one.
+    """
+    failed = [outcome for outcome in outcomes if outcome.how == "failed"]
+    for outcome in failed:
+        print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
+    n_done = len(sweep.finished)
+    if n_done + len(failed) < len(sweep):
+        halfway = sum(outcome.how == "interrupted" for outcome in outcomes)
+        print(
+            f"Stopped: {n_done} of {len(sweep)} runs are finished, {halfway} were saved on the "
+            f"way; resume them with: {again}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130)
+    return failed
+
+
+def print_status(found: "Sweep") -> None:
     """How many runs there are, and which of them are not finished."""
     status = found.table["status"]
     counts = status.value_counts()
@@ -254,29 +248,28 @@ def say_status(found: "Sweep") -> None:
             print(f"  and {len(names) - 10} more")
 
 
-def _say_what_it_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
+def _print_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
     from collections import Counter
 
     from mechgrok.cli.progress import status
     from mechgrok.formatting import duration, n_bytes
     from mechgrok.processes import usable_cores
     from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.estimate import estimate
+    from mechgrok.sweeps.costs import CostModel
     from mechgrok.sweeps.running import check_stages
 
     members = plan.members()
     check_stages(members)
     there = Sweep(out).finished if Sweep.is_at(out) else set()
     missing = [member for member in members if member.name not in there]
-    with status("training a few steps of each kind"):
-        found = estimate(members, missing)
+    with status("training a few steps of each kind of run"):
+        estimate = CostModel(members, missing).of(missing)
     jobs = min(jobs or usable_cores(), max(1, len(missing)))
     stages = Counter(member.stage for member in members)
-    told = ", ".join(f"{count:,} {stage}" for stage, count in stages.items())
-    print(f"{out}: {len(members):,} runs ({told}), of which {len(missing):,} are to be trained")
-    most = "at most, as some end when they have generalized, " if found.at_most else ""
+    counts = ", ".join(f"{count:,} {stage}" for stage, count in stages.items())
+    print(f"{out}: {len(members):,} runs ({counts}), of which {len(missing):,} are to be trained")
     print(
-        f"{most}about {duration(found.seconds / jobs)} with {jobs} at a time "
-        f"({duration(found.seconds)} of one core), as busy as this machine is now"
+        f"at most about {duration(estimate.seconds / jobs)} with {jobs} at a time "
+        f"({duration(estimate.seconds)} of one core), as busy as this machine is now"
     )
-    print(f"about {n_bytes(found.bytes)} on the disk")
+    print(f"about {n_bytes(estimate.bytes)} on the disk")

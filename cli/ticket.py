@@ -1,5 +1,6 @@
 """Prune a run, rewind it and train the ticket; or one of its controls"""
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -64,19 +65,12 @@ def ticket(
     refuse_unknown(settings, [*TicketOptions.model_fields, "training"], "A ticket")
     training = settings.pop("training", {})
     parent = Run(run)
+    how = {"resume": resume, "overwrite": overwrite, "device": device, **settings, **training}
     train_and_report(
         training.get("steps") or planned_steps(parent),
         quiet,
-        lambda progress: train_ticket(
-            parent,
-            out or beside(run, _kind(settings)),
-            resume=resume,
-            overwrite=overwrite,
-            device=device,
-            progress=progress,
-            **settings,
-            **training,
-        ),
+        partial(train_ticket, parent, out or beside(run, _kind(settings)), **how),
+        retype=True,
         learned=None if training.get("until_grokked") is not None else parent.task.criterion,
     )
 

@@ -1,8 +1,8 @@
 """Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
 
-import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,10 +132,7 @@ def _begin(
     train_and_report(
         config.recipe.steps,
         quiet,
-        lambda progress: train(
-            out, config, overwrite=overwrite, device=device, progress=progress, log=log
-        ),
-        again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
+        partial(train, out, config, overwrite=overwrite, device=device, log=log),
     )
 
 
@@ -145,9 +142,9 @@ _CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoi
 
 def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
     from mechgrok.training import resume
-    from mechgrok.training.loop import opened_to_train
+    from mechgrok.training.loop import open_resumable
 
-    run = opened_to_train(out)
+    run = open_resumable(out)
     changed = {
         argument: given["training"].pop(path.partition(".")[2])
         for path, argument in _CHANGEABLE.items()
@@ -166,8 +163,7 @@ def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequ
     train_and_report(
         numbers.get("steps") or run.config.recipe.steps,
         quiet,
-        lambda progress: resume(out, device=device, progress=progress, log=log, **numbers),
-        again=shlex.join(["mechgrok", "train", "--out", str(out), "--resume"]),
+        partial(resume, out, device=device, log=log, **numbers),
     )
 
 

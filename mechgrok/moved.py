@@ -48,7 +48,10 @@ NAMES = {
         "train_popup": "mechgrok.derived:train_popup",
         "train_ticket": "mechgrok.derived:train_ticket",
     },
-    "mechgrok.sweeps": {"Waiting": "mechgrok.sweeps:TimeToEvent"},
+    "mechgrok.sweeps": {
+        "Waiting": "mechgrok.sweeps:TimeToEvent",
+        "Where": "mechgrok.sweeps:Executor",
+    },
     "mechgrok.training": {
         "Optimizer": "mechgrok.optimization:Optimizer",
         "Transform": "mechgrok.optimization:Transform",

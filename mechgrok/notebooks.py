@@ -1,11 +1,9 @@
-"""How things show themselves in a notebook: as small tables, and while they train as a bar."""
+"""What a notebook shows of an object: a small table."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from html import escape
-from math import isnan
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,31 +43,3 @@ def in_notebook() -> bool:
     shell = sys.modules.get("IPython")
     here = shell and shell.get_ipython()
     return here is not None and hasattr(here, "kernel")
-
-
-@contextmanager
-def shown(
-    progress: Callable[[dict[str, float]], object] | Literal["auto"] | None, steps: int
-) -> Iterator[Callable[[dict[str, float]], object]]:
-    """What is called with each row of the metrics, for a training of so many steps.
-
-    Args:
-        progress: somebody's own; "auto" is a bar in a notebook, and nothing elsewhere; None is
-            nothing.
-        steps: the last one.
-    """
-    if progress != "auto" or not in_notebook():
-        yield (lambda row: None) if progress is None or progress == "auto" else progress
-        return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
-
-        def note(row: Mapping[str, Any]) -> None:
-            bar.update(int(row["step"]) - bar.n)
-            what = "loss" if isnan(row["test_accuracy"]) else "accuracy"
-            form = "{:.3g}" if what == "loss" else "{:.1%}"
-            sides = ("train", "test")
-            bar.set_postfix({side: form.format(row[f"{side}_{what}"]) for side in sides})
-
-        yield note

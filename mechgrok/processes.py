@@ -1,7 +1,7 @@
-"""Processes that this package starts on this machine, of which none outlives the one that asked.
+"""Processes that are started on this machine and end with the process that started them.
 
-One that is started here is a fresh Python at the other end of a pipe: no fork and none of
-``multiprocessing``'s, so that scripts without a ``__main__`` guard and notebooks can start it.
+Each is a fresh Python at the other end of a pipe: no fork, and nothing of ``multiprocessing``, so
+that scripts without a ``__main__`` guard and notebooks can start one.
 """
 
 import json
@@ -22,11 +22,11 @@ _BOOT = (
     "import json, sys; path, *start = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from mechgrok.processes import _serve; _serve(*start)"
 )
-#: In a process that was started here: each SIGINT that came while nothing could be interrupted.
+#: In a process that was started here: each SIGINT that arrived while nothing could be interrupted.
 interrupts: list[Any] = []
-#: Seconds without work after which a process is stuck, and what a core's time counts as work.
+#: Seconds without work after which a process is stuck, and the seconds of a core that are work.
 STUCK_AFTER, _LEAST_SECONDS = 120.0, 0.1
-#: Seconds in which a process ends.
+#: Seconds in which a process must end.
 _TO_END = 10.0
 
 
@@ -35,20 +35,21 @@ def start(
 ) -> tuple["subprocess.Popen[bytes]", connection.Connection]:
     """A new process that calls ``serve(connection, *arguments)``, and this end of the connection.
 
-    It computes with one thread, prints nothing to stdout, and is spared the terminal's Ctrl-C.
+    It computes with one thread, prints nothing to stdout, and does not receive the terminal's
+    Ctrl-C.
 
     Args:
         serve: a function of a module, which returns when the connection is closed.
-        arguments: what JSON can hold.
+        arguments: values that JSON can hold.
     """
     ours, theirs = connection.Pipe()
     called = [serve.__module__, serve.__qualname__, list(arguments)]
-    told = json.dumps([sys.path, user_code.allowed(), theirs.fileno(), os.getpid(), *called])
-    # Python starts with SIGINT held back: one that comes now waits until it can be noted.
+    given = json.dumps([sys.path, user_code.allowed(), theirs.fileno(), os.getpid(), *called])
+    # Python starts with SIGINT blocked: one that arrives now waits until it can be noted.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, told],
+            [sys.executable, "-c", _BOOT, given],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -69,28 +70,27 @@ def _serve(
     name: str,
     arguments: list[Any],
 ) -> None:
-    """In the new process: serve, with the code allowed that a person has named in the old one."""
+    """In the new process: serve, with the user code allowed that was named in the old one."""
     signal.signal(signal.SIGINT, lambda *how: interrupts.append(how))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    end_with(parent)
+    exit_with_parent(parent)
     for each in allowed:
         user_code.allow(each)
     getattr(import_module(module), name)(connection.Connection(descriptor), *arguments)
 
 
-def end_with(parent: int) -> None:
-    """Let this process end at once when the one that asked for it is gone, however it went.
+def exit_with_parent(parent: int) -> None:
+    """End this process as soon as its parent has ended, in whatever way.
 
     Args:
-        parent: the number of that process; it was noted before this one began, so that a parent
-            that is gone already is missed too.
+        parent: the parent's id, from before this process began: the parent may be gone already.
     """
-    # Between the two may stand multiprocessing's fork server, which outlives the one that asked.
+    # The fork server of multiprocessing may stand between the two, and outlives the parent.
     started = parent_process()
     if started is None and sys.platform == "linux":
         import ctypes
 
-        # Even in a long call into C, in which no thread of Python's has its turn.
+        # It works in a long call into C too, during which no other Python thread runs.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
     def watch() -> None:
@@ -105,23 +105,23 @@ def end_with(parent: int) -> None:
 
 
 class Activity:
-    """Whether a process that has something to compute computes.
+    """Whether a process with a task is computing.
 
-    How long work may take nobody knows. But a process that is stuck (one that found no memory can
-    wait for ever inside a library) or stopped uses no time of any core.
+    Nobody knows how long a task may take. But a process that is stuck (without memory some
+    libraries wait for ever) or stopped uses no time of any core.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process, self._seconds, self._since = process, -1.0, time.monotonic()
 
     def is_stuck(self) -> bool:
-        """Whether it has not computed for `STUCK_AFTER` seconds; to be called now and then."""
+        """Whether it has not computed for `STUCK_AFTER` seconds; call this regularly."""
         import psutil
 
         try:
             times = psutil.Process(self._process.pid).cpu_times()
         except psutil.Error:
-            return False  # It has ended.
+            return False  # The process has ended.
         if (seconds := times.user + times.system) > self._seconds + _LEAST_SECONDS:
             self._seconds, self._since = seconds, time.monotonic()
         return time.monotonic() - self._since > STUCK_AFTER
@@ -134,7 +134,7 @@ def end(process: "subprocess.Popen[bytes]") -> int:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-    return -signal.SIGKILL  # A disk that does not answer holds it.
+    return -signal.SIGKILL  # It waits for a disk that does not answer.
 
 
 def usable_cores() -> int:

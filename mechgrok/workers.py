@@ -1,15 +1,14 @@
-"""Calls answered by processes of their own, of which none outlives the one that asked.
+"""Functions called in processes of their own, none of which outlives the process that started it.
 
-A worker's death is that of its call alone.
+A worker that is killed or gets stuck costs its call alone, which is made once more.
 """
 
-import subprocess
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Any, Self
 
 from mechgrok import processes
@@ -17,119 +16,174 @@ from mechgrok.errors import in_a_sentence
 
 #: How often a call is made whose worker dies.
 _TRIES = 2
-#: How often it is looked whether the workers work, in seconds.
-_LOOK_EVERY = 1.0
+#: Seconds between two checks whether the workers work.
+_CHECK_EVERY = 1.0
+#: In a worker: where its results go.
+_to_parent: list[Connection] = []
+#: In place of a result that is still to come, or never comes.
+_NONE = object()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a call has no answer, in a sentence."""
+    """Why a call has no result, in a sentence."""
 
     reason: str
 
 
+@dataclass(frozen=True)
+class _Message:
+    """What a call that still runs sends to the parent."""
+
+    value: Any
+
+
 @dataclass
 class _Call:
-    """A call under the key that its answer will bear."""
-
     key: Any
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     tries: int = 0
 
 
-@dataclass
-class _Busy:
-    """A process, the call that it works at, and whether it does."""
+class _Worker:
+    """A process, and the call that it makes."""
 
-    process: "subprocess.Popen[bytes]"
-    call: _Call
-    activity: processes.Activity
-    was_stuck: bool = False
+    def __init__(self) -> None:
+        self.process, self.connection = processes.start(_serve)
+        self.call: _Call | None = None
+        self.was_stuck = False
+
+    def begin(self, call: _Call) -> None:
+        self.call, self.activity = call, processes.Activity(self.process)
+        call.tries += 1
+        with suppress(OSError):  # The process has died; `Workers.poll` notices.
+            self.connection.send((call.function, call.arguments))
+
+    def kill_if_stuck(self) -> None:
+        if self.activity.is_stuck():
+            self.was_stuck = True
+            self.process.kill()
+
+    def cause_of_death(self) -> str:
+        code = processes.end(self.process)
+        if self.was_stuck:
+            return f"was stuck for {processes.STUCK_AFTER:g} seconds"
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
 
 class Workers:
-    """Up to ``n`` processes that answer calls, as a context that ends with all of them ended."""
+    """Up to ``n`` processes that make calls, as a context that ends with all of them ended.
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    Args:
+        n: the largest number of processes.
+        on_start: called with a worker's number and a call's key when the worker begins the call.
+        on_message: called with both and a value that the call has passed to `send_to_parent`.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        on_start: Callable[[int, Any], object] = lambda number, key: None,
+        on_message: Callable[[int, Any, Any], object] = lambda number, key, value: None,
+    ) -> None:
+        self.n, self._on_start, self._on_message = n, on_start, on_message
         self._calls: deque[_Call] = deque()
-        self._idle: list[tuple[subprocess.Popen[bytes], Connection]] = []
-        self._busy: dict[Connection, _Busy] = {}
+        self._workers: dict[int, _Worker] = {}
+        self._interrupted = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        ours = [process for process, _ in self._idle]
-        ours += [busy.process for busy in self._busy.values()]
-        for process in ours:
-            process.kill()
-        for process in ours:
-            processes.end(process)
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.connection.close()
+            processes.end(worker.process)
+
+    @property
+    def n_unfinished(self) -> int:
+        """The number of calls that wait or run."""
+        return len(self._calls) + sum(w.call is not None for w in self._workers.values())
 
     def submit(self, key: Any, function: Callable[..., Any], *arguments: Any) -> None:
         """Have a module's ``function(*arguments)`` called; all must be picklable."""
         self._calls.append(_Call(key, function, arguments))
 
     def answers(self) -> Iterator[tuple[Any, Any]]:
-        """Every call's key and answer, as they come; calls may be submitted meanwhile.
+        """Every call's key and result, as they come; calls may be submitted meanwhile.
 
-        The answer is a `Failure` where the call raised, or where its worker died or got stuck each
+        The result is a `Failure` where the call raised, or where its worker died or got stuck each
         time.
         """
-        while self._calls or self._busy:
-            self._hand_out()
-            self._kill_stuck()
-            for connection in wait(list(self._busy), _LOOK_EVERY):
-                assert isinstance(connection, Connection)
-                busy = self._busy.pop(connection)
-                try:
-                    answer = connection.recv()
-                except (EOFError, OSError):
-                    connection.close()
-                    answer = self._after_death(busy)
-                    if answer is None:
-                        continue
-                else:
-                    self._idle.append((busy.process, connection))
-                yield busy.call.key, answer
+        while self.n_unfinished:
+            for _, key, result in self.poll(_CHECK_EVERY):
+                yield key, result
 
-    def _kill_stuck(self) -> None:
-        for busy in self._busy.values():
-            if busy.activity.is_stuck():
-                busy.was_stuck = True
-                busy.process.kill()
+    def poll(self, seconds: float) -> Iterator[tuple[int, Any, Any]]:
+        """The results that there are within so many seconds: worker's number, key and result."""
+        self._hand_out()
+        busy = {w.connection: (number, w) for number, w in self._workers.items() if w.call}
+        for _, worker in busy.values():
+            worker.kill_if_stuck()
+        for connection in wait(list(busy), seconds):
+            number, worker = busy[connection]  # type: ignore[index]
+            call = worker.call
+            assert call is not None
+            try:
+                result = worker.connection.recv()
+            except (EOFError, OSError):
+                del self._workers[number]
+                result = self._after_death(worker, call)
+            if isinstance(result, _Message):
+                self._on_message(number, call.key, result.value)
+            elif result is not _NONE:
+                worker.call = None
+                yield number, call.key, result
 
-    def _after_death(self, busy: _Busy) -> Failure | None:
-        """Make the call once more, or say that it cannot be answered."""
-        code = processes.end(busy.process)
-        if busy.call.tries < _TRIES:
-            self._calls.appendleft(busy.call)
-            return None
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        if busy.was_stuck:
-            how = f"was stuck for {processes.STUCK_AFTER:g} seconds"
-        return Failure(f"its process {how}, {_TRIES} times (out of memory, perhaps).")
+    def _after_death(self, worker: _Worker, call: _Call) -> Any:
+        """Make a call again whose worker has died, or say why it fails."""
+        worker.connection.close()
+        cause = worker.cause_of_death()
+        if self._interrupted:
+            return _NONE
+        if call.tries < _TRIES:
+            self._calls.appendleft(call)
+            return _NONE
+        return Failure(f"its process {cause}, {_TRIES} times (out of memory, perhaps).")
 
     def _hand_out(self) -> None:
-        while self._calls and len(self._busy) < self.n:
-            process, connection = self._idle.pop() if self._idle else processes.start(_serve)
-            call = self._calls.popleft()
-            call.tries += 1
-            self._busy[connection] = _Busy(process, call, processes.Activity(process))
-            # One that has died meanwhile is found by `answers`.
-            with suppress(OSError):
-                connection.send((call.function, call.arguments))
+        for number in range(self.n):
+            if not self._calls:
+                return
+            if number not in self._workers:
+                self._workers[number] = _Worker()
+            worker = self._workers[number]
+            if worker.call is None:
+                worker.begin(call := self._calls.popleft())
+                self._on_start(number, call.key)
+
+    def interrupt(self) -> None:
+        """Send Ctrl-C to the workers that work, once, and begin no further call."""
+        if self._interrupted:
+            return
+        self._interrupted = True
+        self._calls.clear()
+        for worker in self._workers.values():
+            if worker.call is not None:
+                worker.process.send_signal(signal.SIGINT)
+
+
+def send_to_parent(value: Any) -> None:
+    """In a call that a worker makes: send a value to ``on_message`` of the `Workers`."""
+    _to_parent[-1].send(_Message(value))
 
 
 def _serve(connection: Connection) -> None:
-    """In a worker: answer calls until there are no more."""
+    """In a worker: make calls until there are no more."""
+    _to_parent.append(connection)
     while True:
         try:
             function, arguments = connection.recv()

@@ -1,13 +1,13 @@
 """What a notebook shows of runs, sweeps and masks."""
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
+import rich.progress
 import torch
-import tqdm.auto
 
 import mechgrok
 from mechgrok import Mask, train
@@ -45,52 +45,59 @@ def test_names_are_shown_and_never_taken_for_html() -> None:
     assert "<img>" not in shown
 
 
-class Kernel:
-    """What IPython says of itself in a notebook."""
-
-    kernel = object()
-
-
 @pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    """As if in a notebook; the bar's places and words, as they are shown."""
-    seen: list[tuple[int, str]] = []
-
-    class Bar(tqdm.std.tqdm):  # type: ignore[type-arg]
-        def display(self, *arguments: Any, **options: Any) -> None:
-            seen.append((int(self.n), f"{self.desc} {self.postfix}"))
-
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=Kernel))
-    monkeypatch.setattr("tqdm.auto.tqdm", Bar)
-    return seen
+def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if in a notebook, without ipywidgets."""
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
 
 
-def test_a_notebook_shows_a_bar(notebook: list[tuple[int, str]], tmp_path: Path) -> None:
+def test_a_notebook_shows_the_accuracies(
+    notebook: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=30)
-    place, words = notebook[-1]
-    assert place == 30
-    assert "test=" in words
-    assert "%" in words
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(r"step 30/30 train \d+\.\d% test \d+\.\d%", last)
 
 
-def test_of_a_regression_it_shows_the_loss(notebook: list[tuple[int, str]], tmp_path: Path) -> None:
+def test_of_a_regression_it_shows_the_loss(
+    notebook: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(tmp_path / "run", "polynomial", d_mlp=4, samples=20, steps=30)
-    assert "nan" not in notebook[-1][1]
+    shown = capsys.readouterr().err
+    assert "nan" not in shown
+    assert "test " in shown
 
 
 def test_elsewhere_nothing_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=3)
-    told = capfd.readouterr()
-    assert (told.out, told.err) == ("", "")
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", "")
 
 
-def test_a_sweep_in_a_notebook_shows_one_bar_over_all_steps(
-    notebook: list[tuple[int, str]], tmp_path: Path
+def test_a_notebook_with_ipywidgets_shows_a_bar(
+    notebook: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class Bar(rich.progress.Progress):
+        def start(self) -> None:
+            started.append("bar")
+
+    monkeypatch.setattr(rich.progress, "Progress", Bar)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("mechgrok.progress.find_spec", lambda name: name == "ipywidgets")
+    train(tmp_path / "run", "quick", p=7, d_model=4, d_mlp=4, steps=3)
+    assert started == ["bar"]
+
+
+def test_a_sweep_in_a_notebook_counts_its_runs(
+    notebook: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"p": 7, "d_model": 4, "d_mlp": 4, "steps": 20}
     mechgrok.sweep(tmp_path / "s", "quick", seeds=[0], jobs=1, **settings)
-    assert notebook[-1] == (20, "1/1 runs:  None")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1/1 seed=0: ")
     mechgrok.sweep(tmp_path / "s", "quick", seeds=[0, 1, 2], jobs=2, **settings)
-    places = [place for place, _ in notebook]
-    assert places[-1] == 60
-    assert min(places[places.index(20) + 1 :]) >= 20  # What was there counts from the start.
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert "1/3 runs" in first  # What was there counts from the start.
+    assert last.startswith("3/3 seed=")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mechgrok import processes
-from mechgrok.processes import end_with, start
+from mechgrok.processes import exit_with_parent, start
 
 
 def _alive(pid: int) -> bool:
@@ -23,7 +23,7 @@ def _alive(pid: int) -> bool:
 
 
 def tell_and_sleep(pipe: Connection, parent: int) -> None:
-    end_with(parent)
+    exit_with_parent(parent)
     pipe.send(os.getpid())
     time.sleep(600)
 

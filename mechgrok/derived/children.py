@@ -13,7 +13,7 @@ from mechgrok.models import HookedModel
 from mechgrok.runs import Checkpoint, Run
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.training import create_run, loop
-from mechgrok.training.course import Shown, snapshot
+from mechgrok.training.recorder import Shown, snapshot
 
 
 def resolve_step(run: Run, at: At) -> int:

@@ -18,9 +18,9 @@ from mechgrok.masks.popup import apply_popup
 from mechgrok.models import load_weights, make_model
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.tasks import Task
-from mechgrok.training.course import Shown
 from mechgrok.training.machine import find_device
 from mechgrok.training.memory import check_memory
+from mechgrok.training.recorder import Shown
 
 #: Settings by name. Every configuration that the authors of arXiv 2310.19470 have committed has the
 #: first; their text names neither another learning rate nor a decay on the scores.

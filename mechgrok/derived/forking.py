@@ -18,9 +18,9 @@ from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state
 from mechgrok.training import create_run
-from mechgrok.training.course import Shown
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
+from mechgrok.training.recorder import Shown
 
 
 @in_neutral_state

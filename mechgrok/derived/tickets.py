@@ -28,8 +28,8 @@ from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.folder import check_room
 from mechgrok.tasks import Task
-from mechgrok.training.course import Shown
 from mechgrok.training.machine import threads
+from mechgrok.training.recorder import Shown
 
 
 @in_neutral_state

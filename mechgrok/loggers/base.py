@@ -127,22 +127,23 @@ class _Caller:
 
 @contextmanager
 def logged(
-    run: Run, names: str | Sequence[str], begun: int
+    run: Run, names: str | Sequence[str], begun: int, failed: set[str] | None = None
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Context manager: a function that sends a row of metrics to the loggers.
+    """Loggers that take the rows of a run's metrics while the context lasts.
 
-    A logger that fails (no network, a full disk) or takes longer than `PATIENCE` is dropped with a
-    warning; training continues.
+    One that fails (no network, a full disk), or takes longer than `PATIENCE` over a call, gets no
+    further rows, and a warning says so; training continues.
 
     Args:
         run: the run to log.
         names: the loggers.
-        begun: the first step that will be logged.
+        begun: the step from which rows will come.
+        failed: the names of those that fail are added to it.
     """
-    made = find_loggers(names)
+    failed = set() if failed is None else failed
     loggers: dict[str, tuple[Logger, _Caller]] = {}
-    for name, kind in made.items():
-        with _kept_going(f"{name} is not logged to"):
+    for name, kind in find_loggers(names).items():
+        with _as_warning(name, "is not logged to", failed):
             call = _Caller()
             loggers[name] = call(kind, run, begun), call
 
@@ -152,25 +153,30 @@ def logged(
             for name, value in row.items()
             if name != "step" and isfinite(value)
         }
-        for name, (logger, call) in list(loggers.items()):
-            with _kept_going(f"{name} is logged to no more", partial(loggers.pop, name)):
-                call(logger.note, int(row["step"]), values)
+        for name, (logger, call) in loggers.items():
+            if name not in failed:
+                with _as_warning(name, "is no longer logged to", failed):
+                    call(logger.note, int(row["step"]), values)
 
     try:
         yield note
     finally:
         for name, (logger, call) in loggers.items():
-            with _kept_going(f"{name} may lack the last rows"):
-                call(logger.close)
+            if name not in failed:
+                with _as_warning(name, "may lack the last rows", failed):
+                    call(logger.close)
 
 
 @in_neutral_state
-def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
-    """Send the metrics of an existing run to loggers.
+def log(run: Run | str | Path, to: str | Sequence[str]) -> list[str]:
+    """Send the metrics of a run that was trained already.
 
     Args:
         run: a run, or its folder.
         to: loggers: "tensorboard", "wandb", "trackio", or one's own.
+
+    Returns:
+        The loggers that took every row; a warning says of each other one why it did not.
 
     Raises:
         UserError: there is no such run or logger, or the run has no metrics yet.
@@ -179,16 +185,18 @@ def log(run: Run | str | Path, to: str | Sequence[str]) -> None:
     rows = [{str(k): v for k, v in row.items()} for row in run.metrics.to_dict("records")]
     if not rows:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
-    with logged(run, to, begun=0) as note:
+    failed: set[str] = set()
+    with logged(run, to, begun=0, failed=failed) as note:
         for row in rows:
             note(row)
+    return [name for name in ([to] if isinstance(to, str) else to) if name not in failed]
 
 
 @contextmanager
-def _kept_going(words: str, then: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Turn an exception of a logger into a warning."""
+def _as_warning(name: str, what: str, failed: set[str]) -> Iterator[None]:
+    """Turn what a logger raises into a warning, and note that it failed."""
     try:
         yield
     except Exception as error:
-        warn(f"{words}: {in_a_sentence(error)}")
-        then()
+        warn(f"{name} {what}: {in_a_sentence(error)}")
+        failed.add(name)

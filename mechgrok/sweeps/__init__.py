@@ -1,4 +1,4 @@
-"""Many runs as one thing: the plan of a sweep, where its runs are made, and the door to them."""
+"""Sweeps: the plan of many runs, what makes them, and the class that opens them."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,7 @@
 from .cluster import Cluster as Cluster
+from .executor import Display as Display
+from .executor import Executor as Executor
+from .executor import Outcome as Outcome
 from .folder import Sweep as Sweep
 from .plan import Member as Member
 from .plan import Plan as Plan
@@ -7,6 +10,3 @@ from .running import SweepFailed as SweepFailed
 from .running import SweepInterrupted as SweepInterrupted
 from .running import sweep as sweep
 from .survival import TimeToEvent as TimeToEvent
-from .where import Display as Display
-from .where import Outcome as Outcome
-from .where import Where as Where

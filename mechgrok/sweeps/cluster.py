@@ -1,8 +1,8 @@
-"""Runs on a cluster, by Ray Core: a task makes a bundle of runs, one core and one thread each.
+"""Runs on a cluster, by Ray Core: a task makes a run with one core and one thread.
 
-The sweep's folder lies on a path that all nodes share, so that nothing but news travels between
-them: a run is written where it would be written here, and with the same bytes. What a lost node was
-at is begun again elsewhere from its last checkpoint.
+The sweep's folder lies on a path that all nodes share, so that nothing but progress travels between
+them: a run is written where it would be written here, with the same bytes. A run on a node that is
+lost is begun again elsewhere from its last checkpoint.
 """
 
 import os
@@ -19,28 +19,28 @@ from typing import Any
 
 from mechgrok import user_code
 from mechgrok.errors import ExternalError, UserError
+from mechgrok.sweeps.executor import Display, Outcome, Queue
 from mechgrok.sweeps.folder import PLAN
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.where import Display, Outcome, Queue
 from mechgrok.training.machine import interrupts
 
-#: Seconds between two looks at what the nodes have told, and two rows of one run.
-_PATIENCE = 0.5
-#: Seconds in which a cluster must answer.
-_REACHED_WITHIN = 10
-#: Runs in a task at most; and at least so many tasks for each core, while there are enough runs.
-_LARGEST_BUNDLE, _TASKS_PER_CORE = 16, 4
+#: Seconds between two requests for progress, and between two rows of one run.
+_CHECK_EVERY = 0.5
+#: Seconds in which something must listen at the address.
+_CONNECT_WITHIN = 10
+#: Tasks that are submitted at a time, for each core.
+_TASKS_PER_CORE = 4
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A `mechgrok.sweeps.where.Where`: the nodes of a Ray cluster.
+    """An executor: the nodes of a Ray cluster.
 
     Attributes:
         address: ``host:port`` of its head; "auto" for the one that this machine belongs to (which
             RAY_ADDRESS names, or ``ray start`` started), or else one that is started on this
             machine and ends with the sweep.
-        device: "cpu"; or "cuda", with one GPU for each task.
+        device: "cpu"; or "cuda", with one GPU for each run.
         timeout: seconds in which the cluster must answer each request.
     """
 
@@ -49,7 +49,7 @@ class Cluster:
     timeout: float = 60.0
 
     def check(self) -> None:
-        """Look whether there is such a cluster, before anything is written.
+        """Check that there is such a cluster, before anything is written.
 
         Raises:
             UserError: Ray is not installed, or nothing answers at the address, or no cluster
@@ -64,7 +64,7 @@ class Cluster:
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
     ) -> list[Outcome]:
-        """Make ``members``; see `mechgrok.sweeps.where.Where`.
+        """Make ``members``; see `mechgrok.sweeps.executor.Executor`.
 
         Raises:
             UserError: as for `check`, or Ray cannot connect.
@@ -82,13 +82,13 @@ class Cluster:
 
 
 class _Tasks:
-    """The tasks of one sweep: what is under way, and what is told of it.
+    """The Ray tasks of one sweep.
 
     Args:
         ray: the module, connected.
         folder: the sweep's, as all nodes know it.
-        cluster: says on which device, and how long is waited for an answer.
-        display: shows what happens.
+        cluster: the device, and the seconds in which an answer must come.
+        display: receives progress events.
     """
 
     def __init__(self, ray: Any, folder: Path, cluster: Cluster, display: Display) -> None:
@@ -98,35 +98,33 @@ class _Tasks:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        self.news = ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressActor).remote()
+        self.actor = ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressActor).remote()
         gpus = 1 if self.device == "cuda" else 0
-        # A run that is lost is begun again here, where it is known what else was in its bundle.
-        self.make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(make_bundle)
-        self.under_way: dict[Any, list[Member]] = {}
+        # A run that is lost is begun again by the queue, which counts how often.
+        self.make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(make_run)
+        self.under_way: dict[Any, Member] = {}
         self.begun: set[str] = set()
-        self.slots: dict[str, int] = {}
 
     def run(self, queue: Queue) -> list[Outcome]:
         """Make everything in the queue; after Ctrl-C, end what is under way."""
-        stopping = False
+        stopped = False
         with interrupts() as interrupted:
             while True:
-                if interrupted and not stopping:
+                if interrupted and not stopped:
                     self._stop()
-                    stopping = True
-                if not interrupted:
-                    self._hand_out(queue)
+                    stopped = True
+                if not stopped:
+                    self._submit(queue)
                 if not self.under_way:
                     return queue.outcomes
                 self._check_resources()
-                ready, _ = self.ray.wait(list(self.under_way), timeout=_PATIENCE)
-                self._tell()
+                ready, _ = self.ray.wait(list(self.under_way), timeout=_CHECK_EVERY)
+                self._show_progress()
                 for task in ready:
                     self._end(task, queue)
 
     def _check_resources(self) -> None:
-        """End where no node that runs could be given a task, after as long as others may take to
-        start.
+        """End where no node could run a task, after the time that nodes may take to start.
 
         Raises:
             ExternalError: there is no core, or no GPU where one is needed.
@@ -140,119 +138,84 @@ class _Tasks:
                 "add one (ray start --address=…), or leave --ray out."
             )
 
-    def _hand_out(self, queue: Queue) -> None:
-        """Submit all that may begin, in bundles while there is much of it."""
-        members = list(iter(queue.next, None))
+    def _submit(self, queue: Queue) -> None:
         cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        size = min(_LARGEST_BUNDLE, max(1, len(members) // (cores * _TASKS_PER_CORE)))
-        for start in range(0, len(members), size):
-            bundle = members[start : start + size]
-            task = self.make.remote(
-                str(self.folder), bundle, self.device, user_code.allowed(), self.news, self.timeout
-            )
-            self.under_way[task] = bundle
+        while len(self.under_way) < cores * _TASKS_PER_CORE and (member := queue.next()):
+            given = (self.device, user_code.allowed(), self.actor, self.timeout)
+            self.under_way[self.make.remote(str(self.folder), member, *given)] = member
 
-    def _tell(self) -> None:
-        """Show what the nodes have told since the last time."""
-        members = {member.name: member for bundle in self.under_way.values() for member in bundle}
-        for name, row in self.ray.get(self.news.take.remote(), timeout=self.timeout):
+    def _show_progress(self) -> None:
+        members = {member.name: member for member in self.under_way.values()}
+        for name, row in self.ray.get(self.actor.take.remote(), timeout=self.timeout):
             if name not in members:
                 continue
             if row is None:
                 self.begun.add(name)
-                self.slots[name] = self._free_slot()
-                self.display.began(self.slots[name], members[name])
-            elif name in self.slots:
-                self.display.row(self.slots[name], members[name], row)
-
-    def _free_slot(self) -> int:
-        taken = set(self.slots.values())
-        return next(slot for slot in range(len(taken) + 1) if slot not in taken)
+                self.display.began(0, members[name])
+            else:
+                self.display.row(0, members[name], row)
 
     def _end(self, task: Any, queue: Queue) -> None:
-        """Take note of how a task ended."""
-        bundle = self.under_way.pop(task)
+        """Record how a task ended."""
+        member = self.under_way.pop(task)
         try:
-            outcomes = self.ray.get(task, timeout=self.timeout)
+            outcome = self.ray.get(task, timeout=self.timeout)
         except self.ray.exceptions.TaskCancelledError:
             return
         except self.ray.exceptions.GetTimeoutError:
             raise
         except self.ray.exceptions.RayError as error:
-            self._lost(bundle, type(error).__name__, queue)
-            return
-        self._tell()
-        for outcome in outcomes:
-            self._show(queue.note(outcome))
-
-    def _lost(self, bundle: list[Member], how: str, queue: Queue) -> None:
-        """A node or a worker is gone: what it had not begun waits again, what it was at is lost."""
-        for member in reversed(bundle):
-            if _is_there(self.folder / member.name):
-                self._show(queue.note(Outcome(member, "done")))
-            elif member.name in self.begun:
-                self.begun.discard(member.name)
-                self.slots.pop(member.name, None)
-                self._show(queue.lost(member, how))
-            else:
-                queue.waiting.insert(0, member)
-
-    def _show(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self.display.ended(self.slots.pop(outcome.member.name, 0), outcome)
+            ended = queue.lost(member, type(error).__name__)
+        else:
+            ended = [] if outcome is None else queue.note(outcome)
+        for each in ended:
+            self.display.ended(0, each)
 
     def _stop(self) -> None:
-        """Let every run that is under way save and end, and let no other begin."""
-        self.ray.get(self.news.stop.remote(), timeout=self.timeout)
-        for task, bundle in self.under_way.items():
-            if not any(member.name in self.begun for member in bundle):
+        """Have every run that is under way saved and ended, and begin no other."""
+        self.ray.get(self.actor.stop.remote(), timeout=self.timeout)
+        for task, member in self.under_way.items():
+            if member.name not in self.begun:
                 self.ray.cancel(task)
 
 
-def _is_there(path: Path) -> bool:
-    """Whether a run is complete."""
-    from mechgrok.runs import Run
-
-    return (path / "config.json").is_file() and (run := Run(path)).finished and run.settled
-
-
 class ProgressActor:
-    """What the nodes tell the sweep, and whether it has been stopped: an actor beside the sweep."""
+    """Collects progress events from the nodes, and says whether the sweep has been stopped."""
 
     def __init__(self) -> None:
-        self.reports: list[tuple[str, Mapping[str, float] | None]] = []
+        self.events: list[tuple[str, Mapping[str, float] | None]] = []
         self.stopped = False
 
-    def tell(self, name: str, row: Mapping[str, float] | None) -> bool:
-        """A run has begun, or was evaluated; the answer is whether it must end."""
-        self.reports.append((name, row))
+    def add(self, name: str, row: Mapping[str, float] | None) -> bool:
+        """Add that a run has begun (None) or was evaluated; whether it must end."""
+        self.events.append((name, row))
         return self.stopped
 
     def take(self) -> list[tuple[str, Mapping[str, float] | None]]:
-        """What was told since the last call."""
-        reports, self.reports = self.reports, []
-        return reports
+        """The events since the last call."""
+        events, self.events = self.events, []
+        return events
 
     def stop(self) -> None:
         """Answer from now on that runs must end."""
         self.stopped = True
 
 
-def make_bundle(
-    folder: str, members: list[Member], device: str, allowed: list[str], news: Any, timeout: float
-) -> list[Outcome]:
-    """On a node: make runs one after another.
+def make_run(
+    folder: str, member: Member, device: str, allowed: list[str], actor: Any, timeout: float
+) -> Outcome | None:
+    """On a node: make a run.
 
     Args:
         folder: the sweep's.
-        members: the runs, whose parents are there.
+        member: the run, whose parent is finished.
         device: "cpu" or "cuda".
-        allowed: the code that a person has named where the sweep was started.
-        news: the actor that takes reports, and says when to stop.
+        allowed: the user code that was named where the sweep was started.
+        actor: the `ProgressActor`.
         timeout: seconds in which it must answer.
 
     Returns:
-        How each ended, up to one that was interrupted.
+        How it ended; None where the sweep was stopped before it began.
     """
     import ray
     import torch
@@ -264,35 +227,27 @@ def make_bundle(
             f"{folder} is not there on the node {socket.gethostname()}: sweep into a folder on a "
             "path that all nodes share."
         )
-        return [Outcome(member, "failed", why) for member in members]
+        return Outcome(member, "failed", why)
     for name in allowed:
         user_code.allow(name)
     torch.set_num_threads(1)
-    outcomes: list[Outcome] = []
-    for member in members:
-        if ray.get(news.tell.remote(member.name, None), timeout=timeout):
-            break
-        progress = _Reporter(news, member.name, timeout)
-        outcomes.append(attempt(Path(folder), member, device=device, progress=progress))
-        if outcomes[-1].how == "interrupted":
-            break
-    return outcomes
+    sent = 0.0
 
+    def must_stop(row: Mapping[str, float] | None) -> bool:
+        stopped: bool = ray.get(actor.add.remote(member.name, row), timeout=timeout)
+        return stopped
 
-class _Reporter:
-    """Progress that is told now and then; where the answer is to stop, it is Ctrl-C."""
-
-    def __init__(self, news: Any, name: str, timeout: float) -> None:
-        self.news, self.name, self.timeout, self.last = news, name, timeout, 0.0
-
-    def __call__(self, row: Mapping[str, float]) -> None:
-        import ray
-
-        if time.monotonic() - self.last < _PATIENCE:
+    def progress(row: Mapping[str, float]) -> None:
+        nonlocal sent
+        if time.monotonic() - sent < _CHECK_EVERY:
             return
-        self.last = time.monotonic()
-        if ray.get(self.news.tell.remote(self.name, row), timeout=self.timeout):
+        sent = time.monotonic()
+        if must_stop(row):
             signal.raise_signal(signal.SIGINT)
+
+    if must_stop(None):
+        return None
+    return attempt(Path(folder), member, device=device, progress=progress)
 
 
 def _ray() -> Any:
@@ -311,17 +266,17 @@ def _ray() -> Any:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected to the cluster; what was started here ends here.
+    """Ray, connected to the cluster; a cluster that is started here ends here.
 
     Raises:
         UserError: it cannot connect.
     """
     ray = _ray()
-    # Of a cluster that is started here, whose workers would else wait for everything else here.
+    # Workers of a cluster that is started here would wait for all other programs otherwise.
     os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     try:
-        # Without an address Ray looks for a cluster that this machine is in, and else starts one.
+        # Without an address Ray joins the cluster that this machine is in, or starts one.
         ray.init(None if address == "auto" else address, include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
@@ -333,7 +288,7 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _join(address: str, timeout: float) -> None:
-    """Connect to the cluster in a process of its own first: Ray itself would wait for minutes.
+    """Try to connect in a process that can be ended: Ray itself would wait for minutes.
 
     Raises:
         ExternalError: what listens there is no cluster, or none that answers in time.
@@ -358,7 +313,7 @@ def _join(address: str, timeout: float) -> None:
 
 
 def _reach(address: str, timeout: float) -> None:
-    """Ask whether anything listens at ``host:port``, before Ray waits for minutes.
+    """Check that something listens at ``host:port``, before Ray waits for minutes.
 
     Raises:
         UserError: nothing does, or it is no such address.
@@ -370,7 +325,7 @@ def _reach(address: str, timeout: float) -> None:
             "or auto."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=min(timeout, _REACHED_WITHIN)).close()
+        socket.create_connection((host, int(port)), timeout=min(timeout, _CONNECT_WITHIN)).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"Nothing answers at {address} ({error}): start a cluster there with ray start --head."

@@ -1,13 +1,13 @@
-"""Making one member of a sweep, wherever it runs: train it, or go on with what is there."""
+"""Making one member of a sweep, wherever it runs: train it, or resume it."""
 
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mechgrok import user_code
+from mechgrok import processes, user_code
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import flattened
 from mechgrok.derived import train_popup, train_ticket
@@ -15,8 +15,8 @@ from mechgrok.derived.edge_popup import popup_options
 from mechgrok.derived.tickets import ticket_options
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.runs import Run
+from mechgrok.sweeps.executor import Outcome
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.where import Outcome
 from mechgrok.training import Diverged, Interrupted, Progress, create_run, resume, train
 
 _MADE_BY: dict[str, Callable[..., Run]] = {"ticket": train_ticket, "popup": train_popup}
@@ -76,14 +76,13 @@ def _make_of_parent(folder: Path, member: Member, **how: Any) -> Run:
 def attempt(
     folder: Path, member: Member, *, device: str = "cpu", progress: Progress | None = None
 ) -> Outcome:
-    """`make_member`, and how it ended as a value: Ctrl-C ends it in between, whatever it is at."""
+    """`make_member`, and how it ended as a value; Ctrl-C interrupts it at any point."""
     caught: list[warnings.WarningMessage]
-    how, words = "done", ""
     with warnings.catch_warnings(record=True) as caught:
         try:
             with _interruptible():
                 run = make_member(folder, member, device=device, progress=progress)
-                words = milestones_in_words(run)
+                how, words = "done", milestones_in_words(run)
         except (UserError, Diverged) as error:
             how, words = "failed", str(error)
         except Interrupted as stopped:
@@ -96,10 +95,12 @@ def attempt(
 
 
 @contextmanager
-def _interruptible() -> Any:
-    """Let Ctrl-C raise while it lasts, where it is ignored before and after."""
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C raise while it lasts, and one that a worker has noted before it at once."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if processes.interrupts:
+            raise KeyboardInterrupt
         yield
     finally:
         signal.signal(signal.SIGINT, before)

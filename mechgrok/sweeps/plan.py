@@ -20,7 +20,7 @@ run again::
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import product
@@ -37,15 +37,15 @@ from mechgrok.errors import UserError, choices
 from mechgrok.files import read_text
 from mechgrok.grammar import Value, as_values, parse_list, parse_values, show_value
 
-#: What a run of a later stage is made by.
+#: The function that makes a run of a later stage.
 Make = Literal["ticket", "popup"]
 #: The first stage: runs trained from fresh weights.
 BASE = "base"
 _SHIPPED = Path(__file__).parent / "shipped"
 #: A folder's name is cut to this many characters; a digest distinguishes what was cut.
 _LONGEST_NAME = 120
-#: More runs than anybody waits for.
-_MOST_RUNS = 1_000_000
+#: Upper bound on the number of runs.
+_MAX_RUNS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Stage:
         """A stage from TOML or from Python: ``{"make": "ticket", "rate": "0.1:0.9:0.1"}``.
 
         Raises:
-            UserError: it says not what is made, or something that cannot be.
+            UserError: what it makes is unknown, or an option cannot be one.
         """
         given = dict(_table(fields, "stage"))
         make = given.pop("make", "ticket")
@@ -81,7 +81,7 @@ class Stage:
         return cls(make, of, name, {key: tuple(as_values(v)) for key, v in given.items()})
 
     def as_toml(self) -> dict[str, Any]:
-        """As `read` reads it back."""
+        """The fields that `read` takes."""
         named = {} if self.name == self.make else {"name": self.name}
         return {"make": self.make, "of": self.of, **named, **_shown(self.options)}
 
@@ -93,12 +93,12 @@ class Member:
     Attributes:
         name: its folder in the sweep's folder.
         stage: the stage's name; "base" for runs trained from fresh weights.
-        settings: what was settled for it, its parent's settings included, by their short names. An
-            option of a later stage that is called as a setting before it is has the stage's name in
-            front: ``popup.rate`` beside a ticket's ``rate``.
+        settings: its settings and its parent's, by their short names. An option of a later stage
+            with the name of an earlier setting has the stage's name in front: ``popup.rate`` beside
+            a ticket's ``rate``.
         config: what to train, for a base run.
-        make: what makes it of its parent; None for a base run.
-        parent: the name of the run it is made from.
+        make: what makes it from its parent; None for a base run.
+        parent: the name of the run that it is made from.
         options: of the function that makes it.
     """
 
@@ -112,25 +112,25 @@ class Member:
 
     @property
     def identity(self) -> str:
-        """What makes it the run that it is: equal where two members are one run."""
+        """A text that is equal for two members if and only if they are the same run."""
         if self.config is not None:
             return self.config.model_dump_json(exclude={"versions"})
         return json.dumps([self.make, self.parent, dict(self.options)], sort_keys=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Members travel to other processes as plain values: a task of one's own has no module."""
+        """Members are pickled as plain values: the class of a user's task has no module."""
         config = self.config and self.config.model_dump(mode="json")
         plain = (dict(self.settings), config, self.make, self.parent, dict(self.options))
-        return _arrived, (self.name, self.stage, *plain)
+        return _unpickle, (self.name, self.stage, *plain)
 
 
-def _arrived(name: str, stage: str, settings: Any, config: Any, *made: Any) -> Member:
+def _unpickle(name: str, stage: str, settings: Any, config: Any, *made: Any) -> Member:
     return Member(name, stage, settings, config and RunConfig.make(**config), *made)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that settles which runs a sweep has.
+    """Which runs a sweep has.
 
     Attributes:
         preset: what the base runs start from.
@@ -138,10 +138,10 @@ class Plan:
         over: the values of each swept setting, by name.
         seeds: values for the seed of the weights and that of the split together; none to leave
             both as the preset has them.
-        stages: what is made of the base runs, and of what is made of them.
-        also: further plans in the same folder; a run that several want is trained once.
-        name: what its runs are called before their settings, and what they are chosen by
-            (``sweep.sel(plan=name)``) where there are several plans.
+        stages: the runs that are made from the base runs, and from those in turn.
+        also: further plans in the same folder; a run of several plans is trained once.
+        name: begins the names of its runs and selects them (``sweep.sel(plan=name)``) where there
+            are several plans.
     """
 
     preset: str = presets.DEFAULT
@@ -157,7 +157,7 @@ class Plan:
         """A plan from TOML, or from Python's values.
 
         Raises:
-            UserError: a key is unknown, or a value is none.
+            UserError: a key is unknown, or a value is not one.
         """
         known = ("name", "preset", "set", "over", "seeds", "stage", "also")
         if unknown := [key for key in fields if key not in known]:
@@ -218,13 +218,13 @@ class Plan:
             paths += ["seed", "task.split_seed"]
         if twice := [path for path in paths if paths.count(path) > 1]:
             raise UserError(f"{twice[0]} is settled twice: sweep it, or set it, or neither.")
-        if len(self) > _MOST_RUNS:
+        if len(self) > _MAX_RUNS:
             raise UserError(
-                f"The plan holds {len(self):,} runs, more than {_MOST_RUNS:,}: sweep fewer values."
+                f"The plan holds {len(self):,} runs, more than {_MAX_RUNS:,}: sweep fewer values."
             )
 
     def __len__(self) -> int:
-        """How many runs there would be, before those that are wanted twice are counted once."""
+        """The number of runs; those of several plans count several times."""
         base = prod(map(len, self.over.values())) * (len(self.seeds) or 1)
         sizes = {BASE: base}
         total = base
@@ -235,7 +235,7 @@ class Plan:
         return total + sum(map(len, self.also))
 
     def members(self) -> list[Member]:
-        """The runs, parents before what is made of them, each once.
+        """The runs, each once, parents before the runs that are made from them.
 
         Raises:
             UserError: a setting is unknown, or a value of one does not fit.
@@ -283,9 +283,9 @@ class Plan:
         return RunConfig.make(**presets.merge(preset, placed(given)))
 
     def typed(self) -> Self:
-        """The plan of a person who has just given it word for word: its code may be loaded.
+        """The plan as a user has just given it: the user code that it names may be loaded.
 
-        The files of that code are named from the root, so that they are found from anywhere.
+        Files of that code get absolute paths, so that they are found from anywhere.
         """
         stages = [replace(stage, options=_allowed(stage.options)) for stage in self.stages]
         shared = {name: typed(name, value) for name, value in self.set.items()}
@@ -297,14 +297,14 @@ def _allowed(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ..
 
 
 class _Names:
-    """The folders' names of runs: one for each run, whoever wants it, and each for one run."""
+    """The names of the runs' folders, one for each run."""
 
     def __init__(self) -> None:
         self._by_identity: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def of(self, member: Member, *wanted: str) -> str:
-        """The name of a run: the one it has, else the first of these that is free."""
+        """The name of a run: the one that it has, else the first free one of these."""
         identity = member.identity
         if identity not in self._by_identity:
             last = f"{wanted[-1]}-{_digest(identity)}"
@@ -315,10 +315,10 @@ class _Names:
 
 
 def _in_order(stages: list[Stage]) -> tuple[Stage, ...]:
-    """The stages, each after the one that it is made of.
+    """The stages, each after the one that it is made from.
 
     Raises:
-        UserError: there is no such stage, or none of them can be the first.
+        UserError: there is no such stage, or they form a circle.
     """
     names, ordered, left = [BASE], [], list(stages)
     while left:
@@ -343,7 +343,7 @@ def _made(stage: Stage, parent: Member, options: dict[str, Value], names: _Names
 
 
 def _as_values(settings: Mapping[str, Any]) -> dict[str, Value]:
-    """Settings, of which lists and tables are told as text."""
+    """Settings, with lists and tables as text."""
     plain = int | float | bool | str | None
     return {k: v if isinstance(v, plain) else json.dumps(v) for k, v in settings.items()}
 
@@ -360,7 +360,7 @@ def _folder_name(settings: Mapping[str, Value]) -> str:
 
 
 def _file_name(text: str) -> str:
-    """``text`` without what a folder's name cannot hold; told apart from others by a digest."""
+    """``text`` without what a folder's name cannot hold, and a digest if anything is left out."""
     text = "+".join(map(show_value, entries)) if (entries := parse_list(text)) else text
     safe = "".join(c if c.isalnum() or c in "+-._" else "_" for c in text).lstrip(".")
     return safe if safe == text else f"{safe}_{_digest(text)}"
@@ -402,16 +402,3 @@ def _shown_values(values: tuple[Value, ...]) -> str | list[Any]:
 
 def _shown(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, str | list[Any]]:
     return {name: _shown_values(values) for name, values in axes.items()}
-
-
-def steps_of(members: Sequence[Member]) -> dict[str, int]:
-    """The steps that each run trains unless it stops earlier; parents before their children."""
-    steps: dict[str, int] = {}
-    for member in members:
-        if member.config is not None:
-            steps[member.name] = member.config.recipe.steps
-        else:
-            steps[member.name] = int(
-                str(member.options.get("steps") or steps.get(str(member.parent), 1))
-            )
-    return steps

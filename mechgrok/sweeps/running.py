@@ -1,23 +1,24 @@
-"""Making a sweep: its folder, its plan, and what is still missing of its runs."""
+"""Making a sweep: its folder, its plan, and the runs that are missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mechgrok.configuration import presets
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, choices
 from mechgrok.files import write_text
 from mechgrok.global_state import in_neutral_state
 from mechgrok.grammar import as_values
 from mechgrok.processes import usable_cores
 from mechgrok.runs.lock import writing
+from mechgrok.sweeps.executor import Display, Executor, NullDisplay, Outcome
 from mechgrok.sweeps.folder import PLAN, Sweep
-from mechgrok.sweeps.local import checked_device, run_members
-from mechgrok.sweeps.notebook import shown_sweep
-from mechgrok.sweeps.plan import Member, Plan, steps_of
-from mechgrok.sweeps.where import Display, Outcome, Silent, Where
+from mechgrok.sweeps.local import run_members
+from mechgrok.sweeps.order import in_order
+from mechgrok.sweeps.plan import Member, Plan
+from mechgrok.sweeps.progress import show_sweep
 from mechgrok.training.machine import find_device
 
 #: Whether runs of one shape are trained in one loop.
@@ -37,7 +38,7 @@ class SweepFailed(RuntimeError):
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """A sweep was interrupted; every run is saved, and making it again goes on."""
+    """A sweep was interrupted; every run is saved, and making the sweep again resumes them."""
 
 
 def make_plan(
@@ -48,7 +49,18 @@ def make_plan(
     popups: Sequence[Mapping[str, object]] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """A plan from the values that a person gives, whose code is theirs; see `sweep`."""
+    """A plan from the values that a person gives, whose code is theirs; see `sweep`.
+
+    Raises:
+        UserError: ``preset`` is a whole plan, and other runs are given beside it.
+    """
+    shipped = Plan.shipped()
+    if preset in shipped or preset.endswith(".toml"):
+        if over or seeds is not None or tickets or popups or settings:
+            raise UserError(
+                f"{preset} says which runs there are: change it there, or name a preset instead."
+            )
+        return Plan.load(shipped.get(preset, Path(preset)))
     stages = [{"make": "ticket", **options} for options in tickets]
     stages += [{"make": "popup", **options} for options in popups]
     fields: dict[str, Any] = {"preset": preset, "set": settings or {}, "over": over or {}}
@@ -69,20 +81,21 @@ def sweep(
     jobs: int | None = None,
     device: str = "auto",
     together: Together = "auto",
-    where: Where | None = None,
+    where: Executor | None = None,
     extend: bool = False,
     display: Display | Literal["auto"] | None = "auto",
     **settings: Any,
 ) -> Sweep:
     """Train a grid of runs, and runs made from them, into one folder.
 
-    Every run is a folder of its own in ``out``. What is there already is kept, what is unfinished
-    goes on, what is missing is trained: calling it again continues a sweep.
+    Every run is a folder of its own in ``out``. Finished runs are kept, unfinished ones resumed,
+    missing ones trained: calling it again continues a sweep.
 
     Args:
         out: the sweep's folder.
-        preset: what the base runs start from; or a whole `Plan`, or the name of one that comes with
-            the project ("accelerators"), beside which nothing else says which runs there are.
+        preset: what the base runs start from; or a whole plan, which says by itself which runs
+            there are: a `Plan`, a file such as ``sweep.toml``, or one that comes with the project
+            ("accelerators").
         over: the values of each setting that is swept, by name: ``{"weight_decay": [0.3, 1, 3]}``,
             or as text, ``"0.3,1,3"``.
         seeds: each sets the weights' seed and the split's together: ``range(8)`` or ``"0:8"``.
@@ -93,9 +106,9 @@ def sweep(
         device: "auto", "cpu" or "cuda".
         together: whether runs of one shape are trained in one loop: "on", "off", or "auto", on a
             GPU alone. On a CPU every run has the bytes that it has alone if they are not.
-        where: who makes the runs; processes on this machine unless given.
+        where: what makes the runs; processes on this machine unless given.
         extend: add these runs to a sweep that is there, instead of refusing another plan.
-        display: shows what happens; "auto" is a bar in a notebook, and nothing elsewhere.
+        display: receives progress events; "auto" is a bar in a notebook, and nothing elsewhere.
         settings: settings that all base runs share, by name.
 
     Raises:
@@ -103,30 +116,32 @@ def sweep(
         SweepFailed: some runs failed; the others are there.
         SweepInterrupted: Ctrl-C.
     """
-    out = Path(out)
-    if isinstance(preset, Plan):
-        plan = preset
-    elif preset in Plan.shipped():
-        if over or seeds is not None or tickets or popups or settings:
-            raise UserError(f"The plan {preset} says which runs there are: name a preset instead.")
-        plan = Plan.load(Plan.shipped()[preset])
-    else:
-        plan = make_plan(preset, over, seeds, tickets, popups, settings)
-    begun = prepare_sweep(out, plan, extend=extend)
-    where = where or on_this_machine(jobs, checked_device(device), together)
-    with shown_sweep(display, begun) as progress:
-        outcomes = complete(begun, where, display=progress)
-    made = Sweep(out)
+    plan = preset
+    if not isinstance(plan, Plan):
+        plan = make_plan(plan, over, seeds, tickets, popups, settings)
+    where = where or on_this_machine(jobs, device, together)
+    found = prepare_sweep(Path(out), plan, extend=extend)
+    with show_sweep(display, found) as shown:
+        outcomes = complete(found, where, display=shown)
+    made = Sweep(found.path)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
-    if len(made.finished) + n_failed < len(made):  # What was stopped before it began says nothing.
-        raise SweepInterrupted(f"{begun.path} was interrupted")
+    if len(made.finished) + n_failed < len(made):  # A run that never began has no outcome.
+        raise SweepInterrupted(f"{found.path} was interrupted")
     if n_failed:
-        raise SweepFailed(begun.path, outcomes)
+        raise SweepFailed(found.path, outcomes)
     return made
 
 
-def on_this_machine(jobs: int | None, device: str, together: Together) -> Where:
-    """Who makes a sweep's runs here: processes that are fed runs, or one loop for many."""
+def on_this_machine(jobs: int | None, device: str, together: str) -> Executor:
+    """What makes a sweep's runs here: processes that are fed runs, or one loop for many.
+
+    Raises:
+        UserError: the device is not there, or ``together`` is not one of its values.
+    """
+    if together not in get_args(Together):
+        raise UserError(f"There is no --together {together}: choose {choices(get_args(Together))}.")
+    if device != "auto":  # That is resolved by each process, so that torch is not needed here.
+        find_device(device)
     if together == "on" or (together == "auto" and _is_gpu(device)):
         from mechgrok.sweeps.together import run_together
 
@@ -142,9 +157,9 @@ def _is_gpu(device: str) -> bool:
 
 
 def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
-    """The sweep with this plan at ``out``, its folder made where it is new.
+    """The sweep with this plan at ``out``, whose folder is made where it is new.
 
-    A plan with all the runs of the one that is there, and more, takes its place.
+    A plan with all the runs of the existing one, and more, replaces it.
 
     Raises:
         UserError: the folder holds another plan (unless ``extend``), or something else; or a
@@ -170,10 +185,10 @@ def _is_partial(file: Path) -> bool:
 
 
 def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
-    """The plan that holds the runs of both.
+    """The plan with the runs of both.
 
     Raises:
-        UserError: neither holds the other's, and they are not to be put together.
+        UserError: neither plan includes the other, and ``extend`` is off.
     """
     if there == plan or plan in there.also:
         return there
@@ -182,14 +197,14 @@ def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
         return plan
     if not extend:
         raise UserError(
-            f"{out} holds another sweep's plan: go on with it (--resume), add these runs to it "
+            f"{out} holds another sweep's plan: resume it (--resume), add these runs to it "
             "(--extend), or choose another folder."
         )
     return there if ours <= theirs else replace(there, also=(*there.also, plan))
 
 
 def check_stages(members: Iterable[Member]) -> None:
-    """Refuse options of tickets and searches that cannot be, each combination once.
+    """Check the options of tickets and searches, each combination once.
 
     Raises:
         UserError: one is unknown or out of range.
@@ -205,11 +220,11 @@ def check_stages(members: Iterable[Member]) -> None:
             seen.add(combination)
 
 
-def complete(sweep: Sweep, where: Where, *, display: Display | None = None) -> list[Outcome]:
-    """Train what is missing or unfinished of a sweep; the runs that were there are no outcomes.
+def complete(sweep: Sweep, where: Executor, *, display: Display | None = None) -> list[Outcome]:
+    """Train the missing and unfinished runs of a sweep; the outcomes of these.
 
     Raises:
-        UserError: a folder holds another run than the plan wants, or another process is at it.
+        UserError: a folder holds another run than the plan's, or another process writes it.
     """
     from mechgrok.sweeps.making import check_same
 
@@ -221,29 +236,4 @@ def complete(sweep: Sweep, where: Where, *, display: Display | None = None) -> l
         left = in_order(sweep.members, done)
         if not left:
             return []
-        return where(sweep.path, left, done=sorted(done), display=display or Silent())
-
-
-def in_order(members: Sequence[Member], done: Iterable[str] = ()) -> list[Member]:
-    """The runs that are not done, those first on which the longest chain of work depends."""
-    work = work_of(members)
-    ahead = dict(work)
-    for member in reversed(members):  # parents stand before their children
-        if member.parent in ahead:
-            ahead[member.parent] = max(
-                ahead[member.parent], work[member.parent] + ahead[member.name]
-            )
-    left = [member for member in members if member.name not in set(done)]
-    return sorted(left, key=lambda member: -ahead[member.name])
-
-
-def work_of(members: Sequence[Member]) -> dict[str, float]:
-    """How much there is to do for each run, roughly: its steps times the sizes of its layers."""
-    steps, width = steps_of(members), dict[str, float]()
-    for member in members:
-        if member.config is not None:
-            shape = member.config.model
-            width[member.name] = (shape.d_model or 1) * shape.d_mlp * shape.n_layers
-        else:
-            width[member.name] = width.get(str(member.parent), 1)
-    return {name: max(1, steps[name]) * width[name] for name in steps}
+        return where(sweep.path, left, done=sorted(done), display=display or NullDisplay())

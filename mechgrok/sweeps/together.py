@@ -1,15 +1,15 @@
-"""A sweep's runs trained together, those of one shape in one loop: the way of a GPU."""
+"""An executor that trains the runs of one shape in one loop: for a GPU."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
+from mechgrok.sweeps.executor import Display, NullDisplay, Outcome, Queue
 from mechgrok.sweeps.making import begin_member, milestones_in_words
 from mechgrok.sweeps.plan import Member
-from mechgrok.sweeps.where import Display, Outcome, Queue, Silent
 from mechgrok.training import Interrupted, resume_together
-from mechgrok.training.together import Fate
+from mechgrok.training.together import MemberOutcome
 
 
 def run_together(
@@ -21,7 +21,7 @@ def run_together(
     done: Sequence[str] = (),
     display: Display | None = None,
 ) -> list[Outcome]:
-    """Make ``members``, all that may begin at once: a `mechgrok.sweeps.where.Where`, which see.
+    """Make ``members``, all at once that may begin: a `mechgrok.sweeps.executor.Executor`.
 
     Args:
         folder: the sweep's.
@@ -29,17 +29,17 @@ def run_together(
         device: "auto", "cpu" or "cuda".
         size: networks in one loop; `mechgrok.training.together.USUAL_SIZE` unless given.
         done: the names of members that are there already.
-        display: shows what happens.
+        display: receives progress events.
     """
-    display = display or Silent()
+    display = display or NullDisplay()
     queue = Queue(list(members), set(done))
-    while ready := _begun(folder, queue, display):
+    while ready := _begin(folder, queue, display):
 
         def row(path: Path, row: dict[str, float], ready: dict[Path, Member] = ready) -> None:
             display.row(0, ready[path], row)
 
-        def ended(path: Path, fate: Fate, ready: dict[Path, Member] = ready) -> None:
-            _note(outcome_of(ready[path], fate), queue, display)
+        def ended(path: Path, outcome: MemberOutcome, ready: dict[Path, Member] = ready) -> None:
+            _note(_as_outcome(ready[path], outcome), queue, display)
 
         try:
             resume_together(list(ready), size=size, device=device, progress=row, ended=ended)
@@ -48,7 +48,7 @@ def run_together(
     return queue.outcomes
 
 
-def _begun(folder: Path, queue: Queue, display: Display) -> dict[Path, Member]:
+def _begin(folder: Path, queue: Queue, display: Display) -> dict[Path, Member]:
     """The members whose parents are there, each with its run at its first step or further."""
     ready: dict[Path, Member] = {}
     while (member := queue.next()) is not None:
@@ -65,10 +65,9 @@ def _note(outcome: Outcome, queue: Queue, display: Display) -> None:
         display.ended(0, each)
 
 
-def outcome_of(member: Member, fate: Fate) -> Outcome:
-    """What became of a member, as a sweep says it."""
-    if isinstance(fate, Run):
-        return Outcome(member, "done", milestones_in_words(fate))
-    if isinstance(fate, Interrupted):
-        return Outcome(member, "interrupted", f"saved at step {fate.step:,}")
-    return Outcome(member, "failed", str(fate))
+def _as_outcome(member: Member, outcome: MemberOutcome) -> Outcome:
+    if isinstance(outcome, Run):
+        return Outcome(member, "done", milestones_in_words(outcome))
+    if isinstance(outcome, Interrupted):
+        return Outcome(member, "interrupted", f"saved at step {outcome.step:,}")
+    return Outcome(member, "failed", str(outcome))

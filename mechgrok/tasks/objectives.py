@@ -5,7 +5,7 @@ A new objective is one entry here, or in another package (entry points of ``mech
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -24,6 +24,11 @@ class Criterion(NamedTuple):
 
     quantity: Literal["accuracy", "loss"]
     level: float
+
+    def is_met(self, row: Mapping[str, float]) -> bool:
+        """Whether the test set meets it in a row of metrics."""
+        value = row[f"test_{self.quantity}"]
+        return value >= self.level if self.quantity == "accuracy" else value <= self.level
 
 
 _RIGHT = Criterion("accuracy", 0.95)

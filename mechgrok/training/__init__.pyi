@@ -1,9 +1,9 @@
-from .course import Interrupted as Interrupted
-from .course import Progress as Progress
 from .creating import create_run as create_run
 from .divergence import Diverged as Diverged
-from .loop import evaluate as evaluate
+from .evaluation import evaluate as evaluate
 from .loop import resume as resume
 from .loop import train as train
+from .recorder import Interrupted as Interrupted
+from .recorder import Progress as Progress
 from .together import resume_together as resume_together
 from .together import train_together as train_together

@@ -1,10 +1,11 @@
 """Networks of one shape as one, every weight with a leading member axis.
 
-``torch.func`` lifts whatever a network computes over that axis, so that every model takes part as
-it is written: a product of matrices becomes one batched product, and members never meet.
+``torch.func`` lifts whatever a network computes over that axis, so that every model works as it is
+written: a product of matrices becomes one batched product, and members are independent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.func import functional_call
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
 from mechgrok.metrics import norms
-from mechgrok.models import HookedModel, effective_weights
+from mechgrok.models import HookedModel
 from mechgrok.models.counts import TokenCounts
 from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.transforms.chain import take_step
@@ -23,7 +24,9 @@ from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
 from mechgrok.tasks.losses import cross_entropy
 from mechgrok.training.dropout import Dropout, Factors
-from mechgrok.training.loop import further, make_batches, on_device
+from mechgrok.training.evaluation import further_metrics, on_device, scores
+from mechgrok.training.gradients import penalty, penalty_factors
+from mechgrok.training.loop import make_batches
 
 #: One value a member.
 PerMember = Float[Tensor, " member"]
@@ -63,24 +66,25 @@ class Bundle:
         ]
         self.train, self.test = (stacked(list(side)) for side in zip(*sides, strict=True))
         recipes = [run.config.recipe if optimizers else TrainingConfig() for run in runs]
+        self._steps = list(steps)
         self._batches: list[Iterator[Examples]] = []
-        if (recipes[0].batch_size or len(sides[0][0].labels)) < len(sides[0][0].labels):
+        n_train = len(sides[0][0].labels)
+        if (recipes[0].batch_size or n_train) < n_train:
             self._batches = [
                 make_batches(train, recipe, step)
                 for (train, _), recipe, step in zip(sides, recipes, steps, strict=True)
             ]
-        self._steps = list(steps)
         self._dropout = [
             Dropout(model, recipe, run.task.train.inputs.to(model.device))
             for model, recipe, run in zip(models, recipes, runs, strict=True)
             if recipe.dropout
         ]
-        penalties = [[recipe.l1, recipe.l2] for recipe in recipes]
-        self._penalties = None
-        if any(map(any, penalties)):
-            self._penalties = torch.tensor(
-                penalties, dtype=models[0].dtype, device=models[0].device
-            )
+        factors = [penalty_factors(recipe) for recipe in recipes]
+        of_weights: dict[str, Any] = {"dtype": models[0].dtype, "device": self.device}
+        self._penalties = {
+            name: torch.tensor([each.get(name, 0.0) for each in factors], **of_weights)
+            for name in sorted({name for each in factors for name in each})
+        }
 
     def _stack(self, models: Sequence[HookedModel]) -> None:
         self._one = _Applied(models[0])
@@ -138,7 +142,7 @@ class Bundle:
             own, off = (counts, parts) if counts is not None else (parts[0], parts[1:])
             if not off:
                 return model(own)
-            with self._dropout[0].off(model, off):
+            with self._dropout[0].applied(model, off):
                 return model(own)
 
         stacks = (factors or []) if isinstance(inputs, TokenCounts) else [inputs, *(factors or [])]
@@ -155,9 +159,14 @@ class Bundle:
     def losses(self, data: Examples, factors: Factors | None = None) -> PerMember:
         """What each member minimizes: its mean loss and its penalty."""
         losses = loss_of_each(self.task, self.outputs(data.inputs, factors), data.labels)
-        if self._penalties is not None:
-            losses = losses + (self.each(_penalized) * self._penalties).sum(1)
-        return losses
+        if not self._penalties:
+            return losses
+        names = list(self._penalties)
+
+        def of_one(model: HookedModel, *factors: Tensor) -> Tensor:
+            return penalty(model, dict(zip(names, factors, strict=True)))
+
+        return losses + self.each(of_one, *self._penalties.values())
 
     def gradients(
         self, data: Examples, factors: Factors | None = None
@@ -183,8 +192,7 @@ class Bundle:
         def gradient() -> PerMember:
             losses, gradients = self.gradients(data, factors)
             for name, each in zip(self._trained, gradients, strict=True):
-                # In the order of the weights, in which an optimizer reads both as they lie in
-                # memory.
+                # Laid out like the weights, so that an optimizer reads both in memory's order.
                 views = [None] * len(self) if each is None else each.contiguous().unbind()
                 for member, view in zip(self._parts[name], views, strict=True):
                     member.grad = view
@@ -197,21 +205,20 @@ class Bundle:
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:
         """A row of the metrics of each member, as `mechgrok.training.evaluate` gives it."""
-        columns: dict[str, Tensor] = {}
-        for side, (inputs, labels) in {"train": self.train, "test": self.test}.items():
-            outputs = self.outputs(inputs)
-            columns[f"{side}_loss"] = loss_of_each(self.task, outputs, labels)
-            columns[f"{side}_accuracy"] = accuracy_of_each(self.task, outputs, labels)
+        loss, accuracy = partial(loss_of_each, self.task), partial(accuracy_of_each, self.task)
+        sides = {"train": [self.train], "test": [self.test]}
+        columns = scores(sides, self.outputs, loss, accuracy)
         columns["l1"], columns["l2"] = self.each(norms)
-        table = torch.stack([column.double() for column in columns.values()], dim=1).tolist()
+        table = torch.stack(list(columns.values()), dim=1).tolist()
         rows = [dict(zip(columns, row, strict=True)) for row in table]
         for row, model, run in zip(rows, self.models, self._runs, strict=True):
             if metrics := run.config.recipe.metrics:
-                row |= further(model, run.task, on_device(run.task.train, model), metrics)
+                data = on_device(run.task.train, model)
+                row |= further_metrics(model, run.task, data, metrics)
         return rows
 
     def release(self, index: int) -> None:
-        """Let an optimizer that serves others too leave a member alone from now on."""
+        """Keep an optimizer that other members share from changing this one from now on."""
         for members in self._parts.values():
             members[index].grad = None
 
@@ -284,13 +291,5 @@ def accuracy_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
 def _one_by_one(
     function: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, labels: Tensor
 ) -> PerMember:
-    """What a person wrote for one network may do anything, so it is asked for each."""
+    """A user's function may do anything, so it is called for each network by itself."""
     return torch.stack([function(*own) for own in zip(outputs, labels, strict=True)])
-
-
-def _penalized(model: HookedModel) -> Float[Tensor, "2"]:
-    """Σ|w| and Σw², which the penalties l1 and l2 multiply."""
-    weights = effective_weights(model).values()
-    l1 = torch.stack([weight.abs().sum() for weight in weights]).sum()
-    l2 = torch.stack([weight.square().sum() for weight in weights]).sum()
-    return torch.stack([l1, l2])

@@ -1,4 +1,4 @@
-"""Trainings that diverge: the first loss that is not finite ends them, in a sentence."""
+"""Divergence: the first loss that is not finite ends a training."""
 
 from collections.abc import Sequence
 from math import isfinite, nan
@@ -28,10 +28,10 @@ class Diverged(ArithmeticError):
 def stop_if_diverged(
     path: Path, config: RunConfig, losses: Sequence[Tensor], rows: Sequence[Row], written: int
 ) -> None:
-    """End a training whose loss was not finite at one of the steps up to an evaluation.
+    """End a training whose loss was not finite at one of the steps before an evaluation.
 
-    The losses are looked at together, at evaluations (at most 50 steps apart), because asking a GPU
-    for each would make it wait. The step that is named is the first all the same.
+    The losses are checked together, at evaluations (at most 50 steps apart), because reading each
+    from a GPU would make it wait. The reported step is the first one all the same.
 
     Args:
         path: the run's folder.

@@ -58,14 +58,11 @@ class Dropout:
         ]
 
     @contextmanager
-    def off(self, model: HookedModel, factors: Sequence[Tensor]) -> Iterator[None]:
-        """The network with these neurons off while it lasts."""
+    def applied(self, model: HookedModel, factors: Sequence[Tensor]) -> Iterator[None]:
+        """The network with its activations multiplied by these factors while it lasts."""
         hooks: list[Hook] = [
             (name, lambda activations, hook, by=by: activations * by)
             for name, by in zip(self.hooks, factors, strict=False)
         ]
-        if not hooks:
-            yield
-            return
         with model.hooks(fwd_hooks=hooks):
             yield

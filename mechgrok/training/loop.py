@@ -15,24 +15,29 @@ from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.loggers import find_loggers, logged
-from mechgrok.metrics import METRICS, column_of, norms
 from mechgrok.models import HookedModel
-from mechgrok.notebooks import shown
 from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
 from mechgrok.optimization.transforms.chain import take_step
+from mechgrok.progress import show_training
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, recover, write_config
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
-from mechgrok.tasks import Examples, Task
+from mechgrok.tasks import Examples
 from mechgrok.training import create_run
-from mechgrok.training.course import Course, Interrupted, Shown, Watch, trained_model
 from mechgrok.training.dropout import Dropout
+from mechgrok.training.evaluation import evaluate, on_device
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.machine import find_device, interrupts, threads
-from mechgrok.training.memory import OUTPUTS_AT_ONCE
+from mechgrok.training.recorder import (
+    Interrupted,
+    RunRecorder,
+    Shown,
+    Watch,
+    load_for_training,
+)
 
 
 @in_neutral_state
@@ -67,7 +72,7 @@ def train(
 
     Raises:
         UserError: the folder cannot be used, a setting is none, or the device is not there.
-        Interrupted: Ctrl-C; the run is saved and `resume` goes on with it.
+        Interrupted: Ctrl-C; the run is saved, and `resume` continues it.
         Diverged: the loss is not finite; what came before is saved.
     """
     device = find_device(device)
@@ -90,9 +95,9 @@ def resume(
     watch: Watch | None = None,
     log: str | Sequence[str] = (),
 ) -> Run:
-    """Go on with the run in ``out`` from its newest complete checkpoint to its last step.
+    """Train the run in ``out`` from its newest complete checkpoint to its last step.
 
-    On the same machine the weights come out exactly as those of a run that was never interrupted.
+    On the same machine the weights are exactly those of a run that was never interrupted.
 
     Args:
         out: the run's folder.
@@ -103,11 +108,10 @@ def resume(
         checkpoint_every: steps between checkpoints from here on.
 
     Raises:
-        UserError: the folder holds no run, or one that cannot be gone on with: it is being written,
-            was imported, or has no optimizer's state.
+        UserError: the folder holds no run, or one that cannot be resumed: it is being written, was
+            imported, or has no optimizer's state.
     """
-    run = opened_to_train(out)
-    device = find_device(device)
+    run, device = open_resumable(out), find_device(device)
     if steps is None and checkpoint_every is None and is_complete(run):
         if not run.settled:  # A process was killed after all was written.
             with writing(run.path):
@@ -116,22 +120,25 @@ def resume(
     with writing(run.path):
         recover(run.path)
         back = steps is not None and steps < max(run.steps, default=0)
-        step, state = _taken_back(run, steps or 0) if back else read_state(run.path)
+        step, state = _state_before(run, steps or 0) if back else read_state(run.path)
         if steps is not None or checkpoint_every is not None:
             run = _extend(run, steps, checkpoint_every)
             if is_complete(run) and not back:
                 return run
-        with shown(progress, run.config.recipe.steps) as show, logged(run, log, step) as send:
-            course = Course(run.path, step, lambda row: (show(row), send(row)))
-            model = trained_model(course.run, course.step, device)
-            optimizer = make_optimizer(model, run.config, course.step)
+        with (
+            show_training(progress, run.config.recipe.steps) as show,
+            logged(run, log, step) as send,
+        ):
+            recorder = RunRecorder(run.path, step, lambda row: (show(row), send(row)))
+            model = load_for_training(recorder.run, step, device)
+            optimizer = make_optimizer(model, run.config, step)
             load_optimizer(optimizer, model, state)
-            go_on(course, model, optimizer, watch)
+            train_to_end(recorder, model, optimizer, watch)
     return Run(out)
 
 
-def opened_to_train(path: str | Path) -> Run:
-    """The run in ``path``, which may be gone on with.
+def open_resumable(path: str | Path) -> Run:
+    """The run in ``path``, which can be resumed.
 
     Raises:
         UserError: the folder holds no run, or an imported one.
@@ -146,8 +153,8 @@ def opened_to_train(path: str | Path) -> Run:
     return run
 
 
-def go_on(
-    course: Course, model: HookedModel, optimizer: Stepper, watch: Watch | None = None
+def train_to_end(
+    recorder: RunRecorder, model: HookedModel, optimizer: Stepper, watch: Watch | None = None
 ) -> None:
     """Train a network from where its run is to where that ends.
 
@@ -155,9 +162,9 @@ def go_on(
         Interrupted: Ctrl-C; the run is saved.
         Diverged: a loss is not finite; what came before is saved.
     """
-    task, training = course.run.task, course.training
+    task, training = recorder.run.task, recorder.training
     train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
-    batches = make_batches(train_set, training, course.step)
+    batches = make_batches(train_set, training, recorder.step)
     losses: list[Tensor] = []
     dropout = Dropout(model, training, task.train.inputs) if training.dropout else None
 
@@ -165,29 +172,30 @@ def go_on(
         optimizer.zero_grad()
         if dropout is None:
             return backpropagate(model, task, batch, training)
-        with dropout.off(model, dropout.factors(course.step, len(batch.labels), model.device)):
+        factors = dropout.factors(recorder.step, len(batch.labels), model.device)
+        with dropout.applied(model, factors):
             return backpropagate(model, task, batch, training)
 
     with threads(training.threads), flushed_denormals(), interrupts() as interrupted:
         while True:
             stopping = bool(interrupted)
-            if course.is_due(stopping):
+            if recorder.is_due(stopping):
                 row = evaluate(model, task, train_set, test_set, training.metrics)
-                course.note(row, losses)
+                recorder.record(row, losses)
                 losses.clear()
                 if watch is not None:
                     with torch.no_grad():
-                        watch(model, dict(course.rows[-1]))
+                        watch(model, dict(recorder.rows[-1]))
                 stopping = stopping or bool(interrupted)
-                course.save(model, optimizer, stopping)
-                if course.is_over:
-                    break
+                recorder.save(model, optimizer, stopping)
+                if recorder.is_over:
+                    return
                 if stopping:
-                    raise Interrupted(course.step, course.run.path)
+                    raise Interrupted(recorder.step, recorder.run.path)
 
             batch = next(batches)
             losses.append(take_step([optimizer], gradient))
-            course.step += 1
+            recorder.step += 1
 
 
 def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterator[Examples]:
@@ -211,84 +219,26 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
         epoch, skip = epoch + 1, 0
 
 
-@in_neutral_state
-@torch.no_grad()
-def evaluate(
-    model: HookedModel,
-    task: Task,
-    train_set: Examples,
-    test_set: Examples,
-    metrics: Sequence[str] = (),
-) -> dict[str, float]:
-    """One row of the metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
-
-    Examples are evaluated in parts where their outputs would fill the memory.
-
-    Args:
-        model: the network.
-        task: its task.
-        train_set: of the task, as `on_device` gives it.
-        test_set: likewise.
-        metrics: further ones, by their names in `mechgrok.metrics.METRICS`.
-    """
-    row: dict[str, float] = {}
-    for side, examples in {"train": train_set, "test": test_set}.items():
-        loss = accuracy = 0.0
-        for inputs, labels in _in_parts(examples, max(1, OUTPUTS_AT_ONCE // task.d_output)):
-            outputs, share = model(inputs), len(labels) / len(examples.labels)
-            loss += share * task.loss(outputs, labels).item()
-            accuracy += share * task.accuracy(outputs, labels).item()
-        row |= {f"{side}_loss": loss, f"{side}_accuracy": accuracy}
-    row["l1"], row["l2"] = (norm.item() for norm in norms(model))
-    return row | further(model, task, train_set, metrics)
-
-
-def further(
-    model: HookedModel, task: Task, train_set: Examples, metrics: Sequence[str]
-) -> dict[str, float]:
-    """The metrics that a run asks for besides the usual ones, by their columns."""
-    return {column_of(name): float(METRICS.load(name)(model, task, train_set)) for name in metrics}
-
-
-def _in_parts(data: Examples, size: int) -> Iterator[Examples]:
-    n = len(data.labels)
-    if n <= size:
-        yield data  # itself, with what the model has kept of it
-        return
-    for start in range(0, n, size):
-        yield Examples(data.inputs[start : start + size], data.labels[start : start + size])
-
-
-def on_device(data: Examples, model: HookedModel) -> Examples:
-    """Examples where the model is, in the form that it takes fastest."""
-    return Examples(model.encode(data.inputs.to(model.device)), data.labels.to(model.device))
-
-
 def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
     """Move the run's last step, and let checkpoints be as far apart as suits the new length."""
     before, last = run.config.recipe, max(run.steps, default=0)
     steps = before.steps if steps is None else steps
-    usual = usual_interval(steps)
-    every = usual
-    if before.checkpoint_every != usual_interval(before.steps):
-        every = (
-            max(before.checkpoint_every, usual)
-            if steps > before.steps
-            else (before.checkpoint_every)
-        )
+    every = usual_interval(steps)
+    if before.checkpoint_every != usual_interval(before.steps):  # It was chosen.
+        every = max(before.checkpoint_every, every if steps > before.steps else 0)
     changes: dict[str, int | None] = {"steps": steps, "checkpoint_every": checkpoint_every or every}
-    if run.finished and last < before.steps:  # It was stopped, and is wanted to go on.
+    if run.finished and last < before.steps:  # It stopped early, and is to train on.
         changes["until_grokked"] = None
     training = TrainingConfig.model_validate(before.model_dump() | changes)
     write_config(run.path, run.config.model_copy(update={"training": training}))
     return Run(run.path)
 
 
-def _taken_back(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
-    """The state at a step before the newest checkpoint, if it is the one that is kept beside it.
+def _state_before(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
+    """The state at a step before the newest checkpoint, if it is the one kept beside that.
 
     Raises:
-        UserError: it is another step.
+        UserError: the state is of another step.
     """
     step, state = before_the_newest(run.path)
     if step == steps:
@@ -301,11 +251,11 @@ def _taken_back(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
 
 
 def is_complete(run: Run) -> bool:
-    """Whether nothing is left to do: the run has ended, and what it ended with is sound."""
+    """Whether nothing is left to do: the run has ended, and its last state is sound."""
     if not run.finished:
         return False
     try:
         return read_state(run.path)[0] == run.steps[-1]
     except UserError:
-        # Without a state it can only be looked at, and it is finished.
+        # Without a state it cannot be resumed, and it is finished.
         return True

@@ -1,4 +1,4 @@
-"""What a training asks of the machine: a device, threads, and to be told of Ctrl-C."""
+"""What training needs of the machine: a device, threads, and notice of Ctrl-C."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ def find_device(name: str) -> str:
     """The device that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
 
     Raises:
-        UserError: CUDA is asked for and not there, or the name is unknown.
+        UserError: the name is unknown, or is cuda where there is none.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"There is no device {name!r}: choose auto, cpu or cuda.")
@@ -27,7 +27,7 @@ def find_device(name: str) -> str:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """So many threads while it lasts.
+    """Let torch use so many threads while the context lasts.
 
     The operations of a small network take microseconds: threads gain little on an idle machine and
     lose up to a hundredfold on a busy one, where each waits for all others to be scheduled. The
@@ -45,7 +45,7 @@ def threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """A list that fills on Ctrl-C, so that the loop ends between two steps; the second one raises.
+    """A list that fills on Ctrl-C, so that a loop can end between two steps; a second one raises.
 
     Only the main thread can catch a signal; elsewhere the list stays empty.
     """

@@ -1,6 +1,6 @@
-"""What a training takes of memory, so that one that cannot fit is refused before anything is made.
+"""The memory that training takes, so that what cannot fit is refused before anything is made.
 
-A lower bound, in bytes: it is there to catch a slip of the finger, not to plan with.
+It is a lower bound, in bytes, that catches mistyped sizes.
 """
 
 import os
@@ -9,27 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechgrok.errors import UserError
+from mechgrok.formatting import n_bytes
 
 if TYPE_CHECKING:
     from mechgrok.configuration.run_config import RunConfig
 
 #: Bytes of a number in a network, and of a token or a label.
 _FLOAT, _INTEGER = 4, 8
-#: What training holds of a weight: its value, its gradient and two moments of an optimizer.
+#: Numbers that training holds for a weight: value, gradient and two moments of an optimizer.
 _OF_A_WEIGHT = 4
-#: Outputs in float64 that an evaluation looks at together (`mechgrok.training.evaluate`).
+#: Outputs in float64 that an evaluation computes at once (`mechgrok.training.evaluate`).
 OUTPUTS_AT_ONCE = 2**26
 
 
 def check_memory(config: "RunConfig", device: str = "cpu") -> None:
-    """Refuse a training that takes more memory than there is.
+    """Refuse to train what takes more memory than there is.
 
     Args:
         config: what is to be trained.
         device: "cpu" or "cuda", where everything must fit; the examples are made on the CPU first.
 
     Raises:
-        UserError: it does; the message says what would take how much.
+        UserError: it does not fit; the message says what would take how much.
     """
     parts = memory_of(config)
     places = [("machine", machine_memory(), parts)]
@@ -41,15 +42,15 @@ def check_memory(config: "RunConfig", device: str = "cpu") -> None:
         if needed <= there:
             continue
         large = {name: size for name, size in taken.items() if size > needed / 100}
-        told = ", ".join(f"{_size(size)} for the {name}" for name, size in large.items())
+        shown = ", ".join(f"{n_bytes(size)} for the {name}" for name, size in large.items())
         raise UserError(
-            f"Training on {config.task} would take {_size(needed)} of memory ({told}), and this "
-            f"{place} has {_size(there)}: choose a smaller task or network, or a --batch-size."
+            f"Training on {config.task} would take {n_bytes(needed)} of memory ({shown}), and this "
+            f"{place} has {n_bytes(there)}: choose a smaller task or network, or a --batch-size."
         )
 
 
 def memory_of(config: "RunConfig") -> dict[str, int]:
-    """Bytes that a training takes at least: for examples, for weights, for a step."""
+    """Bytes that training takes at least: for examples, for weights, for a step."""
     from mechgrok.models import wiring_of
 
     task, shape = config.task, config.model
@@ -59,7 +60,7 @@ def memory_of(config: "RunConfig") -> dict[str, int]:
     batch = min(n_train, (config.training and config.training.batch_size) or n_train)
     evaluated = min(max(n_train, n_test), max(1, OUTPUTS_AT_ONCE // task.d_output))
     neurons = shape.d_mlp * shape.n_layers
-    # A neuron's activation and its gradient; an output, its gradient, and what the loss makes.
+    # A neuron's activation and its gradient; an output, its gradient, and the loss's own tensor.
     step = batch * (2 * neurons + 3 * task.d_output) * _FLOAT
     evaluation = evaluated * (neurons * _FLOAT + task.d_output * 3 * _FLOAT)
     return {
@@ -81,11 +82,7 @@ def machine_memory() -> int:
 
 
 def gpu_memory() -> int:
-    """Bytes of memory of the GPU, in use or not: what this process keeps, it can use again."""
+    """Bytes of memory of the GPU, in use or not: this process can reuse what it holds."""
     import torch
 
     return torch.cuda.mem_get_info()[1]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:,.0f} GB" if size >= 1e10 else f"{size / 1e9:.2g} GB"

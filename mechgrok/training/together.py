@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.run_config import RunConfig, configured
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state
@@ -27,20 +27,21 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, recover
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import read_state
+from mechgrok.tasks import Task
 from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle, CannotStack
 from mechgrok.training.captured import step_of
-from mechgrok.training.course import Course, Interrupted, trained_model
 from mechgrok.training.divergence import Diverged
-from mechgrok.training.loop import go_on, is_complete, opened_to_train
+from mechgrok.training.loop import is_complete, open_resumable, train_to_end
 from mechgrok.training.machine import find_device, interrupts, threads
+from mechgrok.training.recorder import Interrupted, RunRecorder, load_for_training
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.
 MemberProgress = Callable[[Path, dict[str, float]], object]
-#: What became of a member: its run, or why it ended before its time.
-Fate: TypeAlias = Run | UserError | Diverged | Interrupted
+#: How a member ended: with its run, or with an error.
+MemberOutcome: TypeAlias = Run | UserError | Diverged | Interrupted
 #: Called when a member ends.
-Ended = Callable[[Path, Fate], object]
+Ended = Callable[[Path, MemberOutcome], object]
 
 #: Members at a time: on a CPU more would not fit its cache.
 USUAL_SIZE = {"cpu": 16, "cuda": 256}
@@ -48,31 +49,37 @@ USUAL_SIZE = {"cpu": 16, "cuda": 256}
 
 @in_neutral_state
 def train_together(
-    runs: Mapping[Path, RunConfig],
+    runs: Mapping[str | Path, RunConfig | Task | str],
     *,
-    starts: Mapping[Path, Checkpoint] | None = None,
+    starts: Mapping[str | Path, Checkpoint] | None = None,
     size: int | None = None,
     device: str = "auto",
     progress: MemberProgress | None = None,
     ended: Ended | None = None,
-) -> dict[Path, Fate]:
+) -> dict[Path, MemberOutcome]:
     """Train many networks, those of one shape together, each into a folder of its own.
 
     Args:
-        runs: what to train into each folder, which is absent or empty.
+        runs: what to train into each folder, which is absent or empty: a configuration, a preset's
+            name, or a task for the default network.
         starts: the weights and mask that some of them start from; fresh ones unless given.
         size, device, progress, ended: as `resume_together` takes them.
 
     Raises:
         UserError: a folder cannot be used, or the device is not there. Nothing is written then.
-        Interrupted: Ctrl-C; every member is saved and `resume_together` goes on with them.
+        Interrupted: Ctrl-C; every member is saved, and `resume_together` continues them.
     """
     find_device(device)
-    for folder in runs:
+    configs = {
+        Path(folder): RunConfig.make(task=what) if isinstance(what, Task) else configured(what, {})
+        for folder, what in runs.items()
+    }
+    given = {Path(folder): start for folder, start in (starts or {}).items()}
+    for folder in configs:
         check_room(folder, overwrite=False)
-    for folder, config in runs.items():
-        create_run(folder, config, (starts or {}).get(folder))
-    return resume_together(list(runs), size=size, device=device, progress=progress, ended=ended)
+    for folder, config in configs.items():
+        create_run(folder, config, given.get(folder))
+    return resume_together(list(configs), size=size, device=device, progress=progress, ended=ended)
 
 
 @in_neutral_state
@@ -83,55 +90,58 @@ def resume_together(
     device: str = "auto",
     progress: MemberProgress | None = None,
     ended: Ended | None = None,
-) -> dict[Path, Fate]:
-    """Go on with many runs to their last steps, those of one shape together.
+) -> dict[Path, MemberOutcome]:
+    """Train many runs to their last steps, those of one shape together.
 
     Each member may be at another step. A member that is finished, or whose loss is not finite,
-    leaves; the others go on. What cannot be stacked (its shape is its own, or its network or task
-    computes something else with a leading axis) is trained alone.
+    leaves; the others continue. What cannot be stacked (its shape is its own, or its network or
+    task computes something else with a leading axis) is trained alone.
 
-    Resumed in the same company from the same step, members end in exactly the weights that they
-    would have had without a stop. In other company, or alone, the last digits differ.
+    Resumed with the same members from the same step, each ends in exactly the weights that it would
+    have had without a stop. With other members, or alone, the last digits differ.
 
     Args:
         folders: the runs.
         size: members at a time; 16 on a CPU and 256 on a GPU unless given.
         device: "auto", "cpu" or "cuda".
         progress: called after every evaluation of a member with its folder and row.
-        ended: called when a member ends, with its folder and what became of it.
+        ended: called when a member ends, with its folder and its outcome.
 
     Returns:
-        What became of each, in the order of the folders: its run, or the error with which it left.
+        The outcome of each, in the order of the folders: its run, or the error with which it left.
 
     Raises:
-        UserError: a folder holds no run that can be gone on with, or the device is not there.
+        UserError: the device is not there.
         Interrupted: Ctrl-C; every member is saved.
     """
     device = find_device(device)
-    fates: dict[Path, Fate] = {}
+    outcomes: dict[Path, MemberOutcome] = {}
 
-    def end(path: Path, fate: Fate) -> None:
-        fates[path] = fate
+    def end(path: Path, outcome: MemberOutcome) -> None:
+        outcomes[path] = outcome
         if ended:
-            ended(path, fate)
+            ended(path, outcome)
 
-    left: list[Run] = []
-    for folder in map(Path, folders):
-        try:
-            run = opened_to_train(folder)
-            done = is_complete(run) or not shape_of(run)  # A damaged checkpoint is found here.
-        except UserError as error:
-            end(folder, error)
-            continue
-        if done:
-            end(folder, run)
-        else:
-            left.append(run)
-    for runs in bundles(left, size or USUAL_SIZE[device]):
-        with ExitStack() as held:
-            members = [m for run in runs if (m := _open(run, held, device, progress, end))]
+    paths = [Path(folder) for folder in folders]
+    unfinished = [run for path in paths if (run := _open_unfinished(path, end)) is not None]
+    for runs in bundles(unfinished, size or USUAL_SIZE[device]):
+        with ExitStack() as locks:
+            members = [m for run in runs if (m := _open(run, locks, device, progress, end))]
             _train(members, end)
-    return {path: fates[path] for path in map(Path, folders)}
+    return {path: outcomes[path] for path in paths}
+
+
+def _open_unfinished(path: Path, end: Ended) -> Run | None:
+    """The run in a folder; None where it is finished, or cannot be resumed."""
+    try:
+        run = open_resumable(path)
+        if shape_of(run) and not is_complete(run):  # A damaged checkpoint raises here.
+            return run
+    except UserError as error:
+        end(path, error)
+    else:
+        end(path, run)
+    return None
 
 
 def bundles(runs: Iterable[Run], size: int) -> list[list[Run]]:
@@ -167,65 +177,66 @@ def shape_of(run: Run) -> tuple[object, ...]:
 
 @dataclass(eq=False)
 class _Member:
-    """One network among others; ``losses`` are those since it was evaluated last."""
+    """One network of several; ``losses`` are those since its last evaluation."""
 
-    course: Course
+    recorder: RunRecorder
     model: HookedModel
     state: dict[str, Any]
     losses: list[Tensor] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
-        return self.course.run.path
+        return self.recorder.run.path
 
-    def look(self, row: dict[str, float], optimizer: Stepper, stopping: bool) -> Fate | None:
-        """Note an evaluation and save what is due; what became of the member, if it ends here."""
-        course = self.course
+    def record(
+        self, row: dict[str, float], optimizer: Stepper, stopping: bool
+    ) -> MemberOutcome | None:
+        """Record an evaluation and save what is due; the member's outcome, if it ends here."""
+        recorder = self.recorder
         try:
-            course.note(row, self.losses)
+            recorder.record(row, self.losses)
             self.losses.clear()
-            course.save(self.model, optimizer, stopping)
+            recorder.save(self.model, optimizer, stopping)
         except (UserError, Diverged) as error:
             return error
-        if course.is_over:
+        if recorder.is_over:
             return Run(self.path)
-        return Interrupted(course.step, self.path) if stopping else None
+        return Interrupted(recorder.step, self.path) if stopping else None
 
 
 def _open(
-    run: Run, held: ExitStack, device: str, progress: MemberProgress | None, end: Ended
+    run: Run, locks: ExitStack, device: str, progress: MemberProgress | None, end: Ended
 ) -> _Member | None:
-    """The network of a run that is held for writing as long as ``held`` is; None where it fails."""
+    """The network of a run that stays locked as long as ``locks`` do; None where that fails."""
     path = run.path
     try:
-        held.enter_context(writing(path))
+        locks.enter_context(writing(path))
         recover(path)
         step, state = read_state(path)
-        course = Course(path, step, partial(progress, path) if progress else lambda row: None)
-        return _Member(course, trained_model(course.run, step, device), state)
+        callback = partial(progress, path) if progress else lambda row: None
+        recorder = RunRecorder(path, step, callback)
+        return _Member(recorder, load_for_training(recorder.run, step, device), state)
     except UserError as error:
         end(path, error)
         return None
 
 
 def _train(members: list[_Member], end: Ended) -> None:
-    """Train a bundle, those that are here, until its last member has left."""
+    """Train a bundle until its last member has left."""
     if not members:
         return
+    recorders = [member.recorder for member in members]
     optimizers = make_optimizers(
-        [(m.model, m.course.run.config) for m in members], [m.course.step for m in members]
+        [(member.model, member.recorder.run.config) for member in members],
+        [recorder.step for recorder in recorders],
     )
-    for member, optimizer in zip(members, optimizers, strict=True):
+    together = list(zip(members, optimizers, strict=True))
+    for member, optimizer in together:
         load_optimizer(optimizer, member.model, member.state)
-    with (
-        threads(members[0].course.training.threads),
-        flushed_denormals(),
-        interrupts() as interrupted,
-    ):
-        together = list(zip(members, optimizers, strict=True))
-        stackable = len(members) > 1 and _is_stackable(together)
-        while stackable and len(together) > 1:
-            together = _until_some_leave(together, end, interrupted)
+    with threads(recorders[0].training.threads), flushed_denormals(), interrupts() as interrupted:
+        if len(together) > 1 and _is_stackable(together):
+            while len(together) > 1:
+                together = _train_until_some_leave(together, end, interrupted)
     for member, optimizer in together:
         _train_alone(member, optimizer, end)
 
@@ -246,61 +257,64 @@ def _is_stackable(together: _Bundled) -> bool:
 def _stack(together: _Bundled) -> Bundle:
     return Bundle(
         [member.model for member, _ in together],
-        [member.course.run for member, _ in together],
+        [member.recorder.run for member, _ in together],
         list({id(optimizer): optimizer for _, optimizer in together}.values()),
-        [member.course.step for member, _ in together],
+        [member.recorder.step for member, _ in together],
     )
 
 
-def _until_some_leave(together: _Bundled, end: Ended, interrupted: list[int]) -> _Bundled:
-    """Train members until a part of them has left; those that are left.
+def _train_until_some_leave(together: _Bundled, end: Ended, interrupted: list[int]) -> _Bundled:
+    """Train members until some of them have left; those that remain.
 
     Raises:
         Interrupted: Ctrl-C; all are saved.
     """
     bundle = _stack(together)
-    step = step_of(bundle, [member.course.training for member, _ in together])
+    step = step_of(bundle, [member.recorder.training for member, _ in together])
+    # On a GPU departed members are kept in the batch until a quarter of it has left: that costs
+    # less than to capture the step again.
+    max_departed = len(bundle) // 4 if bundle.device.type == "cuda" else 0
     here = dict(enumerate(together))  # by their place in the bundle
-    while len(bundle) - len(here) <= _spare(bundle):
-        stopping = bool(interrupted)
-        fates: dict[int, Fate] = {}
-        if any(member.course.is_due(stopping) for member, _ in here.values()):
-            rows = bundle.evaluate()
-            for index, (member, optimizer) in here.items():
-                if member.course.is_due(stopping):
-                    fate = member.look(rows[index], optimizer, stopping)
-                    if fate is not None:
-                        fates[index] = fate
-        for index, fate in fates.items():
-            end(here.pop(index)[0].path, fate)
-        for fate in fates.values():
-            if isinstance(fate, Interrupted):
-                raise fate
-        if not here:
-            break
-        losses = step()
-        for index, (member, _) in here.items():
-            member.losses.append(losses[index])
-            member.course.step += 1
+    while here and len(bundle) - len(here) <= max_departed:
+        outcomes = _evaluate(bundle, here, bool(interrupted))
+        for index, outcome in outcomes.items():
+            end(here.pop(index)[0].path, outcome)
+        for outcome in outcomes.values():
+            if isinstance(outcome, Interrupted):
+                raise outcome
+        if here:
+            losses = step()
+            for index, (member, _) in here.items():
+                member.losses.append(losses[index])
+                member.recorder.step += 1
     for index in set(range(len(bundle))) - here.keys():
         bundle.release(index)
     return list(here.values())
 
 
-def _spare(bundle: Bundle) -> int:
-    """How many members may be gone before a bundle is made anew of the others: until then they are
-    dragged along, which costs a GPU less than to capture the step again."""
-    return len(bundle) // 4 if bundle.device.type == "cuda" else 0
+def _evaluate(
+    bundle: Bundle, here: Mapping[int, tuple[_Member, Stepper]], stopping: bool
+) -> dict[int, MemberOutcome]:
+    """Evaluate the members for which that is due; the outcomes of those that end."""
+    due = [index for index, (member, _) in here.items() if member.recorder.is_due(stopping)]
+    rows = bundle.evaluate() if due else []
+    outcomes = {}
+    for index in due:
+        member, optimizer = here[index]
+        outcome = member.record(rows[index], optimizer, stopping)
+        if outcome is not None:
+            outcomes[index] = outcome
+    return outcomes
 
 
 def _train_alone(member: _Member, optimizer: Stepper, end: Ended) -> None:
-    fate: Fate
+    outcome: MemberOutcome
     try:
-        go_on(member.course, member.model, optimizer)
-        fate = Run(member.path)
+        train_to_end(member.recorder, member.model, optimizer)
+        outcome = Run(member.path)
     except (UserError, Diverged) as error:
-        fate = error
+        outcome = error
     except Interrupted as stopped:
         end(member.path, stopped)
         raise
-    end(member.path, fate)
+    end(member.path, outcome)

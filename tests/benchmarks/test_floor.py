@@ -13,8 +13,8 @@ from mechgrok.models import HookedMLP, make_model
 from mechgrok.models.counts import TokenCounts
 from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.tasks import Examples
+from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.loop import on_device
 from mechgrok.training.machine import threads
 from tests.benchmarks.conftest import report
 

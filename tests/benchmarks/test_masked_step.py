@@ -14,8 +14,8 @@ from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model
 from mechgrok.optimization.optimizers import make_optimizer
+from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.loop import on_device
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

@@ -12,10 +12,10 @@ from mechgrok.optimization.optimizers import make_optimizers
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle
-from mechgrok.training.course import trained_model
+from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.loop import on_device
 from mechgrok.training.machine import threads
+from mechgrok.training.recorder import load_for_training
 from tests.benchmarks.conftest import report
 
 pytestmark = pytest.mark.benchmark
@@ -29,7 +29,7 @@ def bundle_of(name: str, count: int, at: Path) -> Bundle:
         for seed in range(count)
     ]
     runs = [create_run(at / f"{seed}", config) for seed, config in enumerate(members)]
-    models = [trained_model(run, 0) for run in runs]
+    models = [load_for_training(run, 0) for run in runs]
     optimizers = make_optimizers(list(zip(models, members, strict=True)))
     return Bundle(models, runs, optimizers[:1], [0] * count)
 
@@ -47,7 +47,7 @@ def seconds_alone(name: str, at: Path, steps: int) -> float:
     """Of one step as the loop takes it for a run alone."""
     config = RunConfig.make(**presets.load(name))
     run = create_run(at / "alone", config)
-    model, task = trained_model(run, 0), run.task
+    model, task = load_for_training(run, 0), run.task
     [optimizer] = make_optimizers([(model, config)])
     batch = on_device(task.train, model)
 

@@ -42,12 +42,12 @@ def test_the_list_comes_out_where_a_data_set_is_not_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from mechgrok.errors import UserError
-    from mechgrok.sweeps import estimate
+    from mechgrok.sweeps import costs as module
 
     def without_data(member: object, root: object) -> object:
         raise UserError("MNIST could not be fetched.")
 
-    monkeypatch.setattr(estimate, "_measure", without_data)
+    monkeypatch.setattr(module, "_measure", without_data)
     with pytest.raises(SystemExit) as ended:
         main(["paper", "--list", "v3-fig2b"])
     assert ended.value.code == 0
@@ -60,10 +60,10 @@ def test_the_list_comes_out_where_a_data_set_is_not_there(
 def test_the_list_says_what_each_item_shows_and_costs(
     paper: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mechgrok.sweeps import estimate
+    from mechgrok.sweeps import costs as module
 
-    cost = estimate._Cost(0.001, 0.01, 0.01, 10**5, 10**6)
-    monkeypatch.setattr(estimate, "_measure", lambda member, root: cost)
+    cost = module._Cost(0.001, 0.01, 10**5, 10**6)
+    monkeypatch.setattr(module, "_measure", lambda member, root: cost)
     with pytest.raises(SystemExit) as ended:
         main(["paper", "--list", "--quick", *paper, "v3-fig3", "v2-fig13"])
     assert ended.value.code == 0

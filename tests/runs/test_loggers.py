@@ -135,7 +135,9 @@ def test_wandb_on_a_terminal_without_a_login_asks_nothing(tiny_run: Run, tmp_pat
     finally:
         os.close(ours)
         os.close(theirs)
-    assert done.returncode == 0, said
+    assert done.returncode == 1, said
+    assert "was not sent to wandb" in said
+    assert "evaluations sent" not in said
     assert "wandb is not logged to: nobody is logged in: type wandb login first" in said
 
 
@@ -153,7 +155,9 @@ def test_a_logger_that_never_answers_is_left(
 ) -> None:
     monkeypatch.setattr(base, "PATIENCE", 0.2)
     monkeypatch.setitem(sys.modules, "deaf", sys.modules[__name__])
-    with pytest.warns(UserWarning, match=r"no more: TimeoutError: no answer within 0.2 seconds"):
+    with pytest.warns(
+        UserWarning, match=r"no longer logged to: TimeoutError: no answer within 0.2 seconds"
+    ):
         run = train(tmp_path / "run", "quick", log="deaf:Deaf", **SMALL)
     assert run.finished
 
@@ -183,6 +187,30 @@ def test_a_logger_that_fails_is_told_of_once_and_training_goes_on(
         run = train(tmp_path / "run", "quick", log="failing", **SMALL)
     assert run.finished
     assert ["the network went away" in str(each.message) for each in told] == [True]
+
+
+def test_what_was_sent_is_what_a_logger_took(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from mechgrok.cli.main import main
+    from mechgrok.loggers import LOGGERS
+
+    taken: list[int] = []
+
+    class Taking(Failing):
+        def note(self, step: int, values: Mapping[str, float]) -> None:
+            taken.append(step)
+
+    for name, kind in (("failing", Failing), ("taking", Taking)):
+        monkeypatch.setitem(LOGGERS.own, name, kind)
+    with pytest.raises(SystemExit) as ended:
+        main(["log", str(tiny_run.path), "--to", "failing", "--to", "taking"])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert taken == list(tiny_run.metrics.step)
+    assert f"{len(taken)} evaluations sent to taking\n" in said.out
+    assert "not sent to failing" in said.err
+    assert "the network went away" in said.err
 
 
 def test_an_unknown_logger_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mechgrok.sweeps import Display, Member, Outcome, Sweep, sweep
+from mechgrok.sweeps.executor import Queue
 from mechgrok.sweeps.making import attempt
-from mechgrok.sweeps.where import Queue
 
 TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6, "steps": 20}
 
@@ -17,7 +17,7 @@ TINY: dict[str, Any] = {"p": 7, "train_fraction": 0.7, "d_model": 8, "d_mlp": 6,
 def here(
     folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
 ) -> list[Outcome]:
-    """The simplest `Where`: this process, one run after another, members sent as to another one."""
+    """An `Executor` in this process, one run after another; members are pickled as for another."""
     queue = Queue(list(members), set(done))
     while (member := queue.next()) is not None:
         queue.note(attempt(folder, pickle.loads(pickle.dumps(member))))

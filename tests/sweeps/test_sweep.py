@@ -15,9 +15,9 @@ from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
+from mechgrok.sweeps.executor import NullDisplay
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.running import make_plan, prepare_sweep
-from mechgrok.sweeps.where import Silent
 from mechgrok.training import train
 from tests.sweeps.conftest import TINY, here
 
@@ -251,7 +251,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_run_goes_on(
         started.append(start(*arguments))
         return started[-1]
 
-    class StopsOne(Silent):
+    class StopsOne(NullDisplay):
         def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
             if len(started) == 1:
                 started[0][0].send_signal(signal.SIGSTOP)
@@ -303,3 +303,10 @@ def test_a_run_with_swept_checkpoints_keeps_them(tmp_path: Path) -> None:
     kept = {name: set(run.steps) & {3, 6, 7} for name, run in made.runs.items()}
     assert kept == {"checkpoint_at=3": {3}, "checkpoint_at=6+7": {6, 7}}
     assert len(made.sel(checkpoint_at="[6,7]")) == 1
+
+
+def test_the_old_name_of_an_executor_works_and_warns() -> None:
+    import mechgrok.sweeps
+
+    with pytest.warns(DeprecationWarning, match="Executor"):
+        assert mechgrok.sweeps.Where is mechgrok.sweeps.Executor

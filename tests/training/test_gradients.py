@@ -10,8 +10,8 @@ from mechgrok.masks import apply_mask, prune
 from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.models import HookedModel, make_model
-from mechgrok.training.gradients import backpropagate, penalty
-from mechgrok.training.loop import on_device
+from mechgrok.training.evaluation import on_device
+from mechgrok.training.gradients import backpropagate, penalty, penalty_factors
 
 MODELS: dict[str, dict[str, Any]] = {
     "the paper's MLP": {"kind": "mlp", "d_model": 12, "d_mlp": 9},
@@ -41,7 +41,7 @@ def check_against_autograd(model: HookedModel, config: RunConfig) -> None:
     model.zero_grad()
     loss = task.loss(model(batch.inputs), batch.labels)
     if training.l1 or training.l2:
-        loss = loss + penalty(model, training)
+        loss = loss + penalty(model, penalty_factors(training))
     loss.backward()
     wanted = gradients(model)
     model.zero_grad()
@@ -83,7 +83,9 @@ def check_against_autograd_within_rounding(config: RunConfig) -> None:
     """With penalties a gradient is a sum, whose terms autograd may add in another order."""
     model = make_model(config.model, config.task)
     batch = on_device(config.task.train, model)
-    loss = config.task.loss(model(batch.inputs), batch.labels) + penalty(model, config.recipe)
+    loss = config.task.loss(model(batch.inputs), batch.labels) + penalty(
+        model, penalty_factors(config.recipe)
+    )
     loss.backward()
     wanted = gradients(model)
     model.zero_grad()

@@ -37,7 +37,7 @@ from mechgrok.training import (
     train_together,
 )
 from mechgrok.training.bundle import Bundle
-from mechgrok.training.course import snapshot, trained_model
+from mechgrok.training.recorder import load_for_training, snapshot
 from mechgrok.training.together import bundles
 
 Start = Callable[[RunConfig], Checkpoint]
@@ -456,7 +456,7 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: 
     """After the first, a step waits for no number, and what it reads and writes stays in place."""
     members = configs(NETWORKS[name], **method)
     runs = [create_run(tmp_path / str(i), config) for i, config in enumerate(members)]
-    models = [trained_model(run, 0) for run in runs]
+    models = [load_for_training(run, 0) for run in runs]
     optimizers = make_optimizers(list(zip(models, members, strict=True)))
     shared = list({id(optimizer): optimizer for optimizer in optimizers}.values())
     assert len(shared) == 2, "one for each learning rate"
@@ -481,6 +481,32 @@ def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: 
         bundle.step()
     assert places() == before
     assert not torch.equal(first, bundle.weights[next(iter(bundle.weights))])
+
+
+def test_folders_are_paths_or_text_and_runs_are_configurations_presets_or_tasks(
+    tmp_path: Path,
+) -> None:
+    config = configs(NETWORKS["mlp"], steps=5)[0]
+    runs: dict[str | Path, Any] = {str(tmp_path / "text"): config, tmp_path / "path": config}
+    weights = raw_weights(make_model(config.model, config.task, config.seed or 0))
+    start = Checkpoint(0, {name: weight.detach() / 2 for name, weight in weights.items()})
+    outcomes = train_together(runs, starts={str(tmp_path / "text"): start}, device="cpu")
+    assert list(outcomes) == [tmp_path / "text", tmp_path / "path"]
+    halves, whole = (Run(path).checkpoint(0).weights["W_in"] for path in outcomes)
+    assert halves.norm() < whole.norm()
+    with pytest.raises(UserError, match="no preset 'qick'"):
+        train_together({"other": "qick"})
+
+
+def test_a_task_is_trained_with_the_default_network(tmp_path: Path) -> None:
+    task = mechgrok.make_task("add", p=5)
+
+    def interrupt(path: Path, row: dict[str, float]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train_together({tmp_path / "task": task}, progress=interrupt, device="cpu")
+    assert Run(tmp_path / "task").config == RunConfig.make(task=task)
 
 
 def test_what_became_of_each_is_told_in_the_order_of_the_folders(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.facts import facts
 from mechgrok.runs.state import read_state
 from mechgrok.training import Interrupted, resume, train, train_together
-from mechgrok.training.course import snapshot
+from mechgrok.training.recorder import snapshot
 
 TASK = {"name": "add", "p": 7, "train_fraction": 0.7}
 MODELS: dict[str, dict[str, Any]] = {

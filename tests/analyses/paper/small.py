@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechgrok.sweeps import Display, Member, Outcome
+from mechgrok.sweeps.executor import Queue
 from mechgrok.sweeps.making import attempt
-from mechgrok.sweeps.where import Queue
 
 
 def here(

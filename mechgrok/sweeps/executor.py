@@ -1,18 +1,19 @@
-"""Where a sweep's runs are made, as a value: what this machine's cores and others have in common.
+"""What makes a sweep's runs: the interface of this machine's cores, a GPU and a cluster.
 
-A `Where` takes the runs that are missing and makes them in the sweep's folder. `mechgrok.sweeps.
-local` is the usual one. Whatever it is, the same `Queue` says what may begin next, the same
-`mechgrok.sweeps.making.attempt` makes one run, and the same `Display` is told.
+An `Executor` takes the missing runs and makes them in the sweep's folder; `mechgrok.sweeps.local`
+is the usual one. Each takes the next run from a `Queue`, makes it with
+`mechgrok.sweeps.making.attempt` and sends progress events to a `Display`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Protocol
 
 from mechgrok.sweeps.plan import Member
 
-#: A run whose process was lost is begun so many times, each time from its last checkpoint.
+#: How often a run is begun whose process is lost, each time from its last checkpoint.
 TRIES = 2
 
 
@@ -22,9 +23,9 @@ class Outcome:
 
     Attributes:
         member: the run.
-        how: "interrupted" where Ctrl-C saved it; going on is possible.
+        how: "interrupted" where Ctrl-C saved it and it can be resumed.
         words: when it memorized and generalized, or why it failed, in a sentence.
-        warnings: what was warned of on the way.
+        warnings: the warnings on the way.
     """
 
     member: Member
@@ -34,10 +35,10 @@ class Outcome:
 
 
 class Display(Protocol):
-    """Whom the progress of a sweep is told to."""
+    """Receives the progress events of a sweep. ``worker`` is the number of the process."""
 
     def began(self, worker: int, member: Member) -> None:
-        """A worker began with a run."""
+        """A worker has begun a run."""
 
     def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
         """A run was evaluated."""
@@ -46,7 +47,7 @@ class Display(Protocol):
         """A run ended."""
 
 
-class Silent:
+class NullDisplay:
     """A display that shows nothing."""
 
     def began(self, worker: int, member: Member) -> None: ...
@@ -54,31 +55,31 @@ class Silent:
     def ended(self, worker: int, outcome: Outcome) -> None: ...
 
 
-class Where(Protocol):
+class Executor(Protocol):
     """Makes members in a sweep's folder."""
 
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
     ) -> list[Outcome]:
-        """Make ``members``.
+        """Train ``members``.
 
         Args:
             folder: the sweep's.
             members: what is missing or unfinished, in the order in which it should begin; a parent
                 may stand anywhere.
-            done: the names of members that are there already.
-            display: shows what happens.
+            done: the names of the members that are finished.
+            display: receives progress events.
 
         Returns:
-            How each ended. After Ctrl-C the runs that were under way are "interrupted" and saved,
-            and those that had not begun are missing.
+            How each ended. After Ctrl-C the runs that had begun are "interrupted" and saved, and
+            the others are missing.
         """
         ...
 
 
 @dataclass
 class Queue:
-    """What is left to do, in the order in which it should begin."""
+    """The runs that are left to make, in the order in which they should begin."""
 
     waiting: list[Member]
     done: set[str]
@@ -86,40 +87,38 @@ class Queue:
     _tries: dict[str, int] = field(default_factory=dict)
 
     def next(self) -> Member | None:
-        """The first run whose parent is there; None while there is none."""
+        """Take the first run whose parent is finished; None while there is none."""
         for index, member in enumerate(self.waiting):
             if member.parent is None or member.parent in self.done:
                 return self.waiting.pop(index)
         return None
 
     def note(self, outcome: Outcome) -> list[Outcome]:
-        """Take note of how a run ended.
+        """Record how a run ended.
 
         Returns:
-            That, and what follows from it: without their parent, runs can never begin.
+            The outcome, and those that follow from it: without its parent a run cannot be made.
         """
-        noted = [outcome]
+        self.outcomes.append(outcome)
         if outcome.how == "done":
             self.done.add(outcome.member.name)
-        if outcome.how == "failed":
-            lost = [each for each in self.waiting if each.parent == outcome.member.name]
-            self.waiting = [each for each in self.waiting if each not in lost]
-            why = f"{outcome.member.name}, which it is made from, failed."
-            for orphan in lost:
-                noted += self.note(Outcome(orphan, "failed", why))
-        if outcome not in self.outcomes:
-            self.outcomes.append(outcome)
-        return noted
+        if outcome.how != "failed":
+            return [outcome]
+        orphans = [each for each in self.waiting if each.parent == outcome.member.name]
+        self.waiting = [each for each in self.waiting if each not in orphans]
+        why = f"{outcome.member.name}, which it is made from, failed."
+        failed = [self.note(Outcome(orphan, "failed", why)) for orphan in orphans]
+        return [outcome, *chain.from_iterable(failed)]
 
     def lost(self, member: Member, how: str) -> list[Outcome]:
-        """The process of a run is gone: the run is begun again, or has failed.
+        """Begin a run again whose process is gone, or record that it failed.
 
         Args:
             member: the run.
-            how: it ended: "signal 9".
+            how: how the process ended.
 
         Returns:
-            What is to be told of; nothing where it is begun again.
+            The new outcomes; none where the run is begun again.
         """
         self._tries[member.name] = self._tries.get(member.name, 0) + 1
         if self._tries[member.name] < TRIES:

@@ -1,4 +1,4 @@
-"""A run on its way: when it is evaluated, saved and ended, and what of it is on disk."""
+"""Where a run is in its training, and what of it is written to disk."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.optimization.fused import Stepper
 from mechgrok.optimization.optimizers import optimizer_state
+from mechgrok.progress import RowCallback as Progress
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import (
     Checkpoint,
@@ -27,9 +28,7 @@ from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
 from mechgrok.training.divergence import stop_if_diverged
 
-#: Called after every evaluation with its row of ``metrics.csv``.
-Progress = Callable[[dict[str, float]], object]
-#: That, or "auto": a bar in a notebook, nothing elsewhere; or None, nothing.
+#: A callback for rows of metrics, or "auto": a bar in a notebook, nothing elsewhere; or None.
 Shown = Progress | Literal["auto"] | None
 #: Called after every evaluation with the network as it is then, and the row.
 Watch = Callable[[HookedModel, dict[str, float]], object]
@@ -44,14 +43,14 @@ class Interrupted(KeyboardInterrupt):
         self.path = path
 
 
-class Course:
-    """Where a run is, and what is due there. It is the same for a run alone and among others.
+class RunRecorder:
+    """Knows at which step a run is and what is due there, and writes it.
 
     What the folder holds that is newer than ``step`` is deleted; it will be made again.
 
     Args:
-        path: the run's folder, held for writing.
-        step: where it goes on from, which has a checkpoint and a state.
+        path: the run's folder, locked for writing.
+        step: where training resumes; the step has a checkpoint and a state.
         progress: called after every evaluation with its row of the metrics.
     """
 
@@ -59,23 +58,21 @@ class Course:
         drop_checkpoints_after(path, step)
         drop_metrics_from(path, step)
         self.run, self.step, self.progress = Run(path), step, progress
-        self._folder = path.stat().st_ino
-        self.training = self.run.config.recipe
+        self._inode = path.stat().st_ino
+        self.training = training = self.run.config.recipe
         self.rows: list[dict[str, float]] = [
             {str(column): value for column, value in row.items()}
             for row in self.run.metrics.to_dict("records")
         ]
-        self._written = len(self.rows)
-        training = self.training
+        self._n_written = len(self.rows)
         self._save_at = checkpoint_steps(
             training.steps, training.checkpoint_every, training.checkpoint_at
         )
-        self._kept = None
+        self._keep = None
         if training.keep is not None:
-            self._kept = log_spaced(self._save_at, training.keep) | set(training.checkpoint_at)
-        self._probe_at = Steps(
-            tuple(range(0, training.steps + 1, probe.every) for probe in training.probes)
-        )
+            self._keep = log_spaced(self._save_at, training.keep) | set(training.checkpoint_at)
+        every = [probe.every for probe in training.probes]
+        self._probe_at = Steps(tuple(range(0, training.steps + 1, n) for n in every))
         self._probing = None
         if training.probes:
             from mechgrok.results.probing import Probing
@@ -83,8 +80,8 @@ class Course:
 
             drop_probes_after(path, step)
             self._probing = Probing(self.run, training.probes)
-        evaluations = evaluation_steps(training.steps)
-        self._look_at = Steps((*self._save_at.parts, *self._probe_at.parts, *evaluations.parts))
+        parts = [each.parts for each in (self._save_at, self._probe_at)]
+        self._evaluate_at = Steps((*sum(parts, ()), *evaluation_steps(training.steps).parts))
         self._end = self._find_end()
 
     @property
@@ -94,10 +91,10 @@ class Course:
 
     def is_due(self, stopping: bool) -> bool:
         """Whether the network is evaluated at this step; it is where training stops, too."""
-        return stopping or self.step in self._look_at or self.is_over
+        return stopping or self.step in self._evaluate_at or self.is_over
 
-    def note(self, row: dict[str, float], losses: Sequence[Tensor]) -> None:
-        """Take note of an evaluation at this step.
+    def record(self, row: dict[str, float], losses: Sequence[Tensor]) -> None:
+        """Take in an evaluation at this step.
 
         Args:
             row: of the metrics, without the step.
@@ -109,13 +106,13 @@ class Course:
         """
         self._check_folder()
         self.rows.append({"step": self.step, **row})
-        stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._written)
+        stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._n_written)
         self.progress(self.rows[-1])
         self._end = self._find_end()
 
     def _check_folder(self) -> None:
         try:
-            there = self.run.path.stat().st_ino == self._folder
+            there = self.run.path.stat().st_ino == self._inode
             there = there and (self.run.path / CONFIG).exists()
         except OSError:
             there = False
@@ -134,8 +131,8 @@ class Course:
         if not saving and self.step not in self._probe_at:
             return
         write_checkpoint(self.run.path, snapshot(model, self.step))
-        append_metrics(self.run.path, self.rows[self._written :])
-        self._written = len(self.rows)
+        append_metrics(self.run.path, self.rows[self._n_written :])
+        self._n_written = len(self.rows)
         if self._probing is not None:
             self._probing.measure(self.step, last=self.is_over)
         if not saving:
@@ -144,8 +141,8 @@ class Course:
         if self._probing is not None:
             self._probing.write(self.step)
         write_state(self.run.path, self.step, optimizer_state(optimizer, model))
-        if self._kept is not None:
-            drop_checkpoints_but(self.run.path, self._kept, going_on=not self.is_over)
+        if self._keep is not None:
+            drop_checkpoints_but(self.run.path, self._keep, going_on=not self.is_over)
 
     def _find_end(self) -> float:
         return min(self.training.steps, stopping_step(self.rows, self.run.task, self.training))
@@ -155,15 +152,11 @@ def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingCo
     """The step at which ``until_grokked`` ends the run; infinity while t_gen is not reached."""
     if training.until_grokked is None:
         return float("inf")
-    quantity, level = task.criterion
-    for row in rows:
-        value = row[f"test_{quantity}"]
-        if value >= level if quantity == "accuracy" else value <= level:
-            return row["step"] + training.until_grokked
-    return float("inf")
+    reached = (row["step"] for row in rows if task.criterion.is_met(row))
+    return next(reached, float("inf")) + training.until_grokked
 
 
-def trained_model(run: Run, step: int, device: str = "cpu") -> HookedModel:
+def load_for_training(run: Run, step: int, device: str = "cpu") -> HookedModel:
     """The network at ``step`` as it is trained: with the scores that choose edge-popup's mask."""
     model = run.model(step, device=device)
     if run.config.popup is not None:
