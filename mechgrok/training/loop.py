@@ -18,7 +18,7 @@ from mechgrok.loggers import find_loggers, logged
 from mechgrok.metrics import METRICS, column_of, norms
 from mechgrok.models import HookedModel
 from mechgrok.notebooks import shown
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.runs import Run
@@ -147,7 +147,7 @@ def opened_to_train(path: str | Path) -> Run:
 
 
 def go_on(
-    course: Course, model: HookedModel, optimizer: Stepper, watch: Watch | None = None
+    course: Course, model: HookedModel, optimizer: TorchOptimizer, watch: Watch | None = None
 ) -> None:
     """Train a network from where its run is to where that ends.
 

@@ -20,7 +20,7 @@ from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -178,7 +178,7 @@ class _Member:
     def path(self) -> Path:
         return self.course.run.path
 
-    def look(self, row: dict[str, float], optimizer: Stepper, stopping: bool) -> Fate | None:
+    def look(self, row: dict[str, float], optimizer: TorchOptimizer, stopping: bool) -> Fate | None:
         """Note an evaluation and save what is due; what became of the member, if it ends here."""
         course = self.course
         try:
@@ -231,7 +231,7 @@ def _train(members: list[_Member], end: Ended) -> None:
 
 
 #: Members with the optimizer that changes their weights, and maybe those of others.
-_Bundled = list[tuple[_Member, Stepper]]
+_Bundled = list[tuple[_Member, TorchOptimizer]]
 
 
 def _is_stackable(together: _Bundled) -> bool:
@@ -293,7 +293,7 @@ def _spare(bundle: Bundle) -> int:
     return len(bundle) // 4 if bundle.device.type == "cuda" else 0
 
 
-def _train_alone(member: _Member, optimizer: Stepper, end: Ended) -> None:
+def _train_alone(member: _Member, optimizer: TorchOptimizer, end: Ended) -> None:
     fate: Fate
     try:
         go_on(member.course, member.model, optimizer)
