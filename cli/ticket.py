@@ -18,6 +18,7 @@ from mechgrok.cli.options import (
 )
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import TicketOptions
+from mechgrok.masks.methods import SCORES
 
 PRUNED, START = "What is pruned", "What the ticket starts from"
 #: Settings of what a ticket starts from; all others are of what is pruned.
@@ -51,7 +52,7 @@ def ticket(
 ) -> None:
     """Prune a run at a step, rewind its weights to the start, and train what is left.
 
-    Magnitude pruning and imp look at the last checkpoint; other methods prune at initialization.
+    Magnitude pruning and imp prune the last checkpoint; most other methods prune at initialization.
     `--control` trains the dense network of the same norm, `--shuffle-mask` the same density
     elsewhere. The ticket is a run like any other and knows its parent. It is trained for as many
     steps as its parent, so that the two can be compared; `--until-grokked` stops it earlier.
@@ -83,8 +84,8 @@ def ticket(
 
 def _kind(settings: dict[str, Any]) -> str:
     """What a ticket with these settings is, for the name of its folder."""
-    method, control = settings.get("method", "magnitude"), settings.get("control")
-    method = str(method).rpartition(":")[2]
+    control = settings.get("control")
+    method = SCORES.describe(settings.get("method", "magnitude"))["name"].rpartition(":")[2]
     kind = [method] if method != "magnitude" else [] if control else ["ticket"]
     kind += ["shuffled"] if settings.get("shuffle_mask") else []
     kind += [f"control-{control}"] if control else []

@@ -24,7 +24,7 @@ class Remask(Intervention):
 
     Attributes:
         rate: the share k of all matrices' entries that is pruned, in [0, 1).
-        method: magnitude, random, snip, grasp, synflow, or a registered one.
+        method: one of `mechgrok.masks.methods.SCORES`.
         scope: "global", or "layer": the rate holds within each matrix.
         options: the method's own, such as ``seed`` of random.
     """

@@ -17,6 +17,7 @@ from typing import Any
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.schedule import checkpoint_steps, evaluation_steps, usual_interval
 from mechgrok.derived import train_popup, train_ticket
+from mechgrok.masks.methods import SCORES
 from mechgrok.runs import Run
 from mechgrok.sweeps.plan import Member
 from mechgrok.training import train
@@ -210,7 +211,8 @@ def _schedule(member: Member, root: RunConfig) -> tuple[int, int, int, bool]:
     every = int(options.get("checkpoint_every") or 0)
     if not every:
         every = usual_interval(steps) if "steps" in options else root.recipe.checkpoint_every
-    rounds = int(options.get("rounds") or 3) if options.get("method") == "imp" else 1
+    pruning = SCORES.describe(options.get("method") or "magnitude")
+    rounds = int((pruning | options).get("rounds") or 3) if pruning["name"] == "imp" else 1
     own = options if member.make is not None else {"until_grokked": root.recipe.until_grokked}
     early = own.get("until_grokked") is not None
     return steps, len(checkpoint_steps(steps, every, root.recipe.checkpoint_at)), rounds, early
