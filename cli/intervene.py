@@ -8,6 +8,7 @@ import typer
 
 from mechgrok.cli.analyze import answer
 from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.options import OwnInterventions
 from mechgrok.cli.progress import waiting
 from mechgrok.cli.questions import By, Out, Runs, Steps
 
@@ -28,6 +29,7 @@ def intervene(
     by: By = None,
     steps: Steps = None,
     out: Out = None,
+    intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
 ) -> None:
     """Accuracy and loss with interventions and without, at every checkpoint.
@@ -47,6 +49,8 @@ def intervene(
     from mechgrok.results.analysis import Analysis
     from mechgrok.sweeps.family import Family
 
+    for each in intervention or ():
+        vocabulary.add_intervention(each)
     done = vocabulary.load_toml(interventions)
     if not done:
         raise UserError(f"{interventions} holds no intervention: write a table [[do]] for each.")

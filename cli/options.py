@@ -63,6 +63,10 @@ SetTraining = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, by its path: training.threads=2."),
 ]
+OwnInterventions = Annotated[
+    list[str] | None,
+    typer.Option("--intervention", help="An intervention of your own: file.py:Name; repeatable."),
+]
 License = Annotated[
     str, typer.Option(help="Of the weights, as model hubs call it: mit, apache-2.0, cc-by-4.0, …")
 ]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, Word
+from mechgrok.interventions.base import (
+    Intervention,
+    Layer,
+    Neurons,
+    Number,
+    PruningMethod,
+    Weight,
+)
 from mechgrok.interventions.units import layer_of, which_neurons
 from mechgrok.masks import Mask, Scope, prune
 
@@ -32,7 +39,7 @@ class Remask(Intervention):
     rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
         description="Share k of the entries that is pruned."
     )
-    method: Word = Field(default="magnitude", description="Pruning method.")
+    method: PruningMethod = Field(default="magnitude", description="Pruning method.")
     scope: Scope = Field(default="global", description="One threshold, or one per matrix (layer).")
     options: dict[str, bool | int | float | str] = Field(
         default={}, max_length=20, description="The method's own options."
@@ -59,7 +66,7 @@ class Edges(Intervention):
         restore: entries that are kept.
     """
 
-    weight: Word = Field(description="Matrix.")
+    weight: Weight = Field(description="Matrix.")
     cut: EdgeList = Field(default=(), description="Entries that are pruned.")
     restore: EdgeList = Field(default=(), description="Entries that are kept.")
 

@@ -6,8 +6,8 @@ carries a mask already, what that mask prunes stays pruned: it scores −∞.
 
 A new method is one decorated function here, with its name in `mechgrok.masks.methods`, in another
 package (entry points of the group ``mechgrok.scores``), or in a file of one's own
-(``file.py:name``). Of the model, the task, the rate and the scope it takes what it asks for by name;
-its other parameters are its options.
+(``file.py:name``). Of the model, the task, the rate and the scope it takes what it asks for by
+name; its other parameters are its options.
 """
 
 import copy
