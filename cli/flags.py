@@ -43,6 +43,7 @@ _CALLED = {
     **{path: (f"--{name}",) for name, path in CALLED.items()},
     **{path: (_dashed(path), f"--{name}") for name, path in ALSO_CALLED.items()},
     "popup.score_seed": ("--seed",),
+    "method": ("--method", "--scores"),
 }
 #: Fields whose flag takes no value: what it stands for, and the flag that gives another value.
 _SWITCHES = {"training.until_grokked": (1000, "margin", "With --until-grokked: steps after t_gen.")}
@@ -59,6 +60,8 @@ class Flag:
         panel: under which heading the help shows it.
         annotation: the field's type.
         default: what the help shows as its default.
+        hidden: whether the help leaves it out: an option of one method, which stands behind its
+            name, ``--transform sam:rho=0.1``.
     """
 
     path: str
@@ -67,6 +70,7 @@ class Flag:
     panel: str
     annotation: Any
     default: str | None = None
+    hidden: bool = False
 
     @property
     def parameter_name(self) -> str:
@@ -87,6 +91,7 @@ class Flag:
             *words,
             help=self.help,
             rich_help_panel=self.panel,
+            hidden=self.hidden,
             show_default=self.default or False,
             metavar=None if self.is_switch else _metavar(self.annotation),
         )
@@ -129,6 +134,7 @@ def flags_of(
     *,
     but: Iterable[str] = (),
     defaults: bool = False,
+    hidden: bool = False,
 ) -> list[Flag]:
     """A flag for every field of a configuration.
 
@@ -138,6 +144,7 @@ def flags_of(
         panel: the heading in the help, or a function from a field's name to one.
         but: fields that have none.
         defaults: show each field's default in the help.
+        hidden: leave them out of the help.
     """
     flags = []
     for name, field in configuration.model_fields.items():
@@ -155,7 +162,7 @@ def flags_of(
                 Flag(f"{part}.{amount}", (f"--{amount}",), help_, heading, field.annotation)
             )
             continue
-        flags.append(Flag(path, words, field.description, heading, field.annotation, shown))
+        flags.append(Flag(path, words, field.description, heading, field.annotation, shown, hidden))
     return flags
 
 
@@ -192,7 +199,8 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
             }
             function(**words, given=_switched(given))
 
-        parameters = [*own, *(flag.parameter() for flag in flags)]
+        # Flags first: in their order the help shows its panels.
+        parameters = [flag.parameter() for flag in flags] + own
         parameters = [each for each in parameters if each.name != "given"]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}

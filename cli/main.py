@@ -14,30 +14,18 @@ from mechgrok.cli.streams import prepare_streams
 from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory, near
 from mechgrok.registry import Entry
 
+#: The subcommands in the panels of the help.
+PANELS = {
+    "Make runs": ("train", "presets", "ticket", "popup", "fork"),
+    "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
+    "Many runs": ("sweep", "compare", "paper"),
+    "Exchange": ("import", "export", "push", "log"),
+}
 #: Every subcommand and the module that holds it; the module's first line is its help.
 COMMANDS = {
-    name: Entry(name, module)
-    for name, module in {
-        "train": "mechgrok.cli.train",
-        "presets": "mechgrok.cli.presets",
-        "info": "mechgrok.cli.info",
-        "verify": "mechgrok.cli.verify",
-        "ticket": "mechgrok.cli.ticket",
-        "popup": "mechgrok.cli.popup",
-        "fork": "mechgrok.cli.fork",
-        "sweep": "mechgrok.cli.sweep",
-        "compare": "mechgrok.cli.compare",
-        "analyze": "mechgrok.cli.analyze",
-        "animate": "mechgrok.cli.animate",
-        "intervene": "mechgrok.cli.intervene",
-        "explore": "mechgrok.cli.explore",
-        "report": "mechgrok.cli.report",
-        "paper": "mechgrok.cli.paper",
-        "import": "mechgrok.cli.import_",
-        "export": "mechgrok.cli.export",
-        "push": "mechgrok.cli.push",
-        "log": "mechgrok.cli.log",
-    }.items()
+    name: Entry(name, f"mechgrok.cli.{'import_' if name == 'import' else name}")
+    for names in PANELS.values()
+    for name in names
 }
 
 
@@ -61,7 +49,10 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = self.entries().get(cmd_name)
-        return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        return entry and TyperCommand(
+            cmd_name, short_help=entry.description, callback=None, rich_help_panel=panel
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.entries() and (meant := near(args[0], self.entries())):
@@ -73,7 +64,7 @@ class LazyGroup(TyperGroup):
 def as_command(name: str, function: Any) -> Any:
     """A function as a command, its typed parameters as arguments and options."""
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(function)
+    single.command(name, epilog=getattr(function, "epilog", None))(function)
     command = typer.main.get_command(single)
     command.name = name
     return command

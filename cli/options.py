@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 #: Headings of the help.
-FOLDER = "Run folder"
+OUTPUT, CHECKPOINTS = "Output", "Checkpoints"
 CHANGED_TRAINING = "Training (the parent's settings unless given)"
 HOW = "How"
 
@@ -45,18 +45,16 @@ Parent = Annotated[Path, typer.Argument(help="The parent's folder.")]
 ChildFolder = Annotated[
     Path | None,
     typer.Option(
-        help="The new run's folder; RUN-ticket, RUN-popup, … beside it.", rich_help_panel=FOLDER
+        help="The new run's folder; RUN-ticket, RUN-popup, … beside it.", rich_help_panel=OUTPUT
     ),
 ]
 ResumeChild = Annotated[
     bool,
-    typer.Option(
-        "--resume", help="Go on with this very run in the folder.", rich_help_panel=FOLDER
-    ),
+    typer.Option("--resume", help="Resume this run in the folder.", rich_help_panel=OUTPUT),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
+    typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=CHANGED_TRAINING)]
 SetTraining = Annotated[
@@ -70,7 +68,7 @@ OwnInterventions = Annotated[
 License = Annotated[
     str, typer.Option(help="Of the weights, as model hubs call it: mit, apache-2.0, cc-by-4.0, …")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
 
 
 def whole_numbers(text: str) -> list[int]:

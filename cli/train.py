@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,44 +10,102 @@ import typer
 from pydantic import BaseModel
 
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import FOLDER, Overwrite, Quiet
+from mechgrok.cli.options import CHECKPOINTS, OUTPUT, Overwrite, Quiet
 from mechgrok.cli.progress import train_and_report
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import model_classes, task_classes
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
-from mechgrok.optimization.optimizers import OPTIMIZERS
+from mechgrok.grammar import show_list, show_value
+from mechgrok.models.config import KINDS, ModelShape
+from mechgrok.optimization.optimizers import OPTIMIZERS, Optimizer
 from mechgrok.optimization.transforms import TRANSFORMS
+from mechgrok.optimization.transforms.base import Transform
+from mechgrok.tasks.making import TASKS
 
-#: The parts of ``config.json`` that can be set; the others say how a run came about.
+#: The parts of ``config.json`` that can be set; the others record how a run was made.
 _SETTABLE = ("task", "model", "training", "seed")
 
 
-def training_flags(panel: str = "Training") -> list[Flag]:
-    """A flag for every setting of the training, and for every option of an optimizer."""
+#: Panels of the help: settings of the training that are not in the panel Training.
+_PANELS = {
+    "optimizer": "Optimizer",
+    "transforms": "Optimizer",
+    "learning_rate": "Optimizer",
+    "weight_decay": "Optimizer",
+    "l1": "Optimizer",
+    "l2": "Optimizer",
+    "checkpoint_every": CHECKPOINTS,
+    "checkpoint_at": CHECKPOINTS,
+    "keep": CHECKPOINTS,
+    "probes": CHECKPOINTS,
+    "metrics": CHECKPOINTS,
+}
+
+
+def training_flags(panel: str | None = None) -> list[Flag]:
+    """A flag for every setting of the training, and for every option of an optimizer.
+
+    Args:
+        panel: where the help shows them, for commands that have other settings before.
+    """
+    methods = [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
     return merged(
-        flags_of(
-            TrainingConfig, "training", lambda name: FOLDER if "checkpoint" in name else panel
-        ),
-        *(flags_of(each, "training", panel, but=("name",)) for each in choosable()),
+        flags_of(TrainingConfig, "training", lambda name: panel or _PANELS.get(name, "Training")),
+        *(flags_of(each, "training", "Optimizer", but=("name",), hidden=True) for each in methods),
     )
-
-
-def choosable() -> "list[type[BaseModel]]":
-    """The optimizers and the transforms that there are, by their classes."""
-    return [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
 
 
 def task_flags() -> list[Flag]:
     """A flag for every setting of every task that is registered."""
-    return merged(*(flags_of(each, "task", "Task") for each in task_classes()))
+    usual, modular, *others = task_classes()
+    internal = ("fixed_split",)
+    return merged(
+        flags_of(usual, "task", "Task", but=internal),
+        flags_of(modular, "task", "Task", but=internal),
+        *(flags_of(each, "task", "Task", hidden=True) for each in (usual, *others)),
+    )
 
 
 def _all_flags() -> list[Flag]:
-    of_the_run = flags_of(RunConfig, "", "Model")
-    of_models = (flags_of(shape, "model", "Model") for shape in model_classes())
-    return merged(task_flags(), *of_models, of_the_run, training_flags())
+    usual, *models = model_classes()
+    return merged(
+        task_flags(),
+        flags_of(usual, "model", "Model"),
+        *(flags_of(each, "model", "Model", hidden=True) for each in models),
+        flags_of(RunConfig, "", "Model"),
+        training_flags(),
+    )
+
+
+def _options_behind_names() -> str:
+    """The options of every task, model, optimizer and transform, with their defaults."""
+    kinds: dict[str, tuple[Any, Mapping[str, Any]]] = {
+        "task": (TASKS.load("add"), {name: TASKS.load(name) for name in TASKS.own}),
+        "model": (ModelShape, {kind: shape for kind, (shape, *_) in KINDS.items()}),
+        "optimizer": (Optimizer, {name: OPTIMIZERS.load(name) for name in OPTIMIZERS}),
+        "transform": (Transform, {name: TRANSFORMS.load(name) for name in TRANSFORMS}),
+    }
+    lines = ["Options stand behind a name, as in `--transform sam:rho=0.1`:"]
+    for flag, (base, methods) in kinds.items():
+        written = [_with_options(name, each, base) for name, each in methods.items()]
+        lines.append(f"`--{flag}` {', '.join(each for each in written if ':' in each)}")
+    return "\n\n".join(lines)
+
+
+def _with_options(name: str, method: type[BaseModel], base: type[BaseModel]) -> str:
+    """``sam:rho=0.05``: a method with the options that are not those of all."""
+    options = {
+        option: field.get_default(call_default_factory=True)
+        for option, field in method.model_fields.items()
+        if option not in base.model_fields and field.description
+    }
+    shown = (
+        f"{option}={show_list(value) if isinstance(value, tuple) else show_value(value)}"
+        for option, value in options.items()
+    )
+    return ":".join([name, *shown])
 
 
 @with_flags(_all_flags())
@@ -58,32 +116,32 @@ def train(
             help="What to start from; `mechgrok presets` lists them. The default is paper-mlp."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=FOLDER)] = Path(
+    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(
         "ckpts"
     ),
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in the folder; with --steps, to another last step.",
-            rich_help_panel=FOLDER,
+            help="Resume the run in the folder; with --steps, to another last step.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     overwrite: Overwrite = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send the metrics to tensorboard, wandb or trackio too, or your own, "
+            "file.py:Class.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Training")
     ] = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
-    ] = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Send the metrics to tensorboard, wandb or trackio too, or your own: "
-            "file.py:Class; repeatable.",
-            rich_help_panel="Training",
-        ),
     ] = None,
     quiet: Quiet = False,
     **given: Any,
@@ -98,6 +156,9 @@ def train(
         _go_on(out, settings, device, quiet, log or ())
     else:
         _begin(preset, out, settings, overwrite, device, quiet, log or ())
+
+
+train.epilog = _options_behind_names()  # type: ignore[attr-defined]
 
 
 def _begin(
