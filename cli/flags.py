@@ -231,11 +231,13 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
                 f"--set {assignment}: {path} has settings of its own, as {path}.KEY=VALUE."
             )
         put(settings, path, typed_value(text))
+    names: list[Any] = names_in(value_at(settings, TRANSFORMS))
+    names += [probe.name for probe in read_probes(value_at(settings, PROBES))]
     for path in NAMING_CODE:
-        for name in _names_at(settings, path):
-            user_code.allow(name)
-    chosen = names_in(value_at(settings, TRANSFORMS))
-    for name in [*chosen, *(probe.name for probe in read_probes(value_at(settings, PROBES)))]:
+        named = value_at(settings, path)
+        named = named.get("name") if isinstance(named, dict) else named
+        names += named if isinstance(named, list) else [named]
+    for name in names:
         user_code.allow(name)
     return settings
 
@@ -248,14 +250,6 @@ def typed_value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _names_at(settings: Any, path: str) -> list[Any]:
-    for part in path.split("."):
-        settings = settings.get(part) if isinstance(settings, dict) else None
-    if isinstance(settings, dict):
-        return [settings.get("name")]
-    return settings if isinstance(settings, list) else [settings]
 
 
 def _switched(given: dict[str, Any]) -> dict[str, Any]:

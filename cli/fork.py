@@ -4,32 +4,22 @@ from typing import Annotated, Any
 
 import typer
 
+from mechgrok.cli import options
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
-from mechgrok.cli.options import (
-    CHANGED_TRAINING,
-    ChildFolder,
-    Device,
-    Overwrite,
-    Parent,
-    Quiet,
-    SetTraining,
-    beside,
-    planned_steps,
-)
 from mechgrok.cli.train import training_flags
 
 
-@with_flags(training_flags(CHANGED_TRAINING))
+@with_flags(training_flags(options.CHANGED_TRAINING))
 def fork(
-    run: Parent,
+    run: options.Parent,
     at: Annotated[
         str, typer.Option(help="Step to go on from: a number, mem, gen or last.")
     ] = "last",
-    out: ChildFolder = None,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
-    set_: SetTraining = None,
-    quiet: Quiet = False,
+    out: options.ChildFolder = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    set_: options.SetTraining = None,
+    quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
     """Go on from a step of a run with other training settings, as a new run.
@@ -51,9 +41,9 @@ def fork(
     training = settings.get("training", {})
     parent = Run(run)
     step = resolve_step(parent, as_step(at))
-    folder = out or beside(run, f"fork-{step}")
+    folder = out or options.beside(run, f"fork-{step}")
     made = train_and_report(
-        training.get("steps") or planned_steps(parent),
+        training.get("steps") or options.planned_steps(parent),
         quiet,
         lambda progress: begin(
             parent,

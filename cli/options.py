@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 #: Headings of the help.
-OUTPUT, CHECKPOINTS = "Output", "Checkpoints"
+OUTPUT = "Output"
 CHANGED_TRAINING = "Training (the parent's settings unless given)"
 HOW = "How"
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
-from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 import typer
@@ -20,7 +19,22 @@ if TYPE_CHECKING:
     from mechgrok.tasks import Criterion
 
 
-class TrainingProgress:
+class WithBar:
+    """A context manager around work that a bar shows, where there is a terminal."""
+
+    bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+
+class TrainingProgress(WithBar):
     """Called with each row of the metrics; used as a context manager around the training."""
 
     def __init__(
@@ -31,8 +45,8 @@ class TrainingProgress:
         self.learned = learned
         self.next_line = 0.0
         console = Console(file=sys.stderr)
-        self.bar = (
-            Progress(
+        if console.is_terminal and not quiet:
+            self.bar = Progress(
                 TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
                 BarColumn(),
                 TextColumn("{task.description}"),
@@ -40,25 +54,7 @@ class TrainingProgress:
                 TimeRemainingColumn(),
                 console=console,
             )
-            if console.is_terminal and not quiet
-            else None
-        )
-        if self.bar:
             self.task = self.bar.add_task("", total=steps, rate="")
-
-    def __enter__(self) -> Self:
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self.bar:
-            self.bar.stop()
 
     def __call__(self, row: dict[str, float]) -> None:
         if self.quiet:

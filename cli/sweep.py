@@ -167,27 +167,19 @@ def _plan(
 def place(
     jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
 ) -> "Where":
-    """Who makes the runs; a device or a cluster that is not there is refused before all else."""
-    return _here(jobs, device, together) if ray is None else _on_ray(ray, ray_timeout, jobs, device)
+    """Where the runs are trained; a device or a cluster that is not there is refused at once."""
+    if ray is None:
+        from mechgrok.sweeps.local import checked_device
+        from mechgrok.sweeps.running import on_this_machine
 
-
-def _here(jobs: int | None, device: str, together: str) -> "Where":
-    """Processes of this machine, or one loop for many runs."""
-    from mechgrok.sweeps.local import checked_device
-    from mechgrok.sweeps.running import on_this_machine
-
-    if together not in ("auto", "on", "off"):
-        raise UserError(f"There is no --together {together}: choose auto, on or off.")
-    return on_this_machine(jobs, checked_device(device), cast("Together", together))
-
-
-def _on_ray(address: str, timeout: float, jobs: int | None, device: str) -> "Where":
-    """The cluster that makes the runs; where there is none, nothing is written."""
+        if together not in ("auto", "on", "off"):
+            raise UserError(f"There is no --together {together}: choose auto, on or off.")
+        return on_this_machine(jobs, checked_device(device), cast("Together", together))
     from mechgrok.sweeps.cluster import Cluster
 
     if jobs is not None:
         raise UserError("--jobs is for this machine: a cluster makes a run on each of its cores.")
-    cluster = Cluster(address, "cuda" if device == "cuda" else "cpu", timeout)
+    cluster = Cluster(ray, "cuda" if device == "cuda" else "cpu", ray_timeout)
     cluster.check()
     return cluster
 

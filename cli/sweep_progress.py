@@ -3,19 +3,18 @@
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from mechgrok.cli.progress import WithBar
 from mechgrok.cli.words import duration
 from mechgrok.sweeps import Member, Outcome, Sweep
 from mechgrok.sweeps.plan import steps_of
 from mechgrok.sweeps.running import work_of
 
 
-class SweepProgress:
+class SweepProgress(WithBar):
     """A `mechgrok.sweeps.Display` for a terminal or a log; used as a context manager.
 
     Args:
@@ -32,7 +31,6 @@ class SweepProgress:
         self.began_at = time.monotonic()
         self.quiet = quiet
         self.console = Console(file=sys.stderr)
-        self.bar = None
         self.bars: dict[int, TaskID] = {}
         if self.console.is_terminal and not quiet and len(done) < len(sweep):
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -42,20 +40,6 @@ class SweepProgress:
             self.all = self.bar.add_task(
                 "runs", total=self.total, completed=self.ended_runs, words="starting"
             )
-
-    def __enter__(self) -> Self:
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if self.bar:
-            self.bar.stop()
 
     def began(self, worker: int, member: Member) -> None:
         """Show a worker's new run."""

@@ -4,18 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mechgrok.cli import options
 from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import (
-    CHANGED_TRAINING,
-    ChildFolder,
-    Device,
-    Overwrite,
-    Parent,
-    Quiet,
-    ResumeChild,
-    beside,
-    planned_steps,
-)
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import TicketOptions
 from mechgrok.masks.methods import SCORES
@@ -34,20 +24,20 @@ _OF_START = ("control", "rewind", "reinit")
             but=("options",),
             defaults=True,
         ),
-        training_flags(CHANGED_TRAINING),
+        training_flags(options.CHANGED_TRAINING),
     )
 )
 def ticket(
-    run: Parent,
-    out: ChildFolder = None,
-    resume: ResumeChild = False,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
+    run: options.Parent,
+    out: options.ChildFolder = None,
+    resume: options.ResumeChild = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, by its path: options.temperature=100."),
     ] = None,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
     """Prune a run at a step, rewind its weights to the start, and train what is left.
@@ -66,11 +56,11 @@ def ticket(
     training = settings.pop("training", {})
     parent = Run(run)
     train_and_report(
-        training.get("steps") or planned_steps(parent),
+        training.get("steps") or options.planned_steps(parent),
         quiet,
         lambda progress: train_ticket(
             parent,
-            out or beside(run, _kind(settings)),
+            out or options.beside(run, _kind(settings)),
             resume=resume,
             overwrite=overwrite,
             device=device,

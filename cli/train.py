@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import CHECKPOINTS, OUTPUT, Overwrite, Quiet
+from mechgrok.cli.options import OUTPUT, Overwrite, Quiet
 from mechgrok.cli.progress import train_and_report
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
@@ -28,19 +28,15 @@ from mechgrok.tasks.making import TASKS
 _SETTABLE = ("task", "model", "training", "seed")
 
 
-#: Panels of the help: settings of the training that are not in the panel Training.
+#: The panel of the help for each setting of the training.
 _PANELS = {
-    "optimizer": "Optimizer",
-    "transforms": "Optimizer",
-    "learning_rate": "Optimizer",
-    "weight_decay": "Optimizer",
-    "l1": "Optimizer",
-    "l2": "Optimizer",
-    "checkpoint_every": CHECKPOINTS,
-    "checkpoint_at": CHECKPOINTS,
-    "keep": CHECKPOINTS,
-    "probes": CHECKPOINTS,
-    "metrics": CHECKPOINTS,
+    **dict.fromkeys(TrainingConfig.model_fields, "Training"),
+    **dict.fromkeys(
+        ("optimizer", "transforms", "learning_rate", "weight_decay", "l1", "l2"), "Optimizer"
+    ),
+    **dict.fromkeys(
+        ("checkpoint_every", "checkpoint_at", "keep", "probes", "metrics"), "Checkpoints"
+    ),
 }
 
 
@@ -52,7 +48,7 @@ def training_flags(panel: str | None = None) -> list[Flag]:
     """
     methods = [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
     return merged(
-        flags_of(TrainingConfig, "training", lambda name: panel or _PANELS.get(name, "Training")),
+        flags_of(TrainingConfig, "training", lambda name: panel or _PANELS[name]),
         *(flags_of(each, "training", "Optimizer", but=("name",), hidden=True) for each in methods),
     )
 
@@ -153,7 +149,7 @@ def train(
     settings = nested(given["given"], set_)
     refuse_unknown(settings, _SETTABLE, "A run that is trained")
     if resume:
-        _go_on(out, settings, device, quiet, log or ())
+        _resume(out, settings, device, quiet, log or ())
     else:
         _begin(preset, out, settings, overwrite, device, quiet, log or ())
 
@@ -200,20 +196,17 @@ def _begin(
     )
 
 
-#: What may be changed when a run is gone on with, by the names of `resume`'s arguments.
-_CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoint_every"}
+#: Settings of the training that may change when a run is resumed.
+_CHANGEABLE = {"steps", "checkpoint_every"}
 
 
-def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
+def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
     from mechgrok.training import resume
     from mechgrok.training.loop import opened_to_train
 
     run = opened_to_train(out)
-    changed = {
-        argument: given["training"].pop(path.partition(".")[2])
-        for path, argument in _CHANGEABLE.items()
-        if path.partition(".")[2] in given.get("training", {})
-    }
+    training = given.get("training", {})
+    changed = {name: training.pop(name) for name in _CHANGEABLE & training.keys()}
     saved = run.config.model_dump(mode="json")
     wanted = RunConfig.make(**presets.merge(saved, given)).model_dump(mode="json")
     for path, before, after in _differences(saved, wanted):

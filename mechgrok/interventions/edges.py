@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import (
-    Intervention,
-    Layer,
-    Neurons,
-    Number,
-    PruningMethod,
-    Weight,
-)
+from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, PruningMethod, Weight
 from mechgrok.interventions.units import layer_of, which_neurons
 from mechgrok.masks import Mask, Scope, prune
 
@@ -46,14 +39,8 @@ class Remask(Intervention):
     )
 
     def remask(self, network: Network) -> Mask:
-        kept = prune(
-            network.model,
-            network.run.task,
-            self.rate,
-            self.method,
-            scope=self.scope,
-            **self.options,
-        )
+        model, task = network.model, network.run.task
+        kept = prune(model, task, self.rate, self.method, scope=self.scope, **self.options)
         return Mask({**network.mask, **kept})
 
 

@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal
 
 from mechgrok.errors import UserError, choices
 from mechgrok.registry import Registry
 
-Score = TypeVar("Score", bound=Callable[..., Any])
 #: Whether a method scores weights at initialization or at the end of a training.
 Scored = Literal["initial", "trained"]
 
@@ -24,10 +23,6 @@ SCORES: Registry[Callable[..., Any]] = Registry(
 _COMMON = ("model", "task", "rate", "scope")
 
 
-@overload
-def score(function: Score) -> Score: ...
-@overload
-def score(*, scores: Scored) -> Callable[[Score], Score]: ...
 def score(function: Any = None, *, scores: Scored = "initial") -> Any:
     """Decorator: a pruning method under the function's name.
 

@@ -35,9 +35,9 @@ class Optimizer(Settings):
     says how it is made.
     """
 
-    #: Whether a step changes each parameter by its own gradient and state alone, and all that it
-    #: keeps are tensors beside the parameter. Then one serves many networks that are trained
-    #: together, in a CUDA graph too; else each network has its own.
+    #: Whether a step updates each parameter by its own gradient and state alone, and the state is
+    #: tensors beside the parameter. Then one serves many networks that are trained together, in a
+    #: CUDA graph too; else each network has its own.
     separable: ClassVar[bool] = False
 
     name: str
@@ -326,15 +326,12 @@ def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[st
                 f"{'transform' if stray else 'network'}: resume.safetensors is not this run's."
             )
         is_tensor = isinstance(value, Tensor)
-        kept = value.to(weight.device) if is_tensor else value
-        homes[prefix][weight][key.removeprefix(prefix)] = kept
+        placed = value.to(weight.device) if is_tensor else value
+        homes[prefix][weight][key.removeprefix(prefix)] = placed
 
 
 def _belongs(shape: Sequence[int], weight: Sequence[int], of_transform: bool) -> bool:
-    """Whether something of this shape can be kept of a weight: it is one number (a count of steps),
-    or has the weight's shape; what a transform keeps may be several of these."""
-    if not len(shape):
-        return True
-    if of_transform:
-        return tuple(shape[-len(weight) :]) == tuple(weight)
-    return tuple(shape) == tuple(weight)
+    """Whether state of this shape can be a weight's: it is one number (a count of steps), or has
+    the weight's shape; that of a transform may have leading dimensions."""
+    trailing = shape[-len(weight) :] if of_transform else shape
+    return not len(shape) or tuple(trailing) == tuple(weight)
