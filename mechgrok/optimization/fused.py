@@ -107,7 +107,8 @@ class Adam(Fused):
         self._adam(
             parameters,
             gradients,
-            *([state[name] for state in states] for name in self.moments),
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
             steps,
             lr=group["lr"],

@@ -212,7 +212,7 @@ def _schedule(member: Member, root: RunConfig) -> tuple[int, int, int, bool]:
     if not every:
         every = usual_interval(steps) if "steps" in options else root.recipe.checkpoint_every
     pruning = SCORES.describe(options.get("method") or "magnitude")
-    rounds = int((pruning | options).get("rounds") or 3) if pruning["name"] == "imp" else 1
+    rounds = int((pruning | dict(options)).get("rounds") or 3) if pruning["name"] == "imp" else 1
     own = options if member.make is not None else {"until_grokked": root.recipe.until_grokked}
     early = own.get("until_grokked") is not None
     return steps, len(checkpoint_steps(steps, every, root.recipe.checkpoint_at)), rounds, early
