@@ -45,6 +45,7 @@ _CALLED = {
     **{path: (f"--{name}",) for name, path in CALLED.items()},
     **{path: (_dashed(path), f"--{name}") for name, path in ALSO_CALLED.items()},
     "popup.score_seed": ("--seed",),
+    "method": ("--method", "--scores"),
 }
 #: Fields whose flag takes no value: what it stands for, and the flag that gives another value.
 _SWITCHES = {"training.until_grokked": (1000, "margin", "With --until-grokked: steps after t_gen.")}
@@ -61,6 +62,8 @@ class Flag:
         panel: under which heading the help shows it.
         annotation: the field's type.
         default: what the help shows as its default.
+        hidden: whether the help leaves it out: an option of one method, which stands behind its
+            name, ``--transform sam:rho=0.1``.
     """
 
     path: str
@@ -69,6 +72,7 @@ class Flag:
     panel: str
     annotation: Any
     default: str | None = None
+    hidden: bool = False
 
     @property
     def parameter_name(self) -> str:
@@ -89,6 +93,7 @@ class Flag:
             *words,
             help=self.help,
             rich_help_panel=self.panel,
+            hidden=self.hidden,
             show_default=self.default or False,
             metavar=None if self.is_switch else _metavar(self.annotation),
         )
@@ -133,6 +138,7 @@ def flags_of(
     *,
     but: Iterable[str] = (),
     defaults: bool = False,
+    hidden: bool = False,
 ) -> list[Flag]:
     """A flag for every field of a configuration.
 
@@ -142,6 +148,7 @@ def flags_of(
         panel: the heading in the help, or a function from a field's name to one.
         but: fields that have none.
         defaults: show each field's default in the help.
+        hidden: leave them out of the help.
     """
     flags = []
     for name, field in configuration.model_fields.items():
@@ -159,7 +166,7 @@ def flags_of(
                 Flag(f"{part}.{amount}", (f"--{amount}",), help_, heading, field.annotation)
             )
             continue
-        flags.append(Flag(path, words, field.description, heading, field.annotation, shown))
+        flags.append(Flag(path, words, field.description, heading, field.annotation, shown, hidden))
     return flags
 
 
@@ -196,7 +203,8 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
             }
             function(**words, given=_switched(given))
 
-        parameters = [*own, *(flag.parameter() for flag in flags)]
+        # Flags first: in their order the help shows its panels.
+        parameters = [flag.parameter() for flag in flags] + own
         parameters = [each for each in parameters if each.name != "given"]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -228,11 +236,13 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
             )
         part, dot, _ = path.partition(".")  # other commands have other parts, such as popup
         put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
+    names: list[Any] = names_in(value_at(settings, TRANSFORMS))
+    names += [probe.name for probe in read_probes(value_at(settings, PROBES))]
     for path in NAMING_CODE:
-        for name in _names_at(settings, path):
-            user_code.allow(name)
-    chosen = names_in(value_at(settings, TRANSFORMS))
-    for name in [*chosen, *(probe.name for probe in read_probes(value_at(settings, PROBES)))]:
+        named = value_at(settings, path)
+        named = named.get("name") if isinstance(named, dict) else named
+        names += named if isinstance(named, list) else [named]
+    for name in names:
         user_code.allow(name)
     return settings
 
@@ -254,14 +264,6 @@ def typed_value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _names_at(settings: Any, path: str) -> list[Any]:
-    for part in path.split("."):
-        settings = settings.get(part) if isinstance(settings, dict) else None
-    if isinstance(settings, dict):
-        return [settings.get("name")]
-    return settings if isinstance(settings, list) else [settings]
 
 
 def _switched(given: dict[str, Any]) -> dict[str, Any]:

@@ -5,32 +5,22 @@ from typing import Annotated, Any
 
 import typer
 
+from mechgrok.cli import options
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
-from mechgrok.cli.options import (
-    CHANGED_TRAINING,
-    ChildFolder,
-    Device,
-    Overwrite,
-    Parent,
-    Quiet,
-    SetTraining,
-    beside,
-    planned_steps,
-)
 from mechgrok.cli.train import training_flags
 
 
-@with_flags(training_flags(CHANGED_TRAINING))
+@with_flags(training_flags(options.CHANGED_TRAINING))
 def fork(
-    run: Parent,
+    run: options.Parent,
     at: Annotated[
         str, typer.Option(help="Step to go on from: a number, mem, gen or last.")
     ] = "last",
-    out: ChildFolder = None,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
-    set_: SetTraining = None,
-    quiet: Quiet = False,
+    out: options.ChildFolder = None,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    set_: options.SetTraining = None,
+    quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
     """Go on from a step of a run with other training settings, as a new run.
@@ -52,9 +42,9 @@ def fork(
     step = resolve_step(parent, as_step(at))
     how = {"at": step, "overwrite": overwrite, "device": device, **training}
     made = train_and_report(
-        training.get("steps") or planned_steps(parent),
+        training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(begin, parent, out or beside(run, f"fork-{step}"), **how),
+        partial(begin, parent, out or options.beside(run, f"fork-{step}"), **how),
     )
     kept = "was taken along" if made.config.origin.optimizer_state else "began anew"  # type: ignore
     print(f"It began at step {step:,} of {run}; the optimizer's state {kept}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
-from mechgrok.cli.options import FOLDER, Overwrite, whole_numbers
+from mechgrok.cli.options import OUTPUT, Overwrite, whole_numbers
 from mechgrok.cli.train import task_flags
 from mechgrok.errors import UserError
 
@@ -33,7 +33,7 @@ def import_(
         typer.Option(
             "--resume",
             help="Leave an import of these files that is complete, else begin it anew.",
-            rich_help_panel=FOLDER,
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     overwrite: Overwrite = False,

@@ -9,6 +9,7 @@ import typer
 from mechgrok.cli.analyze import write_answers
 from mechgrok.cli.figures import Pictures, with_pictures
 from mechgrok.cli.mistakes import separate_file
+from mechgrok.cli.options import OwnInterventions
 from mechgrok.cli.progress import status
 from mechgrok.cli.questions import By, Out, Steps
 
@@ -31,6 +32,7 @@ def intervene(
     by: By = None,
     steps: Steps = None,
     out: Out = None,
+    intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
 ) -> None:
     """Accuracy and loss with interventions and without, at every checkpoint.
@@ -51,6 +53,8 @@ def intervene(
     from mechgrok.sweeps.groups import RunGroups
 
     interventions, runs = separate_file(paths)
+    for each in intervention or ():
+        vocabulary.add_intervention(each)
     done = vocabulary.load_toml(interventions)
     if not done:
         raise UserError(f"{interventions} holds no intervention: write a table [[do]] for each.")

@@ -4,7 +4,6 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
-from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -16,14 +15,18 @@ from mechgrok.cli.streams import prepare_streams
 from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory
 from mechgrok.registry import Entry
 
+#: The subcommands in the panels of the help.
+PANELS = {
+    "Make runs": ("train", "presets", "ticket", "popup", "fork"),
+    "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
+    "Many runs": ("sweep", "compare", "paper", "papers"),
+    "Exchange": ("import", "export", "push", "log"),
+}
 #: Every subcommand and the module that holds it; the module's first line is its help.
 COMMANDS = {
-    name: Entry(name, f"mechgrok.cli.{name}_" if iskeyword(name) else f"mechgrok.cli.{name}")
-    for name in (
-        *("train", "presets", "info", "verify", "ticket", "popup", "fork", "sweep", "compare"),
-        *("analyze", "animate", "intervene", "explore", "report", "paper", "papers"),
-        *("import", "export", "push", "log"),
-    )
+    name: Entry(name, f"mechgrok.cli.{'import_' if name == 'import' else name}")
+    for names in PANELS.values()
+    for name in names
 }
 
 
@@ -51,7 +54,10 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = self.entries().get(cmd_name)
-        return entry and TyperCommand(cmd_name, short_help=entry.description, callback=None)
+        panel = next((panel for panel, names in PANELS.items() if cmd_name in names), None)
+        return entry and TyperCommand(
+            cmd_name, short_help=entry.description, callback=None, rich_help_panel=panel
+        )
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.entries():
@@ -63,7 +69,7 @@ class LazyGroup(TyperGroup):
 def as_command(name: str, function: Any) -> Any:
     """A function as a command, its typed parameters as arguments and options."""
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(function)
+    single.command(name, epilog=getattr(function, "epilog", None))(function)
     command = typer.main.get_command(single)
     command.name = name
     return command

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 #: Headings of the help.
-FOLDER = "Run folder"
+OUTPUT = "Output"
 CHANGED_TRAINING = "Training (the parent's settings unless given)"
 HOW = "How"
 
@@ -45,23 +45,25 @@ Parent = Annotated[Path, typer.Argument(help="The parent's folder.")]
 ChildFolder = Annotated[
     Path | None,
     typer.Option(
-        help="The new run's folder; RUN-ticket, RUN-popup, … beside it.", rich_help_panel=FOLDER
+        help="The new run's folder; RUN-ticket, RUN-popup, … beside it.", rich_help_panel=OUTPUT
     ),
 ]
 ResumeChild = Annotated[
     bool,
-    typer.Option(
-        "--resume", help="Go on with this very run in the folder.", rich_help_panel=FOLDER
-    ),
+    typer.Option("--resume", help="Resume this run in the folder.", rich_help_panel=OUTPUT),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=FOLDER),
+    typer.Option("--overwrite", help="Replace the run in the folder.", rich_help_panel=OUTPUT),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=CHANGED_TRAINING)]
 SetTraining = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, by its path: training.threads=2."),
+]
+OwnInterventions = Annotated[
+    list[str] | None,
+    typer.Option("--intervention", help="An intervention of your own: file.py:Name; repeatable."),
 ]
 License = Annotated[
     str, typer.Option(help="Of the weights, as model hubs call it: mit, apache-2.0, cc-by-4.0, …")
@@ -73,7 +75,7 @@ AtAccuracy = Annotated[
 Checkpoints = Annotated[
     str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000; all.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=OUTPUT)]
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -5,19 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mechgrok.cli import options
 from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import (
-    CHANGED_TRAINING,
-    ChildFolder,
-    Device,
-    Overwrite,
-    Parent,
-    Quiet,
-    ResumeChild,
-    SetTraining,
-    beside,
-    planned_steps,
-)
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import PopupOptions
 
@@ -27,23 +16,23 @@ SEARCH = "Where and how it looks"
 @with_flags(
     merged(
         flags_of(PopupOptions, "popup", SEARCH, defaults=True),
-        training_flags(CHANGED_TRAINING),
+        training_flags(options.CHANGED_TRAINING),
     )
 )
 def popup(
-    run: Parent,
-    out: ChildFolder = None,
+    run: options.Parent,
+    out: options.ChildFolder = None,
     from_init: Annotated[
         bool,
         typer.Option(
             "--from-init", help="The initial weights instead: --at 0.", rich_help_panel=SEARCH
         ),
     ] = False,
-    resume: ResumeChild = False,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
-    set_: SetTraining = None,
-    quiet: Quiet = False,
+    resume: options.ResumeChild = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    set_: options.SetTraining = None,
+    quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
     """Train a score for every edge of a run's network; the highest-scored edges are on.
@@ -66,8 +55,8 @@ def popup(
         )
     how = {"resume": resume, "overwrite": overwrite, "device": device, **search, **training}
     train_and_report(
-        training.get("steps") or planned_steps(parent),
+        training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(train_popup, parent, out or beside(run, "popup"), **how),
+        partial(train_popup, parent, out or options.beside(run, "popup"), **how),
         retype=True,
     )

@@ -5,20 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mechgrok.cli import options
 from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import (
-    CHANGED_TRAINING,
-    ChildFolder,
-    Device,
-    Overwrite,
-    Parent,
-    Quiet,
-    ResumeChild,
-    beside,
-    planned_steps,
-)
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import TicketOptions
+from mechgrok.masks.methods import SCORES
 
 PRUNED, START = "What is pruned", "What the ticket starts from"
 #: Settings of what a ticket starts from; all others are of what is pruned.
@@ -34,25 +25,25 @@ _OF_START = ("control", "rewind", "reinit")
             but=("options",),
             defaults=True,
         ),
-        training_flags(CHANGED_TRAINING),
+        training_flags(options.CHANGED_TRAINING),
     )
 )
 def ticket(
-    run: Parent,
-    out: ChildFolder = None,
-    resume: ResumeChild = False,
-    overwrite: Overwrite = False,
-    device: Device = "auto",
+    run: options.Parent,
+    out: options.ChildFolder = None,
+    resume: options.ResumeChild = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, by its path: options.temperature=100."),
     ] = None,
-    quiet: Quiet = False,
+    quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
     """Prune a run at a step, rewind its weights to the start, and train what is left.
 
-    Magnitude pruning and imp look at the last checkpoint; other methods prune at initialization.
+    Magnitude pruning and imp prune the last checkpoint; most other methods prune at initialization.
     `--control` trains the dense network of the same norm, `--shuffle-mask` the same density
     elsewhere. The ticket is a run like any other and knows its parent. It is trained for as many
     steps as its parent, so that the two can be compared; `--until-grokked` stops it earlier.
@@ -67,9 +58,9 @@ def ticket(
     parent = Run(run)
     how = {"resume": resume, "overwrite": overwrite, "device": device, **settings, **training}
     train_and_report(
-        training.get("steps") or planned_steps(parent),
+        training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(train_ticket, parent, out or beside(run, _kind(settings)), **how),
+        partial(train_ticket, parent, out or options.beside(run, _kind(settings)), **how),
         retype=True,
         learned=None if training.get("until_grokked") is not None else parent.task.criterion,
     )
@@ -77,8 +68,8 @@ def ticket(
 
 def _kind(settings: dict[str, Any]) -> str:
     """What a ticket with these settings is, for the name of its folder."""
-    method, control = settings.get("method", "magnitude"), settings.get("control")
-    method = str(method).rpartition(":")[2]
+    control = settings.get("control")
+    method = SCORES.describe(settings.get("method", "magnitude"))["name"].rpartition(":")[2]
     kind = [method] if method != "magnitude" else [] if control else ["ticket"]
     kind += ["shuffled"] if settings.get("shuffle_mask") else []
     kind += [f"control-{control}"] if control else []

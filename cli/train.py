@@ -1,7 +1,7 @@
 """Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,44 +10,98 @@ import typer
 from pydantic import BaseModel
 
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import FOLDER, Overwrite, Quiet
+from mechgrok.cli.options import OUTPUT, Overwrite, Quiet
 from mechgrok.cli.progress import train_and_report
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import model_classes, task_classes
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
-from mechgrok.optimization.optimizers import OPTIMIZERS
+from mechgrok.grammar import show_list, show_value
+from mechgrok.models.config import KINDS, ModelShape
+from mechgrok.optimization.optimizers import OPTIMIZERS, Optimizer
 from mechgrok.optimization.transforms import TRANSFORMS
+from mechgrok.optimization.transforms.base import Transform
+from mechgrok.tasks.making import TASKS
 
-#: The parts of ``config.json`` that can be set; the others say how a run came about.
+#: The parts of ``config.json`` that can be set; the others record how a run was made.
 _SETTABLE = ("task", "model", "training", "seed")
 
 
-def training_flags(panel: str = "Training") -> list[Flag]:
-    """A flag for every setting of the training, and for every option of an optimizer."""
+#: The panel of the help for each setting of the training.
+_PANELS = {
+    **dict.fromkeys(TrainingConfig.model_fields, "Training"),
+    **dict.fromkeys(
+        ("optimizer", "transforms", "learning_rate", "weight_decay", "l1", "l2"), "Optimizer"
+    ),
+    **dict.fromkeys(
+        ("checkpoint_every", "checkpoint_at", "keep", "probes", "metrics"), "Checkpoints"
+    ),
+}
+
+
+def training_flags(panel: str | None = None) -> list[Flag]:
+    """A flag for every setting of the training, and for every option of an optimizer.
+
+    Args:
+        panel: where the help shows them, for commands that have other settings before.
+    """
+    methods = [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
     return merged(
-        flags_of(
-            TrainingConfig, "training", lambda name: FOLDER if "checkpoint" in name else panel
-        ),
-        *(flags_of(each, "training", panel, but=("name",)) for each in choosable()),
+        flags_of(TrainingConfig, "training", lambda name: panel or _PANELS[name]),
+        *(flags_of(each, "training", "Optimizer", but=("name",), hidden=True) for each in methods),
     )
-
-
-def choosable() -> "list[type[BaseModel]]":
-    """The optimizers and the transforms that there are, by their classes."""
-    return [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
 
 
 def task_flags() -> list[Flag]:
     """A flag for every setting of every task that is registered."""
-    return merged(*(flags_of(each, "task", "Task") for each in task_classes()))
+    usual, modular, *others = task_classes()
+    internal = ("fixed_split",)
+    return merged(
+        flags_of(usual, "task", "Task", but=internal),
+        flags_of(modular, "task", "Task", but=internal),
+        *(flags_of(each, "task", "Task", hidden=True) for each in (usual, *others)),
+    )
 
 
 def _all_flags() -> list[Flag]:
-    of_the_run = flags_of(RunConfig, "", "Model")
-    of_models = (flags_of(shape, "model", "Model") for shape in model_classes())
-    return merged(task_flags(), *of_models, of_the_run, training_flags())
+    usual, *models = model_classes()
+    return merged(
+        task_flags(),
+        flags_of(usual, "model", "Model"),
+        *(flags_of(each, "model", "Model", hidden=True) for each in models),
+        flags_of(RunConfig, "", "Model"),
+        training_flags(),
+    )
+
+
+def _options_behind_names() -> str:
+    """The options of every task, model, optimizer and transform, with their defaults."""
+    kinds: dict[str, tuple[Any, Mapping[str, Any]]] = {
+        "task": (TASKS.load("add"), {name: TASKS.load(name) for name in TASKS.own}),
+        "model": (ModelShape, {kind: shape for kind, (shape, *_) in KINDS.items()}),
+        "optimizer": (Optimizer, {name: OPTIMIZERS.load(name) for name in OPTIMIZERS}),
+        "transform": (Transform, {name: TRANSFORMS.load(name) for name in TRANSFORMS}),
+    }
+    lines = ["Options stand behind a name, as in `--transform sam:rho=0.1`:"]
+    for flag, (base, methods) in kinds.items():
+        written = [_with_options(name, each, base) for name, each in methods.items()]
+        lines.append(f"`--{flag}` {', '.join(each for each in written if ':' in each)}")
+    return "\n\n".join(lines)
+
+
+def _with_options(name: str, method: type[BaseModel], base: type[BaseModel]) -> str:
+    """``sam:rho=0.05``: a method with the options that are not those of all."""
+    options = {
+        option: field.get_default(call_default_factory=True)
+        for option, field in method.model_fields.items()
+        if option not in base.model_fields and field.description
+    }
+    shown = (
+        f"{option}={show_list(value) if isinstance(value, tuple) else show_value(value)}"
+        for option, value in options.items()
+    )
+    return ":".join([name, *shown])
 
 
 @with_flags(_all_flags())
@@ -58,32 +112,32 @@ def train(
             help="What to start from; `mechgrok presets` lists them. The default is paper-mlp."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=FOLDER)] = Path(
+    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(
         "ckpts"
     ),
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in the folder; with --steps, to another last step.",
-            rich_help_panel=FOLDER,
+            help="Resume the run in the folder; with --steps, to another last step.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     overwrite: Overwrite = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Send the metrics to tensorboard, wandb or trackio too, or your own, "
+            "file.py:Class.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Training")
     ] = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
-    ] = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Send the metrics to tensorboard, wandb or trackio too, or your own: "
-            "file.py:Class; repeatable.",
-            rich_help_panel="Training",
-        ),
     ] = None,
     quiet: Quiet = False,
     **given: Any,
@@ -95,9 +149,12 @@ def train(
     settings = nested(given["given"], set_)
     refuse_unknown(settings, _SETTABLE, "A run that is trained")
     if resume:
-        _go_on(out, settings, device, quiet, log or ())
+        _resume(out, settings, device, quiet, log or ())
     else:
         _begin(preset, out, settings, overwrite, device, quiet, log or ())
+
+
+train.epilog = _options_behind_names()  # type: ignore[attr-defined]
 
 
 def _begin(
@@ -136,20 +193,17 @@ def _begin(
     )
 
 
-#: What may be changed when a run is gone on with, by the names of `resume`'s arguments.
-_CHANGEABLE = {"training.steps": "steps", "training.checkpoint_every": "checkpoint_every"}
+#: Settings of the training that may change when a run is resumed.
+_CHANGEABLE = {"steps", "checkpoint_every"}
 
 
-def _go_on(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
+def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
     from mechgrok.training import resume
     from mechgrok.training.loop import open_resumable
 
     run = open_resumable(out)
-    changed = {
-        argument: given["training"].pop(path.partition(".")[2])
-        for path, argument in _CHANGEABLE.items()
-        if path.partition(".")[2] in given.get("training", {})
-    }
+    training = given.get("training", {})
+    changed = {name: training.pop(name) for name in _CHANGEABLE & training.keys()}
     saved = run.config.model_dump(mode="json")
     wanted = RunConfig.make(**presets.merge(saved, given)).model_dump(mode="json")
     for path, before, after in _differences(saved, wanted):

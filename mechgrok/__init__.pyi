@@ -9,6 +9,7 @@ from .loggers import log as log
 from .masks import Mask as Mask
 from .masks import apply_mask as apply_mask
 from .masks import prune as prune
+from .masks import score as score
 from .measuring import analyze as analyze
 from .measuring import draw as draw
 from .models import HookedMLP as HookedMLP

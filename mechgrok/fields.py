@@ -3,12 +3,16 @@
 import json
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from mechgrok.errors import UserError
+from mechgrok import user_code
+from mechgrok.errors import UserError, sentence
 from mechgrok.grammar import parse_list, show_list
+from mechgrok.registry import Registry
+
+Named = TypeVar("Named", bound=BaseModel)
 
 
 def types_in(annotation: Any) -> set[Any]:
@@ -76,3 +80,28 @@ class Settings(BaseModel):
             usual = show_list(field.default)
             raise UserError(f"{name} takes {len(wanted)} values, as in {usual}, not {value}.")
         return entries
+
+
+def make_named(registry: Registry[type[Named]], base: type[Named], value: Any) -> Named:
+    """One of the settings that a registry has by name, with its options.
+
+    Args:
+        registry: of subclasses of ``base``.
+        base: a class of settings with a ``name``.
+        value: as `Registry.describe` takes it; what is made already is returned as it is.
+
+    Raises:
+        UserError: the name or an option is unknown, or a value is out of range.
+    """
+    if isinstance(value, base):
+        return value
+    options = registry.describe(value)
+    name, chosen = options["name"], registry.load(options["name"])
+    if not (isinstance(chosen, type) and issubclass(chosen, base)):
+        raise UserError(
+            f"{name} is no {registry.kind}: make it a subclass of mechgrok.{base.__name__}."
+        )
+    try:
+        return chosen(**options | {"name": user_code.absolute(name)})
+    except ValidationError as error:
+        raise UserError(sentence(error, f"{registry.kind} {name}", chosen.model_fields)) from None

@@ -28,6 +28,8 @@ _NAME = re.compile(r"[\w.-]+")
 #: Commas outside brackets.
 _BETWEEN = re.compile(r",(?![^\[\]]*\])")
 _WORDS: dict[str, Value] = {"true": True, "false": False, "none": None, "null": None}
+#: Options behind a name: ``:alpha=0.98:lamb=2``.
+_OPTIONS = re.compile(r"(?::[^\W\d]\w*=[^:]*)+$")
 #: Upper bound on the number of values in a range.
 _MOST = 100_000
 
@@ -89,6 +91,19 @@ def show_list(entries: Iterable[Value]) -> str:
     '[0.9,0.98]'
     """
     return f"[{','.join(map(show_value, entries))}]"
+
+
+def split_options(text: str) -> tuple[str, dict[str, Value]]:
+    """A name and the options behind it; the colon in ``file.py:Name`` belongs to the name.
+
+    >>> split_options("sam:rho=0.1"), split_options("my.py:Signs")
+    (('sam', {'rho': 0.1}), ('my.py:Signs', {}))
+    """
+    match = _OPTIONS.search(text)
+    if match is None:
+        return text, {}
+    options = (part.split("=", 1) for part in match[0].split(":")[1:])
+    return text[: match.start()], {key: parse_value(value) for key, value in options}
 
 
 def parse_assignments(text: str, flag: str, example: str) -> dict[str, str]:

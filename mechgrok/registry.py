@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
+from mechgrok.grammar import split_options
 
 Thing = TypeVar("Thing")
 Registered = TypeVar("Registered")  # a Thing, whose own type a decorator keeps
@@ -153,6 +154,29 @@ class Registry(Generic[Thing]):
         entry = entries(self.group).get(name)
         return known.get(name, entry and f"{entry.module}:{entry.attribute}") or name
 
+    def describe(self, value: object) -> dict[str, Any]:
+        """A name with options, as text or as a dictionary, as a dictionary with a ``name``.
+
+        ``"sgd:momentum=0.9"`` is ``{"momentum": 0.9, "name": "sgd"}``.
+
+        Raises:
+            UserError: ``value`` names nothing, or an option has no value.
+        """
+        options = value if isinstance(value, dict) else {"name": value}
+        if not isinstance(text := options.get("name"), str):
+            raise UserError(
+                f"{self._a_kind.capitalize()} is named, as {next(iter(self))} is, not {value!r}."
+            )
+        name, behind = split_options(text)
+        first, _, rest = name.partition(":")
+        if rest and first in self:
+            raise UserError(f"{text!r} gives {rest} no value: write {first}:{rest}=VALUE.")
+        return behind | options | {"name": name}
+
+    @property
+    def _a_kind(self) -> str:
+        return f"{'an' if self.kind[0] in 'aeiou' else 'a'} {self.kind}"
+
     def load(self, name: str) -> Thing:
         """Import the object called ``name``.
 
@@ -171,10 +195,9 @@ class Registry(Generic[Thing]):
             return Entry(name, module, attribute).load()
         if (entry := entries(self.group).get(name)) is not None:
             return self._announced(entry)
-        article = "an" if self.kind[0] in "aeiou" else "a"
         raise UserError(
             f"There is no {self.kind} {name!r}{near(name, self)}: choose {choices(self)}, or "
-            f"{article} {self.kind} of your own as file.py:name."
+            f"{self._a_kind} of your own as file.py:name."
         )
 
     def _announced(self, entry: Entry) -> Thing:

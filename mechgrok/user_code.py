@@ -18,20 +18,32 @@ from typing import Any
 from mechgrok.errors import UserError
 from mechgrok.files import read_text, write_text
 from mechgrok.global_state import usual_in_process
+from mechgrok.grammar import split_options
 
 #: Names that the user has given in this process.
 _allowed: set[str] = set()
 
 
 def is_own(name: object) -> bool:
-    """Whether a name refers to a user's own code rather than a registered object."""
-    return isinstance(name, str) and ":" in name
+    """Whether a name refers to a user's own code rather than a registered object.
+
+    Here and below, options may follow the name: ``my.py:Signs:size=2``.
+    """
+    return isinstance(name, str) and ":" in split_options(name)[0]
 
 
 def absolute(name: str) -> str:
     """``name`` with its file's path, if it has one, made absolute."""
-    where, _, attribute = name.rpartition(":")
-    return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
+    bare, _ = split_options(name)
+    where, _, attribute = bare.rpartition(":")
+    if not where.endswith(".py"):
+        return name
+    return f"{Path(where).expanduser().resolve()}:{attribute}{name[len(bare) :]}"
+
+
+def _bare(name: str) -> str:
+    """An absolute name without options."""
+    return split_options(absolute(name))[0]
 
 
 def analysis_name(name: str) -> str:
@@ -45,7 +57,7 @@ def allow(name: object) -> None:
     Call it on user input, never on a name read from a file.
     """
     if is_own(name):
-        _allowed.add(absolute(str(name)))
+        _allowed.add(_bare(str(name)))
 
 
 def allowed() -> list[str]:
@@ -56,7 +68,7 @@ def allowed() -> list[str]:
 def remember(name: str) -> None:
     """Trust code on this machine from now on, so that runs made with it can be opened later."""
     allow(name)
-    if is_own(name) and (name := absolute(name)) not in _remembered():
+    if is_own(name) and (name := _bare(name)) not in _remembered():
         trust_list().parent.mkdir(parents=True, exist_ok=True)
         write_text(trust_list(), "".join(f"{line}\n" for line in [*_remembered(), name]))
 
@@ -78,7 +90,7 @@ def check(name: str) -> None:
     Raises:
         UserError: ``name`` is neither allowed in this process nor on the list.
     """
-    name = absolute(name)
+    name = _bare(name)
     if name not in _allowed and name not in _remembered():
         raise UserError(
             f"A file refers to code in {name}, which you have not trained with on this machine: "

@@ -14,9 +14,10 @@ import torch
 from mechgrok import registry
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
+from mechgrok.derived import train_ticket
 from mechgrok.errors import UserError
 from mechgrok.masks import prune
-from mechgrok.masks.scores import SCORES, score
+from mechgrok.masks.methods import SCORES, score
 from mechgrok.optimization.optimizers import OPTIMIZERS, SGD, AdamW, Optimizer
 from mechgrok.runs import Run
 from mechgrok.tasks import Objective, Task, make_task, operation
@@ -83,13 +84,13 @@ def test_a_new_optimizer_is_one_class(tmp_path: Path, restored: None) -> None:
         scale: float = 1.0
 
         def make(self, groups: list, learning_rate: float) -> torch.optim.Optimizer:
-            class Stepper(torch.optim.SGD):
+            class TorchOptimizer(torch.optim.SGD):
                 def step(self, closure: Any = None) -> None:
                     for group in self.param_groups:
                         for weight in group["params"]:
                             weight.data -= group["lr"] * weight.grad.sign()
 
-            return Stepper(groups, lr=learning_rate * self.scale)
+            return TorchOptimizer(groups, lr=learning_rate * self.scale)
 
     config = RunConfig.make(**TINY | {"training": {"steps": 1, "optimizer": "signs", "scale": 2}})
     run = train(tmp_path / "run", config)
@@ -147,6 +148,55 @@ def test_a_new_pruning_method_is_one_function(tiny_run: Run, restored: None) -> 
     assert not (mask & usual).n_kept
     with pytest.raises(UserError, match="smallest has no option 'rounds': choose sharpness"):
         prune(model, tiny_run.task, 0.5, "smallest", rounds=3)
+
+
+def test_a_score_says_that_it_scores_trained_weights(
+    tiny_run: Run, tmp_path: Path, restored: None
+) -> None:
+    @score(scores="trained")
+    def smallest(model: Any) -> dict[str, torch.Tensor]:
+        return {name: -w.detach().abs() for name, w in model.named_parameters()}
+
+    @score
+    def earliest(model: Any) -> dict[str, torch.Tensor]:
+        return smallest(model)
+
+    last, first = tiny_run.steps[-1], tiny_run.steps[0]
+    for method, step in (("smallest", last), ("earliest", first), ("magnitude", last)):
+        ticket = train_ticket(tiny_run, tmp_path / method, method=method, steps=0)
+        assert ticket.config.origin.step == step  # type: ignore[union-attr]
+        assert ticket.mask == prune(tiny_run.model(step), tiny_run.task, 0.6, method)
+
+
+def test_a_default_in_a_score_holds_in_tickets_too(
+    tiny_run: Run, tmp_path: Path, restored: None
+) -> None:
+    """The mask follows from rounds and seed, as `prune` and `train_ticket` pass them."""
+    received: list[tuple[int, int]] = []
+
+    @score
+    def repeated(model: Any, rounds: int = 50, seed: int = 7) -> dict[str, torch.Tensor]:
+        received.append((rounds, seed))
+        return SCORES.load("random")(model, seed=rounds + seed)
+
+    masks = {
+        "as it stands": prune(tiny_run.model(0), tiny_run.task, 0.6, "repeated"),
+        "behind": prune(tiny_run.model(0), tiny_run.task, 0.6, "repeated:rounds=3"),
+    }
+    assert received == [(50, 7), (3, 7)]
+    cases: dict[str, dict[str, Any]] = {
+        "as it stands": {"method": "repeated"},
+        "behind": {"method": "repeated:rounds=3"},
+    }
+    for name, options in cases.items():
+        ticket = train_ticket(tiny_run, tmp_path / name, steps=0, **options)
+        assert ticket.mask == masks[name]
+        again = train_ticket(tiny_run, tmp_path / name, steps=0, resume=True, **options)
+        assert again.mask == masks[name]
+    assert received[2:] == [(50, 7)] * 2 + [(3, 7)] * 2
+    other = train_ticket(tiny_run, tmp_path / "o", method="repeated", seed=0, rounds=2, steps=0)
+    assert received[-1] == (2, 0)
+    assert (other.config.origin.rounds, other.config.origin.seed) == (2, 0)  # type: ignore[union-attr]
 
 
 def test_equal_tasks_of_ones_own_are_equal(tmp_path: Path) -> None:

@@ -1,24 +1,33 @@
 """Interventions asked of a live network, and of all of its checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mechgrok.analyses.explorer.server import Explorer
+    from mechgrok.interventions import Intervention
     from mechgrok.runs import Run
 
 
-def explore(*runs: "Run | str | Path", port: int | None = None) -> "Explorer":
+def explore(
+    *runs: "Run | str | Path",
+    port: int | None = None,
+    interventions: "Sequence[type[Intervention] | str]" = (),
+) -> "Explorer":
     """The page on which a run is scrubbed through and intervened in, of one run or of several.
 
     Args:
         runs: runs, or their folders; several are shown side by side.
         port: where the page listens on 127.0.0.1; the usual one, or any that is free.
+        interventions: of your own, as classes or as ``file.py:Name``: each gets a form.
 
     Raises:
-        UserError: the extra mechgrok[explore] is not installed, or the port is taken.
+        UserError: the extra mechgrok[explore] is not installed, the port is taken, or something is
+            no intervention.
     """
     from mechgrok.errors import UserError
+    from mechgrok.interventions import add_intervention
     from mechgrok.runs import Run
     from mechgrok.runs.labels import labelled
 
@@ -30,6 +39,8 @@ def explore(*runs: "Run | str | Path", port: int | None = None) -> "Explorer":
         raise UserError(
             "The explorer needs Dash: install it with pip install 'mechgrok[explore]'."
         ) from None
+    for chosen in interventions:
+        add_intervention(chosen)
     opened = labelled(run if isinstance(run, Run) else Run(run) for run in runs)
     for run in opened.values():
         if not run.steps:

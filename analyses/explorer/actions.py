@@ -4,9 +4,8 @@ The list is kept in the browser, each item as ``{"on": true, "kind": "Ablate", "
 """
 
 import json
-import tomllib
+import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,10 +14,18 @@ import plotly.graph_objects as go
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from mechgrok.analyses.drawing import COLORS, GREY, TEMPLATE
+from mechgrok.analyses.explorer.forms import read_options
 from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.errors import UserError
 from mechgrok.files import make_folder, write_text
-from mechgrok.interventions import Intervention, as_python, as_toml, intervened, make_intervention
+from mechgrok.interventions import (
+    Intervention,
+    as_python,
+    as_toml,
+    files_of,
+    intervened,
+    make_intervention,
+)
 
 #: An item of the list.
 Item = dict[str, Any]
@@ -61,43 +68,48 @@ def connect(app: dash.Dash, shown: Sequence[Shown]) -> None:
 
 # --- the list -----------------------------------------------------------------------------------
 
-_FIELDS = ("neurons", "to", "frequencies", "of", "hook", "from-step", "from-run")
-_BUTTONS = ("ablate", "revive", "remove", "keep", "patch", "add")
-
 
 def _connect_list(app: dash.Dash, first: Shown) -> None:
+    controls = {"kind": ALL, "field": ALL}
+
     @app.callback(
         Output("interventions", "data"),
         Output("status", "children", allow_duplicate=True),
-        *[Input(name, "n_clicks") for name in _BUTTONS],
-        Input("rate", "value"),
-        Input("method", "value"),
+        Input({"add": ALL}, "n_clicks"),
         Input("clicked", "data"),
         Input({"move": ALL, "at": ALL}, "n_clicks"),
         State("interventions", "data"),
-        *[State(name, "value") for name in _FIELDS],
-        State("kind", "value"),
-        State("options", "value"),
+        State(controls, "value"),
+        State(controls, "id"),
         State("url", "search"),
         prevent_initial_call="initial_duplicate",
     )
-    def change(*values: Any) -> tuple[Any, Any]:
-        n = len(_BUTTONS)
-        rate, method, clicked, moved, listed = values[n : n + 5]
-        fields = dict(zip([*_FIELDS, "kind", "options"], values[n + 5 :], strict=False))
+    def change(
+        adds: list[Any],
+        clicked: Any,
+        moves: list[Any],
+        listed: list[Item],
+        values: list[Any],
+        ids: list[dict[str, str]],
+        search: str | None,
+    ) -> tuple[Any, Any]:
         trigger = ctx.triggered_id
         try:
             if trigger is None:
-                return _from_link(values[-1]), no_update
-            if isinstance(trigger, Mapping):
-                if not any(moved):
-                    return no_update, no_update
-                return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
+                return _from_link(search), no_update
             if trigger == "clicked":
                 return _clicked(listed, clicked, first), ""
-            if trigger in ("rate", "method"):
-                return _remasked(listed, float(rate or 0), method), ""
-            made = _MAKERS[trigger](fields)
+            if not any(moves if "move" in trigger else adds):  # Drawn, not pressed.
+                return no_update, no_update
+            if "move" in trigger:
+                return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
+            kind = trigger["add"]
+            own = {
+                each["field"]: value
+                for each, value in zip(ids, values, strict=True)
+                if each["kind"] == kind
+            }
+            made = make_intervention(kind, read_options(kind, own))
             # Refuse at once what this network does not have.
             intervened(first.run, -1, [made]).hooks(first.run.task.test.inputs[:1])
             return [*listed, item_of(made)], ""
@@ -109,10 +121,6 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
         if not listed:
             return "Nothing is done yet: click a neuron in the weights, or choose below."
         return [_shown(at, item) for at, item in enumerate(listed)]
-
-    @app.callback(Output("rate-words", "children"), Input("rate", "value"))
-    def say_rate(rate: Any) -> str:
-        return f"{float(rate or 0):.0%}"
 
 
 def _shown(at: int, item: Item) -> Any:
@@ -197,76 +205,6 @@ def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
     return [row, column]
 
 
-def _remasked(listed: list[Item], rate: float, method: str) -> list[Item]:
-    """The list with one mask by rate and method; without where the rate is 0."""
-    others = [item for item in listed if item["kind"] != "Remask"]
-    if rate <= 0:
-        return others
-    options = {"rate": rate} | ({"method": method} if method != "magnitude" else {})
-    item = item_of(make_intervention("Remask", options))
-    at = next((at for at, each in enumerate(listed) if each["kind"] == "Remask"), len(others))
-    return [*others[:at], item, *others[at:]]
-
-
-def _numbers(words: str | None, what: str) -> list[int]:
-    try:
-        return [int(each) for each in (words or "").replace(",", " ").split()]
-    except ValueError:
-        raise UserError(f"{words!r} are no {what}: write numbers such as 3, 7.") from None
-
-
-def _neurons(fields: Mapping[str, Any]) -> Any:
-    words = (fields["neurons"] or "").strip()
-    if not words:
-        raise UserError("Write which neurons: numbers such as 3, 7, or dead.")
-    return "dead" if words == "dead" else _numbers(words, "neurons")
-
-
-def _ablate(fields: Mapping[str, Any]) -> Intervention:
-    return make_intervention("Ablate", {"neurons": _neurons(fields), "to": fields["to"]})
-
-
-def _revive(fields: Mapping[str, Any]) -> Intervention:
-    return make_intervention("Revive", {"neurons": _neurons(fields)})
-
-
-def _frequencies(fields: Mapping[str, Any], kind: str) -> Intervention:
-    words = [word.strip() for word in (fields["frequencies"] or "").split(",") if word.strip()]
-    if not words:
-        raise UserError("Write which: frequencies such as 1, 3, or representations such as sign.")
-    parts = [int(word) if word.isdecimal() else word for word in words]
-    return make_intervention(kind, {"frequencies": parts, "of": fields["of"]})
-
-
-def _patch(fields: Mapping[str, Any]) -> Intervention:
-    options: dict[str, Any] = {"hook": fields["hook"]}
-    if steps := _numbers(fields["from-step"], "steps"):
-        options["from_step"] = steps[0]
-    if fields["from-run"]:
-        # Whole, so that what is taken home works from anywhere.
-        options["from_run"] = str(Path(fields["from-run"].strip()).expanduser().resolve())
-    return make_intervention("Patch", options)
-
-
-def _in_words(fields: Mapping[str, Any]) -> Intervention:
-    """Any kind, its options written as TOML, separated by commas."""
-    try:
-        options = tomllib.loads(f"options = {{{fields['options'] or ''}}}")["options"]
-    except (ValueError, RecursionError):
-        raise UserError("Write options as heads = [0], to = 'mean'.") from None
-    return make_intervention(fields["kind"], options)
-
-
-_MAKERS = {
-    "ablate": _ablate,
-    "revive": _revive,
-    "remove": lambda fields: _frequencies(fields, "Remove"),
-    "keep": lambda fields: _frequencies(fields, "Keep"),
-    "patch": _patch,
-    "add": _in_words,
-}
-
-
 # --- what is made of the list -------------------------------------------------------------------
 
 
@@ -293,7 +231,10 @@ def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
             write_text(path, as_toml(chosen))
         except UserError as error:
             return str(error)
-        return f"Saved: mechgrok intervene {first.run.path} {path}"
+        command = ["mechgrok", "intervene", str(first.run.path), str(path)]
+        for file in files_of(chosen):
+            command += ["--intervention", file]
+        return f"Saved: {shlex.join(command)}"
 
     @app.callback(
         Output("pair", "children"),

@@ -5,8 +5,8 @@ from typing import Any
 
 from dash import dcc, html
 
+from mechgrok.analyses.explorer.forms import forms
 from mechgrok.analyses.explorer.tables import Shown
-from mechgrok.interventions import INTERVENTIONS
 
 #: The pictures of a run, in their order: their names and what they show.
 PICTURES = {
@@ -167,7 +167,7 @@ def _sidebar(first: Shown) -> Any:
                 role="list",
                 **_aria("Interventions"),
             ),
-            *_makers(first),
+            *forms(first),
             html.Div(
                 [
                     html.Button("Over training", id="over-training"),
@@ -191,115 +191,15 @@ def _sidebar(first: Shown) -> Any:
     )
 
 
-def _makers(first: Shown) -> list[Any]:
-    """Controls that add an intervention each."""
-    run = first.run
-    hooks = [name for name in run.model(-1).hook_dict if not name.endswith("hook_mask")]
-    post = run.wiring.hidden[-1].hook
-    of_group = first.parts is not None and first.parts.kind == "representation"
-    words = "Representations" if of_group else "Frequencies"
-    key = ", ".join(first.parts.names[part] for part in sorted(first.key)) if first.parts else ""
-    frequencies = html.Details(
-        [
-            html.Summary(words),
-            html.Div(
-                [
-                    _text("frequencies", words, "1, 3", key),
-                    _select("of", ["logits", "neurons", "embedding"], "logits", "Of"),
-                    html.Button("Remove", id="remove"),
-                    html.Button("Keep only", id="keep"),
-                ],
-                className="line",
-            ),
-        ],
-        open=True,
-    )
-    neurons = html.Details(
-        [
-            html.Summary("Neurons"),
-            html.Div(
-                [
-                    _text("neurons", "Neurons", "3, 7 or dead"),
-                    _select("to", ["zero", "mean", "resample"], "zero", "To"),
-                    html.Button("Ablate", id="ablate"),
-                    html.Button("Revive", id="revive"),
-                ],
-                className="line",
-            ),
-        ],
-        open=True,
-    )
-    patch = html.Details(
-        [
-            html.Summary("Patch from elsewhere"),
-            html.Div(
-                [
-                    _select("hook", hooks, post, "Hook"),
-                    _text("from-step", "From step", str(run.steps[-1])),
-                    _text("from-run", "From run", "this run, or a folder"),
-                    html.Button("Patch", id="patch"),
-                ],
-                className="line",
-            ),
-        ]
-    )
-    mask = html.Details(
-        [
-            html.Summary("Mask"),
-            html.Div(
-                [
-                    html.Label("Prune rate", htmlFor="rate"),
-                    dcc.Input(id="rate", type="range", min=0, max=0.99, step=0.01, value=0),
-                    html.Output("0 %", id="rate-words"),
-                    _select("method", _methods(), "magnitude", "Method"),
-                ],
-                className="line",
-            ),
-            html.P("Click the mask to cut an edge, or to put it back.", className="hint"),
-        ]
-    )
-    words = html.Details(
-        [
-            html.Summary("In words"),
-            html.Div(
-                [
-                    _select("kind", list(INTERVENTIONS), "Ablate", "Kind"),
-                    _text("options", "Options", "heads = [0], to = 'mean'"),
-                    html.Button("Add", id="add"),
-                ],
-                className="line",
-            ),
-        ]
-    )
-    return [neurons, frequencies, patch, mask, words]
-
-
-def _methods() -> list[str]:
-    from mechgrok.masks.scores import SCORES
-
-    return list(SCORES)
-
-
 def _labelled(words: str, control: Any) -> Any:
     return html.Label([html.Span(words), control])
 
 
-def _select(id_: str, options: Sequence[str], value: str, label: str = "") -> Any:
-    """A menu of the browser's own, which a keyboard and a reader know."""
-    more: dict[str, Any] = {"placeholder": label} if label else {}
+def _select(id_: str, options: Sequence[str], value: str) -> Any:
+    """A menu of the browser's own, which a keyboard and a screen reader know."""
     return dcc.Dropdown(
-        id=id_,
-        options=list(options),
-        value=value,
-        clearable=False,
-        searchable=len(options) > 8,
-        **more,
+        id=id_, options=list(options), value=value, clearable=False, searchable=len(options) > 8
     )
-
-
-def _text(id_: str, label: str, example: str, value: str = "") -> Any:
-    field = dcc.Input(id=id_, type="text", placeholder=example, value=value)
-    return html.Label([html.Span(label), field], htmlFor=id_)
 
 
 def _number(id_: str, value: int, low: int, high: int) -> Any:

@@ -56,7 +56,7 @@ def _parameters(command: Any) -> list[str]:
     """A table of the options; options of one panel together."""
     rows = ["| option | default | what it is |", "| --- | --- | --- |"]
     for each in command.params:
-        if getattr(each, "hidden", False) or each.name == "help":
+        if each.name == "help":
             continue
         if each.param_type_name == "argument":
             typed = f"`{_argument(each)}`"

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig, Rate
+from mechgrok.masks.methods import SCORES
 from mechgrok.tasks.base import Seed
 
 
@@ -56,16 +57,19 @@ class Pruning(Settings):
     rate: Rate = Field(default=0.6, description="Share of all matrix entries that is pruned.")
     method: str = Field(
         default="magnitude",
-        description="How weights are scored: magnitude, random, snip, grasp, synflow, or your own, "
-        "file.py:function; or imp, which trains, prunes and rewinds in rounds.",
+        description=f"How weights are scored: {', '.join(SCORES.own)}, or your own, "
+        "file.py:function; or imp, which trains, prunes and rewinds in rounds. Options after "
+        "colons: synflow:rounds=50.",
     )
     scope: Literal["global", "layer"] = Field(
         default="global", description="global (one threshold) or layer (the rate in each matrix)."
     )
     rounds: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="Of imp (3 unless given) and synflow (100)."
+        default=None, description="Rounds of imp (3 unless given), or of a method that has them."
     )
-    seed: Seed = Field(default=0, description="Seed of random pruning and of the shuffle.")
+    seed: Seed = Field(
+        default=0, description="Seed of the shuffle, and of a method that draws its scores."
+    )
     shuffle_mask: bool = Field(
         default=False, description="Shuffle the mask within each matrix, keeping its density."
     )
@@ -83,7 +87,7 @@ class Pruning(Settings):
         default=None, description="Start from fresh weights with this seed instead."
     )
     options: dict[str, Any] = Field(
-        default={}, description="Further options of the method: temperature of grasp."
+        default={}, description="Further options of the method, by name."
     )
 
 
@@ -92,8 +96,8 @@ class TicketOptions(Pruning):
 
     at: Annotated[At | None, _Step] = Field(
         default=None,
-        description="Step to prune: a number, mem, gen or last; unless given, last for magnitude "
-        "and imp, else 0.",
+        description="Step to prune: a number, mem, gen or last; unless given, last for a method "
+        "that scores trained weights, else 0.",
     )
     rewind: Annotated[At, _Step] = Field(default=0, description="The parent's step to rewind to.")
 

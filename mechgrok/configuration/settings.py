@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
+from mechgrok.grammar import split_options
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -92,8 +93,15 @@ def path_of(name: str) -> str:
 
 
 def put(settings: dict[str, Any], path: str, value: Any) -> None:
-    """Set a field of nested settings, given its path."""
+    """Set a field of nested settings, given its path.
+
+    Options may follow the name of a task, a model or an optimizer: ``parity:n=40``.
+    """
     *parts, key = path.split(".")
+    if path in (*CALLED.values(), "training.optimizer") and isinstance(value, str):
+        value, options = split_options(value)
+        for name, option in options.items():
+            put(settings, f"{parts[0]}.{name}", option)
     for part in parts:
         inner = settings.setdefault(part, {})
         if not isinstance(inner, dict):

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     Field,
     SerializeAsAny,
@@ -15,7 +14,8 @@ from mechgrok.configuration.schedule import usual_interval
 from mechgrok.fields import Settings
 from mechgrok.metrics import read_metric_names
 from mechgrok.optimization.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
-from mechgrok.optimization.transforms.base import Transform, overrides
+from mechgrok.optimization.transforms import TRANSFORMS
+from mechgrok.optimization.transforms.base import Transform, is_separable, overrides
 from mechgrok.optimization.transforms.reading import (
     read_transforms,
     transform_options,
@@ -42,16 +42,17 @@ class TrainingConfig(Settings):
     )
     batch_seed: Seed = Field(default=0, description="Seed of the mini-batches' order.")
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
-        default=AdamW(), description="adamw, adam, sgd, muon, or your own: file.py:Name."
+        default=AdamW(),
+        description=f"{', '.join(OPTIMIZERS.own)}, or your own, file.py:Name. Options after "
+        "colons: sgd:momentum=0.9.",
     )
     transforms: Annotated[
         tuple[SerializeAsAny[Transform], ...], BeforeValidator(read_transforms)
     ] = Field(
         default=(),
         exclude_if=lambda transforms: not transforms,
-        description="What gradients go through on their way to the optimizer, in order: "
-        "grokfast-ema, grokfast-ma, orthograd, sam, clip, warmup, cosine, or your own. Options "
-        "after colons: grokfast-ema:lamb=5,clip:max_norm=1.",
+        description="Changes to the gradients before the optimizer uses them, in order: "
+        f"{', '.join(TRANSFORMS.own)}, or your own: grokfast-ema:lamb=5,clip:max_norm=1.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Step size."
@@ -129,20 +130,15 @@ class TrainingConfig(Settings):
         if not isinstance(fields, dict):
             return fields
         chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
-        options = {"name": chosen} if isinstance(chosen, str) else chosen
-        own = _optimizer_class(chosen)
-        if own is None:
-            return fields
-        of_some = {*optimizer_options(), *own.model_fields} - {"name", *cls.model_fields}
+        own = _options_of(chosen)
+        of_some = {*optimizer_options(), *own} - {"name", *cls.model_fields}
         beside = {key: fields[key] for key in fields if key in of_some}
         if fields.keys() >= _VERSION_0_1:
-            beside = {key: value for key, value in beside.items() if key in own.model_fields}
-        if isinstance(chosen, Optimizer) and not beside:
-            return fields
-        if isinstance(chosen, Optimizer):
-            options = chosen.model_dump()
+            beside = {key: value for key, value in beside.items() if key in own}
+        made = isinstance(chosen, Optimizer)
+        options = chosen.model_dump() if made else OPTIMIZERS.describe(chosen)
         kept = {key: fields[key] for key in fields if key not in of_some}
-        return kept | {"optimizer": options | beside}
+        return kept | {"optimizer": options | beside if beside or not made else chosen}
 
     @model_validator(mode="before")
     @classmethod
@@ -152,9 +148,9 @@ class TrainingConfig(Settings):
             return fields
         transforms = read_transforms(fields.get("transforms"))
         of_some = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
-        chosen = _optimizer_class(fields.get("optimizer"))
+        chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
         of_some -= {"name", *cls.model_fields, *optimizer_options()}
-        of_some -= set(chosen.model_fields) if chosen else set()
+        of_some -= _options_of(chosen)
         beside = {key: fields[key] for key in fields if key in of_some}
         kept = {key: fields[key] for key in fields if key not in of_some}
         return kept | {"transforms": with_options(transforms, beside)}
@@ -168,23 +164,20 @@ class TrainingConfig(Settings):
     def separable(self) -> bool:
         """Whether a step changes each weight by its own gradient and state alone: then one
         optimizer serves many networks."""
-        return self.optimizer.separable and all(
-            each.separable and not overrides(each, "ahead") and not overrides(each, "rate")
-            for each in self.transforms
-        )
+        return self.optimizer.separable and all(map(is_separable, self.transforms))
 
     @property
     def looks_ahead(self) -> bool:
         """Whether a step takes two gradients, the second elsewhere."""
-        return any(overrides(each, "ahead") for each in self.transforms)
+        return any(overrides(each, "lookahead") for each in self.transforms)
 
 
-def _optimizer_class(chosen: Any) -> type[BaseModel] | None:
-    """The class of an optimizer that is chosen by name, by a dictionary, or is there already."""
-    name = chosen.get("name") if isinstance(chosen, dict) else chosen
-    if isinstance(name, str):
-        return OPTIMIZERS.load(name)
-    return type(chosen) if isinstance(chosen, Optimizer) else None
+def _options_of(chosen: Any) -> set[str]:
+    """The fields of an optimizer that is chosen by name, by a dictionary, or is there already."""
+    if isinstance(chosen, Optimizer):
+        return set(type(chosen).model_fields)
+    named = OPTIMIZERS.load(OPTIMIZERS.describe(chosen)["name"])
+    return set(getattr(named, "model_fields", ()))  # What is no optimizer is refused later.
 
 
 def optimizer_options() -> list[str]:

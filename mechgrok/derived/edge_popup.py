@@ -82,11 +82,12 @@ def train_popup(
         },
         popup=how.model_dump(include=set(PopupConfig.model_fields)),
     )
-    config = config.model_copy(update={"model": config.model.widened(width)})
+    changes: dict[str, Any] = {"model": config.model.widened(width)}
     if how.split_seed is not None:
-        config = config.model_copy(update={"task": _split_anew(config.task, how.split_seed)})
+        changes["task"] = _split_anew(config.task, how.split_seed)
     if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
-        config = config.model_copy(update={"seed": 0})
+        changes["seed"] = 0
+    config = config.model_copy(update=changes)
     check_memory(config, find_device(device))
     model = make_model(config.model, config.task, config.seed or 0)
     if width == 1:

@@ -19,10 +19,11 @@ from mechgrok.configuration.origins import At, TicketOptions, TicketOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
-from mechgrok.errors import UserError, warn
+from mechgrok.errors import UserError, choices, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
-from mechgrok.masks.scores import check_options, is_trainable, options_of, prune
+from mechgrok.masks.methods import SCORES, check_options, options_of, scored_weights
+from mechgrok.masks.scores import is_trainable, prune
 from mechgrok.models import HookedModel, Wiring, load_weights, make_model, raw_weights
 from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run, RunLike, open_run
@@ -82,7 +83,8 @@ def train_ticket(
             "kind": "ticket",
             "parent": relative_path(parent, out),
             "step": _pruned_step(parent, how.at, how.method),
-            "rounds": how.rounds or (100 if how.method == "synflow" else 1),
+            "rounds": how.rounds or _default(how.method, "rounds", 1),
+            "seed": how.seed if "seed" in how.model_fields_set else _default(how.method, "seed", 0),
             "rewind": resolve_step(parent, how.rewind),
         },
     )
@@ -145,20 +147,34 @@ def ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]
         UserError: one is unknown, out of range, or not an option of the method; or the method is
             code that no person has named here.
     """
-    method = given.get("method", "magnitude")
-    scored_by = options_of("magnitude" if method == "imp" else method)
-    further = {n: v for n, v in given.items() if n in scored_by and n not in ("rounds", "seed")}
+    named = SCORES.describe(given.get("method", TicketOptions.model_fields["method"].default))
+    method = named.pop("name")
+    given, known = named | given | {"method": method}, options_of(_score(method))
+    further = {n: v for n, v in given.items() if n in known and n not in ("rounds", "seed")}
     rest = {name: value for name, value in given.items() if name not in further}
     own, training = split_options(rest, TicketOptions, "A ticket")
     check_rate(own.get("rate", 0.6))
     own["options"] = further | own.get("options", {})
     how = checked(TicketOptions, own, "ticket")
-    check_options(method if method != "imp" else "magnitude", how.options)
-    if how.rounds is not None and method != "imp" and "rounds" not in scored_by:
+    check_options(_score(method), how.options)
+    if how.rounds is not None and method != "imp" and "rounds" not in known:
+        having = ["imp", *(each for each in SCORES.own if "rounds" in options_of(each))]
         raise UserError(
-            f"The pruning method {method} has no rounds: choose imp or synflow, or leave them out."
+            f"The pruning method {method} has no rounds: choose {choices(having)}, or leave "
+            "them out."
         )
     return how, training
+
+
+def _score(method: str) -> str:
+    """The score by which a method prunes: iterative magnitude pruning prunes by magnitude."""
+    return "magnitude" if method == "imp" else method
+
+
+def _default(method: str, option: str, otherwise: int) -> int:
+    """The default of an option that a ticket has too, where the method has its own."""
+    default = options_of(_score(method)).get(option)
+    return default if type(default) is int else otherwise
 
 
 # --- masks --------------------------------------------------------------------------------------
@@ -170,7 +186,7 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
     Raises:
         UserError: dead neurons are asked for and there is none, or in two ways at once.
     """
-    method = "magnitude" if origin.method == "imp" else origin.method
+    method = _score(origin.method)
     settled = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
     mask = prune(
         parent.model(origin.step),
@@ -219,7 +235,7 @@ def dead_neurons(mask: Mask, layer: HiddenLayer) -> Bool[Tensor, " d_mlp"]:
 def _pruned_step(parent: Run, at: At | None, method: str) -> int:
     if at is not None:
         return resolve_step(parent, at)
-    if method not in ("magnitude", "imp"):
+    if scored_weights(_score(method)) == "initial":
         return resolve_step(parent, 0)
     if parent.diverged is not None and not parent.finished:
         raise UserError(

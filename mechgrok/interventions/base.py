@@ -24,6 +24,11 @@ Number = Annotated[int, Field(ge=0, le=10**7, strict=True)]
 Numbers = Annotated[tuple[Number, ...], Field(max_length=10**5)]
 #: The name of a hook or a weight, a path: printable, and no longer than a file system allows.
 Word = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# What a text names, of which the explorer offers those that a run has.
+Hook = Annotated[Word, Field(json_schema_extra={"names": "hooks"})]
+Weight = Annotated[Word, Field(json_schema_extra={"names": "weights"})]
+PruningMethod = Annotated[Word, Field(json_schema_extra={"names": "methods"})]
+RunFolder = Annotated[Word, Field(json_schema_extra={"names": "runs"})]
 #: A layer of neurons, counted from the first, or with a negative number from the last.
 Layer = Annotated[int, Field(ge=-1000, le=1000, strict=True)]
 #: The neurons named, or those that no kept weight reaches.
@@ -33,8 +38,9 @@ Neurons = Numbers | Literal["dead"]
 class Intervention(Settings):
     """Something that may be done to a network; a new kind is a subclass and its registration.
 
-    It does not hold code but says what is done, so that it can be written down. `hooks` and
-    `remask` turn it into what PyTorch runs; a subclass overrides one of them, or both.
+    Its fields say what is done, so that it can be written down; the explorer makes a form of their
+    types, bounds and descriptions. `hooks` and `remask` turn it into what PyTorch runs; a subclass
+    overrides one of them, or both.
 
     Raises:
         UserError: an option is unknown or its value makes no sense.
@@ -71,9 +77,9 @@ class Intervention(Settings):
 
     @property
     def given(self) -> dict[str, Any]:
-        """The fields that are not as usual, as plain numbers, words, lists and tables."""
-        usual = {name: field.default for name, field in type(self).model_fields.items()}
-        return {name: _plain(value) for name, value in self if value != usual[name]}
+        """The fields that differ from their defaults, as plain numbers, texts, lists, tables."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return {name: _plain(value) for name, value in self if value != defaults[name]}
 
     def __repr__(self) -> str:
         """The Python that makes it."""

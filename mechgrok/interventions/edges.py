@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, Word
+from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, PruningMethod, Weight
 from mechgrok.interventions.units import layer_of, which_neurons
 from mechgrok.masks import Mask, Scope, prune
 
@@ -24,7 +24,7 @@ class Remask(Intervention):
 
     Attributes:
         rate: the share k of all matrices' entries that is pruned, in [0, 1).
-        method: magnitude, random, snip, grasp, synflow, or a registered one.
+        method: one of `mechgrok.masks.methods.SCORES`.
         scope: "global", or "layer": the rate holds within each matrix.
         options: the method's own, such as ``seed`` of random.
     """
@@ -32,21 +32,15 @@ class Remask(Intervention):
     rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
         description="Share k of the entries that is pruned."
     )
-    method: Word = Field(default="magnitude", description="Pruning method.")
+    method: PruningMethod = Field(default="magnitude", description="Pruning method.")
     scope: Scope = Field(default="global", description="One threshold, or one per matrix (layer).")
     options: dict[str, bool | int | float | str] = Field(
         default={}, max_length=20, description="The method's own options."
     )
 
     def remask(self, network: Network) -> Mask:
-        kept = prune(
-            network.model,
-            network.run.task,
-            self.rate,
-            self.method,
-            scope=self.scope,
-            **self.options,
-        )
+        model, task = network.model, network.run.task
+        kept = prune(model, task, self.rate, self.method, scope=self.scope, **self.options)
         return Mask({**network.mask, **kept})
 
 
@@ -59,7 +53,7 @@ class Edges(Intervention):
         restore: entries that are kept.
     """
 
-    weight: Word = Field(description="Matrix.")
+    weight: Weight = Field(description="Matrix.")
     cut: EdgeList = Field(default=(), description="Entries that are pruned.")
     restore: EdgeList = Field(default=(), description="Entries that are kept.")
 

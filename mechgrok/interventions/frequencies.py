@@ -21,7 +21,7 @@ from mechgrok.tasks.harmonics import Harmonics, harmonics, no_harmonics
 #: Frequencies by number; representations by number or by name.
 Parts = Annotated[
     tuple[Number | Annotated[str, Field(min_length=1, max_length=200)], ...],
-    Field(max_length=10**5),
+    Field(max_length=10**5, json_schema_extra={"names": "frequencies"}),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,9 @@ class Network:
 
     def under(self, intervention: Intervention) -> Network:
         """This network with one more intervention."""
-        after = object.__new__(Network)
-        after.__dict__ |= {"run": self.run, "step": self.step, "donors": self.donors}
-        after.__dict__ |= {"model": self.model, "own_mask": self.own_mask, "_seen": []}
-        after._before, after._intervention = self, intervention
+        after = copy(self)
+        after.__dict__.pop("_changed", None)
+        after._before, after._intervention, after._seen = self, intervention, []
         after.mask = intervention.remask(self)
         return after
 

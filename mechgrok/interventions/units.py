@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks, Intervention, Layer, Neurons, Number, Numbers, Word
+from mechgrok.interventions.base import (
+    Hook,
+    Hooks,
+    Intervention,
+    Layer,
+    Neurons,
+    Number,
+    Numbers,
+    RunFolder,
+)
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool
     from torch import Tensor
 
     from mechgrok.interventions.network import Network
     from mechgrok.models.wiring import HiddenLayer
 
 
-class _Place(NamedTuple):
-    """A hook point, and which entries along one axis of its activation are meant; None for all."""
+class Place(NamedTuple):
+    """Where units are in a network.
+
+    Attributes:
+        hook: the hook point.
+        which: whether each entry along one axis of its activation is meant; None for all.
+        axis: that axis, counted from the last.
+    """
 
     hook: str
     which: Bool[Tensor, " unit"] | None
     axis: int
 
+    def replace(self, value: Tensor, new: Tensor | float) -> Tensor:
+        """The activation ``value`` with the units' entries from ``new``, the others as they are."""
+        if self.which is None:
+            return torch.as_tensor(new).to(value).expand_as(value)
+        along = self.which.to(value.device).view(-1, *[1] * (-self.axis - 1))
+        return torch.where(along, torch.as_tensor(new).to(value), value)
 
-class _Units(Intervention):
-    """Units of the network: neurons or heads of a layer, or the activation at a hook point."""
 
-    hook: Word | None = Field(default=None, description="Hook point; the layer's unless given.")
+class UnitIntervention(Intervention):
+    """An intervention on neurons or heads of a layer, or on the activation at a hook point.
+
+    A subclass adds its options as fields and overrides `hooks`, which finds the units by `place`.
+    """
+
+    hook: Hook | None = Field(default=None, description="Hook point; the layer's unless given.")
     neurons: Neurons | None = Field(
         default=None, description='Neurons, or "dead": those that no kept weight reaches.'
     )
@@ -37,7 +62,7 @@ class _Units(Intervention):
     layer: Layer = Field(default=-1, description="Layer of the neurons or heads; the last.")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> _Units:
+    def _one_kind(self) -> Self:
         name = type(self).__name__
         if self.neurons is None and self.heads is None and self.hook is None:
             raise UserError(f"{name} needs to know what: give neurons, heads or a hook.")
@@ -47,27 +72,31 @@ class _Units(Intervention):
             raise UserError(f"{name} finds the dead neurons of a layer, not of a hook.")
         return self
 
-    def _place(self, network: Network) -> _Place:
-        """Where the units are in this network."""
+    def place(self, network: Network) -> Place:
+        """Where the units are in this network.
+
+        Raises:
+            UserError: it has no such units.
+        """
         if self.heads is not None:
             hook = layer_of(network, self.layer).heads
             if hook is None:
                 raise UserError(f"The model of {network.run.path} has no attention heads.")
             n_heads = network.run.config.model.n_heads  # type: ignore[attr-defined]
-            return _Place(hook, _which(self.heads, n_heads, "heads"), -2)
+            return Place(hook, _which(self.heads, n_heads, "heads"), -2)
         if self.hook is None:
             layer = layer_of(network, self.layer)
             assert self.neurons is not None
-            return _Place(layer.hook, which_neurons(network, self.neurons, self.layer), -1)
+            return Place(layer.hook, which_neurons(network, self.neurons, self.layer), -1)
         network.check_hook(self.hook)
         if self.neurons is None:
-            return _Place(self.hook, None, -1)
+            return Place(self.hook, None, -1)
         assert self.neurons != "dead"
         width = network.activation(self.hook, network.run.task.test.inputs).shape[-1]
-        return _Place(self.hook, _which(self.neurons, width, f"units at {self.hook}"), -1)
+        return Place(self.hook, _which(self.neurons, width, f"units at {self.hook}"), -1)
 
 
-class Ablate(_Units):
+class Ablate(UnitIntervention):
     """Units set to zero, to their mean, or to their value on other examples.
 
     Attributes:
@@ -82,22 +111,18 @@ class Ablate(_Units):
     seed: Number = Field(default=0, description="Seed of the examples that resample draws.")
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
-        hook, which, axis = self._place(network)
-        if self.to == "zero":
-
-            def silence(value: Tensor, hook: Any) -> Tensor:
-                return value.masked_fill(_along(which, axis, value), 0.0)
-
-            return [(hook, silence)]
-        every = network.activation(hook, network.run.task.examples.inputs)
+        place, new = self.place(network), torch.zeros(())
+        if self.to != "zero":
+            new = network.activation(place.hook, network.run.task.examples.inputs)
         if self.to == "mean":
-            return [(hook, _placing(every.mean(0, keepdim=True), which, axis))]
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn = torch.randint(len(every), (len(inputs),), generator=generator)
-        return [(hook, _placing(every[drawn], which, axis))]
+            new = new.mean(0, keepdim=True)
+        elif self.to == "resample":
+            generator = torch.Generator().manual_seed(self.seed)
+            new = new[torch.randint(len(new), (len(inputs),), generator=generator)]
+        return [(place.hook, lambda value, hook: place.replace(value, new))]
 
 
-class Patch(_Units):
+class Patch(UnitIntervention):
     """Units given the value that they have in another network, on the same examples.
 
     Attributes:
@@ -108,7 +133,7 @@ class Patch(_Units):
     from_step: Annotated[int, Field(strict=True, ge=-(10**7), le=10**12)] | None = Field(
         default=None, description="Checkpoint that the values are from; the same step."
     )
-    from_run: Word | None = Field(
+    from_run: RunFolder | None = Field(
         default=None, description="Run that the values are from; the same run."
     )
 
@@ -119,7 +144,7 @@ class Patch(_Units):
         return self
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
-        hook, which, axis = self._place(network)
+        place = self.place(network)
         run = network.run if self.from_run is None else network.donors.run(self.from_run)
         if (run.task.d_vocab, run.task.n_ctx) != (network.run.task.d_vocab, network.run.task.n_ctx):
             raise UserError(
@@ -127,7 +152,7 @@ class Patch(_Units):
                 "from it."
             )
         step = network.step if self.from_step is None else self.from_step
-        value = network.donors.network(run, step).activation(hook, inputs)
+        value = network.donors.network(run, step).activation(place.hook, inputs)
 
         def patch(here: Tensor, hook: Any) -> Tensor:
             if here.shape != value.shape:
@@ -135,9 +160,9 @@ class Patch(_Units):
                     f"{hook.name} is {list(here.shape[1:])} wide here and {list(value.shape[1:])} "
                     f"in {run.path}: patch a hook of one shape."
                 )
-            return value if which is None else value.where(_along(which, axis, here), here)
+            return place.replace(here, value)
 
-        return [(hook, patch)]
+        return [(place.hook, patch)]
 
 
 def layer_of(network: Network, layer: int) -> HiddenLayer:
@@ -171,14 +196,3 @@ def _which(numbers: Numbers, n: int, what: str) -> Bool[Tensor, " unit"]:
     which = torch.zeros(n, dtype=torch.bool)
     which[list(numbers)] = True
     return which
-
-
-def _along(which: Bool[Tensor, " unit"] | None, axis: int, value: Tensor) -> Bool[Tensor, "..."]:
-    """``which`` laid along one of the axes of ``value``, counted from the last."""
-    if which is None:
-        return torch.ones((), dtype=torch.bool, device=value.device)
-    return which.to(value.device).view(-1, *[1] * (-axis - 1))
-
-
-def _placing(new: Float[Tensor, "..."], which: Bool[Tensor, " unit"] | None, axis: int) -> Any:
-    return lambda value, hook: torch.where(_along(which, axis, value), new.to(value), value)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
 from mechgrok.files import read_text
 from mechgrok.interventions.base import Intervention
@@ -30,10 +31,40 @@ INTERVENTIONS: Registry[type[Intervention]] = Registry(
         "Revive": "mechgrok.interventions.edges:Revive",
     },
 )
+#: The files of those that `add_intervention` took from a file.
+_FILES: dict[type[Intervention], str] = {}
 #: The largest file that is read as interventions: 10,000 edges need a fifth of it.
 _LARGEST_FILE = 2**20
 #: As many as anybody could mean.
 _MOST = 1000
+
+
+def add_intervention(chosen: type[Intervention] | str) -> type[Intervention]:
+    """Make an intervention of a person's own known by the name of its class.
+
+    Args:
+        chosen: the class, or where it is: ``file.py:Name`` or ``module:Name``.
+
+    Raises:
+        UserError: it is no intervention, or its name is that of another.
+    """
+    user_code.allow(chosen)
+    kind = INTERVENTIONS.load(chosen) if isinstance(chosen, str) else chosen
+    if not (isinstance(kind, type) and issubclass(kind, Intervention)):
+        raise UserError(
+            f"{chosen} is no intervention: make it a subclass of mechgrok.interventions."
+            "Intervention."
+        )
+    if isinstance(INTERVENTIONS.own.get(kind.__name__), str):
+        raise UserError(f"{kind.__name__} is an intervention of mechgrok: rename {chosen}.")
+    if user_code.is_own(chosen):
+        _FILES[kind] = user_code.absolute(str(chosen))
+    return INTERVENTIONS.register(kind.__name__)(kind)
+
+
+def files_of(interventions: Iterable[Intervention]) -> list[str]:
+    """Where `add_intervention` took the kinds of interventions from, each once."""
+    return list(dict.fromkeys(_FILES[kind] for kind in map(type, interventions) if kind in _FILES))
 
 
 def as_toml(interventions: Iterable[Intervention]) -> str:
@@ -58,7 +89,7 @@ def as_toml(interventions: Iterable[Intervention]) -> str:
 def from_toml(text: str) -> list[Intervention]:
     """The interventions that `as_toml` wrote, or a person.
 
-    No name in the text ever imports code of anybody's own.
+    The text imports no code: kinds of a person's own are known by `add_intervention`.
 
     Raises:
         UserError: the text is no TOML, or holds something that is no intervention.
@@ -103,14 +134,20 @@ def load_toml(path: str | Path) -> list[Intervention]:
 def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str:
     """Python to paste that does the same to a run at a step and prints accuracy and loss."""
     names: dict[str, set[str]] = {"mechgrok.interventions": {"intervened"}}
+    files = files_of(interventions)
+    if files:
+        names["mechgrok.interventions"].add("add_intervention")
     for kind in map(type, interventions):
+        if kind in _FILES:
+            continue
         own = INTERVENTIONS.own.get(kind.__name__) == f"{kind.__module__}:{kind.__name__}"
         where = "mechgrok.interventions" if own else kind.__module__
         names.setdefault(where, set()).add(kind.__name__)
     imports = [f"from {where} import {', '.join(sorted(what))}" for where, what in names.items()]
     listed = "".join(f"    {each!r},\n" for each in interventions)
+    added = [f"{file.rpartition(':')[2]} = add_intervention({file!r})" for file in files]
     return (
-        "\n".join(["import mechgrok", *imports]) + "\n\n"
+        "\n".join(["import mechgrok", *imports, *added]) + "\n\n"
         f"run = mechgrok.Run({str(run.path.resolve())!r})\n"
         f"interventions = [{f'{chr(10)}{listed}' if listed else ''}]\n"
         f"network = intervened(run, {step}, interventions)\n"

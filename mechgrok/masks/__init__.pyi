@@ -8,6 +8,7 @@ from .mask import Mask as Mask
 from .mask import Scope as Scope
 from .mask import check_rate as check_rate
 from .mask import top_entries as top_entries
+from .methods import score as score
 from .popup import apply_popup as apply_popup
 from .popup import scores_of as scores_of
 from .scores import prune as prune

@@ -163,15 +163,9 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
             if score.isnan().any():
                 raise UserError(f"The scores of {name} hold values that are not numbers.")
         if scope == "layer":
-            return cls(
-                {
-                    name: top_entries(s, s.numel() - round(rate * s.numel()))
-                    for name, s in scores.items()
-                }
-            )
+            return cls({name: _highest(score, rate) for name, score in scores.items()})
         together = torch.cat([score.flatten() for score in scores.values()])
-        kept = top_entries(together, len(together) - round(rate * len(together)))
-        parts = kept.split([score.numel() for score in scores.values()])
+        parts = _highest(together, rate).split([score.numel() for score in scores.values()])
         return cls(
             {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
         )
@@ -179,14 +173,11 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     def shuffled(self, seed: int) -> "Mask":
         """A mask that keeps as many entries of each weight, in random places."""
         generator = torch.Generator().manual_seed(seed)
-        return Mask(
-            {
-                name: kept.flatten()[torch.randperm(kept.numel(), generator=generator)].view_as(
-                    kept
-                )
-                for name, kept in self.kept.items()
-            }
-        )
+        shuffled = {}
+        for name, kept in self.kept.items():
+            order = torch.randperm(kept.numel(), generator=generator)
+            shuffled[name] = kept.flatten()[order].view_as(kept)
+        return Mask(shuffled)
 
     # --- on disk --------------------------------------------------------------------------------
 
@@ -224,6 +215,10 @@ def check_rate(rate: float) -> None:
             f"A prune rate of {rate} is outside [0, 1): it is the share of the weights that is "
             "removed, such as 0.6."
         )
+
+
+def _highest(scores: Num[Tensor, "..."], rate: float) -> Bool[Tensor, "..."]:
+    return top_entries(scores, scores.numel() - round(rate * scores.numel()))
 
 
 def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:

@@ -4,52 +4,28 @@ Everywhere the *highest* scores are kept, so that `Mask.from_scores` turns any o
 Scores are given for all matrices (`prunable_weights`); biases are not pruned. On a model that
 carries a mask already, what that mask prunes stays pruned: it scores −∞.
 
-A new method is one decorated function here, in another package (entry points of the group
-``mechgrok.scores``), or in a file of one's own (``file.py:name``). Of the model, the task, the rate
-and the scope it takes what it asks for by name; its other parameters are its options.
+A new method is one decorated function here, with its name in `mechgrok.masks.methods`, in another
+package (entry points of the group ``mechgrok.scores``), or in a file of one's own
+(``file.py:name``). Of the model, the task, the rate and the scope it takes what it asks for by
+name; its other parameters are its options.
 """
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.errors import UserError, choices
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
+from mechgrok.masks.methods import SCORES, check_options, score
 from mechgrok.models import HookedModel
-from mechgrok.registry import Registry
 from mechgrok.tasks import Task
 
 #: A score for every entry, by weight; the highest are kept.
 Scores = dict[str, Float[Tensor, "..."]]
-
-Score = TypeVar("Score", bound=Callable[..., Scores])
-
-SCORES: Registry[Callable[..., Scores]] = Registry("pruning method", "mechgrok.scores")
-
-#: What every method may ask for; its other parameters are its own options.
-_COMMON = ("model", "task", "rate", "scope")
-
-
-def score(function: Score) -> Score:
-    """Decorator: a pruning method under the function's name."""
-    SCORES.own[function.__name__] = function
-    return function
-
-
-def options_of(method: str) -> list[str]:
-    """The names of a method's own options.
-
-    Raises:
-        UserError: there is no such method.
-    """
-    names = inspect.signature(SCORES.load(method)).parameters
-    return [name for name in names if name not in _COMMON]
 
 
 @in_neutral_state
@@ -65,19 +41,20 @@ def prune(
     """The mask that a method gives a model.
 
     Args:
-        model: the network to prune, as trained (magnitude) or at initialization (the others).
-        task: whose training set SNIP and GraSP look at.
+        model: the network to prune, trained or at initialization as the method needs it.
+        task: whose training set some methods look at.
         rate: the share of all matrices' entries that is pruned, in [0, 1).
-        method: magnitude, random, snip, grasp, synflow, or a registered one.
+        method: one of `mechgrok.masks.methods.SCORES`; options may stand behind its name,
+            ``"synflow:rounds=50"``.
         scope: "global" as in the paper, or "layer": the rate holds within each matrix.
-        options: the method's own: ``rounds`` of synflow, ``seed`` of random, ``temperature`` of
-            grasp.
+        options: the method's own.
 
     Raises:
         UserError: the method or an option is unknown, or the rate is outside [0, 1).
     """
     check_rate(rate)
-    function = SCORES.load(method)
+    options = SCORES.describe(method) | options
+    function = SCORES.load(method := options.pop("name"))
     check_options(method, options)
     common = {"model": model, "task": task, "rate": rate, "scope": scope}
     names = inspect.signature(function).parameters
@@ -85,19 +62,7 @@ def prune(
     return Mask.from_scores(function(**asked, **options), rate, scope)
 
 
-def check_options(method: str, options: Iterable[str]) -> None:
-    """Refuse options that a method does not have.
-
-    Raises:
-        UserError: it has no such option.
-    """
-    known = options_of(method)
-    if unknown := [name for name in options if name not in known]:
-        has = f"choose {choices(known)}" if known else "it has none"
-        raise UserError(f"The pruning method {method} has no option {unknown[0]!r}: {has}.")
-
-
-@score
+@score(scores="trained")
 def magnitude(model: HookedModel) -> Scores:
     """|θ|."""
     return _kept_only(model, {n: w.detach().abs() for n, w in prunable_weights(model).items()})

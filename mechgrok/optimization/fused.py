@@ -13,40 +13,41 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-#: Parameters under ``params`` with the ``weight_decay`` that is theirs.
+#: Parameters under ``params`` with their ``weight_decay``, and with ``lr``, torch's name for it.
 Group = dict[str, Any]
+#: What an optimizer stores about one parameter between steps, by name.
+Moments = dict[str, Tensor]
 
 
-class Stepper(Protocol):
-    """What the training loop asks of an optimizer; those of torch.optim have it too."""
+class TorchOptimizer(Protocol):
+    """What the training loop needs of an optimizer; every one of torch.optim has it."""
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
-        """What it keeps of each parameter between steps, by parameter, then by name."""
+        """What is stored between steps, by parameter, then by name."""
         ...
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
 
     def step(self) -> object:
-        """Change the parameters by their gradients."""
+        """Update the parameters with their gradients."""
 
 
 class Fused:
-    """Groups of parameters, each changed in one call.
+    """Groups of parameters, each updated in one call.
 
     Args:
         groups: the parameters with their weight decay.
         lr: the learning rate.
     """
 
-    #: What is kept of each parameter, besides the number of steps: zeros to begin with.
+    #: The names of what is stored about each parameter besides the number of steps, 0 at first.
     moments: tuple[str, ...]
 
     def __init__(self, groups: list[Group], *, lr: float) -> None:
-        #: Each with the learning rate that is its own, under torch's name for it.
         self.param_groups: list[Group] = [{"lr": lr} | group for group in groups]
-        self.state: dict[nn.Parameter, dict[str, Tensor]] = defaultdict(dict)
+        self.state: dict[nn.Parameter, Moments] = defaultdict(dict)
 
     def zero_grad(self) -> None:
         for group in self.param_groups:
@@ -59,23 +60,17 @@ class Fused:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not trained:
                 continue
-            kept = [self.state[parameter] or self._begin(parameter) for parameter in trained]
-            moments = [[state[name] for state in kept] for name in self.moments]
-            gradients = [parameter.grad for parameter in trained]
-            self._change(trained, gradients, moments, kept, group)
+            for parameter in trained:
+                if not self.state[parameter]:
+                    self.state[parameter] = self._initial_state(parameter)
+            states = [self.state[parameter] for parameter in trained]
+            self._update(group, trained, [parameter.grad for parameter in trained], states)
 
-    def _begin(self, parameter: nn.Parameter) -> dict[str, Tensor]:
-        state = self.state[parameter]
-        state.update({name: torch.zeros_like(parameter) for name in self.moments})
-        return state
+    def _initial_state(self, parameter: nn.Parameter) -> Moments:
+        return {name: torch.zeros_like(parameter) for name in self.moments}
 
-    def _change(
-        self,
-        parameters: list[Any],
-        gradients: list[Any],
-        moments: list[list[Tensor]],
-        kept: list[dict[str, Tensor]],
-        group: Group,
+    def _update(
+        self, group: Group, parameters: list[Any], gradients: list[Any], states: list[Moments]
     ) -> None:
         raise NotImplementedError
 
@@ -100,26 +95,20 @@ class Adam(Fused):
         self.betas = betas
         self._adam = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
-    def _begin(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+    def _initial_state(self, parameter: nn.Parameter) -> Moments:
         steps = torch.zeros((), dtype=torch.float32, device=parameter.device)
-        self.state[parameter]["step"] = steps
-        return super()._begin(parameter)
+        return {"step": steps} | super()._initial_state(parameter)
 
-    def _change(
-        self,
-        parameters: list[Any],
-        gradients: list[Any],
-        moments: list[list[Tensor]],
-        kept: list[dict[str, Tensor]],
-        group: Group,
+    def _update(
+        self, group: Group, parameters: list[Any], gradients: list[Any], states: list[Moments]
     ) -> None:
-        steps = [state["step"] for state in kept]
+        steps = [state["step"] for state in states]
         torch._foreach_add_(steps, 1)
         self._adam(
             parameters,
             gradients,
-            moments[0],
-            moments[1],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
             [],
             steps,
             lr=group["lr"],
@@ -140,18 +129,13 @@ class SGD(Fused):
         self.momentum = momentum
         self.moments = ("momentum_buffer",) if momentum else ()
 
-    def _change(
-        self,
-        parameters: list[Any],
-        gradients: list[Any],
-        moments: list[list[Tensor]],
-        kept: list[dict[str, Tensor]],
-        group: Group,
+    def _update(
+        self, group: Group, parameters: list[Any], gradients: list[Any], states: list[Moments]
     ) -> None:
         torch._fused_sgd_(
             parameters,
             gradients,
-            moments[0] if moments else [],
+            [state["momentum_buffer"] for state in states if state],
             weight_decay=group["weight_decay"],
             momentum=self.momentum,
             lr=group["lr"],

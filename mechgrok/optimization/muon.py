@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mechgrok.models.wiring import Layout
-from mechgrok.optimization.fused import Adam, Fused, Group
+from mechgrok.optimization.fused import Adam, Fused, Group, Moments
 
 #: p(x) = a x + b x³ + c x⁵ is iterated on the singular values: Muon's, of the steepest rise at 0.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -62,49 +62,46 @@ class MuonMatrices(Fused):
         self.layouts, self.momentum = layouts, momentum
         self.nesterov, self.iterations = nesterov, iterations
 
-    def _change(
-        self,
-        parameters: list[Any],
-        gradients: list[Any],
-        moments: list[list[Tensor]],
-        kept: list[dict[str, Tensor]],
-        group: Group,
+    def _update(
+        self, group: Group, parameters: list[Any], gradients: list[Any], states: list[Moments]
     ) -> None:
         by_shape: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = {}
-        for parameter, gradient, momentum in zip(parameters, gradients, moments[0], strict=True):
-            momentum.lerp_(gradient, 1 - self.momentum)
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            momentum = state["momentum_buffer"].lerp_(gradient, 1 - self.momentum)
             update = gradient.lerp(momentum, self.momentum) if self.nesterov else momentum
             matrix = self.layouts[parameter].matrix(update)
             by_shape.setdefault(tuple(matrix.shape), []).append((parameter, matrix))
-        for (d_in, d_out), alike in by_shape.items():
-            updates = orthogonalized(torch.stack([matrix for _, matrix in alike]), self.iterations)
+        for (d_in, d_out), same_shape in by_shape.items():
+            stacked = torch.stack([matrix for _, matrix in same_shape])
             length = max(1.0, d_out / d_in) ** 0.5
-            for (parameter, matrix), update in zip(alike, updates, strict=True):
-                update = update * (matrix != 0)  # What never had a gradient is pruned, and stays 0.
+            for (parameter, matrix), update in zip(
+                same_shape, orthogonalized(stacked, self.iterations), strict=True
+            ):
+                update = update * (matrix != 0)  # An entry without gradient is pruned: it stays 0.
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(self.layouts[parameter].weight(update), alpha=-group["lr"] * length)
 
 
 class Muon:
-    """Muon for some matrices, AdamW for all else.
+    """Muon for some matrices, AdamW for all other weights.
 
     Args:
-        matrices: steps the matrices.
-        rest: steps everything else.
+        matrices: updates the matrices.
+        rest: updates everything else.
     """
 
     def __init__(self, matrices: MuonMatrices, rest: Adam) -> None:
-        self.matrices, self.rest = matrices, rest
+        self.parts = (matrices, rest)
         self.param_groups = [*matrices.param_groups, *rest.param_groups]
         # A weight is in one of the two, so that one dictionary holds the state of both.
         self.state = rest.state = matrices.state
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self.matrices.zero_grad()
-        self.rest.zero_grad()
+        """Clear the gradients."""
+        for part in self.parts:
+            part.zero_grad()
 
     def step(self) -> None:
-        """Change the weights by their gradients."""
-        self.matrices.step()
-        self.rest.step()
+        """Update the weights with their gradients."""
+        for part in self.parts:
+            part.step()

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from mechgrok import user_code
-from mechgrok.errors import UserError, sentence
-from mechgrok.fields import Settings
+from mechgrok.errors import UserError
+from mechgrok.fields import Settings, make_named
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
     from mechgrok.configuration.run_config import RunConfig
-    from mechgrok.configuration.training import TrainingConfig
     from mechgrok.models import HookedModel
     from mechgrok.models.wiring import Layout, Wiring
-    from mechgrok.optimization.fused import Stepper
+    from mechgrok.optimization.fused import TorchOptimizer
 
 #: A rate at which a moving average forgets.
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -37,14 +35,14 @@ class Optimizer(Settings):
     says how it is made.
     """
 
-    #: Whether a step changes each parameter by its own gradient and state alone, and all that it
-    #: keeps are tensors beside the parameter. Then one serves many networks that are trained
-    #: together, in a CUDA graph too; else each network has its own.
+    #: Whether a step updates each parameter by its own gradient and state alone, and the state is
+    #: tensors beside the parameter. Then one serves many networks that are trained together, in a
+    #: CUDA graph too; else each network has its own.
     separable: ClassVar[bool] = False
 
     name: str
 
-    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         """The optimizer over groups of parameters.
 
         Args:
@@ -82,7 +80,7 @@ class AdamW(Optimizer):
         default=(0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
     )
 
-    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         from mechgrok.optimization import fused
 
         return fused.Adam(groups, lr=learning_rate, betas=self.betas)
@@ -97,7 +95,7 @@ class Adam(AdamW):
 
     name: str = "adam"
 
-    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         from mechgrok.optimization import fused
 
         return fused.Adam(groups, lr=learning_rate, betas=self.betas, decoupled=False)
@@ -111,7 +109,7 @@ class SGD(Optimizer):
     name: str = "sgd"
     momentum: Decay = Field(default=0.0, description="Momentum of SGD and Muon.")
 
-    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         from mechgrok.optimization import fused
 
         return fused.SGD(groups, lr=learning_rate, momentum=self.momentum)
@@ -157,7 +155,7 @@ class Muon(Optimizer):
                 "choose --matrices all, or another optimizer."
             )
 
-    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> Stepper:
+    def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         from mechgrok.optimization import fused, muon
 
         laid = {
@@ -188,27 +186,16 @@ class Muon(Optimizer):
         return muon.Muon(matrices, rest)
 
 
-def choose_optimizer(value: Any) -> Any:
-    """An optimizer from its name, or from a dictionary of its name and options.
+def choose_optimizer(value: Any) -> Optimizer:
+    """An optimizer from text, ``sgd:momentum=0.9``, or from a dictionary of its name and options.
 
     Raises:
         UserError: the optimizer or an option of it is unknown.
     """
-    if isinstance(value, Optimizer):
-        return value
-    options = {"name": value} if isinstance(value, str) else value
-    if not isinstance(options, dict) or not isinstance(name := options.get("name"), str):
-        raise UserError(f"An optimizer is named, as adamw is, not {value!r}.")
-    chosen = OPTIMIZERS.load(name)
-    if not (isinstance(chosen, type) and issubclass(chosen, Optimizer)):
-        raise UserError(f"{name} is no optimizer: make it a subclass of mechgrok.Optimizer.")
-    try:
-        return chosen(**options | {"name": user_code.absolute(name)})
-    except ValidationError as error:
-        raise UserError(sentence(error, f"optimizer {name}", chosen.model_fields)) from None
+    return make_named(OPTIMIZERS, Optimizer, value)
 
 
-def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> Stepper:
+def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> TorchOptimizer:
     """The configured optimizer over every weight that is trained, and edge-popup's scores.
 
     Args:
@@ -221,7 +208,7 @@ def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> Step
 
 def make_optimizers(
     networks: Sequence[tuple[HookedModel, RunConfig]], steps: Sequence[int] | None = None
-) -> list[Stepper]:
+) -> list[TorchOptimizer]:
     """What changes the weights of each network; those that are alike and separable share one.
 
     Alike are two with the same options, transforms and learning rate; weight decay is each
@@ -236,34 +223,43 @@ def make_optimizers(
         training = config.recipe
         options = training.model_dump_json(include={"optimizer", "transforms", "learning_rate"})
         sharing.setdefault(options if training.separable else index, []).append(index)
-    made: dict[int, Stepper] = {}
+    made: dict[int, TorchOptimizer] = {}
     for sharers in sharing.values():
-        by_decay: dict[float, dict[nn.Parameter, Layout | None]] = {}
-        for index in sharers:
-            for parameters, weight_decay in _groups(*networks[index]):
-                by_decay.setdefault(weight_decay, {}).update(parameters)
-        groups: list[dict[str, Any]] = [
-            {
-                "params": list(parameters),
-                "weight_decay": weight_decay,
-                "layouts": list(parameters.values()),
-            }
-            for weight_decay, parameters in by_decay.items()
-        ]
         step = steps[sharers[0]] if steps else 0
-        made |= dict.fromkeys(sharers, _made(groups, networks[sharers[0]][1].recipe, step))
+        shared = _make([networks[index] for index in sharers], step)
+        made |= dict.fromkeys(sharers, shared)
     return [made[index] for index in range(len(networks))]
 
 
-def _made(groups: list[dict[str, Any]], training: TrainingConfig, step: int) -> Stepper:
-    """The optimizer over groups of parameters, behind the transforms where there are any."""
+def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> TorchOptimizer:
+    """One optimizer of networks that are alike, behind the transforms where there are any."""
+    by_decay: dict[float, dict[nn.Parameter, Layout | None]] = {}
+    for model, config in networks:
+        for parameters, weight_decay in _groups(model, config):
+            by_decay.setdefault(weight_decay, {}).update(parameters)
+    groups: list[dict[str, Any]] = [
+        {
+            "params": list(parameters),
+            "weight_decay": weight_decay,
+            "layouts": list(parameters.values()),
+        }
+        for weight_decay, parameters in by_decay.items()
+    ]
+    config = networks[0][1]
+    training = config.recipe
     optimizer = training.optimizer.make(groups, training.learning_rate)
     if not training.transforms:
         return optimizer
     from mechgrok.optimization.transforms.chain import Chain
 
-    weights = [parameter for group in groups for parameter in group["params"]]
-    return Chain(optimizer, training.transforms, weights, step=step, steps=training.steps)
+    return Chain(
+        optimizer,
+        training.transforms,
+        [parameter for group in groups for parameter in group["params"]],
+        step=step,
+        steps=training.steps,
+        seed=config.seed or 0,
+    )
 
 
 def _groups(
@@ -296,7 +292,7 @@ def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
     return raw_weights(model) | scores
 
 
-def optimizer_state(optimizer: Stepper, model: HookedModel) -> dict[str, Any]:
+def optimizer_state(optimizer: TorchOptimizer, model: HookedModel) -> dict[str, Any]:
     """What lasts from step to step, as ``<weight>/<key>``, for ``resume.safetensors``."""
     from mechgrok.optimization.transforms.chain import states_of
 
@@ -309,7 +305,7 @@ def optimizer_state(optimizer: Stepper, model: HookedModel) -> dict[str, Any]:
     }
 
 
-def load_optimizer(optimizer: Stepper, model: HookedModel, state: dict[str, Any]) -> None:
+def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[str, Any]) -> None:
     """Put what `optimizer_state` gave back into a fresh optimizer.
 
     Raises:
@@ -332,15 +328,12 @@ def load_optimizer(optimizer: Stepper, model: HookedModel, state: dict[str, Any]
                 f"{'transform' if stray else 'network'}: resume.safetensors is not this run's."
             )
         is_tensor = isinstance(value, Tensor)
-        kept = value.to(weight.device) if is_tensor else value
-        homes[prefix][weight][key.removeprefix(prefix)] = kept
+        placed = value.to(weight.device) if is_tensor else value
+        homes[prefix][weight][key.removeprefix(prefix)] = placed
 
 
 def _belongs(shape: Sequence[int], weight: Sequence[int], of_transform: bool) -> bool:
-    """Whether something of this shape can be kept of a weight: it is one number (a count of steps),
-    or has the weight's shape; what a transform keeps may be several of these."""
-    if not len(shape):
-        return True
-    if of_transform:
-        return tuple(shape[-len(weight) :]) == tuple(weight)
-    return tuple(shape) == tuple(weight)
+    """Whether state of this shape can be a weight's: it is one number (a count of steps), or has
+    the weight's shape; that of a transform may have leading dimensions."""
+    trailing = shape[-len(weight) :] if of_transform else shape
+    return not len(shape) or tuple(trailing) == tuple(weight)

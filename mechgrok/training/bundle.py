@@ -18,7 +18,7 @@ from mechgrok.errors import UserError
 from mechgrok.metrics import norms
 from mechgrok.models import HookedModel
 from mechgrok.models.counts import TokenCounts
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples, Task
@@ -54,7 +54,7 @@ class Bundle:
         self,
         models: Sequence[HookedModel],
         runs: Sequence[Run],
-        optimizers: Sequence[Stepper],
+        optimizers: Sequence[TorchOptimizer],
         steps: Sequence[int],
     ) -> None:
         self.models, self.optimizers, self._runs = models, optimizers, runs

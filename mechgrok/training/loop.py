@@ -16,7 +16,7 @@ from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.models import HookedModel
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.progress import show_training
@@ -154,7 +154,10 @@ def open_resumable(path: str | Path) -> Run:
 
 
 def train_to_end(
-    recorder: RunRecorder, model: HookedModel, optimizer: Stepper, watch: Watch | None = None
+    recorder: RunRecorder,
+    model: HookedModel,
+    optimizer: TorchOptimizer,
+    watch: Watch | None = None,
 ) -> None:
     """Train a network from where its run is to where that ends.
 

@@ -12,7 +12,7 @@ from mechgrok.errors import ExternalError
 from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.progress import RowCallback as Progress
 from mechgrok.runs import Run
@@ -122,7 +122,7 @@ class RunRecorder:
                 f"the training ended at step {self.step:,}."
             )
 
-    def save(self, model: HookedModel, optimizer: Stepper, stopping: bool) -> None:
+    def save(self, model: HookedModel, optimizer: TorchOptimizer, stopping: bool) -> None:
         """Write a checkpoint, the metrics and the optimizer's state where they are due.
 
         Where only a probe is, the checkpoint is deleted when it has been measured.

@@ -20,7 +20,7 @@ from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -189,7 +189,7 @@ class _Member:
         return self.recorder.run.path
 
     def record(
-        self, row: dict[str, float], optimizer: Stepper, stopping: bool
+        self, row: dict[str, float], optimizer: TorchOptimizer, stopping: bool
     ) -> MemberOutcome | None:
         """Record an evaluation and save what is due; the member's outcome, if it ends here."""
         recorder = self.recorder
@@ -242,7 +242,7 @@ def _train(members: list[_Member], end: Ended) -> None:
 
 
 #: Members with the optimizer that changes their weights, and maybe those of others.
-_Bundled = list[tuple[_Member, Stepper]]
+_Bundled = list[tuple[_Member, TorchOptimizer]]
 
 
 def _is_stackable(together: _Bundled) -> bool:
@@ -293,7 +293,7 @@ def _train_until_some_leave(together: _Bundled, end: Ended, interrupted: list[in
 
 
 def _evaluate(
-    bundle: Bundle, here: Mapping[int, tuple[_Member, Stepper]], stopping: bool
+    bundle: Bundle, here: Mapping[int, tuple[_Member, TorchOptimizer]], stopping: bool
 ) -> dict[int, MemberOutcome]:
     """Evaluate the members for which that is due; the outcomes of those that end."""
     due = [index for index, (member, _) in here.items() if member.recorder.is_due(stopping)]
@@ -307,7 +307,7 @@ def _evaluate(
     return outcomes
 
 
-def _train_alone(member: _Member, optimizer: Stepper, end: Ended) -> None:
+def _train_alone(member: _Member, optimizer: TorchOptimizer, end: Ended) -> None:
     outcome: MemberOutcome
     try:
         train_to_end(member.recorder, member.model, optimizer)

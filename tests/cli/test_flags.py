@@ -10,27 +10,79 @@ import mechgrok as package
 from mechgrok.configuration.origins import PopupOptions, TicketOptions
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError
-from mechgrok.models.config import KINDS
+from mechgrok.models.config import KINDS, ModelShape
 from mechgrok.optimization.optimizers import OPTIMIZERS
 from mechgrok.optimization.transforms import TRANSFORMS
 from mechgrok.runs import Run
+from mechgrok.tasks.base import Task
 from mechgrok.tasks.making import TASKS
 
 TINY = ("--p", 7, "--train-fraction", 0.7, "--d-model", 12, "--d-mlp", 8, "--steps", 40, "-q")
 
 
-def test_every_setting_is_a_flag_of_train(mechgrok: Any) -> None:
+def test_every_setting_is_in_the_help_of_train(
+    mechgrok: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that all methods share are flags; those of one method stand behind its name."""
+    monkeypatch.setenv("COLUMNS", "100")
     shown = mechgrok("train", "--help").out
-    classes: list[Any] = [TrainingConfig, *(OPTIMIZERS.load(name) for name in OPTIMIZERS)]
-    classes += [TRANSFORMS.load(name) for name in TRANSFORMS]
-    classes += [TASKS.load(name) for name in TASKS.own] + [shape for shape, *_ in KINDS.values()]
-    for each in classes:
-        for name in each.model_fields:
-            if name not in ("name", "kind"):
-                assert f"--{name.replace('_', '-')}" in shown, name
-    assert "--task" in shown
-    assert "--model" in shown
-    assert "Decay rates of Adam" in shown
+    assert len(shown.splitlines()) <= 120
+    for each in (TrainingConfig, Task, ModelShape):
+        for name in set(each.model_fields) - {"name", "kind", "fixed_split"}:
+            assert f"--{name.replace('_', '-')}" in shown, name
+    panels = ("Task", "Model", "Training", "Optimizer", "Checkpoints", "Output")
+    assert [panel for panel in panels if f"─ {panel} ─" in shown] == list(panels)
+    known = {*TASKS.load("add").model_fields, *ModelShape.model_fields, "name"}
+    classes: dict[str, Any] = {name: TASKS.load(name) for name in TASKS.own}
+    classes |= {kind: shape for kind, (shape, *_) in KINDS.items()}
+    classes |= {
+        name: registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry
+    }
+    behind = "".join(shown.partition("Options stand behind a name")[2].split())
+    for name, each in classes.items():
+        for option in set(each.model_fields) - known:
+            assert f"{option}=" in behind.partition(f"{name}:")[2], (name, option)
+            assert f"--{option.replace('_', '-')} " not in shown
+
+
+@pytest.mark.parametrize(
+    ("behind", "flat"),
+    [
+        ("--optimizer sgd:momentum=0.9", "--optimizer sgd --momentum 0.9"),
+        ("--optimizer adamw:betas=[0.5,0.6]", "--betas 0.5,0.6"),
+        ("--transform grokfast-ema:alpha=0.9", "--transform grokfast-ema --alpha 0.9"),
+        ("--task parity:n=9:samples=50", "--task parity --n 9 --samples 50"),
+        ("--model transformer:n_heads=2", "--model transformer --n-heads 2"),
+        ("--set training.optimizer=muon:iterations=3", "--optimizer muon --iterations 3"),
+    ],
+)
+def test_options_behind_a_name_are_the_flags(mechgrok: Any, behind: str, flat: str) -> None:
+    shared = ("--d-model", 12, "--d-mlp", 8, "--steps", 0, "-q")
+    shared = shared if "task" in behind else (*shared, "--p", 7)
+    for out, words in (("a", behind), ("b", flat)):
+        ended = mechgrok("train", *shared, *words.split(), "--out", out)
+        assert ended.code == 0, ended.err
+    assert Run("a").config == Run("b").config
+    assert mechgrok("train", "--out", "a", "--resume", *behind.split(), "-q").code == 0
+
+
+def test_options_behind_a_pruning_method_are_its_own(mechgrok: Any, tiny_run: Run) -> None:
+    for out, words in (
+        ("a", ["--method", "synflow:rounds=3"]),
+        ("b", ["--scores", "synflow", "--rounds", 3]),
+        ("c", ["--method", "grasp:temperature=3"]),
+    ):
+        ended = mechgrok("ticket", tiny_run.path, *words, "--steps", 0, "--out", out, "-q")
+        assert ended.code == 0, ended.err
+    assert Run("a").config.origin == Run("b").config.origin
+    assert Run("c").config.origin.options == {"temperature": 3}  # type: ignore[union-attr]
+
+
+def test_the_commands_stand_in_groups(mechgrok: Any) -> None:
+    shown = mechgrok("--help").out
+    words = ["─ Make runs", "│ ticket", "─ Analyze", "│ explore", "─ Many runs", "│ sweep"]
+    places = [shown.index(word) for word in (*words, "─ Exchange", "│ push")]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from mechgrok.optimization import fused
-from mechgrok.optimization.fused import Stepper
+from mechgrok.optimization.fused import TorchOptimizer
 
-PAIRS: dict[str, tuple[Callable[[list], Stepper], Callable[[list], Stepper]]] = {
+PAIRS: dict[str, tuple[Callable[[list], TorchOptimizer], Callable[[list], TorchOptimizer]]] = {
     "adamw": (
         lambda groups: fused.Adam(groups, lr=1e-2, betas=(0.9, 0.98)),
         lambda groups: torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.98), fused=True),

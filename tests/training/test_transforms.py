@@ -20,7 +20,8 @@ from mechgrok.models import make_model, raw_weights
 from mechgrok.optimization.muon import orthogonalized
 from mechgrok.optimization.optimizers import OPTIMIZERS
 from mechgrok.optimization.transforms import TRANSFORMS
-from mechgrok.optimization.transforms.base import Kept, Transform
+from mechgrok.optimization.transforms.base import State, Transform
+from mechgrok.optimization.transforms.chain import Chain
 from mechgrok.optimization.transforms.clip import Clip
 from mechgrok.optimization.transforms.grokfast import GrokfastEMA, GrokfastMA
 from mechgrok.optimization.transforms.learning_rate import Cosine, Warmup
@@ -30,7 +31,7 @@ from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.facts import facts
 from mechgrok.runs.state import read_state
-from mechgrok.training import Interrupted, resume, train, train_together
+from mechgrok.training import Interrupted, resume, resume_together, train, train_together
 from mechgrok.training.recorder import snapshot
 
 TASK = {"name": "add", "p": 7, "train_fraction": 0.7}
@@ -50,6 +51,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{name: {"optimizer": name} for name in OPTIMIZERS},
     "a full window": {"transforms": "grokfast-ma:window_size=7"},
     "several": {"transforms": "warmup,sam,orthograd+grokfast-ema,clip:max_norm=0.1"},
+    "options behind the optimizer": {"optimizer": "sgd:momentum=0.9"},
     "dropout": {"dropout": 0.3},
     "dropout in batches, with sam": {"dropout": 0.3, "batch_size": 8, "transforms": "sam"},
     "muon for all": {"optimizer": "muon", "matrices": "all", "transforms": "orthograd,cosine"},
@@ -180,6 +182,106 @@ def test_a_transform_of_one_s_own_is_one_class(tmp_path: Path) -> None:
     assert str(Run(run.path).config.recipe.transforms[0]).endswith("signs.py:Signs:size=2")
 
 
+NOISE = """
+import mechgrok, torch
+
+class Noise(mechgrok.Transform):
+    '''Gaussian noise of variance η / (1 + t)^γ on every gradient (Neelakantan et al. 2015).'''
+
+    name: str = "noise"
+    eta: float = 0.01
+
+    def change(self, gradients, weights, state, *, step, generator):
+        scale = (self.eta / (1 + step) ** 0.55) ** 0.5
+        return [g + scale * torch.randn(g.shape, generator=generator).to(g) for g in gradients]
+"""
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> str:
+    """The name of a transform that draws from the generator and looks at the step."""
+    (tmp_path / "noise.py").write_text(NOISE)
+    name = f"{tmp_path / 'noise.py'}:Noise"
+    mechgrok.user_code.allow(name)
+    return name
+
+
+def noisy(transform: str, seed: int = 0) -> RunConfig:
+    training = {"steps": 40, "checkpoint_every": 20, "transforms": transform}
+    return RunConfig.make(task=TASK, model=MODELS["mlp"], training=training, seed=seed)
+
+
+def interrupt_at_10(*shown: Any) -> None:
+    """Of a run, or of the first of those trained together, which are shown with their folders."""
+    if shown[-1]["step"] == 10 and not str(shown[0]).endswith("-1"):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_noise_of_one_s_own_resumes_to_the_byte(tmp_path: Path, noise: str) -> None:
+    whole = train(tmp_path / "whole", noisy(noise), device="cpu")
+    with pytest.raises(Interrupted):
+        train(tmp_path / "parts", noisy(noise), device="cpu", progress=interrupt_at_10)
+    assert contents(resume(tmp_path / "parts", device="cpu")) == contents(whole)
+    quiet = train(tmp_path / "quiet", noisy(f"{noise}:eta=0"), device="cpu")
+    assert distance(whole, quiet) > 1e-3
+
+
+def test_noise_of_one_s_own_is_the_same_alone_and_together(tmp_path: Path, noise: str) -> None:
+    runs = {tmp_path / f"whole-{seed}": noisy(noise, seed) for seed in range(2)}
+    train_together(runs, device="cpu")
+    parts = {tmp_path / f"parts-{seed}": noisy(noise, seed) for seed in range(2)}
+    with pytest.raises(Interrupted):
+        train_together(parts, device="cpu", progress=interrupt_at_10)
+    resume_together(list(parts), device="cpu")
+    for whole, part, config in zip(runs, parts, runs.values(), strict=True):
+        assert contents(Run(part)) == contents(Run(whole))
+        alone = train(tmp_path / f"alone-{whole.name}", config, device="cpu")
+        assert distance(Run(whole), alone) <= 1e-4
+
+
+def test_each_noise_is_that_of_its_seed_step_and_place(tmp_path: Path) -> None:
+    """On a gradient of zeros a transform that passes its draw on shows it."""
+    drawn: list[Tensor] = []
+
+    class Draw(Transform):
+        name: str = "draw"
+        separable = True
+
+        def change(  # type: ignore[override]
+            self, gradients: list, weights: Any, state: Any, generator: torch.Generator
+        ) -> list[Tensor]:
+            drawn.append(torch.rand(3, generator=generator))
+            return gradients
+
+    def steps(seed: int, start: int, n: int) -> list[Tensor]:
+        drawn.clear()
+        weight = nn.Parameter(torch.zeros(1))
+        group = {"params": [weight], "weight_decay": 0.0, "layouts": [None]}
+        optimizer = OPTIMIZERS.load("sgd")().make([group], 1.0)  # type: ignore[call-arg]
+        chain = Chain(optimizer, [Draw(), Draw()], [weight], step=start, steps=9, seed=seed)
+        for _ in range(n):
+            weight.grad = torch.zeros(1)
+            chain.step()
+        return list(drawn)
+
+    first = steps(0, 0, 3)
+    assert len({tuple(each.tolist()) for each in first + steps(1, 0, 3)}) == 12
+    assert all(map(torch.equal, steps(0, 1, 2), first[2:]))
+    assert not RunConfig.make(training={"transforms": [Draw()]}).recipe.separable
+
+
+def test_a_transform_with_the_earlier_names_of_methods_still_works() -> None:
+    with pytest.warns(DeprecationWarning, match="lr_scale"):
+
+        class Half(Transform):
+            name: str = "half"
+
+            def rate(self, step: int, steps: int) -> float:
+                return 0.5
+
+    assert Half().lr_scale(3, 9) == 0.5
+
+
 @pytest.mark.parametrize(
     ("training", "complaint"),
     [
@@ -229,9 +331,9 @@ def test_options_may_stand_beside_the_transforms() -> None:
 
 def passed(transform: Transform, *gradients: Tensor, weight: Tensor | None = None) -> list[Tensor]:
     """What a transform makes of the gradients of one weight, step by step."""
-    kept: Kept = {}
+    state: State = {}
     weights = [torch.zeros_like(gradients[0]) if weight is None else weight]
-    return [transform.change([each.clone()], weights, [kept])[0] for each in gradients]
+    return [transform.change([each.clone()], weights, [state])[0] for each in gradients]
 
 
 def test_grokfast_adds_the_moving_average() -> None:
@@ -269,10 +371,10 @@ def test_clip_bounds_the_norm_over_all_weights() -> None:
 
 
 def test_warmup_rises_to_1_and_cosine_falls_to_its_floor() -> None:
-    assert [Warmup(warmup_steps=4).rate(step, 99) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
-    fall = [Cosine(decay_floor=0.2).rate(step, 60) for step in (0, 20, 30, 60, 90)]
+    assert [Warmup(warmup_steps=4).lr_scale(step, 99) for step in (0, 1, 3, 9)] == [0.25, 0.5, 1, 1]
+    fall = [Cosine(decay_floor=0.2).lr_scale(step, 60) for step in (0, 20, 30, 60, 90)]
     assert fall == pytest.approx([1, 0.2 + 0.8 * 0.75, 0.6, 0.2, 0.2])
-    assert Cosine(decay_until=10).rate(5, 60) == pytest.approx(0.5)
+    assert Cosine(decay_until=10).lr_scale(5, 60) == pytest.approx(0.5)
 
 
 def test_a_schedule_scales_every_step(tmp_path: Path) -> None:
@@ -281,8 +383,6 @@ def test_a_schedule_scales_every_step(tmp_path: Path) -> None:
     optimizer = OPTIMIZERS.load("sgd")().make(  # type: ignore[call-arg]
         [{"params": [weight], "weight_decay": 0.0, "layouts": [None]}], 1.0
     )
-    from mechgrok.optimization.transforms.chain import Chain
-
     chain = Chain(optimizer, read_transforms("warmup:warmup_steps=4,cosine"), [weight], steps=4)
     moved = []
     for _ in range(4):

@@ -4,109 +4,124 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mechgrok.errors import UserError
-from mechgrok.optimization.fused import Stepper
-from mechgrok.optimization.transforms.base import Kept, Transform, overrides
+from mechgrok.optimization.fused import TorchOptimizer
+from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
 
 #: What the names of a transform's state begin with, in ``resume.safetensors``.
 STATE = "transforms."
 
 
 class Chain:
-    """What changes the weights where there are transforms: these in turn, and then the optimizer.
+    """What updates the weights where there are transforms: these in turn, and then the optimizer.
 
     Args:
-        optimizer: takes what the last transform leaves.
+        optimizer: takes the gradients that the last transform passes on.
         transforms: in their order.
-        weights: all that the optimizer changes.
-        step: that the run has reached, which settles the learning rate.
+        weights: all that the optimizer updates.
+        step: that the run has reached.
         steps: that the run has in all.
+        seed: the run's.
     """
 
     def __init__(
         self,
-        optimizer: Stepper,
+        optimizer: TorchOptimizer,
         transforms: Sequence[Transform],
         weights: Iterable[nn.Parameter],
         *,
         step: int = 0,
         steps: int = 1,
+        seed: int = 0,
     ) -> None:
         self.optimizer, self.weights = optimizer, list(weights)
-        self._step, self._steps = step, steps
-        self._changing = [
-            (transform, f"{STATE}{index}.")
+        self._step, self._steps, self._seed = step, steps, seed
+        self._changing = {
+            index: (transform, further_arguments(transform))
             for index, transform in enumerate(transforms)
             if overrides(transform, "change")
-        ]
-        self.kept: dict[str, dict[nn.Parameter, Kept]] = {
-            prefix: defaultdict(dict) for _, prefix in self._changing
         }
-        self._looking = [each for each in transforms if overrides(each, "ahead")]
-        self._rating = [each for each in transforms if overrides(each, "rate")]
-        groups = _groups_of(optimizer) if self._rating else []
-        self._rates = [(group, group["lr"]) for group in groups]
+        self.transform_state: dict[str, dict[nn.Parameter, State]] = {
+            f"{STATE}{index}.": defaultdict(dict) for index in self._changing
+        }
+        self._perturbing = [each for each in transforms if overrides(each, "lookahead")]
+        self._scaling = [each for each in transforms if overrides(each, "lr_scale")]
+        groups = _groups_of(optimizer) if self._scaling else []
+        self._learning_rates = [(group, group["lr"]) for group in groups]
         self._before: list[Tensor] = []
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
-        """What the optimizer keeps of each weight."""
+        """What the optimizer stores about each weight."""
         return self.optimizer.state
 
     @property
     def looks_ahead(self) -> bool:
         """Whether the gradient is taken a second time, elsewhere."""
-        return bool(self._looking)
+        return bool(self._perturbing)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         self.optimizer.zero_grad()
 
     @torch.no_grad()
-    def move(self) -> None:
-        """Put the weights where the gradient is taken anew."""
+    def perturb(self) -> None:
+        """Move the weights to where the gradient is taken anew."""
         weights, gradients = self._with_gradients()
         self._before = [weight.clone() for weight in weights]
-        for transform in self._looking:
-            for weight, by in zip(weights, transform.ahead(gradients, weights) or (), strict=True):
-                weight.add_(by)
+        for transform in self._perturbing:
+            shifts = transform.lookahead(gradients, weights) or ()
+            for weight, shift in zip(weights, shifts, strict=True):
+                weight.add_(shift)
 
     @torch.no_grad()
-    def back(self) -> None:
-        """Put the weights back to where they were, to the bit."""
+    def restore(self) -> None:
+        """Move the weights back to where they were, to the bit."""
         for weight, before in zip(self._with_gradients()[0], self._before, strict=True):
             weight.copy_(before)
         self._before = []
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the weights by their gradients, as the transforms leave them."""
+        """Update the weights with their gradients, as the transforms leave them."""
         weights, gradients = self._with_gradients()
-        for transform, prefix in self._changing:
-            kept = self.kept[prefix]
-            gradients = transform.change(gradients, weights, [kept[each] for each in weights])
+        for index, (transform, further) in self._changing.items():
+            state = [self.transform_state[f"{STATE}{index}."][weight] for weight in weights]
+            arguments: dict[str, Any] = {}
+            if "step" in further:
+                arguments["step"] = self._step
+            if "generator" in further:
+                arguments["generator"] = _generator(self._seed, self._step, index)
+            gradients = transform.change(gradients, weights, state, **arguments)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
-        for group, rate in self._rates:
-            for transform in self._rating:
-                rate = rate * transform.rate(self._step, self._steps)
-            group["lr"] = rate
+        for group, learning_rate in self._learning_rates:
+            for transform in self._scaling:
+                learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
+            group["lr"] = learning_rate
         self.optimizer.step()
         self._step += 1
 
     def _with_gradients(self) -> tuple[list[nn.Parameter], list[Tensor]]:
-        found = [(weight, weight.grad) for weight in self.weights if weight.grad is not None]
-        return [weight for weight, _ in found], [gradient for _, gradient in found]
+        trained = [(weight, weight.grad) for weight in self.weights if weight.grad is not None]
+        return [weight for weight, _ in trained], [gradient for _, gradient in trained]
 
 
-def _groups_of(optimizer: Stepper) -> list[dict[str, Any]]:
+def _generator(*seeds: int) -> torch.Generator:
+    """A generator that these numbers seed, independent of those that others seed."""
+    (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed) >> 1)
+
+
+def _groups_of(optimizer: TorchOptimizer) -> list[dict[str, Any]]:
     """The groups of weights that each have a learning rate under ``lr``.
 
     Raises:
-        UserError: the optimizer tells none.
+        UserError: the optimizer has none.
     """
     groups: list[dict[str, Any]] = getattr(optimizer, "param_groups", [])
     if not all("lr" in group for group in groups) or not groups:
@@ -117,13 +132,13 @@ def _groups_of(optimizer: Stepper) -> list[dict[str, Any]]:
     return groups
 
 
-def states_of(optimizer: Stepper) -> dict[str, dict[Any, dict[str, Any]]]:
+def states_of(optimizer: TorchOptimizer) -> dict[str, dict[Any, dict[str, Any]]]:
     """All that lasts from step to step, by weight, under what its names begin with on disk."""
-    return {"": optimizer.state} | (optimizer.kept if isinstance(optimizer, Chain) else {})
+    return {"": optimizer.state} | getattr(optimizer, "transform_state", {})
 
 
 def without_transforms(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state from disk, without what transforms kept."""
+    """An optimizer's state from disk, without that of transforms."""
     return {
         entry: value
         for entry, value in state.items()
@@ -131,11 +146,11 @@ def without_transforms(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_step(optimizers: Sequence[Stepper], gradient: Callable[[], Tensor]) -> Tensor:
+def take_step(optimizers: Sequence[TorchOptimizer], gradient: Callable[[], Tensor]) -> Tensor:
     """One step of optimizers.
 
     Args:
-        optimizers: that change the weights.
+        optimizers: that update the weights.
         gradient: leaves the gradients in the weights' ``grad`` and gives the loss, or each loss of
             several networks.
 
@@ -143,13 +158,13 @@ def take_step(optimizers: Sequence[Stepper], gradient: Callable[[], Tensor]) -> 
         The loss before the step.
     """
     loss = gradient()
-    looking = [each for each in optimizers if isinstance(each, Chain) and each.looks_ahead]
-    if looking:
-        for chain in looking:
-            chain.move()
+    chains = [each for each in optimizers if isinstance(each, Chain) and each.looks_ahead]
+    if chains:
+        for chain in chains:
+            chain.perturb()
         gradient()
-        for chain in looking:
-            chain.back()
+        for chain in chains:
+            chain.restore()
     for optimizer in optimizers:
         optimizer.step()
     return loss

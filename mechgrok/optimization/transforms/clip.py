@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mechgrok.optimization.transforms.base import Kept, Transform
+from mechgrok.optimization.transforms.base import State, Transform
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,7 +26,7 @@ class Clip(Transform):
     )
 
     def change(
-        self, gradients: list[Tensor], weights: Sequence[Tensor], kept: Sequence[Kept]
+        self, gradients: list[Tensor], weights: Sequence[Tensor], state: Sequence[State]
     ) -> list[Tensor]:
         scale = (self.max_norm / (common_norm(gradients) + 1e-30)).clamp(max=1)
         return [gradient * scale for gradient in gradients]

@@ -18,7 +18,7 @@ class Warmup(Transform):
         default=10, description="Steps over which warmup raises the learning rate."
     )
 
-    def rate(self, step: int, steps: int) -> float:
+    def lr_scale(self, step: int, steps: int) -> float:
         return min(1.0, (step + 1) / self.warmup_steps)
 
 
@@ -37,7 +37,7 @@ class Cosine(Transform):
         default=0.0, description="Share of the learning rate that cosine ends at."
     )
 
-    def rate(self, step: int, steps: int) -> float:
+    def lr_scale(self, step: int, steps: int) -> float:
         done = min(1.0, step / max(1, self.decay_until or steps))
         floor = self.decay_floor
         return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2

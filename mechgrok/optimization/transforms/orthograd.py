@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from mechgrok.optimization.transforms.base import Kept, Transform
+from mechgrok.optimization.transforms.base import State, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class OrthoGrad(Transform):
     )
 
     def change(
-        self, gradients: list[Tensor], weights: Sequence[Tensor], kept: Sequence[Kept]
+        self, gradients: list[Tensor], weights: Sequence[Tensor], state: Sequence[State]
     ) -> list[Tensor]:
         return [self._across(g, w) for g, w in zip(gradients, weights, strict=True)]
 

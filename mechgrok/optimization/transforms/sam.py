@@ -28,6 +28,6 @@ class SAM(Transform):
         default=0.05, description="Radius ρ of the ball in which SAM looks for the highest loss."
     )
 
-    def ahead(self, gradients: list[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    def lookahead(self, gradients: list[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
         scale = self.rho / (common_norm(gradients) + 1e-30)
         return [gradient * scale for gradient in gradients]

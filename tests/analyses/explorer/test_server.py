@@ -86,7 +86,9 @@ def test_a_port_that_is_taken_is_refused(served, tiny_run: Run):
 
 def test_it_shows_itself_in_a_notebook(tiny_run: Run, monkeypatch: pytest.MonkeyPatch):
     found = {"explore": Entry("explore", "mechgrok.analyses.explorer", "explore")}
-    monkeypatch.setattr("mechgrok.registry.entries", lambda group: found)
+    monkeypatch.setattr(
+        "mechgrok.registry.entries", lambda group: found if group == "mechgrok.pages" else {}
+    )
     page = mechgrok.explore(tiny_run)
     assert f'<iframe src="{page.url}"' in page._repr_html_()
     assert ask(page.url)[0] == 200

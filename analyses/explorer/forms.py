@@ -1,0 +1,152 @@
+"""A form for every kind of intervention, made of its fields: types, bounds, descriptions."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dash import dcc, html
+
+from mechgrok.analyses.explorer.tables import Shown
+from mechgrok.errors import UserError
+from mechgrok.grammar import parse_value
+from mechgrok.interventions import INTERVENTIONS
+from mechgrok.masks.methods import SCORES
+
+#: A field's part of a JSON schema.
+Field = Mapping[str, Any]
+
+
+def forms(shown: Shown) -> list[Any]:
+    """A form for every intervention that is registered, the first of them open."""
+    return [form(kind, shown, is_open=not at) for at, kind in enumerate(INTERVENTIONS)]
+
+
+def form(kind: str, shown: Shown, *, is_open: bool = False) -> Any:
+    """The fields of one kind, and the button that adds it to the list."""
+    about = (INTERVENTIONS.load(kind).__doc__ or "").partition("\n")[0]
+    fields = [
+        html.Label(
+            [html.Span(name.replace("_", " ").capitalize()), _control(kind, name, field, shown)],
+            title=field.get("description", ""),
+        )
+        for name, field in fields_of(kind).items()
+    ]
+    add = html.Button(kind, id={"add": kind}, title=f"Add {kind} to the list")
+    return html.Details(
+        [
+            html.Summary(kind),
+            html.P(about, className="hint"),
+            html.Div([*fields, add], className="line"),
+        ],
+        open=is_open,
+        **{"data-kind": kind},
+    )
+
+
+def fields_of(kind: str) -> dict[str, Field]:
+    """The fields of a kind of intervention by name, as JSON schema describes them."""
+    return INTERVENTIONS.load(kind).model_json_schema().get("properties", {})
+
+
+def read_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an intervention, from what a form's controls hold; empty ones are left out.
+
+    Raises:
+        UserError: a text cannot be read.
+    """
+    fields = fields_of(kind)
+    return {
+        name: _read(name, fields[name], value.strip() if isinstance(value, str) else value)
+        for name, value in values.items()
+        if name in fields and value not in (None, "")
+    }
+
+
+def _control(kind: str, name: str, field: Field, shown: Shown) -> Any:
+    known = {"id": {"kind": kind, "field": name}}
+    shapes, offered, default = list(_shapes(field)), _offered(field, shown), field.get("default")
+    only = shapes[0] if len(shapes) == 1 else {}
+    if choices := _choices(only) or (offered if _is_text(field) else []):
+        return dcc.Dropdown(
+            options=choices,
+            value=_written(default) or None,
+            clearable="default" in field and default is None,
+            searchable=len(choices) > 8,
+            **known,
+        )
+    example = _written(default) or ", ".join(offered)
+    if only.get("type") in ("integer", "number"):
+        low, high = (_bound(only, side) for side in ("inimum", "aximum"))
+        step = 1 if only["type"] == "integer" else "any"
+        return dcc.Input(type="number", min=low, max=high, step=step, placeholder=example, **known)
+    return dcc.Input(type="text", placeholder=example, value="", **known)
+
+
+def _shapes(field: Field) -> Iterator[Field]:
+    """What a field takes besides nothing."""
+    return (shape for shape in field.get("anyOf", [field]) if shape.get("type") != "null")
+
+
+def _is_text(field: Field) -> bool:
+    return all(shape.get("type") == "string" for shape in _shapes(field))
+
+
+def _choices(shape: Field) -> list[str]:
+    if shape.get("type") == "boolean":
+        return ["true", "false"]
+    return [_written(choice) for choice in shape.get("enum", [])]
+
+
+def _bound(shape: Field, side: str) -> float | None:
+    return shape.get(f"m{side}", shape.get(f"exclusiveM{side}"))
+
+
+def _named(field: Field) -> str | None:
+    """What the texts of a field name: hooks, weights, methods, frequencies or runs."""
+    return next((shape["names"] for shape in _shapes(field) if "names" in shape), None)
+
+
+def _offered(field: Field, shown: Shown) -> list[str]:
+    """The names that a field can take for this run; the key frequencies, of frequencies."""
+    match _named(field):
+        case "hooks":
+            hooks = shown.run.model(-1).hook_dict
+            return [hook for hook in hooks if not hook.endswith("hook_mask")]
+        case "weights":
+            return list(shown.run.wiring.joins)
+        case "methods":
+            return list(SCORES)
+        case "frequencies" if shown.parts:
+            return [shown.parts.names[part] for part in sorted(shown.key)]
+        case _:
+            return []
+
+
+def _written(value: Any) -> str:
+    """A default as a person would type it."""
+    if value is None or value in ([], {}):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read(name: str, field: Field, value: Any) -> Any:
+    """The value of a field from its control: a number, or a text that stands for one or several."""
+    if not isinstance(value, str):
+        return value
+    if _named(field) == "runs":  # Whole, so that what is saved works from anywhere.
+        return str(Path(value).expanduser().resolve())
+    shapes = list(_shapes(field))
+    types = {shape.get("type") for shape in shapes}
+    if _is_text(field) or any(value in (shape.get("const"), *_choices(shape)) for shape in shapes):
+        return parse_value(value) if "boolean" in types else value
+    if "array" in types and "[" not in value:
+        return [parse_value(part.strip()) for part in value.split(",") if part.strip()]
+    if not types & {"array", "object"}:
+        return parse_value(value)
+    inside = f"[{value}]" if "array" in types else f"{{{value}}}"
+    try:
+        return tomllib.loads(f"value = {inside}")["value"]
+    except (ValueError, RecursionError):
+        what = "[5, 2], [0, 1]" if "array" in types else "seed = 3, temperature = 100"
+        raise UserError(f"{name} {value!r} cannot be read: write it as {what}.") from None
