@@ -166,8 +166,8 @@ def finding(dataset: xr.Dataset) -> str:
         return f"no neuron is alive at step {int(last.step):,}"
     key = [labels.names[at] for at in np.argsort(use)[::-1] if use[at] > 0.05]
     return (
-        f"{n_live} live neurons hold {format_percent(_median_share(last))} (median) of their power "
-        f"in one {labels.word} at step {int(last.step):,}; key {labels.plural} "
+        f"{n_live} live neurons hold {format_percent(_median_share(last))} of their power in one "
+        f"{labels.word} (median) at step {int(last.step):,}; key {labels.plural} "
         f"{', '.join(key) or 'none'} (above 5% of the power)"
     )
 
