@@ -218,7 +218,7 @@ def finding(dataset: xr.Dataset) -> str:
 # --- figure -------------------------------------------------------------------------------------
 
 _DASH = {"train": "solid", "test": "dash"}
-_FROM_ZERO = {"rangemode": "tozero"}
+_FROM_ZERO: dict[str, Any] = {"rangemode": "tozero"}
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
@@ -243,7 +243,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     row = figure.row(height=220)
     _draw_layers(row, "participation_ratio", "participation ratio of activations")
     _draw_layers(row, "activation_rank", "effective rank of activations")
-    ranks = {"title": "effective rank", **_FROM_ZERO}
+    ranks: dict[str, Any] = {"title": "effective rank", **_FROM_ZERO}
     draw_weights(figure, lambda ds: [(ds.effective_rank, {"value": "%{y:.1f}"})], **ranks)
     return figure.draw()
 
@@ -260,6 +260,9 @@ def _draw_layers(row: Row, name: str, title: str) -> None:
     for label, dataset in row.figure.measured.items():
         layers = dataset.layer.to_numpy().tolist()
         for at, layer in enumerate(layers):
-            style = {"dash": ("solid", "dash", "dashdot", "dot")[at % 4], "value": "%{y:.2f}"}
+            style: dict[str, Any] = {
+                "dash": ("solid", "dash", "dashdot", "dot")[at % 4],
+                "value": "%{y:.2f}",
+            }
             style |= {"key": layer} if len(layers) > 1 else {}
             panel.lines(dataset.step, dataset[name].sel(layer=layer), run=label, **style)

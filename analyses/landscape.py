@@ -313,15 +313,15 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 _DASH = {"train": "solid", "test": "dash"}
-_LOG = {"type": "log"}
+_LOG: dict[str, Any] = {"type": "log"}
 
 
 def _draw_curvature(figure: Panels, first: xr.Dataset) -> None:
     row = figure.row(height=240, legend=True)
     panel = row.over_training("Hessian eigenvalues", y=_LOG | {"title": "nats"})
     for nth in first.nth.to_numpy().tolist():
-        rest = {"key": "next four", "opacity": 0.5, "width": 0.8}
-        style = {"key": "largest"} if nth == 1 else rest
+        rest: dict[str, Any] = {"key": "next four", "opacity": 0.5, "width": 0.8}
+        style: dict[str, Any] = {"key": "largest"} if nth == 1 else rest
         panel.curves(partial(_positive, name="eigenvalue", nth=nth), value="%{y:.3g}", **style)
     lowest = partial(_positive, name="lowest", sign=-1)
     panel.curves(lowest, value="%{y:.3g}", dash="dot", key="most negative, −λ")

@@ -101,7 +101,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 #: The axis of a size.
-_SIZE = {"rangemode": "tozero", "exponentformat": "SI"}
+_SIZE: dict[str, Any] = {"rangemode": "tozero", "exponentformat": "SI"}
 
 
 def draw(

@@ -278,7 +278,12 @@ def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int
     line: dict[str, Any] = {"mode": "lines", "line": {"color": "#222222", "width": 1}}
     wave = partial(_wave, neuron=neurons[at], x=fine)
     panel.add("scatter", run=label, at=wave, x=fine.numpy(), color="#222", **line)
-    corner = {"x": [n - 1], "y": [top], "mode": "text", "textposition": "bottom left"}
+    corner: dict[str, Any] = {
+        "x": [n - 1],
+        "y": [top],
+        "mode": "text",
+        "textposition": "bottom left",
+    }
     text = partial(_fit_in_words, neuron=neurons[at])
     panel.add("scatter", run=label, at=text, textfont={"size": 11}, **corner)
 

@@ -13,7 +13,7 @@ place of cosines and entries of ρ(a b) in place of waves.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -336,7 +336,7 @@ def _draw_curves(
 ) -> None:
     parts = part_labels(dataset).plural
     for variable, (name, color, dash) in curves.items():
-        style = {"entry": name.format(parts=parts), "color": color, "dash": dash}
+        style: dict[str, Any] = {"entry": name.format(parts=parts), "color": color, "dash": dash}
         panel.lines(dataset.step, dataset[variable], run=label, **style)
 
 
@@ -345,7 +345,7 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
     key, labels = dataset.key.to_numpy().tolist(), part_labels(dataset)
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
-        grey = {"entry": f"other {labels.plural}", "color": "#BBBBBB", "opacity": 1}
+        grey: dict[str, Any] = {"entry": f"other {labels.plural}", "color": "#BBBBBB", "opacity": 1}
         panel.bundle(dataset.step, others, run=label, width=1, **grey)
     for k in key:
         panel.lines(

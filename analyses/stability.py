@@ -204,7 +204,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     row = figure.row(height=220)
     panel = row.over_training("loss exactly 0", y=SHARE | {"title": "share of the training set"})
     for precision, dash in zip(PRECISIONS, ("solid", "dot"), strict=True):
-        style = {"key": f"in {precision}", "dash": dash, "value": "%{y:.1%}"}
+        style: dict[str, Any] = {"key": f"in {precision}", "dash": dash, "value": "%{y:.1%}"}
         panel.curves("collapsed", where={"precision": precision}, **style)
     for name, title in (("margin", "lead of the right answer"), ("logit_scale", "logit scale")):
         _draw_sides(row, name, title, {"title": "nats"})

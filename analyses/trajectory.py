@@ -187,7 +187,7 @@ def _draw_paths(figure: Panels, moving: Mapping[str, xr.Dataset], log: bool) -> 
 
 
 #: The axis of effective ranks.
-_RANK = {"rangemode": "tozero", "nticks": 5}
+_RANK: dict[str, Any] = {"rangemode": "tozero", "nticks": 5}
 #: Curves over training: the title, and the axis.
 _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "speed": ("speed", {"title": "L2 norm per step", "type": "log"}),

@@ -2,8 +2,8 @@
 
 ``python tests/same_answers.py 3611d3d [NAME …]`` checks that revision out beside this one, measures
 ``data/base`` and ``data/ticket`` (copies, as that revision holds them) with both, by all analyses
-or by those named, and prints by how much each variable differs that does. Run it by hand, before and
-after a change that must not change answers.
+or by those named, and prints by how much variables differ. Run it by hand, before and after a
+change that must not change answers.
 """
 
 import os

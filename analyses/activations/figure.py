@@ -153,7 +153,7 @@ def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int
         # A blank title leaves space for the names.
         named = {"title": " ", "type": "category", "tickfont": {"size": 9}, "nticks": 8}
         axes = [bare | {"title": "ρ of b"}, named]
-        places = {"x": names, "y": names}
+        places: dict[str, Any] = {"x": names, "y": names}
     else:
         title = "Fourier transform"
         axes = [{"title": f"frequency in {operand}"} for operand in ("b", "a")]

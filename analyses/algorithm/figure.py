@@ -31,7 +31,11 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     for label, dataset in measured.items():
         for key in _strongest(dataset):
             curve = dataset.pizza.sel(key=key, circle="alone")
-            style = {"entry": f"k = {key}", "color": frequency_color(key), "value": "%{y:.2f}"}
+            style: dict[str, Any] = {
+                "entry": f"k = {key}",
+                "color": frequency_color(key),
+                "value": "%{y:.2f}",
+            }
             panel.lines(dataset.step, curve, run=label, **style)
     panel = row.over_training("cos(φ_out − 2φ_in)", y={"range": [-0.35, 1.05]})
     panel.curves("alignment", value="%{y:.3f}")
@@ -93,7 +97,10 @@ def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
         others = dataset.magnitude.sel(frequency=rest).to_numpy().T
         panel.bundle(dataset.step, others, run=label, color="#BBBBBB", opacity=1)
     for key in keys:
-        style = {"color": frequency_color(key), "value": f"k = {key}: " + "%{y:.3g}"}
+        style: dict[str, Any] = {
+            "color": frequency_color(key),
+            "value": f"k = {key}: " + "%{y:.3g}",
+        }
         panel.lines(dataset.step, dataset.magnitude.sel(frequency=key), run=label, **style)
 
 

@@ -75,8 +75,16 @@ class GroupCurves:
         run, style = next(iter(self.runs)), dict(self.style)
         value = style.pop("value")
         color = style["line"].get("color") or panel.figure.color_of(run)
-        band = {"fill": "toself", "fillcolor": color, "opacity": 0.16, "line": {"width": 0}}
-        around = {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]])}
+        band: dict[str, Any] = {
+            "fill": "toself",
+            "fillcolor": color,
+            "opacity": 0.16,
+            "line": {"width": 0},
+        }
+        around: dict[str, Any] = {
+            "x": np.concatenate([x, x[::-1]]),
+            "y": np.concatenate([low, high[::-1]]),
+        }
         hover = value and f"{panel.figure.groups[run]}, median of {len(self.runs)}<br>{value}"
         style = {key: given for key, given in style.items() if key != "opacity"} | {"mode": "lines"}
         medians = [

@@ -66,7 +66,10 @@ def milestone_lines(
         if named and free and (few or mark not in seen):
             seen.add(mark)
             heights[free[0]].append(at)
-            name = {"text": mark, "font": {"size": 11, "color": color, "shadow": _HALO}}
+            name: dict[str, Any] = {
+                "text": mark,
+                "font": {"size": 11, "color": color, "shadow": _HALO},
+            }
             name |= {"x": np.log10(x) if axis.log else x, "xanchor": "right", "yanchor": "top"}
             name |= {"y": 1, "yshift": -_NAME_HEIGHT * free[0], "textangle": -90}
             names.append({**name, "showarrow": False, **where})

@@ -1,5 +1,7 @@
 """Several runs over one another, or groups of them: accuracy, L1 norm and L2 norm over training."""
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 from mechgrok.analyses.drawing.milestones import add_milestones
@@ -38,7 +40,7 @@ def overlay(family: Family, *, log: bool = True) -> go.Figure:
     )
     accuracy = figure.row(height=270).over_training(y={"title": "accuracy", **SHARE})
     for side, dash, width in (("train", "dash", 1.2), ("test", "solid", 2)):
-        style = {"key": side, "dash": dash, "width": width, "value": "%{y:.2%}"}
+        style: dict[str, Any] = {"key": side, "dash": dash, "width": width, "value": "%{y:.2%}"}
         accuracy.curves(f"{side}_accuracy", **style)
     for name, formula in (("l1", "L1 Σ|w|"), ("l2", "L2 √Σw²")):
         panel = figure.row(height=150).over_training(y={"title": formula, "rangemode": "tozero"})

@@ -181,8 +181,8 @@ class Panel:
         x, curves = np.asarray(x, dtype=float), np.asarray(curves, dtype=np.float32)
         y = np.pad(curves, ((0, 0), (0, 1)), constant_values=np.nan).ravel()
         x = np.tile(np.append(x, np.nan), len(curves))
-        more = {"mode": "lines", "line": {"width": width}, "opacity": opacity} | more
-        self.add("scatter", x=x, y=y, **more)
+        style: dict[str, Any] = {"mode": "lines", "line": {"width": width}, "opacity": opacity}
+        self.add("scatter", x=x, y=y, **(style | more))
 
     def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
         """A picture: a number for each cell, in colours of `Panels.colors`."""
