@@ -18,9 +18,11 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
+from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import Panels, Row
+from mechgrok.analyses.drawing import LogAxis, Measured, Panels, Row, draw_weights
+from mechgrok.analyses.measures.checks import check_at_least, check_positive
 from mechgrok.analyses.measures.complexity import (
     FIRST,
     coarsest,
@@ -30,20 +32,19 @@ from mechgrok.analyses.measures.complexity import (
     participation_ratio,
     truncated,
 )
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.evaluation import Evaluator, subsample
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_course, with_skipped_note
 from mechgrok.analyses.measures.geometry import effective_rank
-from mechgrok.analyses.measures.judging import Judge, some
-from mechgrok.analyses.measures.spacing import log_spaced, some_of
-from mechgrok.errors import UserError
+from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.models import HookedModel
-from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 SIDES = ("train", "test")
-#: Of the sum of the singular values, what truncated weights may keep.
+#: Shares of the sum of the singular values that truncated weights may have.
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-#: Examples whose activations are told the dimension of.
+#: Examples whose activations are measured, at most.
 _MOST = 4096
 
 
@@ -103,25 +104,24 @@ def measure(
     Raises:
         UserError: a number is out of its range.
     """
-    _check(radius, epsilon, checkpoints=checkpoints, directions=directions, examples=examples)
-    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
+    check_at_least(1, checkpoints=checkpoints, directions=directions, examples=examples)
+    check_positive(radius=radius, epsilon=epsilon)
+    at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     layers = [layer.group for layer in run.wiring.hidden]
     matrices = [name for name in run.weight_names if name in run.wiring.connections]
-    judge = Judge(run, ["train"])
-    sizes = [_size(judge, step, epsilon, compression == "low-rank") for step in at]
-    folds = _Folds(run, radius, scale == "relative", directions, examples, seed)
+    evaluator = Evaluator(run, ["train"])
+    sizes = [_size(evaluator, step, epsilon, compression == "low-rank") for step in at]
+    local = _LocalComplexity(run, radius, scale == "relative", directions, examples, seed)
     activations = [_activations(run.model(step), run, seed) for step in at]
     values: dict[str, Any] = {
         "compressed_size": [size for _, size in sizes],
         "bin_width": [width for width, _ in sizes],
         "effective_rank": [[_rank(run, step, name) for name in matrices] for step in at],
-        "participation_ratio": [
-            [participation_ratio(each) for each in of_layers] for of_layers in activations
-        ],
-        "activation_rank": [[_spread(each) for each in of_layers] for of_layers in activations],
+        "participation_ratio": [list(map(participation_ratio, each)) for each in activations],
+        "activation_rank": [list(map(_rank_around_mean, each)) for each in activations],
     }
     if getattr(run.config.model, "act", None) == "relu":
-        values["local_complexity"] = [folds(step) for step in at]
+        values["local_complexity"] = [local(step) for step in at]
         values["neurons"] = [run.wiring.groups[layer].size for layer in layers]
     return described(
         VARIABLES,
@@ -139,16 +139,7 @@ def measure(
     )
 
 
-def _check(radius: float, epsilon: float, **counts: int) -> None:
-    for name, number in counts.items():
-        if number < 1:
-            raise UserError(f"{name} = {number} is too few: give 1 or more.")
-    for name, size in (("radius", radius), ("epsilon", epsilon)):
-        if not 0 < size < float("inf"):
-            raise UserError(f"{name} = {size:g} allows nothing: give a number above 0.")
-
-
-class _Folds:
+class _LocalComplexity:
     """The local complexity of a run at a step: the same examples and directions at every one."""
 
     def __init__(
@@ -156,14 +147,14 @@ class _Folds:
     ) -> None:
         self.run, self.radius, self.relative = run, radius, relative
         self.directions, self.seed = directions, seed
-        self.inputs = [some(getattr(run.task, side), examples, seed).inputs for side in SIDES]
+        self.inputs = [subsample(getattr(run.task, side), examples, seed).inputs for side in SIDES]
         self.hooks = [layer.hook.replace("hook_post", "hook_pre") for layer in run.wiring.hidden]
 
     def __call__(self, step: int) -> list[list[float]]:
         """Neurons per example ``[side][layer]``."""
         model = self.run.model(step)
         if not {FIRST, *self.hooks} <= model.hook_dict.keys():
-            return [[np.nan] * len(self.hooks) for _ in SIDES]  # a model of one's own
+            return [[np.nan] * len(self.hooks) for _ in SIDES]  # a user's own model
         read = torch.cat([first_inputs(model, inputs) for inputs in self.inputs])
         generator = torch.Generator().manual_seed(self.seed)
         vertices = cross_polytope(read.shape[1], self.directions, generator)
@@ -176,24 +167,20 @@ class _Folds:
         return [count.double().mean(0).tolist() for count in counts]
 
 
-def _size(judge: Judge, step: int, epsilon: float, low_rank: bool) -> tuple[float, float]:
+def _size(evaluator: Evaluator, step: int, epsilon: float, low_rank: bool) -> tuple[float, float]:
     """The width of the bins, and the bytes of the weights after bzip2."""
-    weights = judge.run.checkpoint(step).effective_weights
-    allowed = judge(weights)[0][0] + epsilon
+    weights = evaluator.run.checkpoint(step).effective_weights
+    allowed = evaluator(weights)[0][0] + epsilon
 
     def accepts(rounded: Mapping[str, Tensor]) -> bool:
-        return judge(rounded)[0][0] <= allowed
+        return evaluator(rounded)[0][0] <= allowed
 
-    found = [
-        coarsest(parts, accepts)
-        for share in (_SHARES if low_rank else (1.0,))
-        for parts in [{n: truncated(w, share) if low_rank else [w] for n, w in weights.items()}]
-    ]
-    return min(
-        (each for each in found if each is not None),
-        key=lambda each: each[1],
-        default=(np.nan, np.nan),
-    )
+    sizes = []
+    for share in _SHARES if low_rank else (1.0,):
+        factors = {n: truncated(w, share) if low_rank else [w] for n, w in weights.items()}
+        if (size := coarsest(factors, accepts)) is not None:
+            sizes.append(size)
+    return min(sizes, key=lambda size: size[1], default=(np.nan, np.nan))
 
 
 def _rank(run: Run, step: int, name: str) -> float:
@@ -201,131 +188,76 @@ def _rank(run: Run, step: int, name: str) -> float:
     return float(effective_rank(run.wiring.matrix(name, weight))[0])
 
 
-def _spread(points: Tensor) -> float:
+def _rank_around_mean(points: Float[Tensor, "point d"]) -> float:
     """The effective rank of points around their mean."""
     return float(effective_rank((points.double() - points.double().mean(0))[None])[0])
 
 
 @torch.no_grad()
-def _activations(model: HookedModel, run: Run, seed: int) -> list[Tensor]:
-    """What the neurons of each layer are ``[example, neuron]``, where the answer is read."""
+def _activations(model: HookedModel, run: Run, seed: int) -> list[Float[Tensor, "example neuron"]]:
+    """The activations of each layer's neurons, where the answer is read."""
     hooks = [layer.hook for layer in run.wiring.hidden]
-    inputs = some(run.task.examples, _MOST, seed).inputs
+    inputs = subsample(run.task.examples, _MOST, seed).inputs
     _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
     return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How the compressed size and the local complexity go, and what the activations need."""
-    words = f"compressed size {_course(dataset.compressed_size / 1000, '.3g')} kB"
-    words += f" of {dataset.attrs['raw_size'] / 1000:,.3g}"
-    if _has_regions(dataset):
-        near = dataset.local_complexity.sum("layer")
-        total = int(dataset.neurons.sum())
-        words += "; " + ", ".join(
-            f"{_course(near.sel(side=side), '.1f')} of {total} neurons change sign around a {side} "
-            "example"
-            for side in SIDES
-        )
-    last = dataset.isel(step=-1)
-    dimensions = ", ".join(f"{value:.1f}" for value in last.participation_ratio.to_numpy())
-    words += f"; activations vary in {dimensions} directions at step {int(last.step):,}"
-    some = some_of(dataset.sizes["step"], dataset.attrs["of_checkpoints"])
-    return and_left_out(words + some, dataset)
-
-
-def _has_regions(dataset: xr.Dataset) -> bool:
-    """Whether the network was found to be one of ReLUs whose inputs can be moved."""
-    return "local_complexity" in dataset and bool(dataset.local_complexity.notnull().any())
-
-
-def _course(values: xr.DataArray, form: str) -> str:
-    """The first value, the highest with its step, and the last; one value as it is."""
-    known = values[np.isfinite(values.to_numpy())]
-    if known.size < 2:
-        return f"{float(known[0]):{form}}" if known.size else "unknown"
-    top = known[int(known.to_numpy().argmax())]
-    first, last = float(known[0]), float(known[-1])
-    return f"{first:{form}} → {float(top):{form}} (step {int(top.step):,}) → {last:{form}}"
+    """How the compressed size and the local complexity go."""
+    text = f"compressed size in kB {format_course(dataset.compressed_size / 1000)}"
+    if (near := _near(dataset, "test")) is not None:
+        text += f"; neurons that change sign around a test example {format_course(near, '.1f')}"
+    return with_skipped_note(text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------
 
-_ACROSS = 4
 _DASH = {"train": "solid", "test": "dash"}
-_FROM_ZERO = {"rangemode": "tozero"}
+_FROM_ZERO: dict[str, Any] = {"rangemode": "tozero"}
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """Compressed size, local complexity, dimension of activations; ranks of weights below."""
     first = next(iter(measured.values()))
     unit = " × the inputs' size" if first.attrs["scale"] == "relative" else ""
     figure = Panels(
         measured,
-        title=_title(measured),
+        title="Complexity of the network over training",
         subtitle=f"rounding may raise the training loss by {first.attrs['epsilon']:g}; regions "
         f"within {first.attrs['radius']:g}{unit} of an example; solid: train, dashed: test",
         log=log,
     )
     row = figure.row(height=240)
-    size = row.over_training("compressed weights", y=_FROM_ZERO | {"title": "kB"})
-    for label, dataset in measured.items():
-        curve = dataset.compressed_size / 1000
-        size.lines(dataset.step, curve, run=label, value="%{y:,.4g} kB")
-    near = row.over_training("neurons that change sign nearby", y=_FROM_ZERO)
-    for label, dataset in measured.items():
-        if not _has_regions(dataset):
-            continue
-        for side, dash in _DASH.items():
-            curve = dataset.local_complexity.sel(side=side).sum("layer")
-            near.lines(dataset.step, curve, run=label, dash=dash, value="%{y:.2f} neurons")
-    if not any(map(_has_regions, measured.values())):
-        near.say("linear regions are those of ReLUs")
+    panel = row.over_training("compressed weights", y=_FROM_ZERO | {"title": "kB"})
+    panel.curves(lambda dataset: dataset.compressed_size / 1000, value="%{y:,.4g} kB")
+    panel = row.over_training("neurons that change sign nearby", y=_FROM_ZERO)
+    if all(_near(dataset, "test") is None for dataset in measured.values()):
+        panel.annotate("linear regions are those of ReLUs")
+    for side, dash in _DASH.items():
+        panel.curves(partial(_near, side=side), dash=dash, value="%{y:.2f} neurons")
     row = figure.row(height=220)
-    _by_layer(row, measured, "participation_ratio", "participation ratio of activations")
-    _by_layer(row, measured, "activation_rank", "effective rank of activations")
-    _by_weight(figure, measured)
+    _draw_layers(row, "participation_ratio", "participation ratio of activations")
+    _draw_layers(row, "activation_rank", "effective rank of activations")
+    ranks: dict[str, Any] = {"title": "effective rank", **_FROM_ZERO}
+    draw_weights(figure, lambda ds: [(ds.effective_rank, {"value": "%{y:.1f}"})], **ranks)
     return figure.draw()
 
 
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """How far the compressed size falls from its peak, for each run."""
-    told = []
-    for label, dataset in measured.items():
-        size = dataset.compressed_size.to_numpy() / 1000
-        size = size[np.isfinite(size)]
-        if not size.size:
-            return "The complexity of the network over training"
-        words = f"from {size.max():,.3g} to {size[-1]:,.3g} kB"
-        told.append(f"{words} ({label})" if len(measured) > 1 else words)
-    return f"From its peak to the end the compressed network goes {', '.join(told)}"
+def _near(dataset: xr.Dataset, side: str) -> xr.DataArray | None:
+    """The neurons of all layers that change sign around an example."""
+    if "local_complexity" not in dataset:
+        return None
+    return dataset.local_complexity.sel(side=side).sum("layer", skipna=False)
 
 
-def _by_layer(row: Row, measured: Mapping[str, xr.Dataset], name: str, title: str) -> None:
+def _draw_layers(row: Row, name: str, title: str) -> None:
     panel = row.over_training(title, y=_FROM_ZERO)
-    for label, dataset in measured.items():
+    for label, dataset in row.figure.measured.items():
         layers = dataset.layer.to_numpy().tolist()
         for at, layer in enumerate(layers):
-            dash = ("solid", "dash", "dashdot", "dot")[at % 4]
-            key = {"key": layer} if len(layers) > 1 else {}
-            curve = dataset[name].sel(layer=layer)
-            panel.lines(dataset.step, curve, run=label, dash=dash, value="%{y:.2f}", **key)
-
-
-def _by_weight(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
-    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
-    short = short_names(weights)
-    for at, weight in enumerate(weights):
-        if at % _ACROSS == 0:
-            row = figure.row(height=150)
-        title = {"title": "effective rank"} if at % _ACROSS == 0 else {}
-        panel = row.over_training(short[weight], y=_FROM_ZERO | title, marks=())
-        for label, dataset in measured.items():
-            if weight in dataset.weight:
-                curve = dataset.effective_rank.sel(weight=weight)
-                panel.lines(dataset.step, curve, run=label, value="%{y:.1f}")
-    row.fill(_ACROSS)
+            style: dict[str, Any] = {
+                "dash": ("solid", "dash", "dashdot", "dot")[at % 4],
+                "value": "%{y:.2f}",
+            }
+            style |= {"key": layer} if len(layers) > 1 else {}
+            panel.lines(dataset.step, dataset[name].sel(layer=layer), run=label, **style)

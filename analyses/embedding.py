@@ -9,7 +9,7 @@ For a group, whose representations are of more dimensions, the plane of a repres
 one in which the part Σ_g ρ_ij(g) E_g of the embedding is widest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -17,11 +17,12 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import Panels, Row, frequency_color, representatives
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import Measured, Panels, Row, frequency_color, representatives
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import key_frequencies
 from mechgrok.analyses.measures.geometry import frequency_plane, part_plane, principal_plane
 from mechgrok.analyses.measures.harmonics import (
@@ -29,16 +30,12 @@ from mechgrok.analyses.measures.harmonics import (
     Waves,
     harmonics,
     no_harmonics,
-    part_axis,
     part_coordinates,
-    part_names,
+    part_labels,
     part_units,
-    part_word,
-    part_words,
 )
-from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.residues import OrderOption
-from mechgrok.analyses.measures.words import ends
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
@@ -50,7 +47,7 @@ _COLUMNS = 3
 
 
 def applies(run: Run) -> str | None:
-    """Circles belong to residues, and their like to the elements of a group."""
+    """Inputs must be residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
 
 
@@ -111,7 +108,7 @@ def measure(
     Returns:
         `VARIABLES`.
     """
-    steps, of_steps = looked_at(run, steps, partial(spread, count=_STOPS))
+    steps, of_steps = select_finite_steps(run, steps, partial(thin, count=_STOPS))
     parts = harmonics(run.task, order)
     tokens, is_wave = parts.tokens, isinstance(parts, Waves)
     embedding = _rows(run, steps, of)[:, tokens].double()
@@ -166,125 +163,92 @@ def _plane_of(
 
 def finding(dataset: xr.Dataset) -> str:
     """The key frequencies with their shares of the variance, and how round their circles are."""
-    last = dataset.isel(step=-1)
-    if not np.isfinite(last.power).any():
-        return and_left_out(f"all tokens lie in one point at step {int(last.step):,}", dataset)
-    keys: Integer[np.ndarray, " key"] = dataset.key.to_numpy()
-    names = part_names(dataset)
-    each = ", ".join(
-        f"{names[key]} ({float(last.power.sel(frequency=key)):.0%}, roundness "
-        f"{float(last.roundness.sel(key=key)):.2f})"
-        for key in keys.tolist()
+    last, labels = dataset.isel(step=-1), part_labels(dataset)
+    keys = ", ".join(
+        f"{labels.names[key]} ({format_percent(last.power.sel(frequency=key))}, roundness "
+        f"{format_number(last.roundness.sel(key=key), '.2f')})"
+        for key in dataset.key.to_numpy().tolist()
     )
-    share = float(last.power.sel(frequency=keys).sum())
-    start = float(dataset.isel(step=0).power.sel(frequency=keys).sum())
+    held = format_percent(last.power.sel(frequency=dataset.key).sum())
     text = (
-        f"step {int(last.step):,}: {part_words(dataset)} {each} hold {share:.0%} of the variance "
-        f"of the {dataset.attrs['of']}"
+        f"{labels.plural} {keys} hold {held} of the variance of the {dataset.attrs['of']} at step "
+        f"{int(last.step):,}"
     )
-    if dataset.sizes["step"] > 1:
-        text += f" ({start:.0%} at step {int(dataset.step[0]):,})"
-    return and_left_out(text, dataset)
+    return with_skipped_note(text, dataset)
 
 
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(measured: Measured) -> go.Figure:
     """Rows for each run: the planes of its key frequencies, PCA, and the power of frequencies."""
     measured = representatives(measured)
-    figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
+    parts = part_labels(*measured.values()).plural
+    figure = Panels(
+        measured,
+        title=f"The embedding in the planes of its strongest {parts} over training",
+        subtitle="planes and shares are those of the last step; colours follow the tokens' order",
+    )
     for label, dataset in measured.items():
-        keys = dataset.key.to_numpy().tolist()
-        planes = [("circle", key) for key in keys] + [("pca", None)]
+        planes = [("circle", key) for key in dataset.key.to_numpy().tolist()] + [("pca", None)]
         for at, (name, key) in enumerate(planes):
             if at % _COLUMNS == 0:
                 row = figure.row(height=195)
-            _plane(row, label, dataset, name, key)
+            _draw_plane(row, label, dataset, name, key)
         if len(row.panels) == _COLUMNS:
             row = figure.row(height=195)
-        share = {"title": "share of variance", "tickformat": ".0%"}
-        top = float(np.nanmax(dataset.power.to_numpy(), initial=0)) or 1.0
-        panel = row.panel(
-            f"power by {part_word(dataset)}",
-            x=part_axis(dataset),
-            y=share | {"range": [0, 1.1 * top]},
-        )
-        frequency = dataset.frequency.to_numpy()[1:]
-        panel.add(
-            "bar",
-            run=label,
-            at=lambda now: {"y": now.power.to_numpy()[1:]},
-            x=frequency,
-            color=[frequency_color(int(each)) for each in frequency],
-            text=part_names(dataset)[1:],
-            textposition="none",
-            hover=f"{part_word(dataset)} %{{text}}<br>%{{y:.1%}} of variance",
-        )
+        _draw_power(row, label, dataset)
         row.fill(_COLUMNS)
     return figure.draw()
 
 
-def _plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None) -> None:
+def _draw_plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None) -> None:
     """Tokens in the plane of a key frequency, or in that of the two principal components.
 
-    Each has one scale for all steps and planes of its kind, so that growing and shrinking show.
+    The scale is that of all steps and of all planes of the kind, so that growing shows.
     """
-    last = dataset.isel(step=-1)
+    last, labels = dataset.isel(step=-1), part_labels(dataset)
     if key is None:
-        share, words = float(last.pca_share.sum()), "two components"
-        axes = ("component 1", "component 2")
+        share, plane = last.pca_share.sum(), "two components"
+        axes = ["component 1", "component 2"]
     else:
-        share, words = float(last.power.sel(frequency=key)), _called(dataset, key)
-        first, second = dataset.axis.to_numpy().tolist()
-        axes = (f"along {first}", f"along {second}")
+        share, plane = last.power.sel(frequency=key), f"{labels.word} {labels.names[key]}"
+        axes = [f"along {axis}" for axis in dataset.axis.to_numpy()]
     run = f"<b>{label}</b>: " if not row.panels else ""
     size = 1.12 * float(np.nanmax(np.abs(dataset[name].to_numpy()), initial=0)) or 1.0
     along = {"range": [-size, size], "nticks": 5}
-    panel = row.panel(
-        f"{run}{words}, {share:.0%} of variance",
-        x={"title": axes[0], **along},
-        y={"title": axes[1], **along},
-        square=True,
-    )
+    x, y = ({"title": axis, **along} for axis in axes)
+    title = f"{run}{plane}, {format_percent(share)} of variance"
+    panel = row.panel(title, x=x, y=y, square=True)
     token = dataset.token.to_numpy()
     shown = dataset.element.to_numpy() if "element" in dataset.coords else token
+
+    def at(now: xr.Dataset) -> dict[str, np.ndarray]:
+        places = now[name] if key is None else now[name].sel(key=key)
+        return dict(zip("xy", places.values, strict=True))
+
+    colors = [f"hsl({360 * t / (token.max() + 1):.0f}, 75%, 38%)" for t in token]
     panel.add(
         "scatter",
         run=label,
-        at=lambda now: dict(
-            zip("xy", (now[name] if key is None else now[name].sel(key=key)).values, strict=True)
-        ),
+        at=at,
         mode="text",
-        text=[str(x) for x in shown],
-        textfont={
-            "size": 9 if len(token) <= 70 else 7,
-            "color": [f"hsl({360 * x / (token.max() + 1):.0f}, 75%, 38%)" for x in token],
-        },
+        text=[str(name) for name in shown],
+        textfont={"size": 9 if len(token) <= 70 else 7, "color": colors},
         hover="token %{text}<br>(%{x:.3g}, %{y:.3g})",
     )
 
 
-def _called(dataset: xr.Dataset, key: int) -> str:
-    return f"{part_word(dataset)} {part_names(dataset)[key]}"
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """Whether frequencies hold the embedding, in all runs."""
-    held = [float(ds.isel(step=-1).power.sel(frequency=ds.key).sum()) for ds in measured.values()]
-    if min(held) > 0.5:
-        if part_word(*measured.values()) == "frequency":
-            return "Tokens lie on circles: a few frequencies hold the embedding"
-        return "A few representations hold the embedding"
-    return f"The embedding in the planes of its strongest {part_words(*measured.values())}"
-
-
-def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
-    """How much the shown frequencies hold, from the first step to the last."""
-    parts = []
-    for label, dataset in measured.items():
-        held = dataset.power.sel(frequency=dataset.key).sum("key")
-        shares = ends(f"{float(held[0]):.0%}", f"{float(held[-1]):.0%}")
-        parts.append(f"{label}: {shares} of the variance")
-    return (
-        "; ".join(parts)
-        + "<br>planes and shares are those of the last step; colours follow the "
-        + ("residue" if part_word(*measured.values()) == "frequency" else "elements' order")
+def _draw_power(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """The share of the variance at each frequency, in the frequency's colour."""
+    labels, frequency = part_labels(dataset), dataset.frequency.to_numpy()[1:]
+    top = float(np.nanmax(dataset.power.to_numpy(), initial=0)) or 1.0
+    share = {"title": "share of variance", "tickformat": ".0%", "range": [0, 1.1 * top]}
+    panel = row.panel(f"power by {labels.word}", x=labels.axis, y=share)
+    panel.add(
+        "bar",
+        run=label,
+        at=lambda now: {"y": now.power.to_numpy()[1:]},
+        x=frequency,
+        color=[frequency_color(int(each)) for each in frequency],
+        text=labels.names[1:],
+        textposition="none",
+        hover=f"{labels.word} %{{text}}<br>%{{y:.1%}} of variance",
     )

@@ -8,7 +8,7 @@ Their code takes ω = 1 … ⌊n/2⌋ − 1 and −Σ q ln softmax(q) (``definit
 q is over its irreducible representations, and "flat" is the spectrum of white noise.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,7 +18,8 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import SHARE, Panel, Panels
+from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panel, Panels
+from mechgrok.analyses.measures.formats import format_change, format_number, format_steps
 from mechgrok.analyses.measures.fourier import (
     joint_amplitude,
     live,
@@ -26,10 +27,9 @@ from mechgrok.analyses.measures.fourier import (
     spectral_entropy,
 )
 from mechgrok.analyses.measures.harmonics import Representations, harmonics, no_harmonics
-from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.ranks import rank_correlation
 from mechgrok.analyses.measures.residues import OrderOption
-from mechgrok.analyses.measures.words import between_steps, ends
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
@@ -43,7 +43,7 @@ SIDES = {"input": "input side", "output": "output side", "embedding": "embedding
 
 
 def applies(run: Run) -> str | None:
-    """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
+    """Inputs must be residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
 
 
@@ -108,32 +108,29 @@ def measure(
         of a flat spectrum (of white noise, in which representations of dimension d have d times
         the amplitude).
     """
-    steps = run.select(steps)
-    parts = harmonics(run.task, order)
-    tokens = parts.tokens
-    exponent = {"amplitude": 1, "power": 2}[spectrum]
-
+    steps, parts = run.select(steps), harmonics(run.task, order)
+    tokens, exponent = parts.tokens, {"amplitude": 1, "power": 2}[spectrum]
     entropy_of = {"plain": spectral_entropy, "paper-code": softmax_cross_entropy}[definition]
 
     def entropy(amplitude: Float[Tensor, "... frequency"]) -> Float[Tensor, "..."]:
         return entropy_of(amplitude.double() ** exponent)
 
-    inputs = run.input_sides(steps, path=path)[:, :, tokens].mT
-    outputs = run.output_side(steps)[None, ..., tokens]
-    alive = {"input": live(inputs.movedim(0, -2).flatten(-2)), "output": live(outputs[0])}
+    sides = {
+        "input": run.input_sides(steps, path=path)[:, :, tokens].mT,
+        "output": run.output_side(steps)[None, ..., tokens],
+    }
     values: dict[str, Tensor] = {}
-    for side, signals in (("input", inputs), ("output", outputs)):
-        each = entropy(joint_amplitude(parts.amplitude, signals))
-        counted = alive[side] if neurons == "live" else torch.ones_like(alive[side])
-        mean = torch.where(counted, each, torch.nan).nanmean(-1)
-        values[f"{side}_entropy"] = mean
-        values[f"{side}_entropy_of"] = each
-        values[f"{side}_live"] = alive[side]
+    for side, signals in sides.items():
+        of_neurons = entropy(joint_amplitude(parts.amplitude, signals))
+        is_live = live(signals.movedim(0, -2).flatten(-2))
+        counted = is_live if neurons == "live" else torch.ones_like(is_live)
+        values[f"{side}_entropy"] = torch.where(counted, of_neurons, torch.nan).nanmean(-1)
+        values[f"{side}_entropy_of"] = of_neurons
+        values[f"{side}_live"] = is_live
     if run.wiring.embedding is not None:
         columns = run.embedding(steps)[:, tokens].transpose(1, 2)
         values["embedding_entropy"] = entropy(parts.amplitude(columns).norm(dim=1))
     accuracy = run.metrics.drop_duplicates("step").set_index("step").test_accuracy.reindex(steps)
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
     return described(
         VARIABLES,
         {
@@ -142,8 +139,7 @@ def measure(
         },
         coords={
             "step": steps,
-            "input_neuron": np.arange(inputs.shape[2]),
-            "output_neuron": np.arange(outputs.shape[2]),
+            **{f"{side}_neuron": np.arange(signal.shape[2]) for side, signal in sides.items()},
         },
         attrs={
             "spectrum": spectrum,
@@ -151,7 +147,7 @@ def measure(
             "path": run.wiring.path_name(path),
             "flat": float(entropy(parts.noise_amplitude).nan_to_num()),
             "parts": "representations" if isinstance(parts, Representations) else "frequencies",
-            **{mark: step for mark, step in reached.items() if step is not None},
+            **run.milestones,
         },
         words={"−Σ_ω q ln q": _FORMULA[definition], "amplitude": spectrum},
     )
@@ -159,94 +155,53 @@ def measure(
 
 def finding(dataset: xr.Dataset) -> str:
     """Where each side's entropy starts and ends, and how it moves with test accuracy."""
-    changes = [
-        f"{name} {_change(dataset[f'{side}_entropy'])}"
+    changes = ", ".join(
+        f"{name} {format_change(dataset[f'{side}_entropy'], '.2f')}"
         for side, name in SIDES.items()
         if f"{side}_entropy" in dataset
-    ]
-    text = f"entropy {between_steps(dataset)} in nats: {', '.join(changes)}"
-    rank = rank_correlation(dataset.input_entropy.to_numpy(), dataset.test_accuracy.to_numpy())
-    if np.isfinite(rank):
-        text += f"; rank correlation of the input side with test accuracy {rank:+.2f}"
-    return text
-
-
-def _change(entropy: xr.DataArray) -> str:
-    """The first and the last value of a curve, in words where there is none."""
-    known = entropy.dropna("step")
-    if not known.size:
-        return "has no spectrum (weights are constant, or no numbers)"
-    return ends(f"{float(known[0]):.2f}", f"{float(known[-1]):.2f}")
-
-
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
-    """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
-    sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
-    figure = Panels(
-        measured,
-        title=_title(measured),
-        subtitle=f"thin: single neurons; grey and dotted: {_unlearned(measured)}",
-        log=log,
     )
-    row = figure.row(height=330)
-    flat = sorted({round(ds.attrs["flat"], 6) for ds in measured.values()})
-    for at, side in enumerate(sides):
-        entropy = {"title": "entropy (nats)" if at == 0 else "", "range": [0, 1.08 * flat[-1]]}
-        panel = row.over_training(SIDES[side], y=entropy)
-        accuracy = panel.right(
-            SHARE | {"range": [0, 1.08], "title": "test accuracy" if side == sides[-1] else ""}
-        )
-        for height in flat:
-            panel.level(height)
-        for label, dataset in measured.items():
-            if f"{side}_entropy" not in dataset:
-                continue
-            if f"{side}_entropy_of" in dataset:
-                _single_neurons(panel, dataset, side, label)
-            mean, nats = dataset[f"{side}_entropy"], "%{y:.3f} nats"
-            panel.lines(dataset.step, mean, run=label, key="mean over neurons", width=3, value=nats)
-            accuracy.lines(
-                dataset.step,
-                dataset.test_accuracy,
-                run=label,
-                key="test accuracy (right axis)",
-                dash="dot",
-                width=1.5,
-                value="%{y:.1%}",
-            )
-    return figure.draw()
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """What happened to the input side, in all runs."""
-    first = next(iter(measured.values())).attrs
-    spectrum, parts = first["spectrum"], first.get("parts", "frequencies")
-    ends = [
-        ds.input_entropy.to_numpy()[[0, -1]] for ds in measured.values() if ds.sizes["step"] > 1
-    ]
-    if ends and all(end < 0.8 * start for start, end in ends):
-        return f"Neurons settle on single {parts}: the entropy of their {spectrum} spectra falls"
-    return f"Entropy of the neurons' {spectrum} spectra over training"
+    rank = rank_correlation(dataset.input_entropy.to_numpy(), dataset.test_accuracy.to_numpy())
+    return (
+        f"entropy {format_steps(dataset)} in nats: {changes}; rank correlation of the input side "
+        f"with test accuracy {format_number(rank, '+.2f')}"
+    )
 
 
 #: Neurons and steps of each that are drawn one by one behind the mean.
 _NEURONS_SHOWN, _STEPS_SHOWN = 48, 120
 
 
-def _unlearned(measured: Mapping[str, xr.Dataset]) -> str:
-    """What the grey line is: representations of larger dimension hold more of white noise."""
-    waves = any(dataset.attrs["parts"] == "frequencies" for dataset in measured.values())
-    return "a flat spectrum" if waves else "white noise, whose representations differ in size"
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
+    """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
+    sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
+    figure = Panels(
+        measured,
+        title="Entropy of the neurons' spectra over training",
+        subtitle="thin: single neurons; grey: a flat spectrum (on a group, white noise)",
+        log=log,
+    )
+    row = figure.row(height=330)
+    flat = sorted({round(ds.attrs["flat"], 6) for ds in measured.values()})
+    for side in sides:
+        title = "entropy (nats)" if side == sides[0] else ""
+        panel = row.over_training(SIDES[side], y={"title": title, "range": [0, 1.08 * flat[-1]]})
+        title = "test accuracy" if side == sides[-1] else ""
+        accuracy = panel.right(SHARE | {"range": [0, 1.08], "title": title})
+        for height in flat:
+            panel.level(height)
+        for label, dataset in measured.items():
+            if f"{side}_entropy_of" in dataset:
+                _draw_neurons(panel, dataset, side, label)
+        panel.curves(f"{side}_entropy", key="mean over neurons", width=3, value="%{y:.3f} nats")
+        name = "test accuracy (right axis)"
+        accuracy.curves("test_accuracy", key=name, dash="dot", width=1.5, value="%{y:.1%}")
+    return figure.draw()
 
 
-def _single_neurons(panel: Panel, dataset: xr.Dataset, side: str, label: str) -> None:
-    """The entropies of evenly chosen neurons, where they are alive."""
-    each = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"])
-    steps = spread(dataset.step.to_numpy().tolist(), _STEPS_SHOWN)
-    neurons = spread(range(dataset.sizes[f"{side}_neuron"]), _NEURONS_SHOWN)
-    curves = each.sel(step=steps).isel({f"{side}_neuron": neurons}).transpose(..., "step")
+def _draw_neurons(panel: Panel, dataset: xr.Dataset, side: str, label: str) -> None:
+    """The entropies of evenly chosen neurons, where they are live."""
+    entropy = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"])
+    steps = thin(dataset.step.to_numpy().tolist(), _STEPS_SHOWN)
+    neurons = thin(range(dataset.sizes[f"{side}_neuron"]), _NEURONS_SHOWN)
+    curves = entropy.sel(step=steps).isel({f"{side}_neuron": neurons}).transpose(..., "step")
     panel.bundle(steps, curves, run=label)

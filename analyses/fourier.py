@@ -7,26 +7,34 @@ network uses only a few of them (Nanda et al. 2023, arXiv 2301.05217; Minegishi 
 2310.19470, fig. 4).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 import xarray as xr
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from mechgrok.analyses.drawing import DEAD, SHARE, Colors, Panels, frequency_color, representatives
+from mechgrok.analyses.drawing import (
+    DEAD,
+    SHARE,
+    Colors,
+    LogAxis,
+    Measured,
+    Panels,
+    Row,
+    frequency_color,
+)
+from mechgrok.analyses.measures.formats import format_percent
 from mechgrok.analyses.measures.fourier import dominant_frequency, joint_amplitude, live
 from mechgrok.analyses.measures.harmonics import (
     harmonics,
     no_harmonics,
-    part_axis,
     part_coordinates,
-    part_names,
+    part_labels,
     part_units,
-    part_word,
-    part_words,
 )
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.results.variables import Variable, described
@@ -36,7 +44,7 @@ PER_STEP = True
 
 
 def applies(run: Run) -> str | None:
-    """Parts of functions exist where inputs are residues modulo p, or elements of a group."""
+    """Inputs must be residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
 
 
@@ -139,8 +147,10 @@ def _embedding(run: Run) -> str:
     return f"embedding {wiring.embedding.formula}"
 
 
-def _mean_over(alive: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """The mean of ``share`` over the neurons that are alive, per step."""
+def _mean_over(
+    alive: Bool[Tensor, "step neuron"], share: Float[Tensor, "step neuron frequency"]
+) -> Float[Tensor, "step frequency"]:
+    """The mean of ``share`` over the live neurons, at each step."""
     weight = alive[..., None] / alive.sum(1)[:, None, None].clamp(min=1)
     return (share.nan_to_num(0) * weight).sum(1)
 
@@ -150,100 +160,84 @@ def finding(dataset: xr.Dataset) -> str:
     finite = np.isfinite(dataset.input_amplitude).all(("neuron", "frequency")).to_numpy()
     if not finite.any():
         return "the weights are not finite numbers at any step"
-    steps = np.flatnonzero(finite)
-    last, first = dataset.isel(step=int(steps[-1])), dataset.isel(step=int(steps[0]))
-    if not last.live.any():
-        return f"step {int(last.step):,}: no neuron is alive"
-    if not np.isfinite(_median_share(last)):
-        return f"step {int(last.step):,}: live neurons read all residues alike"
-    live_shares = last.share.to_numpy()[last.live.to_numpy()]
-    use = last.use.to_numpy()
-    names = part_names(dataset)
-    key = [names[at] for at in np.argsort(use)[::-1] if use[at] > 0.05]
-    was = _median_share(first)
-    said = np.isfinite(was) and first.step < last.step
-    before = f"; {was:.0%} at step {int(first.step):,}" if said else ""
-    lines = [
-        f"step {int(last.step):,}: {len(live_shares)} live neurons hold {_median_share(last):.0%}",
-        f"of their power in one {part_word(dataset)} (median{before}),",
-        f"{(live_shares > 0.5).sum()} of them more than half;",
-        f"key {part_words(dataset)} {', '.join(key) or 'none above 5 % of the power'}",
-    ]
-    return " ".join(lines)
+    last = dataset.isel(step=int(np.flatnonzero(finite)[-1]))
+    n_live, use, labels = int(last.live.sum()), last.use.to_numpy(), part_labels(dataset)
+    if not n_live:
+        return f"no neuron is alive at step {int(last.step):,}"
+    key = [labels.names[at] for at in np.argsort(use)[::-1] if use[at] > 0.05]
+    return (
+        f"{n_live} live neurons hold {format_percent(_median_share(last))} of their power in one "
+        f"{labels.word} (median) at step {int(last.step):,}; key {labels.plural} "
+        f"{', '.join(key) or 'none'} (above 5% of the power)"
+    )
 
 
 def draw(
-    measured: Mapping[str, xr.Dataset],
+    measured: Measured,
     *,
     side: Annotated[Literal["both", "input", "output"], "spectra to show as heat maps"] = "both",
-    log: Annotated[bool, "logarithmic step axis"] = True,
+    log: LogAxis = True,
 ) -> go.Figure:
     """Heat maps of neurons by frequency, shares, and what the network uses, with a slider."""
     sides = ("input", "output") if side == "both" else (side,)
-    periodic = all(_median_share(dataset.isel(step=-1)) > 0.5 for dataset in measured.values())
-    one = part_word(*measured.values())
+    labels = part_labels(*measured.values())
     figure = Panels(
         measured,
-        title=_title(one) if periodic else "Spectra of the neurons' weights",
-        subtitle=f"a row is a neuron, a column a {one}; rows ordered by strongest {one}, dead "
-        f"neurons last and grey; a {one} has its colour in all figures",
+        title="Fourier spectra of the weights over training",
+        subtitle=f"a row is a neuron, a column a {labels.word}; rows ordered by strongest "
+        f"{labels.word}, dead neurons last and grey",
         log=log,
     )
-    colors = {each: _scale(figure, measured, each) for each in sides}
-    for label, dataset in representatives(measured).items():
+    colors = {each: _scale(figure, each) for each in sides}
+    for label, dataset in figure.pictured.items():
         row = figure.row(height=290)
         for each in sides:
-            title = f"{label}: {_name(dataset, each)}"
-            row.panel(title, x=part_axis(dataset), y=_neurons(each)).heat(
-                colors[each],
-                run=label,
-                at=partial(_spectra, side=each),
-                x=dataset.frequency.to_numpy()[1:],
-                hover=f"neuron %{{customdata}}<br>{_symbol(dataset)} = %{{x}}<br>|F| %{{z:.3g}}",
-            )
-        power = {"title": "share of power", **SHARE, "range": [0, 1.03]}
-        panel = row.panel(f"in one {part_word(dataset)}", x=power, y=_neurons("input"), width=0.7)
-        words = f"neuron %{{customdata[0]}}<br>{_symbol(dataset)} = %{{text}}<br>share %{{x:.1%}}"
-        panel.add("bar", run=label, at=_shares, orientation="h", hover=words)
-    _over_training(figure, measured, embedding=side == "both")
+            _draw_spectra(row, colors[each], label, dataset, each)
+        _draw_shares(row, label, dataset)
+    _over_training(figure, embedding=side == "both")
     return figure.draw()
 
 
-def _over_training(figure: Panels, measured: Mapping[str, xr.Dataset], *, embedding: bool) -> None:
-    """What the network uses, in its neurons and its embedding, and the median share over steps."""
-    row, axis = figure.row(height=200), part_axis(*measured.values())
-    share = {"title": "mean share", "tickformat": ".0%"}
-    title = f"neurons' use of {part_words(*measured.values())}"
-    panels = {"use": (row.panel(title, x=axis, y=share), "mean share %{y:.1%}")}
-    if embedding:
-        amplitude = {"title": f"|F({_symbol(*measured.values())})| over d_model"}
-        of = ", ".join(dict.fromkeys(ds.attrs["embedding"] for ds in measured.values()))
-        panel = row.panel(of, x=axis, y=amplitude)
-        panels["embedding_amplitude"] = (panel, "|F| %{y:.3g}")
-    median = row.over_training(
-        "over training", y={"title": "median share", **SHARE}, width=0.7, marks=()
+def _draw_spectra(row: Row, colors: Colors, label: str, dataset: xr.Dataset, side: str) -> None:
+    """The spectra of all neurons on one side, a row each."""
+    labels, formula = part_labels(dataset), dataset.attrs[f"{side}_formula"]
+    panel = row.panel(f"{label}: {side} side {formula}", x=labels.axis, y=_neurons(side))
+    panel.heat(
+        colors,
+        run=label,
+        at=partial(_spectra, side=side),
+        x=dataset.frequency.to_numpy()[1:],
+        hover=f"neuron %{{customdata}}<br>{labels.symbol} = %{{x}}<br>|F| %{{z:.3g}}",
     )
-    for label, dataset in measured.items():
-        x = dataset.frequency.to_numpy()[1:]
-        for name, (panel, words) in panels.items() if label in figure.pictured else ():
-            hover = f"{_symbol(dataset)} = %{{x}}<br>{words}"
+
+
+def _draw_shares(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """The share of each neuron's power in its strongest part."""
+    labels = part_labels(dataset)
+    power = {"title": "share of power", **SHARE, "range": [0, 1.03]}
+    panel = row.panel(f"in one {labels.word}", x=power, y=_neurons("input"), width=0.7)
+    hover = f"neuron %{{customdata[0]}}<br>{labels.symbol} = %{{text}}<br>share %{{x:.1%}}"
+    panel.add("bar", run=label, at=_shares, orientation="h", hover=hover)
+
+
+def _over_training(figure: Panels, *, embedding: bool) -> None:
+    """What the network uses, in its neurons and its embedding, and the median share over steps."""
+    row, labels = figure.row(height=200), part_labels(*figure.measured.values())
+    share = {"title": "mean share", "tickformat": ".0%"}
+    title = f"neurons' use of {labels.plural}"
+    panels = {"use": (row.panel(title, x=labels.axis, y=share), "mean share %{y:.1%}")}
+    if embedding:
+        of = ", ".join(dict.fromkeys(ds.attrs["embedding"] for ds in figure.measured.values()))
+        panel = row.panel(of, x=labels.axis, y=f"|F({labels.symbol})| over d_model")
+        panels["embedding_amplitude"] = (panel, "|F| %{y:.3g}")
+    for name, (panel, value) in panels.items():
+        for label, dataset in figure.pictured.items():
+            x = dataset.frequency.to_numpy()[1:]
+            hover = f"{labels.symbol} = %{{x}}<br>{value}"
             panel.add("bar", run=label, at=partial(_spectrum, name=name), x=x, hover=hover)
-        shares = [_median_share(dataset.isel(step=at)) for at in range(dataset.sizes["step"])]
-        median.lines(dataset.step, shares, run=label, value="median share %{y:.1%}", follow=True)
-
-
-def _title(one: str) -> str:
-    if one == "frequency":
-        return "Neurons become periodic: each holds its power in one frequency"
-    return "Each neuron comes to hold its power in one representation"
-
-
-def _symbol(*datasets: xr.Dataset) -> str:
-    return "ω" if part_word(*datasets) == "frequency" else "ρ"
-
-
-def _name(dataset: xr.Dataset, side: str) -> str:
-    return f"{side} side {dataset.attrs[f'{side}_formula']}"
+    median = {"title": "median share", **SHARE}
+    panel = row.over_training("over training", y=median, width=0.7, marks=())
+    panel.curves(_median_shares, value="median share %{y:.1%}", follow=True)
 
 
 def _neurons(side: str) -> dict[str, Any]:
@@ -252,13 +246,12 @@ def _neurons(side: str) -> dict[str, Any]:
     return {"title": title, "autorange": "reversed", "showticklabels": False, "ticks": ""}
 
 
-def _scale(figure: Panels, measured: Mapping[str, xr.Dataset], side: str) -> Colors:
+def _scale(figure: Panels, side: str) -> Colors:
     """One scale for all steps and runs, up to the last step's largest amplitude."""
-    last = [ds[f"{side}_amplitude"][-1, :, 1:].to_numpy() for ds in measured.values()]
-    symbol = _symbol(*measured.values())
-    return figure.colors(
-        f"|F({symbol})|", 0, max(float(np.nanmax(each, initial=0)) for each in last)
-    )
+    datasets = figure.measured.values()
+    last = [ds[f"{side}_amplitude"][-1, :, 1:].to_numpy() for ds in datasets]
+    top = max(float(np.nanmax(each, initial=0)) for each in last)
+    return figure.colors(f"|F({part_labels(*datasets).symbol})|", 0, top)
 
 
 def _order(now: xr.Dataset) -> np.ndarray:
@@ -281,7 +274,7 @@ def _shares(now: xr.Dataset) -> dict[str, Any]:
     return {
         "x": now.share.to_numpy()[order],
         "customdata": np.stack([order, frequency], axis=1),
-        "text": np.array(part_names(now))[frequency],
+        "text": np.array(part_labels(now).names)[frequency],
         "textposition": "none",
         "marker": {"color": color, "line": {"width": 0}},
     }
@@ -294,6 +287,9 @@ def _spectrum(now: xr.Dataset, name: str) -> dict[str, Any]:
 
 def _median_share(now: xr.Dataset) -> float:
     """The median share of the live neurons at one step; NaN where none has a spectrum."""
-    shares = now.share.to_numpy()[now.live.to_numpy()]
-    known = shares[np.isfinite(shares)]
-    return float(np.median(known)) if known.size else float("nan")
+    return float(_median_shares(now))
+
+
+def _median_shares(dataset: xr.Dataset) -> xr.DataArray:
+    """The median share of the live neurons at every step; NaN where none has a spectrum."""
+    return dataset.share.where(dataset.live).median("neuron", skipna=True)

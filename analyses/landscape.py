@@ -8,8 +8,8 @@ arXiv 1912.05671), and on a random plane through the network whose directions ar
 by filter (Li et al. 2018, arXiv 1712.09913). Losses are those of the task alone, without penalty
 and weight decay.
 
-It costs some forty gradients a checkpoint, so that it is asked of 16 of them, evenly spaced by log
-step, unless more are asked for.
+It takes some forty gradients a checkpoint, so that by default 16 checkpoints are measured, evenly
+spaced by log step.
 """
 
 import math
@@ -25,11 +25,12 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import Colors, Panel, Panels, representatives
+from mechgrok.analyses.drawing import Colors, LogAxis, Measured, Panel, Panels
+from mechgrok.analyses.measures.checks import check_at_least, check_positive
 from mechgrok.analyses.measures.curvature import ascent, derivatives, flat, hutchinson, lanczos
-from mechgrok.analyses.measures.finite import and_left_out, last_finite_step, looked_at
-from mechgrok.analyses.measures.judging import Judge
-from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.evaluation import Evaluator
+from mechgrok.analyses.measures.finite import last_finite_step, select_finite_steps
+from mechgrok.analyses.measures.formats import format_course, format_number, with_skipped_note
 from mechgrok.analyses.measures.slices import (
     Above,
     barrier,
@@ -37,16 +38,16 @@ from mechgrok.analyses.measures.slices import (
     filter_normalized,
     random_direction,
 )
-from mechgrok.analyses.measures.spacing import log_spaced, some_of
+from mechgrok.analyses.measures.spacing import log_spaced, thin
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
-Weights = Mapping[str, Tensor]
+Weights = Mapping[str, Float[Tensor, "..."]]
 SIDES = ("train", "test")
-#: Eigenvalues that are kept of each end's many.
+#: How many of the largest eigenvalues are measured.
 _LARGEST = 5
 
 
@@ -127,35 +128,29 @@ def measure(
     Raises:
         UserError: a number is out of its range, or the other run has other weights.
     """
-    _check(
-        radius,
-        checkpoints=checkpoints,
-        iterations=iterations,
-        probes=probes,
-        positions=positions,
-        planes=planes,
-        resolution=resolution,
-        examples=examples,
-    )
-    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
+    check_at_least(1, checkpoints=checkpoints, iterations=iterations, probes=probes)
+    check_at_least(1, examples=examples)
+    check_at_least(0, planes=planes)
+    check_at_least(2, resolution=resolution)
+    check_at_least(3, positions=positions)
+    check_positive(radius=radius)
+    at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     generator = torch.Generator().manual_seed(seed)
-    look = partial(_curvature, run, side, _Effort(iterations, probes), sharpness == "asam", radius)
-    curvatures = [look(step, generator) for step in at]
-    judge = Judge(run, SIDES, examples)
+    effort = _Effort(iterations, probes)
+    curvatures = [
+        _curvature(run, side, effort, sharpness == "asam", radius, step, generator) for step in at
+    ]
+    evaluator = Evaluator(run, SIDES, examples)
     end, name = _end(run, to)
     places = np.linspace(-1, 1, resolution)
-    # Of the last first, so that a single plane is around the last.
-    around = sorted(spread(at[::-1], planes)) if planes else []
+    # From the last backwards, so that a single plane is around the last.
+    around = sorted(thin(at[::-1], planes)) if planes else []
     return described(
         VARIABLES,
         {
-            "eigenvalue": [each.eigenvalue for each in curvatures],
-            **{
-                name: [getattr(each, name) for each in curvatures]
-                for name in _Curvature._fields[1:]
-            },
-            **_lines(judge, at, end, positions, above),
-            "plane": _planes(judge, around, places, seed),
+            **{f: [getattr(each, f) for each in curvatures] for f in _Curvature._fields},
+            **_lines(evaluator, at, end, positions, above),
+            "plane": _planes(evaluator, around, places, seed),
         },
         coords={
             "step": at,
@@ -181,26 +176,6 @@ def measure(
     )
 
 
-#: The least that each number may be.
-_LEAST = {
-    "checkpoints": 1,
-    "iterations": 1,
-    "probes": 1,
-    "positions": 3,
-    "planes": 0,
-    "resolution": 2,
-    "examples": 1,
-}
-
-
-def _check(radius: float, **given: int) -> None:
-    for name, number in given.items():
-        if number < _LEAST[name]:
-            raise UserError(f"{name} = {number} is too few: give {_LEAST[name]} or more.")
-    if not 0 < radius < float("inf"):
-        raise UserError(f"A radius of {radius:g} is no distance: give one above 0, like 0.05.")
-
-
 class _Effort(NamedTuple):
     """Hessian-vector products for the eigenvalues, and for the trace."""
 
@@ -209,7 +184,7 @@ class _Effort(NamedTuple):
 
 
 class _Curvature(NamedTuple):
-    """What the derivatives at one checkpoint say; the fields are `measure`'s variables."""
+    """The curvature at one checkpoint; the fields are `measure`'s variables."""
 
     eigenvalue: list[float]
     residual: float
@@ -250,34 +225,34 @@ def _curvature(
 
 
 def _used(run: Run, step: int) -> Weights:
-    """The weights that the network computes with at a step: masked."""
+    """The effective weights at a step: masked."""
     return run.checkpoint(step).effective_weights
 
 
 def _end(run: Run, to: Path | None) -> tuple[Weights, str]:
-    """The weights that lines go to, and what they are called."""
+    """The weights that lines go to, and their name."""
     other = run if to is None else Run(to)
     last = last_finite_step(other)
     weights, own = _used(other, last), run.wiring.weights
     for name, shape in own.items():
         if name not in weights or tuple(weights[name].shape) != tuple(shape):
             raise UserError(
-                f"{other.path} has no weight {name} of shape {tuple(shape)}, so that there is no "
-                f"line from {run.path} to it: name a run of the same model."
+                f"{other.path} has no weight {name} of shape {tuple(shape)}, as {run.path} has: "
+                "name a run of the same model."
             )
     return weights, f"step {last:,}" if to is None else f"{other.name} at step {last:,}"
 
 
 def _lines(
-    judge: Judge, steps: Sequence[int], end: Weights, positions: int, above: Above
-) -> dict[str, np.ndarray]:
+    evaluator: Evaluator, steps: Sequence[int], end: Weights, positions: int, above: Above
+) -> dict[str, Float[np.ndarray, "step side *position"]]:
     """Losses, accuracies and barriers on the lines from each checkpoint, as `VARIABLES` says."""
     shares = np.linspace(0, 1, positions).tolist()
     found = np.empty((2, len(steps), len(SIDES), positions))
     for row, step in enumerate(steps):
-        start = _used(judge.run, step)
+        start = _used(evaluator.run, step)
         for place, share in enumerate(shares):
-            found[:, row, :, place] = judge(between(start, end, share))
+            found[:, row, :, place] = evaluator(between(start, end, share))
     loss, accuracy = found
     return {
         "line": loss,
@@ -288,172 +263,122 @@ def _lines(
 
 
 def _planes(
-    judge: Judge, steps: Sequence[int], places: Float[np.ndarray, " place"], seed: int
+    evaluator: Evaluator, steps: Sequence[int], places: Float[np.ndarray, " place"], seed: int
 ) -> Float[np.ndarray, "step up across side"]:
     """Losses on a random plane through each checkpoint; the same random numbers for all."""
-    losses = np.empty((len(steps), len(places), len(places), len(SIDES)))
+    run, losses = evaluator.run, np.empty((len(steps), len(places), len(places), len(SIDES)))
     for at, step in enumerate(steps):
-        weights = _used(judge.run, step)
+        weights, mask = _used(run, step), run.mask_at(step)
         generator = torch.Generator().manual_seed(seed)
-        mask, wiring = judge.run.mask_at(step), judge.run.wiring
-        right, up = (filter_normalized(weights, wiring, generator, mask) for _ in range(2))
+        right, up = (filter_normalized(weights, run.wiring, generator, mask) for _ in range(2))
         for row, y in enumerate(places.tolist()):
             for column, x in enumerate(places.tolist()):
                 moved = {n: w + x * right[n] + y * up[n] for n, w in weights.items()}
-                losses[at, row, column] = judge(moved)[0]
+                losses[at, row, column] = evaluator(moved)[0]
     return losses
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """Where the loss is most curved and where sharpest, and how high the barriers are."""
-    side = dataset.attrs["differentiated"]
-    largest = dataset.eigenvalue.sel(nth=1)
-    words = f"largest Hessian eigenvalue of the {side} loss {_course(largest)}"
-    words += f"; its trace {_course(dataset.trace)}; sharpness {_course(dataset.sharpness)}"
-    barriers = dataset.barrier.isel(step=0)
-    told = [
-        f"{float(barriers.sel(side=s)):.3g} ({s})"
-        for s in SIDES
-        if np.isfinite(barriers.sel(side=s))
-    ]
-    alone = (
-        dataset.sizes["step"] == 1 and dataset.attrs["line_to"] == f"step {int(dataset.step[0]):,}"
+    """How curved and how sharp the loss is, and how high the barriers are."""
+    first = dataset.isel(step=0)
+    barriers = " and ".join(
+        f"{format_number(first.barrier.sel(side=side), '.2g')} ({side})" for side in SIDES
     )
-    if told and not alone:
-        words += (
-            f"; barrier from step {int(dataset.step[0]):,} to {dataset.attrs['line_to']}: "
-            f"{' and '.join(told)}"
-        )
-    some = some_of(dataset.sizes["step"], dataset.attrs["of_checkpoints"])
-    return and_left_out(words + some, dataset)
-
-
-def _course(values: xr.DataArray) -> str:
-    """The first value, the highest and the last."""
-    known = values[np.isfinite(values.to_numpy())]
-    if not known.size:
-        return "is not a finite number"
-    if known.size == 1:
-        return f"{float(known[0]):.3g} at step {int(known.step[0]):,}"
-    top = known[int(known.to_numpy().argmax())]
-    return (
-        f"{float(known[0]):.3g} at step {int(known.step[0]):,}, highest {float(top):.3g} at "
-        f"{int(top.step):,}, {float(known[-1]):.3g} at {int(known.step[-1]):,}"
+    text = (
+        f"largest Hessian eigenvalue of the {dataset.attrs['differentiated']} loss "
+        f"{format_course(dataset.eigenvalue.sel(nth=1))}, sharpness "
+        f"{format_course(dataset.sharpness)}; barrier from step {int(first.step):,} to "
+        f"{dataset.attrs['line_to']} {barriers}"
     )
+    return with_skipped_note(text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """Curvature over training; the lines and their barriers; planes around some checkpoints."""
     first = next(iter(measured.values()))
     figure = Panels(
         measured,
-        title=_title(measured),
+        title="Curvature of the loss, and the loss around the checkpoints",
         subtitle=f"derivatives of the {first.attrs['differentiated']} loss; lines go to "
         f"{first.attrs['line_to']}; solid: training set, dashed: test set",
         log=log,
     )
-    _draw_curvature(figure, measured)
-    _draw_lines(figure, measured)
-    _draw_planes(figure, representatives(measured))
+    _draw_curvature(figure, first)
+    _draw_lines(figure)
+    _draw_planes(figure)
     return figure.draw()
 
 
 _DASH = {"train": "solid", "test": "dash"}
-_LOG = {"type": "log"}
+_LOG: dict[str, Any] = {"type": "log"}
 
 
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """The highest barrier of the training loss between a checkpoint and the end, for each run."""
-    told = []
-    for label, dataset in measured.items():
-        heights = dataset.barrier.sel(side="train").to_numpy()
-        if not np.isfinite(heights).any():
-            return "The curvature of the loss, and the loss around the checkpoints"
-        told.append(f"{np.nanmax(heights):.2g}" + (f" ({label})" if len(measured) > 1 else ""))
-    to = next(iter(measured.values())).attrs["line_to"]
-    if all(float(ds.barrier.sel(side="train").max()) < 1e-3 for ds in measured.values()):
-        return f"No barrier of the training loss lies on the way to {to}"
-    return f"Barriers of the training loss, up to {', '.join(told)}, lie on the way to {to}"
-
-
-def _draw_curvature(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+def _draw_curvature(figure: Panels, first: xr.Dataset) -> None:
     row = figure.row(height=240, legend=True)
     panel = row.over_training("Hessian eigenvalues", y=_LOG | {"title": "nats"})
-    for label, dataset in measured.items():
-        for nth in dataset.nth.to_numpy().tolist():
-            curve = dataset.eigenvalue.sel(nth=nth)
-            many = {"key": "largest"} if nth == 1 else {"key": "next four", "opacity": 0.5}
-            _line_of(panel, label, curve, width=2 if nth == 1 else 0.8, **many)
-        _line_of(panel, label, -dataset.lowest, dash="dot", key="most negative, −λ")
-    panel = row.over_training("trace of the Hessian", y=_LOG)
-    for label, dataset in measured.items():
-        _line_of(panel, label, dataset.trace)
-    first = next(iter(measured.values()))
-    name = {"sam": "SAM", "asam": "ASAM"}[first.attrs["sharpness_kind"]]
-    panel = row.over_training(f"sharpness ({name}, ρ = {first.attrs['radius']:g})", y=_LOG)
-    for label, dataset in measured.items():
-        _line_of(panel, label, dataset.sharpness)
+    for nth in first.nth.to_numpy().tolist():
+        rest: dict[str, Any] = {"key": "next four", "opacity": 0.5, "width": 0.8}
+        style: dict[str, Any] = {"key": "largest"} if nth == 1 else rest
+        panel.curves(partial(_positive, name="eigenvalue", nth=nth), value="%{y:.3g}", **style)
+    lowest = partial(_positive, name="lowest", sign=-1)
+    panel.curves(lowest, value="%{y:.3g}", dash="dot", key="most negative, −λ")
+    sharpness = (
+        f"sharpness ({first.attrs['sharpness_kind'].upper()}, ρ = {first.attrs['radius']:g})"
+    )
+    for name, title in (("trace", "trace of the Hessian"), ("sharpness", sharpness)):
+        panel = row.over_training(title, y=_LOG)
+        panel.curves(partial(_positive, name=name), value="%{y:.3g}")
 
 
-def _line_of(panel: Panel, label: str, curve: xr.DataArray, **look: Any) -> None:
-    """A curve on a logarithmic axis, with gaps where it is not positive."""
-    positive = curve.where(curve > 0)
-    panel.lines(curve.step, positive, run=label, value="%{y:.3g}", **look)
+def _positive(dataset: xr.Dataset, name: str, sign: int = 1, **where: Any) -> xr.DataArray:
+    """A variable, or its negative, with gaps where it is not positive."""
+    curve = sign * dataset[name].sel(where)
+    return curve.where(curve > 0)
 
 
-def _draw_lines(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+def _draw_lines(figure: Panels) -> None:
     row = figure.row(height=220)
     panel = row.panel("on the line from the first checkpoint", x="α", y=_LOG | {"title": "loss"})
-    for label, dataset in measured.items():
-        for side, dash in _DASH.items():
-            curve = dataset.line.sel(side=side).isel(step=0)
-            curve = curve.where(curve > 0)
-            hover = "α = %{x}<br>" + f"{side} loss " + "%{y:.3g}"
-            panel.lines(curve.position, curve, run=label, dash=dash, value=hover)
-    for name, title, look in (
+    for side, dash in _DASH.items():
+        hover = "α = %{x}<br>" + f"{side} loss " + "%{y:.3g}"
+        line = lambda ds, side=side: _positive(ds.isel(step=0), "line", side=side)  # noqa: E731
+        panel.curves(line, dash=dash, value=hover)
+    for name, title, axis in (
         ("barrier", "barrier of the loss", {"rangemode": "tozero"}),
         ("error_barrier", "barrier of the share of wrong answers", {"tickformat": ".0%"}),
     ):
-        panel = row.over_training(title, y=look)
-        for label, dataset in measured.items():
-            for side, dash in _DASH.items():
-                panel.lines(dataset.step, dataset[name].sel(side=side), run=label, dash=dash)
+        panel = row.over_training(title, y=axis)
+        for side, dash in _DASH.items():
+            panel.curves(name, where={"side": side}, dash=dash)
 
 
-def _draw_planes(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+def _draw_planes(figure: Panels) -> None:
     """For each run its planes beside one another, on one scale of colours."""
-    losses = np.concatenate([ds.plane.to_numpy().ravel() for ds in measured.values()])
+    runs = figure.pictured
+    losses = np.concatenate([ds.plane.to_numpy().ravel() for ds in runs.values()])
     losses = losses[np.isfinite(losses) & (losses > 0)]
     if not losses.size:
         return
     low, high = (float(np.log10(end)) for end in (losses.min(), losses.max()))
     powers = range(math.ceil(low), math.floor(high) + 1, 1 + int(high - low) // 8)
-    words = [f"10<sup>{power}</sup>" for power in powers]
-    colors = figure.colors("loss", low, high, tickvals=list(powers), ticktext=words)
-    most = max(dataset.sizes["plane_step"] for dataset in measured.values())
-    for label, dataset in measured.items():
+    names = [f"10<sup>{power}</sup>" for power in powers]
+    colors = figure.colors("loss", low, high, tickvals=list(powers), ticktext=names)
+    most = max(dataset.sizes["plane_step"] for dataset in runs.values())
+    for label, dataset in runs.items():
         row = figure.row(height=210)
         for at, step in enumerate(dataset.plane_step.to_numpy().tolist()):
-            many = f"{label}, " if len(measured) > 1 else "around "
-            panel = row.panel(
-                f"{many}step {step:,}",
-                x="d₁",
-                y={"title": "d₂" if at == 0 else ""},
-                square=True,
-            )
+            prefix = f"{label}, " if len(runs) > 1 else "around "
+            y = {"title": "d₂" if at == 0 else ""}
+            panel = row.panel(f"{prefix}step {step:,}", x="d₁", y=y, square=True)
             _draw_plane(panel, colors, label, dataset.plane.isel(plane_step=at))
         row.fill(most)
 
 
 def _draw_plane(panel: Panel, colors: Colors, label: str, plane: xr.DataArray) -> None:
-    """The losses on one plane, of the side that the menu says."""
+    """The losses on one plane, of the side chosen in the menu."""
 
     def shown(side: str) -> dict[str, Any]:
         loss = plane.sel(side=side).to_numpy()

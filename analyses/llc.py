@@ -1,17 +1,17 @@
 """How degenerate is the solution? The local learning coefficient λ̂ over training, by SGLD.
 
-The learning coefficient of singular learning theory says how fast the volume of weights that are
-nearly as good as w* shrinks: half the number of weights where all matter, less where some can be
-changed together for nothing. It is estimated by sampling around each checkpoint, localized there:
+In singular learning theory the learning coefficient measures how fast the volume of weights that
+are nearly as good as w* shrinks: half the number of weights where all matter, less where some can
+be changed together at no loss. It is estimated by sampling around each checkpoint, localized there:
 λ̂ = nβ (E[L_n(w)] − L_n(w*)) (Lau et al. 2023, arXiv 2308.12108). Losses are the task's on the
 training set, without penalty and weight decay. λ̂ depends on how far chains may go (γ): it counts
 the directions in which nβ times the curvature is above γ.
 
-It costs a thousand gradients a checkpoint and is asked of 12 of them, evenly spaced by log step,
-unless more are asked for.
+It takes a thousand gradients a checkpoint, so that by default 12 checkpoints are measured, evenly
+spaced by log step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -21,12 +21,13 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from mechgrok.analyses.drawing import Panels, representatives
+from mechgrok.analyses.drawing import LogAxis, Measured, Panels
+from mechgrok.analyses.measures.checks import check_at_least, check_positive
 from mechgrok.analyses.measures.curvature import derivatives, lanczos
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_course, with_skipped_note
 from mechgrok.analyses.measures.sgld import learning_coefficient, sgld
-from mechgrok.analyses.measures.spacing import log_spaced, some_of
-from mechgrok.errors import UserError
+from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.models import raw_weights
 from mechgrok.models.counts import TokenCounts
 from mechgrok.results.variables import Variable, described
@@ -92,15 +93,12 @@ def measure(
     Raises:
         UserError: a number is out of its range, or the network cannot be stacked.
     """
-    _check({"n_beta": n_beta, "step_size": step_size, "localization": localization})
-    _check_counts(
-        checkpoints=(checkpoints, 1),
-        chains=(chains, 2),
-        draws=(draws, 4),
-        burn_in=(burn_in, 0),
-        batch_size=(1 if batch_size is None else batch_size, 1),
-    )
-    at, of_steps = looked_at(run, steps, partial(log_spaced, count=checkpoints))
+    check_positive(n_beta=n_beta, step_size=step_size, localization=localization)
+    check_at_least(1, checkpoints=checkpoints, batch_size=batch_size)
+    check_at_least(2, chains=chains)
+    check_at_least(4, draws=draws)
+    check_at_least(0, burn_in=burn_in)
+    at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     n = run.task.n_sides[0]
     cold = n / np.log(max(n, 3)) if n_beta is None else n_beta
     sampler = _Sampler(run, cold, batch_size, seed)
@@ -133,23 +131,11 @@ def measure(
     )
 
 
-def _check(given: Mapping[str, float | None]) -> None:
-    for name, number in given.items():
-        if number is not None and not 0 < number < float("inf"):
-            raise UserError(f"{name} = {number:g} samples nothing: give a number above 0.")
-
-
-def _check_counts(**given: tuple[int, int]) -> None:
-    for name, (number, least) in given.items():
-        if number < least:
-            raise UserError(f"{name} = {number} is too few: give {least} or more.")
-
-
 # --- sampling -----------------------------------------------------------------------------------
 
 
 class _Walk(NamedTuple):
-    """How chains go: ε, γ, draws that are kept and steps before."""
+    """ε, γ, the draws of each chain, and the steps before them."""
 
     step_size: float
     localization: float
@@ -158,7 +144,7 @@ class _Walk(NamedTuple):
 
 
 class _Sampler:
-    """Chains around checkpoints of a run, as many together as fit, by the models' short way."""
+    """Chains around checkpoints of a run, as many together as fit, by the folded forward pass."""
 
     def __init__(self, run: Run, n_beta: float, batch_size: int | None, seed: int) -> None:
         self.run, self.n_beta, self.seed = run, n_beta, seed
@@ -208,7 +194,7 @@ class _Sampler:
         return start.double()[::chains].numpy(), traces.reshape(len(steps), chains, -1)
 
     def _examples(self, every: Examples, generator: torch.Generator) -> Examples:
-        """All examples of each chain, or some that are drawn for it."""
+        """All examples of each chain, or a batch that is drawn for it."""
         if self.batch_size is None:
             return every
         inputs, labels = every
@@ -225,14 +211,14 @@ class _Sampler:
 #: Values of γ that are tried, and the chains and steps of a trial.
 _LADDER = tuple(10 ** (place / 2) for place in range(13))
 _TRIAL_CHAINS, _TRIAL_STEPS = 2, 60
-#: γ where there is nothing to stay with: that of Lau et al. 2023.
+#: γ where nothing was learned: that of Lau et al. 2023.
 _UNTRAINED = 100.0
 
 
 def _calibrated(
     sampler: _Sampler, steps: Sequence[int], step_size: float | None, localization: float | None
 ) -> tuple[float, float]:
-    """γ and ε, those that are given or those that `measure` says."""
+    """γ and ε, as given or as `measure` describes."""
     if step_size is not None and localization is not None:
         return localization, step_size
     run = sampler.run
@@ -274,59 +260,30 @@ def _sharpest(run: Run, step: int, seed: int) -> float:
 
 def finding(dataset: xr.Dataset) -> str:
     """Where λ̂ begins, is highest and ends, how it was sampled, and where it cannot be trusted."""
-    attrs, known = dataset.attrs, dataset.llc[np.isfinite(dataset.llc.to_numpy())]
-    if not known.size:
-        return and_left_out("chains leave the numbers at every step: λ̂ is unknown", dataset)
-    top = known[int(known.to_numpy().argmax())]
-    words = f"λ̂ {_told(dataset, known[0])}"
-    if known.size > 1:
-        words += f", highest {_told(dataset, top)}, {_told(dataset, known[-1])}"
-    words += (
-        f" (nβ = {attrs['n_beta']:.3g}, ε = {attrs['step_size']:.2g}, γ = "
-        f"{attrs['localization']:.3g})"
+    attrs, unmixed = dataset.attrs, int((~(dataset.rhat <= _MIXED)).sum())
+    text = (
+        f"λ̂ {format_course(dataset.llc)} (nβ = {attrs['n_beta']:.3g}, ε = "
+        f"{attrs['step_size']:.2g}, γ = {attrs['localization']:.3g})"
     )
-    bad = int((~(dataset.rhat <= _MIXED)).sum())
-    if bad:
-        rhat = dataset.rhat.to_numpy()
-        worst = f", R̂ up to {np.nanmax(rhat):.2f}" if np.isfinite(rhat).any() else ""
-        words += f"; warning: chains have not mixed at {bad} of {len(rhat)} steps{worst}"
-    below = int((known < 0).sum())
-    if below:
-        words += f"; below 0 at {below} steps, where chains found a lower loss"
-    some = some_of(dataset.sizes["step"], attrs["of_checkpoints"])
-    return and_left_out(words + some, dataset)
-
-
-def _told(dataset: xr.Dataset, value: xr.DataArray) -> str:
-    error = float(dataset.llc_error.sel(step=value.step))
-    around = f" ± {error:.2g}" if np.isfinite(error) else ""
-    return f"{float(value):z.3g}{around} at step {int(value.step):,}"
+    if unmixed:
+        text += f"; warning: chains have not mixed at {unmixed} of {dataset.sizes['step']} steps"
+    return with_skipped_note(text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """λ̂ with its chains; the losses that were drawn; whether chains mixed."""
-    told = [
-        f"{label}: nβ = {ds.attrs['n_beta']:.3g}, ε = {ds.attrs['step_size']:.2g}, γ = "
-        f"{ds.attrs['localization']:.3g}"
-        for label, ds in measured.items()
-    ]
     figure = Panels(
         measured,
-        title=_title(measured),
-        subtitle="dots: single chains; " + "; ".join(told),
+        title="Local learning coefficient over training",
+        subtitle="dots: single chains",
         log=log,
     )
-    row = figure.row(height=270)
-    panel = row.over_training("local learning coefficient", y={"title": "λ̂", "zeroline": True})
+    panel = figure.row(height=270).over_training(y={"title": "λ̂", "zeroline": True})
+    panel.curves("llc", value="λ̂ = %{y:.4g}", follow=True)
     for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset.llc, run=label, value="λ̂ = %{y:.4g}", follow=True)
         panel.add(
             "scatter",
             run=label,
@@ -340,15 +297,19 @@ def draw(
     row = figure.row(height=200)
     panel = row.over_training("do chains agree?", y="R̂")
     panel.level(_MIXED, "mixed below")
-    for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset.rhat, run=label, value="R̂ = %{y:.3f}")
+    panel.curves("rhat", value="R̂ = %{y:.3f}")
     panel = row.over_training("effective draws", y={"title": "", "rangemode": "tozero"})
-    for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset.ess, run=label, value="%{y:.0f} draws")
+    panel.curves("ess", value="%{y:.0f} draws")
+    _draw_chains(figure)
+    return figure.draw()
+
+
+def _draw_chains(figure: Panels) -> None:
+    """The losses along the chains of each run, around the checkpoint of the slider."""
     row = figure.row(height=200)
-    for label, dataset in representatives(measured).items():
-        many = f"{label}: " if len(measured) > 1 else ""
-        panel = row.panel(f"{many}losses of the chains", x="step of a chain", y="training loss")
+    for label, dataset in figure.pictured.items():
+        prefix = f"{label}: " if len(figure.measured) > 1 else ""
+        panel = row.panel(f"{prefix}losses of the chains", x="step of a chain", y="training loss")
         for chain in range(dataset.sizes["chain"]):
 
             def trace(now: xr.Dataset, chain: int = chain) -> dict[str, Any]:
@@ -364,16 +325,3 @@ def draw(
                 opacity=0.35 + 0.65 * chain / dataset.sizes["chain"],
                 hover=f"chain {chain + 1}" + "<br>loss %{y:.4g}",
             )
-    return figure.draw()
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """How far λ̂ falls from its highest value to the end, for each run."""
-    told = []
-    for label, dataset in measured.items():
-        known = dataset.llc.to_numpy()[np.isfinite(dataset.llc.to_numpy())]
-        if len(known) < 2:
-            return "The local learning coefficient"
-        words = f"from {known.max():z.3g} to {known[-1]:z.3g}"
-        told.append(f"{words} ({label})" if len(measured) > 1 else words)
-    return f"From its peak to the end the learning coefficient goes {', '.join(told)}"

@@ -5,18 +5,17 @@ generalize as early as tickets do. They do not (Minegishi et al. 2023, arXiv 231
 11): compare a base run, its ticket, and the controlled dense runs in one figure.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
+from jaxtyping import Float
 
-from mechgrok.analyses.drawing import Panels
-from mechgrok.analyses.measures.words import between_steps, ends
-from mechgrok.formatting import norm as show_norm
-from mechgrok.models.wiring import short_names
+from mechgrok.analyses.drawing import LogAxis, Measured, Panels, draw_weights
+from mechgrok.analyses.measures.formats import format_change, format_steps
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
@@ -80,7 +79,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     )
 
 
-def _norms(weight: torch.Tensor) -> tuple[float, float, float]:
+def _norms(weight: Float[torch.Tensor, "..."]) -> tuple[float, float, float]:
     """L1, L2 and L0, summed in float64."""
     size = weight.double().abs()
     return float(size.sum()), float(size.square().sum().sqrt()), float(size.count_nonzero())
@@ -92,32 +91,21 @@ def per_parameter(norm: xr.DataArray, n: xr.DataArray, name: str) -> xr.DataArra
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """Where each norm of the whole network starts and ends, and where L2 peaked."""
+    """The first and the last norms of the whole network."""
     masked = dataset.sel(state="masked")
-    finite = np.isfinite(masked.total_l2).to_numpy()
-    if not finite.any():
-        return "the weights are not finite numbers at any step"
-    masked = masked.isel(step=finite)
-    first, last = masked.isel(step=0), masked.isel(step=-1)
-    changes = ", ".join(
-        f"{_SYMBOL[name]} " + ends(_size(first[f"total_{name}"]), _size(last[f"total_{name}"]))
-        for name in NORMS
+    changes = (
+        f"{_SYMBOL[name]} {format_change(masked[f'total_{name}'], form)}"
+        for name, form in (("l1", ",.1f"), ("l2", ".2f"), ("l0", ",.0f"))
     )
-    at = int(masked.total_l2.idxmax("step"))
-    peak = f"; L2 peaks at {_size(masked.total_l2.max())} at step {at:,}"
-    return (
-        f"{changes} {between_steps(masked)}"
-        + (peak if masked.sizes["step"] > 1 else "")
-        + ("" if finite.all() else "; at other steps the weights are not finite numbers")
-    )
+    return f"{', '.join(changes)} {format_steps(dataset)}"
 
 
-def _size(value: xr.DataArray) -> str:
-    return show_norm(float(value), digits=0 if float(value) >= 1000 else 2)
+#: The axis of a size.
+_SIZE: dict[str, Any] = {"rangemode": "tozero", "exponentformat": "SI"}
 
 
 def draw(
-    measured: Mapping[str, xr.Dataset],
+    measured: Measured,
     *,
     norm: Annotated[Literal["l1", "l2", "l0"], "the norm shown weight by weight"] = "l2",
     whole: Annotated[
@@ -127,60 +115,25 @@ def draw(
     state: Annotated[
         Literal["masked", "raw"], "weights under their mask, or without it"
     ] = "masked",
-    log: Annotated[bool, "logarithmic step axis"] = True,
+    log: LogAxis = True,
 ) -> go.Figure:
     """Norms of the whole network above, one norm of each weight below, runs in colours."""
     what = "θ ⊙ m, as the network uses them" if state == "masked" else "θ"
     subtitle = f"weights {what}; below, weight by weight"
-    figure = Panels(measured, title=_title(measured, state), subtitle=subtitle, log=log)
+    figure = Panels(
+        measured, title="Norms of the weights over training", subtitle=subtitle, log=log
+    )
     row = figure.row(height=230)
     for name in NORMS:
         is_mean = whole == "mean" and name != "l0"
         of = "mean over weights" if is_mean else "all weights"
         panel = row.over_training(f"{_SYMBOL[name]}, {of}: {_FORMULA[name]}", y=_SIZE)
-        for label, dataset in measured.items():
-            norms = dataset[f"{'mean' if is_mean else 'total'}_{name}"]
-            panel.lines(dataset.step, norms.sel(state=state), run=label)
-    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
-    short = short_names(weights)
+        panel.curves(f"{'mean' if is_mean else 'total'}_{name}", where={"state": state})
+
+    def of_weight(dataset: xr.Dataset) -> Iterator[tuple[xr.DataArray, dict[str, Any]]]:
+        values = dataset[norm].sel(state=state)
+        yield per_parameter(values, dataset.n, norm) if scaled else values, {}
+
     formula = _SCALED[norm] if scaled else f"{_SYMBOL[norm]} {_FORMULA[norm]}"
-    for at, weight in enumerate(weights):
-        if at % _ACROSS == 0:
-            row = figure.row(height=160)
-        title = {"title": formula} if at % _ACROSS == 0 else {}
-        panel = row.over_training(short[weight], y=_SIZE | title, marks=())
-        for label, dataset in measured.items():
-            if weight not in dataset.weight:
-                continue
-            each = dataset.sel(weight=weight, state=state)
-            y = per_parameter(each[norm], each.n, norm) if scaled else each[norm]
-            panel.lines(dataset.step, y, run=label)
-    row.fill(_ACROSS)
+    draw_weights(figure, of_weight, height=160, title=formula, **_SIZE)
     return figure.draw()
-
-
-#: Weights beside one another, and the axis of a size.
-_ACROSS = 4
-_SIZE = {"rangemode": "tozero", "exponentformat": "SI"}
-
-
-def _title(measured: Mapping[str, xr.Dataset], state: str) -> str:
-    """How the last L1 and L2 norms compare: across runs, or with the first ones of the one run."""
-    lasts = {
-        name: [float(ds[f"total_{name}"].sel(state=state)[-1]) for ds in measured.values()]
-        for name in ("l1", "l2")
-    }
-    firsts = [float(ds.total_l1.sel(state=state)[0]) for ds in measured.values()]
-    if not all(np.isfinite(size) and size > 0 for size in [*firsts, *lasts["l1"], *lasts["l2"]]):
-        return "Norms of the weights over training"
-    if len(measured) == 1 and next(iter(measured.values())).sizes["step"] == 1:
-        return "Norms of the weights at the one checkpoint there is"
-    if len(measured) == 1:
-        only = next(iter(measured.values())).sel(state=state)
-        change = {name: lasts[name][0] / float(only[f"total_{name}"][0]) - 1 for name in lasts}
-        return " and ".join(
-            f"L{name[1]} {'grows' if by > 0 else 'falls'} by {abs(by):.0%}"
-            for name, by in change.items()
-        )
-    apart = {name: max(values) / min(values) - 1 for name, values in lasts.items()}
-    return f"At the end L2 norms lie {apart['l2']:.0%} apart, L1 norms {apart['l1']:.0%}"

@@ -7,18 +7,19 @@ set: the smallest |a − a'| + |b − b'| over the training pairs (a', b'), on t
 Elements of a group have no such distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Float, Integer, Shaped
 
-from mechgrok.analyses.drawing import SHARE, Colors, Panel, Panels, representatives
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import SHARE, Colors, LogAxis, Measured, Panel, Panels
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.ranks import rank_correlation
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -56,7 +57,7 @@ class Learning(NamedTuple):
 
 
 def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
-    """When each pair was learned, of whether it was answered right at each step.
+    """When each pair was learned, from whether it is answered right at each step.
 
     >>> right = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=bool)
     >>> [part.tolist() for part in learning(right)]
@@ -130,7 +131,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     Returns:
         `VARIABLES`.
     """
-    at, of_steps = looked_at(run, steps)
+    at, of_steps = select_finite_steps(run, steps)
     task = run.task
     assert isinstance(task, BinaryOperation)
     right = _right(run, at)
@@ -174,7 +175,9 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     )
 
 
-def _distance(task: BinaryOperation, train: Bool[np.ndarray, " pair"]) -> np.ndarray:
+def _distance(
+    task: BinaryOperation, train: Bool[np.ndarray, " pair"]
+) -> Integer[np.ndarray, " pair"]:
     """How far each pair lies from the training set; an unordered one stands for (b, a) too."""
     a, b = task.pair.numpy().T
     trained = np.zeros((task.n_answers, task.n_answers), dtype=bool)
@@ -184,7 +187,9 @@ def _distance(task: BinaryOperation, train: Bool[np.ndarray, " pair"]) -> np.nda
     return distance_to(trained)[a, b]
 
 
-def _by_distance(distance: np.ndarray, test: Bool[np.ndarray, " pair"]) -> dict[str, np.ndarray]:
+def _by_distance(
+    distance: Integer[np.ndarray, " pair"], test: Bool[np.ndarray, " pair"]
+) -> dict[str, Bool[np.ndarray, " pair"]]:
     """Which test pairs lie at each distance, those from the last on together."""
     groups = {}
     for near in range(1, _FAR + 1):
@@ -211,7 +216,9 @@ def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[n
     return np.where(index < 0, np.nan, np.asarray(steps, dtype=float)[index])
 
 
-def _picture(dataset: xr.Dataset, values: xr.DataArray, absent: float) -> np.ndarray:
+def _over_pairs(
+    dataset: xr.Dataset, values: xr.DataArray, absent: float
+) -> Shaped[np.ndarray, "a b"]:
     """Values of pairs over (a, b); an unordered pair stands on both sides of the diagonal."""
     a, b, n = dataset.a.to_numpy(), dataset.b.to_numpy(), dataset.attrs["n"]
     grid = np.full((n, n), absent, dtype=values.dtype)
@@ -224,48 +231,32 @@ def _picture(dataset: xr.Dataset, values: xr.DataArray, absent: float) -> np.nda
 def finding(dataset: xr.Dataset) -> str:
     """When the first, the median and the last test pair were learned, and what it goes with."""
     test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
-    learned = test.learned.to_numpy()
-    n_learned = int(np.isfinite(learned).sum())
-    if not n_learned:
-        return and_left_out("no test pair was learned for good", dataset)
-    early, median, late = np.nanquantile(learned, [0.1, 0.5, 0.9])
-    words = (
-        f"{n_learned:,} of {len(learned):,} test pairs learned for good: a tenth of them by step "
-        f"{early:,.0f}, half by {median:,.0f}, nine tenths by {late:,.0f}"
+    learned = test.learned.dropna("pair").to_numpy()
+    quantiles = np.quantile(learned, [0.1, 0.5, 0.9]) if learned.size else [np.nan] * 3
+    early, median, late = (format_number(step, ",.0f") for step in quantiles)
+    text = (
+        f"{learned.size:,} of {test.sizes['pair']:,} test pairs learned for good: a tenth of them "
+        f"by step {early}, half by {median}, nine tenths by {late}; "
+        f"{format_percent((test.forgotten > 0).mean())} were forgotten in between"
     )
-    again = float((test.forgotten.to_numpy() > 0).mean())
-    words += f"; {again:.0%} were forgotten in between"
-    known = {
-        "distance": "the distance to the training set",
-        "support": "the number of training pairs with the same answer",
-    }
-    ranks = {
-        what: rank_correlation(learned, test[name].to_numpy())
-        for name, what in known.items()
-        if name in test
-    }
-    told = [f"{rank:+.2f} with {what}" for what, rank in ranks.items() if np.isfinite(rank)]
-    if told:
-        words += f"; rank correlation of that step {' and '.join(told)}"
-    return and_left_out(words, dataset)
+    if "distance" in test:
+        rank = rank_correlation(test.learned.to_numpy(), test.distance.to_numpy())
+        text += f"; rank correlation with the distance {format_number(rank, '+.2f')}"
+    return with_skipped_note(text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """Pairs by the step at which they were learned; the share that is right; elements compared."""
     figure = Panels(
         measured,
-        title=_title(measured),
+        title="The step at which each pair is learned",
         subtitle="learned: right from then on at every checkpoint; white: no pair, or not learned",
         log=log,
     )
-    _draw_grids(figure, measured)
+    _draw_grids(figure)
     row = figure.row(height=260, legend=True)
     panel = row.over_training("pairs answered right", y=SHARE | {"title": "share of the group"})
     for label, dataset in measured.items():
@@ -273,43 +264,27 @@ def draw(
             curve = dataset.share_right.sel(group=group)
             dash = ("solid", "dash", "dashdot", "dot")[at % 4]
             panel.lines(dataset.step, curve, run=label, key=group, dash=dash, value="%{y:.1%}")
-    _draw_elements(figure, measured)
+    _draw_elements(figure)
     return figure.draw()
 
 
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    if len(measured) > 1:
-        return "The step at which each pair is learned"
-    (dataset,) = measured.values()
-    learned = dataset.learned.to_numpy()[~dataset.train.to_numpy()]
-    n_learned = int(np.isfinite(learned).sum())
-    if n_learned < len(learned) / 2:
-        return f"{n_learned:,} of {len(learned):,} test pairs are learned for good"
-    early, late = np.nanquantile(learned, [0.1, 0.9])
-    return f"Test pairs are learned between steps {early:,.0f} and {late:,.0f} (middle 80 %)"
-
-
-def _draw_grids(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+def _draw_grids(figure: Panels) -> None:
     """For each run the pairs it trains on, and those it does not, each on a scale of its own."""
-    for label, dataset in representatives(measured).items():
+    for label, dataset in figure.pictured.items():
         row = figure.row(height=330)
-        many = f"{label}: " if len(measured) > 1 else ""
+        prefix = f"{label}: " if len(figure.measured) > 1 else ""
         for side, trained in (("training pairs", True), ("test pairs", False)):
             chosen = dataset.isel(pair=np.flatnonzero(dataset.train.to_numpy() == trained))
-            known = chosen.learned.dropna("pair").to_numpy()
-            low, high = np.quantile(known, [0.02, 0.98]) if known.size else (0.0, 1.0)
+            learned = chosen.learned.dropna("pair").to_numpy()
+            low, high = np.quantile(learned, [0.02, 0.98]) if learned.size else (0.0, 1.0)
             colors = figure.colors("learned at step", float(low), float(high), tickformat=",")
-            panel = row.panel(
-                f"{many}{side}",
-                x=_axis("b", dataset),
-                y=_axis("a", dataset) | {"autorange": "reversed"},
-                square=True,
-            )
+            y = _axis("a", dataset) | {"autorange": "reversed"}
+            panel = row.panel(f"{prefix}{side}", x=_axis("b", dataset), y=y, square=True)
             _draw_pairs(panel, colors, label, chosen)
 
 
 def _names(dataset: xr.Dataset) -> np.ndarray:
-    """What operands and answers are called: residues, or a group's elements."""
+    """The names of operands and answers: residues, or a group's elements."""
     return np.asarray(dataset["element"] if "element" in dataset else np.arange(dataset.attrs["n"]))
 
 
@@ -322,53 +297,52 @@ def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _draw_pairs(panel: Panel, colors: Colors, label: str, chosen: xr.Dataset) -> None:
-    put, names = partial(_picture, chosen), _names(chosen)
-    told = [names[put(chosen.answer, 0)], put(chosen.forgotten, -1)]
+    over_pairs, names = partial(_over_pairs, chosen), _names(chosen)
+    details = [names[over_pairs(chosen.answer, 0)], over_pairs(chosen.forgotten, -1)]
     hover = (
         "(%{y}, %{x}) → %{customdata[0]}<br>learned at step %{z:,}<br>"
         "forgotten %{customdata[1]} times"
     )
     if "distance" in chosen:
         hover += "<br>%{customdata[2]} from the training set"
-        told.append(put(chosen.distance, -1))
-    customdata = np.stack(told, axis=-1)
+        details.append(over_pairs(chosen.distance, -1))
+    customdata = np.stack(details, axis=-1)
     panel.heat(
         colors,
         run=label,
         x=names,
         y=names,
-        z=put(chosen.learned, np.nan).astype(np.float32),
+        z=over_pairs(chosen.learned, np.nan).astype(np.float32),
         customdata=customdata if "element" in chosen else customdata.astype(np.int16),
         hoverongaps=False,
         hover=hover,
     )
 
 
-def _draw_elements(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
+def _draw_elements(figure: Panels) -> None:
     """The median step at which an element's test pairs were learned, as operand and as answer."""
     row = figure.row(height=230)
-    some, *others = measured.values()
-    each = "element" if "element" in some else "residue"
+    first, *others = figure.measured.values()
+    word = "element" if "element" in first else "residue"
     # Elements of two groups have no axis in common but their numbers.
-    alike = all(np.array_equal(_names(some), _names(other)) for other in others)
-    for name, title in (("operand", f"{each} a or b"), ("answer", "answer c")):
-        axis = _axis(title, some) if alike or each == "residue" else {"title": f"{title}, number"}
-        y = {"title": "median step" if name == "operand" else "", "type": "log", "tickformat": ","}
-        medians_of = {label: _by_element(dataset, name) for label, dataset in measured.items()}
-        if not any(np.isfinite(medians).any() for medians in medians_of.values()):
-            bare = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-            panel = row.panel(f"test pairs by {name}", x=bare, y=bare)
-            panel.say(f"no {title}<br>has half of its test pairs learned")
+    alike = all(np.array_equal(_names(first), _names(other)) for other in others)
+    for name, title in (("operand", f"{word} a or b"), ("answer", "answer c")):
+        medians = {label: _by_element(ds, name) for label, ds in figure.measured.items()}
+        if not any(np.isfinite(of_run).any() for of_run in medians.values()):
+            note = f"no {title}<br>has half of its test pairs learned"
+            row.note(f"test pairs by {name}", note)
             continue
-        panel = row.panel(f"test pairs by {name}", x=axis, y=y)
-        for label, medians in medians_of.items():
-            names = _names(measured[label])
+        x = _axis(title, first) if alike or word == "residue" else {"title": f"{title}, number"}
+        y = {"title": "median step" if name == "operand" else "", "type": "log", "tickformat": ","}
+        panel = row.panel(f"test pairs by {name}", x=x, y=y)
+        for label, of_run in medians.items():
+            names = _names(figure.measured[label])
             panel.add(
                 "scatter",
                 run=label,
                 mode="markers",
-                x=names if axis.get("type") == "category" else np.arange(len(names)),
-                y=np.maximum(medians, 1),
+                x=names if x.get("type") == "category" else np.arange(len(names)),
+                y=np.maximum(of_run, 1),
                 marker={"size": 6},
                 customdata=names,
                 hover="%{customdata}: half of its pairs by step %{y:,}",

@@ -10,7 +10,7 @@ On a group that is not cyclic there are no phases: in place of the cosine stands
 neuron's weights that its strongest irreducible representation makes up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,22 +21,27 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import (
+    DIVERGING,
+    Colors,
+    Measured,
+    Panels,
+    Row,
+    representatives,
+)
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
 from mechgrok.analyses.measures.harmonics import (
     Representations,
     harmonics,
     no_harmonics,
-    part_axis,
     part_coordinates,
-    part_names,
+    part_labels,
     part_units,
-    part_word,
-    part_words,
 )
-from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.residues import OrderOption
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
@@ -52,7 +57,7 @@ _FIT = ("frequency_of", "amplitude", "phase", "offset", "explained")
 
 
 def applies(run: Run) -> str | None:
-    """Waves exist where inputs are residues modulo p, and their like on the elements of a group."""
+    """Inputs must be residues modulo p, or elements of a group."""
     return no_harmonics(run.task)
 
 
@@ -103,7 +108,7 @@ def measure(
     Returns:
         `VARIABLES`.
     """
-    steps, of_steps = looked_at(run, steps, partial(spread, count=_STOPS))
+    steps, of_steps = select_finite_steps(run, steps, partial(thin, count=_STOPS))
     parts = harmonics(run.task, order)
     tokens = parts.tokens
     weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
@@ -112,14 +117,12 @@ def measure(
         values, of_parts, laid = _on_a_group(weights, parts), part_coordinates(parts), "group"
         residue = run.task.vocabulary[: parts.n]
     else:
-        values, of_parts = _waves(weights), {}
+        values, of_parts = dict(zip(_FIT, cosine_fit(weights), strict=True)), {}
         laid = "additive" if parts.n == run.task.d_output else "multiplicative"
+    values |= {"weight": weights, "live": live(weights)}
     return described(
         VARIABLES,
-        {
-            name: tensor.numpy()
-            for name, tensor in {"weight": weights, **values, "live": live(weights)}.items()
-        },
+        {name: tensor.numpy() for name, tensor in values.items()},
         coords={
             "step": steps,
             "neuron": np.arange(weights.shape[1]),
@@ -127,31 +130,15 @@ def measure(
             "residue": residue,
             **of_parts,
         },
-        attrs={
-            "path": run.wiring.path_name(path),
-            **of_steps,
-            "order": laid,
-        },
+        attrs={"path": run.wiring.path_name(path), **of_steps, "order": laid},
         words=part_units(parts),
     )
-
-
-def _waves(weights: Float[Tensor, "step neuron position"]) -> dict[str, Tensor]:
-    """The cosine that fits each neuron's weights best."""
-    fit = cosine_fit(weights)
-    return {
-        "frequency_of": fit.frequency,
-        "amplitude": fit.amplitude,
-        "phase": fit.phase,
-        "offset": fit.offset,
-        "explained": fit.explained,
-    }
 
 
 def _on_a_group(
     weights: Float[Tensor, "step neuron position"], parts: Representations
 ) -> dict[str, Tensor]:
-    """The part of each neuron's weights that its strongest representation makes up."""
+    """The part of each neuron's weights in its strongest representation."""
     share = parts.power_share(parts.amplitude(weights))
     strongest, mean = dominant_frequency(share), weights.mean(-1, keepdim=True)
     fit = mean.expand_as(weights).clone()
@@ -171,70 +158,51 @@ def _on_a_group(
 
 def finding(dataset: xr.Dataset) -> str:
     """How much of the live neurons' weights single cosines explain, and their frequencies."""
-    first, last = _explained(dataset.isel(step=0)), _explained(dataset.isel(step=-1))
-    at = dataset.isel(step=-1)
-    if not at.live.any():
-        return and_left_out(f"no neuron is alive at step {int(at.step):,}", dataset)
-    if not np.isfinite(last):
-        words = f"live neurons read all residues alike at step {int(at.step):,}"
-        return and_left_out(words, dataset)
-    used, count = np.unique(at.frequency_of.to_numpy()[at.live.to_numpy()], return_counts=True)
-    strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)
-    called = part_names(dataset) if _is_group(dataset) else None
-    names = ", ".join(
-        f"{called[frequency] if called else frequency} ({n})" for n, frequency in strongest[:6]
-    )
-    before = f"; {first:.0%} at step {int(dataset.step[0]):,}" if np.isfinite(first) else ""
-    if dataset.sizes["step"] == 1:
-        before = ""
+    last, labels = dataset.isel(step=-1), part_labels(dataset)
+    if not last.live.any():
+        return with_skipped_note(f"no neuron is alive at step {int(last.step):,}", dataset)
+    used, count = np.unique(last.frequency_of.to_numpy()[last.live.to_numpy()], return_counts=True)
+    strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)[:6]
+    name = {k: labels.names[k] if _is_group(dataset) else str(k) for _, k in strongest}
+    explained = format_percent(last.explained.where(last.live).median())
     text = (
-        f"one {_one(dataset)} explains {last:.0%} of a live neuron's input weights at step "
-        f"{int(at.step):,} (median{before}); {part_words(dataset)} (neurons): {names}"
-        + (" …" if len(strongest) > 6 else "")
+        f"one {'representation' if _is_group(dataset) else 'cosine'} explains {explained} "
+        f"(median) of a live neuron's input weights at step {int(last.step):,}; "
+        f"{labels.plural} (neurons): {', '.join(f'{name[k]} ({n})' for n, k in strongest)}"
     )
-    return and_left_out(text, dataset)
+    return with_skipped_note(text, dataset)
 
 
 def _is_group(dataset: xr.Dataset) -> bool:
-    return part_word(dataset) == "representation"
+    return "representation" in dataset.coords
 
 
-def _one(dataset: xr.Dataset) -> str:
-    """What is fitted to a neuron's weights."""
-    return "representation" if _is_group(dataset) else "cosine"
-
-
-def _explained(at: xr.Dataset) -> float:
-    """The median share of variance over the live neurons at one step; NaN where none varies."""
-    shares = at.explained.to_numpy()[at.live.to_numpy()]
-    known = shares[np.isfinite(shares)]
-    return float(np.median(known)) if known.size else float("nan")
-
-
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(measured: Measured) -> go.Figure:
     """Columns of runs: all neurons, the strongest as curves with their fits, the phases."""
     measured = representatives(measured)
-    figure = Panels(measured, title=_title(measured), subtitle=_subtitle(measured))
+    figure = Panels(
+        measured,
+        title="Input weights of the neurons, and the waves that fit them best",
+        subtitle="rows ordered by what neurons end with; below, dots sized by amplitude, yellow "
+        "where the fit explains all",
+    )
     explained = figure.colors("share explained", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):
-        together = list(measured.items())[first : first + _ACROSS]
+        runs = dict(list(measured.items())[first : first + _ACROSS])
         row = figure.row(height=340)
-        for label, dataset in together:
-            _map(figure, row, label, dataset)
-        strongest = {label: _strongest(dataset) for label, dataset in together}
+        for label, dataset in runs.items():
+            _draw_weights(figure, row, label, dataset)
+        strongest = {label: _strongest(dataset) for label, dataset in runs.items()}
         for at in range(max(map(len, strongest.values()))):
             row = figure.row(height=95)
-            for label, dataset in together:
+            for label, dataset in runs.items():
                 if at < len(strongest[label]):
-                    _curve(row, label, dataset, strongest[label], at)
+                    _draw_curve(row, label, dataset, strongest[label], at)
                 else:
                     row.empty()
         row = figure.row(height=200)
-        for label, dataset in together:
-            if _is_group(dataset):
-                _representations(row, label, dataset, explained)
-            else:
-                _phases(row, label, dataset, explained)
+        for label, dataset in runs.items():
+            _draw_fits(row, label, dataset, explained)
     return figure.draw()
 
 
@@ -261,19 +229,20 @@ def _strongest(dataset: xr.Dataset) -> list[int]:
 
 def _residues(dataset: xr.Dataset) -> dict[str, Any]:
     """The axis of residues, in the order in which waves go."""
-    words = {"additive": "residue", "group": "element, in the group's order"}.get(
-        dataset.attrs["order"], "discrete logarithm of the residue"
-    )
-    return {"title": words, "range": [-0.5, dataset.sizes["position"] - 0.5]}
+    titles = {"additive": "residue", "group": "element, in the group's order"}
+    title = titles.get(dataset.attrs["order"], "discrete logarithm of the residue")
+    return {"title": title, "range": [-0.5, dataset.sizes["position"] - 0.5]}
 
 
 def _token(dataset: xr.Dataset) -> str:
     return "element" if _is_group(dataset) else "residue"
 
 
-def _map(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
+def _draw_weights(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
     """The input weights of all neurons, a row each, in one order at all steps."""
-    order, top = _row_order(dataset), _typical_top(dataset)
+    order = _row_order(dataset)
+    # A weight that 1 % of the last step's exceed: few large ones would wash out all others.
+    top = float(np.abs(dataset.weight.isel(step=-1)).quantile(0.99))
     colors = figure.colors("weight", -top, top, scale=DIVERGING)
     y = {"title": "neuron", "showticklabels": False, "ticks": ""}
     shape = (dataset.sizes["neuron"], dataset.sizes["position"])
@@ -288,81 +257,82 @@ def _map(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
     )
 
 
-def _curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at: int) -> None:
-    """A neuron's weights, the wave fitted to them, and what the fit says in the panel's corner."""
-    neuron = neurons[at]
-    n, top = dataset.sizes["position"], 1.6 * _top(dataset, neuron)
-    fine = torch.linspace(0, n - 1, _FINE * n)
+def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at: int) -> None:
+    """A neuron's weights, the wave fitted to them, and the fit in the panel's corner."""
+    of_neuron = dataset.sel(neuron=neurons[at])
+    n, top = dataset.sizes["position"], 1.6 * float(np.abs(of_neuron.weight).max())
     y = {"title": "weight", "range": [-top, top], "nticks": 4}
     hidden = {"title": "", "showticklabels": False} if at < len(neurons) - 1 else {}
     panel = row.panel(x=_residues(dataset) | hidden, y=y)
-
-    def wave(now: xr.Dataset) -> dict[str, Any]:
-        if _is_group(dataset):
-            return {"y": now.fit.sel(neuron=neuron).to_numpy().astype(np.float32)}
-        fit = CosineFit(*(torch.tensor(now[name].sel(neuron=neuron).to_numpy()) for name in _FIT))
-        return {"y": fit.curve(fine, n).numpy().astype(np.float32)}
-
-    def words(now: xr.Dataset) -> dict[str, Any]:
-        one = now.sel(neuron=neuron)
-        if _is_group(dataset):
-            name = part_names(dataset)[int(one.frequency_of)]
-            return {"text": [f"neuron {neuron}: {name}, {float(one.explained):.0%} explained"]}
-        text = (
-            f"neuron {neuron}: frequency {int(one.frequency_of)}, "
-            f"phase {_signed(float(one.phase))}, {float(one.explained):.0%} explained"
-        )
-        return {"text": [text]}
-
     panel.add(
         "scatter",
         run=label,
-        at=lambda now: {"y": now.weight.sel(neuron=neuron).to_numpy().astype(np.float32)},
+        at=lambda now: {"y": now.weight.sel(neuron=neurons[at]).to_numpy().astype(np.float32)},
         x=dataset.position,
         customdata=dataset.residue,
         mode="markers",
         marker={"size": 5},
-        hover=f"neuron {neuron}<br>{_token(dataset)} %{{customdata}}<br>weight %{{y:.3g}}",
+        hover=f"neuron {neurons[at]}<br>{_token(dataset)} %{{customdata}}<br>weight %{{y:.3g}}",
     )
-    line = {"color": "#222222", "width": 1}
-    x = dataset.position if _is_group(dataset) else fine.numpy()
-    panel.add("scatter", run=label, at=wave, x=x, mode="lines", line=line, color="#222")
-    panel.add(
-        "scatter",
-        run=label,
-        at=words,
-        x=[n - 1],
-        y=[top],
-        mode="text",
-        textposition="bottom left",
-        textfont={"size": 11},
-    )
+    fine = torch.linspace(0, n - 1, n if _is_group(dataset) else _FINE * n)
+    line: dict[str, Any] = {"mode": "lines", "line": {"color": "#222222", "width": 1}}
+    wave = partial(_wave, neuron=neurons[at], x=fine)
+    panel.add("scatter", run=label, at=wave, x=fine.numpy(), color="#222", **line)
+    corner: dict[str, Any] = {
+        "x": [n - 1],
+        "y": [top],
+        "mode": "text",
+        "textposition": "bottom left",
+    }
+    text = partial(_fit_in_words, neuron=neurons[at])
+    panel.add("scatter", run=label, at=text, textfont={"size": 11}, **corner)
 
 
-def _phases(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
-    """Frequency and phase of every live neuron, sized by amplitude."""
-    panel = row.panel(
-        f"{label}: phases of the live neurons",
-        x={
-            "title": "frequency ω (cycles over all residues)",
-            "range": [0, dataset.sizes["position"] // 2 + 1],
-        },
-        y={
-            "title": "phase (rad)",
-            "range": [-3.5, 3.5],
-            "tickvals": [-np.pi, 0, np.pi],
-            "ticktext": ["−π", "0", "π"],
-        },
-    )
+def _wave(now: xr.Dataset, neuron: int, x: Float[Tensor, " place"]) -> dict[str, Any]:
+    """The fit of a neuron's weights; of a cosine between the residues too."""
+    one = now.sel(neuron=neuron)
+    if _is_group(now):
+        return {"y": one.fit.to_numpy().astype(np.float32)}
+    fit = CosineFit(*(torch.tensor(one[name].to_numpy()) for name in _FIT))
+    return {"y": fit.curve(x, now.sizes["position"]).numpy().astype(np.float32)}
+
+
+def _fit_in_words(now: xr.Dataset, neuron: int) -> dict[str, Any]:
+    one = now.sel(neuron=neuron)
+    if _is_group(now):
+        fit = part_labels(now).names[int(one.frequency_of)]
+    else:
+        phase = f"{float(one.phase):+.2f}".replace("-", "−")
+        fit = f"frequency {int(one.frequency_of)}, phase {phase}"
+    return {"text": [f"neuron {neuron}: {fit}, {float(one.explained):.0%} explained"]}
+
+
+def _draw_fits(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
+    """Frequency and phase of every live neuron, or its representation, sized by amplitude."""
+    is_group = _is_group(dataset)
+    if is_group:
+        x = part_labels(dataset).axis
+        y = {"title": "share explained", "range": [-0.05, 1.1], "tickformat": ".0%"}
+        title, place = "live neurons", "%{y:.0%} explained"
+    else:
+        end = dataset.sizes["position"] // 2 + 1
+        x = {"title": "frequency ω (cycles over all residues)", "range": [0, end]}
+        y = {"title": "phase (rad)", "range": [-3.5, 3.5]}
+        y |= {"tickvals": [-np.pi, 0, np.pi], "ticktext": ["−π", "0", "π"]}
+        title = "phases of the live neurons"
+        place = "ω = %{x}<br>phase %{y:.2f} rad<br>explained %{customdata[2]:.0%}"
+    panel = row.panel(f"{label}: {title}", x=x, y=y)
 
     def dots(now: xr.Dataset) -> dict[str, Any]:
-        alive, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
+        live_, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
         size = 4 + 10 * amplitude / max(amplitude.max(), 1e-30)
+        # On a group side by side, or neurons of one representation would hide one another.
+        aside = 0.6 * (np.arange(len(live_)) / max(1, len(live_) - 1) - 0.5) if is_group else 0
         return {
-            "x": now.frequency_of.to_numpy()[alive],
-            "y": now.phase.to_numpy()[alive],
-            "customdata": np.stack([now.neuron, now.amplitude, now.explained], 1)[alive],
-            "marker": {"color": now.explained.to_numpy()[alive], "size": size[alive]},
+            "x": (now.frequency_of.to_numpy() + aside)[live_],
+            "y": (now.explained if is_group else now.phase).to_numpy()[live_],
+            "customdata": np.stack([now.neuron, now.amplitude, now.explained], 1)[live_],
+            "marker": {"color": now.explained.to_numpy()[live_], "size": size[live_]},
         }
 
     panel.add(
@@ -372,73 +342,5 @@ def _phases(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> Non
         colors=explained,
         mode="markers",
         marker={"line": {"width": 0.5, "color": "#444444"}},
-        hover="neuron %{customdata[0]}<br>ω = %{x}<br>phase %{y:.2f} rad<br>"
-        "amplitude %{customdata[1]:.3g}<br>explained %{customdata[2]:.0%}",
+        hover=f"neuron %{{customdata[0]}}<br>{place}<br>amplitude %{{customdata[1]:.3g}}",
     )
-
-
-def _representations(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
-    """The representation of every live neuron and what it explains, sized by amplitude."""
-    share = {"title": "share explained", "range": [-0.05, 1.1], "tickformat": ".0%"}
-    panel = row.panel(f"{label}: live neurons", x=part_axis(dataset), y=share)
-
-    def dots(now: xr.Dataset) -> dict[str, Any]:
-        alive, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
-        size = 4 + 10 * amplitude / max(amplitude.max(), 1e-30)
-        # Side by side, or neurons of one representation would hide one another.
-        aside = 0.6 * (np.arange(len(alive)) / max(1, len(alive) - 1) - 0.5)
-        return {
-            "x": (now.frequency_of.to_numpy() + aside)[alive],
-            "y": now.explained.to_numpy()[alive],
-            "customdata": np.stack([now.neuron, now.amplitude], 1)[alive],
-            "marker": {"color": now.explained.to_numpy()[alive], "size": size[alive]},
-        }
-
-    panel.add(
-        "scatter",
-        run=label,
-        at=dots,
-        colors=explained,
-        mode="markers",
-        marker={"line": {"width": 0.5, "color": "#444444"}},
-        hover="neuron %{customdata[0]}<br>%{y:.0%} explained<br>amplitude %{customdata[1]:.3g}",
-    )
-
-
-def _top(dataset: xr.Dataset, neuron: int) -> float:
-    """The neuron's largest weight over all steps."""
-    return float(np.abs(dataset.weight.sel(neuron=neuron)).max())
-
-
-def _typical_top(dataset: xr.Dataset) -> float:
-    """A weight that 1 % of the last step's exceed: few large ones would wash out all others."""
-    return float(np.abs(dataset.weight.isel(step=-1)).quantile(0.99))
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """What the last steps show, in all runs."""
-    last = [_explained(dataset.isel(step=-1)) for dataset in measured.values()]
-    if all(_is_group(dataset) for dataset in measured.values()):
-        return "Input weights of the neurons and the representations that explain most of them"
-    if min(last) > 0.75:
-        return "Neurons read residues as waves: their input weights are cosines"
-    if max(last) < 0.4:
-        return "Input weights of the neurons are no waves yet"
-    return "Input weights of the neurons and the cosines that fit them best"
-
-
-def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
-    ends = "; ".join(
-        f"{label}: one {_one(dataset)} explains {_explained(dataset.isel(step=-1)):.0%} of a live "
-        f"neuron (median, step {int(dataset.step[-1]):,})"
-        for label, dataset in measured.items()
-    )
-    return (
-        f"{ends}<br>rows ordered by what neurons end with (frequency and phase, or representation);"
-        " below, dots sized by amplitude, yellow where the fit explains all"
-    )
-
-
-def _signed(radians: float) -> str:
-    """−2.89 or +0.44, with a minus as long as the plus."""
-    return f"{radians:+.2f}".replace("-", "−")

@@ -25,23 +25,23 @@ from torch import Tensor
 from mechgrok.analyses.drawing import (
     COLORS,
     SHARE,
+    LogAxis,
+    Measured,
     Panel,
     Panels,
-    Row,
     frequency_color,
     representatives,
 )
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import character_components, gini, key_frequencies
 from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     harmonics,
     no_formula,
     part_coordinates,
-    part_names,
+    part_labels,
     part_units,
-    part_word,
-    part_words,
 )
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.interventions.logits import LogitWaves, Pairs
@@ -127,7 +127,7 @@ def measure(
     Raises:
         UserError: a key frequency is outside 1 … ⌊n/2⌋, or a representation is none of the group.
     """
-    steps, of_steps = looked_at(run, steps)
+    steps, of_steps = select_finite_steps(run, steps)
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task, order)
@@ -136,21 +136,22 @@ def measure(
     last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
     chosen = given or key_frequencies(_alpha(last, pairs).abs())
     waves = pairs.waves(chosen)
-    rows = [_at(run, step, pairs, chosen, waves) for step in steps]
-    values = {name: np.array([np.asarray(row[name], float) for row in rows]) for name in rows[0]}
+    rows = [_measure(run, step, pairs, chosen, waves) for step in steps]
+    values = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for side in ("embedding", "output"):
         values[f"gini_{side}"] = _gini(run, steps, parts, side).numpy()
     dataset = described(
         VARIABLES,
         values,
         {"step": steps, "key": chosen, **part_coordinates(parts)},
+        {
+            "order": "additive" if parts.n == task.d_output else "multiplicative",
+            **run.milestones,
+            **of_steps,
+        },
         words=part_units(parts),
     )
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    dataset.attrs = {"order": "additive" if parts.n == task.d_output else "multiplicative"}
-    dataset.attrs |= {name: value for name, value in reached.items() if value is not None}
-    dataset.attrs |= phases(dataset, task.criterion.level) | of_steps
-    return dataset
+    return dataset.assign_attrs(phases(dataset, task.criterion.level))
 
 
 @torch.no_grad()
@@ -167,13 +168,9 @@ def _alpha(mean: Float[Tensor, "s c"], pairs: Pairs) -> Float[Tensor, " frequenc
     return character_components(mean[:, : len(pairs.order)], pairs.parts, pairs.answer_weight)
 
 
-def _at(
-    run: Run,
-    step: int,
-    pairs: Pairs,
-    key: list[int],
-    waves: LogitWaves,
-) -> dict[str, Any]:
+def _measure(
+    run: Run, step: int, pairs: Pairs, key: list[int], waves: LogitWaves
+) -> dict[str, Float[np.ndarray, "..."]]:
     """All measures at one step."""
     logits = _logits(run, step, pairs)
     mean = pairs.mean_by_answer(logits)
@@ -186,7 +183,7 @@ def _at(
     without = waves.excluded(logits[pairs.train], mean, trained)
     alpha = _alpha(mean, pairs)
     weights = run.checkpoint(step).effective_weights.values()
-    return {
+    measures = {
         "train_loss": losses[pairs.train].mean(),
         "test_loss": losses[~pairs.train].mean(),
         "restricted_loss": _cross_entropy(restricted, answers) @ weight,
@@ -197,6 +194,7 @@ def _at(
         "explained": _explained(logits[:, : len(pairs.order)], mean, alpha, key, pairs),
         "squared_weights": sum(w.double().square().sum() for w in weights),
     }
+    return {name: np.asarray(value, float) for name, value in measures.items()}
 
 
 def _cross_entropy(
@@ -236,17 +234,17 @@ def _gini(run: Run, steps: Sequence[int], parts: Harmonics, side: str) -> Float[
 def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
     """The steps that end memorization, circuit formation and clean-up, as far as they are reached.
 
-    Nanda et al. read the phases off their curves; to be told without looking, here they end
+    Nanda et al. read the phases off their curves. Here they are defined to end
 
     * ``memorized_by``: at the minimum of the excluded loss, from where on the network relies on
       the key frequencies more and more;
     * ``circuit_by``: at the first step from there at which the key frequencies alone answer the
-      share ``level`` of all pairs: the circuit would generalize if nothing drowned it;
+      share ``level`` of all pairs: the circuit would generalize without the rest of the logits;
     * ``cleaned_by``: at the first step from there at which all logits answer that share of the
-      test pairs: nothing drowns it any more.
+      test pairs.
 
-    Nothing is found where the excluded loss has no minimum inside the steps, or where the circuit
-    is there at it already: then memorization and circuit formation cannot be told apart.
+    There are no phases where the excluded loss has no minimum inside the steps, or where the
+    circuit has formed by then: memorization and circuit formation cannot be separated.
     """
     step = dataset.step.to_numpy()
     lowest = int(dataset.excluded_loss.to_numpy().argmin())
@@ -265,35 +263,23 @@ def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
 
 def finding(dataset: xr.Dataset) -> str:
     """The key frequencies, what they explain, and the phases as far as they were reached."""
-    last, attrs = dataset.isel(step=-1), dataset.attrs
-    if not np.isfinite(last.explained):
-        words = f"the logits are the same for all answers at step {int(last.step):,}"
-        return and_left_out(words, dataset)
-    text = (
-        f"key {part_words(dataset)} {', '.join(_keys(dataset))} explain "
-        f"{float(last.explained):.0%} of the logits' variance at step {int(last.step):,}"
-    )
+    last, labels = dataset.isel(step=-1), part_labels(dataset)
+    keys = ", ".join(labels.names[key] for key in dataset.key.to_numpy())
     ends = [
-        f"{what} by {attrs[name]:,}"
-        for name, what in (
-            ("memorized_by", "memorized"),
-            ("circuit_by", "circuit formed"),
-            ("cleaned_by", "cleaned up"),
-        )
-        if name in attrs
+        f"{phase} until {dataset.attrs[name]:,}"
+        for name, (phase, _) in _PHASES.items()
+        if name in dataset.attrs
     ]
-    return and_left_out(f"{text}; {', '.join(ends)}" if ends else text, dataset)
-
-
-def _keys(dataset: xr.Dataset) -> list[str]:
-    """What the key frequencies are called."""
-    names = part_names(dataset)
-    return [names[key] for key in dataset.key.to_numpy().tolist()]
+    text = (
+        f"key {labels.plural} {keys} explain {format_percent(last.explained)} of the logits' "
+        f"variance at step {int(last.step):,}; {', '.join(ends) or 'no phases of learning'}"
+    )
+    return with_skipped_note(text, dataset)
 
 
 # --- figure -------------------------------------------------------------------------------------
 
-#: What a variable is called in the legend, and its colour and dash.
+#: The name of a variable in the legend, and its colour and dash.
 _LOSSES = {
     "train_loss": ("train", COLORS[0], "dash"),
     "test_loss": ("test", COLORS[0], "solid"),
@@ -301,7 +287,7 @@ _LOSSES = {
     "excluded_loss": ("excluded (key {parts} removed)", COLORS[1], "solid"),
 }
 _SHARES = {
-    "explained": ("logits explained by key {waves}", COLORS[6], "solid"),
+    "explained": ("logits explained by key {parts}", COLORS[6], "solid"),
     "gini_embedding": ("Gini, embedding", COLORS[3], "solid"),
     "gini_output": ("Gini, W_out W_U", COLORS[3], "dash"),
 }
@@ -313,74 +299,60 @@ _PHASES = {
 }
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """A column for each run: losses, trig components, sparsity and weights, phases shaded."""
     measured = representatives(measured)
-    findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
-    figure = Panels(measured, title=_title(measured), subtitle="<br>".join(findings), log=log)
-    losses, components, shares, weights = (
-        figure.row(height=height, legend=True) for height in (260, 170, 140, 110)
+    figure = Panels(
+        measured,
+        title="Progress measures over training",
+        subtitle="shaded: memorization, circuit formation and clean-up, as far as completed",
+        log=log,
     )
-    for place, (label, dataset) in enumerate(measured.items()):
+    rows = [figure.row(height=height, legend=True) for height in (260, 170, 140, 110)]
+    for label, dataset in measured.items():
         units = dataset.test_loss.attrs.get("units")
-        loss = f"loss ({units})" if units else "loss"
-        axes: dict[Row, dict[str, Any]] = {
-            losses: {"title": loss, "type": "log"},
-            components: {"title": "coefficient α<sub>k</sub>", "nticks": 6},
-            shares: {"title": "share, Gini", **SHARE, "tickformat": None},
-            weights: {"title": "Σ w²", "rangemode": "tozero", "nticks": 4},
-        }
-        panels = {}
-        for row, axis in axes.items():
-            title = f"<b>{label}</b>" if row is losses else ""
-            if place:
-                axis["title"] = ""
-            panels[row] = row.over_training(title, y=axis, marks=[])
-        _draw_curves(panels[losses], dataset, label, _LOSSES)
-        _draw_components(panels[components], dataset, label)
-        _draw_curves(panels[shares], dataset, label, _SHARES)
-        _draw_curves(panels[weights], dataset, label, _WEIGHTS)
-        for row, panel in panels.items():
-            _tint_phases(panel, dataset, named=row is losses)
+        axes: list[dict[str, object]] = [
+            {"title": f"loss ({units})" if units else "loss", "type": "log"},
+            {"title": "coefficient α<sub>k</sub>", "nticks": 6},
+            {"title": "share, Gini", **SHARE, "tickformat": None},
+            {"title": "Σ w²", "rangemode": "tozero", "nticks": 4},
+        ]
+        panels = [
+            row.over_training(y=axis | ({"title": ""} if row.panels else {}), marks=[])
+            for row, axis in zip(rows, axes, strict=True)
+        ]
+        losses, components, shares, weights = panels
+        losses.title = f"<b>{label}</b>"
+        for panel, curves in ((losses, _LOSSES), (shares, _SHARES), (weights, _WEIGHTS)):
+            _draw_curves(panel, dataset, label, curves)
+        _draw_components(components, dataset, label)
+        for panel in panels:
+            _tint_phases(panel, dataset, named=panel is losses)
     return figure.draw()
 
 
 def _draw_curves(
     panel: Panel, dataset: xr.Dataset, label: str, curves: Mapping[str, tuple[str, str, str]]
 ) -> None:
-    waves = "cosines" if part_word(dataset) == "frequency" else "characters"
+    parts = part_labels(dataset).plural
     for variable, (name, color, dash) in curves.items():
-        entry = name.format(parts=part_words(dataset), waves=waves)
-        panel.lines(dataset.step, dataset[variable], run=label, entry=entry, color=color, dash=dash)
+        style: dict[str, Any] = {"entry": name.format(parts=parts), "color": color, "dash": dash}
+        panel.lines(dataset.step, dataset[variable], run=label, **style)
 
 
 def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    """α_k of the key frequencies in their colours, those of all others as one grey line."""
-    key = dataset.key.to_numpy().tolist()
-    rest = [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]
-    step = dataset.step.to_numpy()
-    if rest:
+    """α_k of the key frequencies in their colours, those of all others thin and grey."""
+    key, labels = dataset.key.to_numpy().tolist(), part_labels(dataset)
+    if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
+        grey: dict[str, Any] = {"entry": f"other {labels.plural}", "color": "#BBBBBB", "opacity": 1}
+        panel.bundle(dataset.step, others, run=label, width=1, **grey)
+    for k in key:
         panel.lines(
-            np.tile(np.append(step, step[-1]), len(rest)),
-            np.pad(others, ((0, 0), (0, 1)), constant_values=np.nan).ravel(),
-            run=label,
-            entry=f"other {part_words(dataset)}",
-            color="#BBBBBB",
-            width=1,
-            value=None,
-            mode="lines" if len(step) > 1 else "markers",
-        )
-    for k, name in zip(key, _keys(dataset), strict=True):
-        panel.lines(
-            step,
+            dataset.step,
             dataset.trig_component.sel(frequency=k),
             run=label,
-            entry=f"k = {k}" if part_word(dataset) == "frequency" else f"ρ = {name}",
+            entry=f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}",
             color=frequency_color(k),
             value="α %{y:.3g}",
         )
@@ -389,18 +361,9 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:
     """Bands for the phases that were completed, named beside the losses."""
     start = int(dataset.step[0])
-    for name, (what, color) in _PHASES.items():
+    for name, (phase, color) in _PHASES.items():
         if name not in dataset.attrs:
             break
         end = int(dataset.attrs[name])
-        panel.band(start, end, color, what if named else "")
+        panel.band(start, end, color, phase if named else "")
         start = end
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """Whether the three phases can be told apart, in all runs."""
-    if all("cleaned_by" in dataset.attrs for dataset in measured.values()):
-        return (
-            "The circuit forms while test loss is high, and shows when memorization is cleaned up"
-        )
-    return "Progress measures over training"

@@ -8,7 +8,7 @@ version 3, fig. 7).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,11 +19,21 @@ import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from mechgrok.analyses.drawing import GREY, Panel, Panels, Row, representatives, run_colors
+from mechgrok.analyses.drawing import (
+    GREY,
+    LogAxis,
+    Measured,
+    Panel,
+    Panels,
+    Row,
+    representatives,
+    run_colors,
+)
 from mechgrok.analyses.measures.curves import judged_curve
-from mechgrok.analyses.measures.finite import and_left_out, last_finite_step, looked_at
+from mechgrok.analyses.measures.finite import last_finite_step, select_finite_steps
+from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.masks import magnitude_mask
-from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.models.wiring import short_names
@@ -92,10 +102,10 @@ def measure(
     check_rate(rate)
     if lag is not None and lag < 1:
         raise UserError(f"A lag of {lag} steps compares nothing: choose 1 or more.")
-    steps, of_steps = looked_at(run, steps)
-    others = spread(steps, _OTHERS)
+    steps, of_steps = select_finite_steps(run, steps)
+    others = thin(steps, _OTHERS)
     masks = [_mask(run, step, rate, scope) for step in steps]
-    target = _reference(run, reference, reference_step, rate, scope)
+    target, reference_name = _reference(run, reference, reference_step, rate, scope)
     _check_reference(run, reference, masks[0], target)
     lag = _usual_lag(steps) if lag is None else lag
     later = _later(steps, lag)
@@ -121,7 +131,7 @@ def measure(
             "rate": rate,
             "scope": scope,
             "lag": lag,
-            "reference": _reference_name(run, reference, reference_step),
+            "reference": reference_name,
             **({"other_steps": len(others)} if len(others) < len(steps) else {}),
             **of_steps,
             **run.milestones,
@@ -132,24 +142,19 @@ def measure(
 
 def _reference(
     run: Run, reference: Path | None, step: int | None, rate: float, scope: Scope
-) -> Mask:
+) -> tuple[Mask, str]:
+    """The mask that others are compared with, and its name."""
     if reference is not None and Path(reference).is_file():
-        return Mask.load(reference)
+        return Mask.load(reference), Path(reference).name
     other = run if reference is None else Run(reference)
-    return _mask(other, last_finite_step(other) if step is None else step, rate, scope)
+    at = last_finite_step(other) if step is None else other.select([step])[0]
+    name = f"step {at:,}" if reference is None else f"{other.name} at step {at:,}"
+    return _mask(other, at, rate, scope), name
 
 
 def _mask(run: Run, step: int, rate: float, scope: Scope) -> Mask:
     weights = run.checkpoint(step).effective_weights
     return magnitude_mask({name: weights[name] for name in run.weight_names}, rate, scope)
-
-
-def _reference_name(run: Run, reference: Path | None, step: int | None) -> str:
-    if reference is not None and Path(reference).is_file():
-        return Path(reference).name
-    other = run if reference is None else Run(reference)
-    at = f"step {last_finite_step(other) if step is None else other.select([step])[0]:,}"
-    return at if reference is None else f"{other.name} at {at}"
 
 
 def _check_reference(run: Run, reference: Path | None, mask: Mask, target: Mask) -> None:
@@ -188,7 +193,7 @@ def _compared(
 
 
 def _counts(masks: Iterable[Bool[Tensor, " entry"]]) -> Integer[np.ndarray, " mask"]:
-    # Row by row numpy counts a vector's width at once, several times as fast as a sum.
+    # Row by row count_nonzero is several times as fast as a sum.
     return np.array([np.count_nonzero(kept.numpy()) for kept in masks])
 
 
@@ -203,25 +208,29 @@ def intersections(
     """|a ∩ b| for every pair of masks: the product of 0/1 matrices, exact in float32."""
     total = torch.zeros(len(masks), len(others), dtype=torch.float64)
     width = max(1, _LARGEST // (len(masks) + len(others)))
-    for some, other_some in zip(masks.split(width, 1), others.split(width, 1), strict=True):
-        ones = some.float()
-        total += ones @ (ones if others is masks else other_some.float()).T
+    for part, other_part in zip(masks.split(width, 1), others.split(width, 1), strict=True):
+        ones = part.float()
+        total += ones @ (ones if others is masks else other_part.float()).T
     return total.numpy()
 
 
-def _with_whole(per_layer: Sequence[np.ndarray]) -> np.ndarray:
+def _with_whole(
+    per_layer: Sequence[Integer[np.ndarray, "*mask"]],
+) -> Float[np.ndarray, "*mask layer"]:
     """Counts of each layer along a last axis, and their sum, for the network, behind them."""
     stacked = np.stack(per_layer, -1)
     return np.concatenate([stacked, stacked.sum(-1, keepdims=True)], -1)
 
 
-def _jaccard(common: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _jaccard(
+    common: Float[np.ndarray, "*any"], a: Float[np.ndarray, "*any"], b: Float[np.ndarray, "*any"]
+) -> Float[np.ndarray, "*any"]:
     """|a ∩ b| / |a ∪ b| from counts; 1 where both are empty."""
     either = a + b - common
     return np.divide(common, either, out=np.ones(np.shape(either)), where=either > 0)
 
 
-def _later(steps: Sequence[int], lag: int) -> np.ndarray:
+def _later(steps: Sequence[int], lag: int) -> Integer[np.ndarray, " step"]:
     """For each step the position of the checkpoint nearest to step + lag, −1 beyond lag / 10."""
     at = np.array(steps)
     position = np.abs(at[None] - (at[:, None] + lag)).argmin(1)
@@ -249,7 +258,7 @@ def peak(dataset: xr.Dataset) -> tuple[int, float] | None:
     """Where the distance over δt stands highest above its lowest value before: t, and the distance.
 
     Early on every weight moves, in networks that generalize and in those that do not; the distance
-    falls from there, and what is looked for is where it rises again. None where it never does.
+    falls from there. This is where it rises again; None where it never does.
     """
     distance = dataset.distance.sel(layer=WHOLE)
     distance = distance[distance.notnull().to_numpy()]
@@ -262,24 +271,19 @@ def peak(dataset: xr.Dataset) -> tuple[int, float] | None:
 
 def finding(dataset: xr.Dataset) -> str:
     """How similar to the reference it starts and ends, and where masks change fastest."""
-    whole = dataset.similarity.sel(layer=WHOLE)
-    words = (
-        f"k = {dataset.rate:g}: similarity to {dataset.reference} {float(whole[0]):.2f} at step "
-        f"{int(whole.step[0]):,}, {float(whole[-1]):.2f} at {int(whole.step[-1]):,}"
+    similarity = format_change(dataset.similarity.sel(layer=WHOLE), ".2f")
+    found, n_pairs = peak(dataset), _n_pairs(dataset)
+    if n_pairs < _FEWEST:
+        distance = f"is known for {n_pairs} of {dataset.sizes['step']} checkpoints: choose --lag"
+    elif found is None:
+        distance = "does not rise again"
+    else:
+        distance = f"rises again to {found[1]:.2f} at step {found[0]:,}"
+    text = (
+        f"k = {dataset.rate:g}: similarity to {dataset.reference} {similarity} "
+        f"{format_steps(dataset)}; the distance over δt = {dataset.lag:,} {distance}"
     )
-    if _n_pairs(dataset) < _FEWEST:
-        words = f"{words}; too few checkpoints lie δt = {dataset.lag:,} apart to see masks change"
-        return and_left_out(words, dataset)
-    found, change = peak(dataset), _change(dataset)
-    if found is None or not change.notnull().any():
-        words = f"{words}; the distance over δt = {dataset.lag:,} does not rise again"
-        return and_left_out(words, dataset)
-    words = (
-        f"{words}; the distance over δt = {dataset.lag:,} rises again to a peak of "
-        f"{found[1]:.2f} from step {found[0]:,}, the {_judged(dataset)} changes most from step "
-        f"{int(change.idxmax('step')):,}"
-    )
-    return and_left_out(words, dataset)
+    return with_skipped_note(text, dataset)
 
 
 def _judged(dataset: xr.Dataset) -> str:
@@ -287,62 +291,44 @@ def _judged(dataset: xr.Dataset) -> str:
     return "test accuracy" if "test_accuracy" in dataset else "test loss"
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """A column per run: similarity to the reference, distance over δt, and all pairs."""
     measured = representatives(measured)
     first = next(iter(measured.values()))
-    threshold = "one threshold for all" if first.scope == "global" else "a threshold each"
     figure = Panels(
         measured,
-        title=_title(measured),
-        subtitle=f"masks of the {1 - first.rate:.0%} largest weights, {threshold}; the test curve "
-        "and its change are grey and dotted, on the right",
+        title="Similarity of the magnitude masks over training",
+        subtitle=f"masks of the {1 - first.rate:.0%} largest weights; grey and dotted, on the "
+        "right: the test curve and its change",
         log=log,
     )
-    layers = list(
-        dict.fromkeys(str(name) for ds in measured.values() for name in ds.layer.to_numpy())
-    )
+    layers = list(dict.fromkeys(str(name) for ds in measured.values() for name in ds.layer.values))
     highest = max(float(ds.distance.max()) for ds in measured.values())
     is_sparse = all(_n_pairs(dataset) < _FEWEST for dataset in measured.values())
     rows = [figure.row(height=height) for height in (230, 80 if is_sparse else 230, 310)]
     colors = figure.colors("Jaccard similarity", 0, 1)
+    axis = {"type": "category", "nticks": 8 if len(measured) == 1 else 4}
+    x, y = ({"title": f"training step {name}", **axis} for name in "ts")
     for label, dataset in measured.items():
         _draw_similarity(rows[0], dataset, label, layers)
         _draw_distance(rows[1], dataset, label, layers, 1.08 * highest if highest > 0 else 1)
-        axis = {"type": "category", "nticks": 8 if len(measured) == 1 else 4}
-        pairs = rows[2].panel(
-            f"{label}: similarity of all pairs",
-            x={"title": "training step t", **axis},
-            y={"title": "training step s", **axis},
-        )
-        pairs.heat(
-            colors,
-            run=label,
-            choices=_pairs(dataset, layers),
-            hover="t = %{x}<br>s = %{y}<br>similarity %{z:.3f}",
-        )
+        panel = rows[2].panel(f"{label}: similarity of all pairs", x=x, y=y)
+        hover = "t = %{x}<br>s = %{y}<br>similarity %{z:.3f}"
+        panel.heat(colors, run=label, choices=_pairs(dataset, layers), hover=hover)
     return figure.draw()
 
 
-#: The test curve and its change, beside the layers.
+_LOG = {"type": "log"}
+#: The style of the test curve and of its change.
 _BESIDE: dict[str, Any] = {"color": GREY, "dash": "dot", "value": "%{y:.3f}"}
 
 
 def _draw_similarity(row: Row, dataset: xr.Dataset, label: str, layers: Sequence[str]) -> None:
     """Similarity of every layer to the reference, with the test curve on the right."""
-    judged = _judged(dataset)
-    panel = row.over_training(
-        f"{label}: similarity to {dataset.reference}",
-        y={"title": "JS", "range": [0, 1.03]},
-        marks=[label],
-    )
-    is_share = judged == "test accuracy"
-    scale = {"range": [0, 1.03], "tickformat": ".0%"} if is_share else {"type": "log"}
-    curve = panel.right({"title": judged, **scale})
+    judged, title = _judged(dataset), f"{label}: similarity to {dataset.reference}"
+    panel = row.over_training(title, y={"title": "JS", "range": [0, 1.03]}, marks=[label])
+    share = {"range": [0, 1.03], "tickformat": ".0%"}
+    curve = panel.right({"title": judged, **(share if judged == "test accuracy" else _LOG)})
     curve.lines(dataset.step, dataset[judged.replace(" ", "_")], run=label, entry=judged, **_BESIDE)
     _draw_layers(panel, dataset, label, layers, "similarity")
 
@@ -352,27 +338,19 @@ def _draw_distance(
 ) -> None:
     """Distance of every layer over δt, with the change of the test curve on the right."""
     title = f"{label}: Jaccard distance over δt = {dataset.lag:,} steps"
-    n_pairs = _n_pairs(dataset)
+    n_pairs, n_steps = _n_pairs(dataset), dataset.sizes["step"]
     if n_pairs < _FEWEST:
-        row.panel(title, x=_BARE, y=_BARE).say(
-            (f"only {n_pairs} of" if n_pairs else "none of")
-            + f" {dataset.sizes['step']} checkpoints {'has' if n_pairs < 2 else 'have'} another"
-            + f"<br>{dataset.lag:,} steps later: save more of them,<br>or choose another lag"
-        )
+        note = f"{n_pairs} of {n_steps} checkpoints lie {dataset.lag:,} steps before another:"
+        row.note(title, f"{note}<br>save more of them, or choose another lag")
         return
     panel = row.over_training(title, y={"title": "JD", "range": [0, highest]}, marks=[label])
-    is_share = "accuracy_change" in dataset
-    change = panel.right(
-        {"title": "change of test accuracy", "tickformat": "~%", "nticks": 5}
-        if is_share
-        else {"title": "fall of log₁₀ loss", "nticks": 5}
-    )
-    change.lines(dataset.step, _change(dataset), run=label, entry="its change over δt", **_BESIDE)
+    share = {"title": "change of test accuracy", "tickformat": "~%"}
+    loss = {"title": "fall of log₁₀ loss"}
+    right = panel.right({**(share if "accuracy_change" in dataset else loss), "nticks": 5})
+    right.lines(dataset.step, _change(dataset), run=label, entry="its change over δt", **_BESIDE)
     _draw_layers(panel, dataset, label, layers, "distance")
 
 
-#: The axes of a panel that shows words alone.
-_BARE = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
 #: So many pairs of checkpoints, δt apart, make a curve.
 _FEWEST = 5
 
@@ -408,9 +386,9 @@ def _draw_layers(
 def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Similarity of pairs of evenly placed checkpoints, at most 100, for all weights and a layer.
 
-    A layer that the run does not have shows nothing.
+    It is empty for a layer that the run does not have.
     """
-    stops = spread(dataset.other_step.to_numpy().tolist(), 100)
+    stops = thin(dataset.other_step.to_numpy().tolist(), 100)
     ticks = [f"{step:,}" for step in stops]
     pairs = dataset.pairwise.sel(step=stops, other_step=stops)
     short = short_names(layers)
@@ -422,17 +400,3 @@ def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, An
         }
         for layer in [WHOLE, *(each for each in layers if each != WHOLE)]
     }
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """Whether, in every run, the second peak of the distance is where the test curve changes."""
-    together = []
-    for dataset in measured.values():
-        found, change = peak(dataset), _change(dataset)
-        if found is None or not change.notnull().any() or float(change.max()) < 0.1:
-            together.append(False)
-        else:
-            together.append(abs(found[0] - int(change.idxmax("step"))) <= dataset.lag)
-    if all(together):
-        return "Masks settle, and change once more where the network generalizes"
-    return "How the magnitude masks of checkpoints resemble one another"

@@ -8,8 +8,8 @@ scale down; without it, a network may stop learning before it generalizes (Priet
 and weight decay.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,12 +18,12 @@ import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mechgrok.analyses.drawing import SHARE, Panels, Row
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panels, Row, draw_weights
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_course, format_percent, with_skipped_note
 from mechgrok.denormals import flushed_denormals
 from mechgrok.metrics import scale_of
 from mechgrok.models import HookedModel, raw_weights
-from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
@@ -115,65 +115,54 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     Returns:
         `VARIABLES`.
     """
-    at, of_steps = looked_at(run, steps)
-    task, names = run.task, run.weight_names
-    looks = []
+    at, of_steps = select_finite_steps(run, steps)
+    names, found = run.weight_names, []
     before: tuple[int, Mapping[str, Tensor]] | None = None
     changes = np.full((len(at), len(names)), np.nan)
     for row, step in enumerate(at):
-        model = run.model(step)
-        looks.append(_look(model, task))
+        found.append(_measure(run.model(step), run.task))
         weights = run.checkpoint(step).effective_weights
         if before is not None:
             changes[row] = [_change(before, step, weights, name) for name in names]
         before = step, weights
-    dataset = described(
+    stacked = (np.array(values, dtype=float) for values in zip(*found, strict=True))
+    return described(
         VARIABLES,
-        {
-            "collapsed": _stack(looks, "collapsed"),
-            "logit_scale": _stack(looks, "scale"),
-            "margin": _stack(looks, "margin"),
-            "gradient_norm": _stack(looks, "norms"),
-            "along_weights": _stack(looks, "along"),
-            "sides_agree": _stack(looks, "agree"),
-            "relative_change": changes,
-        },
+        {**dict(zip(_Measurements._fields, stacked, strict=True)), "relative_change": changes},
         coords={"step": at, "precision": list(PRECISIONS), "side": list(SIDES), "weight": names},
-        attrs=run.milestones,
+        attrs={**run.milestones, **of_steps},
     )
-    return dataset.assign_attrs(of_steps)
 
 
-class _Look(NamedTuple):
-    """What is seen at one checkpoint; the fields are `measure`'s variables, by side or weight."""
+class _Measurements(NamedTuple):
+    """The measurements at one checkpoint; the fields are `measure`'s variables."""
 
     collapsed: list[float]
-    scale: list[float]
+    logit_scale: list[float]
     margin: list[float]
-    norms: list[list[float]]
-    along: list[float]
-    agree: float
+    gradient_norm: list[list[float]]
+    along_weights: list[float]
+    sides_agree: float
 
 
 @flushed_denormals()
-def _look(model: HookedModel, task: Task) -> _Look:
+def _measure(model: HookedModel, task: Task) -> _Measurements:
     weights = raw_weights(model)
-    logits: dict[str, Tensor] = {}
-    gradients: dict[str, dict[str, Tensor]] = {}
+    used = {name: weight.detach() for name, weight in weights.items()}
+    logits, gradients = {}, {}
     for side in SIDES:
         inputs, labels = getattr(task, side)
         outputs = model(inputs)
         loss = task.loss(outputs, labels)
-        of_weights = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        slopes = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
         gradients[side] = {
-            name: torch.zeros_like(weight) if each is None else each
-            for (name, weight), each in zip(weights.items(), of_weights, strict=True)
+            name: torch.zeros_like(weight) if slope is None else slope
+            for (name, weight), slope in zip(weights.items(), slopes, strict=True)
         }
         logits[side] = outputs.detach()
     labels = {side: getattr(task, side).labels for side in SIDES}
-    used = {name: weight.detach() for name, weight in weights.items()}
     uphill = {side: {n: -g for n, g in gradients[side].items()} for side in SIDES}
-    return _Look(
+    return _Measurements(
         [collapsed(logits["train"], labels["train"], dtype) for dtype in PRECISIONS.values()],
         [float(scale_of(logits[side])) for side in SIDES],
         [float(margin(logits[side], labels[side]).mean()) for side in SIDES],
@@ -192,112 +181,58 @@ def _change(
     return moved / (step - earlier) / size if size else float("nan")
 
 
-def _stack(looks: Sequence[_Look], name: str) -> np.ndarray:
-    return np.array([getattr(look, name) for look in looks], dtype=float)
-
-
 def finding(dataset: xr.Dataset) -> str:
     """How much of the training set collapsed at most, and how far gradients follow the weights."""
-    words = []
-    for precision in dataset.precision.to_numpy().tolist():
-        share = dataset.collapsed.sel(precision=precision)
-        most = int(share.to_numpy().argmax())
-        words.append(
-            f"{float(share[most]):.0%} of the training set in {precision}"
-            + (f" (step {int(dataset.step[most]):,})" if float(share[most]) else "")
-        )
-    text = f"softmax collapse reaches {' and '.join(words)}"
-    along = dataset.along_weights.sel(side="train").dropna("step")
-    if along.size:
-        most = int(along.to_numpy().argmax())
-        text += (
-            f"; the training loss falls along the weights most at step "
-            f"{int(along.step[most]):,} (cosine {float(along[most]):+z.2f}), "
-            f"{float(along[-1]):+z.2f} at step {int(along.step[-1]):,}"
-        )
-    return and_left_out(text, dataset)
+    shares = " and ".join(
+        f"{format_percent(dataset.collapsed.sel(precision=precision).max())} of the training set "
+        f"in {precision}"
+        for precision in dataset.precision.to_numpy()
+    )
+    along = format_course(dataset.along_weights.sel(side="train"), ".2f")
+    text = f"softmax collapse reaches {shares}; cosine of −∇L train and the weights {along}"
+    return with_skipped_note(text, dataset)
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """Collapse, margin and scale above; directions; gradient and change of each weight below."""
     figure = Panels(
         measured,
-        title=_title(measured),
+        title="Softmax collapse, logits and gradients over training",
         subtitle="solid: training set; dashed: test set; gradients of the loss alone",
         log=log,
     )
     row = figure.row(height=220)
     panel = row.over_training("loss exactly 0", y=SHARE | {"title": "share of the training set"})
-    for label, dataset in measured.items():
-        for precision, dash in zip(PRECISIONS, ("solid", "dot"), strict=True):
-            share = dataset.collapsed.sel(precision=precision)
-            panel.lines(
-                dataset.step, share, run=label, key=f"in {precision}", dash=dash, value="%{y:.1%}"
-            )
+    for precision, dash in zip(PRECISIONS, ("solid", "dot"), strict=True):
+        style: dict[str, Any] = {"key": f"in {precision}", "dash": dash, "value": "%{y:.1%}"}
+        panel.curves("collapsed", where={"precision": precision}, **style)
     for name, title in (("margin", "lead of the right answer"), ("logit_scale", "logit scale")):
-        _by_side(row, measured, name, title, {"title": "nats"})
+        _draw_sides(row, name, title, {"title": "nats"})
     row = figure.row(height=220)
     cosines = {"title": "cosine", "range": [-1.05, 1.05]}
-    _by_side(row, measured, "along_weights", "cos(−∇L, θ)", cosines)
+    _draw_sides(row, "along_weights", "cos(−∇L, θ)", cosines)
     panel = row.over_training("cos(∇L train, ∇L test)", y=cosines | {"title": ""})
-    for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset.sides_agree, run=label, value="%{y:+.3f}")
+    panel.curves("sides_agree", value="%{y:+.3f}")
     row.fill(3)
-    _by_weight(figure, measured)
+    draw_weights(figure, _gradient_norms, title="‖∂L/∂w‖", type="log")
+    draw_weights(figure, _relative_changes, title="‖Δw‖ / ‖w‖ per step", type="log")
     return figure.draw()
 
 
-#: Weights beside one another.
-_ACROSS = 4
 _DASH = {"train": "solid", "test": "dash"}
 
 
-def _by_side(
-    row: Row, measured: Mapping[str, xr.Dataset], name: str, title: str, y: Mapping[str, object]
-) -> None:
-    panel = row.over_training(title, y=dict(y))
-    for label, dataset in measured.items():
-        for side in SIDES:
-            curve = dataset[name].sel(side=side)
-            panel.lines(dataset.step, curve, run=label, dash=_DASH[side], value="%{y:.3g}")
+def _draw_sides(row: Row, name: str, title: str, y: dict[str, Any]) -> None:
+    panel = row.over_training(title, y=y)
+    for side in SIDES:
+        panel.curves(name, where={"side": side}, dash=_DASH[side], value="%{y:.3g}")
 
 
-def _by_weight(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
-    """The gradient norm of each weight, and how fast it changes."""
-    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
-    short = short_names(weights)
-    scale = {"type": "log"}
-    for name, what in (("gradient_norm", "‖∂L/∂w‖"), ("relative_change", "‖Δw‖ / ‖w‖ per step")):
-        if not any((ds[name] > 0).any() for ds in measured.values()):
-            continue
-        for at, weight in enumerate(weights):
-            if at % _ACROSS == 0:
-                row = figure.row(height=150)
-            title = {"title": what} if at % _ACROSS == 0 else {}
-            panel = row.over_training(short[weight], y=scale | title, marks=())
-            for label, dataset in measured.items():
-                if weight not in dataset.weight:
-                    continue
-                each = dataset[name].sel(weight=weight)
-                for side in SIDES if "side" in each.dims else (None,):
-                    curve = each if side is None else each.sel(side=side)
-                    positive = curve.where(curve > 0)
-                    dash = _DASH[side or "train"]
-                    panel.lines(dataset.step, positive, run=label, dash=dash, value="%{y:.2e}")
-        row.fill(_ACROSS)
+def _gradient_norms(dataset: xr.Dataset) -> Iterator[tuple[xr.DataArray, dict[str, Any]]]:
+    for side in SIDES:
+        norm = dataset.gradient_norm.sel(side=side)
+        yield norm.where(norm > 0), {"dash": _DASH[side], "value": "%{y:.2e}"}
 
 
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    in_float32 = {label: ds.collapsed.sel(precision="float32") for label, ds in measured.items()}
-    most = {label: float(share.max()) for label, share in in_float32.items()}
-    if max(most.values()) < 0.01:
-        return "No softmax collapse: every training example keeps a loss in float32"
-    worst = max(most, key=most.__getitem__)
-    of = f" of {worst}" if len(measured) > 1 else ""
-    return (
-        f"Up to {most[worst]:.0%} of the training examples{of} have a loss of exactly 0 in float32"
-    )
+def _relative_changes(dataset: xr.Dataset) -> Iterator[tuple[xr.DataArray, dict[str, Any]]]:
+    yield dataset.relative_change.where(dataset.relative_change > 0), {"value": "%{y:.2e}"}

@@ -7,7 +7,7 @@ principal components of any long smooth path, a random walk included, look like 
 and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,11 +17,20 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import COLORS, Colors, Panels, Row, StepAxis
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import (
+    COLORS,
+    Colors,
+    LogAxis,
+    Measured,
+    Panels,
+    Row,
+    StepAxis,
+    draw_weights,
+)
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_change, format_percent, with_skipped_note
 from mechgrok.analyses.measures.geometry import effective_rank, principal_components
-from mechgrok.analyses.measures.places import spread
-from mechgrok.analyses.measures.words import ends
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
@@ -81,7 +90,7 @@ def measure(
             f"A path is shown in a plane, which takes more than {components} components: choose "
             "2 or more."
         )
-    steps, of_steps = looked_at(run, steps)
+    steps, of_steps = select_finite_steps(run, steps)
     gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
     squares = np.zeros((3, len(steps)))
     matrices = {}
@@ -115,10 +124,7 @@ def measure(
             "component": np.arange(1, position.shape[1] + 1),
             "weight": list(matrices),
         },
-        attrs={
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={**of_steps, **run.milestones},
     )
 
 
@@ -126,9 +132,9 @@ def _matrices(run: Run, name: str, steps: Sequence[int]) -> Float[Tensor, "step 
     return run.wiring.matrix(name, run.weights(name, steps))
 
 
-def _rank_steps(steps: Sequence[int], shapes: object) -> list[int]:
-    large = any(min(shape) > _LARGE_SIDE for shape in shapes)  # type: ignore[attr-defined]
-    return spread(steps, _STEPS_IF_LARGE if large else len(steps))
+def _rank_steps(steps: Sequence[int], shapes: Iterable[tuple[int, ...]]) -> list[int]:
+    is_large = any(min(shape) > _LARGE_SIDE for shape in shapes)
+    return thin(steps, _STEPS_IF_LARGE if is_large else len(steps))
 
 
 def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3 step"]:
@@ -139,44 +145,32 @@ def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much two components hold, when it moves fastest and slowest, and how ranks change."""
-    held = float(dataset.explained[:2].sum())
-    ranks = dataset.effective_rank
-    short = short_names([str(name) for name in dataset.weight.to_numpy()])
-    change = ", ".join(
-        f"{short[str(name)]} "
-        + ends(*(f"{float(ranks.sel(weight=name)[at]):.0f}" for at in (0, -1)))
-        for name in dataset.weight.to_numpy()
+    """How much two components hold, how far the path goes, and how ranks change."""
+    names = short_names([str(name) for name in dataset.weight.to_numpy()])
+    ranks = ", ".join(
+        f"{short} {format_change(dataset.effective_rank.sel(weight=name), '.0f')}"
+        for name, short in names.items()
     )
-    path = (
-        f"two components hold {held:.0%} of the path's variance; it ends "
-        f"{float(dataset.from_start[-1]):,.3g} from where it started"
-        if held
-        else "the weights do not move"
-        if dataset.sizes["step"] > 1
-        else "one checkpoint is no path"
+    text = (
+        f"two components hold {format_percent(dataset.explained[:2].sum())} of the path's "
+        f"variance; it ends {float(dataset.from_start[-1]):,.3g} from where it started; effective "
+        f"rank {ranks}"
     )
-    return and_left_out(f"{path}; effective rank {change}", dataset)
+    return with_skipped_note(text, dataset)
 
 
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """The path of each run; speed, distances and effective ranks with runs in colours."""
-    moving = {label: ds for label, ds in measured.items() if ds.sizes["step"] > 1}
     figure = Panels(
         measured,
-        title=_title(measured),
-        subtitle="paths: ring t_mem, star t_gen; curves: dotted line t_mem, dashed line t_gen"
-        if moving
-        else "",
+        title="The path of the weights over training, and the rank of their matrices",
+        subtitle="paths: ring t_mem, star t_gen; curves: dotted line t_mem, dashed line t_gen",
         log=log,
     )
+    moving = {label: ds for label, ds in measured.items() if ds.sizes["step"] > 1}
     if moving:
         _draw_paths(figure, moving, log)
-    _draw_ranks(figure, measured)
+    draw_weights(figure, lambda ds: [(ds.effective_rank, {})], title="effective rank", **_RANK)
     return figure.draw()
 
 
@@ -186,33 +180,15 @@ def _draw_paths(figure: Panels, moving: Mapping[str, xr.Dataset], log: bool) -> 
     colors = figure.colors("training step", *steps.range, **steps.bar())
     row = figure.row(height=380)
     for label, dataset in moving.items():
-        _path(row, dataset, label, colors, steps)
+        _draw_path(row, dataset, label, colors, steps)
     row = figure.row(height=200)
     for name, (title, axis) in _CURVES.items():
-        panel = row.over_training(title, y=axis)
-        for label, dataset in moving.items():
-            panel.lines(dataset.step, dataset[name], run=label)
+        row.over_training(title, y=axis).curves(name)
 
 
-def _draw_ranks(figure: Panels, measured: Mapping[str, xr.Dataset]) -> None:
-    """The effective rank of each matrix over training."""
-    weights = list(dict.fromkeys(str(w) for ds in measured.values() for w in ds.weight.to_numpy()))
-    short = short_names(weights)
-    n_across = min(len(weights), 4)
-    for start in range(0, len(weights), n_across):
-        row = figure.row(height=150)
-        for weight in weights[start : start + n_across]:
-            panel = row.over_training(
-                f"effective rank of {short[weight]}", y={"rangemode": "tozero", "nticks": 5}
-            )
-            for label, dataset in measured.items():
-                if weight in dataset.weight:
-                    rank = dataset.effective_rank.sel(weight=weight)
-                    panel.lines(dataset.rank_step, rank, run=label)
-        row.fill(n_across)
-
-
-#: What is drawn of a path over training: its title, and its axis.
+#: The axis of effective ranks.
+_RANK: dict[str, Any] = {"rangemode": "tozero", "nticks": 5}
+#: Curves over training: the title, and the axis.
 _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "speed": ("speed", {"title": "L2 norm per step", "type": "log"}),
     "from_start": ("distance from the start", {"title": "L2 norm", "rangemode": "tozero"}),
@@ -220,7 +196,7 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def _path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps: StepAxis) -> None:
+def _draw_path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps: StepAxis) -> None:
     """Two components against one another, coloured by step, with its milestones marked."""
     shares = dataset.explained.to_numpy()
     panel = row.panel(
@@ -257,18 +233,3 @@ def _path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps: Step
             textposition="top center",
             marker={"symbol": symbol, "size": 13, "color": COLORS[1], "line": {"width": 2}},
         )
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """How the total effective rank changes between t_mem and the end, which all runs share."""
-    changes = []
-    for dataset in measured.values():
-        ranks = dataset.effective_rank.mean("weight")
-        start = ranks.sel(rank_step=dataset.attrs.get("t_mem", 0), method="nearest")
-        changes.append(float(ranks[-1] / start) - 1)
-    if all(change < -0.1 for change in changes):
-        fall = " and ".join(f"{-change:.0%}" for change in changes)
-        return f"After memorizing, the path turns to matrices of lower rank (by {fall})"
-    if all(dataset.sizes["step"] == 1 for dataset in measured.values()):
-        return "The effective rank of the matrices, at the one checkpoint there is"
-    return "The path of the weights, its speed, and the rank of their matrices"

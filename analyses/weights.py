@@ -19,8 +19,16 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from mechgrok.analyses.drawing import DIVERGING, Colors, Panels, Row, representatives
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.drawing import (
+    DIVERGING,
+    Colors,
+    Measured,
+    Panels,
+    Row,
+    representatives,
+)
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.fourier import (
     amplitude_spectrum,
     dominant_frequency,
@@ -28,9 +36,8 @@ from mechgrok.analyses.measures.fourier import (
     power_share,
 )
 from mechgrok.analyses.measures.masks import kept_edges
-from mechgrok.analyses.measures.places import spread
 from mechgrok.analyses.measures.residues import not_modular, residues
-from mechgrok.analyses.measures.words import between_steps, ends
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.masks import check_rate
 from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described, for_each
@@ -74,26 +81,25 @@ def measure(
     names = [name for name in run.weight_names if name in wiring.connections]
     shapes = {name: tuple(len(units) for units in wiring.ends(name)) for name in names}
     blocks = {name: _block(*shapes[name]) for name in names}
-    pixels = sum(prod(shapes[name]) // (rows * columns) for name, (rows, columns) in blocks.items())
-    count = min(_MOST, max(_FEWEST, _PIXELS // pixels))
-    steps, of_steps = looked_at(run, steps, partial(spread, count=count))
+    count = partial(thin, count=_count(shapes, blocks))
+    steps, of_steps = select_finite_steps(run, steps, count)
     places = _places(run, steps[-1]) if order == "frequency" else {}
-    masks = {step: kept_edges(run.checkpoint(step), rate) for step in steps}
+    masks = [kept_edges(run.checkpoint(step), rate) for step in steps]
     short = short_names(names)
     values: dict[str, np.ndarray] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
     for name in names:
-        axes, block = list(wiring.axes(name)), blocks[name]
-        rows, columns = (
-            _order(places.get(axis), size) for axis, size in zip(axes, shapes[name], strict=True)
-        )
-        weight = wiring.matrix(name, run.weights(name, steps))
-        kept = wiring.matrix(name, torch.stack([masks[step][name] for step in steps]))
-        weight, kept = (image[:, rows][:, :, columns] for image in (weight, kept))
-        strongest = _strongest(weight, block)
+        kept = torch.stack([mask[name] for mask in masks])
+        units = [
+            _order(places.get(axis), size)
+            for axis, size in zip(wiring.axes(name), shapes[name], strict=True)
+        ]
+        images = [wiring.matrix(name, values) for values in (run.weights(name, steps), kept)]
+        weight, kept = (image[:, units[0]][:, :, units[1]] for image in images)
+        strongest = _strongest(weight, blocks[name])
         for label, image in ((short[name], weight), (f"{short[name]} kept", kept)):
-            values[label] = _pooled(image, strongest, block).numpy()
-        for side, order_, every in zip(("row", "column"), (rows, columns), block, strict=True):
+            values[label] = _pooled(image, strongest, blocks[name]).numpy()
+        for side, order_, every in zip(("row", "column"), units, blocks[name], strict=True):
             last = len(order_) // every * every
             coords[f"{short[name]} {side}"] = order_[:last:every].numpy()
     dataset = described(
@@ -112,6 +118,12 @@ def measure(
         for label in (short[name], f"{short[name]} kept"):
             dataset[label].attrs["axes"] = list(wiring.axes(name))
     return dataset
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]], blocks: Mapping[str, tuple[int, int]]) -> int:
+    """The number of checkpoints whose images have `_PIXELS` together, within bounds."""
+    pixels = sum(prod(shapes[name]) // prod(block) for name, block in blocks.items())
+    return min(_MOST, max(_FEWEST, _PIXELS // pixels))
 
 
 def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
@@ -170,16 +182,16 @@ def _pooled(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """What share of each matrix the mask keeps at the first and at the last step shown."""
+    """The share of each matrix that the mask keeps at the first and at the last step shown."""
     shares = ", ".join(
-        f"{name} " + ends(*(f"{float(dataset[f'{name} kept'][at].mean()):.0%}" for at in (0, -1)))
+        f"{name} {format_change(dataset[f'{name} kept'].mean(dataset[name].dims[1:]), '.0%')}"
         for name in dataset.attrs["weights"]
     )
-    words = f"kept ({dataset.attrs['mask']}) {between_steps(dataset)}: {shares}"
-    return and_left_out(words, dataset)
+    text = f"kept ({dataset.attrs['mask']}) {format_steps(dataset)}: {shares}"
+    return with_skipped_note(text, dataset)
 
 
-def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
+def draw(measured: Measured) -> go.Figure:
     """Two columns per run, weights and what the mask keeps; a row per matrix; a slider."""
     measured = representatives(measured)
     names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
@@ -190,18 +202,14 @@ def draw(measured: Mapping[str, xr.Dataset]) -> go.Figure:
     figure = Panels(
         measured,
         title="The weights at a training step, and which of them a mask keeps",
-        subtitle=_subtitle(measured),
+        subtitle="dark: kept by the mask; colours end at each weight's 99.5th percentile",
         stops=_MOST,
     )
     for name in names:
         limit = limits[name] * 10.0**digits
+        ticks = [f"{value:.2g}" for value in (-limits[name], 0, limits[name])]
         colors = figure.colors(
-            "",
-            -limit,
-            limit,
-            scale=DIVERGING,
-            tickvals=[-limit, 0, limit],
-            ticktext=[f"{value:.2g}" for value in (-limits[name], 0, limits[name])],
+            "", -limit, limit, scale=DIVERGING, tickvals=[-limit, 0, limit], ticktext=ticks
         )
         row = figure.row(height=_height(measured, name))
         for label, dataset in measured.items():
@@ -219,8 +227,13 @@ _KEPT = [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]]
 def _draw_matrix(
     row: Row, dataset: xr.Dataset, label: str, name: str, colors: Colors, digits: int
 ) -> None:
-    """A weight, in whole multiples of 10^−digits, and beside it what its mask keeps."""
-    across, down, (x, y) = _lying(dataset, name)
+    """A weight, in whole multiples of 10^−digits, and beside it what its mask keeps.
+
+    A matrix that is taller than wide is drawn lying down.
+    """
+    (_, *shape), axes = dataset[name].shape, dataset[name].attrs["axes"]
+    is_tall = shape[0] > shape[1]
+    (down, across), (y, x) = (shape[::-1], axes[::-1]) if is_tall else (shape, axes)
     axis = {"showgrid": False, "nticks": 4}
     prefix = f"{label}: " if len(row.figure.measured) > 1 else ""
     weight = row.panel(f"{prefix}{name}", x={"title": x, **axis}, y={"title": y, **axis})
@@ -231,60 +244,31 @@ def _draw_matrix(
     places: dict[str, Any] = {"x": np.arange(across), "y": np.arange(down)}
     where = f"{name}<br>{x} at place %{{x}}<br>{y} at place %{{y}}<br>"
 
-    def image(values: np.ndarray) -> dict[str, np.ndarray]:
-        return {"z": values.T if _upright(dataset, name) else values}
-
     def weights_at(now: xr.Dataset) -> dict[str, np.ndarray]:
         values = np.clip(now[name].to_numpy().astype(float) * 10.0**digits, -32767, 32767)
-        return image(values.round().astype(np.int16))
+        values = values.round().astype(np.int16)
+        return {"z": values.T if is_tall else values}
+
+    def mask_at(now: xr.Dataset) -> dict[str, np.ndarray]:
+        values = now[f"{name} kept"].to_numpy().astype(np.uint8)
+        return {"z": values.T if is_tall else values}
 
     hover = f"{where}weight × 10{_superscript(digits)}: %{{z}}"
     weight.heat(colors, run=label, at=weights_at, hover=hover, **places)
-    mask.add(
-        "heatmap",
-        run=label,
-        at=lambda now: image(now[f"{name} kept"].to_numpy().astype(np.uint8)),
-        hover=f"{where}kept %{{z}}",
-        colorscale=_KEPT,
-        zmin=0,
-        zmax=1,
-        showscale=False,
-        **places,
-    )
+    shades: dict[str, Any] = {"colorscale": _KEPT, "zmin": 0, "zmax": 1, "showscale": False}
+    mask.add("heatmap", run=label, at=mask_at, hover=f"{where}kept %{{z}}", **shades, **places)
 
 
-def _lying(dataset: xr.Dataset, name: str) -> tuple[int, int, tuple[str, str]]:
-    """Width and height of a matrix as it is drawn, and what its units are across and down."""
-    _, rows, columns = dataset[name].shape
-    row_axis, column_axis = dataset[name].attrs["axes"]
-    if _upright(dataset, name):
-        return rows, columns, (row_axis, column_axis)
-    return columns, rows, (column_axis, row_axis)
-
-
-def _limit(measured: Mapping[str, xr.Dataset], name: str) -> float:
+def _limit(measured: Measured, name: str) -> float:
     """Where colours end: the 99.5th percentile of the weight's last absolute values."""
     sizes = [np.abs(ds[name][-1].to_numpy()) for ds in measured.values() if name in ds]
     return max(float(np.quantile(size, 0.995)) for size in sizes)
 
 
-def _upright(dataset: xr.Dataset, name: str) -> bool:
-    """Whether the matrix is taller than wide; it is drawn lying down."""
-    _, rows, columns = dataset[name].shape
-    return rows > columns
-
-
-def _height(measured: Mapping[str, xr.Dataset], name: str) -> float:
+def _height(measured: Measured, name: str) -> float:
     """Pixels for a matrix, from its shorter side."""
     short_sides = [min(ds[name].shape[1:]) for ds in measured.values() if name in ds]
     return float(np.clip(1.7 * max(short_sides), 60, 240))
-
-
-def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
-    masks = "; ".join(f"{label}: {dataset.attrs['mask']}" for label, dataset in measured.items())
-    ordered = all(dataset.attrs["order"] == "frequency" for dataset in measured.values())
-    order = "; neurons and d_model ordered by frequency" if ordered else ""
-    return f"masks: {masks}; dark: kept{order}; colours end at each weight's 99.5th percentile"
 
 
 def _superscript(number: int) -> str:

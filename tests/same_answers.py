@@ -1,15 +1,16 @@
 """Whether every analysis answers on the shipped pair as it did in another revision.
 
-``python tests/same_answers.py 3611d3d`` checks that revision out beside this one, has both measure
-``data/base`` and ``data/ticket`` (copies, as that revision holds them), and prints for every
-variable that differs by how much. It is run by hand, before and after a change that is to change
-no answer.
+``python tests/same_answers.py 3611d3d [NAME …]`` checks that revision out beside this one, measures
+``data/base`` and ``data/ticket`` (copies, as that revision holds them) with both, by all analyses
+or by those named, and prints by how much variables differ. Run it by hand, before and after a
+change that must not change answers.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,37 +19,38 @@ HERE = Path(__file__).parents[1]
 #: Relative to the larger of the two numbers, or to 1 where both are smaller.
 TOLERANCE = 1e-12
 
-#: What each revision does, with its own code: argv is the pair's folder and where answers go.
+#: What each revision runs with its own code; the arguments are the pair's folder, the folder of the
+#: answers, and names of analyses. Before version 0.3 analyses were a package of their own.
 MEASURE = """
 import importlib, sys
 from pathlib import Path
 import numpy as np
 from mechgrok import Run
 
-pair, out = map(Path, sys.argv[1:])
-for file in sorted(Path("analyses").glob("*")):
-    if file.name.startswith(("_", "py.")) or file.stem in ("drawing", "measures"):
-        continue
-    module = importlib.import_module(f"analyses.{file.stem}")
-    if not hasattr(module, "measure"):
-        continue
+pair, out, *names = sys.argv[1:]
+package = "mechgrok.analyses" if Path("mechgrok/analyses").is_dir() else "analyses"
+modules = {path.stem for path in Path("analyses").glob("[a-z]*")}
+for name in names or sorted(modules - {"drawing", "explorer", "measures", "papers", "py"}):
+    module = importlib.import_module(f"{package}.{name}")
     for run in ("base", "ticket"):
         try:
-            dataset = module.measure(Run(pair / run))
+            dataset = module.measure(Run(Path(pair) / run))
         except Exception as error:
-            print(f"{file.stem} of {run}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{name} of {run}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
         values = {str(name): dataset[name].values for name in dataset.variables}
         plain = {n: v.astype(str) if v.dtype == object else v for n, v in values.items()}
-        np.savez(out / f"{file.stem}.{run}.npz", **plain)
+        np.savez(Path(out) / f"{name}.{run}.npz", **plain)
 """
 
 
-def answers(code: Path, pair: Path, out: Path) -> None:
-    """Have the code in a folder measure the pair."""
+def answers(code: Path, pair: Path, out: Path, names: Sequence[str]) -> None:
+    """Measure the pair with the code in a folder."""
     out.mkdir()
-    command = [sys.executable, "-c", MEASURE, str(pair), str(out)]
-    subprocess.run(command, cwd=code, env=os.environ | {"PYTHONPATH": str(code)}, check=True)
+    command = [sys.executable, "-c", MEASURE, str(pair), str(out), *names]
+    # Entry points lie beside the packages: at the top, or in src/.
+    path = os.pathsep.join([str(code / "src"), str(code)])
+    subprocess.run(command, cwd=code, env=os.environ | {"PYTHONPATH": path}, check=True)
 
 
 def difference(before: np.ndarray, after: np.ndarray) -> str | None:
@@ -86,7 +88,7 @@ def compare(old: Path, new: Path) -> int:
     return same
 
 
-def main(revision: str) -> None:
+def main(revision: str, *names: str) -> None:
     """Compare this tree with a revision."""
     with tempfile.TemporaryDirectory() as scratch:
         before = Path(scratch) / "code"
@@ -99,7 +101,7 @@ def main(revision: str) -> None:
         metadata = [sys.executable, "-c", "import setuptools; setuptools.setup()", "-q", "egg_info"]
         subprocess.run(metadata, cwd=before, check=True)
         for name, code in (("old", before), ("new", HERE)):
-            answers(code, before / "data", Path(scratch) / name)
+            answers(code, before / "data", Path(scratch) / name, names)
         same = compare(Path(scratch) / "old", Path(scratch) / "new")
         print(f"{same} variables are equal within {TOLERANCE:g}")
 

@@ -3,7 +3,7 @@
 from mechgrok.analyses.drawing.export import write_html, write_picture
 from mechgrok.analyses.drawing.groups import representatives
 from mechgrok.analyses.drawing.panel import Colors, Panel, Row
-from mechgrok.analyses.drawing.panels import Panels
+from mechgrok.analyses.drawing.panels import LogAxis, Measured, Panels
 from mechgrok.analyses.drawing.steps import StepAxis
 from mechgrok.analyses.drawing.style import (
     COLORS,
@@ -16,6 +16,7 @@ from mechgrok.analyses.drawing.style import (
     frequency_color,
     run_colors,
 )
+from mechgrok.analyses.drawing.weights import draw_weights
 
 __all__ = [
     "COLORS",
@@ -26,10 +27,13 @@ __all__ = [
     "SHARE",
     "TEMPLATE",
     "Colors",
+    "LogAxis",
+    "Measured",
     "Panel",
     "Panels",
     "Row",
     "StepAxis",
+    "draw_weights",
     "frequency_color",
     "representatives",
     "run_colors",

@@ -13,8 +13,8 @@ from string import Template
 import plotly.graph_objects as go
 
 from mechgrok.analyses.drawing.browser import one_browser
+from mechgrok.analyses.drawing.controls import SLIDER
 from mechgrok.analyses.drawing.grid import NARROW
-from mechgrok.analyses.drawing.panels import SLIDER
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
 from mechgrok.reports.packing import pack, packed_plotly, script

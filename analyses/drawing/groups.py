@@ -12,14 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from mechgrok.sweeps.survival import TimeToEvent
 
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panel import Panel, Trace
 
-#: What the menu of a figure of groups shows.
-SHOWN = ("medians and runs", "medians", "single runs")
+#: Entries of the menu of a figure of groups: whether medians, and whether single runs, are shown.
+_MENU = {
+    "medians and runs": (True, True),
+    "medians": (True, False),
+    "single runs": (False, True),
+}
 
 
 @dataclass
@@ -27,37 +32,74 @@ class GroupCurves:
     """The curves of a group's runs that mean the same: one quantity on one panel.
 
     Attributes:
-        panel: on which they are drawn.
-        look: how, as `Panel.lines` takes it.
+        style: how they are drawn, as `Panel.lines` takes it.
         runs: places and values of each run's curve.
-        traces: what draws them.
+        traces: the traces that draw them.
     """
 
-    panel: "Panel"
-    look: Mapping[str, Any]
+    style: dict[str, Any]
     runs: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     traces: list["Trace"] = field(default_factory=list)
 
-    def quartiles(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Places, and the quartiles of the curves there: ``[quartile, place]``.
+    def add(self, run: str, x: np.ndarray, y: np.ndarray, trace: "Trace") -> None:
+        """Add the curve of a run."""
+        self.runs[run] = (x, y)
+        self.traces.append(trace)
 
-        They go as far as all curves of the group do, between whose places lines are straight. None
-        where there is but one curve, or where places are no growing numbers.
+    def quartiles(
+        self,
+    ) -> tuple[Float[np.ndarray, " place"], Float[np.ndarray, "quartile place"]] | None:
+        """Places, and the quartiles of the curves there.
+
+        They go as far as all curves of the group do, interpolated linearly. None where there is
+        but one curve, or where places are no growing numbers.
         """
         curves = list(self.runs.values())
-        if len(curves) < 2 or not all(_grows(x) for x, _ in curves):
+        if len(curves) < 2 or not all(_is_increasing(x) for x, _ in curves):
             return None
         start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
         places = np.unique(np.concatenate([x for x, _ in curves]))
         places = places[(places >= start) & (places <= end)]
         values = np.stack([np.interp(places, x, y) for x, y in curves])
-        kept = np.isfinite(values).all(0)
-        if not kept.any():
+        finite = np.isfinite(values).all(0)
+        if not finite.any():
             return None
-        return places[kept], np.quantile(values[:, kept], [0.25, 0.5, 0.75], axis=0)
+        return places[finite], np.quantile(values[:, finite], [0.25, 0.5, 0.75], axis=0)
+
+    def add_median(self, panel: "Panel") -> None:
+        """Draw the median of the curves and their middle half, and make single curves faint."""
+        found = self.quartiles()
+        if found is None:
+            return
+        x, (low, middle, high) = found
+        run, style = next(iter(self.runs)), dict(self.style)
+        value = style.pop("value")
+        color = style["line"].get("color") or panel.figure.color_of(run)
+        band: dict[str, Any] = {
+            "fill": "toself",
+            "fillcolor": color,
+            "opacity": 0.16,
+            "line": {"width": 0},
+        }
+        around: dict[str, Any] = {
+            "x": np.concatenate([x, x[::-1]]),
+            "y": np.concatenate([low, high[::-1]]),
+        }
+        hover = value and f"{panel.figure.groups[run]}, median of {len(self.runs)}<br>{value}"
+        style = {key: given for key, given in style.items() if key != "opacity"} | {"mode": "lines"}
+        medians = [
+            panel.add("scatter", run=run, mode="lines", **around, **band),
+            panel.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **style),
+        ]
+        for trace in self.traces:
+            line = trace.attributes["line"] | {"width": 0.8}
+            trace.attributes |= {"opacity": 0.25, "mode": "lines", "line": line}
+            trace.choices = {entry: {"visible": single} for entry, (_, single) in _MENU.items()}
+        for trace in medians:
+            trace.choices = {entry: {"visible": median} for entry, (median, _) in _MENU.items()}
 
 
-def _grows(x: np.ndarray) -> bool:
+def _is_increasing(x: np.ndarray) -> bool:
     return len(x) > 0 and x.dtype.kind in "iuf" and bool((np.diff(x) > 0).all())
 
 

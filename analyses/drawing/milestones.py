@@ -73,7 +73,7 @@ def _log_axis(family: RunGroups, marks: Sequence[str]) -> dict[str, Any]:
 
 
 def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
-    """An axis of a setting: logarithmic where its values are evener so, categories for words."""
+    """An axis of a setting: logarithmic where its values are more even so, categories for words."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values):
         return {"title": name, "type": "category"}
@@ -99,17 +99,17 @@ def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric:
             lines.setdefault((*key[:at], *key[at + 1 :]), []).append(key)
     for number, (rest, keys) in enumerate(lines.items()):
         x = [key[at] if is_numeric else show_value(key[at]) for key in keys]
-        look = [colors[family.name(key)] for key in keys]
-        _runs(panel, family, mark, dict(zip(keys, x, strict=True)), look)
-        _medians(panel, mark, [times[key] for key in keys], x, look, _DASHES[number % 4])
+        shades = [colors[family.name(key)] for key in keys]
+        _runs(panel, family, mark, dict(zip(keys, x, strict=True)), shades)
+        _medians(panel, mark, [times[key] for key in keys], x, shades, _DASHES[number % 4])
         if len(lines) > 1 and mark == "t_gen":
             others = [name for name in family.by or () if name != along]
-            words = (
+            values = (
                 f"{n} {show_value(v)}" for n, v in zip(others, rest, strict=True) if v is not None
             )
             line = {"dash": _DASHES[number % 4], "color": GREY, "width": 1.5}
             panel.add(
-                "scatter", x=[None], y=[None], mode="lines", line=line, entry=", ".join(words)
+                "scatter", x=[None], y=[None], mode="lines", line=line, entry=", ".join(values)
             )
 
 

@@ -1,50 +1,60 @@
-"""One panel of a figure and what is drawn in it: traces that know their value at a step."""
+"""One panel of a figure: a pair of axes and the traces on it, which may change with the step."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from mechgrok.analyses.drawing.grid import Box
+from mechgrok.analyses.drawing.groups import GroupCurves
 from mechgrok.analyses.drawing.steps import StepAxis
 
 if TYPE_CHECKING:
-    from mechgrok.analyses.drawing.groups import GroupCurves
     from mechgrok.analyses.drawing.panels import Panels
 
 #: What of a trace changes with the slider: the run's dataset at a step → attributes of the trace.
 AtStep = Callable[[xr.Dataset], Mapping[str, Any]]
+#: A curve of each run: the name of a variable, or a function of the run's dataset (None: no curve).
+Curve = str | Callable[[xr.Dataset], xr.DataArray | None]
 #: The title of an axis, or any of plotly's attributes of one.
 Axis = str | Mapping[str, Any]
 
-#: What a logarithmic axis is unless said: few digits between its powers of ten.
+#: Defaults of a logarithmic axis: few digits between its powers of ten.
 _LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
 #: The parts of a trace that have its colour.
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
+#: The axis of a panel that shows nothing but a note.
+_BARE = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
+#: Pixels that a colour bar takes at the right of a panel.
+_COLOR_BAR = 56
 
 
 @dataclass
 class Trace:
-    """Something drawn: plotly's attributes of it, and those that change with the step.
+    """A plotly trace: its attributes, and those that change with the step or with a menu.
 
-    ``of_group`` says whether it is a single run's curve among a group's, or the group's median.
+    Attributes:
+        kind: plotly's type: "scatter", "bar", "heatmap", ….
+        panel: the panel that it is drawn on.
+        attributes: those that do not change.
+        dataset: of its run.
+        at: attributes at a step of the slider.
+        choices: attributes by the entry of a menu.
     """
 
     kind: str
-    look: dict[str, Any]
-    dataset: xr.Dataset | None
-    at: AtStep | None
-    over_steps: bool
+    panel: "Panel"
+    attributes: dict[str, Any]
+    dataset: xr.Dataset | None = None
+    at: AtStep | None = None
     choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    number: int = 0
-    of_group: Literal["", "single", "median"] = ""
 
-    def value(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
-        """The attributes that it has at a step and need not have at another."""
+    def changes(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
+        """The attributes that change, at a step."""
         changed = dict(self.at(now)) if self.at is not None else {}
-        if self.over_steps and "x" in changed:
+        if self.panel.over_steps and "x" in changed:
             changed["x"] = axis.place(changed["x"])
         return changed
 
@@ -57,9 +67,15 @@ class Colors:
     layout: dict[str, Any]
     panels: list["Panel"] = field(default_factory=list)
 
+    def make_room(self) -> None:
+        """Widen the box of each panel that has the bar beside it: the last of its row."""
+        last = {panel.row: panel for panel in self.panels}
+        for panel in last.values():
+            panel.colorbar = _COLOR_BAR
+
 
 class Panel:
-    """One pair of axes and what is drawn on it; made by `Row.panel` and `Row.over_training`."""
+    """A pair of axes and what is drawn on it; made by `Row.panel` and `Row.over_training`."""
 
     def __init__(
         self, row: "Row", title: str, x: Axis, y: Axis, width: float, over_steps: bool
@@ -69,19 +85,35 @@ class Panel:
         self.x, self.y = ({"title": a} if isinstance(a, str) else dict(a) for a in (x, y))
         if self.y.get("type") == "log":
             self.y = _LOGARITHMIC | self.y
-        self.number = next(row.figure.numbers)
-        self.x_number = self.number
-        self.marked: Sequence[str] = ()
+        self.x_number = self.number = next(row.figure.numbers)
+        self.milestones_of: Sequence[str] = ()
         self.twin: Panel | None = None
-        self.bars = 0
-        self.has_menu = False
+        self.colorbar = 0
+        self.traces: list[Trace] = []
+        self.shapes: list[dict[str, Any]] = []
+        self.notes: list[dict[str, Any]] = []
+        self.bands: list[tuple[int, int, str, str]] = []
+        self.group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def right(self, y: Axis) -> "Panel":
         """A second y axis at the right, on which more is drawn over the same x axis."""
-        twin = Panel(self.row, "", {}, y, self.width, self.over_steps)
-        twin.x_number = self.number
-        self.twin = twin
-        return twin
+        self.twin = Panel(self.row, "", {}, y, self.width, self.over_steps)
+        self.twin.x_number = self.number
+        return self.twin
+
+    def curves(self, curve: Curve, *, where: Mapping[str, Any] | None = None, **style: Any) -> None:
+        """A curve for every run of the figure that has it, over the curve's one dimension.
+
+        Args:
+            curve: a variable's name, or what to make of each run's dataset.
+            where: the place of the curve along the variable's other dimensions.
+            style: as in `lines`.
+        """
+        for label, dataset in self.figure.measured.items():
+            values = dataset.get(curve) if isinstance(curve, str) else curve(dataset)
+            if values is not None:
+                values = values.sel(where or {})
+                self.lines(values[values.dims[0]], values, run=label, **style)
 
     def lines(
         self,
@@ -100,11 +132,11 @@ class Panel:
         Args:
             x: steps, on a panel over training.
             y: a value at each.
-            run: whose it is.
-            dash: of plotly's dashes.
+            run: label of the run.
+            dash: one of plotly's dashes.
             width: in pixels.
             value: how hover writes a value; None for no hover.
-            follow: a dot follows the slider along the curve.
+            follow: whether a dot follows the slider along the curve.
             more: as in `add`.
         """
         x, y = np.asarray(x), np.asarray(y)
@@ -112,12 +144,11 @@ class Panel:
         style = {"line": {"dash": dash, "width": width}, "marker": {"size": 2 + 1.5 * width}}
         for name, given in style.items():
             more[name] = given | more.get(name, {})
-        if run in self.figure.groups and not more.get("choices"):
-            look = {**more, "value": value}
-            self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
-            self.figure.gather(self, str(run), x, y, look)
+        trace = self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
+        if run in self.figure.groups:
+            if not trace.choices:
+                self._gather(str(run), x, y, trace, more | {"value": value})
             return
-        self.add("scatter", run=run, hover=value, x=x, y=y.astype(np.float32), **more)
         if not follow or run is None:
             return
 
@@ -127,34 +158,11 @@ class Panel:
 
         self.add("scatter", run=run, at=dot, mode="markers", marker={"size": 10}, cliponaxis=False)
 
-    def median(self, curves: "GroupCurves") -> None:
-        """The median of curves that mean the same in the runs of a group, and the middle half."""
-        found = curves.quartiles()
-        if found is None:
-            return
-        for trace in curves.traces:
-            line = trace.look["line"] | {"width": 0.8}
-            trace.look |= {"opacity": 0.25, "mode": "lines", "line": line}
-            trace.of_group = "single"
-        x, (low, middle, high) = found
-        run = next(iter(curves.runs))
-        look: dict[str, Any] = dict(curves.look)
-        value, first = look.pop("value"), len(self.figure.traces)
-        color = look["line"].get("color") or self.figure.color_of(run)
-        look.pop("opacity", None)
-        look["mode"] = "lines"
-        band: dict[str, Any] = {
-            "fill": "toself",
-            "fillcolor": color,
-            "opacity": 0.16,
-            "line": {"width": 0},
-        }
-        around = (np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]]))
-        self.add("scatter", run=run, mode="lines", x=around[0], y=around[1], **band)
-        hover = value and f"{self.figure.groups[run]}, median of {len(curves.runs)}<br>{value}"
-        self.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **look)
-        for trace in self.figure.traces[first:]:
-            trace.of_group = "median"
+    def _gather(self, run: str, x: Any, y: Any, trace: Trace, style: dict[str, Any]) -> None:
+        """Collect a curve for the median of its group: with those of the same key and entry."""
+        name = (self.figure.groups[run], style.get("key"), style.get("entry"))
+        nth = sum(run in each.runs for key, each in self.group_curves.items() if key[:3] == name)
+        self.group_curves.setdefault((*name, nth), GroupCurves(style)).add(run, x, y, trace)
 
     def bundle(
         self, x: Any, curves: Any, *, width: float = 0.7, opacity: float = 0.3, **more: Any
@@ -173,8 +181,8 @@ class Panel:
         x, curves = np.asarray(x, dtype=float), np.asarray(curves, dtype=np.float32)
         y = np.pad(curves, ((0, 0), (0, 1)), constant_values=np.nan).ravel()
         x = np.tile(np.append(x, np.nan), len(curves))
-        line = {"width": width}
-        self.add("scatter", x=x, y=y, mode="lines", line=line, opacity=opacity, **more)
+        style: dict[str, Any] = {"mode": "lines", "line": {"width": width}, "opacity": opacity}
+        self.add("scatter", x=x, y=y, **(style | more))
 
     def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
         """A picture: a number for each cell, in colours of `Panels.colors`."""
@@ -192,81 +200,88 @@ class Panel:
         choices: Mapping[str, Mapping[str, Any]] | None = None,
         key: str | None = None,
         entry: str | None = None,
-        **look: Any,
-    ) -> None:
+        **attributes: Any,
+    ) -> Trace:
         """Draw any kind of plotly's traces.
 
         Args:
             kind: "scatter", "bar", "heatmap", ….
-            run: whose it is: its dataset is given to ``at``, its colour and legend to the trace.
-            at: what changes with the step.
-            hover: what is told of a point, after the run and, over training, its step.
+            run: label of the run: gives the trace its colour and legend, and ``at`` its dataset.
+            at: the attributes that change with the step.
+            hover: what hover shows of a point, after the run and, over training, its step.
             color: the run's unless given.
-            colors: of `Panels.colors`, for a picture's cells or for points that have a number.
-            choices: what changes with the menu, by the names that stand in it; not beside ``at``.
-            key: the name of its style in the legend, where all runs use it.
-            entry: its name in the legend, where it has a colour of its own.
-            look: plotly's attributes of the trace.
+            colors: from `Panels.colors`: for a picture's cells, or for points that have a number.
+            choices: attributes by the entry of a menu; not together with ``at``.
+            key: the name in the legend of a style that all runs share.
+            entry: the name in the legend of a trace that has a colour of its own.
+            attributes: plotly's attributes of the trace.
         """
+        if at is not None and run not in self.figure.measured:
+            raise ValueError("What changes with the step belongs to a run: give run=.")
         if colors is not None:
             colors.panels += [] if self in colors.panels else [self]
-            name_of = {"coloraxis": colors.name}
-            look |= name_of if kind == "heatmap" else {"marker": look.get("marker", {}) | name_of}
-        elif color is None and run is not None and kind in _COLORED and look.get("mode") != "text":
+            scale = {"coloraxis": colors.name}
+            marker = {"marker": attributes.get("marker", {}) | scale}
+            attributes |= scale if kind == "heatmap" else marker
+        elif (
+            color is None
+            and run is not None
+            and kind in _COLORED
+            and attributes.get("mode") != "text"
+        ):
             color = self.figure.color_of(run)
         if color is not None:
             for part in _COLORED.get(kind, ()):
-                look[part] = {"color": color} | look.get(part, {})
-        name = ", ".join(each for each in (run, key or entry) if each)
-        if hover is None:
-            look["hoverinfo"] = "skip"
-        else:
-            many = len(self.figure.measured) > 1 or self.over_steps
-            parts_ = [name] if many and name else []
-            parts_ += ["step %{x:,}"] if self.over_steps else []
-            look["hovertemplate"] = "<br>".join([*parts_, hover]) + "<extra></extra>"
-        of = None if run is None else self.figure.groups.get(run, run)
-        look |= {"name": name, "legendgroup": entry or of, "showlegend": False}
-        look |= {"xaxis": axis_id("x", self.x_number), "yaxis": axis_id("y", self.number)}
-        dataset = self.figure.measured.get(run) if run is not None else None
-        if at is not None and dataset is None:
-            raise ValueError("What changes with the step belongs to a run: give run=.")
-        self.figure.traces.append(
-            Trace(kind, look, dataset, at, self.over_steps, choices or {}, self.number)
-        )
-        self.has_menu |= bool(choices)
+                attributes[part] = {"color": color} | attributes.get(part, {})
+        name = ", ".join(part for part in (run, key or entry) if part)
+        group = None if run is None else self.figure.groups.get(run, run)
+        attributes |= self._hover(name, hover)
+        attributes |= {"name": name, "legendgroup": entry or group, "showlegend": False}
+        attributes |= {"xaxis": axis_id("x", self.x_number), "yaxis": axis_id("y", self.number)}
+        dataset = None if run is None else self.figure.measured.get(run)
+        trace = Trace(kind, self, attributes, dataset, at, choices or {})
+        self.traces.append(trace)
         if key or entry:
-            self.figure.enter(self.row, kind, str(key or entry), look, own=entry is not None)
+            self.figure.add_legend_entry(trace, str(key or entry), own_color=entry is not None)
+        return trace
+
+    def _hover(self, name: str, hover: str | None) -> dict[str, Any]:
+        if hover is None:
+            return {"hoverinfo": "skip"}
+        many = len(self.figure.measured) > 1 or self.over_steps
+        parts = [name] if many and name else []
+        parts += ["step %{x:,}"] if self.over_steps else []
+        return {"hovertemplate": "<br>".join([*parts, hover]) + "<extra></extra>"}
 
     def level(self, y: float, text: str = "", color: str = "#777777", dash: str = "dot") -> None:
         """A horizontal line across the panel, with a word at its right end."""
         place = {"xref": f"{axis_id('x', self.x_number)} domain", "yref": axis_id("y", self.number)}
-        self.figure.shapes.append(
+        self.shapes.append(
             {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, "layer": "below", **place}
             | {"line": {"color": color, "dash": dash, "width": 1}}
         )
         if text:
             at = np.log10(y) if self.y.get("type") == "log" else y
-            self.figure.notes.append(
+            self.notes.append(
                 {"text": text, "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom", **place}
                 | {"showarrow": False, "font": {"size": 11, "color": "#555555"}}
             )
 
     def band(self, first: int, last: int, color: str, text: str = "") -> None:
         """A stretch of training from one step to another, tinted, with its name along its start."""
-        self.figure.bands.append((self, first, last, color, text))
+        self.bands.append((first, last, color, text))
 
-    def say(self, text: str) -> None:
-        """Words in the middle of a panel, such as why nothing is drawn in it."""
+    def annotate(self, text: str) -> None:
+        """A note in the middle of the panel, such as why nothing is drawn in it."""
         self.add("scatter", x=[None], y=[None])  # plotly leaves out axes without a trace
         place = {"xref": f"{axis_id('x', self.x_number)} domain"}
         place["yref"] = f"{axis_id('y', self.number)} domain"
-        self.figure.notes.append(
+        self.notes.append(
             {"text": text, "x": 0.5, "y": 0.5, "showarrow": False, **place}
             | {"font": {"size": 12, "color": "#555555"}, "bgcolor": "rgba(255,255,255,0.8)"}
         )
 
-    def room(self) -> Box:
+    def box(self) -> Box:
         """Its width, and the pixels that its labels take at its sides."""
 
         def side(axis: Mapping[str, Any]) -> float:
@@ -274,9 +289,9 @@ class Panel:
             return ticks + (22 if axis.get("title") else 0)
 
         if self.y.get("visible") is False:
-            return Box(self.width, 8, 14 + self.bars)
+            return Box(self.width, 8, 14 + self.colorbar)
         right = side(self.twin.y) + 6 if self.twin is not None else 14.0
-        return Box(self.width, side(self.y) + 4, right + self.bars)
+        return Box(self.width, side(self.y) + 4, right + self.colorbar)
 
 
 class Row:
@@ -296,7 +311,8 @@ class Row:
         square: bool = False,
     ) -> Panel:
         """The next panel to the right; in a square one a unit is as long across as upwards."""
-        panel = self._added(Panel(self, title, x, y, width, over_steps=False))
+        panel = Panel(self, title, x, y, width, over_steps=False)
+        self.panels.append(panel)
         if square:
             panel.x |= {"constrain": "domain", "constraintoward": "left"}
             panel.y |= {"constrain": "domain", "scaleanchor": axis_id("x", panel.number)}
@@ -311,9 +327,14 @@ class Row:
         marks: Iterable[str] | None = None,
     ) -> Panel:
         """The next panel, over training steps, with t_mem and t_gen of ``marks`` (of all runs)."""
-        panel = self._added(Panel(self, title, "training step", y, width, over_steps=True))
-        panel.marked = list(self.figure.measured if marks is None else marks)
+        panel = Panel(self, title, "training step", y, width, over_steps=True)
+        self.panels.append(panel)
+        panel.milestones_of = list(self.figure.measured if marks is None else marks)
         return panel
+
+    def note(self, title: str, text: str) -> None:
+        """A panel that holds nothing but a note, such as why nothing is drawn."""
+        self.panel(title, x=_BARE, y=_BARE).annotate(text)
 
     def empty(self, width: float = 1) -> None:
         """A place without a panel."""
@@ -324,13 +345,9 @@ class Row:
         for _ in range(count - len(self.panels)):
             self.empty()
 
-    def _added(self, panel: Panel) -> Panel:
-        self.panels.append(panel)
-        return panel
-
     def filled(self) -> Iterator[tuple[int, Panel]]:
         """The panels, each with its place in the row."""
-        return ((at, each) for at, each in enumerate(self.panels) if isinstance(each, Panel))
+        return ((at, panel) for at, panel in enumerate(self.panels) if isinstance(panel, Panel))
 
     def is_over_training(self) -> bool:
         """Whether all its panels share the axis of training steps."""

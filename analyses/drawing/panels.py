@@ -1,40 +1,38 @@
-"""A figure is rows of panels, and this is the one way to build it.
+"""A figure made of rows of panels.
 
-    figure = Panels(measured, title="What is seen", subtitle="how to read it", log=log)
+    figure = Panels(measured, title="Accuracy and spectra over training", log=log)
     row = figure.row(height=300)
-    panel = row.over_training("accuracy", y={"title": "accuracy", **SHARE})
-    for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset.test_accuracy, run=label)
+    row.over_training("accuracy", y={"title": "accuracy", **SHARE}).curves("test_accuracy")
     colors = figure.colors("|F(ω)|", 0, largest)
     row = figure.row(height=260)
     for label in measured:
         panel = row.panel(label, x="frequency ω", y="neuron")
-        panel.heat(colors, run=label, at=lambda now: {"z": now.amplitude.to_numpy()})
+        panel.heat(colors, run=label, at=lambda now: {"z": now.amplitude.to_numpy()}, hover="%{z}")
     return figure.draw()
 
 A **panel** is added to a row with its title and its axes: a title, or any of plotly's attributes
 of an axis. ``row.over_training`` makes one whose x axis is the training step: shared by all such
 panels, logarithmic where the figure is, with every run's t_mem and t_gen marked.
 
-What is drawn in it knows its **run**, which gives it colour, legend and hover, and its **value at a
-step**: ``at`` takes the run's dataset at its step nearest to the slider's (of the dimension
-``along``) and returns the attributes of the plotly trace that change with the step. A figure in
-which anything has an ``at`` gets a slider. ``key`` names a style that all runs share (train dashed)
-in the legend, ``entry`` a trace of its own colour (a layer); a row with ``legend=True`` keeps these
-above itself. Colour bars stand beside the panels that use them. Widths of panels are shares of
-their row, ``row.empty()`` leaves a place free, heights are pixels of what is plotted; all other
-room is reckoned from what is written in it, and nothing overlaps on a page 850 pixels wide.
+A **trace** belongs to a run, which gives it colour, legend and hover. What changes with the step is
+given by ``at``: a function that takes the run's dataset at its step nearest to the slider's (of the
+dimension ``along``) and returns attributes of the plotly trace. A figure with such a trace has a
+slider. ``key`` names a style that all runs share (train dashed) in the legend, ``entry`` a trace of
+its own colour (a layer); a row with ``legend=True`` has a legend of its own above it. Colour bars
+stand beside the panels that use them. Widths of panels are shares of their row, ``row.empty()``
+leaves a place free, heights are pixels of what is plotted; the rest of the layout follows from the
+labels, and nothing overlaps on a page 850 pixels wide.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
+from mechgrok.analyses.drawing.controls import SLIDER, menu_of, slider_of, united_choices
 from mechgrok.analyses.drawing.grid import (
     NARROW,
     Band,
@@ -46,37 +44,20 @@ from mechgrok.analyses.drawing.grid import (
     n_lines,
     wrap,
 )
-from mechgrok.analyses.drawing.groups import (
-    SHOWN,
-    GroupCurves,
-    groups_of,
-    median_milestone,
-    representatives,
-)
+from mechgrok.analyses.drawing.groups import groups_of, representatives
+from mechgrok.analyses.drawing.marks import all_milestones, bands, milestone_lines
 from mechgrok.analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
 from mechgrok.analyses.drawing.steps import StepAxis
 from mechgrok.analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
-from mechgrok.analyses.measures.places import spread
+from mechgrok.analyses.measures.spacing import thin
 
-_MARKS = {"t_mem": "dot", "t_gen": "dash"}
-#: Around letters that stand on curves.
-_HALO = ", ".join(["0px 0px 2px white"] * 4)
-#: The room of the slider, in pixels.
-SLIDER = 95.0
-#: Milliseconds that each of its stops is shown when it runs.
-_STOP = 150
-#: Lines of a legend and of a title, and the room of a menu, in pixels.
+#: The datasets of a figure, by the label of their run.
+Measured = Mapping[str, xr.Dataset]
+#: The option of figures over training.
+LogAxis = Annotated[bool, "logarithmic step axis"]
+
+#: Pixels of a legend's line, of a title's, and of a menu.
 _LEGEND, _TITLE, _MENU = 23.0, 18.0, 42.0
-
-
-@dataclass
-class _Legend:
-    """Entries that stand together: dummies, which plotly's legend shows."""
-
-    traces: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def pixels(self) -> float:
-        return _LEGEND * legend_lines(list(self.traces))
 
 
 class Panels:
@@ -93,7 +74,7 @@ class Panels:
 
     def __init__(
         self,
-        measured: Mapping[str, xr.Dataset],
+        measured: Measured,
         *,
         title: str,
         subtitle: str = "",
@@ -104,24 +85,19 @@ class Panels:
         self.measured, self.along, self.log, self.n_stops = measured, along, log, stops
         self.title, self.subtitle = title, subtitle
         self.groups = groups_of(measured)
-        self.pictured = set(representatives(measured))
+        self.pictured = representatives(measured)
         colors = run_colors(dict.fromkeys(self.groups.get(label, label) for label in measured))
-        self._run_colors = {label: colors[self.groups.get(label, label)] for label in measured}
+        self.run_colors = {label: colors[self.groups.get(label, label)] for label in measured}
         self.numbers = itertools.count(1)
         self.rows: list[Row] = []
-        self.traces: list[Trace] = []
-        self.shapes: list[dict[str, Any]] = []
-        self.notes: list[dict[str, Any]] = []
-        self.bands: list[tuple[Panel, int, int, str, str]] = []
         self._colors: list[Colors] = []
-        self._legends: dict[Row | None, _Legend] = {}
-        self._in_own_color: set[str] = set()
-        self._group_curves: dict[tuple[Any, ...], GroupCurves] = {}
+        self._legends: dict[Row | None, dict[str, dict[str, Any]]] = {}
+        self._shows_run_colors = False
 
     def color_of(self, run: str) -> str:
-        """The run's colour, which has the run's name put into the legend."""
-        self._in_own_color.add(run)
-        return self._run_colors[run]
+        """The run's colour; the legend will name the runs."""
+        self._shows_run_colors = True
+        return self.run_colors[run]
 
     def row(self, *, height: float, legend: bool = False) -> Row:
         """The next row of panels, with a legend of its own above it or not."""
@@ -137,7 +113,7 @@ class Panels:
             title: the quantity and its unit.
             low: the number at the scale's start.
             high: the number at its end.
-            scale: of plotly's scales; a diverging one has its middle halfway.
+            scale: one of plotly's scales; a diverging one has its middle halfway.
             bar: plotly's attributes of the colour bar, such as ``tickvals``.
         """
         number = len(self._colors) + 1
@@ -147,431 +123,266 @@ class Panels:
         self._colors.append(Colors(axis_id("coloraxis", number), {**axis, "colorbar": bar}))
         return self._colors[-1]
 
-    def enter(self, row: Row, kind: str, name: str, look: Mapping[str, Any], *, own: bool) -> None:
-        """Put a name into a legend once: with its own colour, or grey, for a style of all runs."""
-        legend = self._legends.setdefault(row if row.legend else None, _Legend())
-        if name in legend.traces:
+    def add_legend_entry(self, trace: Trace, name: str, *, own_color: bool) -> None:
+        """Put a name into a legend once: in the trace's colour, or grey for a style of all runs."""
+        row, attributes = trace.panel.row, trace.attributes
+        legend = self._legends.setdefault(row if row.legend else None, {})
+        if name in legend:
             return
-        mode = "markers" if kind == "bar" else look.get("mode", "lines")
+        is_bar = trace.kind == "bar"
+        mode = "markers" if is_bar else attributes.get("mode", "lines")
         entry: dict[str, Any] = {"mode": mode, "legendgroup": name}
         for part in ("line", "marker"):
-            if part in look:
-                entry[part] = dict(look[part]) | ({} if own else {"color": "#555555"})
-        if kind == "bar":
+            if part in attributes:
+                grey = {} if own_color else {"color": "#555555"}
+                entry[part] = {**attributes[part], **grey}
+        if is_bar:
             entry["marker"]["symbol"] = "square"
         if np.ndim(entry.get("marker", {}).get("size", 0)):
             del entry["marker"]["size"]
-        legend.traces[name] = entry
+        legend[name] = entry
 
-    def gather(self, panel: Panel, run: str, x: Any, y: Any, look: Mapping[str, Any]) -> None:
-        """Take note of the curve just drawn, of a run of a group, for its median over the group."""
-        group, what = self.groups[run], (look.get("key"), look.get("entry"))
-        for nth in itertools.count():
-            place = (panel.number, group, what, nth)
-            curves = self._group_curves.setdefault(place, GroupCurves(panel, look))
-            if run not in curves.runs:
-                curves.runs[run] = (x, y)
-                curves.traces.append(self.traces[-1])
-                return
-
-    def _draw_groups(self) -> None:
-        """Each group's medians and bands over its runs, and a menu of what is shown."""
-        for curves in self._group_curves.values():
-            curves.panel.median(curves)
-        shown = {"single": {SHOWN[0], SHOWN[2]}, "median": {SHOWN[0], SHOWN[1]}}
-        if not any(trace.of_group == "median" for trace in self.traces):
-            return
-        for trace in self.traces:
-            if trace.of_group:
-                names = shown[trace.of_group]
-                trace.choices = {name: {"visible": name in names} for name in SHOWN}
-        next(iter(self._group_curves.values())).panel.has_menu = True
+    @property
+    def panels(self) -> list[Panel]:
+        """All panels, each followed by its twin."""
+        panels = (panel for row in self.rows for _, panel in row.filled())
+        return [each for panel in panels for each in (panel, panel.twin) if each is not None]
 
     def draw(self) -> go.Figure:
         """The figure, as it opens at the slider's last stop."""
-        self._draw_groups()
+        for panel in self.panels:
+            for curves in panel.group_curves.values():
+                curves.add_median(panel)
         for colors in self._colors:
-            for panel in colors.panels:
-                panel.bars = 56 if _ends_row(panel, colors.panels) else panel.bars
-        self._enter_runs()
-        stops = self._stops()
-        title, subtitle, head = self._heading()
-        grid = lay_out([self._band(row) for row in self.rows])
-        above, below = self._band(self.rows[0]).above, self._band(self.rows[-1]).below
-        axis = StepAxis(self._all_steps(), self.log)
-        traces = [self._opening(trace, stops, axis) for trace in self.traces]
-        layout: dict[str, Any] = {
-            "template": TEMPLATE,
-            "title": {"text": title, "subtitle": {"text": subtitle}},
-            "height": round(grid.height + head + above + below + (SLIDER if stops else 0)),
-            "margin": {
-                "l": round(grid.left),
-                "r": round(grid.right),
-                "t": round(head + above),
-                "b": round(below + (SLIDER if stops else 0)),
-            },
-            "bargap": 0.12,
-            **self._axes(grid, axis),
-        }
-        marks = list(self._marks(grid, axis))
-        tints, names = self._tints(axis)
-        shapes = [*self.shapes, *tints, *(line for line, _ in marks)]
-        names += [name for _, name in marks if name["text"]]
-        notes = [*self.notes, *names, *self._titles(grid)]
-        for number, (row, legend) in enumerate(self._legends.items(), 1):
+            colors.make_room()
+        self._add_runs_to_legend()
+        traces = [trace for panel in self.panels for trace in panel.traces]
+        axis, sliding = StepAxis(self._all_steps(traces), self.log), self._sliding_steps(traces)
+        stops = thin(sorted(set(itertools.chain(*sliding))), self.n_stops)
+        page = _Page(self, self._legends, united_choices(traces))
+        drawn = [self._opening(trace, stops, axis) for trace in traces]
+        nearest = "each run at its step nearest to the slider's" if len(sliding) > 1 else ""
+        subtitle = "; ".join(part for part in (self.subtitle, nearest) if part)
+        layout = page.layout(subtitle, axis, SLIDER if stops else 0.0) | self._colorbars(page)
+        shapes, notes = self._marks(page, axis)
+        for number, (row, entries) in enumerate(self._legends.items(), 1):
             name = axis_id("legend", number)
-            layout[name] = self._legend_place(row, grid)
-            traces += [_dummy(key, entry, name) for key, entry in legend.traces.items()]
-        figure = go.Figure(traces, layout | {"shapes": shapes, "annotations": notes})
-        self._add_menu(figure, grid)
-        return self._with_slider(figure, stops, axis, below)
+            layout[name] = page.legend_place(row)
+            drawn += [_legend_line(entry, look, name) for entry, look in entries.items()]
+        figure = go.Figure(drawn, layout | {"shapes": shapes, "annotations": notes})
+        menus = [
+            menu_of(figure, traces, chosen, *page.menu_place(chosen[0].panel.row, _MENU))
+            for chosen in page.menus
+        ]
+        figure.update_layout(updatemenus=menus)
+        return slider_of(figure, traces, stops, axis, page.below, self.at_stop) if stops else figure
 
-    def _enter_runs(self) -> None:
+    def _add_runs_to_legend(self) -> None:
         """Put the runs before all else into the legend, where something has their colour."""
-        if len(self.measured) < 2 or not self._in_own_color:
+        if len(self.measured) < 2 or not self._shows_run_colors:
             return
-        legend = self._legends.get(None, _Legend())
-        named = {self.groups.get(label, label): each for label, each in self._run_colors.items()}
+        named = {self.groups.get(label, label): color for label, color in self.run_colors.items()}
         runs = {
             label: {"mode": "lines", "line": {"color": color, "width": 3}, "legendgroup": label}
             for label, color in named.items()
         }
-        self._legends[None] = _Legend(runs | legend.traces)
+        self._legends[None] = runs | self._legends.get(None, {})
 
-    # --- room and places --------------------------------------------------------------------
+    def _marks(
+        self, page: "_Page", axis: StepAxis
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Lines and tints, and notes: those of the panels, milestones, bands, and titles."""
+        shapes = [shape for panel in self.panels for shape in panel.shapes]
+        notes = [note for panel in self.panels for note in panel.notes]
+        for panel in self.panels:
+            tints, names = bands(panel, axis)
+            shapes, notes = shapes + tints, notes + names
+        first = next((panel.row for panel in self.panels if panel.milestones_of), None)
+        for panel, place in page.places.items():
+            lines, names = milestone_lines(panel, axis, page.pixels(place), panel.row is first)
+            shapes, notes = shapes + lines, notes + names
+        return shapes, [*notes, *page.titles()]
 
-    def _heading(self) -> tuple[str, str, float]:
-        """Title and subtitle in lines, and the pixels of both and of the figure's legend."""
-        subtitle = self.subtitle
-        if len({tuple(self._steps_of(dataset)) for dataset in self._sliding()}) > 1:
-            subtitle += f"{'; ' if subtitle else ''}each run at its step nearest to the slider's"
-        title, subtitle = wrap(self.title, NARROW - 60, 17), wrap(subtitle, NARROW - 60)
-        legend = self._legends.get(None, _Legend())
-        pixels = 26 + 24 * n_lines(title) + 17 * n_lines(subtitle) + legend.pixels()
-        return title, subtitle, pixels
+    def _colorbars(self, page: "_Page") -> dict[str, Any]:
+        """Each scale of colours with its bar, beside the panels that use it."""
+        layout = {}
+        for colors in self._colors:
+            if used := [page.places[panel] for panel in colors.panels]:
+                low, high = min(each.y[0] for each in used), max(each.y[1] for each in used)
+                right = max(each.x[1] for each in used) + 6 / page.inner
+                bar = {"x": right, "xanchor": "left", "xpad": 0, "ypad": 0}
+                bar |= {"y": (low + high) / 2, "len": high - low} | colors.layout["colorbar"]
+                layout[colors.name] = colors.layout | {"colorbar": bar}
+        return layout
+
+    def _sliding_steps(self, traces: Sequence[Trace]) -> set[tuple[int, ...]]:
+        """The steps of each run of which something changes; once, where they are the same."""
+        changing = [trace.dataset for trace in traces if trace.at is not None]
+        return {tuple(ds[self.along].to_numpy().tolist()) for ds in changing if ds is not None}
+
+    def _all_steps(self, traces: Sequence[Trace]) -> np.ndarray:
+        """Every step that is drawn, milestones included."""
+        drawn = [t.attributes["x"] for t in traces if t.panel.over_steps and "x" in t.attributes]
+        marks = [step for _, step, _ in all_milestones(self, self.measured)]
+        return np.concatenate([np.asarray(x, dtype=float) for x in [*drawn, marks]])
+
+    def at_stop(self, dataset: xr.Dataset, stop: int) -> xr.Dataset:
+        """A dataset at its step nearest to a stop of the slider."""
+        return dataset.sel({self.along: stop}, method="nearest")
+
+    def _opening(self, trace: Trace, stops: Sequence[int], axis: StepAxis) -> Any:
+        """The trace as the figure opens."""
+        attributes = dict(trace.attributes)
+        if trace.panel.over_steps and "x" in attributes:
+            attributes["x"] = axis.place(attributes["x"])
+            _show_step_0(attributes, trace.attributes["x"], axis)
+        made = go.Figure().add_trace({"type": trace.kind, **attributes}).data[0]
+        if trace.at is not None and trace.dataset is not None:
+            made.update(trace.changes(self.at_stop(trace.dataset, stops[-1]), axis))
+        return made
+
+
+class _Page:
+    """The places of panels, titles and legends on the page, in shares of its width and height.
+
+    Attributes:
+        menus: the traces of each menu, whose first panel it stands over.
+        places: of the panels.
+        inner: pixels between the margins, on the narrowest page.
+        below: pixels below the last row.
+    """
+
+    def __init__(
+        self,
+        figure: Panels,
+        legends: Mapping[Row | None, Mapping[str, Any]],
+        menus: Sequence[Sequence[Trace]],
+    ) -> None:
+        self.figure, self.legends, self.menus = figure, legends, menus
+        self.rows = figure.rows
+        self.bands = [self._band(row) for row in self.rows]
+        self.grid: Grid = lay_out(self.bands)
+        self.inner = NARROW - self.grid.left - self.grid.right
+        self.below = self.bands[-1].below
+        self.places: dict[Panel, Place] = {
+            panel: places[at]
+            for row, places in zip(self.rows, self.grid.places, strict=True)
+            for at, panel in row.filled()
+        }
+
+    def pixels(self, place: Place) -> float:
+        """The width of a place on the narrowest page."""
+        return (place.x[1] - place.x[0]) * self.inner
+
+    def layout(self, subtitle: str, axis: StepAxis, slider: float) -> dict[str, Any]:
+        """Plotly's layout: heading, size, margins and axes."""
+        title, subtitle = wrap(self.figure.title, NARROW - 60, 17), wrap(subtitle, NARROW - 60)
+        head = 26 + 24 * n_lines(title) + 17 * n_lines(subtitle) + self._legend_pixels(None)
+        top, bottom = head + self.bands[0].above, self.below + slider
+        margin = {"l": self.grid.left, "r": self.grid.right, "t": top, "b": bottom}
+        return {
+            "template": TEMPLATE,
+            "title": {"text": title, "subtitle": {"text": subtitle}},
+            "height": round(self.grid.height + top + bottom),
+            "margin": {side: round(pixels) for side, pixels in margin.items()},
+            "bargap": 0.12,
+            **self._axes(axis),
+        }
+
+    def titles(self) -> Iterator[dict[str, Any]]:
+        """Each panel's title, above its left end."""
+        for row in self.rows:
+            for (_, panel), text in zip(row.filled(), self._row_titles(row), strict=True):
+                if text:
+                    place = self.places[panel]
+                    at = {"x": place.x[0], "y": place.y[1], "xref": "paper", "yref": "paper"}
+                    at |= {"xanchor": "left", "yanchor": "bottom", "yshift": 4, "align": "left"}
+                    yield {"text": text, **at, "showarrow": False, "font": {"size": 13}}
+
+    def legend_place(self, row: Row | None) -> dict[str, Any]:
+        """Above the row that a legend belongs to, or above all rows."""
+        at = 0 if row is None else self.rows.index(row)
+        pixels = self.bands[at].above - 6 - (0 if row is None else self._legend_pixels(row))
+        y = self.grid.places[at][0].y[1] + pixels / self.grid.height
+        return {"orientation": "h", "x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
+
+    def menu_place(self, row: Row, pixels: float) -> tuple[float, float]:
+        """The top of a row, and the pixels from there to its menu."""
+        above = max(0.0, self._titles_and_menu(row) - pixels)
+        return self.grid.places[self.rows.index(row)][0].y[1], above
+
+    def _legend_pixels(self, row: Row | None) -> float:
+        return _LEGEND * legend_lines(list(self.legends.get(row, ())))
 
     def _band(self, row: Row) -> Band:
         boxes = [
-            panel.room() if isinstance(panel, Panel) else Box(panel, 8, 14) for panel in row.panels
+            panel.box() if isinstance(panel, Panel) else Box(panel, 8, 14) for panel in row.panels
         ]
         panels = [panel for _, panel in row.filled()]
-        legend = self._legends[row].pixels() if row in self._legends else 0.0
-        ticks = any(panel.x.get("showticklabels", True) for panel in panels)
-        words = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
-        below = 10 + (20 if ticks else 0) + (22 if words else 0)
+        legend = 0.0 if row not in self.legends else self._legend_pixels(row)
+        has_ticks = any(panel.x.get("showticklabels", True) for panel in panels)
+        has_title = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
+        below = 10 + (20 if has_ticks else 0) + (22 if has_title else 0)
         return Band(boxes, row.height, 10 + self._titles_and_menu(row) + legend, below)
 
     def _titles_and_menu(self, row: Row) -> float:
         """Pixels above a row: its titles, and a menu beside a single title or above several."""
-        panels = [panel for _, panel in row.filled()]
         titles = _TITLE * max((n_lines(text) for text in self._row_titles(row)), default=0)
-        menu = _MENU if any(panel.has_menu for panel in panels) else 0.0
-        return max(titles, menu) if len(panels) == 1 else titles + menu
+        menu = _MENU if any(chosen[0].panel.row is row for chosen in self.menus) else 0.0
+        return max(titles, menu) if len(list(row.filled())) == 1 else titles + menu
 
     def _row_titles(self, row: Row) -> list[str]:
         total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
         inner = NARROW - 100 - 60 * (len(row.panels) - 1)
         return [
-            wrap(panel.title, inner * panel.width / total + 40 - panel.bars)
+            wrap(panel.title, inner * panel.width / total + 40 - panel.colorbar)
             for _, panel in row.filled()
         ]
 
     def _is_continued(self, row: Row) -> bool:
         """Whether the row below has the same axis of training steps, and names it."""
-        at = self.rows.index(row) + 1
-        if at == len(self.rows) or not row.is_over_training():
-            return False
-        return self.rows[at].is_over_training() and len(self.rows[at].panels) == len(row.panels)
+        after = self.rows[self.rows.index(row) + 1 :][:1]
+        return row.is_over_training() and any(
+            other.is_over_training() and len(other.panels) == len(row.panels) for other in after
+        )
 
-    def _placed(self, grid: Grid) -> Iterator[tuple[Panel, Place]]:
-        for row, places in zip(self.rows, grid.places, strict=True):
-            for at, panel in row.filled():
-                yield panel, places[at]
-
-    def _titles(self, grid: Grid) -> Iterator[dict[str, Any]]:
-        """Each panel's title, above its left end."""
-        for row, places in zip(self.rows, grid.places, strict=True):
-            for (at, _), text in zip(row.filled(), self._row_titles(row), strict=True):
-                if text:
-                    yield {
-                        "text": text,
-                        "x": places[at].x[0],
-                        "y": places[at].y[1],
-                        "xref": "paper",
-                        "yref": "paper",
-                        "xanchor": "left",
-                        "yanchor": "bottom",
-                        "yshift": 4,
-                        "align": "left",
-                        "showarrow": False,
-                        "font": {"size": 13},
-                    }
-
-    def _legend_place(self, row: Row | None, grid: Grid) -> dict[str, Any]:
-        """Above the row that the legend is of, or above all rows."""
-        of = self.rows[0] if row is None else row
-        pixels = self._band(of).above - 6
-        if row is not None:
-            pixels -= self._legends[row].pixels()
-        top = grid.places[self.rows.index(of)][0].y[1]
-        y = top + pixels / grid.height
-        return {"orientation": "h", "x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
-
-    def _axes(self, grid: Grid, axis: StepAxis) -> dict[str, Any]:
-        """The axes of all panels, and the colour bars beside them."""
+    def _axes(self, steps: StepAxis) -> dict[str, Any]:
+        """The axes of all panels; those of training steps move together."""
         layout: dict[str, Any] = {}
         first: str | None = None
-        for panel, place in self._placed(grid):
+        for panel, place in self.places.items():
             x, y = axis_id("x", panel.number), axis_id("y", panel.number)
-            own = {"domain": place.x, "anchor": y} | _titled(panel.x)
+            across = {"domain": place.x, "anchor": y} | _with_title(panel.x)
             if panel.over_steps:
-                own |= axis.layout() | ({"matches": first} if first else {})
+                across |= steps.layout() | ({"matches": first} if first else {})
                 first = first or x
                 if self._is_continued(panel.row):
-                    del own["title"]
-            layout[axis_id("xaxis", panel.number)] = own
-            layout[axis_id("yaxis", panel.number)] = {"domain": place.y, "anchor": x} | _titled(
-                panel.y
-            )
+                    del across["title"]
+            upwards = {"domain": place.y, "anchor": x} | _with_title(panel.y)
+            layout |= {axis_id("xaxis", panel.number): across}
+            layout |= {axis_id("yaxis", panel.number): upwards}
             if panel.twin is not None:
-                layout[axis_id("yaxis", panel.twin.number)] = {
-                    "overlaying": y,
-                    "anchor": x,
-                    "side": "right",
-                    "showgrid": False,
-                    "tickmode": "auto",
-                    "nticks": 6,
-                } | _titled(panel.twin.y)
-        places = dict(self._placed(grid))
-        for colors in self._colors:
-            used = [places[panel] for panel in colors.panels]
-            if not used:
-                continue
-            low, high = min(each.y[0] for each in used), max(each.y[1] for each in used)
-            pixels = NARROW - grid.left - grid.right
-            bar = {"x": max(each.x[1] for each in used) + 6 / pixels, "xanchor": "left", "xpad": 0}
-            bar |= {"y": (low + high) / 2, "len": high - low, "ypad": 0}
-            bar |= colors.layout["colorbar"]
-            layout[colors.name] = colors.layout | {"colorbar": bar}
+                right = {"overlaying": y, "anchor": x, "side": "right", "showgrid": False}
+                right |= {"tickmode": "auto", "nticks": 6} | _with_title(panel.twin.y)
+                layout |= {axis_id("yaxis", panel.twin.number): right}
         return layout
 
-    # --- steps ------------------------------------------------------------------------------
 
-    def _sliding(self) -> list[xr.Dataset]:
-        """The datasets of which something changes with the slider."""
-        changing = {id(each.dataset): each.dataset for each in self.traces if each.at is not None}
-        return [dataset for dataset in changing.values() if dataset is not None]
-
-    def _steps_of(self, dataset: xr.Dataset) -> list[int]:
-        return [int(step) for step in dataset[self.along].to_numpy()]
-
-    def _stops(self) -> list[int]:
-        """The steps of all runs together, thinned."""
-        steps = {step for dataset in self._sliding() for step in self._steps_of(dataset)}
-        return spread(sorted(steps), self.n_stops)
-
-    def _all_steps(self) -> np.ndarray:
-        """Every step that is drawn, milestones included."""
-        curves = [each.look["x"] for each in self.traces if each.over_steps and "x" in each.look]
-        marks = [step for _, step, _ in self._milestones(self.measured)]
-        return np.concatenate([np.asarray(x, dtype=float) for x in [*curves, marks]])
-
-    def _opening(self, trace: Trace, stops: Sequence[int], axis: StepAxis) -> Any:
-        """The trace as the figure opens."""
-        look = dict(trace.look)
-        if trace.over_steps and "x" in look:
-            look["x"] = axis.place(look["x"])
-            _tell_steps(look, trace.look["x"], axis)
-        made = go.Figure().add_trace({"type": trace.kind, **look}).data[0]
-        if trace.at is not None and trace.dataset is not None:
-            made.update(trace.value(self._now(trace.dataset, stops[-1]), axis))
-        return made
-
-    def _now(self, dataset: xr.Dataset, stop: int) -> xr.Dataset:
-        return dataset.sel({self.along: stop}, method="nearest")
-
-    def _with_slider(
-        self, figure: go.Figure, stops: Sequence[int], axis: StepAxis, below: float
-    ) -> go.Figure:
-        """The figure with a frame for each stop, which holds what changes."""
-        if not stops:
-            return figure
-        moving = [(at, trace) for at, trace in enumerate(self.traces) if trace.at is not None]
-        frames, steps = [], []
-        for stop in stops:
-            now = {id(dataset): self._now(dataset, stop) for dataset in self._sliding()}
-            data = [
-                {"type": trace.kind, **trace.value(now[id(trace.dataset)], axis)}
-                for _, trace in moving
-            ]
-            frames.append(go.Frame(data=data, traces=[at for at, _ in moving], name=str(stop)))
-            how = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
-            steps.append({"label": f"{stop:,}", "method": "animate", "args": [[str(stop)], how]})
-        figure.frames = frames
-        slider = {"steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 0}
-        slider |= {"yanchor": "top", "pad": {"t": below + 6}}
-        figure.layout.updatemenus += (_player(below),)
-        return figure.update_layout(
-            sliders=[slider | {"currentvalue": {"prefix": "training step "}}]
-        )
-
-    def _add_menu(self, figure: go.Figure, grid: Grid) -> None:
-        """A menu for the choices that traces have, over the right end of the first such panel.
-
-        Traces with other choices have a menu of their own, over the first panel of theirs.
-        """
-        menus: dict[tuple[str, ...], list[int]] = {}
-        for at, each in enumerate(self.traces):
-            if each.choices:
-                menus.setdefault(tuple(each.choices), []).append(at)
-        made = [self._menu(figure, grid, chosen) for chosen in _united(menus).values()]
-        if made:
-            figure.update_layout(updatemenus=made)
-
-    def _menu(self, figure: go.Figure, grid: Grid, chosen: list[int]) -> dict[str, Any]:
-        choices = [self.traces[at].choices for at in chosen]
-        names = list(dict.fromkeys(itertools.chain(*choices)))
-        changed = itertools.chain(*(each.values() for each in choices))
-        changing = list(dict.fromkeys(itertools.chain(*changed)))
-        for at, each in zip(chosen, choices, strict=True):
-            figure.data[at].update(each.get(names[0], {}))
-        buttons = []
-        for name in names:
-            values = {key: [each.get(name, {}).get(key) for each in choices] for key in changing}
-            buttons.append({"label": name, "method": "restyle", "args": [values, chosen]})
-        on = {self.traces[at].number for at in chosen}
-        row = next(
-            row for row in self.rows if any(p.has_menu and p.number in on for _, p in row.filled())
-        )
-        above = max(0.0, self._titles_and_menu(row) - _MENU)
-        menu = {"x": 1, "xanchor": "right", "yanchor": "bottom", "pad": {"b": 4 + above}}
-        return menu | {"y": grid.places[self.rows.index(row)][0].y[1], "buttons": buttons}
-
-    def _tints(self, axis: StepAxis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The bands of panels, and their names."""
-        shapes, notes = [], []
-        for panel, first, last, color, text in self.bands:
-            x, domain = axis_id("x", panel.number), f"{axis_id('y', panel.number)} domain"
-            start, end = axis.place([first, last]).tolist()
-            tint = {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below"}
-            look = {"fillcolor": color, "opacity": 0.1, "line": {"width": 0}}
-            shapes.append(tint | look | {"xref": x, "yref": domain})
-            if text:
-                left = float(axis.shade(first))
-                name = {"text": text, "textangle": -90, "font": {"size": 11, "color": color}}
-                name |= {"x": left, "xref": x, "xanchor": "left", "showarrow": False}
-                notes.append(name | {"y": 0, "yref": domain, "yanchor": "bottom"})
-        return shapes, notes
-
-    def _milestones(self, labels: Iterable[str]) -> list[tuple[str, int, str]]:
-        """t_mem and t_gen of runs and the runs' colours; of groups, their median t_mem and t_gen.
-
-        Those that were not reached are none.
-        """
-        found: list[tuple[str, int, str]] = []
-        members: dict[str, list[xr.Dataset]] = {}
-        colors: dict[str, str] = {}
-        for label in labels:
-            group = self.groups.get(label, label)
-            members.setdefault(group, []).append(self.measured[label])
-            colors[group] = self._run_colors[label]
-        for group, datasets in members.items():
-            for mark in _MARKS:
-                at = median_milestone(datasets, mark)
-                if at is not None and at >= 0:
-                    found.append((mark, int(at), colors[group]))
-        return found
-
-    def _marks(self, grid: Grid, axis: StepAxis) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """Lines at t_mem (dotted) and t_gen (dashed), and their names.
-
-        Named are those of the first row over training, as far as there is room; with more than
-        four runs only the first of each kind.
-        """
-        first = next((row for row in self.rows if any(p.marked for _, p in row.filled())), None)
-        for panel, place in self._placed(grid):
-            pixels = (place.x[1] - place.x[0]) * (NARROW - grid.left - grid.right)
-            found = self._milestones(panel.marked)
-            marks = sorted((step, mark, color) for mark, step, color in found)
-            few = len({color for _, _, color in found}) <= 4
-            # Names stand below one another where lines are close: at which heights, and where.
-            heights = int((panel.row.height - 20) / 38) if panel.row is first else 0
-            named: list[list[float]] = [[] for _ in range(heights)]
-            told: set[str] = set()
-            for step, mark, color in marks:
-                at, name = pixels * axis.share(step), ""
-                free = [k for k, near in enumerate(named) if all(abs(at - x) > 13 for x in near)]
-                if free and (few or mark not in told):
-                    name, told = mark, told | {mark}
-                    named[free[0]].append(at)
-                color = color if len(self.measured) > 1 else "#555555"
-                x = float(axis.place(step))
-                where = {
-                    "xref": axis_id("x", panel.number),
-                    "yref": f"{axis_id('y', panel.number)} domain",
-                }
-                line = {"color": color, "dash": _MARKS[mark], "width": 1.2}
-                yield (
-                    {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **where},
-                    {
-                        "text": name,
-                        "x": np.log10(x) if axis.log else x,
-                        "y": 1,
-                        "yshift": -38 * free[0] if free else 0,
-                        "textangle": -90,
-                        "xanchor": "right",
-                        "yanchor": "top",
-                        "showarrow": False,
-                        "font": {"size": 11, "color": color, "shadow": _HALO},
-                        **where,
-                    },
-                )
-
-
-def _player(below: float) -> dict[str, Any]:
-    """Buttons left of the slider: one runs through its stops from the first, one stops there."""
-    now = {"mode": "immediate", "transition": {"duration": 0}}
-    play = [None, {**now, "frame": {"duration": _STOP, "redraw": True}}]
-    stay = [[None], {**now, "frame": {"duration": 0, "redraw": False}}]
-    buttons = [
-        {"label": label, "method": "animate", "args": does}
-        for label, does in (("▶", play), ("❚❚", stay))
-    ]
-    look = {"type": "buttons", "direction": "down", "showactive": False, "font": {"size": 10}}
-    place = {"x": 0, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": below + 8, "r": 12}}
-    return {**look, "buttons": buttons, **place}
-
-
-def _united(menus: Mapping[tuple[str, ...], list[int]]) -> dict[tuple[str, ...], list[int]]:
-    """The traces of each menu, where menus that share a choice are one."""
-    united: dict[tuple[str, ...], list[int]] = {}
-    for names, traces in menus.items():
-        same = next((known for known in united if set(known) & set(names)), None)
-        united.setdefault(same or names, []).extend(traces)
-    return united
-
-
-def _ends_row(panel: Panel, panels: Sequence[Panel]) -> bool:
-    """Whether it is the last of its row among the panels."""
-    places = [at for at, each in panel.row.filled() if each in panels]
-    return panel.row.panels.index(panel) == max(places)
-
-
-def _tell_steps(look: dict[str, Any], steps: Any, axis: StepAxis) -> None:
-    """Have hover tell step 0 where it is drawn in another place."""
+def _show_step_0(attributes: dict[str, Any], steps: Any, axis: StepAxis) -> None:
+    """Have hover show step 0 where it is drawn in another place."""
     steps = np.asarray(steps)
-    if not axis.zero or not (steps == 0).any() or "hovertemplate" not in look:
+    if not axis.zero or not (steps == 0).any() or "hovertemplate" not in attributes:
         return
-    words = look["hovertemplate"]
-    if "customdata" in look:
-        zero = words.replace("%{x:,}", "0")
-        look["hovertemplate"] = np.where(steps == 0, zero, words).tolist()
+    template = attributes["hovertemplate"]
+    if "customdata" in attributes:
+        zero = template.replace("%{x:,}", "0")
+        attributes["hovertemplate"] = np.where(steps == 0, zero, template).tolist()
     else:
-        look["customdata"] = steps
-        look["hovertemplate"] = words.replace("%{x:,}", "%{customdata:,}")
+        attributes["customdata"] = steps
+        attributes["hovertemplate"] = template.replace("%{x:,}", "%{customdata:,}")
 
 
-def _titled(axis: Mapping[str, Any]) -> dict[str, Any]:
+def _with_title(axis: Mapping[str, Any]) -> dict[str, Any]:
     """The axis with its title close to its ticks."""
     title = axis.get("title", "")
     if isinstance(title, str):
@@ -579,6 +390,6 @@ def _titled(axis: Mapping[str, Any]) -> dict[str, Any]:
     return {**axis, "title": {"standoff": 5, **title}}
 
 
-def _dummy(name: str, entry: Mapping[str, Any], legend: str) -> go.Scatter:
+def _legend_line(name: str, entry: Mapping[str, Any], legend: str) -> go.Scatter:
     """A trace without points, for its line in a legend."""
     return go.Scatter(x=[None], y=[None], name=name, legend=legend, showlegend=True, **entry)

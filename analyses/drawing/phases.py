@@ -37,9 +37,9 @@ def add_phases(figure: Panels, family: RunGroups) -> None:
     limits = {mark: _limits(family, mark) for mark in _SHOWN}
     for values in list(product(*(values_of(family, name) for name in rest)))[:4]:
         chosen = dict(zip(rest, values, strict=True))
-        words = ", ".join(f"{name} {show_value(value)}" for name, value in chosen.items())
+        others = "".join(f"; {name} {show_value(value)}" for name, value in chosen.items())
         panel = row.panel(
-            f"phases (grokking: t_gen − t_mem ≥ {DELAY:,}){f'; {words}' if words else ''}",
+            f"phases (grokking: t_gen − t_mem ≥ {DELAY:,}){others}",
             x={"title": x, "type": "category"},
             y={"title": y, "type": "category"},
         )
@@ -49,7 +49,7 @@ def add_phases(figure: Panels, family: RunGroups) -> None:
             "y": [show_value(value) for value in values_of(family, y)],
         }
         choices = {"phase": _phases(family, cells)}
-        choices |= {words: _medians(family, cells, m, limits[m]) for m, words in _SHOWN.items()}
+        choices |= {name: _medians(family, cells, m, limits[m]) for m, name in _SHOWN.items()}
         panel.add(
             "heatmap", **places, choices=choices, showscale=False, xgap=2, ygap=2,
             texttemplate="%{text}", hover=f"{x} %{{x}}, {y} %{{y}}<br>%{{hovertext}}",
@@ -72,17 +72,17 @@ def _cells(family: RunGroups, x: str, y: str, chosen: dict[str, Any]) -> list[li
 
 def _phases(family: RunGroups, cells: list[list[Key | None]]) -> dict[str, Any]:
     """The commonest phase of each cell as a heat map's attributes."""
-    z, text, told = [], [], []
+    z, text, details = [], [], []
     for line in cells:
         z.append([math.nan if key is None else _phase(family, key)[0] for key in line])
         text.append(["" if key is None else _phase(family, key)[1] for key in line])
-        told.append(["" if key is None else _phase(family, key)[2] for key in line])
+        details.append(["" if key is None else _phase(family, key)[2] for key in line])
     scale = {"colorscale": _STEPPED, "zmin": -0.5, "zmax": len(PHASES) - 0.5}
-    return {"z": z, "text": text, "hovertext": told, **scale}
+    return {"z": z, "text": text, "hovertext": details, **scale}
 
 
 def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
-    """Number of the phase of most runs, how many of how many they are, and all of them in words."""
+    """Number of the phase of most runs, how many of how many they are, and the number of each."""
     table = family.table.loc[family.groups[key]]
     reached = (
         [None if value != value else float(value) for value in table[mark].astype(float)]
@@ -90,8 +90,8 @@ def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
     )
     phases: list[Phase] = [phase_of(t_mem, t_gen) for t_mem, t_gen in zip(*reached, strict=True)]
     most, n = commonest(phases)
-    told = ", ".join(f"{phases.count(p)} {p}" for p in PHASES if p in phases)
-    return PHASES.index(most), f"{n}/{len(phases)}", told
+    details = ", ".join(f"{phases.count(p)} {p}" for p in PHASES if p in phases)
+    return PHASES.index(most), f"{n}/{len(phases)}", details
 
 
 def _medians(
@@ -104,16 +104,16 @@ def _medians(
         median = math.nan if key is None else times[key].median
         return math.log10(median) if math.isfinite(median) and median > 0 else math.nan
 
-    def words(key: Key | None) -> str:
+    def text_of(key: Key | None) -> str:
         return "" if key is None else str(times[key])
 
     scale = {"colorscale": SEQUENTIAL, "zmin": limits[0], "zmax": limits[1]}
-    text = [[words(key).partition(" [")[0] for key in line] for line in cells]
-    told = [[words(key) for key in line] for line in cells]
+    text = [[text_of(key).partition(" [")[0] for key in line] for line in cells]
+    details = [[text_of(key) for key in line] for line in cells]
     return {
         "z": [[shade(k) for k in line] for line in cells],
         "text": text,
-        "hovertext": told,
+        "hovertext": details,
     } | scale
 
 

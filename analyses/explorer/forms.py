@@ -114,7 +114,7 @@ def _offered(field: Field, shown: Shown) -> list[str]:
             hooks = shown.run.model(-1).hook_dict
             return [hook for hook in hooks if not hook.endswith("hook_mask")]
         case "weights":
-            return list(shown.run.wiring.joins)
+            return list(shown.run.wiring.connections)
         case "methods":
             return list(SCORES)
         case "frequencies" if shown.parts:

@@ -1,14 +1,15 @@
 """The figure of graphs: their metrics over training, and below, the networks themselves."""
 
-from collections.abc import Mapping
+from collections import Counter
 from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Float, Integer
 
-from mechgrok.analyses.drawing import COLORS, SHARE, Panel, Panels, representatives
+from mechgrok.analyses.drawing import COLORS, SHARE, LogAxis, Measured, Panel, Panels
 from mechgrok.analyses.measures.graphs import Bound
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
@@ -43,174 +44,141 @@ _ACROSS, _MOST = 3, 6
 
 
 def draw(
-    measured: Mapping[str, xr.Dataset],
+    measured: Measured,
     *,
     bound: Annotated[Bound, "bound of the Ramanujan gap"] = "biregular",
     signed: Annotated[bool, "the weighted spectral gap of the weights with their signs"] = False,
-    log: Annotated[bool, "logarithmic step axis"] = True,
+    log: LogAxis = True,
 ) -> go.Figure:
     """Metrics over training in nine panels; below, the network and its degrees with a slider."""
     if len(measured) > _MOST:
         raise UserError(
             f"{len(measured)} graphs do not fit into one figure: give at most {_MOST} runs."
         )
+    first, edges = next(iter(measured.values())), {ds.edges for ds in measured.values()}
     figure = Panels(
-        measured, title=_title(measured), subtitle=_subtitle(measured), log=log, along="picture"
+        measured,
+        title="The kept weights as a graph, over training",
+        subtitle=f"edges: {', '.join(sorted(edges))}; relational graph: {first.nodes} nodes, "
+        f"{first.relational}; dotted: random graphs of the same density",
+        log=log,
+        along="picture",
     )
-    accuracy = "test_accuracy" in next(iter(measured.values()))
-    judged = "accuracy" if accuracy else "loss"
-    panels = [(f"test_{judged}", None, f"test {judged}", judged), *_PANELS]
-    for first in (0, 3):
-        row = figure.row(height=170)
-        for name, reference, title, axis in panels[first : first + 3]:
-            y: dict[str, Any] = {"title": axis}
-            if axis == judged:
-                y |= SHARE if accuracy else {"type": "log"}
-            panel = row.over_training(title, y=y)
-            _curves(panel, measured, name, reference)
-    row = figure.row(height=170, legend=len(measured) == 1)
-    for name in (
-        "spectral_gap",
-        f"{'signed' if signed else 'weighted'}_spectral_gap",
-        "ramanujan_gap",
-    ):
-        title = _GAPS[name]
-        of = f" ({bound} bound)" if name == "ramanujan_gap" else ""
-        panel = row.over_training(title + of, y="gap" if name == "spectral_gap" else "")
-        _layer_curves(panel, measured, name, bound)
-        if name == "ramanujan_gap":
-            panel.level(0, dash="solid")
-    shown = representatives(measured)
-    pictured = [label for label, dataset in shown.items() if "edge_weight" in dataset]
-    for first in range(0, len(pictured), _ACROSS):
-        _pictures(figure, {label: measured[label] for label in pictured[first : first + _ACROSS]})
+    _draw_metrics(figure, first)
+    _draw_gaps(figure, bound, signed)
+    shown = {label: ds for label, ds in figure.pictured.items() if "edge_weight" in ds}
+    for start in range(0, len(shown), _ACROSS):
+        _draw_pictures(figure, list(shown)[start : start + _ACROSS])
     return figure.draw()
 
 
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    """What path length and clustering did, where they did so in every run.
-
-    After memorization, where every run has memorized; else over all of training.
-    """
-    memorized = all("t_mem" in dataset.attrs for dataset in measured.values())
-    since = "after memorization" if memorized else "over training"
-    words = []
-    for name, what in (
-        ("relational_path_length", "paths"),
-        ("relational_clustering", "clustering"),
-    ):
-        changes = [_change(ds, name, since_t_mem=memorized) for ds in measured.values()]
-        if all(change > 0.02 for change in changes):
-            words.append(f"{what} {'lengthen' if what == 'paths' else 'rises'}")
-        elif all(change < -0.02 for change in changes):
-            words.append(f"{what} {'shorten' if what == 'paths' else 'falls'}")
-    return (
-        f"In the relational graph of the kept weights {' and '.join(words)} {since}"
-        if words
-        else "The kept weights as a graph, over training"
-    )
-
-
-def _change(dataset: xr.Dataset, name: str, *, since_t_mem: bool) -> float:
-    """From t_mem, or from the first step, to the last."""
-    curve = dataset[name]
-    if since_t_mem:
-        curve = curve[dataset.step >= dataset.attrs["t_mem"]]
-    return float(curve[-1] - curve[0]) if curve.size else 0.0
-
-
-def _subtitle(measured: Mapping[str, xr.Dataset]) -> str:
-    first = next(iter(measured.values()))
-    kinds = "; ".join(f"{label}: {dataset.edges}" for label, dataset in measured.items())
-    return f"edges: {kinds}; relational graph: {first.nodes} nodes, {first.relational}"
-
-
-def _curves(
-    panel: Panel, measured: Mapping[str, xr.Dataset], name: str, reference: str | None
-) -> None:
-    """One quantity of every run over training, with that of random graphs dotted."""
-    for label, dataset in measured.items():
-        panel.lines(dataset.step, dataset[name], run=label)
+def _draw_metrics(figure: Panels, first: xr.Dataset) -> None:
+    """The test curve and the metrics of both graphs, with those of random graphs dotted."""
+    is_share = "test_accuracy" in first
+    judged = "accuracy" if is_share else "loss"
+    curve = (f"test_{judged}", None, f"test {judged}", judged)
+    for at, (name, reference, title, axis) in enumerate((curve, *_PANELS)):
+        if at % 3 == 0:
+            row = figure.row(height=170)
+        scale: dict[str, Any] = SHARE if is_share else {"type": "log"}
+        panel = row.over_training(title, y={"title": axis, **(scale if at == 0 else {})})
+        panel.curves(name)
         if reference is not None:
-            panel.lines(
-                dataset.step,
-                dataset[reference],
-                run=label,
-                key="random graphs of the same density",
-                dash="dot",
-                width=1.3,
-            )
+            panel.curves(reference, key="random graphs", dash="dot", width=1.3)
 
 
-def _layer_curves(
-    panel: Panel, measured: Mapping[str, xr.Dataset], name: str, bound: Bound
-) -> None:
-    """A gap of every layer, thin, and the mean over layers, thick; one run's layers in colours."""
-    alone = len(measured) == 1
-    for label, dataset in measured.items():
-        values = dataset[name].sel(bound=bound) if name == "ramanujan_gap" else dataset[name]
-        short = short_names([str(weight) for weight in dataset.weight.to_numpy()])
-        for at, (weight, layer) in enumerate(short.items()):
-            look: dict[str, Any] = _distinct(at) | {"entry": layer} if alone else {"opacity": 0.35}
-            curve = values.sel(weight=weight)
-            value = f"{layer} %{{y:.4g}}"
-            panel.lines(dataset.step, curve, run=label, mode="lines", width=1, value=value, **look)
-        value = "mean of layers %{y:.4g}"
-        panel.lines(dataset.step, values.mean("weight"), run=label, value=value, width=2.5)
+def _draw_gaps(figure: Panels, bound: Bound, signed: bool) -> None:
+    """The gaps of every layer, thin, and their mean, thick; one run's layers in colours."""
+    row = figure.row(height=170, legend=len(figure.measured) == 1)
+    weighted = f"{'signed' if signed else 'weighted'}_spectral_gap"
+    for name in ("spectral_gap", weighted, "ramanujan_gap"):
+        is_ramanujan = name == "ramanujan_gap"
+        title = _GAPS[name] + (f" ({bound} bound)" if is_ramanujan else "")
+        panel = row.over_training(title, y="gap" if name == "spectral_gap" else "")
+        for label, dataset in figure.measured.items():
+            values = dataset[name].sel(bound=bound) if is_ramanujan else dataset[name]
+            _draw_layers(panel, label, values)
+        if is_ramanujan:
+            panel.level(0, dash="solid")
+
+
+def _draw_layers(panel: Panel, label: str, values: xr.DataArray) -> None:
+    """A gap of every layer of a run, and the mean over layers."""
+    is_alone, step = len(panel.figure.measured) == 1, values.step
+    short = short_names([str(weight) for weight in values.weight.to_numpy()])
+    for at, (weight, layer) in enumerate(short.items()):
+        style: dict[str, Any] = {"opacity": 0.35}
+        if is_alone:
+            style = _distinct(at) | {"entry": layer}
+        style |= {"mode": "lines", "width": 1, "value": f"{layer} %{{y:.4g}}"}
+        panel.lines(step, values.sel(weight=weight), run=label, **style)
+    mean = "mean of layers %{y:.4g}"
+    panel.lines(step, values.mean("weight"), run=label, value=mean, width=2.5)
 
 
 def _distinct(at: int) -> dict[str, Any]:
-    """The look of the nth layer or group of units: not in the first run's colour."""
+    """The style of the nth layer or group of units: not in the first run's colour."""
     palette = COLORS[1:]
     return {"color": palette[at % len(palette)], "dash": "solid" if at < len(palette) else "dash"}
 
 
-def _pictures(figure: Panels, pictured: Mapping[str, xr.Dataset]) -> None:
+def _draw_pictures(figure: Panels, labels: list[str]) -> None:
     """The networks of some runs beside one another, and under each its degrees."""
     networks, degrees = figure.row(height=400), figure.row(height=130, legend=True)
-    for label, dataset in pictured.items():
+    for label in labels:
+        dataset = figure.measured[label]
         title = f"{label}: strongest kept weights (blue +, orange −)"
         panel = networks.panel(title, x=_group_axis(dataset), y={"visible": False})
-        _network(panel, label, dataset)
-        share = {"title": "share" if not degrees.panels else "", "tickformat": ".0%"}
+        _draw_network(panel, label, dataset)
+        share = {"title": "" if degrees.panels else "share", "tickformat": ".0%"}
         panel = degrees.panel(f"{label}: degrees", x="degree of a unit", y=share)
         for at, group in enumerate(_groups(dataset)):
-            look = _distinct(at)
+            style = _distinct(at)
             panel.add(
                 "scatter",
                 run=label,
                 at=partial(_degrees, group=group),
                 hover=f"{group}<br>degree %{{x:.0f}}<br>%{{y:.1%}} of the group",
                 entry=group,
-                color=look["color"],
+                color=style["color"],
                 mode="lines",
-                line={"shape": "hvh", "width": 1.8, "dash": look["dash"]},
+                line={"shape": "hvh", "width": 1.8, "dash": style["dash"]},
             )
-    networks.fill(min(_ACROSS, len(pictured)))
+    networks.fill(min(_ACROSS, len(labels)))
 
 
 def _groups(dataset: xr.Dataset) -> list[str]:
     return list(dict.fromkeys(dataset.group.to_numpy().tolist()))
 
 
-def _positions(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def _columns(dataset: xr.Dataset) -> dict[str, float]:
+    """Each group's column."""
+    return dict(zip(_groups(dataset), dataset.attrs["columns"], strict=True))
+
+
+def _shared_columns(dataset: xr.Dataset) -> set[float]:
+    """The columns of several groups."""
+    return {column for column, n in Counter(_columns(dataset).values()).items() if n > 1}
+
+
+def _positions(
+    dataset: xr.Dataset,
+) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
     """Where each unit stands: its group's column, and evenly from top to bottom within it."""
-    groups = list(dict.fromkeys(dataset.group.to_numpy().tolist()))
-    column_of = dict(zip(groups, dataset.attrs["columns"], strict=True))
-    group = dataset.group.to_numpy()
-    x = np.array([column_of[each] for each in group], dtype=float)
+    column_of, group = _columns(dataset), dataset.group.to_numpy()
+    x = np.array([column_of[name] for name in group], dtype=float)
     y = np.zeros(len(group))
     for column in set(column_of.values()):
-        members = [each for each in groups if column_of[each] == column]
+        members = [name for name in column_of if column_of[name] == column]
         # Groups that share a column share its height, however many units each has.
-        for at, each in enumerate(members):
-            units = np.flatnonzero(group == each)
+        for at, name in enumerate(members):
+            units = np.flatnonzero(group == name)
             top, height = 1 - at / len(members), 0.94 / len(members)
             y[units] = top - height * (np.arange(len(units)) + 0.5) / len(units)
     return x, y
 
 
-def _network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
+def _draw_network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
     """Edges by sign and strength, and units, of which those without edges are crosses."""
     x, y = _positions(dataset)
     for positive, color in ((True, COLORS[0]), (False, COLORS[1])):
@@ -250,7 +218,7 @@ def _edges(
     return dict(zip("xy", (each.astype(np.float32) for each in ends), strict=True))
 
 
-def _degree(now: xr.Dataset) -> np.ndarray:
+def _degree(now: xr.Dataset) -> Integer[np.ndarray, " unit"]:
     """Degrees of the units at the picture's step."""
     return now.degree.sel(step=int(now.picture)).to_numpy()
 
@@ -273,36 +241,31 @@ def _degrees(now: xr.Dataset, group: str) -> dict[str, Any]:
     return {"x": (edges[1:] + edges[:-1]) / 2, "y": count / count.sum()}
 
 
-def _columns(dataset: xr.Dataset) -> tuple[dict[str, float], set[float]]:
-    """Each group's column, and the columns that several groups share."""
-    at = dict(zip(_groups(dataset), dataset.attrs["columns"], strict=True))
-    return at, {place for place in at.values() if list(at.values()).count(place) > 1}
-
-
 def _names_beside(
-    dataset: xr.Dataset, x: np.ndarray, y: np.ndarray
+    dataset: xr.Dataset, x: Float[np.ndarray, " unit"], y: Float[np.ndarray, " unit"]
 ) -> dict[str, tuple[float, float, str]]:
     """Where the names stand of groups that share a column, and on which side of it."""
-    at, shared = _columns(dataset)
-    last, group = max(at.values()), dataset.group.to_numpy()
+    columns, shared = _columns(dataset), _shared_columns(dataset)
+    last, group = max(columns.values()), dataset.group.to_numpy()
     return {
         name: (
             float(x[group == name][0]),
             float(y[group == name].mean()),
-            "left" if place < last else "right",
+            "left" if column < last else "right",
         )
-        for name, place in at.items()
-        if place in shared
+        for name, column in columns.items()
+        if column in shared
     }
 
 
 def _group_axis(dataset: xr.Dataset) -> dict[str, Any]:
     """Under each column the name of the group that fills it."""
-    at, shared = _columns(dataset)
-    last = max(at.values())
+    columns, shared = _columns(dataset), _shared_columns(dataset)
+    last, margin = max(columns.values()), 0.125 if shared else 0.05
+    alone = {name: column for name, column in columns.items() if column not in shared}
     return {
-        "tickvals": [place for place in at.values() if place not in shared],
-        "ticktext": [name for name, place in at.items() if place not in shared],
-        "range": [-0.125 * last, 1.125 * last] if shared else [-0.05 * last, 1.05 * last],
+        "tickvals": list(alone.values()),
+        "ticktext": list(alone),
+        "range": [-margin * last, (1 + margin) * last],
         "showgrid": False,
     }

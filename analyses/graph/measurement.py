@@ -2,37 +2,45 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-import torch
 import xarray as xr
+from jaxtyping import Float, Shaped
+from torch import Tensor
 
+from mechgrok.analyses.measures.checks import check_at_least
 from mechgrok.analyses.measures.curves import judged_curve
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.graphs import (
     Bound,
     NeuronGraph,
     four_cycle_clustering,
     ramanujan_bound,
+    spectral_gap,
+    strongest_edges,
+    top_singular_values,
+)
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.relational import (
     relational_graph,
     relational_graph_above,
     relational_weights,
     small_world,
-    strongest_edges,
     threshold_of,
-    top_singular_values,
     weighted_world,
 )
-from mechgrok.analyses.measures.masks import kept_edges
-from mechgrok.analyses.measures.places import spread
-from mechgrok.analyses.measures.words import between_steps, ends
+from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
-from mechgrok.masks import Mask, check_rate
+from mechgrok.masks import Mask, Scope, check_rate
 from mechgrok.models import Wiring
 from mechgrok.results.variables import Variable, described
-from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs import Run
+
+#: Weights by name.
+Weights = Mapping[str, Float[Tensor, "..."]]
 
 #: Relational graphs that are made at most, and what one of 32 nodes takes.
 _MOST_GRAPHS = 1_000_000
@@ -122,7 +130,32 @@ VARIABLES = {
 Relational = Literal["density", "threshold", "weighted"]
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Edges:
+    """Which weights are edges: those of the mask, or all above a size."""
+
+    rate: float
+    scope: Scope
+    above: float | None
+
+    def at(self, run: Run, step: int) -> tuple[Mask, Weights]:
+        """The edges of a checkpoint, and their weights."""
+        saved = run.checkpoint(step)
+        if self.above is None:
+            kept = kept_edges(saved, self.rate, self.scope)
+        else:
+            weights = saved.effective_weights.items()
+            kept = Mask({n: w.abs() > self.above for n, w in weights if w.ndim >= 2})
+        return kept, {name: saved.weights[name] * kept[name] for name in run.wiring.connections}
+
+    def in_words(self, run: Run) -> str:
+        """What makes a weight an edge."""
+        if self.above is not None:
+            return f"|w| > {self.above:g}"
+        return "the run's mask" if run.mask is not None else f"magnitude mask, k = {self.rate:g}"
+
+
+@dataclass(frozen=True)
 class _Relational:
     """How relational graphs are made, and shuffles of the units to average over.
 
@@ -140,10 +173,26 @@ class _Relational:
     partitions: int
     thresholds: tuple[float, ...] = ()
 
-    @property
-    def seeds(self) -> Sequence[int | None]:
-        """Of the shuffles; None for the units as they are numbered."""
-        return range(self.partitions) if self.partitions else [None]
+    def with_thresholds(self, weights: Weights, wiring: Wiring) -> "_Relational":
+        """The same with the thresholds that join ``density`` of the pairs, if there are any."""
+        if self.kind != "threshold" or self.nodes < 2:
+            return self
+        strengths = self.strengths(weights, wiring)
+        return replace(
+            self, thresholds=tuple(threshold_of(each, self.density) for each in strengths)
+        )
+
+    def strengths(self, weights: Weights, wiring: Wiring) -> list[Float[np.ndarray, "node node"]]:
+        """The weight between nodes in each partition; for 0 partitions, with units in order."""
+        seeds = range(self.partitions) if self.partitions else [None]
+        return [relational_weights(weights, self.nodes, wiring, seed) for seed in seeds]
+
+    def in_words(self) -> str:
+        """Which pairs of nodes are joined."""
+        if self.kind == "weighted":
+            return "all pairs, by their weights"
+        when = " when it has memorized, the same threshold at every step"
+        return f"{self.density:.0%} of pairs" + (when if self.kind == "threshold" else "")
 
 
 def measure(
@@ -174,43 +223,28 @@ def measure(
     Raises:
         UserError: the rate is outside [0, 1), the density outside (0, 1], ``above`` below 0, there
             are fewer than two nodes or fewer than one edge in a picture, or more partitions than
-            can be waited for.
+            `_MOST_GRAPHS` allow.
     """
     check_rate(rate)
-    if nodes < 2:
-        raise UserError(f"A relational graph of {nodes} nodes has no edge: choose 2 or more.")
-    if strongest < 1:
-        raise UserError(f"{strongest} edges make no picture: choose 1 or more, or --pictures 0.")
+    check_at_least(2, nodes=nodes)
+    check_at_least(1, strongest=strongest)
     if above is not None and not above >= 0:
         raise UserError(f"No weight is larger than {above:g} in size: give --above 0 or more.")
     _check_partitions(partitions, len(run.select(steps)))
-    steps, of_steps = looked_at(run, steps)
-    wiring = run.wiring
+    steps, of_steps = select_finite_steps(run, steps)
+    wiring, edges = run.wiring, _Edges(rate, scope, above)
     how = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
-    pictured = set(spread(steps, pictures)) if pictures > 0 else set()
+    how = how.with_thresholds(edges.at(run, _memorized(run, steps))[1], wiring)
+    pictured = sorted(thin(steps, pictures)) if pictures > 0 else []
     largest = max(
         len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.connections)
     )
-    strongest = min(strongest, largest)
-
-    def edges(step: int) -> tuple[Mask, dict[str, torch.Tensor]]:
-        saved = run.checkpoint(step)
-        kept = kept_edges(saved, rate, scope) if above is None else _edges_above(saved, above)
-        return kept, {name: saved.weights[name] * kept[name] for name in wiring.connections}
-
-    if relational == "threshold" and how.nodes > 1:
-        how.thresholds = _thresholds(edges(_memorized(run, steps))[1], wiring, how)
+    n_edges = min(strongest, largest)
 
     def metrics(step: int) -> dict[str, Any]:
-        kept, weights = edges(step)
-        return {
-            **_layers(kept, weights, wiring),
-            **_neuron_graph(kept, wiring, step),
-            **_relational_graph(weights, wiring, how),
-            **(strongest_edges(weights, wiring, strongest) if step in pictured else {}),
-        }
+        return _metrics(run, step, edges, how, n_edges if step in pictured else 0)
 
-    # NumPy's and LAPACK's loops let other threads run: two checkpoints are measured at a time.
+    # NumPy and LAPACK release the interpreter's lock: checkpoints are measured in parallel.
     with ThreadPoolExecutor() as pool:
         per_step = list(pool.map(metrics, steps))
     quantity, curve = judged_curve(run, steps)
@@ -223,12 +257,12 @@ def measure(
             "bound": list(get_args(Bound)),
             "unit": np.arange(wiring.n_units),
             "group": wiring.group_of,
-            **({"picture": sorted(pictured), "rank": np.arange(strongest)} if pictured else {}),
+            **({"picture": pictured, "rank": np.arange(n_edges)} if pictured else {}),
         },
         attrs={
-            "edges": _edges_in_words(run, rate, above),
+            "edges": edges.in_words(run),
             "nodes": how.nodes,
-            "relational": _relational_in_words(how),
+            "relational": how.in_words(),
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
             **of_steps,
@@ -238,22 +272,15 @@ def measure(
     )
 
 
-def _edges_above(saved: Checkpoint, above: float) -> Mask:
-    weights = saved.effective_weights
-    return Mask({name: w.abs() > above for name, w in weights.items() if w.ndim >= 2})
-
-
-def _edges_in_words(run: Run, rate: float, above: float | None) -> str:
-    if above is not None:
-        return f"|w| > {above:g}"
-    return "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}"
-
-
-def _relational_in_words(how: _Relational) -> str:
-    if how.kind == "weighted":
-        return "all pairs, by their weights"
-    when = " when it has memorized, the same threshold at every step"
-    return f"{how.density:.0%} of pairs" + (when if how.kind == "threshold" else "")
+def _metrics(run: Run, step: int, edges: _Edges, how: _Relational, n_edges: int) -> dict[str, Any]:
+    """All metrics of a checkpoint, and its strongest edges where any are asked for."""
+    kept, weights = edges.at(run, step)
+    return {
+        **_layers(kept, weights, run.wiring),
+        **_neuron_graph(kept, run.wiring, step),
+        **_relational_graph(weights, run.wiring, how),
+        **(strongest_edges(weights, run.wiring, n_edges) if n_edges else {}),
+    }
 
 
 def _memorized(run: Run, steps: Sequence[int]) -> int:
@@ -262,20 +289,9 @@ def _memorized(run: Run, steps: Sequence[int]) -> int:
     return next((step for step in steps if t_mem is not None and step >= t_mem), steps[0])
 
 
-def _thresholds(
-    weights: Mapping[str, torch.Tensor], wiring: Wiring, how: _Relational
-) -> tuple[float, ...]:
-    """The threshold of each partition that joins ``how.density`` of the pairs."""
-    return tuple(
-        threshold_of(relational_weights(weights, how.nodes, wiring, seed), how.density)
-        for seed in how.seeds
-    )
-
-
 def _check_partitions(partitions: int, n_steps: int) -> None:
-    """Refuse a number of partitions that is none, or would be waited for in vain."""
-    if partitions < 0:
-        raise UserError(f"{partitions} partitions cannot be made: choose 0 or more.")
+    """Refuse a number of partitions that is negative, or would take hours."""
+    check_at_least(0, partitions=partitions)
     graphs = partitions * n_steps
     if graphs > _MOST_GRAPHS:
         hours = graphs * _SECONDS_OF_A_GRAPH / 3600
@@ -286,7 +302,9 @@ def _check_partitions(partitions: int, n_steps: int) -> None:
         )
 
 
-def _stacked(per_step: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+def _stacked(
+    per_step: Sequence[Mapping[str, Any]],
+) -> dict[str, Shaped[np.ndarray, "step ..."]]:
     """Every metric over the steps that have it."""
     return {
         name: np.stack([metrics[name] for metrics in per_step if name in metrics])
@@ -296,35 +314,25 @@ def _stacked(per_step: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _layers(
-    kept: Mask, weights: Mapping[str, torch.Tensor], wiring: Wiring
-) -> dict[str, np.ndarray]:
-    """What is measured on each matrix by itself, one value per matrix."""
-    rows = []
+    kept: Mask, weights: Weights, wiring: Wiring
+) -> dict[str, Float[np.ndarray, "weight ..."]]:
+    """The metrics of each matrix by itself."""
+    rows: dict[str, list[Any]] = {}
     for name in wiring.connections:
         mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
         first, second = top_singular_values(mask)
-        w_first, w_second = top_singular_values(weight.abs())
-        s_first, s_second = top_singular_values(weight)
         bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
-        rows.append(
-            [
-                float(mask.double().mean()),
-                float(first - second),
-                float(w_first - w_second),
-                float(s_first - s_second),
-                float(four_cycle_clustering(mask)),
-                *bounds,
-            ]
-        )
-    table = np.array(rows)
-    names = (
-        "density",
-        "spectral_gap",
-        "weighted_spectral_gap",
-        "signed_spectral_gap",
-        "layer_clustering",
-    )
-    return {**dict(zip(names, table.T, strict=False)), "ramanujan_gap": table[:, len(names) :]}
+        of_matrix = {
+            "density": float(mask.double().mean()),
+            "spectral_gap": float(first - second),
+            "weighted_spectral_gap": float(spectral_gap(weight.abs())),
+            "signed_spectral_gap": float(spectral_gap(weight)),
+            "layer_clustering": float(four_cycle_clustering(mask)),
+            "ramanujan_gap": bounds,
+        }
+        for metric, value in of_matrix.items():
+            rows.setdefault(metric, []).append(value)
+    return {metric: np.array(values) for metric, values in rows.items()}
 
 
 def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
@@ -343,29 +351,25 @@ def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
     }
 
 
-def _relational_graph(
-    weights: Mapping[str, torch.Tensor], wiring: Wiring, how: _Relational
-) -> dict[str, float]:
+def _relational_graph(weights: Weights, wiring: Wiring, how: _Relational) -> dict[str, float]:
     """L, C and small-world index, averaged over random ways of putting units into nodes.
 
     NaN where a layer has one unit, which makes no two nodes.
     """
+    undefined = dict.fromkeys(_RELATIONAL, float("nan"))
     if how.nodes < 2:
-        return dict.fromkeys(_RELATIONAL, float("nan"))
-    strengths = [relational_weights(weights, how.nodes, wiring, seed) for seed in how.seeds]
+        return undefined
+    strengths = how.strengths(weights, wiring)
     if how.kind == "weighted":
-        length, clustering = np.mean([weighted_world(each) for each in strengths], axis=0)
-        return dict(zip(_RELATIONAL, (length, clustering, *3 * [float("nan")]), strict=True))
-    graphs = (
-        [relational_graph(each, how.density) for each in strengths]
-        if how.kind == "density"
-        else map(relational_graph_above, strengths, how.thresholds)
-    )
+        means = np.mean([weighted_world(strength) for strength in strengths], axis=0)
+        return undefined | dict(zip(_RELATIONAL[:2], means, strict=True))
+    if how.kind == "density":
+        graphs = [relational_graph(strength, how.density) for strength in strengths]
+    else:
+        graphs = list(map(relational_graph_above, strengths, how.thresholds))
     worlds = [small_world(graph) for graph in graphs]
-    means = [
-        *np.mean(np.array(worlds), axis=0),
-        np.mean([world.small_world_index for world in worlds]),
-    ]
+    index = np.mean([world.small_world_index for world in worlds])
+    means = [*np.mean(np.array(worlds), axis=0), index]
     return dict(zip(_RELATIONAL, map(float, means), strict=True))
 
 
@@ -381,28 +385,14 @@ _RELATIONAL = (
 
 def finding(dataset: xr.Dataset) -> str:
     """Path length and clustering of both graphs, at the start and at the end."""
-    first, last = dataset.isel(step=0), dataset.isel(step=-1)
 
     def change(name: str) -> str:
-        if not np.isfinite([first[name], last[name]]).all():
-            return "undefined"
-        return ends(f"{float(first[name]):.2f}", f"{float(last[name]):.2f}")
+        return format_change(dataset[name], ".2f")
 
-    def random(name: str) -> str:
-        value = float(last[f"random_{name}"])
-        return f" (random {value:.2f})" if np.isfinite(value) else ""
-
-    edges = not np.isnan(last.path_length)
-    neurons = (
-        f"neuron graph L {change('path_length')}{random('path_length')}, four-cycle clustering "
-        f"{change('clustering')}{random('clustering')}, {int(last.isolated)} units without edges"
-        if edges
-        else "no weight is kept, the graph has no edges"
+    text = (
+        f"{format_steps(dataset)}: neuron graph L {change('path_length')}, four-cycle clustering "
+        f"{change('clustering')}; relational graph of {dataset.nodes} nodes L "
+        f"{change('relational_path_length')}, C {change('relational_clustering')}, small-world "
+        f"index {change('small_world')}"
     )
-    relational = (
-        f"relational graph of {dataset.nodes} nodes L {change('relational_path_length')}, C "
-        f"{change('relational_clustering')}, small-world index {change('small_world')}"
-        if dataset.nodes > 1
-        else "no relational graph, a layer has one unit"
-    )
-    return and_left_out(f"{between_steps(dataset)}: {neurons}; {relational}", dataset)
+    return with_skipped_note(text, dataset)

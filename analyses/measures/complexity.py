@@ -57,10 +57,10 @@ def first_inputs(model: HookedModel, inputs: Tensor) -> Float[Tensor, "example d
     """
     seen: list[Tensor] = []
 
-    def look(value: Tensor, hook: Any) -> None:
+    def store(value: Tensor, hook: Any) -> None:
         seen.append(value.flatten(1))
 
-    model.run_with_hooks(inputs, fwd_hooks=[(FIRST, look)])
+    model.run_with_hooks(inputs, fwd_hooks=[(FIRST, store)])
     return seen[0]
 
 
@@ -102,10 +102,10 @@ def local_complexity(
         def move(value: Tensor, hook: Any, shifts: Tensor = shifts) -> Tensor:
             return value + shifts.view_as(value)
 
-        def look(value: Tensor, hook: Any, seen: dict[str, Tensor] = seen) -> None:
+        def store(value: Tensor, hook: Any, seen: dict[str, Tensor] = seen) -> None:
             seen[hook.name] = value
 
-        fwd_hooks: Hooks = [(FIRST, move), *((name, look) for name in hooks)]
+        fwd_hooks: Hooks = [(FIRST, move), *((name, store) for name in hooks)]
         model.run_with_hooks(chunk.repeat_interleave(len(vertices), 0), fwd_hooks=fwd_hooks)
         counts = []
         for name in hooks:

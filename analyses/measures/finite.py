@@ -1,10 +1,9 @@
-"""Where a run's weights are numbers: a training that diverged leaves NaN behind."""
+"""The steps at which a run's weights are finite: a training that diverged leaves NaN behind."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import xarray as xr
 
 from mechgrok.errors import NotApplicable
 from mechgrok.runs import Run
@@ -24,7 +23,7 @@ def finite_steps(run: Run, steps: Sequence[int]) -> list[int]:
     if not finite:
         raise NotApplicable(
             f"The weights of {run.path} are not finite numbers at any of the steps asked for "
-            f"(from {steps[0]:,} to {steps[-1]:,}), so that nothing can be measured."
+            f"(from {steps[0]:,} to {steps[-1]:,}): choose others with --steps."
         )
     return finite
 
@@ -46,56 +45,40 @@ def last_finite_step(run: Run) -> int:
 
 
 def _is_finite(run: Run, step: int) -> bool:
-    # One sum of squares tells of NaN, infinity, and weights whose products would overflow.
+    # The norm shows NaN, infinity, and weights whose products would overflow.
     weights = run.checkpoint(step).weights.values()
     return all(bool(torch.linalg.vector_norm(weight.float()).isfinite()) for weight in weights)
 
 
-def looked_at(
+def select_finite_steps(
     run: Run,
     steps: Sequence[int] | None,
-    some: Callable[[Sequence[int]], Sequence[int]] | None = None,
+    choose: Callable[[Sequence[int]], Sequence[int]] | None = None,
 ) -> tuple[list[int], dict[str, Any]]:
     """The steps at which a run is measured, and what the attributes of the answer say of them.
 
     Args:
         run: a run.
-        steps: those that were asked for; None where nobody has said which.
-        some: which of all are looked at then; all unless given.
+        steps: the steps to measure; None for those that ``choose`` selects.
+        choose: selects from all steps of the run; all of them unless given.
 
     Returns:
-        Those at which weights are finite (`finite_steps`), and attributes: ``left_out``, the
-        others, if any; ``of_checkpoints``, of how many some were chosen.
+        The steps at which weights are finite (`finite_steps`), and attributes: ``left_out``, the
+        other steps, if any; ``of_checkpoints``, the number of checkpoints that were chosen from.
 
     Raises:
-        UserError: a step is none of the run, or weights are finite at none.
+        UserError: the run has no such step, or weights are finite at none.
 
     >>> import mechgrok
-    >>> looked_at(mechgrok.Run("data/base"), [0, 30000])
+    >>> select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
     ([0, 30000], {})
-    >>> looked_at(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
+    >>> select_finite_steps(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
     [30000]
     """
-    asked = every = run.select(steps)
-    if some is not None and steps is None:
-        asked = [int(step) for step in some(every)]
-    finite = finite_steps(run, asked)
-    missing = [int(step) for step in asked if step not in set(finite)]
-    told: dict[str, Any] = {"left_out": missing} if missing else {}
-    return finite, told | ({"of_checkpoints": len(every)} if some is not None else {})
-
-
-def and_left_out(finding: str, dataset: xr.Dataset) -> str:
-    """A finding, followed by how many steps it is silent about, if any.
-
-    >>> and_left_out("seen", xr.Dataset(attrs={"left_out": [40, 60]}))
-    'seen; 2 steps from 40 on left out, where weights are not finite numbers'
-    """
-    missing = dataset.attrs.get("left_out", [])
-    if not len(missing):
-        return finding
-    count = "1 step" if len(missing) == 1 else f"{len(missing)} steps"
-    return (
-        f"{finding}; {count} from {int(missing[0]):,} on left out, where weights are not finite "
-        "numbers"
-    )
+    chosen = every = run.select(steps)
+    if choose is not None and steps is None:
+        chosen = [int(step) for step in choose(every)]
+    finite = finite_steps(run, chosen)
+    missing = [int(step) for step in chosen if step not in set(finite)]
+    attributes: dict[str, Any] = {"left_out": missing} if missing else {}
+    return finite, attributes | ({"of_checkpoints": len(every)} if choose is not None else {})

@@ -1,5 +1,7 @@
-"""Waves, or representations of a group: what `mechgrok.tasks.harmonics` knows, and words for it."""
+"""Waves, or representations of a group (`mechgrok.tasks.harmonics`), and labels for them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
@@ -17,7 +19,7 @@ _NAMED = 40
 
 
 def no_formula(task: Task) -> str | None:
-    """Why answers are no function of two elements that falls into parts; None where they are.
+    """Why the answers are no function of two elements that has parts; None where they are.
 
     >>> from mechgrok.tasks import make_task
     >>> print(no_formula(make_task("add")), no_formula(make_task("group")))
@@ -33,7 +35,7 @@ def no_formula(task: Task) -> str | None:
 
 
 def part_coordinates(parts: Harmonics) -> dict[str, Any]:
-    """The coordinates of a dataset over parts: their numbers, and a group's by their names too.
+    """The coordinates of a dataset over parts: their numbers, and of a group their names too.
 
     >>> import torch
     >>> part_coordinates(Waves(torch.arange(5)))
@@ -45,7 +47,7 @@ def part_coordinates(parts: Harmonics) -> dict[str, Any]:
 
 
 def part_units(parts: Harmonics) -> dict[str, str]:
-    """What is said of the number of a part, in the words of `mechgrok.results.variables`.
+    """The units of a part's number, as `mechgrok.results.variables.described` takes them.
 
     >>> import torch
     >>> part_units(Waves(torch.arange(5)))
@@ -55,50 +57,54 @@ def part_units(parts: Harmonics) -> dict[str, str]:
     return {"units of a frequency": f"cycles per {parts.n}" if waves else "none"}
 
 
-def part_names(dataset: xr.Dataset) -> list[str]:
-    """What the parts of a dataset are called, in the order of ``frequency``.
+@dataclass(frozen=True)
+class PartLabels:
+    """What the parts of datasets are called: frequencies, or representations of a group.
 
-    >>> part_names(xr.Dataset(coords={"frequency": [0, 1, 2]}))
-    ['0', '1', '2']
-    """
-    named = "representation" if "representation" in dataset.coords else "frequency"
-    return [str(name) for name in dataset[named].to_numpy().tolist()]
+    Attributes:
+        word: "frequency" or "representation".
+        plural: "frequencies" or "representations".
+        symbol: ω or ρ.
+        names: of the first dataset's parts, in the order of ``frequency``, if it has them.
+        axis: plotly's attributes of an axis of parts.
 
-
-def part_word(*datasets: xr.Dataset) -> str:
-    """What a part is called: frequency, or representation where all datasets are of groups.
-
-    >>> part_word(xr.Dataset(coords={"frequency": [0, 1, 2]}))
-    'frequency'
-    """
-    of_groups = all("representation" in dataset.coords for dataset in datasets)
-    return "representation" if of_groups else "frequency"
-
-
-def part_words(*datasets: xr.Dataset) -> str:
-    """What several parts are called.
-
-    >>> part_words(xr.Dataset(coords={"frequency": [0, 1, 2]}))
+    >>> part_labels(xr.Dataset(coords={"frequency": [0, 1, 2]})).plural
     'frequencies'
     """
-    return {"frequency": "frequencies"}.get(word := part_word(*datasets), f"{word}s")
+
+    word: str
+    plural: str
+    symbol: str
+    names: list[str]
+    axis: dict[str, Any]
 
 
-def part_axis(*datasets: xr.Dataset) -> dict[str, Any]:
-    """An axis of parts: ω by number; representations by name where all are of one group.
+def part_labels(*datasets: xr.Dataset) -> PartLabels:
+    """The labels of the parts: of representations where all datasets are of groups.
 
-    >>> part_axis(xr.Dataset(coords={"frequency": [0, 1, 2]}))
+    >>> part_labels(xr.Dataset(coords={"frequency": [0, 1, 2]})).axis
     {'title': 'frequency ω'}
     """
-    if part_word(*datasets) == "frequency":
-        return {"title": "frequency ω"}
-    names, *others = (part_names(dataset)[1:] for dataset in datasets)
-    if any(other != names for other in others):
+    names, *others = (_part_names(dataset) for dataset in datasets)
+    if not all("representation" in dataset.coords for dataset in datasets):
+        return PartLabels("frequency", "frequencies", "ω", names, {"title": "frequency ω"})
+    is_one_group = all(other == names for other in others)
+    axis = _named_axis(names[1:]) if is_one_group else {"title": "representation"}
+    return PartLabels("representation", "representations", "ρ", names, axis)
+
+
+def _part_names(dataset: xr.Dataset) -> list[str]:
+    named = "representation" if "representation" in dataset.coords else "frequency"
+    return [str(name) for name in dataset[named].to_numpy().tolist()] if named in dataset else []
+
+
+def _named_axis(names: Sequence[str]) -> dict[str, Any]:
+    """An axis of representations, each under its name where there are not too many."""
+    if len(names) > _NAMED:
         return {"title": "representation"}
     # Long names on two lines: turned, they would run into what is below.
     shown = [name.replace("-", "<br>").replace(" x ", "<br>x ") for name in names]
     ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": shown, "tickangle": 0}
-    # A blank title keeps the room of the second line.
+    # A blank title leaves space for the second line.
     title = " " if any("<br>" in name for name in shown) else "representation"
-    small = {"tickfont": {"size": 11 if len(names) < 6 else 9}, "title": title}
-    return ticks | small if len(names) <= _NAMED else {"title": "representation"}
+    return ticks | {"tickfont": {"size": 11 if len(names) < 6 else 9}, "title": title}

@@ -197,7 +197,7 @@ def test_runs_are_drawn_side_by_side(tiny_run: Run, masked_run: Run):
     [
         ({"rate": 1.0}, "prune rate"),
         ({"tolerance": 1.5}, "tolerance"),
-        ({"knockouts": 0}, "knock-outs"),
+        ({"knockouts": 0}, "knockouts = 0"),
     ],
 )
 def test_impossible_options_are_refused(tiny_run: Run, options: dict, message: str):

@@ -72,14 +72,6 @@ def test_some_steps_are_a_part_of_all(tiny_run: Run) -> None:
     assert norms.measure(tiny_run, steps=some).equals(norms.measure(tiny_run).sel(step=some))
 
 
-def test_the_title_says_how_norms_end(masked_run: Run, tiny_run: Run) -> None:
-    one = norms.measure(tiny_run)
-    halved = one.assign({name: one[name] / 2 for name in ("total_l1", "total_l2")})
-    title = norms.draw({"a": one, "b": halved}).layout.title.text
-    assert title == "At the end L2 norms lie 100% apart, L1 norms 100%"
-    assert "by" in norms.draw({"a": one}).layout.title.text
-
-
 @pytest.mark.parametrize("norm", norms.NORMS)
 def test_every_weight_has_a_panel(tiny_transformer_run: Run, norm: str) -> None:
     found = norms.measure(tiny_transformer_run)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mechgrok.analyses import embedding, entropy, fourier, progress, representations
+from mechgrok.analyses.measures.harmonics import part_labels
 from mechgrok.errors import UserError
 from mechgrok.exchange.importing import import_run
 from mechgrok.interventions import Keep, Remove, intervene
@@ -146,7 +147,7 @@ def test_published_networks_have_the_key_representations_that_are_published(
     told = json.loads((PUBLISHED / name / "summary_metrics.json").read_text())
     run = import_run([PUBLISHED / name / "model.pt"], tmp_path / "run")
     at = representations.measure(run).isel(step=0)
-    names = representations.part_names(at)
+    names = part_labels(at).names
     assert [names[part] for part in at.key.values] == KEYS[name]
     assert float(at.key_restricted_accuracy) == 1
     if name[0] != "A":

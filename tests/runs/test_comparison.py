@@ -54,14 +54,3 @@ def test_the_figure_overlays_accuracy_l1_and_l2_of_every_run(
     assert list(test_curve.x) == list(masked_run.metrics.step)
     assert list(test_curve.y) == pytest.approx(list(masked_run.metrics.test_accuracy))
     assert list(by_panel["base", "y3"].y) == pytest.approx(list(tiny_run.metrics.l2))
-
-
-def test_its_title_says_who_was_first(tiny_run: Run) -> None:
-    early, late, never = (Run(tiny_run.path) for _ in range(3))
-    for run, step in ((early, 20), (late, 60), (never, 1000)):
-        run.metrics["test_accuracy"] = (run.metrics.step >= step).astype(float)
-    title = overlay(
-        RunGroups.of_runs({"ticket": early, "base": late, "random": never})
-    ).layout.title
-    assert title.text == "ticket generalizes 3.0 times as early as base"
-    assert "random not within 60" in title.subtitle.text

@@ -143,7 +143,7 @@ def test_every_intervention_has_a_form_of_its_fields(tiny_run: Run, served: Expl
     assert controls["Ablate", "to"]["options"] == ["zero", "mean", "resample"]
     assert controls["Ablate", "to"]["value"] == "zero"
     assert "blocks.0.mlp.hook_post" in controls["Patch", "hook"]["options"]
-    assert controls["Edges", "weight"]["options"] == list(tiny_run.wiring.joins)
+    assert controls["Edges", "weight"]["options"] == list(tiny_run.wiring.connections)
     assert "synflow" in controls["Remask", "method"]["options"]
     rate = controls["Remask", "rate"]
     assert (rate["type"], rate["min"], rate["max"]) == ("number", 0, 1)

@@ -15,16 +15,18 @@ from mechgrok.analyses.measures.graphs import (
     pairs_at_distance,
     ramanujan_bound,
     ramanujan_gap,
+    spectral_gap,
+    top_singular_values,
+)
+from mechgrok.analyses.measures.masks import kept_edges
+from mechgrok.analyses.measures.relational import (
     relational_graph,
     relational_graph_above,
     relational_weights,
     small_world,
-    spectral_gap,
     threshold_of,
-    top_singular_values,
     weighted_world,
 )
-from mechgrok.analyses.measures.masks import kept_edges
 from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.models import HookedMLP, HookedTransformer, MLPConfig, TransformerConfig, raw_weights

@@ -1,38 +1,27 @@
-"""Which representations does a network compose with? Characters in logits, shares, cosets.
-
-A network that has learned c = a·b in a group answers with Σ_ρ α_ρ tr ρ(a b c⁻¹) over a few of its
-irreducible representations ρ, the key ones (Chughtai et al. 2023, arXiv 2302.03025): embeddings
-hold entries of ρ(a) and ρ(b), neurons multiply them to those of ρ(a b). Seen otherwise, each neuron
-reads on which coset of a subgroup an operand lies (Stander et al. 2023, arXiv 2312.06581). On a + b
-mod p the representations are the frequencies.
-"""
+"""The part of each representation in the logits, in weights and in neurons; cosets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from mechgrok.analyses.drawing import SHARE, Panel, Panels, frequency_color, representatives
 from mechgrok.analyses.measures.cosets import coset_structure
-from mechgrok.analyses.measures.finite import and_left_out, looked_at
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import character_components, dominant_frequency
 from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     Representations,
     harmonics,
     no_formula,
-    part_axis,
     part_coordinates,
-    part_names,
+    part_labels,
     part_units,
-    part_word,
-    part_words,
 )
 from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.errors import UserError
@@ -145,8 +134,8 @@ def measure(
     """
     for name, value in (("threshold", threshold), ("level", level)):
         if not 0 < value < 1:
-            raise UserError(f"A {name} of {value} tells nothing apart: choose one between 0 and 1.")
-    steps, of_steps = looked_at(run, steps, partial(log_spaced, count=_STOPS))
+            raise UserError(f"A {name} of {value} is not between 0 and 1: choose one that is.")
+    steps, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=_STOPS))
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task)
@@ -170,13 +159,7 @@ def measure(
             "of": list(_OF),
             **part_coordinates(parts),
         },
-        attrs={
-            "n": parts.n,
-            "threshold": threshold,
-            "level": level,
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={"n": parts.n, "threshold": threshold, "level": level, **of_steps, **run.milestones},
         words={"threshold": f"{threshold:g}", "level": f"{level:.0%}", **part_units(parts)},
     )
 
@@ -185,7 +168,7 @@ def measure(
 
 
 class _Sums(NamedTuple):
-    """What one pass over all pairs leaves.
+    """Sums over all pairs, from one pass.
 
     Attributes:
         mean: the mean logits over the pairs with right answer s.
@@ -202,22 +185,21 @@ class _Sums(NamedTuple):
     @classmethod
     @torch.no_grad()
     def of(cls, run: Run, step: int, pairs: Pairs) -> "_Sums":
-        order, n = pairs.order, len(pairs.order)
-        hook = run.wiring.hidden[-1].hook
-        d_mlp = run.wiring.groups[run.wiring.hidden[-1].group].size
+        """The sums at a step."""
+        n, layer = len(pairs.order), run.wiring.hidden[-1]
+        d_mlp = run.wiring.groups[layer.group].size
         mean = torch.zeros(n, n, dtype=torch.float64)
         of = {name: torch.zeros(n, d_mlp, dtype=torch.float64) for name in _OF}
         count = {name: torch.zeros(n, dtype=torch.float64) for name in _OF}
         squares, second = 0.0, torch.zeros(d_mlp, dtype=torch.float64)
-        mirrored = run.task.mirrored  # type: ignore[attr-defined]
-        for rows, logits, post in _passes(run, step, pairs, hook):
+        for rows, logits, post in _passes(run, step, pairs, layer.hook):
             weight = pairs.weight[rows]
-            chosen = logits[:, order]
+            chosen = logits[:, pairs.order]
             chosen = chosen - chosen.mean(1, keepdim=True)
             squares += float(chosen.square().sum(1) @ weight)
             mean.index_add_(0, pairs.answer[rows], chosen * weight[:, None])
             second += weight @ post.square()
-            for name, place in _places(pairs, rows, mirrored=mirrored):
+            for name, place in _places(run, pairs, rows):
                 of[name].index_add_(0, place, post * weight[:, None])
                 count[name].index_add_(0, place, weight)
         every = pairs.weight.sum()
@@ -242,20 +224,19 @@ def _passes(
         yield rows, logits.double(), (post if post.ndim == 2 else post[:, -1]).double()
 
 
-def _places(
-    pairs: Pairs, rows: slice, *, mirrored: bool
-) -> list[tuple[str, Integer[Tensor, " pair"]]]:
-    """The places of a, of b and of the right answer; each operand at both where pairs stand for
-    their mirror images too."""
+def _places(run: Run, pairs: Pairs, rows: slice) -> list[tuple[str, Integer[Tensor, " pair"]]]:
+    """The places of a, of b and of the right answer; where pairs stand for their mirror images
+    too, each operand at both."""
     place = torch.zeros(int(pairs.inputs.max()) + 1, dtype=torch.long)
     place[pairs.order] = torch.arange(len(pairs.order))
     a, b = place[pairs.inputs[rows, :2]].unbind(1)
-    also = [("a", b), ("b", a)] if mirrored else []
-    return [("a", a), ("b", b), *also, ("ab", pairs.answer[rows])]
+    assert isinstance(run.task, BinaryOperation)
+    mirrored = [("a", b), ("b", a)] if run.task.mirrored else []
+    return [("a", a), ("b", b), *mirrored, ("ab", pairs.answer[rows])]
 
 
 def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
-    """⟨L, χ⟩ / (‖L‖ ‖χ‖) for the character χ of every part; 0 where all logits are alike."""
+    """⟨L, χ⟩ / (‖L‖ ‖χ‖) for the character χ of every part; 0 where all logits are equal."""
     alpha = character_components(sums.mean, pairs.parts, pairs.answer_weight)
     norms = (pairs.parts.characters.square().sum(1) * pairs.weight.sum()).sqrt()
     cosine = alpha * norms / max(sums.squares, 1e-300) ** 0.5
@@ -269,7 +250,7 @@ def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
 @torch.no_grad()
 def _losses(
     run: Run, step: int, pairs: Pairs, sums: _Sums, key: Sequence[int]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "*part"]]:
     """Losses and accuracies of each part's character, of all key ones, and without them."""
     parts = pairs.parts
     alpha = character_components(sums.mean, parts, pairs.answer_weight)
@@ -317,10 +298,12 @@ def _without(
 
 def _shares(
     run: Run, steps: Sequence[int], parts: Harmonics, sums: Mapping[int, _Sums]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Float[np.ndarray, "step *any frequency"]]:
     """The share of each part in input weights, output weights and activations."""
 
-    def share(signals: Float[Tensor, "*rest signal n"]) -> np.ndarray:
+    def share(
+        signals: Float[Tensor, "*rest signal n"],
+    ) -> Float[np.ndarray, "*rest frequency"]:
         return parts.power_share(parts.amplitude(signals).norm(dim=-2)).numpy()
 
     inputs = [
@@ -330,11 +313,11 @@ def _shares(
     outputs = share(run.output_side(steps)[..., parts.tokens].double())
     neurons = []
     for step in steps:
-        found = sums[step]
-        amplitude = torch.stack([parts.amplitude(found.neurons[of].T).norm(dim=0) for of in _OF])
+        of_pairs = sums[step].neurons
+        amplitude = torch.stack([parts.amplitude(of_pairs[of].T).norm(dim=0) for of in _OF])
         power = parts.counted * amplitude.square() / parts.n**2
         power[:, 0] = 0
-        neurons.append((power / max(found.variance, 1e-300)).numpy())
+        neurons.append((power / max(sums[step].variance, 1e-300)).numpy())
     return {
         "input_share": np.stack(inputs, 1),
         "output_share": outputs,
@@ -344,7 +327,7 @@ def _shares(
 
 def _neurons(
     run: Run, steps: Sequence[int], parts: Harmonics, level: float
-) -> dict[str, np.ndarray]:
+) -> dict[str, Shaped[np.ndarray, "step path neuron"]]:
     """The part that each neuron reads, and the cosets on which its input weights are constant."""
     sides = torch.stack(
         [run.input_side(steps, path=path)[:, parts.tokens] for path in run.wiring.input_paths], 1
@@ -361,147 +344,20 @@ def _neurons(
     return found | {"coset_order": order, "coset_left": left}
 
 
-# --- what is said -------------------------------------------------------------------------------
-
-
 def finding(dataset: xr.Dataset) -> str:
     """The key representations, what they explain and answer, and how many neurons read cosets."""
-    last, names = dataset.isel(step=-1), part_names(dataset)
-    if not dataset.sizes["key"]:
-        text = (
-            f"no {part_word(dataset)} has a character whose cosine with the logits is above "
-            f"{dataset.attrs['threshold']:g} at step {int(last.step):,}"
-        )
-        return and_left_out(text, dataset)
+    last, labels = dataset.isel(step=-1), part_labels(dataset)
     cosine = last.similarity.to_numpy()
     keys = sorted(dataset.key.to_numpy().tolist(), key=lambda part: -cosine[part])
-    listed = ", ".join(f"{names[part]} ({cosine[part]:.2f})" for part in keys[:8])
-    more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
+    listed = ", ".join(f"{labels.names[part]} ({cosine[part]:.2f})" for part in keys) or "none"
     text = (
-        f"step {int(last.step):,}: key {part_words(dataset)} {listed}{more}, by the cosine of "
-        f"logits and character; together {float(last.explained):.0%} of the logits' variance, "
-        f"{float(last.key_restricted_accuracy):.0%} right alone"
+        f"key {labels.plural}, by the cosine of logits and character at step {int(last.step):,}: "
+        f"{listed}; together {format_percent(last.explained)} of the logits' variance and "
+        f"{format_percent(last.key_restricted_accuracy)} right alone"
     )
     if "coset_order" in dataset:
-        orders = last.coset_order.to_numpy()
-        on = (orders > 1) & (orders < dataset.attrs["n"])
-        sizes, counts = np.unique(orders[on], return_counts=True)
-        of = ", ".join(
-            f"{count} of order {size}"
-            for size, count in sorted(zip(sizes, counts, strict=True), key=lambda each: -each[1])
-        )
+        on = (last.coset_order > 1) & (last.coset_order < dataset.attrs["n"])
         text += (
-            f"; {on.mean():.0%} of the neurons' input weights are constant on cosets of a subgroup"
-            + (f" ({of})" if of else "")
+            f"; {format_percent(on.mean())} of the neurons' input weights are constant on cosets"
         )
-    return and_left_out(text, dataset)
-
-
-# --- figure -------------------------------------------------------------------------------------
-
-
-def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
-) -> go.Figure:
-    """A column for each run: characters in the logits, losses, shares, cosets with a slider."""
-    measured = representatives(measured)
-    findings = [f"{label}: {finding(dataset)}" for label, dataset in measured.items()]
-    figure = Panels(measured, title=_title(measured), subtitle="<br>".join(findings), log=log)
-    characters, losses = (figure.row(height=height, legend=True) for height in (210, 210))
-    shares = figure.row(height=180, legend=True)
-    has_cosets = any("coset_order" in dataset for dataset in measured.values())
-    cosets = figure.row(height=180, legend=True) if has_cosets else None
-    for label, dataset in measured.items():
-        cosine = {"title": "cosine with tr ρ(abc⁻¹)", "range": [-0.08, 1.05]}
-        panel = characters.over_training(f"<b>{label}</b>", y=cosine)
-        _key_curves(panel, dataset, label, "similarity")
-        loss = {"title": "training loss (nats)", "type": "log"}
-        title = "the loss without a character"
-        _key_curves(losses.over_training(title, y=loss, marks=()), dataset, label, "excluded_loss")
-        share = {"title": "share of variance", **SHARE}
-        title = f"{part_words(dataset)} in weights and neurons"
-        _share_bars(shares.panel(title, x=part_axis(dataset), y=share), dataset, label)
-        if cosets is not None and "coset_order" in dataset:
-            title = "neurons whose input weights are constant on cosets"
-            _coset_bars(cosets.panel(title, x=_SUBGROUP, y="neurons"), dataset, label)
-        elif cosets is not None:
-            cosets.empty()
-    return figure.draw()
-
-
-def _key_curves(panel: Panel, dataset: xr.Dataset, label: str, variable: str) -> None:
-    names = part_names(dataset)
-    for part in dataset.key.to_numpy().tolist():
-        panel.lines(
-            dataset.step,
-            dataset[variable].sel(frequency=part),
-            run=label,
-            entry=names[part],
-            color=frequency_color(part),
-        )
-
-
-#: An axis of the orders of subgroups.
-_SUBGROUP = {"title": "order of the subgroup on whose cosets (1: none)", "type": "category"}
-#: What bars of shares are called, and their colours.
-_BARS = {
-    "input": ("input weights, first path", "#56B4E9"),
-    "ab": ("activations, ρ(ab)", "#009E73"),
-    "output": ("output weights", "#E69F00"),
-}
-
-
-def _share_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    def value(now: xr.Dataset, kind: str) -> dict[str, Any]:
-        found = {
-            "input": now.input_share.isel(path=0),
-            "ab": now.neuron_share.sel(of="ab"),
-            "output": now.output_share,
-        }[kind]
-        return {"y": found.to_numpy()[1:]}
-
-    for kind, (entry, color) in _BARS.items():
-        panel.add(
-            "bar",
-            run=label,
-            at=partial(value, kind=kind),
-            x=dataset.frequency.to_numpy()[1:],
-            entry=entry,
-            color=color,
-            hover=f"{entry}<br>%{{y:.1%}}",
-        )
-
-
-def _coset_bars(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    """How many neurons read cosets of subgroups of each order, by the representation they read."""
-    names, orders = part_names(dataset), np.unique(dataset.coset_order.to_numpy()).tolist()
-    every = np.unique(dataset.neuron_frequency.to_numpy()).tolist()
-
-    def counts(now: xr.Dataset, part: int) -> dict[str, Any]:
-        reads, found = now.neuron_frequency.to_numpy(), now.coset_order.to_numpy()
-
-        def number(which: np.ndarray) -> list[int]:
-            return [int((which & (found == order)).sum()) for order in orders]
-
-        of_part = number(reads == part)
-        return {"y": of_part, "base": number(reads < part), "customdata": of_part}
-
-    for part in every:
-        panel.add(
-            "bar",
-            run=label,
-            at=partial(counts, part=part),
-            x=[str(order) for order in orders],
-            offsetgroup="one upon another",
-            entry=f"read {names[part]}",
-            color=frequency_color(part),
-            hover=f"{names[part]}: %{{customdata}} neurons, order %{{x}}",
-        )
-
-
-def _title(measured: Mapping[str, xr.Dataset]) -> str:
-    if all(float(dataset.explained[-1]) > 0.8 for dataset in measured.values()):
-        return "The network composes with a few representations"
-    return "Representations in the logits, the weights and the neurons"
+    return with_skipped_note(text, dataset)

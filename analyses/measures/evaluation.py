@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.models import load_weights, make_model
@@ -10,10 +11,10 @@ from mechgrok.runs import Run
 from mechgrok.tasks import Examples
 
 
-def some(examples: Examples, most: int, seed: int = 0) -> Examples:
-    """At most so many of the examples, drawn by a seed; all of them where there are no more.
+def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
+    """At most so many of the examples, drawn at random; all of them where there are no more.
 
-    >>> few = some(Examples(torch.arange(10), torch.arange(10)), 3)
+    >>> few = subsample(Examples(torch.arange(10), torch.arange(10)), 3)
     >>> len(few.labels), bool((few.inputs == few.labels).all())
     (3, True)
     """
@@ -23,17 +24,17 @@ def some(examples: Examples, most: int, seed: int = 0) -> Examples:
     return Examples(*(tensor[order[:most]] for tensor in examples))
 
 
-class Judge:
-    """Loss and accuracy of any weights on a run's task: weights as they are used, without a mask.
+class Evaluator:
+    """Loss and accuracy of any weights on a run's task: effective weights, without a mask.
 
     Args:
-        run: whose model and task they are.
+        run: gives the model and the task.
         sides: "train", "test", or both.
         most: examples of each side, at most.
 
     >>> import mechgrok
     >>> run = mechgrok.Run("data/base")
-    >>> (loss,), (accuracy,) = Judge(run, ["test"])(run.checkpoint(-1).effective_weights)
+    >>> (loss,), (accuracy,) = Evaluator(run, ["test"])(run.checkpoint(-1).effective_weights)
     >>> accuracy
     1.0
     """
@@ -41,11 +42,13 @@ class Judge:
     def __init__(self, run: Run, sides: Sequence[str], most: int = 2**62) -> None:
         self.run = run
         self.model = make_model(run.config.model, run.task)
-        examples = (some(getattr(run.task, side), most) for side in sides)
+        examples = (subsample(getattr(run.task, side), most) for side in sides)
         self.examples = [(self.model.encode(inputs), labels) for inputs, labels in examples]
 
     @torch.no_grad()
-    def __call__(self, weights: Mapping[str, Tensor]) -> tuple[list[float], list[float]]:
+    def __call__(
+        self, weights: Mapping[str, Float[Tensor, "..."]]
+    ) -> tuple[list[float], list[float]]:
         """The losses and the accuracies of the sides, in their order."""
         load_weights(self.model, dict(weights))
         losses, accuracies = [], []

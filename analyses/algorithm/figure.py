@@ -1,0 +1,130 @@
+"""The figure of how a network adds: its measures, waves by distance, phases, frequencies."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panel, Panels, Row, frequency_color
+
+#: Frequencies whose waves are drawn.
+_MOST_KEYS = 6
+
+
+def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
+    """The three measures; how waves fall with the distance; phases; frequencies that compete."""
+    figure = Panels(
+        measured,
+        title="Clock or pizza: how the network adds, over training",
+        subtitle="distance: how far apart the operands lie on the circle of a frequency, from 0 to "
+        "half a turn; grey: the wave of a pure clock and a pure pizza",
+        log=log,
+    )
+    row = figure.row(height=220)
+    for name in ("symmetricity", "irrelevance", "circularity"):
+        kind = {"symmetricity": "gradient ", "irrelevance": "distance "}.get(name, "")
+        panel = row.over_training(f"{kind}{name}", y=SHARE | {"tickformat": None})
+        panel.curves(name, value="%{y:.3f}")
+    row = figure.row(height=220, legend=True)
+    panel = row.over_training("fall of waves: 0 clock, 1 pizza", y={"range": [-0.25, 1.25]})
+    for label, dataset in measured.items():
+        for key in _strongest(dataset):
+            curve = dataset.pizza.sel(key=key, circle="alone")
+            style: dict[str, Any] = {
+                "entry": f"k = {key}",
+                "color": frequency_color(key),
+                "value": "%{y:.2f}",
+            }
+            panel.lines(dataset.step, curve, run=label, **style)
+    panel = row.over_training("cos(φ_out − 2φ_in)", y={"range": [-0.35, 1.05]})
+    panel.curves("alignment", value="%{y:.3f}")
+    for label, dataset in figure.pictured.items():
+        row = figure.row(height=250)
+        _draw_waves(row, label, dataset)
+        _draw_phases(row, label, dataset)
+        _draw_magnitudes(row, label, dataset)
+    return figure.draw()
+
+
+def _strongest(dataset: xr.Dataset) -> list[int]:
+    """Its frequencies, those that are strongest at the end."""
+    strength = np.abs(dataset.strength.isel(step=-1).sel(frequency=dataset.key).to_numpy())
+    keys = dataset.key.to_numpy()[np.argsort(-strength)[:_MOST_KEYS]]
+    return sorted(keys.tolist())
+
+
+def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """The waves of single circles over the distance, beside those of a clock and a pizza."""
+    name = f"{label}: " if len(row.figure.measured) > 1 else ""
+    title = f"{name}waves of single circles"
+    panel = row.panel(title, x="turns between a and b", y="share of the highest")
+    turn = np.linspace(0, 0.5, 101)
+    for shape in (np.cos(np.pi * turn), np.ones_like(turn)):
+        panel.add("scatter", x=turn, y=shape, mode="lines", line={"color": "#BBBBBB", "width": 4})
+    for key in _strongest(dataset):
+        _draw_wave(panel, label, dataset, key)
+
+
+def _draw_wave(panel: Panel, label: str, dataset: xr.Dataset, key: int) -> None:
+    n = dataset.sizes["distance"]
+    turns = key * dataset.distance.to_numpy() % n / n
+    turns = np.minimum(turns, 1 - turns)
+    order = np.argsort(turns, kind="stable")
+
+    def wave(now: xr.Dataset) -> dict[str, Any]:
+        values = now.wave.sel(key=key, circle="alone").to_numpy()[order]
+        top = np.nanmax(np.abs(values), initial=0) or 1.0
+        return {"y": (values / top).astype(np.float32)}
+
+    panel.add(
+        "scatter",
+        run=label,
+        at=wave,
+        x=turns[order],
+        mode="markers",
+        marker={"size": 5},
+        color=frequency_color(key),
+        hover=f"k = {key}" + "<br>%{x:.2f} turns apart: %{y:.2f}",
+    )
+
+
+def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """Σ reads · writes of the key frequencies in their colours, of all others in grey."""
+    panel = row.over_training("Σ reads · writes", y={"rangemode": "tozero"})
+    keys = dataset.key.to_numpy().tolist()
+    if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in keys]:
+        others = dataset.magnitude.sel(frequency=rest).to_numpy().T
+        panel.bundle(dataset.step, others, run=label, color="#BBBBBB", opacity=1)
+    for key in keys:
+        style: dict[str, Any] = {
+            "color": frequency_color(key),
+            "value": f"k = {key}: " + "%{y:.3g}",
+        }
+        panel.lines(dataset.step, dataset.magnitude.sel(frequency=key), run=label, **style)
+
+
+def _draw_phases(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """φ_out over 2 φ_in of every neuron, sized by what it contributes."""
+    along = {"range": [-3.3, 3.3], "tickvals": [-np.pi, 0, np.pi], "ticktext": ["−π", "0", "π"]}
+    x, y = {"title": "2 φ_in", **along}, {"title": "φ_out", **along}
+    panel = row.panel("phases of neurons", x=x, y=y, square=True)
+
+    def neurons(now: xr.Dataset) -> dict[str, Any]:
+        weight = (now.reads * now.writes).to_numpy()
+        size = 3 + 9 * np.sqrt(weight / (weight.max() or 1.0))
+        colors = [frequency_color(int(k)) for k in now.frequency_of.to_numpy()]
+        return {
+            "x": now.phase_in.to_numpy().astype(np.float32),
+            "y": now.phase_out.to_numpy().astype(np.float32),
+            "marker": {"size": size.round(1), "color": colors, "line": {"width": 0}},
+            "customdata": now.frequency_of.to_numpy(),
+        }
+
+    panel.add(
+        "scatter",
+        run=label,
+        at=neurons,
+        mode="markers",
+        hover="k = %{customdata}<br>2 φ_in %{x:.2f}, φ_out %{y:.2f}",
+    )

@@ -1,0 +1,353 @@
+"""How a network adds: symmetricity, irrelevance, circularity, waves by distance, phases."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Integer, Shaped
+from torch import Tensor
+
+from mechgrok.analyses.measures.algorithm import (
+    by_distance,
+    circularity,
+    distance_irrelevance,
+    gradient_cosines,
+    pizza_share,
+    wave_by_distance,
+)
+from mechgrok.analyses.measures.checks import check_at_least
+from mechgrok.analyses.measures.finite import select_finite_steps
+from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
+from mechgrok.analyses.measures.fourier import key_frequencies
+from mechgrok.analyses.measures.residues import not_modular, residues
+from mechgrok.analyses.measures.spacing import log_spaced
+from mechgrok.interventions import Keep, intervened
+from mechgrok.interventions.logits import place_of
+from mechgrok.models import HookedModel
+from mechgrok.results.variables import Variable, described
+from mechgrok.runs import Run
+from mechgrok.tasks.modular import ModularArithmetic
+
+#: Principal components of the embedding whose circularity is taken, as in the source.
+_COMPONENTS = 4
+#: The part of the embedding with which a wave is measured: its own circle alone, or all.
+CIRCLES = ("alone", "all")
+#: Examples whose gradients are in memory at once.
+_BATCH = 2**13
+#: A wave this small beside what it is at the end has no shape yet.
+_FAINT = 0.05
+
+
+def applies(run: Run) -> str | None:
+    """The answer must be the sum of two operands, in some order of the residues."""
+    if not isinstance(run.task, ModularArithmetic) or run.task.name not in ("add", "mul"):
+        return (
+            f"{run.task.name} is neither a sum of two residues nor a product (a sum of logarithms)."
+        )
+    if run.task.name == "mul" and run.task.p == 2:
+        return "Products modulo 2 are no sums of logarithms: 1 is the only residue that has one."
+    if "hook_embed" not in run.model(run.steps[0]).hook_dict:
+        return "The network has no embedding, by which logits are differentiated."
+    if len(run.wiring.paths()) > 1:
+        return "Its neurons read an operand by several weights, and so a wave with several phases."
+    return not_modular(run.task)
+
+
+VARIABLES = {
+    "symmetricity": Variable(
+        "step", "cosine", "gradient symmetricity: mean over (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b)"
+    ),
+    "symmetricity_error": Variable(
+        "step", "cosine", "standard error of the draw of (a, b, c); 0 where it is all of them"
+    ),
+    "irrelevance": Variable(
+        "step",
+        "share",
+        "distance irrelevance: a logit's deviation over the pairs of one distance, as a share "
+        "of that over all pairs, mean over distances",
+    ),
+    "circularity": Variable(
+        "step",
+        "share of variance",
+        "share that one frequency holds of a principal component of the embedding, mean of the "
+        "first 4",
+    ),
+    "correct": Variable("step, distance", "logits", "the right answer's mean logit"),
+    "strength": Variable(
+        "step, frequency", "logits", "the coefficient of cos(w_k (a + b − c)) in the logits"
+    ),
+    "wave": Variable(
+        "step, circle, key, distance",
+        "logits",
+        "the coefficient of cos(w_k (a + b − c)) in the logits of the pairs of one distance",
+    ),
+    "pizza": Variable(
+        "step, circle, key",
+        "share",
+        "by how much the wave falls where operands lie opposite; NaN while it is faint",
+    ),
+    "frequency_of": Variable(
+        "step, neuron", "{cycles per n}", "the neuron's: where reads · writes is largest"
+    ),
+    "reads": Variable(
+        "step, neuron", "weight", "amplitude of the neuron's input side at its frequency"
+    ),
+    "writes": Variable(
+        "step, neuron", "weight", "amplitude of the neuron's output side at its frequency"
+    ),
+    "phase_in": Variable(
+        "step, neuron", "radians", "φ_a + φ_b of what the neuron reads, in (−π, π]"
+    ),
+    "phase_out": Variable("step, neuron", "radians", "φ_out of what the neuron writes, in (−π, π]"),
+    "magnitude": Variable(
+        "step, frequency", "weight squared", "Σ reads · writes over neurons, at every frequency"
+    ),
+    "alignment": Variable(
+        "step", "cosine", "mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes"
+    ),
+    "frequency": Variable("frequency", "{cycles per n}", "k = 0 … ⌊n/2⌋, w_k = 2πk/n"),
+    "key": Variable("key", "{cycles per n}", "frequencies that stand out at the last step"),
+    "circle": Variable(
+        "circle", "none", "what is in the embedding: the key's circle alone, or all"
+    ),
+    "distance": Variable(
+        "distance", "residues", "the place of a less that of b, in the residues' order"
+    ),
+}
+
+
+def measure(
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    checkpoints: Annotated[int, "how many to look at, evenly by log step; --steps names them"] = 30,
+    triples: Annotated[int, "(a, b, c) for gradients, drawn; all of them if there are less"] = 2048,
+    logit: Annotated[
+        Literal["correct", "runner-up"], "whose irrelevance: the right answer's, the best wrong one"
+    ] = "correct",
+    seed: Annotated[int, "of the draw"] = 0,
+) -> xr.Dataset:
+    """How the network adds at some checkpoints, or at the given steps.
+
+    Products are sums of discrete logarithms: for them residues stand in multiplicative order.
+    Quantities are over all pairs of the task, an unordered pair standing for (b, a) too.
+
+    Returns:
+        `VARIABLES`.
+
+    Raises:
+        UserError: a number is too small.
+    """
+    check_at_least(1, checkpoints=checkpoints, triples=triples)
+    at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
+    sums = _Sums.of(run)
+    n = len(sums.order)
+    sample = _drawn(run, sums, triples, seed)
+    found = [_measure(run, step, sums, sample, logit) for step in at]
+    values = {
+        name: np.stack([getattr(each, name) for each in found]) for name in _Measurements._fields
+    }
+    waves = values.pop("wave")
+    strength = waves @ sums.weight_of_distance
+    keys = sorted(key_frequencies(torch.from_numpy(np.abs(strength[-1]))))
+    alone = np.array([[_alone(run, step, sums, k) for k in keys] for step in at])
+    wave = np.stack([alone, waves[:, keys]], axis=1)
+    return described(
+        VARIABLES,
+        {
+            **values,
+            "strength": strength,
+            "wave": wave,
+            "pizza": _shares(wave, keys, sums),
+            "alignment": _alignment(values),
+        },
+        coords={
+            "step": at,
+            "frequency": np.arange(n // 2 + 1),
+            "key": keys,
+            "circle": list(CIRCLES),
+            "distance": np.arange(n),
+            "neuron": np.arange(values["reads"].shape[1]),
+        },
+        attrs={
+            "order": "additive" if n == run.task.d_output else "multiplicative",
+            "logit": logit,
+            "sums_embeddings": int(not run.config.model.knows_order),
+            **of_steps,
+            **run.milestones,
+        },
+        words={"cycles per n": f"cycles per {n}"},
+    )
+
+
+class _Sums(NamedTuple):
+    """The pairs of a task as sums: both orders of an unordered pair, places instead of residues.
+
+    Attributes:
+        order: the residues in their order.
+        inputs: tokens of the task's pairs.
+        row: of the pair (a, b) in the inputs.
+        answer, distance: the place of a plus that of b, and less that of b.
+    """
+
+    order: Integer[Tensor, " n"]
+    inputs: Integer[Tensor, "example pos"]
+    row: Integer[Tensor, " pair"]
+    answer: Integer[Tensor, " pair"]
+    distance: Integer[Tensor, " pair"]
+
+    @classmethod
+    def of(cls, run: Run) -> "_Sums":
+        task = run.task
+        assert isinstance(task, ModularArithmetic)
+        order = residues(task)
+        n = len(order)
+        a, b = place_of(order, task.p)[task.pair].unbind(1)
+        # Products with 0 are 0, which has no logarithm.
+        row = torch.nonzero((a >= 0) & (b >= 0))[:, 0]
+        answer, distance = (a + b)[row] % n, (a - b)[row] % n
+        if task.pairs == "unordered":
+            twice = distance != 0
+            row = torch.cat([row, row[twice]])
+            answer = torch.cat([answer, answer[twice]])
+            distance = torch.cat([distance, -distance[twice] % n])
+        return cls(order, task.examples.inputs, row, answer, distance)
+
+    @property
+    def weight_of_distance(self) -> Float[np.ndarray, " n"]:
+        """The share of the pairs that each distance has."""
+        many = torch.bincount(self.distance, minlength=len(self.order)).double()
+        return (many / many.sum()).numpy()
+
+
+#: The examples and the answers of triples.
+_Draw = tuple[Integer[Tensor, " triple"], Integer[Tensor, " triple"]]
+
+
+def _drawn(run: Run, sums: _Sums, most: int, seed: int) -> _Draw | None:
+    """The triples whose gradients are compared; None where gradients are equal by design."""
+    if not run.config.model.knows_order:
+        return None
+    n, known = len(sums.order), sums.row.unique()
+    number = torch.arange(len(known) * n)
+    if len(number) > most:
+        generator = torch.Generator().manual_seed(seed)
+        number = torch.randperm(len(number), generator=generator)[:most]
+    return known[number // n], sums.order[number % n]
+
+
+class _Measurements(NamedTuple):
+    """The measurements at one checkpoint: `measure`'s variables, and all waves by distance."""
+
+    symmetricity: float
+    symmetricity_error: float
+    irrelevance: float
+    circularity: float
+    correct: Float[np.ndarray, " distance"]
+    wave: Float[np.ndarray, "frequency distance"]
+    magnitude: Float[np.ndarray, " frequency"]
+    frequency_of: Integer[np.ndarray, " neuron"]
+    reads: Float[np.ndarray, " neuron"]
+    writes: Float[np.ndarray, " neuron"]
+    phase_in: Float[np.ndarray, " neuron"]
+    phase_out: Float[np.ndarray, " neuron"]
+
+
+def _measure(run: Run, step: int, sums: _Sums, sample: _Draw | None, logit: str) -> _Measurements:
+    model = run.model(step)
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in sums.inputs.split(_BATCH)])
+    # Each row is computed once: unordered pairs are there in both orders.
+    logits = logits[sums.row][:, sums.order]
+    answer, mean = sums.answer[:, None], by_distance(logits, sums.answer, sums.distance)
+    if logit == "correct":
+        chosen = logits.gather(1, answer)[:, 0]
+    else:
+        chosen = logits.scatter(1, answer, -torch.inf).amax(1)
+    symmetricity, error = _symmetricity(model, sums, sample)
+    points = run.embedding([step])[0][sums.order]
+    return _Measurements(
+        symmetricity,
+        error,
+        distance_irrelevance(chosen, sums.distance),
+        float(circularity(points, _COMPONENTS).mean()),
+        mean[:, 0].numpy(),
+        wave_by_distance(mean).numpy(),
+        *_neurons(run, step, sums.order),
+    )
+
+
+def _symmetricity(model: HookedModel, sums: _Sums, sample: _Draw | None) -> tuple[float, float]:
+    """The gradient symmetricity and its standard error; 1 and 0 where there is one gradient."""
+    if sample is None:
+        return 1.0, 0.0
+    examples, answers = sample
+    parts = zip(examples.split(_BATCH), answers.split(_BATCH), strict=True)
+    cosines = torch.cat([gradient_cosines(model, sums.inputs[x], c) for x, c in parts]).double()
+    all_ = len(cosines) == len(sums.row.unique()) * len(sums.order)
+    error = 0.0 if all_ else float(cosines.std() / len(cosines) ** 0.5)
+    return float(cosines.mean()), error
+
+
+def _alone(run: Run, step: int, sums: _Sums, key: int) -> Float[np.ndarray, " distance"]:
+    """The wave of a frequency by distance with nothing but its circle in the embedding."""
+    network = intervened(run, step, [Keep(frequencies=(key,), of="embedding")])
+    logits = torch.cat([network.outputs(part) for part in sums.inputs.split(_BATCH)])
+    mean = by_distance(logits[sums.row][:, sums.order], sums.answer, sums.distance)
+    return wave_by_distance(mean)[key].numpy()
+
+
+def _shares(
+    wave: Float[np.ndarray, "step circle key distance"], keys: Sequence[int], sums: _Sums
+) -> Float[np.ndarray, "step circle key"]:
+    """`pizza_share` of each wave; NaN while it is faint."""
+    mean = wave @ sums.weight_of_distance
+    shares = np.full(mean.shape, np.nan)
+    for *place, at in np.argwhere(mean >= _FAINT * mean[-1]).tolist():
+        shares[*place, at] = pizza_share(torch.from_numpy(wave[*place, at]), keys[at])
+    return shares
+
+
+def _neurons(run: Run, step: int, order: Integer[Tensor, " n"]) -> list[Shaped[np.ndarray, "..."]]:
+    """The waves that neurons read and write: ``magnitude`` … ``phase_out`` of `_Measurements`."""
+    has_positions = "position-1" in run.wiring.input_paths
+    paths = ("position-0", "position-1") if has_positions else ("auto", "auto")
+    sides = [run.input_side([step], path=path)[0][order].T for path in paths]
+    sides.append(run.output_side([step])[0][:, order])
+    a, b, out = (torch.fft.rfft(side.double()) * 2 / len(order) for side in sides)
+    reads, writes = (a.abs() + b.abs()) / 2, out.abs()
+    product = reads * writes
+    product[:, 0] = 0
+    frequency = product.argmax(1, keepdim=True)
+
+    def at(values: Tensor) -> Tensor:
+        return values.gather(1, frequency)[:, 0]
+
+    of_neurons = [at(reads), at(writes), -at(a * b).angle(), -at(out).angle()]
+    return [values.numpy() for values in (product.sum(0), frequency[:, 0], *of_neurons)]
+
+
+def _alignment(neurons: Mapping[str, np.ndarray]) -> Float[np.ndarray, " step"]:
+    weight = neurons["reads"] * neurons["writes"]
+    agrees = np.cos(neurons["phase_out"] - neurons["phase_in"])
+    total = weight.sum(1)
+    return (weight * agrees).sum(1) / np.where(total > 0, total, np.nan)
+
+
+def finding(dataset: xr.Dataset) -> str:
+    """The three measures at the end, and the shape of the waves."""
+    last = dataset.isel(step=-1)
+    falls = ", ".join(
+        f"{format_percent(last.pizza.sel(key=key, circle='alone'))} (k = {int(key)})"
+        for key in dataset.key
+    )
+    text = (
+        f"distance irrelevance {format_number(last.irrelevance, '.2f')}, gradient symmetricity "
+        f"{format_number(last.symmetricity, '.3f')}, circularity "
+        f"{format_number(last.circularity, '.2f')} at step {int(last.step):,}; where operands lie "
+        f"opposite, waves fall by {falls} (clock 0%, pizza 100%)"
+    )
+    return with_skipped_note(text, dataset)
