@@ -20,9 +20,9 @@ from pydantic.fields import FieldInfo
 from mechgrok import user_code
 from mechgrok.configuration.probe import read_probes
 from mechgrok.configuration.settings import (
-    ALSO_CALLED,
-    CALLED,
+    ALIASES,
     NAMING_CODE,
+    PART_KEYS,
     PARTS,
     PROBES,
     TRANSFORMS,
@@ -42,8 +42,8 @@ def _dashed(path: str) -> str:
 
 #: Fields whose flag is not their name in other letters, or not alone.
 _CALLED = {
-    **{path: (f"--{name}",) for name, path in CALLED.items()},
-    **{path: (_dashed(path), f"--{name}") for name, path in ALSO_CALLED.items()},
+    **{path: (f"--{name}",) for name, path in PART_KEYS.items()},
+    **{path: (_dashed(path), f"--{name}") for name, path in ALIASES.items()},
     "popup.score_seed": ("--seed",),
     "method": ("--method", "--scores"),
 }

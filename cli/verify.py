@@ -27,7 +27,9 @@ def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders.")]) -> 
         if not problems:
             without = len(undigested(run))
             words = f" ({without} of them without a digest)" if without else ""
-            going_on = "" if run.settled else "; it is being written, or its training was killed"
+            going_on = (
+                "" if run.is_unlocked else "; it is being written, or its training was killed"
+            )
             print(
                 f"{path}: {len(run.steps)} checkpoints{words} are as they were written{going_on}."
             )

@@ -182,7 +182,7 @@ def _of_answers(
     measuring, drawing = _split_options(analysis, options)
     if measuring:
         raise UserError(
-            f"{next(iter(measuring))} is settled in an answer: give it to mechgrok.analyze."
+            f"{next(iter(measuring))} is fixed in an answer: pass it to mechgrok.analyze."
         )
     return analysis.draw(answers, **drawing)
 

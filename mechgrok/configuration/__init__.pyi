@@ -1,3 +1,3 @@
 from .run_config import RunConfig as RunConfig
-from .run_config import configured as configured
+from .run_config import resolve_config as resolve_config
 from .training import TrainingConfig as TrainingConfig

@@ -170,7 +170,7 @@ class RunConfig(Settings):
             ) from None
 
 
-def configured(config: RunConfig | str | None, settings: Mapping[str, Any]) -> RunConfig:
+def resolve_config(config: RunConfig | str | None, settings: Mapping[str, Any]) -> RunConfig:
     """What a person asks for in Python: a configuration, or a preset's, with settings over it.
 
     Args:
@@ -189,10 +189,10 @@ def configured(config: RunConfig | str | None, settings: Mapping[str, Any]) -> R
 
 def _over(fields: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
     """A configuration from fields, with settings of a person's over them."""
-    from mechgrok.configuration.settings import placed, typed
+    from mechgrok.configuration.settings import nest, trust_and_normalize
 
-    given = {name: typed(name, value) for name, value in settings.items()}
-    return RunConfig.make(**presets.merge(fields, placed(given)))
+    given = {name: trust_and_normalize(name, value) for name, value in settings.items()}
+    return RunConfig.make(**presets.merge(fields, nest(given)))
 
 
 #: The settings whose value names code.

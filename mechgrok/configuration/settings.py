@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 #: The parts of a run's configuration that hold settings.
 PARTS = ("task", "model", "training")
 #: The setting that chooses a part, by the part's name.
-CALLED = {"task": "task.name", "model": "model.kind"}
+PART_KEYS = {"task": "task.name", "model": "model.kind"}
 #: Short names of settings.
-ALSO_CALLED = {
+ALIASES = {
     "lr": "training.learning_rate",
     "wd": "training.weight_decay",
     "transform": "training.transforms",
@@ -67,7 +67,7 @@ def path_of(name: str) -> str:
     Raises:
         UserError: there is no such setting, or several parts have one of that name.
     """
-    known = {"seed": "seed", **CALLED, **ALSO_CALLED}
+    known = {"seed": "seed", **PART_KEYS, **ALIASES}
     if name in known:
         return known[name]
     part, dot, field = name.partition(".")
@@ -77,7 +77,7 @@ def path_of(name: str) -> str:
                 f"There is no setting {name!r}: write it as config.json has it, such as "
                 "training.weight_decay."
             )
-        alias = ALSO_CALLED.get(field, "")
+        alias = ALIASES.get(field, "")
         return alias if alias.startswith(f"{part}.") else name
     homes = [part for part in PARTS if name in names_in(part)]
     if not homes:
@@ -98,7 +98,7 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
     Options may follow the name of a task, a model or an optimizer: ``parity:n=40``.
     """
     *parts, key = path.split(".")
-    if path in (*CALLED.values(), "training.optimizer") and isinstance(value, str):
+    if path in (*PART_KEYS.values(), "training.optimizer") and isinstance(value, str):
         value, options = split_options(value)
         for name, option in options.items():
             put(settings, f"{parts[0]}.{name}", option)
@@ -111,7 +111,7 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
     settings[key] = value
 
 
-def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Turn settings by name into the nested parts of a configuration.
 
     Raises:
@@ -123,7 +123,7 @@ def placed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def typed(name: str, value: Any) -> Any:
+def trust_and_normalize(name: str, value: Any) -> Any:
     """Trust the user code that a value given by the user names, and make its path absolute."""
     from mechgrok.configuration.probe import read_probes
     from mechgrok.optimization.transforms import reading
@@ -160,10 +160,10 @@ def value_at(config: Mapping[str, Any], path: str) -> Any:
     return found
 
 
-def flattened(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
     """Flatten a nested configuration into values by path, leaving out the parts ``but``.
 
-    >>> flattened({"seed": 1, "model": {"kind": "mlp"}})
+    >>> flatten({"seed": 1, "model": {"kind": "mlp"}})
     {'seed': 1, 'model.kind': 'mlp'}
     """
     flat: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def flattened(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, A
         if key in but:
             continue
         if isinstance(value, Mapping) and value:
-            flat |= {f"{key}.{path}": each for path, each in flattened(value).items()}
+            flat |= {f"{key}.{path}": each for path, each in flatten(value).items()}
         else:
             flat[key] = value
     return flat

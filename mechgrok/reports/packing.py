@@ -31,7 +31,7 @@ def pack(figure: go.Figure) -> str:
     """
     arrays = _Arrays()
     text = json.dumps(
-        arrays.apart(json.loads(str(figure.to_json()))), separators=(",", ":")
+        arrays.externalize_arrays(json.loads(str(figure.to_json()))), separators=(",", ":")
     ).encode()
     text += b" " * (-(len(text) + 4) % _WORD)
     whole = len(text).to_bytes(4, "little") + text + bytes(arrays.numbers)
@@ -73,16 +73,16 @@ class _Arrays:
         self.numbers = bytearray()
         self._at: dict[bytes, int] = {}
 
-    def apart(self, part: Any, name: str = "") -> Any:
+    def externalize_arrays(self, part: Any, name: str = "") -> Any:
         """The JSON with places in ``numbers`` instead of arrays."""
         if isinstance(part, list):
-            return [self.apart(each, name) for each in part]
+            return [self.externalize_arrays(each, name) for each in part]
         if not isinstance(part, dict):
             return part
         if "bdata" not in part:
-            return {inner: self.apart(each, inner) for inner, each in part.items()}
+            return {inner: self.externalize_arrays(each, inner) for inner, each in part.items()}
         array = np.frombuffer(base64.b64decode(part["bdata"]), part["dtype"])
-        array = _lighter(array, _BITS_OF_CELLS if name == "z" else _BITS)
+        array = _round_mantissa(array, _BITS_OF_CELLS if name == "z" else _BITS)
         spec = {"dtype": f"{array.dtype.kind}{array.dtype.itemsize}", **self._placed(array)}
         return spec | ({"shape": part["shape"]} if "shape" in part else {})
 
@@ -94,7 +94,7 @@ class _Arrays:
         return {"at": self._at[content], "bytes": len(content)}
 
 
-def _lighter(numbers: np.ndarray, bits: int) -> np.ndarray:
+def _round_mantissa(numbers: np.ndarray, bits: int) -> np.ndarray:
     """Floats with so many bits of their mantissa; whole numbers as they are."""
     if numbers.dtype.kind != "f":
         return numbers

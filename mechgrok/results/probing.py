@@ -54,7 +54,7 @@ class Probing:
             if step % probe.every and not last:
                 continue
             try:
-                answer = each.analysis.measure(self._run.reopened(), steps=[step], **probe.options)
+                answer = each.analysis.measure(self._run.refreshed(), steps=[step], **probe.options)
             except Exception as error:
                 reason = in_a_sentence(error)
                 warn(f"The probe {probe} failed at step {step} and was stopped: {reason}")

@@ -73,9 +73,9 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     """A run in one row: all of its settings by their paths, its milestones, its last evaluation."""
     import pandas as pd
 
-    from mechgrok.configuration.settings import flattened
+    from mechgrok.configuration.settings import flatten
 
-    row = flattened(run.config.model_dump(mode="json"), ("versions", "format"))
+    row = flatten(run.config.model_dump(mode="json"), ("versions", "format"))
     row |= {"n_parameters": run.n_parameters, "density": run.density}
     row["checkpoints"] = len(run.steps)
     if not run.metrics.empty:

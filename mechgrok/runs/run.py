@@ -85,7 +85,7 @@ class Run:
         """The steps that have a checkpoint, in order."""
         return checkpoints(self.path)
 
-    def reopened(self) -> Run:
+    def refreshed(self) -> Run:
         """The run as its folder is now, with this configuration and the data that it has made."""
         again = object.__new__(Run)
         again.path, again.config = self.path, self.config
@@ -206,7 +206,7 @@ class Run:
         return margin is not None and t_gen is not None and last >= t_gen + margin
 
     @property
-    def settled(self) -> bool:
+    def is_unlocked(self) -> bool:
         """Whether no process writes it, and none was killed in that, so that it is whole."""
         return not (self.path / LOCK).exists()
 

@@ -29,10 +29,10 @@ def verify(run: "Run | str | Path") -> list[str]:
         UserError: there is no run.
     """
     run = run if isinstance(run, Run) else Run(run)
-    settled = run.settled
+    unlocked = run.is_unlocked
     problems = _problems(run)
-    if problems and not (settled and run.settled):
-        again = _problems(run.reopened())
+    if problems and not (unlocked and run.is_unlocked):
+        again = _problems(run.refreshed())
         problems = [problem for problem in problems if problem in again]
     return problems
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from mechgrok.configuration.settings import flattened, path_of, value_at
+from mechgrok.configuration.settings import flatten, path_of, value_at
 from mechgrok.errors import UserError, choices
 from mechgrok.grammar import Value, show_value
 from mechgrok.runs import Run
@@ -256,7 +256,7 @@ def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str
 
 def _differing(runs: Iterable[Run]) -> list[str]:
     """The settings that differ between runs, but for the seeds, by their shortest names."""
-    configs = [flattened(run.config.model_dump(mode="json"), _NO_SETTINGS) for run in runs]
+    configs = [flatten(run.config.model_dump(mode="json"), _NO_SETTINGS) for run in runs]
     names: dict[str, None] = {}
     for path in dict.fromkeys(path for config in configs for path in config):
         name = STAGE if path == "origin.kind" else path.rpartition(".")[2]

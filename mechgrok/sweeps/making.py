@@ -9,7 +9,7 @@ from typing import Any
 
 from mechgrok import processes, user_code
 from mechgrok.configuration.run_config import RunConfig
-from mechgrok.configuration.settings import flattened
+from mechgrok.configuration.settings import flatten
 from mechgrok.derived import train_popup, train_ticket
 from mechgrok.derived.edge_popup import popup_options
 from mechgrok.derived.tickets import ticket_options
@@ -42,7 +42,7 @@ def make_member(
     if (out / "config.json").is_file():
         check_same(folder, member)
         run = Run(out)
-        if run.finished and run.settled:
+        if run.finished and run.is_unlocked:
             return run
         return resume(out, device=device, progress=progress)
     if member.make is None:
@@ -149,7 +149,7 @@ def check_same(folder: Path, member: Member) -> None:
         return
     run = Run(folder / member.name)
     wanted, actual = (
-        flattened(config.model_dump(mode="json", exclude={"versions"}))
+        flatten(config.model_dump(mode="json", exclude={"versions"}))
         for config in (member.config, run.config)
     )
     for path, value in wanted.items():

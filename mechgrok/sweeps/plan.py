@@ -32,7 +32,7 @@ import tomli_w
 
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
-from mechgrok.configuration.settings import path_of, placed, typed
+from mechgrok.configuration.settings import nest, path_of, trust_and_normalize
 from mechgrok.errors import UserError, choices
 from mechgrok.files import read_text
 from mechgrok.grammar import Value, as_values, parse_list, parse_values, show_value
@@ -217,7 +217,7 @@ class Plan:
         if self.seeds:
             paths += ["seed", "task.split_seed"]
         if twice := [path for path in paths if paths.count(path) > 1]:
-            raise UserError(f"{twice[0]} is settled twice: sweep it, or set it, or neither.")
+            raise UserError(f"{twice[0]} is set twice: either sweep it or set it.")
         if len(self) > _MAX_RUNS:
             raise UserError(
                 f"The plan holds {len(self):,} runs, more than {_MAX_RUNS:,}: sweep fewer values."
@@ -280,20 +280,23 @@ class Plan:
         given = dict(self.set) | dict(swept)
         if self.seeds:
             given["split_seed"] = swept["seed"]
-        return RunConfig.make(**presets.merge(preset, placed(given)))
+        return RunConfig.make(**presets.merge(preset, nest(given)))
 
-    def typed(self) -> Self:
+    def trusted(self) -> Self:
         """The plan as a user has just given it: the user code that it names may be loaded.
 
         Files of that code get absolute paths, so that they are found from anywhere.
         """
         stages = [replace(stage, options=_allowed(stage.options)) for stage in self.stages]
-        shared = {name: typed(name, value) for name, value in self.set.items()}
+        shared = {name: trust_and_normalize(name, value) for name, value in self.set.items()}
         return replace(self, set=shared, over=_allowed(self.over), stages=tuple(stages))
 
 
 def _allowed(axes: Mapping[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
-    return {name: tuple(typed(name, value) for value in values) for name, values in axes.items()}
+    return {
+        name: tuple(trust_and_normalize(name, value) for value in values)
+        for name, values in axes.items()
+    }
 
 
 class _Names:

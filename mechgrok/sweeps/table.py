@@ -75,7 +75,7 @@ def _row(folder: Path, at_accuracy: float | None) -> dict[str, Any]:
     try:
         run = Run(folder)
         status = "unfinished" if run.diverged is None else "diverged"
-        row = {"status": "finished" if run.finished and run.settled else status}
+        row = {"status": "finished" if run.finished and run.is_unlocked else status}
         empty = run.metrics.empty
     except UserError:
         return {"status": "damaged"}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mechgrok.configuration.run_config import RunConfig, configured
+from mechgrok.configuration.run_config import RunConfig, resolve_config
 from mechgrok.configuration.schedule import usual_interval
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.denormals import flushed_denormals
@@ -77,7 +77,7 @@ def train(
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
-    config = configured(config, settings)
+    config = resolve_config(config, settings)
     find_loggers(log)  # Before anything is made.
     with writing(Path(out)):
         create_run(out, config, start, overwrite=overwrite, device=device)
@@ -113,7 +113,7 @@ def resume(
     """
     run, device = open_resumable(out), find_device(device)
     if steps is None and checkpoint_every is None and is_complete(run):
-        if not run.settled:  # A process was killed after all was written.
+        if not run.is_unlocked:  # A process was killed after all was written.
             with writing(run.path):
                 recover(run.path)
         return run

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from mechgrok.configuration.run_config import RunConfig, configured
+from mechgrok.configuration.run_config import RunConfig, resolve_config
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state
@@ -71,7 +71,9 @@ def train_together(
     """
     find_device(device)
     configs = {
-        Path(folder): RunConfig.make(task=what) if isinstance(what, Task) else configured(what, {})
+        Path(folder): RunConfig.make(task=what)
+        if isinstance(what, Task)
+        else resolve_config(what, {})
         for folder, what in runs.items()
     }
     given = {Path(folder): start for folder, start in (starts or {}).items()}

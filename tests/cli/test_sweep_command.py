@@ -123,7 +123,7 @@ def test_a_plan_is_given_edited_and_run_again(wd: Path, mechgrok: Any, tmp_path:
         ("--over weight_decay=", "is not of the form weight_decay=0.3,1,3"),
         ("--over weight_decay=-1,2", "weight_decay"),
         ("--seeds 0:20000", "type --yes"),
-        ("--seeds 0:3 --over seed=1,2", "settled twice"),
+        ("--seeds 0:3 --over seed=1,2", "set twice"),
         ("--ticket rat=0.5", "no option 'rat'"),
         ("--ticket rate=1.5", "1.5"),
         ("--ticket rate=0.5,of=nothing", "no stage before it"),

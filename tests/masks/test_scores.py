@@ -76,7 +76,7 @@ def small_in_double(tiny_run: Run) -> HookedModel:
 
 
 def explicit_hessian(model: HookedModel, run: Run, temperature: float) -> tuple[Tensor, Tensor]:
-    """Gradient and Hessian of the training loss over all matrices, flattened."""
+    """Gradient and Hessian of the training loss over all matrices, flatten."""
     weights = prunable_weights(model)
     shapes = {name: weight.shape for name, weight in weights.items()}
     theta = torch.cat([weight.detach().flatten() for weight in weights.values()])

@@ -119,8 +119,8 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         ({"stage": [{"make": "tickets"}]}, "cannot make 'tickets'"),
         ({"stage": [{"of": "popup"}]}, "no stage before it"),
         ({"jobs": 3}, "no 'jobs'"),
-        ({"seeds": "0:2", "over": {"seed": "1,2"}}, "settled twice"),
-        ({"over": {"weight_decay": "1,3"}, "set": {"training.weight_decay": 1}}, "settled twice"),
+        ({"seeds": "0:2", "over": {"seed": "1,2"}}, "set twice"),
+        ({"over": {"weight_decay": "1,3"}, "set": {"training.weight_decay": 1}}, "set twice"),
         ({"over": {"task.": "1,3"}}, "no setting 'task.'"),
         ({"over": {"momentum": "0.5,0.9"}}, "momentum"),
     ],
@@ -286,7 +286,11 @@ def test_settings_that_take_several_values_are_swept(
         getattr(part, name)
         for member in plan.members()
         if member.config is not None
-        for part in (member.config.recipe.optimizer, member.config.recipe, member.config.task)
+        for part in (
+            member.config.recipe.optimizer,
+            member.config.recipe,
+            member.config.task,
+        )
         if hasattr(part, name)
     ]
     assert chosen == values
