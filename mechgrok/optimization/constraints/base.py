@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -68,13 +68,20 @@ class Weights:
         """Whether a mask is on the weight."""
         return name in self._hooks
 
-    def scale(self, name: str, factor: Float[Tensor, ""] | float) -> None:
-        """Multiply the entries of a weight that its mask keeps by a factor."""
-        raw = self.raw[name]
-        if name in self._hooks:
-            raw.copy_(raw.where(~self._hooks[name].kept(), raw * factor))
-        else:
-            raw.mul_(factor)
+    def norms(self, names: Sequence[str]) -> Float[Tensor, " weight"]:
+        """‖w‖₂ of each of some weights, under their masks, in float64."""
+        import torch
+
+        return torch.stack(torch._foreach_norm([self[name] for name in names])).double()
+
+    def scale(self, names: Sequence[str], factor: Float[Tensor, "..."] | float) -> None:
+        """Multiply the entries of weights that their masks keep by a factor."""
+        for name in names:
+            raw = self.raw[name]
+            if name in self._hooks:
+                raw.copy_(raw.where(~self._hooks[name].kept(), raw * factor))
+            else:
+                raw.mul_(factor)
 
     def stored(self, key: str, make: Callable[[], T]) -> T:
         """What ``make`` returns, made once for a network."""
@@ -83,6 +90,10 @@ class Weights:
         return self._stored[key]
 
     def names(self, of: str) -> list[str]:
+        """`find` with its answers stored."""
+        return self.stored(f"of {of}", lambda: self.find(of))
+
+    def find(self, of: str) -> list[str]:
         """The names that ``of`` stands for: all, a side, or names joined with a plus sign.
 
         Raises:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+import math
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.optimization.constraints.base import EACH, Constraint, Memory, Weights
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -65,47 +62,40 @@ class Norm(Constraint):
 
     def begin(self, weights: Weights, memory: Memory, step: int) -> None:
         if self.times is not None and step == self.at:
-            for name in weights.names(self.of):
-                memory[name]["reference"] = _square(weights, name)
+            names = weights.names(self.of)
+            for name, norm in zip(names, weights.norms(names), strict=True):
+                memory[name]["reference"] = norm
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
-        import torch
-
         for names in self._groups(weights):
             trained = [name for name in names if weights.is_trained(name)]
             if not trained:
                 continue
-            squares = [_square(weights, name) for name in names]
-            total = torch.stack(squares).sum()
-            of_trained = torch.stack([_square(weights, name) for name in trained]).sum()
+            norm = float(weights.norms(trained).norm())
+            frozen = [name for name in names if name not in trained]
+            rest = float(weights.norms(frozen).norm()) if frozen else 0.0
             target = self._target(names, memory)
-            if self.max is not None and total <= target:
+            if self.max is not None and math.hypot(norm, rest) <= target:
                 continue
-            left = target - (total - of_trained) if len(trained) < len(names) else target
-            if left <= 0 or of_trained <= 0:
+            if rest >= target or not norm:
                 raise UserError(
-                    f"The norm of {' and '.join(names)} cannot be held at "
-                    f"{float(target) ** 0.5:.4g} at step {step + 1:,}: "
-                    + ("frozen weights exceed it." if left <= 0 else "all trained weights are 0.")
+                    f"The norm of {' and '.join(names)} cannot be held at {target:.4g} at step "
+                    f"{step + 1:,}: "
+                    + (
+                        "that of frozen weights is larger."
+                        if norm
+                        else "all trained weights are 0."
+                    )
                 )
-            factor = (left / of_trained).sqrt()
-            for name in trained:
-                weights.scale(name, factor.to(weights.raw[name].dtype))
+            weights.scale(trained, math.sqrt(target**2 - rest**2) / norm)
 
-    def _target(self, names: list[str], memory: Memory) -> Float[Tensor, ""]:
-        """The square of the norm to hold."""
-        import torch
-
+    def _target(self, names: list[str], memory: Memory) -> float:
+        """The norm to hold."""
         if self.times is None:
-            return torch.tensor(float(self.value or self.max or 0), dtype=torch.float64) ** 2
-        return self.times**2 * torch.stack([memory[name]["reference"] for name in names]).sum()
+            return self.value or self.max or 0.0
+        return self.times * math.hypot(*(float(memory[name]["reference"]) for name in names))
 
     def _groups(self, weights: Weights) -> list[list[str]]:
         """The names of the weights of each norm that is held."""
         names = weights.names(self.of)
         return [[name] for name in names] if self.of == EACH else [names]
-
-
-def _square(weights: Weights, name: str) -> Float[Tensor, ""]:
-    """Σ w² of a weight under its mask, in float64."""
-    return weights[name].detach().double().square().sum()

@@ -35,7 +35,7 @@ class Rows(Constraint):
         for name in self._matrices(weights):
             if weights.is_trained(name):
                 norms = weights[name].norm(dim=-1 if self.along == "row" else -2, keepdim=True)
-                weights.scale(name, (self.max / norms).clamp(max=1).nan_to_num(1.0))
+                weights.scale([name], (self.max / norms).clamp(max=1).nan_to_num(1.0))
 
     def _matrices(self, weights: Weights) -> list[str]:
         return [name for name in weights.names(self.of) if weights.raw[name].ndim > 1]
