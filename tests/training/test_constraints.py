@@ -1,5 +1,6 @@
 """Constraints hold after every step, and leave a run what it is: resumable, maskable, stackable."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechgrok import Run, UserError, train, train_ticket
+from mechgrok import Run, UserError, sweep, train, train_ticket
 from mechgrok.optimization.constraints.reading import read_constraints
 from mechgrok.training import Interrupted, resume, train_together
 
@@ -159,3 +160,23 @@ def test_what_cannot_be_held_is_refused_before_anything_is_written(
 def test_plus_signs_separate_constraints_but_not_the_weights_of_one() -> None:
     texts = [str(each) for each in read_constraints("norm:value=3+freeze:of=W_E+W_U+rows:of=W_U")]
     assert texts == ["norm:value=3", "freeze:of=W_E+W_U", "rows:of=W_U"]
+
+
+def test_a_constraint_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "constraints.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# positive\.py.*?)```", page, re.DOTALL)
+    file = tmp_path / "positive.py"
+    file.write_text(code, encoding="utf-8")
+    run = short(tmp_path / "run", f"{file}:Positive:of=W_out")
+    assert run.weights("W_out")[1:].min() >= 0
+    assert run.weights("W_U")[1:].min() < 0
+
+
+def test_constraints_are_an_axis_of_a_sweep(tmp_path: Path) -> None:
+    many = sweep(
+        tmp_path / "many", "quick", over={"constraint": "none,norm:value=6"}, jobs=1, **SHORT
+    )
+    assert [norms(run)[-1] == pytest.approx(6, rel=1e-6) for run in many.runs.values()] == [
+        False,
+        True,
+    ]
