@@ -31,7 +31,8 @@ from mechgrok.configuration.settings import (
     value_at,
 )
 from mechgrok.errors import UserError, near
-from mechgrok.fields import is_numeric, types_in
+from mechgrok.fields import is_numeric, named_parts, types_in
+from mechgrok.optimization.constraints import CONSTRAINTS
 from mechgrok.optimization.transforms.reading import names_in
 
 
@@ -237,6 +238,7 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
         part, dot, _ = path.partition(".")  # other commands have other parts, such as popup
         put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
     names: list[Any] = names_in(value_at(settings, TRANSFORMS))
+    names += named_parts(CONSTRAINTS, value_at(settings, "training.constraints"))
     names += [probe.name for probe in read_probes(value_at(settings, PROBES))]
     for path in NAMING_CODE:
         named = value_at(settings, path)

@@ -1,6 +1,7 @@
 """The base class of configurations, and questions about the types of their fields."""
 
 import json
+import re
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -105,3 +106,36 @@ def make_named(registry: Registry[type[Named]], base: type[Named], value: Any) -
         return chosen(**options | {"name": user_code.absolute(name)})
     except ValidationError as error:
         raise UserError(sentence(error, f"{registry.kind} {name}", chosen.model_fields)) from None
+
+
+#: Between two names with options: ``clip,sam:rho=0.1``, in a sweep ``clip+sam:rho=0.1``.
+_BETWEEN = re.compile(r"([,+])")
+
+
+def named_parts(registry: Registry[type[Named]], value: Any) -> list[Any]:
+    """The parts of a value that `make_named` takes one by one.
+
+    A text is split at commas and plus signs, except for plus signs in an option's value:
+    ``freeze:of=W_E+W_U,norm:value=30`` has two parts.
+
+    Args:
+        registry: of the names.
+        value: a text, a dictionary, an object, or several of them in a list.
+    """
+    if value is None:
+        return []
+    if isinstance(value, list | tuple):
+        return [part for each in value for part in named_parts(registry, each)]
+    if not isinstance(value, str):
+        return [value]
+    first, *pieces = _BETWEEN.split(value)
+    parts = [first]
+    for sign, piece in zip(pieces[::2], pieces[1::2], strict=True):
+        name = piece.strip().partition(":")[0]
+        is_value = sign == "+" and "=" in parts[-1]
+        if is_value and name not in registry and not user_code.is_own(piece):
+            parts[-1] += sign + piece
+        else:
+            parts.append(piece)
+    parts = [part.strip() for part in parts]
+    return [] if parts in ([""], ["none"]) else parts

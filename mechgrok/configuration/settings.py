@@ -24,6 +24,7 @@ ALIASES = {
     "lr": "training.learning_rate",
     "wd": "training.weight_decay",
     "transform": "training.transforms",
+    "constraint": "training.constraints",
     "probe": "training.probes",
     "metric": "training.metrics",
 }
@@ -126,12 +127,19 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 def trust_and_normalize(name: str, value: Any) -> Any:
     """Trust the user code that a value given by the user names, and make its path absolute."""
     from mechgrok.configuration.probe import read_probes
+    from mechgrok.fields import named_parts
+    from mechgrok.optimization.constraints import CONSTRAINTS
     from mechgrok.optimization.transforms import reading
 
     if name in (TRANSFORMS, "transforms", "transform"):
         for each in reading.names_in(value):
             user_code.allow(each)
         return reading.absolute(value) if isinstance(value, str) else value
+    if name in ("training.constraints", "constraints", "constraint"):
+        parts = named_parts(CONSTRAINTS, value)
+        for each in parts:
+            user_code.allow(getattr(each, "name", each))
+        return "+".join(map(user_code.absolute, parts)) if isinstance(value, str) else value
     if name in (PROBES, "probes", "probe"):
         probes = read_probes(value)
         for probe in probes:

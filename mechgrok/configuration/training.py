@@ -13,6 +13,8 @@ from mechgrok.configuration.probe import Probe, read_probes
 from mechgrok.configuration.schedule import usual_interval
 from mechgrok.fields import Settings
 from mechgrok.metrics import read_metric_names
+from mechgrok.optimization.constraints.base import Constraint
+from mechgrok.optimization.constraints.reading import read_constraints
 from mechgrok.optimization.optimizers import OPTIMIZERS, AdamW, Optimizer, choose_optimizer
 from mechgrok.optimization.transforms import TRANSFORMS
 from mechgrok.optimization.transforms.base import Transform, is_separable, overrides
@@ -53,6 +55,15 @@ class TrainingConfig(Settings):
         exclude_if=lambda transforms: not transforms,
         description="Changes to the gradients before the optimizer uses them, in order: "
         f"{', '.join(TRANSFORMS.own)}, or your own: grokfast-ema:lamb=5,clip:max_norm=1.",
+    )
+    constraints: Annotated[
+        tuple[SerializeAsAny[Constraint], ...], BeforeValidator(read_constraints)
+    ] = Field(
+        default=(),
+        exclude_if=lambda constraints: not constraints,
+        description="Conditions on the weights after every step, in order: "
+        "norm:value=30, norm:of=each:times=1, rows:of=W_U:max=1, freeze:of=W_E+W_U, "
+        "frequencies:of=W_E:keep=1+3+16, or your own.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Step size."
@@ -164,7 +175,8 @@ class TrainingConfig(Settings):
     def separable(self) -> bool:
         """Whether a step changes each weight by its own gradient and state alone: then one
         optimizer serves many networks."""
-        return self.optimizer.separable and all(map(is_separable, self.transforms))
+        alone = self.optimizer.separable and all(map(is_separable, self.transforms))
+        return alone and not self.constraints
 
     @property
     def looks_ahead(self) -> bool:

@@ -1,3 +1,5 @@
+from .constraints import CONSTRAINTS as CONSTRAINTS
+from .constraints import Constraint as Constraint
 from .optimizers import OPTIMIZERS as OPTIMIZERS
 from .optimizers import Optimizer as Optimizer
 from .transforms import TRANSFORMS as TRANSFORMS

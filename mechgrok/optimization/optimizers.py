@@ -248,10 +248,16 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
     config = networks[0][1]
     training = config.recipe
     optimizer = training.optimizer.make(groups, training.learning_rate)
-    if not training.transforms:
+    if not training.transforms and not training.constraints:
         return optimizer
+    from mechgrok.optimization.constraints.base import Weights
     from mechgrok.optimization.transforms.chain import Chain
 
+    network = None
+    if training.constraints:
+        network = Weights(networks[0][0], config.task)
+        for constraint in training.constraints:
+            constraint.check(network)
     return Chain(
         optimizer,
         training.transforms,
@@ -259,6 +265,8 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
         step=step,
         steps=training.steps,
         seed=config.seed or 0,
+        constraints=training.constraints,
+        network=network,
     )
 
 
@@ -313,7 +321,7 @@ def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[st
     """
     from torch import Tensor
 
-    from mechgrok.optimization.transforms.chain import STATE, states_of
+    from mechgrok.optimization.transforms.chain import MEMORY, STATE, states_of
 
     parameters, homes = parameters_by_name(model), states_of(optimizer)
     for entry, value in state.items():
@@ -321,11 +329,11 @@ def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[st
         weight = parameters.get(name)
         prefix = next((prefix for prefix in homes if prefix and key.startswith(prefix)), "")
         shape = getattr(value, "shape", ())
-        stray = key.startswith(STATE) and not prefix
+        stray = key.startswith((STATE, MEMORY)) and not prefix
         if weight is None or stray or not _belongs(shape, weight.shape, bool(prefix)):
             raise UserError(
                 f"The optimizer's state holds {entry} {list(shape)}, which belongs to another "
-                f"{'transform' if stray else 'network'}: resume.safetensors is not this run's."
+                f"{'training' if stray else 'network'}: resume.safetensors is not this run's."
             )
         is_tensor = isinstance(value, Tensor)
         placed = value.to(weight.device) if is_tensor else value

@@ -9,6 +9,7 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
 from mechgrok.models import make_model, wiring_of
+from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
@@ -16,6 +17,7 @@ from mechgrok.runs.folder import check_room, new_run, write_config
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.runs.state import write_state
 from mechgrok.training.memory import check_memory
+from mechgrok.training.recorder import load_for_training
 
 
 @in_neutral_state
@@ -63,4 +65,6 @@ def create_run(
         write_config(making, config)
         if config.training is not None and config.training.probes:
             check_probes(Run(making))
+        if config.training is not None and config.training.constraints:
+            make_optimizer(load_for_training(Run(making), start.step), config)  # checks them
     return Run(path)

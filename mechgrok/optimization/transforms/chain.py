@@ -1,7 +1,7 @@
-"""Transforms in a row with an optimizer at the end, as an optimizer."""
+"""An optimizer with transforms before it and constraints after it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from mechgrok.errors import UserError
+from mechgrok.optimization.constraints.base import Constraint, Weights
 from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
 
 #: What the names of a transform's state begin with, in ``resume.safetensors``.
 STATE = "transforms."
+#: And that of a constraint.
+MEMORY = "constraints."
 
 
 class Chain:
-    """What updates the weights where there are transforms: these in turn, and then the optimizer.
+    """Updates weights by transforms of the gradients, the optimizer, and constraints, in turn.
 
     Args:
         optimizer: takes the gradients that the last transform passes on.
@@ -26,6 +29,8 @@ class Chain:
         step: that the run has reached.
         steps: that the run has in all.
         seed: the run's.
+        constraints: in their order.
+        network: the network's weights, which the constraints act on.
     """
 
     def __init__(
@@ -37,6 +42,8 @@ class Chain:
         step: int = 0,
         steps: int = 1,
         seed: int = 0,
+        constraints: Sequence[Constraint] = (),
+        network: Weights | None = None,
     ) -> None:
         self.optimizer, self.weights = optimizer, list(weights)
         self._step, self._steps, self._seed = step, steps, seed
@@ -53,6 +60,10 @@ class Chain:
         groups = _groups_of(optimizer) if self._scaling else []
         self._learning_rates = [(group, group["lr"]) for group in groups]
         self._before: list[Tensor] = []
+        self._constraints = [(each, f"{MEMORY}{index}.") for index, each in enumerate(constraints)]
+        self._network = network
+        if network is not None:
+            self.transform_state |= {prefix: defaultdict(dict) for _, prefix in self._constraints}
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
@@ -87,7 +98,9 @@ class Chain:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update the weights with their gradients, as the transforms leave them."""
+        """Update the weights with their gradients, and apply the constraints."""
+        for constraint, memory in self._memories():
+            constraint.begin(self._network, memory, self._step)  # type: ignore[arg-type]
         weights, gradients = self._with_gradients()
         for index, (transform, further) in self._changing.items():
             state = [self.transform_state[f"{STATE}{index}."][weight] for weight in weights]
@@ -104,11 +117,50 @@ class Chain:
                 learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
             group["lr"] = learning_rate
         self.optimizer.step()
+        for constraint, memory in self._memories():
+            if constraint.is_active(self._step):
+                constraint.project(self._network, memory, self._step)  # type: ignore[arg-type]
         self._step += 1
 
+    def _memories(self) -> Iterator[tuple[Constraint, Mapping[str, State]]]:
+        """Each constraint with what it stores about weights, by their names."""
+        if self._network is not None:
+            for constraint, prefix in self._constraints:
+                yield constraint, _ByName(self._network.raw, self.transform_state[prefix])
+
+    def _freeze(self) -> None:
+        """Remove the gradients of frozen weights, so that nothing changes these weights."""
+        if self._network is None:
+            return
+        self._network.frozen = {
+            name
+            for constraint, _ in self._constraints
+            if constraint.is_active(self._step)
+            for name in constraint.frozen(self._network)
+        }
+        for name in self._network.frozen:
+            self._network.raw[name].grad = None
+
     def _with_gradients(self) -> tuple[list[nn.Parameter], list[Tensor]]:
+        self._freeze()
         trained = [(weight, weight.grad) for weight in self.weights if weight.grad is not None]
         return [weight for weight, _ in trained], [gradient for _, gradient in trained]
+
+
+class _ByName(Mapping[str, State]):
+    """The state of weights by their names, empty where there is none yet."""
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], state: dict[Any, State]) -> None:
+        self._weights, self._state = weights, state
+
+    def __getitem__(self, name: str) -> State:
+        return self._state[self._weights[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 def _generator(*seeds: int) -> torch.Generator:
@@ -138,11 +190,11 @@ def states_of(optimizer: TorchOptimizer) -> dict[str, dict[Any, dict[str, Any]]]
 
 
 def without_transforms(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state from disk, without that of transforms."""
+    """An optimizer's state from disk, without that of transforms and constraints."""
     return {
         entry: value
         for entry, value in state.items()
-        if not entry.rpartition("/")[2].startswith(STATE)
+        if not entry.rpartition("/")[2].startswith((STATE, MEMORY))
     }
 
 

@@ -6,18 +6,13 @@ in a sweep's axis, where commas part values, with plus signs.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices
-from mechgrok.fields import make_named
+from mechgrok.fields import make_named, named_parts
 from mechgrok.optimization.transforms import TRANSFORMS
 from mechgrok.optimization.transforms.base import Transform
-
-#: Between two transforms; the plus of a number such as 1e+3 is none.
-_BETWEEN = re.compile(r",|\+(?=[^0-9])")
 
 
 def read_transforms(value: Any) -> tuple[Transform, ...]:
@@ -29,32 +24,20 @@ def read_transforms(value: Any) -> tuple[Transform, ...]:
     Raises:
         UserError: a transform or an option of it is unknown.
     """
-    return tuple(make_named(TRANSFORMS, Transform, part) for part in _parts(value))
+    return tuple(make_named(TRANSFORMS, Transform, part) for part in named_parts(TRANSFORMS, value))
 
 
 def names_in(value: Any) -> list[str]:
     """The names of the transforms that a value describes, made or not."""
     return [
         part.name if isinstance(part, Transform) else TRANSFORMS.describe(part)["name"]
-        for part in _parts(value)
+        for part in named_parts(TRANSFORMS, value)
     ]
 
 
 def absolute(text: str) -> str:
     """The same transforms, with the files of a person's own named from the root."""
-    return "+".join(map(user_code.absolute, _parts(text)))
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """What describes one transform each."""
-    if isinstance(value, str):
-        parts = [part.strip() for part in _BETWEEN.split(value)]
-        yield from parts if parts not in ([""], ["none"]) else ()
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _parts(each)
-    elif value is not None:
-        yield value
+    return "+".join(map(user_code.absolute, named_parts(TRANSFORMS, text)))
 
 
 def transform_options() -> dict[str, list[str]]:

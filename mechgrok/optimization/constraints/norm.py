@@ -1,0 +1,101 @@
+"""Weight norms held at a value, at a multiple of an earlier norm, or below a bound."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from mechgrok.errors import UserError
+from mechgrok.optimization.constraints.base import EACH, Constraint, Memory, Weights
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Norm(Constraint):
+    """‖θ‖₂ of effective weights, held by scaling the trained ones with one factor.
+
+    With ``value`` it is held there, with ``times`` at that multiple of the norm at step ``at``, and
+    with ``max`` it is only ever scaled down to there. ``of=all`` is one norm over all weights,
+    ``of=each`` a norm for every weight, ``of=W_E+W_U`` or a side one norm over these.
+
+    The factor s solves s² Σ_trained w² + Σ_frozen w² = (held norm)².
+
+    Source: Liu et al. 2022 (arXiv 2210.01117), who train on spheres of constant weight norm.
+    """
+
+    name: str = "norm"
+    of: str = Field(
+        default="all", description="all, each, input, inside, output, or weights: W_E+W_U."
+    )
+    value: Positive | None = Field(default=None, description="Hold the norm at this value.")
+    times: Positive | None = Field(
+        default=None, description="Hold the norm at this multiple of the norm at step `at`."
+    )
+    at: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="With times: the step of the reference norm."
+    )
+    max: Positive | None = Field(default=None, description="Scale the norm down to this value.")
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        given = [name for name in ("value", "times", "max") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise UserError(
+                "The constraint norm needs one of value, times and max"
+                + (f", not {' and '.join(given)}" if given else "")
+                + ": write norm:value=30 or norm:times=1."
+            )
+        return self
+
+    def is_active(self, step: int) -> bool:
+        reference_known = self.times is None or step >= self.at
+        return reference_known and super().is_active(step)
+
+    def check(self, weights: Weights) -> None:
+        for names in self._groups(weights):
+            if not any(weights.raw[name].requires_grad for name in names):
+                raise UserError(
+                    f"The norm of {' and '.join(names)} cannot be held: no such weight is trained."
+                )
+
+    def begin(self, weights: Weights, memory: Memory, step: int) -> None:
+        if self.times is not None and step == self.at:
+            names = weights.names(self.of)
+            for name, norm in zip(names, weights.norms(names), strict=True):
+                memory[name]["reference"] = norm
+
+    def project(self, weights: Weights, memory: Memory, step: int) -> None:
+        for names in self._groups(weights):
+            trained = [name for name in names if weights.is_trained(name)]
+            if not trained:
+                continue
+            norm = float(weights.norms(trained).norm())
+            frozen = [name for name in names if name not in trained]
+            rest = float(weights.norms(frozen).norm()) if frozen else 0.0
+            target = self._target(names, memory)
+            if self.max is not None and math.hypot(norm, rest) <= target:
+                continue
+            if rest >= target or not norm:
+                raise UserError(
+                    f"The norm of {' and '.join(names)} cannot be held at {target:.4g} at step "
+                    f"{step + 1:,}: "
+                    + (
+                        "that of frozen weights is larger."
+                        if norm
+                        else "all trained weights are 0."
+                    )
+                )
+            weights.scale(trained, math.sqrt(target**2 - rest**2) / norm)
+
+    def _target(self, names: list[str], memory: Memory) -> float:
+        """The norm to hold."""
+        if self.times is None:
+            return self.value or self.max or 0.0
+        return self.times * math.hypot(*(float(memory[name]["reference"]) for name in names))
+
+    def _groups(self, weights: Weights) -> list[list[str]]:
+        """The names of the weights of each norm that is held."""
+        names = weights.names(self.of)
+        return [[name] for name in names] if self.of == EACH else [names]
