@@ -1,4 +1,4 @@
-"""What there is to say about a run, in words: for one screen, and at the head of a report."""
+"""A description of a run, for ``mechgrok show`` and the head of a report."""
 
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 
-#: Parts of an import under headings of their own.
+#: Fields of an import's origin that have headings of their own.
 _OWN_HEADINGS = ("known", "assumed", "split", "steps_known")
 
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
-    """What there is to say about a run, by heading; with t_mem and t_gen at another accuracy."""
+    """A description of a run, by heading, with t_mem and t_gen at ``at_accuracy``."""
     from mechgrok.runs.imported import facts_of_import
 
     task, training, shape = run.task, run.config.training, run.config.model
@@ -47,14 +47,13 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     else:
         facts |= facts_of_import(run)
     for name in ("origin", "popup"):
-        if (made := getattr(run.config, name)) is not None:
-            made_from = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
-            shown = {
-                key: value
-                for key, value in made_from.items()
+        if (source := getattr(run.config, name)) is not None:
+            kind = getattr(source, "kind", "edge-popup")
+            facts[name] = ", ".join(
+                f"{key} {value}"
+                for key, value in ({"kind": kind} | source.model_dump(mode="json")).items()
                 if key not in _OWN_HEADINGS and value not in (None, False)
-            }
-            facts[name] = ", ".join(f"{key} {value}" for key, value in shown.items())
+            )
     if (density := run.density) is not None:
         facts["density"] = f"{density:.3f}"
     for name in ("t_mem", "t_gen"):
@@ -66,11 +65,11 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     if run.diverged is not None:
         facts["diverged"] = f"at step {run.diverged:,}, where the loss is not finite"
         metrics = metrics[metrics.step < run.diverged]
-    return facts if metrics.empty else facts | _at_both_ends(metrics, run.diverged is not None)
+    return facts if metrics.empty else facts | _start_and_end(metrics, run.diverged is not None)
 
 
 def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
-    """A run in one row: all of its settings by their paths, its milestones, its last evaluation."""
+    """A one-row table of a run's settings by path, milestones and last evaluation."""
     import pandas as pd
 
     from mechgrok.configuration.settings import flatten
@@ -86,16 +85,16 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
 
 
-def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
-    """Accuracy, loss and norms; the end of a run that diverged is its last finite evaluation."""
+def _start_and_end(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
+    """Accuracy, loss and norms; a diverged run ends at its last finite evaluation."""
     facts = {}
     first, last = metrics.iloc[0], metrics.iloc[-1]
     end = f"at step {int(last.step):,}" if diverged else "at the end"
     for side in ("train", "test"):
         accuracy, loss = last[f"{side}_accuracy"], last[f"{side}_loss"]
-        words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
-        words.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
-        facts[f"{side} {end}"] = ", ".join(words)
+        parts = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
+        parts.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
+        facts[f"{side} {end}"] = ", ".join(parts)
     for name in ("l1", "l2"):
         facts[name.upper()] = f"{norm(first[name])} at the start, {norm(last[name])} {end}"
         if len(metrics) == 1:

@@ -247,9 +247,9 @@ def test_a_report_begins_with_its_story_in_short(
 
 
 def test_analyses_that_no_story_knows_come_last(plugins: None) -> None:
-    from mechgrok.reports.report import _chosen
+    from mechgrok.reports.report import _analysis_names
 
-    order = _chosen(None)
+    order = _analysis_names(None)
     assert order[0] == "accuracy"
     assert order.index("fourier") < order.index("norms") < order.index("trajectory")
     assert set(order[-len(BROKEN) :]) >= {"dies", "exits"}
