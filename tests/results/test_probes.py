@@ -126,12 +126,12 @@ def test_runs_of_a_sweep_are_asked_too(tmp_path: Path) -> None:
     ("probes", "complaint"),
     [
         ("entropi:5", r"no analysis 'entropi' \(did you mean entropy\?\)"),
-        ("entropy", "The probe 'entropy' is not understood: write it as entropy:100"),
+        ("entropy", "entropy:100"),
         ("entropy:0", "every = 0"),
-        ("entropy:5:path", "is not understood"),
+        ("entropy:5:path", "interval in steps"),
         ("entropy:5:paht=direct", "entropy has no option 'paht'"),
         ("trajectory:5", "looks at several checkpoints at once"),
-        (7, "A probe is an analysis and a number of steps"),
+        (7, "entropy:100"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_written(
