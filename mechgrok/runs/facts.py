@@ -8,6 +8,7 @@ from mechgrok.formatting import norm
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mechgrok.configuration.training import TrainingConfig
     from mechgrok.runs import Run
 
 
@@ -19,7 +20,7 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     """A description of a run, by heading, with t_mem and t_gen at ``at_accuracy``."""
     from mechgrok.runs.imported import facts_of_import
 
-    task, training, shape = run.task, run.config.training, run.config.model
+    task, training, model = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
     metrics = run.metrics
     n_train, n_test = task.n_sides
@@ -29,23 +30,10 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         "task": f"{task}",
         "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})"
         + (f"; {task.label_noise:.3g} of the train labels replaced" if task.label_noise else ""),
-        "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
+        "model": ", ".join(f"{key} {value}" for key, value in model if value is not None),
         "weights": f"{run.n_parameters:,}{seed}",
     }
-    if training is not None:
-        facts["training"] = (
-            f"{training.method}, learning rate {training.learning_rate:g}, "
-            f"weight decay {training.weight_decay:g}, "
-            + (f"dropout {training.dropout:g}, " if training.dropout else "")
-            + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
-            + (f", {training.threads} threads" if training.threads > 1 else "")
-        )
-        facts["checkpoints"] = (
-            f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} of {training.steps:,}"
-            + ("" if run.finished or run.diverged is not None else " (unfinished)")
-        )
-    else:
-        facts |= facts_of_import(run)
+    facts |= facts_of_import(run) if training is None else _training(run, training)
     for name in ("origin", "popup"):
         if (source := getattr(run.config, name)) is not None:
             kind = getattr(source, "kind", "edge-popup")
@@ -83,6 +71,19 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
         row |= {str(name): value for name, value in run.metrics.iloc[-1].items()}
     row["step"] = run.steps[-1] if run.steps else None
     return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
+
+
+def _training(run: "Run", training: "TrainingConfig") -> dict[str, str]:
+    unfinished = "" if run.finished or run.diverged is not None else " (unfinished)"
+    return {
+        "training": f"{training.method}, learning rate {training.learning_rate:g}, "
+        f"weight decay {training.weight_decay:g}, "
+        + (f"dropout {training.dropout:g}, " if training.dropout else "")
+        + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
+        + (f", {training.threads} threads" if training.threads > 1 else ""),
+        "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
+        f"of {training.steps:,}{unfinished}",
+    }
 
 
 def _start_and_end(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:

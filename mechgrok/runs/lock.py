@@ -58,8 +58,8 @@ def _locked(folder: Path) -> Iterator[bool]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"{_holder(folder)} is writing to {folder}: wait until it has ended, or choose another "
-            "folder with --out."
+            f"Another process{_holder(folder)} is writing to {folder}: wait until it has ended, or "
+            "choose another folder with --out."
         ) from None
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be created or written ({error}).") from None
@@ -115,6 +115,6 @@ def _sign(folder: Path) -> None:
 def _holder(folder: Path) -> str:
     try:
         holder = json.loads(read_text(folder / HOLDER, _LARGEST_HOLDER))
-        return f"Since {holder['since']} process {holder['pid']} on {holder['host']}"
+        return f" ({holder['pid']} on {holder['host']} since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
-        return "Another process"
+        return ""

@@ -46,22 +46,22 @@ def write_state(folder: Path, step: int, state: "dict[str, Shaped[Tensor, '...']
     write_tensors(newest, tensors, metadata)
 
 
-def drop_checkpoints_but(folder: Path, kept: Collection[int], *, going_on: bool) -> None:
-    """Delete all checkpoints but the newest and those of the steps ``kept``.
+def drop_checkpoints_but(folder: Path, steps: Collection[int], *, going_on: bool) -> None:
+    """Delete all checkpoints but the newest and those at ``steps``.
 
     Args:
         folder: the run's folder.
-        kept: the steps to keep.
+        steps: the steps to keep.
         going_on: training continues: keep the last but one as well, in case the newest is lost;
             otherwise delete its state with it.
     """
     *older, _ = checkpoints(folder)
     if going_on:
         older = older[:-1]
-    elif older and older[-1] not in kept:
+    elif older and older[-1] not in steps:
         (folder / BEFORE).unlink(missing_ok=True)
     for step in older:
-        if step not in kept:
+        if step not in steps:
             checkpoint_file(folder, step).unlink()
 
 
