@@ -154,7 +154,7 @@ def draw(
     if name is None:
         raise UserError("To draw runs, name an analysis: draw(runs, 'fourier').")
     if not isinstance(name, str | ModuleType):
-        raise UserError(f"{name!r} is no analysis: give the runs first, draw(runs, 'fourier').")
+        raise UserError(f"{name!r} is not an analysis: give the runs first, draw(runs, 'fourier').")
     analysis = named(name)
     measuring, drawing = _split_options(analysis, options)
     groups = _groups(what, by)
@@ -181,7 +181,7 @@ def _of_answers(
     measuring, drawing = _split_options(analysis, options)
     if measuring:
         raise UserError(
-            f"{next(iter(measuring))} is no option of drawing: pass it to mechgrok.analyze."
+            f"{next(iter(measuring))} is not an option of draw: pass it to mechgrok.analyze."
         )
     return analysis.draw(answers, **drawing)
 

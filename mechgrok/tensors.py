@@ -56,7 +56,7 @@ def open_tensors(path: Path, *, framework: str = "pt") -> Iterator[Any]:
         framework: "pt" for torch's tensors, "numpy" for arrays, without importing torch.
 
     Raises:
-        UserError: the file does not exist, is truncated, or is no safetensors file.
+        UserError: the file does not exist, is truncated, or is not a safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -65,7 +65,7 @@ def open_tensors(path: Path, *, framework: str = "pt") -> Iterator[Any]:
         with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
+        raise UserError(f"{path} is truncated or not a safetensors file ({error}).") from None
 
 
 def read_tensors(
@@ -104,7 +104,7 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     """Types and shapes of a file's tensors by name, and ``__metadata__``; no tensor is read.
 
     Raises:
-        UserError: the file does not exist, is truncated, or is no safetensors file.
+        UserError: the file does not exist, is truncated, or is not a safetensors file.
     """
     try:
         with open_plain(path) as file:
@@ -113,10 +113,10 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
         parts = [part for name, part in fields.items() if name != "__metadata__"]
         numbers = [number for part in parts for number in [*part["shape"], *part["data_offsets"]]]
         if not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError("a shape or an offset in it is no number")
+            raise ValueError("a shape or an offset in it is not a number")
         ends = [part["data_offsets"][1] for part in parts]
         if path.stat().st_size != 8 + size + max(ends, default=0):
             raise ValueError("its length does not match its header")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}).") from None
+        raise UserError(f"{path} is truncated or not a safetensors file ({error}).") from None
     return fields

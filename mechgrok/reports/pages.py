@@ -35,7 +35,7 @@ def explore(
 
     Raises:
         UserError: the extra mechgrok[explore] is not installed, the port is in use, or one of
-            ``interventions`` is no intervention.
+            ``interventions`` is not an intervention.
     """
     page = find(GROUP, "explore").load()(*runs, port=port, interventions=interventions)
     page.start()

@@ -96,7 +96,7 @@ def weight_shapes(folder: Path, step: int) -> dict[str, list[int]]:
     """The shapes of a checkpoint's weights by name, from the file's header.
 
     Raises:
-        UserError: the file is truncated or no safetensors file.
+        UserError: the file is truncated or not a safetensors file.
     """
     return {
         name: part["shape"]
@@ -109,7 +109,7 @@ def mask_density(folder: Path, step: int) -> float | None:
     """The kept share of the masked weights' entries at a step; None without a mask.
 
     Raises:
-        UserError: the file is truncated, foreign or no safetensors file.
+        UserError: the file is truncated, foreign or not a safetensors file.
     """
     path = checkpoint_file(folder, step)
     with open_tensors(path, framework="numpy") as file:

@@ -45,7 +45,7 @@ def read_config(folder: Path) -> RunConfig:
     """The configuration of the run in ``folder``.
 
     Raises:
-        UserError: the folder is no run, or was made by a newer version.
+        UserError: the folder is not a run, or was made by a newer version.
     """
     path = folder / CONFIG
     if is_unfinished(folder):

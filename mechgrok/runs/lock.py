@@ -103,7 +103,7 @@ def _check_locks(folder: Path) -> None:
 
 
 def _sign(folder: Path) -> None:
-    """Write which process holds the lock; only messages use it, so a full disk is no error."""
+    """Write which process holds the lock; only messages use it, so errors are ignored."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError):
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})

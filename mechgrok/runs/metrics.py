@@ -76,7 +76,7 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
     NaN as an answer.
 
     Raises:
-        UserError: the file cannot be read, has other columns, or holds values that are no numbers.
+        UserError: the file cannot be read, has other columns, or holds non-numeric values.
     """
     path = folder / NAME
     try:
@@ -94,7 +94,7 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
         return table
     for column, kind in table.dtypes.items():
         if kind.kind not in "if" or (column == "step" and kind.kind != "i"):
-            raise UserError(f"{path} holds values that are no numbers in its column {column}.")
+            raise UserError(f"{path} holds non-numeric values in its column {column}.")
     if not table.step.is_monotonic_increasing:
         raise UserError(f"{path} has steps that are out of order.")
     for side in ("train", "test"):

@@ -54,7 +54,7 @@ class Run:
         path: the folder that ``mechgrok train`` wrote.
 
     Raises:
-        UserError: the folder is no run, or was made by a newer version.
+        UserError: the folder is not a run, or was made by a newer version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -173,7 +173,7 @@ class Run:
                 paper uses 0.9, version 3 0.95); None for the task's own criterion.
 
         Raises:
-            UserError: the accuracy is no share, or the task has no accuracy.
+            UserError: the accuracy is not a share, or the task has no accuracy.
         """
         t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
         tau = t_gen / t_mem if t_mem and t_gen is not None else None
@@ -182,7 +182,9 @@ class Run:
 
     def _checked_accuracy(self, accuracy: float) -> float:
         if not 0 < accuracy <= 1:
-            raise UserError(f"An accuracy of {accuracy:g} is no share above 0: give one like 0.9.")
+            raise UserError(
+                f"An accuracy of {accuracy:g} is not a share above 0: give one like 0.9."
+            )
         if not self.metrics.empty and self.metrics.train_accuracy.isna().all():
             raise UserError(
                 f"{self.path} has no accuracy, because its task is a regression: omit the accuracy "

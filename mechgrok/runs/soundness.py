@@ -21,8 +21,8 @@ def verify(run: "Run | str | Path") -> list[str]:
     Opening a run, in contrast, checks sizes only.
 
     A run can be verified while it trains: only problems that a second check confirms are reported,
-    because a file may be replaced, or a row written, during the first. Data that a killed process
-    had not yet written are no problem, because `resume` writes them again.
+    because a file may be replaced, or a row written, during the first. Missing data of a killed
+    process are not reported, because `resume` writes them again.
 
     Raises:
         UserError: the folder holds no run.

@@ -116,7 +116,7 @@ def read_one(path: Path) -> "tuple[int, dict[str, Shaped[Tensor, '...'] | Any]]"
         others = json.loads(metadata.get("others", "{}"))
         return _whole_number(metadata.get("step")), tensors | others
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is no optimizer state ({error}).") from None
+        raise UserError(f"{path} is not an optimizer state ({error}).") from None
 
 
 def _step(path: Path) -> int:

@@ -42,7 +42,7 @@ def _step(text: str) -> int:
     """Parse a step: ``30000``, ``30_000``, ``3e4``.
 
     Raises:
-        ValueError: the text is no whole number.
+        ValueError: the text is not a whole number.
     """
     if "e" not in text.lower():
         return int(text)
@@ -59,13 +59,13 @@ def whole_numbers(steps: int | Iterable[int]) -> list[int]:
     ([30000], [0, 10, 20])
 
     Raises:
-        UserError: the list is empty, or an element is no whole number.
+        UserError: the list is empty, or an element is not a whole number.
     """
     try:
         numbers = [index(step) for step in steps] if isinstance(steps, Iterable) else [index(steps)]
     except TypeError:
         raise UserError(
-            f"{steps!r} is no selection of steps: give whole numbers, or text such as "
+            f"{steps!r} does not select steps: give whole numbers, or text such as "
             "'0:30000:1000' or 'last'."
         ) from None
     if not numbers:

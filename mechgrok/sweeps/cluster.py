@@ -290,7 +290,7 @@ def _check_connection(address: str, timeout: float) -> None:
     """Try to connect in a process with a timeout; Ray itself would wait for minutes.
 
     Raises:
-        ExternalError: the server is no cluster, or does not answer in time.
+        ExternalError: the server is not a cluster, or does not answer in time.
     """
     script = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='error')"
     try:
@@ -321,8 +321,8 @@ def _check_address(address: str, timeout: float) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not port.isascii() or "/" in host:
         raise UserError(
-            f"{address!r} is no address of a Ray cluster: give host:port, as printed by ray start, "
-            "or auto."
+            f"{address!r} is not the address of a Ray cluster: give host:port, as printed by ray "
+            "start, or auto."
         )
     try:
         socket.create_connection((host, int(port)), timeout=min(timeout, _CONNECT_TIMEOUT)).close()

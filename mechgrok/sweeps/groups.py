@@ -21,7 +21,7 @@ from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 if TYPE_CHECKING:
     import xarray as xr
 
-#: Parts of a configuration that are no settings; settings that form no groups by default.
+#: Parts of a configuration besides settings, and settings that form no groups by default.
 _NO_SETTINGS = ("versions", "format")
 _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
 #: The steps at which a run memorizes and generalizes, and their ratio.

@@ -69,7 +69,7 @@ class Stage:
         """Read a stage from TOML or Python values: ``{"make": "ticket", "rate": "0.1:0.9:0.1"}``.
 
         Raises:
-            UserError: ``make`` is unknown, or the name of an option is no identifier.
+            UserError: ``make`` is unknown, or the name of an option is not an identifier.
         """
         options = dict(_table(fields, "stage"))
         make = options.pop("make", "ticket")
@@ -77,9 +77,7 @@ class Stage:
             raise UserError(f"A sweep cannot make {make!r}: choose {choices(get_args(Make))}.")
         of, name = str(options.pop("of", BASE)), str(options.pop("name", make))
         if invalid := [key for key in options if not key.isidentifier()]:
-            raise UserError(
-                f"{invalid[0]!r} is no option of a {make}: choose one of mechgrok {make} --help."
-            )
+            raise UserError(f"{invalid[0]!r} is not an option of mechgrok {make}: see its --help.")
         return cls(make, of, name, {key: tuple(as_values(v)) for key, v in options.items()})
 
     def as_toml(self) -> dict[str, Any]:
@@ -325,8 +323,8 @@ def _sort_stages(stages: list[Stage]) -> tuple[Stage, ...]:
         ready = [stage for stage in remaining if stage.of in names]
         if not ready:
             raise UserError(
-                f"The stage {remaining[0].name} is of {remaining[0].of!r}, which is no earlier "
-                f"stage: choose {choices(dict.fromkeys(names))}."
+                f"The stage {remaining[0].name} is of {remaining[0].of!r}, which is not an "
+                f"earlier stage: choose {choices(dict.fromkeys(names))}."
             )
         ordered += ready
         names += [stage.name for stage in ready]

@@ -126,7 +126,7 @@ def test_a_plan_is_given_edited_and_run_again(wd: Path, mechgrok: Any, tmp_path:
         ("--seeds 0:3 --over seed=1,2", "set twice"),
         ("--ticket rat=0.5", "no option 'rat'"),
         ("--ticket rate=1.5", "1.5"),
-        ("--ticket rate=0.5,of=nothing", "no earlier stage"),
+        ("--ticket rate=0.5,of=nothing", "not an earlier stage"),
         ("--popup sore=1", "no option 'sore'"),
         ("--set steps", "not of the form steps=5000"),
         ("--device cuda", "no CUDA device"),

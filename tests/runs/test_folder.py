@@ -223,7 +223,7 @@ class TestGoingOn:
     def test_metrics_that_are_no_numbers_are_named(self, copy: Path, last: str) -> None:
         with open(copy / "metrics.csv", "a") as file:
             file.write(f"{last}\n")
-        with pytest.raises(UserError, match=r"metrics\.csv (holds values|has steps)"):
+        with pytest.raises(UserError, match=r"metrics\.csv (holds non-numeric values|has steps)"):
             _ = Run(copy).metrics
 
 

@@ -105,7 +105,7 @@ def test_a_foreign_checkpoint_is_named(copy: Path) -> None:
 
 def test_another_models_checkpoint_is_named(copy: Path) -> None:
     save_file({"W_E": torch.zeros(2, 2)}, Run(copy).file(40), metadata={"step": "40"})
-    with pytest.raises(UserError, match="not this run.s checkpoint"):
+    with pytest.raises(UserError, match="not this run's checkpoint"):
         Run(copy).model(40)
 
 

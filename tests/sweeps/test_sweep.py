@@ -117,7 +117,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         ({"over": {"weight_decay": "3:1"}}, "holds no value"),
         ({"over": {"wieght_decay": "1,3"}}, "wieght_decay"),
         ({"stage": [{"make": "tickets"}]}, "cannot make 'tickets'"),
-        ({"stage": [{"of": "popup"}]}, "no earlier stage"),
+        ({"stage": [{"of": "popup"}]}, "not an earlier stage"),
         ({"jobs": 3}, "no 'jobs'"),
         ({"seeds": "0:2", "over": {"seed": "1,2"}}, "set twice"),
         ({"over": {"weight_decay": "1,3"}, "set": {"training.weight_decay": 1}}, "set twice"),
@@ -215,7 +215,7 @@ def test_milestones_at_another_accuracy(made: Sweep) -> None:
     low, usual = made.at(0.2).table, made.table
     assert (low.t_mem.fillna(10**9) <= usual.t_mem.fillna(10**9)).all()
     assert low.t_mem.notna().sum() > usual.t_mem.notna().sum()
-    with pytest.raises(UserError, match="no share above 0"):
+    with pytest.raises(UserError, match="share above 0: give one"):
         _ = Run(made.path / "weight_decay=1,seed=0").milestones_at(95)
 
 
