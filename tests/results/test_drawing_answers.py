@@ -58,7 +58,7 @@ def test_what_cannot_be_drawn_is_told(tiny_run: Run, tmp_path: Path) -> None:
     answer = mechgrok.analyze(tiny_run, "norms")
     other = mechgrok.analyze(tiny_run, "accuracy")
     wrong = {
-        "name of an analysis": lambda: mechgrok.draw(tiny_run),
+        "name an analysis": lambda: mechgrok.draw(tiny_run),
         "give the analysis's name": lambda: mechgrok.draw({"a": answer, "b": other}),
         "at least one run": lambda: mechgrok.draw([], "norms"),
         "has no option 'sides'": lambda: mechgrok.draw(tiny_run, "norms", sides=3),

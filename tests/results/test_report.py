@@ -240,7 +240,7 @@ def test_a_report_begins_with_its_story_in_short(
     page = made.path.read_text(encoding="utf-8")
     short = page.partition('<section id="summary">')[2].partition("</section>")[0]
     assert short.count("<h3>") == 2
-    assert short.count("generalized") >= 2
+    assert short.count("t_gen") >= 2
     kept = f"{masked_run.density:.0%}"
     assert f"keeps {kept} of its masked weights" in short
     assert [section.name for section in made.sections] == names  # as they were asked for

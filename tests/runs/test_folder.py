@@ -62,7 +62,7 @@ class TestMaking:
         (path / MAKING).mkdir(parents=True)
         (path / MAKING / "metrics.csv").write_text("step")
         assert is_unfinished(path)
-        with pytest.raises(UserError, match="was interrupted in that"):
+        with pytest.raises(UserError, match="incomplete"):
             Run(path)
         assert create_run(path, OTHER).config.seed == 9
         assert not list(path.glob(".*"))
