@@ -143,7 +143,7 @@ def draw(
         >>> import mechgrok
         >>> spectra = mechgrok.analyze("data/base", "fourier", steps=[0, 30_000])
         >>> mechgrok.draw(spectra).layout.title.text
-        'Neurons become periodic: each holds its power in one frequency'
+        'Fourier spectra of the weights over training'
     """
     import xarray as xr
 
