@@ -1,10 +1,10 @@
-"""Numbers, shares, times and sizes as text."""
+"""Formatting numbers, shares, times and sizes."""
 
 from math import isfinite, isinf, isnan
 
 
 def number(value: float) -> str:
-    """Three digits, or a whole number with commas from 100 on.
+    """Format a number with three digits, or from 100 on as a whole number with commas.
 
     >>> number(12200.0), number(0.9512), number(48.83), number(float("inf"))
     ('12,200', '0.951', '48.8', '∞')
@@ -16,7 +16,7 @@ def number(value: float) -> str:
 
 
 def norm(value: float, digits: int = 1) -> str:
-    """So many digits after the point, or three in all from 10⁷ on.
+    """Format a norm with ``digits`` decimals, or from 10⁷ on with three significant digits.
 
     >>> norm(1234.56), norm(12.345, 2), norm(1.5e9), norm(float("nan"))
     ('1,234.6', '12.35', '1.5e+09', 'not finite')
@@ -27,7 +27,7 @@ def norm(value: float, digits: int = 1) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in percent, with one digit after the point.
+    """Format a share in percent with one decimal.
 
     >>> percent(0.9512), percent(float("nan"))
     ('95.1%', '—')
@@ -36,7 +36,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it.
+    """Format a time in a suitable unit.
 
     >>> duration(0.4), duration(75), duration(7200), duration(200_000)
     ('1 s', '1 min', '2 h 0 min', '2 days 7 h')
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def n_bytes(count: float) -> str:
-    """A size in the unit that suits it.
+    """Format a size in a suitable unit.
 
     >>> n_bytes(1500), n_bytes(2.5e9)
     ('2 kB', '2.5 GB')

@@ -1,4 +1,4 @@
-"""Analyses of one run, of several and of sweeps: their answers, and the one figure of all."""
+"""Measuring and drawing analyses of runs and sweeps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """An analysis of several runs.
+    """The answers and the figure of an analysis of several runs.
 
     Attributes:
-        analysis: the question.
+        analysis: the analysis.
         groups: the runs.
         measured: the answers, by the runs' labels.
-        figure: of all answers.
-        question: the analysis's name, with a digest of the steps and options behind it where they
-            are not the default ones.
+        figure: the figure of all answers.
+        question: the analysis's name, with a digest of non-default steps and options.
     """
 
     analysis: Analysis
@@ -40,7 +39,7 @@ class AnalysisResult:
     question: str
 
     def output_stem(self, out: Path | None) -> Path:
-        """The path of what is written about it, without an ending: in ``out``, or at the runs."""
+        """The path of its files without an extension, in ``out`` or the runs' own folder."""
         if out is not None:
             return out / self.question
         return self.groups.path / self.groups.stem(self.question)
@@ -60,14 +59,14 @@ def measure_all(
     """Measure an analysis on several runs, and draw them in one figure.
 
     Args:
-        analysis: the question.
-        groups: the runs, in groups or not.
-        steps: the checkpoints to measure, as `Run.select` takes them; the analysis's own choice
-            unless given.
-        fresh: measure anew, whatever is on disk.
+        analysis: the analysis.
+        groups: the runs.
+        steps: the checkpoints to measure, in a form of `Run.select`; default: the analysis's own
+            choice.
+        fresh: measure again instead of loading.
         measuring: options of ``measure``.
         drawing: options of ``draw``.
-        status: entered with a text for every run while it is measured.
+        status: a context manager that shows a text while a run is measured.
     """
     options, measured = dict(measuring or {}), {}
     for label, run in groups.runs.items():
@@ -87,18 +86,18 @@ def analyze(
     fresh: bool = False,
     **options: Any,
 ) -> "xr.Dataset":
-    """The answer of the analysis called ``name`` for a run, loaded where it is on disk.
+    """Measure an analysis of a run or a sweep, or load its answer from disk.
 
-    All runs of a sweep are measured, and what was varied between them are the first dimensions of
-    the answer: ``[weight_decay, seed, step, …]``, NaN where a run has no value.
+    For a sweep, the swept settings are the first dimensions of the answer: ``[weight_decay, seed,
+    step, …]``, with NaN where a run has no value.
 
     Args:
         run: a run or a sweep, or the folder of one.
-        name: an analysis; ``mechgrok analyze --list`` describes them. One of your own is a file,
-            ``sharpness.py`` (which is imported), or a module.
-        steps: the checkpoints to measure; the analysis's own choice unless given.
-        fresh: measure anew, whatever is on disk.
-        options: further keyword options of its ``measure``.
+        name: an analysis from ``mechgrok analyze --list``; or your own, as a file to import
+            (``sharpness.py``) or a module.
+        steps: the checkpoints to measure; default: the analysis's own choice.
+        fresh: measure again instead of loading.
+        options: options of the analysis's ``measure``.
     """
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
@@ -111,8 +110,8 @@ def analyze(
     if not run.runs:
         raise UserError(f"{run.path} holds no run yet: make them with mechgrok sweep.")
     answers = {
-        label: analysis(each, steps=steps, fresh=fresh, **options)
-        for label, each in run.runs.items()
+        label: analysis(member, steps=steps, fresh=fresh, **options)
+        for label, member in run.runs.items()
     }
     return run.stack(answers).assign_attrs(analysis=analysis.loaded_by, sweep=run.name)
 
@@ -126,25 +125,25 @@ def draw(
     steps: str | Sequence[int] | None = None,
     **options: Any,
 ) -> "go.Figure":
-    """The figure of an analysis, which a notebook shows and ``write_html`` keeps.
+    """Draw the figure of an analysis.
 
     Args:
-        what: answers of `analyze`: one, or several by their labels. Or runs and sweeps, or their
-            folders, which are measured as by `analyze`.
-        name: of the analysis; an answer knows it.
-        by: group runs by settings, as ``weight_decay`` or ``["weight_decay", "p"]``; those of a
-            sweep by all that vary but the seeds unless given.
-        steps: the checkpoints to measure, of runs.
-        options: of the analysis's ``measure`` (for runs) and of its ``draw``.
+        what: one answer of `analyze`, or several by label; or runs and sweeps, or their folders, to
+            measure.
+        name: the analysis; required for runs, not for answers.
+        by: settings to group runs by, ``weight_decay`` or ``["weight_decay", "p"]``; default: for a
+            sweep, all swept settings but the seeds.
+        steps: the checkpoints of runs to measure.
+        options: options of the analysis's ``draw``, and for runs of its ``measure``.
 
     Raises:
-        UserError: the answers are of different questions, or there is no such analysis or option.
+        UserError: the answers belong to different analyses, or there is no such analysis or option.
 
     Example:
         >>> import mechgrok
         >>> spectra = mechgrok.analyze("data/base", "fourier", steps=[0, 30_000])
         >>> mechgrok.draw(spectra).layout.title.text
-        'Neurons become periodic: each holds its power in one frequency'
+        'Fourier spectra of the weights over training'
     """
     import xarray as xr
 
@@ -153,9 +152,9 @@ def draw(
     if isinstance(what, Mapping):
         return _of_answers(dict(what), name, by, steps, options)
     if name is None:
-        raise UserError("Runs are drawn with the name of an analysis: draw(runs, 'fourier').")
+        raise UserError("To draw runs, name an analysis: draw(runs, 'fourier').")
     if not isinstance(name, str | ModuleType):
-        raise UserError(f"{name!r} names no analysis: the runs come first, draw(runs, 'fourier').")
+        raise UserError(f"{name!r} is not an analysis: give the runs first, draw(runs, 'fourier').")
     analysis = named(name)
     measuring, drawing = _split_options(analysis, options)
     groups = _groups(what, by)
@@ -169,20 +168,20 @@ def _of_answers(
     steps: object,
     options: dict[str, Any],
 ) -> "go.Figure":
-    asked = {str(answer.attrs.get("analysis", "")) for answer in answers.values()}
-    if name is None and (len(asked) != 1 or "" in asked):
+    names = {str(answer.attrs.get("analysis", "")) for answer in answers.values()}
+    if name is None and (len(names) != 1 or "" in names):
         raise UserError(
-            "These are not answers to one question that is known: give the analysis's name."
+            "The answers belong to several analyses or an unknown one: give the analysis's name."
         )
     if any("sweep" in answer.attrs for answer in answers.values()):
-        raise UserError("The answer is a whole sweep's: draw the sweep, draw(sweep, 'fourier').")
+        raise UserError("This is the answer of a sweep: draw the sweep, draw(sweep, 'fourier').")
     if by is not None or steps is not None:
-        raise UserError("Answers are drawn as they are: give by and steps with runs.")
-    analysis = Analysis.load(asked.pop()) if name is None else named(name)
+        raise UserError("by and steps do not apply to answers: give them with runs.")
+    analysis = Analysis.load(names.pop()) if name is None else named(name)
     measuring, drawing = _split_options(analysis, options)
     if measuring:
         raise UserError(
-            f"{next(iter(measuring))} is fixed in an answer: pass it to mechgrok.analyze."
+            f"{next(iter(measuring))} is not an option of draw: pass it to mechgrok.analyze."
         )
     return analysis.draw(answers, **drawing)
 
@@ -190,14 +189,10 @@ def _of_answers(
 def _split_options(
     analysis: Analysis, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of ``measure`` and those of ``draw``.
-
-    Raises:
-        UserError: one is neither's.
-    """
-    of_draw = analysis.options_of_draw
-    drawing = {name: value for name, value in options.items() if name in of_draw}
-    return {name: value for name, value in options.items() if name not in of_draw}, drawing
+    """Separate the options of ``measure`` from those of ``draw``."""
+    names = analysis.options_of_draw
+    drawing = {name: value for name, value in options.items() if name in names}
+    return {name: value for name, value in options.items() if name not in names}, drawing
 
 
 def _groups(what: Any, by: str | Sequence[str] | None) -> "RunGroups":
@@ -207,8 +202,7 @@ def _groups(what: Any, by: str | Sequence[str] | None) -> "RunGroups":
 
     if isinstance(what, Sweep):
         return RunGroups.of_sweep(what, by)
-    several = [what] if isinstance(what, Run | str | Path) else list(what)
-    if not several:
+    sources = [what] if isinstance(what, Run | str | Path) else list(what)
+    if not sources:
         raise UserError("There is nothing to draw: name at least one run.")
-    paths = [each.path if isinstance(each, Run | Sweep) else each for each in several]
-    return RunGroups.open(paths, by)
+    return RunGroups.open([s.path if isinstance(s, Run | Sweep) else s for s in sources], by)

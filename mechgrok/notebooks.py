@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: a small table."""
+"""HTML representations of objects for notebooks."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 def html_table(
     title: str, rows: Mapping[str, Sequence[str]], headings: Sequence[str] | None = None
 ) -> str:
-    """A table with a title; every text in it is shown as it is, never taken for HTML.
+    """A table with a title; all text is escaped.
 
     Args:
-        title: above the table.
-        rows: the cells of each row, by what stands before them.
-        headings: of the columns, where they have any.
+        title: the title above the table.
+        rows: the cells of each row, by its heading.
+        headings: the headings of the columns, if any.
     """
     head = ""
     if headings is not None:
         cells = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
         head = f"<thead><tr><th></th>{cells}</tr></thead>"
-    left = ' style="text-align: left"'
+    style = ' style="text-align: left"'
     body = "".join(
-        f"<tr><th{left}>{escape(name)}</th>"
-        + "".join(f"<td{left}>{escape(cell)}</td>" for cell in cells)
+        f"<tr><th{style}>{escape(name)}</th>"
+        + "".join(f"<td{style}>{escape(cell)}</td>" for cell in cells)
         + "</tr>"
         for name, cells in rows.items()
     )
@@ -40,6 +40,6 @@ def html_frame(title: str, frame: "pd.DataFrame") -> str:
 
 def in_notebook() -> bool:
     """Whether this process is the kernel of a notebook."""
-    shell = sys.modules.get("IPython")
-    here = shell and shell.get_ipython()
-    return here is not None and hasattr(here, "kernel")
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")

@@ -1,7 +1,7 @@
-"""Processes that are started on this machine and end with the process that started them.
+"""Starting child processes that end with their parent.
 
-Each is a fresh Python at the other end of a pipe: no fork, and nothing of ``multiprocessing``, so
-that scripts without a ``__main__`` guard and notebooks can start one.
+Each is a new Python interpreter with a pipe to its parent. It neither forks nor imports
+``__main__``, so notebooks and scripts without a ``__main__`` guard can start one.
 """
 
 import json
@@ -22,34 +22,33 @@ _BOOT = (
     "import json, sys; path, *start = json.loads(sys.argv[1]); sys.path[:] = path; "
     "from mechgrok.processes import _serve; _serve(*start)"
 )
-#: In a process that was started here: each SIGINT that arrived while nothing could be interrupted.
+#: In a child: each SIGINT that arrived while nothing could be interrupted.
 interrupts: list[Any] = []
-#: Seconds without work after which a process is stuck, and the seconds of a core that are work.
+#: Seconds without progress after which a process counts as stuck; CPU seconds that are progress.
 STUCK_AFTER, _LEAST_SECONDS = 120.0, 0.1
 #: Seconds in which a process must end.
-_TO_END = 10.0
+_EXIT_TIMEOUT = 10.0
 
 
 def start(
     serve: Callable[..., None], *arguments: Any
 ) -> tuple["subprocess.Popen[bytes]", connection.Connection]:
-    """A new process that calls ``serve(connection, *arguments)``, and this end of the connection.
+    """Start a process that calls ``serve(connection, *arguments)``; also returns our connection.
 
-    It computes with one thread, prints nothing to stdout, and does not receive the terminal's
-    Ctrl-C.
+    The process has one thread and no stdout, and does not receive the terminal's Ctrl-C.
 
     Args:
-        serve: a function of a module, which returns when the connection is closed.
-        arguments: values that JSON can hold.
+        serve: a module-level function that returns when the connection is closed.
+        arguments: JSON values.
     """
     ours, theirs = connection.Pipe()
-    called = [serve.__module__, serve.__qualname__, list(arguments)]
-    given = json.dumps([sys.path, user_code.allowed(), theirs.fileno(), os.getpid(), *called])
-    # Python starts with SIGINT blocked: one that arrives now waits until it can be noted.
+    call = [serve.__module__, serve.__qualname__, list(arguments)]
+    boot = json.dumps([sys.path, user_code.allowed(), theirs.fileno(), os.getpid(), *call])
+    # The child starts with SIGINT blocked, so that it is delivered only once the child handles it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, given],
+            [sys.executable, "-c", _BOOT, boot],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -70,32 +69,32 @@ def _serve(
     name: str,
     arguments: list[Any],
 ) -> None:
-    """In the new process: serve, with the user code allowed that was named in the old one."""
-    signal.signal(signal.SIGINT, lambda *how: interrupts.append(how))
+    """In the child: allow the parent's user code, and call the function."""
+    signal.signal(signal.SIGINT, lambda *event: interrupts.append(event))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     exit_with_parent(parent)
-    for each in allowed:
-        user_code.allow(each)
+    for code in allowed:
+        user_code.allow(code)
     getattr(import_module(module), name)(connection.Connection(descriptor), *arguments)
 
 
 def exit_with_parent(parent: int) -> None:
-    """End this process as soon as its parent has ended, in whatever way.
+    """End this process as soon as its parent has ended.
 
     Args:
-        parent: the parent's id, from before this process began: the parent may be gone already.
+        parent: the parent's id from before this process began; the parent may have ended already.
     """
-    # The fork server of multiprocessing may stand between the two, and outlives the parent.
-    started = parent_process()
-    if started is None and sys.platform == "linux":
+    # The fork server of multiprocessing may be the direct parent, and outlives the real one.
+    real_parent = parent_process()
+    if real_parent is None and sys.platform == "linux":
         import ctypes
 
-        # It works in a long call into C too, during which no other Python thread runs.
+        # Unlike the thread below, this also ends a process during a long call into C.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
     def watch() -> None:
-        if started is not None:
-            connection.wait([started.sentinel])
+        if real_parent is not None:
+            connection.wait([real_parent.sentinel])
         else:
             while os.getppid() == parent:
                 time.sleep(1)
@@ -105,17 +104,17 @@ def exit_with_parent(parent: int) -> None:
 
 
 class Activity:
-    """Whether a process with a task is computing.
+    """Detects whether a busy process is stuck.
 
-    Nobody knows how long a task may take. But a process that is stuck (without memory some
-    libraries wait for ever) or stopped uses no time of any core.
+    A task may take any time, but a stuck process (some libraries wait forever without memory) or a
+    stopped one uses no CPU time.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process, self._seconds, self._since = process, -1.0, time.monotonic()
 
     def is_stuck(self) -> bool:
-        """Whether it has not computed for `STUCK_AFTER` seconds; call this regularly."""
+        """Whether it has used no CPU time for `STUCK_AFTER` seconds; call this regularly."""
         import psutil
 
         try:
@@ -128,15 +127,15 @@ class Activity:
 
 
 def end(process: "subprocess.Popen[bytes]") -> int:
-    """Wait for a process that is ending, and kill one that does not; its exit code."""
-    for seconds in (_TO_END, _TO_END):
+    """Wait for a process to end, kill it after a timeout, and return its exit code."""
+    for _ in range(2):
         try:
-            return process.wait(seconds)
+            return process.wait(_EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
-    return -signal.SIGKILL  # It waits for a disk that does not answer.
+    return -signal.SIGKILL  # The process is blocked by a disk that does not answer.
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

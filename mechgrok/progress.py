@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar in a terminal or a notebook, else a line from time to time."""
+"""Progress on stderr: a bar in a terminal or a notebook, otherwise occasional lines."""
 
 import sys
 import threading
@@ -19,30 +19,29 @@ if TYPE_CHECKING:
 
 #: Called after every evaluation with its row of ``metrics.csv``.
 RowCallback = Callable[[dict[str, float]], object]
-#: Seconds without a line after which one is printed: at first, and later.
+#: Seconds after which a line is printed: the first, and later ones.
 SOON, LATER = 2.0, 15.0
-#: Share of the work after which a line is printed, and seconds that lie between two such lines.
+#: Share of the work between two lines, and the least seconds between them.
 _TENTH, _GAP = 0.1, 1.0
-#: Bars of single parts below the main one.
-_MOST_PARTS = 16
+#: Largest number of bars for parts.
+_MAX_PARTS = 16
 
 
 class Progress:
-    """How far a piece of work is, shown while the context lasts.
+    """A context that shows the progress of some work.
 
-    A terminal shows a bar, and so does a notebook that has ipywidgets. Anything else (a pipe, a log
-    file) gets a line for every tenth of the work, one a second at most, and one whenever 15
-    seconds passed without.
+    A terminal, or a notebook with ipywidgets, shows a bar. Other outputs (a pipe, a log file) get a
+    line for every tenth of the work, at most one per second, and after 15 seconds without a line.
 
     Args:
-        text: what is being done.
+        text: a description of the work.
         quiet: show nothing.
     """
 
     def __init__(self, text: str = "", *, quiet: bool = False) -> None:
         self.quiet, self._text = quiet, text
         self._share: float | None = None
-        self._first: tuple[float, float] | None = None  # when, and the share then
+        self._first: tuple[float, float] | None = None  # time and share
         self._next_share, self._began = 0.0, time.monotonic()
         self._printed = self._began
         self._ended = threading.Event()
@@ -64,11 +63,11 @@ class Progress:
             self._bar.stop()
 
     def update(self, share: float, text: str) -> None:
-        """Show that this share of the work is done.
+        """Show the share of the work that is done.
 
         Args:
-            share: from 0 to 1.
-            text: beside the bar, or in the line.
+            share: a number from 0 to 1.
+            text: the text beside the bar, or in the line.
         """
         if self.quiet:
             return
@@ -81,10 +80,10 @@ class Progress:
             self._print_line()
 
     def update_part(self, name: str, share: float, text: str) -> None:
-        """Show a bar of its own for a part of the work, where there are bars and space for it."""
+        """Show a bar for a part of the work, up to 16 of them."""
         if self._bar is None:
             return
-        if name not in self._parts and len(self._parts) < _MOST_PARTS:
+        if name not in self._parts and len(self._parts) < _MAX_PARTS:
             self._parts[name] = self._bar.add_task("", total=1)
         if name in self._parts:
             self._bar.update(self._parts[name], completed=share, description=text)
@@ -95,7 +94,7 @@ class Progress:
             self._bar.remove_task(self._parts.pop(name))
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         if self._bar is not None:
             self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif not self.quiet:
@@ -105,11 +104,11 @@ class Progress:
         return self._next_share == 0 or time.monotonic() - self._printed >= _GAP
 
     def _print_regularly(self) -> None:
-        every = SOON
-        while not self._ended.wait(self._printed + every - time.monotonic()):
-            if time.monotonic() - self._printed >= every:
+        interval = SOON
+        while not self._ended.wait(self._printed + interval - time.monotonic()):
+            if time.monotonic() - self._printed >= interval:
                 self._print_line()
-            every = LATER
+            interval = LATER
 
     def _print_line(self) -> None:
         self._printed = time.monotonic()
@@ -117,20 +116,20 @@ class Progress:
             self.say(f"{self._text}{self._time()}")
 
     def _time(self) -> str:
-        """The time left at the speed until now; the time that has passed where that is unknown."""
+        """The remaining time at the average speed, or the elapsed time if that is unknown."""
         now = time.monotonic()
         if self._share is None or self._first is None:
-            passed = now - self._began
-            return " …" if passed < LATER else f" … {duration(passed)}"
+            elapsed = now - self._began
+            return " …" if elapsed < LATER else f" … {duration(elapsed)}"
         began, before = self._first
         if self._share >= 1 or self._share <= before:
             return ""
-        left = (now - began) * (1 - self._share) / (self._share - before)
-        return f"; about {duration(left)} left"
+        remaining = (now - began) * (1 - self._share) / (self._share - before)
+        return f"; about {duration(remaining)} left"
 
 
 def _make_bar() -> "rich.progress.Progress | None":
-    """The bar of a terminal or a notebook; None where there is neither."""
+    """A bar for a terminal or a notebook; None for other outputs."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -143,12 +142,12 @@ def _make_bar() -> "rich.progress.Progress | None":
 
 
 class TrainingProgress(Progress):
-    """The progress of one training run: called with each row of its metrics.
+    """The progress of one training run; call it with each row of its metrics.
 
     Args:
         steps: the last step.
         quiet: show nothing.
-        learned: say once when the test curve meets this criterion, and how to stop there.
+        learned: a criterion; when the test curve first meets it, suggest ``--until-grokked``.
     """
 
     def __init__(
@@ -170,28 +169,28 @@ class TrainingProgress(Progress):
             self.learned = None
             if step + 1000 < self.steps:
                 self.say(
-                    f"mechgrok: it has generalized at step {step:,} of {self.steps:,}; "
+                    f"mechgrok: the run has generalized at step {step:,} of {self.steps:,}; "
                     "--until-grokked would stop 1,000 steps later."
                 )
 
 
 def describe_row(row: Mapping[str, Any]) -> str:
-    """The accuracies of a row of metrics; the losses where there are no accuracies.
+    """The accuracies of a row of metrics; for a regression, the losses.
 
     >>> describe_row({"train_accuracy": 1.0, "test_accuracy": 0.125})
     'train 100.0% test 12.5%'
     """
-    what, form = ("loss", "{:.3g}") if isnan(row["test_accuracy"]) else ("accuracy", "{:.1%}")
-    return " ".join(f"{side} {form.format(row[f'{side}_{what}'])}" for side in ("train", "test"))
+    metric, form = ("loss", "{:.3g}") if isnan(row["test_accuracy"]) else ("accuracy", "{:.1%}")
+    return " ".join(f"{side} {form.format(row[f'{side}_{metric}'])}" for side in ("train", "test"))
 
 
 def show_training(
     progress: RowCallback | Literal["auto"] | None, steps: int
 ) -> AbstractContextManager[RowCallback]:
-    """A context that gives what to call with each row of the metrics.
+    """A context that yields a callback for the rows of the metrics.
 
     Args:
-        progress: a callback; "auto" shows a bar in a notebook and nothing elsewhere, None nothing.
+        progress: a callback; "auto" shows a bar in notebooks only; None shows nothing.
         steps: the last step.
     """
     if progress == "auto":

@@ -1,6 +1,6 @@
-"""Functions called in processes of their own, none of which outlives the process that started it.
+"""Calling functions in worker processes, which end with their parent.
 
-A worker that is killed or gets stuck costs its call alone, which is made once more.
+A call is repeated once if its worker is killed or gets stuck.
 """
 
 import signal
@@ -14,26 +14,26 @@ from typing import Any, Self
 from mechgrok import processes
 from mechgrok.errors import in_a_sentence
 
-#: How often a call is made whose worker dies.
+#: Attempts at a call whose worker dies.
 _TRIES = 2
-#: Seconds between two checks whether the workers work.
+#: Seconds between two checks for stuck workers.
 _CHECK_EVERY = 1.0
-#: In a worker: where its results go.
+#: In a worker: the connection to its parent.
 _to_parent: list[Connection] = []
-#: In place of a result that is still to come, or never comes.
+#: Stands for a pending or cancelled result.
 _NONE = object()
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a call has no result, in a sentence."""
+    """The reason why a call has no result, in a sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class _Message:
-    """What a call that still runs sends to the parent."""
+    """A value that a running call sends to the parent."""
 
     value: Any
 
@@ -47,7 +47,7 @@ class _Call:
 
 
 class _Worker:
-    """A process, and the call that it makes."""
+    """A process and its current call."""
 
     def __init__(self) -> None:
         self.process, self.connection = processes.start(_serve)
@@ -73,12 +73,12 @@ class _Worker:
 
 
 class Workers:
-    """Up to ``n`` processes that make calls, as a context that ends with all of them ended.
+    """A context with up to ``n`` worker processes, which end with the context.
 
     Args:
         n: the largest number of processes.
-        on_start: called with a worker's number and a call's key when the worker begins the call.
-        on_message: called with both and a value that the call has passed to `send_to_parent`.
+        on_start: called with a worker's number and a call's key when the call begins.
+        on_message: called with both and each value that the call passes to `send_to_parent`.
     """
 
     def __init__(
@@ -105,26 +105,26 @@ class Workers:
 
     @property
     def n_unfinished(self) -> int:
-        """The number of calls that wait or run."""
+        """The number of queued and running calls."""
         return len(self._calls) + sum(w.call is not None for w in self._workers.values())
 
     def submit(self, key: Any, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have a module's ``function(*arguments)`` called; all must be picklable."""
+        """Queue the call ``function(*arguments)``; all must be picklable."""
         self._calls.append(_Call(key, function, arguments))
 
     def answers(self) -> Iterator[tuple[Any, Any]]:
-        """Every call's key and result, as they come; calls may be submitted meanwhile.
+        """Yield the key and result of every call as it ends; calls may be submitted meanwhile.
 
-        The result is a `Failure` where the call raised, or where its worker died or got stuck each
-        time.
+        The result is a `Failure` if the call raised an error, or if its worker died or got stuck in
+        every attempt.
         """
         while self.n_unfinished:
             for _, key, result in self.poll(_CHECK_EVERY):
                 yield key, result
 
     def poll(self, seconds: float) -> Iterator[tuple[int, Any, Any]]:
-        """The results that there are within so many seconds: worker's number, key and result."""
-        self._hand_out()
+        """Yield worker number, key and result of the calls that end within some seconds."""
+        self._start_calls()
         busy = {w.connection: (number, w) for number, w in self._workers.items() if w.call}
         for _, worker in busy.values():
             worker.kill_if_stuck()
@@ -144,7 +144,7 @@ class Workers:
                 yield number, call.key, result
 
     def _after_death(self, worker: _Worker, call: _Call) -> Any:
-        """Make a call again whose worker has died, or say why it fails."""
+        """Repeat the call of a dead worker, or return its failure."""
         worker.connection.close()
         cause = worker.cause_of_death()
         if self._interrupted:
@@ -154,7 +154,7 @@ class Workers:
             return _NONE
         return Failure(f"its process {cause}, {_TRIES} times (out of memory, perhaps).")
 
-    def _hand_out(self) -> None:
+    def _start_calls(self) -> None:
         for number in range(self.n):
             if not self._calls:
                 return
@@ -166,7 +166,7 @@ class Workers:
                 self._on_start(number, call.key)
 
     def interrupt(self) -> None:
-        """Send Ctrl-C to the workers that work, once, and begin no further call."""
+        """Send SIGINT once to every busy worker, and start no further call."""
         if self._interrupted:
             return
         self._interrupted = True
@@ -177,12 +177,12 @@ class Workers:
 
 
 def send_to_parent(value: Any) -> None:
-    """In a call that a worker makes: send a value to ``on_message`` of the `Workers`."""
+    """In a worker: send a value to ``on_message`` of the `Workers`."""
     _to_parent[-1].send(_Message(value))
 
 
 def _serve(connection: Connection) -> None:
-    """In a worker: make calls until there are no more."""
+    """In a worker: make calls until the parent closes the connection."""
     _to_parent.append(connection)
     while True:
         try:

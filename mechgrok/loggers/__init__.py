@@ -1,7 +1,7 @@
-"""Where metrics go besides ``metrics.csv``: TensorBoard, Weights & Biases, Trackio, one's own.
+"""Loggers send metrics to TensorBoard, Weights & Biases, Trackio, or user code.
 
-A new one is one file here and its line below, or in another package (entry points of
-``mechgrok.loggers``), or in a file of one's own: ``--log file.py:Name``.
+A new logger is a file here and an entry in `LOGGERS`, an entry point in the group
+``mechgrok.loggers``, or a class in a user's file: ``--log file.py:Name``.
 """
 
 from lazy_loader import attach_stub

@@ -1,4 +1,4 @@
-"""The base class of loggers, and sending rows of metrics to several of them."""
+"""The base class of loggers, and functions that send metrics to them."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
 from mechgrok.runs import Run
 
-#: Seconds that a call of a logger may take.
+#: Timeout in seconds of a call of a logger.
 PATIENCE = 120.0
 
 #: Names of the metrics' columns in logs, grouped by prefix.
@@ -34,9 +34,9 @@ class Logger(ABC):
     """Receives the metrics of a run, row by row.
 
     Args:
-        run: the run, whose name and configuration are logged, too.
-        begun: the first step that will be logged: 0, or the step from which the run is resumed,
-            which invalidates rows logged for later steps.
+        run: the run; its name and configuration are logged, too.
+        begun: the first step to log: 0, or the step from which the run is resumed, which
+            invalidates earlier logs of later steps.
     """
 
     def __init__(self, run: Run, begun: int) -> None:
@@ -54,14 +54,14 @@ class Logger(ABC):
 
     @abstractmethod
     def note(self, step: int, values: Mapping[str, float]) -> None:
-        """Log one evaluation: its finite values, by the names of `SERIES`."""
+        """Log the finite values of one evaluation, by the names of `SERIES`."""
 
     @abstractmethod
     def close(self) -> None:
         """Send pending rows and close."""
 
 
-#: Every logger by name; each needs the extra of its name.
+#: Loggers by name; each requires the extra of the same name.
 LOGGERS: Registry[type[Logger]] = Registry(
     "logger",
     "mechgrok.loggers",
@@ -79,22 +79,22 @@ def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
     Raises:
         UserError: a name is unknown, or its package is not installed.
     """
-    found = {}
+    loggers = {}
     for name in [names] if isinstance(names, str) else names:
         user_code.allow(name)
         try:
-            found[name] = LOGGERS.load(name)
+            loggers[name] = LOGGERS.load(name)
         except ImportError as error:
             raise UserError(
                 f"{name} is not installed ({error}): pip install 'mechgrok[{name}]'."
             ) from None
-    return found
+    return loggers
 
 
 class _Caller:
-    """A thread that makes all calls of one logger, so that each call has a deadline.
+    """A thread for all calls of one logger, which gives each call a deadline.
 
-    One thread makes all of them because some libraries keep thread-local state.
+    All calls use the same thread because some libraries have thread-local state.
     """
 
     def __init__(self) -> None:
@@ -103,10 +103,10 @@ class _Caller:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return or raise what the function does.
+        """Call a function in the thread, and return its result or raise its error.
 
         Raises:
-            TimeoutError: it takes longer than `PATIENCE`.
+            TimeoutError: the call takes longer than `PATIENCE`.
         """
         self._calls.put(partial(function, *arguments))
         try:
@@ -129,21 +129,21 @@ class _Caller:
 def logged(
     run: Run, names: str | Sequence[str], begun: int, failed: set[str] | None = None
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Loggers that take the rows of a run's metrics while the context lasts.
+    """A context that yields a function to log a row of a run's metrics.
 
-    One that fails (no network, a full disk), or takes longer than `PATIENCE` over a call, gets no
-    further rows, and a warning says so; training continues.
+    A logger that fails (no network, a full disk) or exceeds `PATIENCE` is dropped with a warning;
+    training continues.
 
     Args:
         run: the run to log.
-        names: the loggers.
-        begun: the step from which rows will come.
-        failed: the names of those that fail are added to it.
+        names: the names of the loggers.
+        begun: the first step to log.
+        failed: a set to which the names of failed loggers are added.
     """
     failed = set() if failed is None else failed
     loggers: dict[str, tuple[Logger, _Caller]] = {}
     for name, kind in find_loggers(names).items():
-        with _as_warning(name, "is not logged to", failed):
+        with _as_warning(name, "could not start", failed):
             call = _Caller()
             loggers[name] = call(kind, run, begun), call
 
@@ -155,7 +155,7 @@ def logged(
         }
         for name, (logger, call) in loggers.items():
             if name not in failed:
-                with _as_warning(name, "is no longer logged to", failed):
+                with _as_warning(name, "failed and was stopped", failed):
                     call(logger.note, int(row["step"]), values)
 
     try:
@@ -169,14 +169,14 @@ def logged(
 
 @in_neutral_state
 def log(run: Run | str | Path, to: str | Sequence[str]) -> list[str]:
-    """Send the metrics of a run that was trained already.
+    """Send the metrics of an existing run to loggers.
 
     Args:
         run: a run, or its folder.
-        to: loggers: "tensorboard", "wandb", "trackio", or one's own.
+        to: loggers: "tensorboard", "wandb", "trackio", or user code (``file.py:Name``).
 
     Returns:
-        The loggers that took every row; a warning says of each other one why it did not.
+        The loggers that received every row; each of the others causes a warning.
 
     Raises:
         UserError: there is no such run or logger, or the run has no metrics yet.
@@ -194,7 +194,7 @@ def log(run: Run | str | Path, to: str | Sequence[str]) -> list[str]:
 
 @contextmanager
 def _as_warning(name: str, what: str, failed: set[str]) -> Iterator[None]:
-    """Turn what a logger raises into a warning, and note that it failed."""
+    """Turn a logger's error into a warning, and add its name to ``failed``."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in ``logs/tensorboard``, which ``tensorboard --logdir`` shows."""
+"""TensorBoard: event files in ``logs/tensorboard`` for ``tensorboard --logdir``."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from mechgrok.runs import Run
 
 
 class TensorBoard(Logger):
-    """A scalar for every series, and the configuration as text."""
+    """Logs a scalar for every series, and the configuration as text."""
 
     def __init__(self, run: Run, begun: int) -> None:
         super().__init__(run, begun)

@@ -1,4 +1,4 @@
-"""Trackio: a run in the local project mechgrok, which ``trackio show`` opens."""
+"""Trackio: a run in the local project mechgrok for ``trackio show``."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from mechgrok.runs import Run
 
 
 class Trackio(Logger):
-    """The series by step, and the configuration; what it says on the terminal is swallowed."""
+    """Logs the series and the configuration, and suppresses Trackio's output."""
 
     def __init__(self, run: Run, begun: int) -> None:
         super().__init__(run, begun)

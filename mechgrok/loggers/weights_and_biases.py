@@ -1,7 +1,6 @@
-"""Weights & Biases: a run in the project mechgrok; WANDB_MODE, WANDB_PROJECT and the like hold.
+"""Weights & Biases: a run in the project mechgrok; WANDB_MODE, WANDB_PROJECT etc. apply.
 
-Files lie in ``logs/wandb``. A run that is gone on with goes on there too, by the identifier that is
-kept in ``logs/wandb-id``.
+Files are in ``logs/wandb``. The identifier in ``logs/wandb-id`` resumes the same run there.
 """
 
 import os
@@ -17,24 +16,24 @@ from mechgrok.runs import Run
 
 
 class WeightsAndBiases(Logger):
-    """The series by step, and the configuration."""
+    """Logs the series and the configuration."""
 
     def __init__(self, run: Run, begun: int) -> None:
         super().__init__(run, begun)
         online = wandb.setup().settings.mode in ("online", "shared")
         if online and not wandb.login(prompt=False, verify=False):
             raise UserError(
-                "nobody is logged in: type wandb login first, or set WANDB_API_KEY or "
+                "you are not logged in: run wandb login first, or set WANDB_API_KEY or "
                 "WANDB_MODE=offline"
             )
         self.folder.mkdir(exist_ok=True)
-        kept = self.folder / "wandb-id"
-        if not begun or not kept.is_file():
-            write_text(kept, uuid4().hex[:12])
+        id_file = self.folder / "wandb-id"
+        if not begun or not id_file.is_file():
+            write_text(id_file, uuid4().hex[:12])
         self.sent = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "mechgrok"),
             name=run.name,
-            id=read_text(kept),
+            id=read_text(id_file),
             dir=self.folder,
             config=self.settings,
             resume="allow",

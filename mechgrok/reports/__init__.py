@@ -1,4 +1,4 @@
-"""Pages: figures and findings of many analyses as one HTML file."""
+"""HTML pages with the figures and findings of many analyses."""
 
 from lazy_loader import attach_stub
 

@@ -18,11 +18,11 @@ function loadPlotly() {
 }
 
 async function unpacked(id) {
-  const whole = await unzipped(id);
-  const end = 4 + new DataView(whole).getUint32(0, true);
-  return JSON.parse(new TextDecoder().decode(whole.slice(4, end)), (_, part) => {
+  const content = await unzipped(id);
+  const end = 4 + new DataView(content).getUint32(0, true);
+  return JSON.parse(new TextDecoder().decode(content.slice(4, end)), (_, part) => {
     if (!part || part.at === undefined || part.bytes === undefined) return part;
-    const bdata = whole.slice(end + part.at, end + part.at + part.bytes);
+    const bdata = content.slice(end + part.at, end + part.at + part.bytes);
     return { dtype: part.dtype, shape: part.shape, bdata };
   });
 }

@@ -1,4 +1,4 @@
-"""Many figures on one page: a report that opens without a network, on a laptop and on a phone."""
+"""Writing self-contained HTML pages with many figures, which work offline and on phones."""
 
 import html
 import re
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from mechgrok.files import write_text
 from mechgrok.reports.packing import pack, packed_plotly, script
 
-#: The tags that plotly understands in titles and that mean the same on a page.
+#: Tags of plotly's titles that have the same meaning in HTML.
 _TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
 
 
@@ -22,13 +22,13 @@ class Section:
     """One analysis on the page.
 
     Attributes:
-        name: of the analysis; also the section's anchor.
-        question: what it asks.
-        findings: what was seen, by run.
-        skipped: why it does not apply, by run.
-        figure: the figure, packed by `untitled`; None where no run was measured.
-        title: the figure's title and subtitle, which the page sets as text that wraps.
-        failed: what went wrong, by run.
+        name: the analysis's name; also the section's anchor.
+        question: the analysis's description.
+        findings: the findings, by run.
+        skipped: why the analysis does not apply, by run.
+        figure: the figure, packed by `untitled`; None if no run was measured.
+        title: the figure's title and subtitle, which the page wraps.
+        failed: error messages, by run.
     """
 
     name: str
@@ -41,17 +41,17 @@ class Section:
 
 
 def untitled(figure: go.Figure) -> tuple[str, tuple[str, str]]:
-    """A figure as compressed text for a page, without its titles; and its title and subtitle.
+    """Pack a figure without its titles for a page; also returns its title and subtitle.
 
-    The page unpacks a figure when it comes into view, so that megabytes of pictures do not keep a
-    phone busy at once.
+    The page unpacks a figure when it scrolls into view, so that megabytes of images do not block a
+    phone.
     """
-    shown, title = bare(figure)
-    return pack(shown.update_layout(width=None, autosize=True)), title
+    copy, title = bare(figure)
+    return pack(copy.update_layout(width=None, autosize=True)), title
 
 
 def bare(figure: go.Figure) -> tuple[go.Figure, tuple[str, str]]:
-    """A copy of the figure without its titles, less high by their room; its title and subtitle."""
+    """A copy of a figure without titles and their margin; also returns title and subtitle."""
     layout = figure.layout
     title = (layout.title.text or "", layout.title.subtitle.text or "")
     top = 60 if layout.margin.t is None else max(60, layout.margin.t - 65)
@@ -67,22 +67,22 @@ def write_report(
     sections: Sequence[Section],
     footer: str,
 ) -> None:
-    """Write the report, whole or not at all, with one copy of plotly.js in it.
+    """Write the report atomically, with one copy of plotly.js.
 
     Args:
         path: the HTML file.
-        title: its heading.
-        facts: a table of facts: by the run's label, then by heading.
+        title: the page's heading.
+        facts: a table by the run's label, then by heading.
         summary: a few lines for each run.
-        sections: one per analysis, in the order of the page.
-        footer: how and when it was made.
+        sections: one section per analysis, in the order of the page.
+        footer: the command and the date.
     """
-    shown = {section.name: section.figure is None for section in sections}
+    muted = {section.name: section.figure is None for section in sections}
     write_page(
         path,
         "report.html",
         title=title,
-        contents={"summary": False, "facts": False} | shown,
+        contents={"summary": False, "facts": False} | muted,
         figures={section.name: section.figure for section in sections if section.figure},
         footer=footer,
         facts=facts,
@@ -102,17 +102,17 @@ def write_page(
     footer: str,
     **more: object,
 ) -> None:
-    """Write a page of sections and figures, whole or not at all, with one copy of plotly.js in it.
+    """Write a page of sections and figures atomically, with one copy of plotly.js.
 
     Args:
         path: the HTML file.
-        template: in this folder; one that extends page.html fills its block ``sections``, where a
-            ``<div class="figure" data-figure="NAME">`` shows a figure.
-        title: its heading.
-        contents: the sections' names, which are their anchors, and whether they are muted there.
-        figures: packed by `untitled`, by their names.
-        footer: how and when it was made.
-        more: what the template needs besides; without a template ``sections``, safe HTML.
+        template: a file in this folder; a template that extends page.html fills its block
+            ``sections``, where ``<div class="figure" data-figure="NAME">`` shows a figure.
+        title: the page's heading.
+        contents: the sections' names (and anchors), and whether the table of contents mutes them.
+        figures: figures packed by `untitled`, by name.
+        footer: the command and the date.
+        more: further variables of the template; for page.html ``sections``, safe HTML.
     """
     templates = Environment(
         loader=PackageLoader("mechgrok.reports", ""),
@@ -134,5 +134,5 @@ def write_page(
 
 
 def plotly_text(text: str) -> Markup:
-    """A figure's title as HTML: the tags that plotly knows stay, all else is text."""
+    """A figure's title as HTML; only plotly's tags are kept."""
     return Markup(_TITLE_TAGS.sub(r"<\1>", html.escape(text)))

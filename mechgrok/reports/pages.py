@@ -1,4 +1,4 @@
-"""Pages that other layers bring, found by name as analyses are."""
+"""Pages of other packages, registered as entry points."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ def explore(
     port: int | None = None,
     interventions: Sequence[type[Intervention] | str] = (),
 ) -> Any:
-    """Scrub through runs and intervene in them on a live page; in a notebook it shows itself.
+    """Open a live page to scrub through runs and intervene in them; a notebook displays it.
 
-    The page is served in the background while this process lives, or until its ``close()``; its
-    ``url`` opens it in a browser.
+    A background thread serves the page at its ``url`` until its ``close()`` or the end of this
+    process.
 
     Args:
-        runs: runs, or their folders; several are shown side by side.
-        port: where the page listens on 127.0.0.1; the usual one, or any that is free.
-        interventions: of your own, as classes or as ``file.py:Name``: each gets a form.
+        runs: runs, or their folders, shown side by side.
+        port: the port on 127.0.0.1; default: the usual port, or a free one.
+        interventions: user-defined interventions, as classes or as ``file.py:Name``; each gets a
+            form.
 
     Raises:
-        UserError: the extra mechgrok[explore] is not installed, the port is taken, or something is
-            no intervention.
+        UserError: the extra mechgrok[explore] is not installed, the port is in use, or one of
+            ``interventions`` is not an intervention.
     """
     page = find(GROUP, "explore").load()(*runs, port=port, interventions=interventions)
     page.start()

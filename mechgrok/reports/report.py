@@ -1,7 +1,7 @@
-"""One page with the answers to all questions about one or several runs.
+"""A page with all analyses of one or several runs.
 
-What is asked is independent of what fails: an analysis that cannot be imported, or that raises,
-says so in its section, and the page comes out.
+An analysis that cannot be imported or raises an error has the error in its section; the others are
+not affected.
 """
 
 import os
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.groups import RunGroups
 
-#: Called after every piece of work with how much is done, how much there is, and what was done.
+#: Called after every unit of work with the units done, their total, and a description.
 Progress = Callable[[int, int, str], object]
 
-#: More processes than this take more memory than they save time.
+#: More processes cost more memory than they save time.
 _MOST_WORKERS = 8
 
 
@@ -42,11 +42,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was made.
+    """A written report.
 
     Attributes:
         path: the page.
-        sections: one per analysis, in the page's order.
+        sections: one section per analysis, in the page's order.
     """
 
     path: Path
@@ -54,12 +54,12 @@ class Report:
 
     @property
     def shown(self) -> list[str]:
-        """The analyses that came out with a figure."""
+        """The analyses with a figure."""
         return [section.name for section in self.sections if section.figure is not None]
 
     @property
     def failures(self) -> list[str]:
-        """What failed, a sentence each."""
+        """A sentence per failure."""
         return [
             f"{section.name} failed on {label}: {reason}"
             for section in self.sections
@@ -69,7 +69,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The figure of one analysis, packed for the page, its titles, and what was found."""
+    """The packed figure of one analysis, its titles, and the findings."""
 
     figure: str | None
     title: tuple[str, str]
@@ -87,68 +87,68 @@ def report(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Ask runs every question that applies, and write one page that opens without a network.
+    """Measure all applicable analyses of runs, and write one page that opens offline.
 
     Args:
-        runs: one or several runs or sweeps, or their folders; measured each and laid over one
-            another, those of a sweep in groups that are the same but for their seeds.
-        out: the page; ``analysis/report.html`` of the first run, or of the sweep, unless given.
-        only: the analyses to ask; all unless given.
-        fresh: measure anew, whatever is kept.
-        workers: processes; as many as there are cores, eight at most, unless given.
-        progress: called after every piece of work.
+        runs: one or several runs or sweeps, or their folders; figures overlay them, and group the
+            runs of a sweep by all settings but the seeds.
+        out: the page; default: ``analysis/report.html`` of the first run, or of the sweep.
+        only: the analyses to measure; default: all.
+        fresh: measure again instead of loading answers.
+        workers: the number of processes; default: one per core, at most eight.
+        progress: called after every unit of work.
 
     Raises:
-        UserError: a run or an analysis is not there, a run has no checkpoint, or the page cannot be
-            written. What an analysis raises is told in its section instead.
+        UserError: a run or an analysis does not exist, a run has no checkpoint, or the page cannot
+            be written. Errors of an analysis appear in its section instead.
     """
     from mechgrok.reports.page import write_report
     from mechgrok.runs import Run
     from mechgrok.runs.facts import facts
     from mechgrok.sweeps import Sweep
 
-    given = [runs] if isinstance(runs, Run | Sweep | str | Path) else list(runs)
-    if not given:
+    sources = [runs] if isinstance(runs, Run | Sweep | str | Path) else list(runs)
+    if not sources:
         raise UserError("There is nothing to report on: name at least one run.")
-    family = _family(given)
-    opened = family.runs
+    groups = _groups(sources)
+    opened = groups.runs
     if empty := [run for run in opened.values() if not run.steps]:
         raise UserError(f"{empty[0].path} has no checkpoint yet: train it first.")
-    page = Path(out) if out else family.path / "report.html"
-    names = _chosen(only)
-    alone = family.by is None
-    about = {label: facts(run) for label, run in opened.items()} if alone else family.about()
+    page = Path(out) if out else groups.path / "report.html"
+    names = _analysis_names(only)
+    ungrouped = groups.by is None
+    about = {label: facts(run) for label, run in opened.items()} if ungrouped else groups.about()
     ensure_writable(page)
     n = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-    sections = _ask_all(names, family, fresh, n, progress or (lambda done, total, words: None))
-    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    sections = _measure_all(names, groups, fresh, n, progress or (lambda done, total, text: None))
+    date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     write_report(
         page,
-        f"Report on {', '.join(opened if alone else dict.fromkeys(map(_name, given)))}",
+        f"Report on {', '.join(opened if ungrouped else dict.fromkeys(map(_name, sources)))}",
         about,
-        _summary(sections, family, alone),
+        _summary(sections, groups),
         sections,
-        f"Made by mechgrok report on {made}.",
+        f"Made by mechgrok report on {date}.",
     )
     return Report(page, sections)
 
 
-def _family(given: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
+def _groups(sources: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.groups import RunGroups
 
-    if len(given) == 1 and isinstance(given[0], Sweep):
-        return RunGroups.of_sweep(given[0])  # perhaps some of its runs only
-    return RunGroups.open([each.path if isinstance(each, Run | Sweep) else each for each in given])
+    if len(sources) == 1 and isinstance(sources[0], Sweep):
+        return RunGroups.of_sweep(sources[0])  # perhaps a selection of its runs
+    return RunGroups.open([s.path if isinstance(s, Run | Sweep) else s for s in sources])
 
 
-def _name(each: "Run | Sweep | str | Path") -> str:
-    return Path(each).resolve().name if isinstance(each, str | Path) else each.name
+def _name(source: "Run | Sweep | str | Path") -> str:
+    return Path(source).resolve().name if isinstance(source, str | Path) else source.name
 
 
-def _chosen(only: Sequence[str] | None) -> list[str]:
-    """The analyses to ask, in the order of the story that their packages tell.
+def _analysis_names(only: Sequence[str] | None) -> list[str]:
+    """The analyses to measure, in the order of their packages' ``STORY``.
 
     Raises:
         UserError: one is unknown.
@@ -158,59 +158,58 @@ def _chosen(only: Sequence[str] | None) -> list[str]:
 
     if only is not None:
         return [find(ANALYSES, name).name for name in only]
-    story = [name for name in _told("STORY") if name in analyses()]
+    story = [name for name in _constant("STORY") if name in analyses()]
     return [*story, *(name for name in analyses() if name not in story)]
 
 
-def _told(what: str) -> list[str]:
-    """The names in a constant of every package that brings analyses."""
+def _constant(constant: str) -> list[str]:
+    """The names in a constant of all packages with analyses."""
     from mechgrok.results.analysis import analyses
 
     packages = dict.fromkeys(entry.module.rpartition(".")[0] for entry in analyses().values())
     names: dict[str, None] = {}
     for package in filter(None, packages):
         with suppress(ImportError):
-            names |= dict.fromkeys(getattr(import_module(package), what, ()))
+            names |= dict.fromkeys(getattr(import_module(package), constant, ()))
     return list(names)
 
 
-def _summary(
-    sections: "Sequence[Section]", family: "RunGroups", alone: bool
-) -> dict[str, list[str]]:
-    """The report in a few lines for each run: when it learned, how, and what it computes.
+def _summary(sections: "Sequence[Section]", groups: "RunGroups") -> dict[str, list[str]]:
+    """The findings of the ``SUMMARY`` analyses for each run.
 
-    Of runs that are compared, those after the first say what they are ahead of it by.
+    Without groups, a line compares each further run with the first.
     """
-    chosen = [section for name in _told("SUMMARY") for section in sections if section.name == name]
+    names = _constant("SUMMARY")
+    chosen = [section for name in names for section in sections if section.name == name]
     lines = {
         label: [section.findings[label] for section in chosen if label in section.findings]
-        for label in family.runs
+        for label in groups.runs
     }
-    if alone:
-        base, *others = family.runs
+    if groups.by is None:
+        base, *others = groups.runs
         for label in others:
-            lines[label] += _against(family.runs[base], family.runs[label])
-    return {label: found for label, found in lines.items() if found}
+            lines[label] += _compare(groups.runs[base], groups.runs[label])
+    return {label: findings for label, findings in lines.items() if findings}
 
 
-def _against(base: "Run", other: "Run") -> list[str]:
-    """What another run has changed, in a line, where both have generalized or one has not."""
-    words = [] if other.density is None else [f"keeps {other.density:.0%} of its masked weights"]
+def _compare(base: "Run", other: "Run") -> list[str]:
+    """A line that compares another run's density and t_gen with the base run's, if known."""
+    parts = [] if other.density is None else [f"keeps {other.density:.0%} of its masked weights"]
     before, after = base.t_gen, other.t_gen
     if before and after:
         ratio = before / after
         times = f"{ratio:,.1f} times earlier" if ratio >= 1 else f"{1 / ratio:,.1f} times later"
-        words.append(f"generalizes {times} than {base.name}")
+        parts.append(f"generalizes {times} than {base.name}")
     elif before and not base.caveat and not other.caveat and other.steps:
-        words.append(f"has not generalized within {other.steps[-1]:,} steps; {base.name} has")
-    return [", ".join(words)] if words else []
+        parts.append(f"has not generalized within {other.steps[-1]:,} steps; {base.name} has")
+    return [", ".join(parts)] if parts else []
 
 
-def _ask_all(
-    names: Sequence[str], family: "RunGroups", fresh: bool, n: int, progress: Progress
+def _measure_all(
+    names: Sequence[str], groups: "RunGroups", fresh: bool, n: int, progress: Progress
 ) -> "list[Section]":
-    """Ask every run every question, side by side in ``n`` processes, then draw each figure."""
-    paths = {label: run.path for label, run in family.runs.items()}
+    """Measure every analysis on every run in ``n`` processes, then draw each figure."""
+    paths = {label: run.path for label, run in groups.runs.items()}
     answers: dict[str, dict[str, Any]] = {name: {} for name in names}
     drawn: dict[str, _Drawn | Failure] = {}
     total, done = len(names) * (len(paths) + 1), 0
@@ -220,17 +219,17 @@ def _ask_all(
                 workers.submit((name, label), _measure, name, path, fresh)
         for (name, label), answer in workers.answers():
             done += 1
-            what = "failed on" if isinstance(answer, Failure) else "measured on"
+            status = "failed on" if isinstance(answer, Failure) else "measured on"
             if label is None:
                 drawn[name] = answer
                 progress(done, total, f"{name} drawn")
                 continue
             answers[name][label] = answer
-            progress(done, total, f"{name} {what} {label}")
+            progress(done, total, f"{name} {status} {label}")
             if len(answers[name]) < len(paths):
                 continue
             if measured := _datasets(answers[name], paths):
-                workers.submit((name, None), _draw, name, measured, family.grouped(measured))
+                workers.submit((name, None), _draw, name, measured, groups.grouped(measured))
             else:
                 done += 1
     return [_section(name, answers[name], drawn.get(name), list(paths)) for name in names]
@@ -242,9 +241,9 @@ def _section(
     from mechgrok.reports.page import Section
     from mechgrok.results.analysis import analyses
 
-    told = {label: answers[label] for label in labels}
-    skipped = {label: a.reason for label, a in told.items() if isinstance(a, Skipped)}
-    failed = {label: a.reason for label, a in told.items() if isinstance(a, Failure)}
+    ordered = {label: answers[label] for label in labels}
+    skipped = {label: a.reason for label, a in ordered.items() if isinstance(a, Skipped)}
+    failed = {label: a.reason for label, a in ordered.items() if isinstance(a, Failure)}
     question = analyses()[name].description
     if isinstance(drawn, _Drawn):
         failed |= drawn.failed
@@ -255,7 +254,7 @@ def _section(
 
 
 def _datasets(answers: dict[str, Any], order: Iterable[str]) -> "dict[str, xr.Dataset]":
-    """The answers that are measurements, in the order of the runs."""
+    """The answers that are datasets, in the order of the runs."""
     return {
         label: answers[label]
         for label in order
@@ -264,7 +263,7 @@ def _datasets(answers: dict[str, Any], order: Iterable[str]) -> "dict[str, xr.Da
 
 
 def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | Skipped":
-    """In a worker: the answer of one run, or why the analysis does not apply to it."""
+    """In a worker: measure one run, unless the analysis does not apply to it."""
     from mechgrok.results.analysis import Analysis
     from mechgrok.runs import Run
 
@@ -278,7 +277,7 @@ def _measure(name: str, path: Path, fresh: bool) -> "xr.Dataset | Skipped":
 
 
 def _draw(name: str, measured: "dict[str, xr.Dataset]", grouped: "dict[str, xr.Dataset]") -> _Drawn:
-    """In a worker: the figure of runs, in groups or not, and findings, as far as they come out."""
+    """In a worker: make the figure and the findings; errors are recorded by run."""
     from mechgrok.reports.page import untitled
     from mechgrok.results.analysis import Analysis
 

@@ -1,4 +1,4 @@
-"""Answers: what an analysis is, how its answers are kept, and the page that shows them."""
+"""Analyses, their answers, and the store of answers."""
 
 from lazy_loader import attach_stub
 

@@ -1,24 +1,23 @@
-"""Analyses: questions asked of runs, found by name and answered with an xarray Dataset.
+"""Analysis: a named measurement of runs that returns an xarray Dataset.
 
 An analysis is a module with
 
-* ``measure(run, *, …) -> xarray.Dataset``: the answer, on named dimensions with units in its
-  attributes; its typed keyword options become command-line options;
+* ``measure(run, *, …) -> xarray.Dataset``: the answer, with named dimensions, and units in its
+  attributes; typed keyword options become command-line options;
 * ``draw({label: dataset}, …) -> plotly.graph_objects.Figure``: the figure of one or several runs;
-* ``finding(dataset) -> str``: what was seen, in a line;
-* optionally ``applies(run) -> str | None``: why the question makes no sense for a run;
-* optionally ``VARIABLES``: the dimensions, units and definition of each variable, from which
-  `described` makes the Dataset;
-* optionally ``PER_STEP = True``: without ``steps`` it measures every checkpoint, each by itself, so
-  that the answer for some steps is a part of the answer for all;
-* optionally ``VERSION``, a whole number (1 unless given): raise it where the module, or what it
-  measures with, gives other answers, and answers on disk are measured anew.
+* ``finding(dataset) -> str``: the result in one line;
+* optionally ``applies(run) -> str | None``: why the analysis does not apply to a run;
+* optionally ``VARIABLES``: the dimensions, units and definition of each variable, for `described`;
+* optionally ``PER_STEP = True``: ``measure`` treats every checkpoint independently, and measures
+  all without ``steps``, so that the answer for some steps is a part of the answer for all;
+* optionally ``VERSION``, a whole number (default: 1): raise it when the module's answers change, so
+  that answers on disk are measured again.
 
-The first line of the module's docstring says what it asks. Modules are announced as entry points
-in the group ``mechgrok.analyses``.
+The first line of the module's docstring describes the analysis. Modules register as entry points in
+the group ``mechgrok.analyses``.
 
-Answers are saved in the run's ``analysis/`` and loaded while what they were made from is unchanged
-(`mechgrok.results.store`). When a run has grown, an analysis that is ``PER_STEP`` measures the new
+Answers are saved in the run's ``analysis/`` and reused while their inputs are unchanged
+(`mechgrok.results.store`). When a run has grown, a ``PER_STEP`` analysis measures the new
 checkpoints only.
 """
 
@@ -48,16 +47,16 @@ if TYPE_CHECKING:
     from mechgrok.results.variables import Table
     from mechgrok.runs import Run
 
-#: Checkpoints, as `Run.select` takes them.
+#: A selection of checkpoints for `Run.select`.
 Steps = Sequence[int] | str | None
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """One question: how it is measured, drawn and put in words.
+    """An analysis: its functions and metadata.
 
-    ``about`` is what is said of it, ``loaded_by`` the name that `load` finds it by, ``variables``
-    what it declares of its Dataset's variables and coordinates, ``version`` that of its code.
+    ``about`` is its documentation, ``loaded_by`` its name for `load`, ``variables`` the table of
+    its variables and coordinates, and ``version`` the version of its code.
     """
 
     name: str
@@ -75,57 +74,57 @@ class Analysis:
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
-        """The analysis called ``name``, imported.
+        """Import an analysis.
 
         Args:
-            name: of one that is installed; or one of a person's own, that they have named
-                (`mechgrok.user_code.allow`): a file (``sharpness.py``), a module's name with a
-                colon behind it (``my_package.sharpness:``), or the module itself.
+            name: the name of an installed analysis; or user code, which must be allowed
+                (`mechgrok.user_code.allow`): a file (``sharpness.py``), the name of a module with a
+                colon at the end (``my_package.sharpness:``), or the module itself.
 
         Raises:
-            UserError: there is none, or its module lacks one of the three functions.
+            UserError: there is no such analysis, or its module lacks one of the three functions.
         """
         if isinstance(name, ModuleType):
             installed = {entry.module: entry.name for entry in analyses().values()}
             if name.__name__ in installed:
                 return cls.load(installed[name.__name__])
-            # A module that was loaded from a file by hand is found by its file alone.
-            where = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
-            return cls._of(name, name.__name__.rpartition(".")[2], where, f"{where}:")
+            # Only its file identifies a module that was loaded from a file without an import.
+            source = name.__name__ if name.__name__ in sys.modules else str(name.__file__)
+            return cls._of(name, name.__name__.rpartition(".")[2], source, f"{source}:")
         if user_code.is_own(own := user_code.analysis_name(name)):
-            where = own.rpartition(":")[0]
+            source = own.rpartition(":")[0]
             module = user_code.load_module(own, "analysis")
-            last = Path(where).stem if where.endswith(".py") else where.rpartition(".")[2]
-            return cls._of(module, last, where, own)
+            last = Path(source).stem if source.endswith(".py") else source.rpartition(".")[2]
+            return cls._of(module, last, source, own)
         entry = find(ANALYSES, name)
         return cls._of(entry.load(), name, entry.module, name, entry.description)
 
     @classmethod
     def _of(
-        cls, module: ModuleType, name: str, where: str, by: str, description: str | None = None
+        cls, module: ModuleType, name: str, source: str, key: str, description: str | None = None
     ) -> "Analysis":
-        """The analysis that a module is; without a description it is a person's own."""
+        """Make an analysis of a module; user code has no ``description``."""
         version = getattr(module, "VERSION", 1)
         file = getattr(module, "__file__", None)
         if description is None and file and not hasattr(module, "VERSION"):
-            # Its author edits it between one question and the next.
+            # User code changes between measurements, so its content is its version.
             version = digest(Path(file).read_bytes())
-        lacking = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
-        if lacking:
-            raise UserError(f"The analysis {name} in {where} lacks {' and '.join(lacking)}().")
+        missing = [part for part in ("measure", "draw", "finding") if not hasattr(module, part)]
+        if missing:
+            raise UserError(f"The analysis {name} in {source} lacks {' and '.join(missing)}().")
         if description is None:
             description = (module.__doc__ or "").partition("\n")[0].rstrip(".")
         return cls(
             name,
             description,
-            where,
+            source,
             in_neutral_state(module.measure),
             in_neutral_state(module.draw),
             in_neutral_state(_with_caveat(module.finding)),
             in_neutral_state(getattr(module, "applies", lambda run: None)),
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
-            by,
+            key,
             getattr(module, "VARIABLES", {}),
             version,
         )
@@ -139,44 +138,44 @@ class Analysis:
         fresh: bool = False,
         **options: Any,
     ) -> "xr.Dataset":
-        """The answer for ``run``, loaded where nothing that it was made from has changed, else
-        measured, and saved where the folder can be written.
+        """Load the answer for ``run`` if its inputs are unchanged; otherwise measure and save it.
 
-        ``encoding["source"]`` of the answer is the file that holds it.
+        The answer's ``encoding["source"]`` is its file. It is not saved in a read-only folder.
 
         Args:
-            run: what to analyze.
-            steps: the checkpoints to measure; the analysis's own choice unless given.
-            fresh: measure anew, whatever is on disk.
-            options: of `measure`.
+            run: the run to analyze.
+            steps: the checkpoints to measure; default: the analysis's own choice.
+            fresh: measure again instead of loading.
+            options: options of `measure`.
 
         Raises:
-            UserError: the question makes no sense for this run, or has no such option.
+            UserError: the analysis does not apply to this run, or has no such option.
         """
         if reason := self.applies(run):
             raise UserError(f"The analysis {self.name} does not apply to {run.path}: {reason}")
         options = self._all_options(options)
         answer = self._answer(run, steps, options, fresh)
         answer = answer.assign_attrs(run=run.name)  # The folder may have been renamed.
-        if run.caveat is not None and _tells_sides_apart(answer):
+        if run.caveat is not None and _depends_on_split(answer):
             return answer.assign_attrs(caveat=run.caveat)
         return answer
 
     def _answer(
         self, run: "Run", steps: Steps, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        """The answer for checkpoints, and for what probes measured at steps without one."""
+        """The answer for checkpoints and for the steps of probes."""
         probes = self._probes(run, options)
         chosen = self._chosen_steps(run, steps, options)
         if probes is None:
             return self._stored(run, chosen, options, fresh)
-        wanted = sorted({*run.steps, *_steps_of(probes)}) if chosen is None else chosen
-        saved = [step for step in wanted if step in run.steps]
-        # What is true of the whole run, such as t_gen, is what it is today.
+        selected = sorted({*run.steps, *_steps_of(probes)}) if chosen is None else chosen
+        saved = [step for step in selected if step in run.steps]
+        # Measuring at least one checkpoint updates attributes of the run, such as t_gen.
         part = None if saved == run.steps else saved or run.steps[-1:]
         measured = self._stored(run, part, options, fresh)
-        gone = sorted({*wanted} - {*saved})
-        return join_steps([probes.sel(step=gone), measured]).sel(step=wanted) if gone else measured
+        if not (probed := sorted({*selected} - {*saved})):
+            return measured
+        return join_steps([probes.sel(step=probed), measured]).sel(step=selected)
 
     def _probes(self, run: "Run", options: Mapping[str, Any]) -> "xr.Dataset | None":
         return read_probes(run.path, self._stem(options)) if self.per_step else None
@@ -184,25 +183,25 @@ class Analysis:
     def _chosen_steps(
         self, run: "Run", steps: Steps, options: Mapping[str, Any]
     ) -> list[int] | None:
-        """Chosen checkpoints and steps of probes; None where they make the full question."""
+        """The selected steps of checkpoints and probes; None for the full answer."""
         if steps is None:
             return None
         probes = self._probes(run, options)
-        known = run.steps if probes is None else sorted({*run.steps, *_steps_of(probes)})
-        chosen = run.select(steps, among=known)
-        return None if self.per_step and chosen == known else chosen
+        available = run.steps if probes is None else sorted({*run.steps, *_steps_of(probes)})
+        chosen = run.select(steps, among=available)
+        return None if self.per_step and chosen == available else chosen
 
     def cache_path(self, run: "Run", *, steps: Steps = None, **options: Any) -> Path:
-        """The file of an answer: ``analysis/NAME.parquet`` for the full question with the defaults,
-        with a digest of the options and steps behind the name for any other."""
+        """The file of an answer: ``analysis/NAME.parquet``, or with a digest of non-default options
+        and steps ``analysis/NAME-DIGEST.parquet``."""
         options = self._all_options(options)
         stem = self._stem(options, self._chosen_steps(run, steps, options))
         return run.path / "analysis" / f"{stem}.parquet"
 
     def _stem(self, options: Mapping[str, Any], steps: Sequence[int] | None = None) -> str:
-        usual = self._all_options({})
-        unusual = {name: value for name, value in options.items() if value != usual[name]}
-        return stem_of(self.name, unusual | ({} if steps is None else {"steps": steps}))
+        defaults = self._all_options({})
+        changed = {name: value for name, value in options.items() if value != defaults[name]}
+        return stem_of(self.name, changed | ({} if steps is None else {"steps": steps}))
 
     def question(
         self,
@@ -211,21 +210,20 @@ class Analysis:
         options: Mapping[str, Any],
         drawing: Mapping[str, Any] | None = None,
     ) -> str:
-        """The name of a figure's file, without its ending: `name` alone for the full question, with
-        a digest behind it where options or steps are not the default ones.
+        """The stem of a figure's file: `name`, with a digest of non-default options and steps.
 
         Args:
-            runs: that are drawn.
+            runs: the runs in the figure.
             steps: the checkpoints.
-            options: of ``measure``.
+            options: options of ``measure``.
             drawing: options of ``draw``.
         """
         stems = sorted({self.cache_path(run, steps=steps, **options).stem for run in runs})
-        usual = _keyword_options(self.draw)
-        drawn = {name: value for name, value in (drawing or {}).items() if value != usual[name]}
-        if len(stems) == 1 and not drawn:
+        defaults = _keyword_options(self.draw)
+        changed = {k: value for k, value in (drawing or {}).items() if value != defaults[k]}
+        if len(stems) == 1 and not changed:
             return stems[0]
-        return stem_of(self.name, {**drawn, "answers": stems})
+        return stem_of(self.name, {**changed, "answers": stems})
 
     def kept_at(self, run: "Run", *, steps: Steps = None, **options: Any) -> Path:
         """The old name of `cache_path`."""
@@ -234,77 +232,78 @@ class Analysis:
 
     @property
     def options_of_draw(self) -> list[str]:
-        """The keyword options of its ``draw``."""
+        """The keyword options of ``draw``."""
         return list(_keyword_options(self.draw))
 
-    def _all_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of `measure`, those given and the defaults of the rest.
+    def _all_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults of `measure`.
 
         Raises:
             UserError: there is no such option.
         """
-        known = _keyword_options(self.measure)
-        known.pop("steps", None)
-        if unknown := [name for name in given if name not in known]:
-            has = f"choose {choices(known)}" if known else "it has none"
-            raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {has}.")
-        return known | dict(given)
+        defaults = _keyword_options(self.measure)
+        defaults.pop("steps", None)
+        if unknown := [name for name in options if name not in defaults]:
+            remedy = f"choose {choices(defaults)}" if defaults else "it has none"
+            raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {remedy}.")
+        return defaults | dict(options)
 
     def _measured(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any]
     ) -> "xr.Dataset":
-        """The answer, which knows its question and its run."""
+        """Measure, and store the names of analysis and run in the attributes."""
         measured = self.measure(run, steps=steps, **options)
         return measured.assign_attrs(analysis=self.loaded_by, run=run.name)
 
     def _stored(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any], fresh: bool
     ) -> "xr.Dataset":
-        """The answer for checkpoints: loaded where it may be, else measured and saved.
+        """The answer for checkpoints: loaded if it is up to date, otherwise measured and saved.
 
-        Of an analysis that is ``per_step``, an answer for some steps is a part of the full answer
-        where that holds them. It never takes the full answer's place.
+        For a ``per_step`` analysis, an answer for some steps can be a part of the saved full
+        answer. It never replaces the full answer.
         """
         key = Key.of_run(run, self.version, options)
         folder = run.path / "analysis"
-        path, full = (folder / f"{self._stem(options, each)}.parquet" for each in (steps, None))
-        places = [] if fresh else [full, path] if self.per_step else [path]
-        loaded = {place: entry for place in places if (entry := self._load(place))}
-        wanted = run.steps if self.per_step and steps is None else steps
+        path = folder / f"{self._stem(options, steps)}.parquet"
+        full = folder / f"{self._stem(options)}.parquet"
+        files = [] if fresh else [full, path] if self.per_step else [path]
+        loaded = {file: entry for file in files if (entry := self._load(file))}
+        selected = run.steps if self.per_step and steps is None else steps
         for made_from, answer in loaded.values():
             if made_from == key and not self.per_step:
                 return answer
-            if made_from == key and {*(wanted or ())} <= {*_steps_of(answer)}:
-                return answer.sel(step=wanted)
+            if made_from == key and {*(selected or ())} <= {*_steps_of(answer)}:
+                return answer.sel(step=selected)
         if self.per_step and steps is None and full in loaded:
             measured = self._extended(run, options, key, *loaded[full])
         else:
-            measured = self._measured(run, wanted, options)
+            measured = self._measured(run, selected, options)
         return save_dataset(path, key, measured)
 
     def _extended(
         self, run: "Run", options: dict[str, Any], key: Key, made_from: Key, before: "xr.Dataset"
     ) -> "xr.Dataset":
-        """The full answer, measured where an earlier one does not hold the run as it is now."""
+        """The full answer, which reuses the unchanged steps of an earlier one."""
         unchanged = key.unchanged_steps(made_from, run) & {*_steps_of(before)}
         missing = [step for step in run.steps if step not in unchanged]
-        # What is true of the whole run, such as t_gen, may have changed with its metrics.
+        # Attributes of the run, such as t_gen, may have changed with its metrics.
         missing = missing or run.steps[-1:]
         measured = self._measured(run, missing, options)
-        if not (rest := sorted(unchanged - {*missing})):
+        if not (reused := sorted(unchanged - {*missing})):
             return measured
-        if not _fit_together(before, measured):  # PER_STEP promises what does not hold.
+        if not _can_join(before, measured):  # The steps are not independent despite PER_STEP.
             return self._measured(run, run.steps, options)
-        return join_steps([before.sel(step=rest), measured])
+        return join_steps([before.sel(step=reused), measured])
 
     def _load(self, path: Path) -> "tuple[Key, xr.Dataset] | None":
-        """The answer in a file and what it was made from; None where it is damaged or foreign."""
+        """The answer in a file and its key; None if the file is missing, damaged or foreign."""
         loaded = load_dataset(path)
         return loaded if loaded and self._is_answer(loaded[1]) else None
 
     def _is_answer(self, dataset: "xr.Dataset") -> bool:
-        """Whether a dataset's variables are over the dimensions that are declared of them, and its
-        steps are numbers, each there once."""
+        """Whether a dataset's variables have their declared dimensions, and its steps are unique
+        whole numbers."""
         for name, declared in {**SHARED, **self.variables}.items():
             dims = tuple(declared.dims.split(", "))
             if (
@@ -319,8 +318,8 @@ class Analysis:
         return step is not None and step.dtype.kind in "iu" and step.is_unique
 
 
-def _fit_together(before: "xr.Dataset", measured: "xr.Dataset") -> bool:
-    """Whether two answers for different steps have the same variables over the same dimensions."""
+def _can_join(before: "xr.Dataset", measured: "xr.Dataset") -> bool:
+    """Whether two answers for different steps have the same variables and dimensions."""
 
     def shape(answer: "xr.Dataset") -> dict[Any, Any]:
         return {
@@ -347,7 +346,7 @@ def _steps_of(answer: "xr.Dataset") -> list[int]:
 
 
 def stem_of(name: str, options: Mapping[str, Any]) -> str:
-    """A file name, without its ending, that holds a digest of options where there are any.
+    """The stem of a file: the name, and a digest of the options, if any.
 
     >>> stem_of("fourier", {}), stem_of("fourier", {"path": "direct"})
     ('fourier', 'fourier-9e28c468')
@@ -358,29 +357,29 @@ def stem_of(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}-{blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
-def _tells_sides_apart(dataset: "xr.Dataset") -> bool:
-    """Whether an answer holds something of the training or the test set alone."""
+def _depends_on_split(dataset: "xr.Dataset") -> bool:
+    """Whether an answer contains values of the training or test set alone."""
     names = [*map(str, dataset.variables), *map(str, dataset.dims)]
     return any(name == "side" or name.startswith(("train_", "test_")) for name in names)
 
 
 def _with_caveat(finding: Callable[["xr.Dataset"], str]) -> Callable[["xr.Dataset"], str]:
-    """What was found, with what is to be borne in mind about the run."""
+    """Append the run's caveat, if any, to a finding."""
 
-    def said(dataset: "xr.Dataset") -> str:
+    def finding_with_caveat(dataset: "xr.Dataset") -> str:
         caveat = dataset.attrs.get("caveat")
         return f"{finding(dataset)} ({caveat})" if caveat else finding(dataset)
 
-    return said
+    return finding_with_caveat
 
 
 def analyses() -> Mapping[str, Entry]:
-    """Every analysis that is installed, by name, without importing any."""
+    """All installed analyses by name; none is imported."""
     return entries(ANALYSES)
 
 
 def named(name: "str | ModuleType") -> Analysis:
-    """The analysis that a person named: one of their own may be imported from then on."""
+    """Load an analysis that the user named, and allow user code of that name."""
     if isinstance(name, str):
         user_code.allow(user_code.analysis_name(name))
     return Analysis.load(name)

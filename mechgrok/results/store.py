@@ -1,9 +1,9 @@
-"""The store of answers: what an answer was made from, and when one on disk may be loaded.
+"""The store of answers: saving an answer with a key of its inputs, and loading it.
 
-Every answer is saved with its `Key`: the version of the code that measured it, the options, and the
-state of its inputs. It may be loaded while its key is that of a measurement made now. Otherwise, or
-where its file is damaged, it is measured anew. Files are written whole or not at all, so that
-several processes may write the same answer.
+The `Key` of an answer contains the version of the analysis, the options, and the state of the
+inputs. An answer is reused while its key equals that of a new measurement; otherwise, or if its
+file is damaged, it is measured again. Files are written atomically, so several processes may write
+the same answer.
 
 Datasets are Parquet tables (`save_dataset`), everything else is JSON (`save_entries`).
 """
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
     from mechgrok.runs import Run
 
-#: Size in bytes and time of the last change in nanoseconds; None for a file that is not there.
+#: Size in bytes and modification time in nanoseconds; None for a missing file.
 Stamp = tuple[int, int] | None
 
 
 class Key(BaseModel, frozen=True, extra="forbid"):
-    """What an answer was made from.
+    """The code version, options and inputs of an answer.
 
     Attributes:
-        version: of the code; its author raises it where the code gives other answers.
-        options: as JSON holds them.
-        inputs: stamps of the files that went in, and digests.
+        version: the version of the code; its author raises it when answers change.
+        options: the options as JSON values.
+        inputs: stamps or digests of other inputs.
         metrics: size and digest of the run's metrics.
         checkpoints: the stamp of every checkpoint, by step.
     """
@@ -48,7 +48,7 @@ class Key(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def of_run(cls, run: "Run", version: int | str, options: Mapping[str, Any]) -> Self:
-        """The key of a measurement of ``run``, made now."""
+        """The key of a measurement of ``run`` in its current state."""
         config = run.config.model_dump_json(include={"task", "model", "seed"})
         metrics = _metrics(run)
         return cls(
@@ -63,30 +63,29 @@ class Key(BaseModel, frozen=True, extra="forbid"):
     def of_files(
         cls, folder: Path, names: Iterable[str], version: int, options: Mapping[str, Any]
     ) -> Self:
-        """The key of what is read from these files in a folder, now."""
+        """The key of values read from files in a folder, in their current state."""
         inputs: dict[str, Stamp | str] = {name: stamp(folder / name) for name in names}
         return cls(version=version, options=dict(options), inputs=inputs)
 
     def unchanged_steps(self, before: Self, run: "Run") -> set[int]:
-        """The steps whose checkpoints are what they were under an earlier key.
+        """The steps whose checkpoints are the same as under an earlier key.
 
-        There are none where anything else has changed. A run that has only grown begins with the
-        metrics that it had.
+        None are, if another input has changed. Metrics may only have grown.
         """
-        size, earlier = before.metrics
-        then = before.model_copy(update={"metrics": self.metrics, "checkpoints": self.checkpoints})
-        if then != self or digest(_metrics(run)[:size]) != earlier:
+        size, metrics_before = before.metrics
+        grown = before.model_copy(update={"metrics": self.metrics, "checkpoints": self.checkpoints})
+        if grown != self or digest(_metrics(run)[:size]) != metrics_before:
             return set()
         return {step for step, at in self.checkpoints.items() if before.checkpoints.get(step) == at}
 
 
 def stamp(path: Path) -> Stamp:
-    """Size and time of the last change, by which a file is recognized, as ``make`` does."""
+    """Size and modification time of a file, which identify its content as in ``make``."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def digest(content: bytes) -> str:
@@ -102,18 +101,18 @@ def _metrics(run: "Run") -> bytes:
 
 
 def _named_files(values: Iterable[Any]) -> dict[str, Stamp]:
-    """The files that option values name: a file itself, a run by its weights."""
-    named = [Path(value) for value in values if isinstance(value, str | Path) and str(value)]
+    """Stamps of the files among option values: a file itself, or a run's checkpoints."""
+    paths = [Path(value) for value in values if isinstance(value, str | Path) and str(value)]
     return {
         str(file): stamp(file)
-        for path in named
+        for path in paths
         if path.exists()
         for file in (sorted(path.glob("step_*.safetensors")) if path.is_dir() else [path])
     }
 
 
 def load_dataset(path: Path) -> "tuple[Key, xr.Dataset] | None":
-    """An answer and its key; None where there is none, or the file is damaged or foreign."""
+    """An answer and its key; None if the file is missing, damaged or foreign."""
     from mechgrok.runs.parquet import read_with_origin
 
     try:
@@ -124,11 +123,11 @@ def load_dataset(path: Path) -> "tuple[Key, xr.Dataset] | None":
 
 
 def save_dataset(path: Path, key: Key, answer: "xr.Dataset") -> "xr.Dataset":
-    """Save an answer where the folder can be written.
+    """Save an answer if the folder can be written.
 
     Returns:
-        The answer as it will be loaded from ``path``; as it is where it could not be saved, or
-        another process has saved another since.
+        The answer as loaded from ``path``; or ``answer`` itself if it could not be saved, or
+        another process has since replaced the file.
     """
     from mechgrok.runs.parquet import write_parquet
 
@@ -141,12 +140,12 @@ def save_dataset(path: Path, key: Key, answer: "xr.Dataset") -> "xr.Dataset":
     return saved[1] if saved and saved[0] == key else answer
 
 
-#: Values of any kind that JSON has, each with its key, by name.
+#: JSON values with their keys, by name.
 Entries = dict[str, tuple[Key, Any]]
 
 
 def load_entries(path: Path) -> Entries:
-    """What `save_entries` saved; nothing where the file is missing, damaged or foreign."""
+    """The entries in a file; empty if it is missing, damaged or foreign."""
     try:
         saved = json.loads(read_text(path))
         if saved["blake2b"] != _digest_of(saved["entries"]):
@@ -160,7 +159,7 @@ def save_entries(path: Path, entries: Entries) -> None:
     """Save values with their keys in one file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     plain = {name: [key.model_dump(mode="json"), value] for name, (key, value) in entries.items()}
     content = {"blake2b": _digest_of(plain), "entries": plain}

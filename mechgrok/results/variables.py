@@ -1,7 +1,7 @@
-"""What the variables of an answer are: dimensions, units and definition, each said once.
+"""Tables of an answer's variables: dimensions, units and definitions.
 
-An analysis declares its variables and coordinates in a table, ``VARIABLES``. `described` makes its
-Dataset from it; ``mechgrok analyze NAME --help`` and the documentation list what it says.
+An analysis declares its variables and coordinates in a table, ``VARIABLES``. `described` builds its
+Dataset from the table, and ``mechgrok analyze NAME --help`` and the documentation list it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 class Variable(NamedTuple):
     """A variable or a coordinate of an analysis's Dataset.
 
-    What stands in braces is filled in when it is measured: "{units of the loss}" becomes "nats".
+    The measurement fills in placeholders in braces: "{units of the loss}" becomes "nats".
 
     Attributes:
-        dims: its dimensions, with commas between them.
-        units: "none" of a yes or no, a name, or a number that something has.
-        definition: a phrase, with the formula where there is one.
+        dims: its dimensions, separated by commas.
+        units: its units; "none" for a truth value, a name or an index.
+        definition: a phrase, with a formula if possible.
 
     >>> Variable("step, neuron", "{units of it}", "how much it fires").filled({"units of it": "Hz"})
     Variable(dims='step, neuron', units='Hz', definition='how much it fires')
@@ -30,14 +30,14 @@ class Variable(NamedTuple):
     definition: str
 
     def filled(self, words: Mapping[str, object]) -> "Variable":
-        """With what stands in braces replaced by ``words``."""
+        """Replace placeholders in braces."""
         return Variable(*(text.format_map(words) for text in self))
 
 
-#: What an analysis's variables and coordinates are, by name.
+#: Variables and coordinates by name.
 Table = Mapping[str, Variable]
 
-#: Coordinates that mean the same in every analysis.
+#: Coordinates with the same meaning in every analysis.
 SHARED: Table = {
     "step": Variable("step", "step", "training steps of the checkpoints or evaluations"),
     "neuron": Variable("neuron", "none", "a neuron's number in its layer"),
@@ -59,14 +59,14 @@ def described(
     attrs: Mapping[str, Any] | None = None,
     words: Mapping[str, object] | None = None,
 ) -> "xr.Dataset":
-    """A Dataset whose variables have the dimensions, and in their attributes the words, of a table.
+    """Build a Dataset with the dimensions, units and definitions of a table.
 
     Args:
-        table: what each variable and coordinate is; `SHARED` need not be said again.
-        values: of the variables.
+        table: the variables and coordinates, besides `SHARED`.
+        values: values of the variables.
         coords: values of the coordinates.
-        attrs: of the Dataset.
-        words: what stands in the table's braces.
+        attrs: attributes of the Dataset.
+        words: replacements for the table's placeholders.
 
     >>> table = {"speed": Variable("step", "1/step", "‖θ_t' − θ_t‖ / (t' − t)")}
     >>> dataset = described(table, {"speed": [0.5, 0.25]}, {"step": [0, 10]})
@@ -75,38 +75,39 @@ def described(
     """
     import xarray as xr
 
-    known = {**SHARED, **table}
+    variables = {**SHARED, **table}
 
-    def each(given: Mapping[str, Any]) -> dict[str, tuple[list[str], Any, dict[str, str]]]:
+    def add_metadata(
+        arrays: Mapping[str, Any],
+    ) -> dict[str, tuple[list[str], Any, dict[str, str]]]:
         entries = {}
-        for name, value in given.items():
-            dims, units, definition = known[name].filled(words or {})
-            about = {"units": units, "definition": definition}
-            entries[name] = (dims.split(", "), value, about)
+        for name, array in arrays.items():
+            dims, units, definition = variables[name].filled(words or {})
+            entries[name] = (dims.split(", "), array, {"units": units, "definition": definition})
         return entries
 
-    return xr.Dataset(each(values), each(coords), attrs)
+    return xr.Dataset(add_metadata(values), add_metadata(coords), attrs)
 
 
 def for_each(table: Table, word: str, names: Iterable[str]) -> Table:
-    """A table in which every entry stands once for each of some names.
+    """Repeat a table's entries for each of ``names``, which replaces the placeholder ``word``.
 
     >>> for_each({"{W} kept": Variable("{W} row", "none", "is it?")}, "W", ["W_E"])
     {'W_E kept': Variable(dims='W_E row', units='none', definition='is it?')}
     """
 
-    def stand(text: str, name: str) -> str:
+    def insert(name: str, text: str) -> str:
         return text.replace(f"{{{word}}}", name)
 
     return {
-        stand(key, name): Variable(*(stand(text, name) for text in variable))
+        insert(name, key): Variable(*(insert(name, text) for text in variable))
         for key, variable in table.items()
         for name in names
     }
 
 
 def as_listed(table: Table) -> Table:
-    """A table without its braces, as it is read where nothing is measured.
+    """A table without the braces of its placeholders, for documentation.
 
     >>> as_listed({"{W}": Variable("step", "{units of the loss}", "what it costs")})
     {'W': Variable(dims='step', units='units of the loss', definition='what it costs')}

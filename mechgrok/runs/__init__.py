@@ -1,4 +1,4 @@
-"""Runs: the folder on disk, the door to it, runs made from runs and from others' files."""
+"""Run folders: reading, writing, locking and verifying them."""
 
 from lazy_loader import attach_stub
 

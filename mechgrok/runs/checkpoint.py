@@ -1,4 +1,4 @@
-"""Checkpoints on disk: ``step_00000000.safetensors`` and on, written and read."""
+"""Reading and writing checkpoints, ``step_00000000.safetensors`` and on."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,27 +11,28 @@ from mechgrok.errors import UserError
 from mechgrok.tensors import header, open_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
 
     from mechgrok.masks import Mask
 
 _NAME = re.compile(r"step_([0-9]{8,})\.safetensors")
-#: What the names of masks and of edge-popup's scores begin with, in the files.
+#: Prefixes of masks and of edge-popup's scores in the files.
 MASK, SCORES = "mask.", "scores."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run at one step: raw weights by name, the mask they carry, and edge-popup scores."""
+    """A run at one step: raw weights by name, their mask, and edge-popup scores."""
 
     step: int
-    weights: "dict[str, Tensor]"
+    weights: "dict[str, Float[Tensor, '...']]"
     mask: "Mask | None" = None
-    scores: "dict[str, Tensor]" = field(default_factory=dict)
+    scores: "dict[str, Float[Tensor, '...']]" = field(default_factory=dict)
 
     @property
-    def effective_weights(self) -> "dict[str, Tensor]":
-        """The weights that the network computes with, θ ⊙ m, by name; raw where no mask is on."""
+    def effective_weights(self) -> "dict[str, Float[Tensor, '...']]":
+        """The weights in the forward pass, θ ⊙ m, by name; θ without a mask."""
         mask: Mapping[str, Tensor] = self.mask or {}
         return {n: w * mask[n] if n in mask else w for n, w in self.weights.items()}
 
@@ -43,14 +44,14 @@ def checkpoint_file(folder: Path, step: int) -> Path:
 
 def checkpoints(folder: Path) -> list[int]:
     """The steps that have a checkpoint, in order."""
-    found = (_NAME.fullmatch(file.name) for file in folder.iterdir())
-    return sorted(int(match[1]) for match in found if match)
+    matches = (_NAME.fullmatch(file.name) for file in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write ``step_….safetensors``, whole or not at all."""
+    """Write ``step_….safetensors`` atomically."""
     tensors = dict(checkpoint.weights)
-    tensors |= {MASK + name: kept for name, kept in (checkpoint.mask or {}).items()}
+    tensors |= {MASK + name: mask for name, mask in (checkpoint.mask or {}).items()}
     tensors |= {SCORES + name: scores for name, scores in checkpoint.scores.items()}
     path = checkpoint_file(folder, checkpoint.step)
     write_tensors(path, tensors, {"step": str(checkpoint.step)})
@@ -58,24 +59,24 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 @contextmanager
 def open_checkpoint(folder: Path, step: int) -> Iterator[Any]:
-    """The open, memory-mapped file of a step that has one.
+    """Open the checkpoint file of a step, memory-mapped.
 
     Raises:
         UserError: the file is truncated or foreign.
     """
     path = checkpoint_file(folder, step)
-    with open_tensors(path) as opened:
-        _check_step(path, opened.metadata() or {}, step)
-        yield opened
+    with open_tensors(path) as file:
+        _check_step(path, file.metadata() or {}, step)
+        yield file
 
 
 def read_checkpoint(folder: Path, step: int, *, check: bool = False) -> Checkpoint:
-    """Everything saved at a step that has a checkpoint.
+    """Read the checkpoint of a step.
 
     Args:
-        folder: the run's.
-        step: the checkpoint's.
-        check: compare every value with the digest that was written with it.
+        folder: the run's folder.
+        step: the checkpoint's step.
+        check: compare every value with the file's digest.
 
     Raises:
         UserError: the file is truncated, foreign, or damaged.
@@ -92,10 +93,10 @@ def read_checkpoint(folder: Path, step: int, *, check: bool = False) -> Checkpoi
 
 
 def weight_shapes(folder: Path, step: int) -> dict[str, list[int]]:
-    """The shapes of a checkpoint's weights by name; no tensor is read.
+    """The shapes of a checkpoint's weights by name, from the file's header.
 
     Raises:
-        UserError: the file is truncated or no safetensors file.
+        UserError: the file is truncated or not a safetensors file.
     """
     return {
         name: part["shape"]
@@ -105,21 +106,21 @@ def weight_shapes(folder: Path, step: int) -> dict[str, list[int]]:
 
 
 def mask_density(folder: Path, step: int) -> float | None:
-    """The share of the masked weights' entries that a checkpoint's mask keeps; None without one.
+    """The kept share of the masked weights' entries at a step; None without a mask.
 
     Raises:
-        UserError: the file is truncated, foreign or no safetensors file.
+        UserError: the file is truncated, foreign or not a safetensors file.
     """
     path = checkpoint_file(folder, step)
-    with open_tensors(path, framework="numpy") as opened:
-        _check_step(path, opened.metadata() or {}, step)
-        kept = [opened.get_tensor(name) for name in opened.keys() if name.startswith(MASK)]  # noqa: SIM118
-    entries = sum(mask.size for mask in kept)
-    return int(sum(mask.astype(bool).sum() for mask in kept)) / entries if entries else None
+    with open_tensors(path, framework="numpy") as file:
+        _check_step(path, file.metadata() or {}, step)
+        masks = [file.get_tensor(name) for name in file.keys() if name.startswith(MASK)]  # noqa: SIM118
+    entries = sum(mask.size for mask in masks)
+    return int(sum(mask.astype(bool).sum() for mask in masks)) / entries if entries else None
 
 
 def drop_checkpoints_after(folder: Path, step: int) -> None:
-    """Delete checkpoints that are newer than the state to go on from; they will be made again."""
+    """Delete the checkpoints after ``step``; a resumed run writes them again."""
     for later in checkpoints(folder):
         if later > step:
             file = checkpoint_file(folder, later)
@@ -131,6 +132,6 @@ def drop_checkpoints_after(folder: Path, step: int) -> None:
 def _check_step(path: Path, metadata: Mapping[str, str], step: int) -> None:
     if metadata.get("step") != str(step):
         raise UserError(
-            f"{path} is not this run's checkpoint: its metadata name step {metadata.get('step')} "
-            f"instead of {step}."
+            f"{path} is not this run's checkpoint: its metadata contain step "
+            f"{metadata.get('step')} instead of {step}."
         )

@@ -1,4 +1,4 @@
-"""Runs side by side: what each kept, how large it was, when it learned."""
+"""A table that compares runs: density, norms, milestones and accuracies."""
 
 from collections.abc import Mapping
 
@@ -11,11 +11,11 @@ from mechgrok.runs import Run, RunLike, open_run
 
 @in_neutral_state
 def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) -> pd.DataFrame:
-    """A row per run, in the order given, under its label.
+    """A table with a row per run, indexed by label.
 
     Args:
         runs: runs, or their folders, by label.
-        at_accuracy: t_mem and t_gen at this accuracy; at each task's own criterion unless given.
+        at_accuracy: the accuracy for t_mem and t_gen; default: each task's own criterion.
 
     Returns:
         ``density`` (kept share of the masked weights' entries at the end; 1 for a dense run),
@@ -34,10 +34,10 @@ def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) ->
 def milestones_and_accuracies(
     run: Run, at_accuracy: float | None = None
 ) -> dict[str, float | None]:
-    """A run's last step, its milestones at an accuracy (None where not reached), its accuracies.
+    """A run's last step, milestones (None where not reached) and accuracies.
 
     Raises:
-        UserError: it was never evaluated.
+        UserError: the run has no metrics yet.
     """
     metrics = run.metrics
     if metrics.empty:

@@ -1,4 +1,4 @@
-"""What there is to say about a run, in words: for one screen, and at the head of a report."""
+"""A description of a run, for ``mechgrok show`` and the head of a report."""
 
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
@@ -8,18 +8,19 @@ from mechgrok.formatting import norm
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mechgrok.configuration.training import TrainingConfig
     from mechgrok.runs import Run
 
 
-#: Parts of an import under headings of their own.
+#: Fields of an import's origin that have headings of their own.
 _OWN_HEADINGS = ("known", "assumed", "split", "steps_known")
 
 
 def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
-    """What there is to say about a run, by heading; with t_mem and t_gen at another accuracy."""
+    """A description of a run, by heading, with t_mem and t_gen at ``at_accuracy``."""
     from mechgrok.runs.imported import facts_of_import
 
-    task, training, shape = run.task, run.config.training, run.config.model
+    task, training, model = run.task, run.config.training, run.config.model
     seed = "" if run.config.seed is None else f" (seed {run.config.seed})"
     metrics = run.metrics
     n_train, n_test = task.n_sides
@@ -29,32 +30,18 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         "task": f"{task}",
         "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})"
         + (f"; {task.label_noise:.3g} of the train labels replaced" if task.label_noise else ""),
-        "model": ", ".join(f"{key} {value}" for key, value in shape if value is not None),
+        "model": ", ".join(f"{key} {value}" for key, value in model if value is not None),
         "weights": f"{run.n_parameters:,}{seed}",
     }
-    if training is not None:
-        facts["training"] = (
-            f"{training.method}, learning rate {training.learning_rate:g}, "
-            f"weight decay {training.weight_decay:g}, "
-            + (f"dropout {training.dropout:g}, " if training.dropout else "")
-            + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
-            + (f", {training.threads} threads" if training.threads > 1 else "")
-        )
-        facts["checkpoints"] = (
-            f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} of {training.steps:,}"
-            + ("" if run.finished or run.diverged is not None else " (unfinished)")
-        )
-    else:
-        facts |= facts_of_import(run)
+    facts |= facts_of_import(run) if training is None else _training(run, training)
     for name in ("origin", "popup"):
-        if (made := getattr(run.config, name)) is not None:
-            made_from = {"kind": getattr(made, "kind", "edge-popup")} | made.model_dump(mode="json")
-            shown = {
-                key: value
-                for key, value in made_from.items()
+        if (source := getattr(run.config, name)) is not None:
+            kind = getattr(source, "kind", "edge-popup")
+            facts[name] = ", ".join(
+                f"{key} {value}"
+                for key, value in ({"kind": kind} | source.model_dump(mode="json")).items()
                 if key not in _OWN_HEADINGS and value not in (None, False)
-            }
-            facts[name] = ", ".join(f"{key} {value}" for key, value in shown.items())
+            )
     if (density := run.density) is not None:
         facts["density"] = f"{density:.3f}"
     for name in ("t_mem", "t_gen"):
@@ -66,11 +53,11 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     if run.diverged is not None:
         facts["diverged"] = f"at step {run.diverged:,}, where the loss is not finite"
         metrics = metrics[metrics.step < run.diverged]
-    return facts if metrics.empty else facts | _at_both_ends(metrics, run.diverged is not None)
+    return facts if metrics.empty else facts | _start_and_end(metrics, run.diverged is not None)
 
 
 def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
-    """A run in one row: all of its settings by their paths, its milestones, its last evaluation."""
+    """A one-row table of a run's settings by path, milestones and last evaluation."""
     import pandas as pd
 
     from mechgrok.configuration.settings import flatten
@@ -86,16 +73,29 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
 
 
-def _at_both_ends(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
-    """Accuracy, loss and norms; the end of a run that diverged is its last finite evaluation."""
+def _training(run: "Run", training: "TrainingConfig") -> dict[str, str]:
+    unfinished = "" if run.finished or run.diverged is not None else " (unfinished)"
+    return {
+        "training": f"{training.method}, learning rate {training.learning_rate:g}, "
+        f"weight decay {training.weight_decay:g}, "
+        + (f"dropout {training.dropout:g}, " if training.dropout else "")
+        + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
+        + (f", {training.threads} threads" if training.threads > 1 else ""),
+        "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
+        f"of {training.steps:,}{unfinished}",
+    }
+
+
+def _start_and_end(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:
+    """Accuracy, loss and norms; a diverged run ends at its last finite evaluation."""
     facts = {}
     first, last = metrics.iloc[0], metrics.iloc[-1]
     end = f"at step {int(last.step):,}" if diverged else "at the end"
     for side in ("train", "test"):
         accuracy, loss = last[f"{side}_accuracy"], last[f"{side}_loss"]
-        words = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
-        words.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
-        facts[f"{side} {end}"] = ", ".join(words)
+        parts = [] if isnan(accuracy) else [f"accuracy {accuracy:.2%}"]
+        parts.append(f"loss {loss:.3g}" if isfinite(loss) else "no finite loss")
+        facts[f"{side} {end}"] = ", ".join(parts)
     for name in ("l1", "l2"):
         facts[name.upper()] = f"{norm(first[name])} at the start, {norm(last[name])} {end}"
         if len(metrics) == 1:

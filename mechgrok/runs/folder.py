@@ -1,9 +1,9 @@
-"""The run folder as a whole: what in it is a run's, and how one is made or replaced.
+"""Creating and replacing run folders atomically.
 
-A new run is made in the hidden folder ``.making`` inside its own. When it is whole, that is renamed
-to ``.made``: from then on it takes the place of what was there, whatever happens: the old run's
-files are deleted, ``.made`` becomes ``.moving``, and its files move up, ``config.json`` last. Who
-next writes to the folder finishes what a killed process has begun.
+A new run is written to the hidden folder ``.making`` inside its own. Renaming the complete folder
+to ``.made`` commits the replacement: the old run's files are deleted, ``.made`` becomes
+``.moving``, and its files move up, ``config.json`` last. If the process is killed, the next writer
+finishes the replacement.
 """
 
 import json
@@ -26,9 +26,9 @@ from mechgrok.runs.lock import HOLDER, LOCK, writing
 CONFIG = "config.json"
 MAKING, MADE, MOVING = ".making", ".made", ".moving"
 
-#: What every configuration of ours holds, since the first version.
-_CONFIG_HOLDS = {"format", "task", "model", "training"}
-#: Bytes; a split of a million examples that is written out takes a tenth.
+#: Keys that every config.json has had since the first version.
+_CONFIG_KEYS = {"format", "task", "model", "training"}
+#: Bytes, ten times the size with an explicit split of a million examples.
 _LARGEST_CONFIG = 2**28
 _RESULT = re.compile(
     r"(?P<name>.+?)(-[0-9a-f]{8})?(-vs-.+|-[0-9]+-runs-[0-9a-f]{8})?"
@@ -37,7 +37,7 @@ _RESULT = re.compile(
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """Write ``config.json``, whole or not at all."""
+    """Write ``config.json`` atomically."""
     write_text(folder / CONFIG, config.model_dump_json(indent=2) + "\n")
 
 
@@ -45,21 +45,21 @@ def read_config(folder: Path) -> RunConfig:
     """The configuration of the run in ``folder``.
 
     Raises:
-        UserError: the folder is no run, or was made by a newer version.
+        UserError: the folder is not a run, or was made by a newer version.
     """
     path = folder / CONFIG
     if is_unfinished(folder):
         with suppress(UserError):
             finish_replacing(folder)
     if not os.path.lexists(path):
-        what = "is a file" if folder.exists() else "does not exist"
+        reason = "is a file" if folder.exists() else "does not exist"
         if folder.is_dir():
-            what = (
-                "is still being made, or was interrupted in that"
+            reason = (
+                "is incomplete (a process is still creating it, or was interrupted)"
                 if is_unfinished(folder)
                 else "holds no config.json"
             )
-        raise UserError(f"{folder} is not a run: it {what}; make one with mechgrok train.")
+        raise UserError(f"{folder} is not a run: it {reason}; make one with mechgrok train.")
     fields = _fields(path)
     if not isinstance(fields, dict):
         raise UserError(f"{path} is not a run's configuration: it holds no JSON object.")
@@ -74,25 +74,25 @@ def _fields(path: Path) -> Any:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether the folder holds a configuration of ours; others have a ``config.json`` too."""
+    """Whether the folder's ``config.json`` is a run's configuration."""
     try:
         fields = _fields(folder / CONFIG)
     except UserError:
         return False
-    return isinstance(fields, dict) and fields.keys() >= _CONFIG_HOLDS
+    return isinstance(fields, dict) and fields.keys() >= _CONFIG_KEYS
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a run was begun to be made here, and its process killed before it was whole."""
+    """Whether the folder holds an incomplete new run and no configuration."""
     parts = (folder / name for name in (MAKING, MADE, MOVING))
     return not (folder / CONFIG).exists() and any(part.is_dir() for part in parts)
 
 
 def check_room(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is taken.
+    """Check that a run can be created in the folder.
 
     Raises:
-        UserError: it holds a run, unless ``overwrite``, or anything else.
+        UserError: the folder holds a run (and ``overwrite`` is off) or anything else.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another folder with --out.")
@@ -106,21 +106,22 @@ def check_room(folder: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise UserError(
-            f"{folder} already holds a run: go on with it (--resume), replace it (--overwrite), "
-            "or choose another folder with --out."
+            f"{folder} already holds a run: resume it (--resume), replace it (--overwrite), or "
+            "choose another folder with --out."
         )
 
 
 @contextmanager
 def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A place to make a run in, which is at ``folder`` on leaving; on an exception nothing changes.
+    """Create a run in a temporary folder, and move it to ``folder`` on success.
 
     Args:
-        folder: absent or empty, or a run that is to be replaced.
-        overwrite: replace the run that is there.
+        folder: a new or empty folder, or an existing run.
+        overwrite: replace an existing run.
 
     Raises:
-        UserError: the folder holds a run or anything else, is being written, or cannot be made.
+        UserError: the folder holds a run or anything else, another process writes to it, or it
+            cannot be created.
     """
     check_room(folder, overwrite=overwrite)
     with writing(folder):
@@ -141,14 +142,14 @@ def new_run(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def finish_replacing(folder: Path) -> None:
-    """Put a new run in its place that is whole, where a killed process has left it halfway."""
+    """Finish replacing a run after the process that did so was killed."""
     if (folder / MADE).is_dir() or (folder / MOVING).is_dir():
         with writing(folder):
             recover(folder)
 
 
 def recover(folder: Path) -> None:
-    """Finish, or take back, what a killed process began; by one who holds the folder."""
+    """Finish a committed replacement and delete an incomplete run; the caller holds the lock."""
     remove_partials(folder)
     shutil.rmtree(folder / MAKING, ignore_errors=True)
     if (folder / MADE).is_dir():
@@ -162,14 +163,14 @@ def recover(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Delete a run that never was whole."""
+    """Delete an incomplete run."""
     for name in (MAKING, MADE, MOVING):
         shutil.rmtree(folder / name, ignore_errors=True)
     _remove_run(folder)
 
 
 def _remove_run(folder: Path) -> None:
-    """Delete the files that a run consists of, its configuration first, and nothing else."""
+    """Delete a run's own files, ``config.json`` first, and nothing else."""
     ours = [folder / name for name in (CONFIG, metrics.NAME, state.NEWEST, state.BEFORE)]
     ours += [checkpoint_file(folder, step) for step in checkpoints(folder)]
     from mechgrok.runs.probes import probe_files
@@ -179,10 +180,7 @@ def _remove_run(folder: Path) -> None:
 
 
 def _results(analysis: Path) -> Iterator[Path]:
-    """The files in ``analysis/`` that analyses, comparisons and reports have written there.
-
-    What a person keeps there is not among them, nor anything behind a link.
-    """
+    """The files in ``analysis/`` that mechgrok wrote; a user's own files and links are excluded."""
     if analysis.is_symlink() or not analysis.is_dir():
         return
     ours = {*entries(ANALYSES), "compare", "report"}

@@ -1,4 +1,4 @@
-"""What is known of an imported run, in words: what is not known is called so."""
+"""A description of an imported run; missing information is "unknown"."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ UNKNOWN = "unknown"
 
 
 def facts_of_import(run: "Run") -> dict[str, str]:
-    """The headings of `mechgrok.runs.facts.facts` under which an import tells less than a run."""
+    """The entries of `mechgrok.runs.facts.facts` that differ for an imported run."""
     return {
         "split": split_in_words(run),
         "training": training_in_words(run.imported.known if run.imported else {}),
@@ -21,38 +21,38 @@ def facts_of_import(run: "Run") -> dict[str, str]:
 
 
 def split_in_words(run: "Run") -> str:
-    """How many examples are on each side, and how that is known."""
+    """The sizes of the training and test sets, and the source of the split."""
     origin, task = run.imported, run.task
     assert origin is not None
-    how = {
-        "file": "as the files tell",
-        "option": "as was given",
-        "seed": "found by the seed in the files, with the losses that they tell",
+    source = {
+        "file": "from the files",
+        "option": "from the command line",
+        "seed": "from the seed in the files; it reproduces their losses",
         None: "unknown; train and test are two random parts of all examples",
     }[origin.split]
     n_train, n_test = task.n_sides
     sides = f"{n_train:,} train, {n_test:,} test"
-    return f"{how} ({sides})" if origin.split is None else f"{sides}, {how}"
+    return f"{source} ({sides})" if origin.split is None else f"{sides}, {source}"
 
 
 def training_in_words(known: dict[str, Any]) -> str:
-    """The settings of the training, and which are unknown."""
+    """The training settings, known and unknown."""
     optimizer = known.get("optimizer")
     name = optimizer.get("name", UNKNOWN) if isinstance(optimizer, dict) else optimizer
-    words = [f"optimizer {name or UNKNOWN}"]
+    settings = [f"optimizer {name or UNKNOWN}"]
     for key in ("learning_rate", "weight_decay", "betas", "momentum", "l1", "l2"):
         value = known.get(key)
         if value is not None or key in ("learning_rate", "weight_decay"):
-            words.append(f"{key.replace('_', ' ')} {_shown(value)}")
+            settings.append(f"{key.replace('_', ' ')} {_format(value)}")
     if "batch_size" not in known:
-        words.append(f"batch {UNKNOWN}")
+        settings.append(f"batch {UNKNOWN}")
     else:
         size = known["batch_size"]
-        words.append(f"batches of {size}" if size else "full batch")
-    return ", ".join(words)
+        settings.append(f"batches of {size}" if size else "full batch")
+    return ", ".join(settings)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     return (
@@ -61,29 +61,29 @@ def _shown(value: object) -> str:
 
 
 def checkpoints_in_words(run: "Run") -> str:
-    """How many there are, and at which steps, as far as that is known."""
+    """The number of checkpoints and their steps, where known."""
     origin = run.imported
     assert origin is not None
     if not origin.steps_known:
-        return f"{len(run.steps)}, at a step that is unknown (kept as {run.steps[0]})"
+        return f"{len(run.steps)}, at an unknown step (stored as {run.steps[0]})"
     if len(run.steps) == 1:
         return f"1, step {run.steps[0]:,}"
     return f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,}"
 
 
 def assumed_in_words(run: "Run") -> str:
-    """What nothing tells and was chosen all the same, with the choices."""
+    """The assumed settings with their values; the files do not contain them."""
     origin = run.imported
     assert origin is not None
-    chosen = []
+    assumptions = []
     for path in origin.assumed:
         part, _, name = path.partition(".")
-        chosen.append(f"{path} = {getattr(getattr(run.config, part, None), name, UNKNOWN)}")
-    return ", ".join(chosen) or "nothing"
+        assumptions.append(f"{path} = {getattr(getattr(run.config, part, None), name, UNKNOWN)}")
+    return ", ".join(assumptions) or "nothing"
 
 
 def _milestone(run: "Run", side: str, step: int | None) -> str:
-    """When a side was learned: a step, "not reached", or "unknown"."""
+    """The step at which a side was learned, or "not reached" or "unknown"."""
     if step is not None:
         return f"{step:,}"
     quantity, level = run.task.train_criterion if side == "train" else run.task.criterion

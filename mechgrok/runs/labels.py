@@ -1,4 +1,4 @@
-"""Names for several runs, and for the files about them."""
+"""Labels for several runs, and names for the files about them."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -9,31 +9,31 @@ from mechgrok.errors import UserError
 if TYPE_CHECKING:
     from mechgrok.runs import Run
 
-#: File systems end at 255 bytes; an ending, and what a viewer shows, need some of them.
+#: Bytes; file systems allow 255, including the extension.
 _LONGEST = 100
 
 
 def labelled(runs: "Iterable[Run]") -> "dict[str, Run]":
-    """The runs under their folders' names, made distinct by the folder above where they are not.
+    """The runs by the names of their folders; the parent folder's name distinguishes duplicates.
 
     Raises:
         UserError: a run is given twice.
     """
-    given = list(runs)
-    names = [run.name for run in given]
+    runs = list(runs)
+    names = [run.name for run in runs]
     labels = [
         run.name if names.count(run.name) == 1 else f"{run.path.resolve().parent.name}-{run.name}"
-        for run in given
+        for run in runs
     ]
     if len(set(labels)) < len(labels):
         raise UserError("The same run is given twice: give each folder once.")
-    return dict(zip(labels, given, strict=True))
+    return dict(zip(labels, runs, strict=True))
 
 
 def file_stem(name: str, labels: Sequence[str]) -> str:
-    """A file name, without its ending, for results about runs, in the folder of the first.
+    """The stem of a file about several runs, in the folder of the first.
 
-    It names the others where they are few, else it holds their number and a digest.
+    It contains the labels of the others, or their number and a digest if those are too long.
 
     >>> file_stem("norms", ["base"]), file_stem("norms", ["base", "ticket"])
     ('norms', 'norms-vs-ticket')
@@ -49,7 +49,7 @@ def file_stem(name: str, labels: Sequence[str]) -> str:
 
 
 def truncate(label: str) -> str:
-    """A label as a part of a file's name: whole, or cut and ended by a digest where it is long."""
+    """A label for a file name; a long one is cut and ends in a digest."""
     if len(label.encode()) <= _LONGEST:
         return label
     digest = blake2b(label.encode(), digest_size=4).hexdigest()

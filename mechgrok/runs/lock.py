@@ -1,4 +1,4 @@
-"""One writer per run folder."""
+"""A lock that allows one writer per run folder."""
 
 import fcntl
 import json
@@ -15,39 +15,39 @@ from mechgrok.files import read_text
 
 LOCK, HOLDER = ".lock", ".writer.json"
 _LARGEST_HOLDER = 2**16
-#: Seconds in which a disk says whether it locks.
-_ANSWERED_WITHIN = 20.0
+#: Seconds that a disk may take to answer flock.
+_FLOCK_TIMEOUT = 20.0
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Hold a folder for writing while it lasts; it is made if it is not there.
+    """Lock a folder for writing, and create it if it does not exist.
 
-    The lock is the operating system's (flock), also on shared disks, and ends with its process
-    however that ends. Who holds it may take it again within.
+    The lock is the operating system's (flock), works on shared disks, is reentrant, and is released
+    when its process ends.
 
     Raises:
-        UserError: another process holds the folder (the message says which), or it cannot be made
-            or written.
+        UserError: another process holds the lock (the message names it), or the folder cannot be
+            created or written.
         ExternalError: the disk does not answer.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another folder with --out.")
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
         with _locked(folder) as outermost:
             if outermost:
                 _sign(folder)
             yield
     finally:
-        if made:
+        if is_new:
             with suppress(OSError):
                 folder.rmdir()
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, which is made; whether this process did not hold it before."""
+    """Create and lock a folder; yields whether this process did not hold the lock before."""
     from filelock import FileLock, Timeout
 
     try:
@@ -58,11 +58,11 @@ def _locked(folder: Path) -> Iterator[bool]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"{folder} is being written by {_holder(folder)}: wait until it has ended, or choose "
-            "another folder with --out."
+            f"Another process{_holder(folder)} is writing to {folder}: wait until it has ended, or "
+            "choose another folder with --out."
         ) from None
     except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made or written ({error}).") from None
+        raise UserError(f"The folder {folder} cannot be created or written ({error}).") from None
     try:
         yield outermost
     finally:
@@ -74,36 +74,36 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _check_locks(folder: Path) -> None:
-    """Look whether the disk answers to flock at all.
+    """Check that the disk answers flock.
 
-    One that interrupts it each time (some on networks do, under signals) or does not answer would
-    be asked for ever: Python repeats an interrupted flock. So a thread asks first, for a shared
-    lock on the folder, which disturbs nobody.
+    Python repeats an interrupted flock, so it would hang on a disk that does not answer, or that
+    interrupts every call (some network disks do, under signals). Therefore a thread first tries a
+    shared lock on the folder, which blocks no other process.
 
     Raises:
-        ExternalError: no answer in `_ANSWERED_WITHIN` seconds.
+        ExternalError: no answer in `_FLOCK_TIMEOUT` seconds.
     """
 
-    def ask() -> None:
-        with suppress(OSError):  # Some disks lock no folders; that is an answer too.
+    def try_lock() -> None:
+        with suppress(OSError):  # Some disks cannot lock folders; that is an answer too.
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             finally:
                 os.close(descriptor)
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(_ANSWERED_WITHIN)
-    if asking.is_alive():
+    thread = threading.Thread(target=try_lock, daemon=True)
+    thread.start()
+    thread.join(_FLOCK_TIMEOUT)
+    if thread.is_alive():
         raise ExternalError(
-            f"The disk of {folder} did not answer within {_ANSWERED_WITHIN:g} seconds whether the "
-            "folder can be locked (flock): try again, or choose a folder on another disk."
+            f"The disk of {folder} did not answer flock within {_FLOCK_TIMEOUT:g} seconds: try "
+            "again, or choose a folder on another disk."
         )
 
 
 def _sign(folder: Path) -> None:
-    """Leave word of who writes here; for messages alone, so that a full disk does not matter."""
+    """Write which process holds the lock; only messages use it, so errors are ignored."""
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError):
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
@@ -114,7 +114,7 @@ def _sign(folder: Path) -> None:
 
 def _holder(folder: Path) -> str:
     try:
-        held = json.loads(read_text(folder / HOLDER, _LARGEST_HOLDER))
-        return f"process {held['pid']} on {held['host']} since {held['since']}"
+        holder = json.loads(read_text(folder / HOLDER, _LARGEST_HOLDER))
+        return f" ({holder['pid']} on {holder['host']} since {holder['since']})"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        return ""

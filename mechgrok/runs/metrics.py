@@ -1,4 +1,4 @@
-"""The metrics on disk: ``metrics.csv``, a row per evaluation, appended to as training goes on."""
+"""Reading and writing ``metrics.csv``, which has a row per evaluation."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from mechgrok.files import LARGEST_TEXT, append_text, read_bytes, write_text, wr
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The columns that every run has; those of further metrics (`mechgrok.metrics`) come after them.
+#: The columns of every run; those of further metrics (`mechgrok.metrics`) follow.
 METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
 NAME = "metrics.csv"
 
@@ -21,11 +21,11 @@ NAME = "metrics.csv"
 def write_metrics(
     folder: Path, rows: Iterable[dict[str, float]], further: Iterable[str] = ()
 ) -> None:
-    """Write ``metrics.csv``, whole or not at all; numbers keep every digit.
+    """Write ``metrics.csv`` atomically, in full precision.
 
     Args:
-        folder: the run's.
-        rows: of numbers by column; what one lacks is not a number.
+        folder: the run's folder.
+        rows: numbers by column; a missing column is NaN.
         further: columns besides `METRICS`.
     """
     columns = (*METRICS, *further)
@@ -33,33 +33,34 @@ def write_metrics(
 
 
 def append_metrics(folder: Path, rows: Iterable[dict[str, float]]) -> None:
-    """Append rows to ``metrics.csv``, in the columns with which `write_metrics` has made it."""
+    """Append rows to ``metrics.csv`` under its existing columns."""
     header = whole_lines(folder).partition(b"\n")[0].decode("utf-8", "replace").strip()
     append_text(folder / NAME, _lines(rows, header.split(",")))
 
 
 def drop_metrics_from(folder: Path, step: int) -> None:
-    """Delete the rows at ``step`` and after it, and a torn last line; they will be made again.
+    """Delete the rows from ``step`` on, and an incomplete last line.
 
     Raises:
-        UserError: they are no metrics.
+        UserError: as for `read_metrics`.
     """
     table = read_metrics(folder)
     header, *rows = whole_lines(folder).splitlines(keepends=True)
-    if len(rows) != len(table):  # Somebody's editor has left empty lines, say.
+    if len(rows) != len(table):  # for example because an editor left empty lines
         records = ({str(k): v for k, v in row.items()} for row in table.to_dict("records"))
         columns = header.decode().strip().split(",")
         rows = [_lines([row], columns).encode() for row in records]
-    kept = b"".join([header, *(row for row, at in zip(rows, table.step, strict=True) if at < step)])
-    if kept != read_bytes(folder / NAME):
-        write_whole(folder / NAME, lambda beside: beside.write_bytes(kept))
+    earlier = (row for row, at in zip(rows, table.step, strict=True) if at < step)
+    content = b"".join([header, *earlier])
+    if content != read_bytes(folder / NAME):
+        write_whole(folder / NAME, lambda partial: partial.write_bytes(content))
 
 
 def whole_lines(folder: Path) -> bytes:
-    """What ``metrics.csv`` holds, without a last line that is still being written or was torn.
+    """The content of ``metrics.csv`` without an incomplete last line.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         content = read_bytes(folder / NAME, LARGEST_TEXT)
@@ -71,29 +72,29 @@ def whole_lines(folder: Path) -> bytes:
 def read_metrics(folder: Path) -> "pd.DataFrame":
     """The metrics as a table.
 
-    Where a loss is not a number, neither is the accuracy: version 0.1 went on after such a loss,
-    and counted NaN as an answer.
+    Where a loss is NaN, so is the accuracy: version 0.1 continued after such a loss, and counted
+    NaN as an answer.
 
     Raises:
-        UserError: they cannot be read, have other columns, or hold something else than numbers.
+        UserError: the file cannot be read, has other columns, or holds non-numeric values.
     """
     path = folder / NAME
     try:
-        table = _every_digit(whole_lines(folder))
+        table = _parse(whole_lines(folder))
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
-        what = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path} cannot be read as a table ({what}).") from None
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"{path} cannot be read as a table ({reason}).") from None
     if "step" not in table or not table.columns.isin(METRICS).any():
         raise UserError(f"{path} has columns {list(table)} instead of {list(METRICS)}.")
-    for lacking in (name for name in METRICS if name not in table):  # of another version
-        table[lacking] = math.nan
+    for missing in (name for name in METRICS if name not in table):  # another version's file
+        table[missing] = math.nan
     if table.empty:
         return table
     for column, kind in table.dtypes.items():
         if kind.kind not in "if" or (column == "step" and kind.kind != "i"):
-            raise UserError(f"{path} holds something else than numbers in its column {column}.")
+            raise UserError(f"{path} holds non-numeric values in its column {column}.")
     if not table.step.is_monotonic_increasing:
         raise UserError(f"{path} has steps that are out of order.")
     for side in ("train", "test"):
@@ -102,12 +103,12 @@ def read_metrics(folder: Path) -> "pd.DataFrame":
     return table
 
 
-def _every_digit(content: bytes) -> "pd.DataFrame":
-    """A table as pandas reads it, its numbers the very ones that were written."""
+def _parse(content: bytes) -> "pd.DataFrame":
+    """Parse CSV so that every number round-trips exactly."""
     import pandas as pd
 
     with warnings.catch_warnings():
-        # Before its fourth version pandas is off by a last digit unless told, and warns when told.
+        # Before version 4, pandas rounds the last digit by default and warns about this option.
         warnings.simplefilter("ignore")
         if int(pd.__version__.partition(".")[0]) < 4:
             return pd.read_csv(io.BytesIO(content), float_precision="round_trip")

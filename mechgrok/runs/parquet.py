@@ -1,4 +1,4 @@
-"""Results on disk: an xarray Dataset as one tidy Parquet table, and back."""
+"""Reading and writing xarray Datasets as tidy Parquet tables."""
 
 import json
 from hashlib import blake2b
@@ -18,12 +18,12 @@ _METADATA, _DIGEST = b"mechgrok", b"mechgrok_blake2b"
 
 
 def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | None = None) -> None:
-    """Write ``dataset`` as a tidy table, whole or not at all.
+    """Write ``dataset`` atomically as a tidy table.
 
-    There is a column for every dimension, coordinate and variable. Variables over the same
-    dimensions share rows; a dimension that a variable does not have is null in its rows. What a
-    table cannot say (dimensions, attributes) is in the file's metadata, so that `read_parquet`
-    gives the same dataset back; so is ``made_from``, which `read_with_origin` reads.
+    Every dimension, coordinate and variable has a column. Variables with the same dimensions share
+    rows, in which all other dimensions are null. The file's metadata hold dimensions and
+    attributes, from which `read_parquet` restores the dataset, and ``made_from``, which
+    `read_with_origin` returns.
     """
     groups = _groups(dataset)
     frames = [_frame(dataset, list(dims), names) for dims, names in groups.items()]
@@ -43,34 +43,38 @@ def write_parquet(dataset: xr.Dataset, path: Path, made_from: dict[str, Any] | N
         },
     }
     text = json.dumps(described, default=_plain).encode()
-    ours = {_METADATA: text, _DIGEST: _digest(text)}
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **ours})
+    metadata = {**(table.schema.metadata or {}), _METADATA: text, _DIGEST: _digest(text)}
+    table = table.replace_schema_metadata(metadata)
     write_whole(
         path,
-        lambda beside: pq.write_table(table, beside, compression="zstd", write_page_checksum=True),
+        lambda partial: pq.write_table(
+            table, partial, compression="zstd", write_page_checksum=True
+        ),
     )
 
 
 def read_parquet(path: Path) -> xr.Dataset:
-    """The dataset that `write_parquet` wrote; ``encoding["source"]`` is the path.
+    """The dataset in a file of `write_parquet`; ``encoding["source"]`` is the path.
 
     Raises:
-        UserError: the file is missing, truncated, damaged or not one of ours.
+        UserError: the file is missing, truncated, damaged or foreign.
     """
     return read_with_origin(path)[0]
 
 
 def read_with_origin(path: Path) -> tuple[xr.Dataset, dict[str, Any] | None]:
-    """The dataset that `write_parquet` wrote, and what it was made from.
+    """The dataset in a file of `write_parquet`, and its ``made_from``.
 
     Raises:
-        UserError: as of `read_parquet`.
+        UserError: as for `read_parquet`.
     """
     try:
-        table = pq.read_table(_opened(path), page_checksum_verification=True)
-        described = _described(table.schema.metadata)
+        # From a buffer: pyarrow's threads can deadlock when they read a Python file.
+        buffer = pa.BufferReader(read_bytes(path))
+        table = pq.read_table(buffer, page_checksum_verification=True)
+        described = _description(table.schema.metadata)
         dataset, made_from = _dataset(table, described), described["made_from"]
-    except Exception as error:  # A damaged file can say anything of itself.
+    except Exception as error:  # A damaged file can contain anything.
         raise UserError(f"{path} holds no results of an analysis ({error}).") from None
     dataset.encoding["source"] = str(path)
     return dataset, made_from
@@ -91,13 +95,7 @@ def _dataset(table: pa.Table, described: dict[str, Any]) -> xr.Dataset:
     return xr.Dataset(variables, coords=coords, attrs=described["attrs"])
 
 
-def _opened(path: Path) -> pa.BufferReader:
-    """What the file holds; threads of pyarrow's that read a file of Python's can wait for its lock
-    for ever."""
-    return pa.BufferReader(read_bytes(path))
-
-
-def _described(metadata: dict[bytes, bytes]) -> dict[str, Any]:
+def _description(metadata: dict[bytes, bytes]) -> dict[str, Any]:
     text = metadata[_METADATA]
     if metadata.get(_DIGEST, _digest(text)) != _digest(text):
         raise ValueError("its description was damaged")
@@ -109,7 +107,7 @@ def _digest(text: bytes) -> bytes:
 
 
 def _groups(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
-    """The variables' names by the dimensions they are over."""
+    """The variables' names by their dimensions."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, variable in dataset.data_vars.items():
         groups.setdefault(tuple(map(str, variable.dims)), []).append(str(name))
@@ -117,7 +115,7 @@ def _groups(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
 
 
 def _frame(dataset: xr.Dataset, dims: list[str], names: list[str]) -> pd.DataFrame:
-    """One row per coordinate of ``dims``, in C order, with the variables that are over them."""
+    """One row per coordinate of ``dims``, in C order, with the variables ``names``."""
     index = [dataset.get_index(dim) for dim in dims]
     rows = pd.MultiIndex.from_product(index, names=dims) if dims else pd.RangeIndex(1)
     columns = {name: dataset[name].to_numpy().reshape(-1) for name in names}
@@ -126,5 +124,5 @@ def _frame(dataset: xr.Dataset, dims: list[str], names: list[str]) -> pd.DataFra
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's scalars and arrays as JSON knows them."""
+    """Convert NumPy scalars and arrays to JSON types."""
     return value.tolist() if hasattr(value, "tolist") else str(value)

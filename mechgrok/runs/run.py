@@ -1,4 +1,4 @@
-"""A run: the door through which everything that was trained is opened."""
+"""Run: opens a run folder for reading."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics
 from mechgrok.runs.steps import parse_steps, whole_numbers
 
-# What a run says of itself needs neither torch nor a model: both are imported where they are used.
+# torch and the models are imported lazily: a run's description needs neither.
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mechgrok.models.wiring import LinearPath
     from mechgrok.tasks import Task
 
-#: Numbers in memory at once while paths of many checkpoints are multiplied out.
+#: Numbers in memory at once while the paths of many checkpoints are multiplied out.
 _LARGEST_STACK = 2**26
 
 
@@ -54,7 +54,7 @@ class Run:
         path: the folder that ``mechgrok train`` wrote.
 
     Raises:
-        UserError: the folder is no run, or was made by a newer version.
+        UserError: the folder is not a run, or was made by a newer version.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -67,8 +67,8 @@ class Run:
     def _repr_html_(self) -> str:
         from mechgrok.runs.facts import facts
 
-        shown = facts(self) if self.steps else {"task": str(self.task)}
-        return html_table(str(self.path), {name: [value] for name, value in shown.items()})
+        rows = facts(self) if self.steps else {"task": str(self.task)}
+        return html_table(str(self.path), {name: [value] for name, value in rows.items()})
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def task(self) -> Task:
-        """The data that the run was trained on, with its split."""
+        """The task with its data and split."""
         return self.config.task
 
     @cached_property
@@ -86,14 +86,14 @@ class Run:
         return checkpoints(self.path)
 
     def refreshed(self) -> Run:
-        """The run as its folder is now, with this configuration and the data that it has made."""
-        again = object.__new__(Run)
-        again.path, again.config = self.path, self.config
-        return again
+        """The run with the folder's current files; configuration and data are reused."""
+        run = object.__new__(Run)
+        run.path, run.config = self.path, self.config
+        return run
 
     @property
     def probes(self) -> dict[str, xr.Dataset]:
-        """What was measured while it trained, by analysis (``TrainingConfig(probes=…)``)."""
+        """The answers of its probes, by analysis (``TrainingConfig(probes=…)``)."""
         from mechgrok.runs.probes import probe_files, read_probes
 
         stems = dict.fromkeys(file.parent.name for file in probe_files(self.path))
@@ -110,13 +110,13 @@ class Run:
 
     @property
     def imported(self) -> ImportOrigin | None:
-        """Where the weights came from, if they were trained elsewhere."""
+        """The origin of imported weights; None for a run of mechgrok."""
         origin = self.config.origin
         return origin if isinstance(origin, ImportOrigin) else None
 
     @property
     def caveat(self) -> str | None:
-        """What to bear in mind where training and test set are told apart; None for nothing."""
+        """A warning about an uncertain train/test split; None if the split is known."""
         return self.imported.caveat if self.imported else None
 
     def _first_step_learned(self, side: str, accuracy: float | None = None) -> int | None:
@@ -129,7 +129,7 @@ class Run:
         if not learned.any() or self.caveat:
             return None
         if self.imported and learned.iloc[0]:
-            return None  # some time before the first of the checkpoints that there are
+            return None  # at an unknown step before the first checkpoint
         return int(self.metrics.step[learned].iloc[0])
 
     @property
@@ -142,8 +142,8 @@ class Run:
     def t_mem(self) -> int | None:
         """The first evaluated step at which the *train* curve meets the task's train criterion.
 
-        None where it never does, or where that is not known: of an import without its split, or
-        whose first checkpoint meets it already.
+        None if it never does, or if the step is unknown: for an import without its split, or with a
+        first checkpoint that already meets the criterion.
         """
         return self._first_step_learned("train")
 
@@ -162,19 +162,18 @@ class Run:
 
     @property
     def milestones(self) -> dict[str, float]:
-        """t_mem, t_gen and tau_grok, those that were reached: attributes of a result."""
+        """The reached ones of t_mem, t_gen and tau_grok."""
         return self.milestones_at(None)
 
     def milestones_at(self, accuracy: float | None) -> dict[str, float]:
-        """t_mem, t_gen and tau_grok, those that were reached, at another threshold.
+        """`milestones` at another threshold.
 
         Args:
-            accuracy: the train and test accuracy at which something counts as learned, a share
-                (version 2 of the paper takes 0.9, version 3 0.95); the task's own criterion if
-                None.
+            accuracy: the train and test accuracy that counts as learned, a share (version 2 of the
+                paper uses 0.9, version 3 0.95); None for the task's own criterion.
 
         Raises:
-            UserError: it is no share, or the task knows no accuracy.
+            UserError: the accuracy is not a share, or the task has no accuracy.
         """
         t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
         tau = t_gen / t_mem if t_mem and t_gen is not None else None
@@ -183,17 +182,19 @@ class Run:
 
     def _checked_accuracy(self, accuracy: float) -> float:
         if not 0 < accuracy <= 1:
-            raise UserError(f"An accuracy of {accuracy:g} is no share above 0: give one like 0.9.")
+            raise UserError(
+                f"An accuracy of {accuracy:g} is not a share above 0: give one like 0.9."
+            )
         if not self.metrics.empty and self.metrics.train_accuracy.isna().all():
             raise UserError(
-                f"{self.path} has no accuracy, because its task is a regression: leave the "
-                "accuracy out, so that its loss decides."
+                f"{self.path} has no accuracy, because its task is a regression: omit the accuracy "
+                "to use the loss."
             )
         return accuracy
 
     @property
     def finished(self) -> bool:
-        """Whether training has ended as it was meant to: no step is left to take."""
+        """Whether training is complete."""
         training = self.config.training
         if training is None:
             return True
@@ -207,7 +208,7 @@ class Run:
 
     @property
     def is_unlocked(self) -> bool:
-        """Whether no process writes it, and none was killed in that, so that it is whole."""
+        """Whether no process writes to the run and none was killed while writing."""
         return not (self.path / LOCK).exists()
 
     def file(self, step: int) -> Path:
@@ -216,22 +217,22 @@ class Run:
 
     @contextmanager
     def _open(self, step: int) -> Any:
-        """The open, memory-mapped file of a step.
+        """Open the checkpoint file of a step, memory-mapped.
 
         Raises:
             UserError: the step has no checkpoint, or its file is truncated or foreign.
         """
         self._check_step(step)
-        with open_checkpoint(self.path, step) as opened:
-            yield opened
+        with open_checkpoint(self.path, step) as file:
+            yield file
 
     def _check_step(self, step: int) -> None:
-        """Refuse a step without a checkpoint, or with one of another network."""
+        """Check that a step has a checkpoint, and that its weights have this run's shapes."""
         if os.path.lexists(self.file(step)):
             if weight_shapes(self.path, step) != self._shapes:
                 raise UserError(
-                    f"{self.file(step)} is not this run's checkpoint: it holds other weights than "
-                    "the first."
+                    f"{self.file(step)} is not this run's checkpoint: its weights differ from the "
+                    "first checkpoint's in name or shape."
                 )
             return
         if not self.steps:
@@ -242,7 +243,7 @@ class Run:
         )
 
     def checkpoint(self, step: int) -> Checkpoint:
-        """Everything saved at ``step``; a negative one counts from the last (−1 is the last)."""
+        """The checkpoint at ``step``; a negative step counts from the last (−1 is the last)."""
         step = self._resolve(step)
         self._check_step(step)
         saved = read_checkpoint(self.path, step)
@@ -250,22 +251,20 @@ class Run:
         return saved
 
     def _check_weights(self, saved: Checkpoint) -> None:
-        """Refuse a checkpoint whose weights are not those of this run's network.
+        """Check a checkpoint's weights against the wiring of this run's network.
 
         Raises:
-            UserError: one is missing, is another network's, or has another shape.
+            UserError: a weight is missing, foreign, or has another shape.
         """
-        shapes = {name: tuple(weight.shape) for name, weight in saved.weights.items()}
-        wanted = self.wiring.weights
-        if shapes == wanted:
-            return
-        wrong = next(name for name in {**wanted, **shapes} if shapes.get(name) != wanted.get(name))
-        told = f"as {list(shapes[wrong])}" if wrong in shapes else "not at all"
-        needed = f"as {list(wanted[wrong])}" if wrong in wanted else "not at all"
-        raise UserError(
-            f"The checkpoint at step {saved.step} of {self.path} holds {wrong} {told}, but the "
-            f"network of its config.json has it {needed}: the file is damaged, or another run's."
-        )
+        actual = {name: tuple(weight.shape) for name, weight in saved.weights.items()}
+        expected = self.wiring.weights
+        for name in {**expected, **actual}:
+            if actual.get(name) != expected.get(name):
+                raise UserError(
+                    f"In the checkpoint at step {saved.step} of {self.path}, {name} has shape "
+                    f"{actual.get(name, 'none')} instead of {expected.get(name, 'none')}, as "
+                    "config.json specifies: the file is damaged, or belongs to another run."
+                )
 
     def _resolve(self, step: int) -> int:
         return self.steps[step] if -len(self.steps) <= step < 0 else step
@@ -273,30 +272,30 @@ class Run:
     def select(
         self, steps: int | str | Iterable[int] | None = None, among: Sequence[int] | None = None
     ) -> list[int]:
-        """``steps``, checked to have checkpoints, or all of them: in order, and once each.
+        """Validate a selection of steps, and sort it without duplicates; None selects all.
 
         Args:
-            steps: a number or several (a list, a range, an array), negative ones counting from the
-                last; or text, as ``--steps`` takes it: ``"0,2000"``, ``"0:30000:1000"``
+            steps: a number or several (a list, a range, an array), where negative ones count from
+                the last; or text in the form of ``--steps``: ``"0,2000"``, ``"0:30000:1000"``
                 (start:stop:every), ``"last"``.
-            among: the steps that may be chosen; those that have a checkpoint unless given.
+            among: the steps to choose from; default: those with a checkpoint.
 
         Raises:
-            UserError: one has no checkpoint (the message names the nearest that has), there is
-                none, or what was given is something else.
+            UserError: a step has no checkpoint (the message names the nearest), ``steps`` is empty,
+                or it is neither numbers nor such text.
         """
-        known = self.steps if among is None else list(among)
+        available = self.steps if among is None else list(among)
         if steps is None:
-            return known
-        numbers = parse_steps(steps, known) if isinstance(steps, str) else whole_numbers(steps)
-        chosen = {known[step] if -len(known) <= step < 0 else step for step in numbers}
-        for step in sorted(chosen - {*known}):
+            return available
+        numbers = parse_steps(steps, available) if isinstance(steps, str) else whole_numbers(steps)
+        chosen = {available[step] if -len(available) <= step < 0 else step for step in numbers}
+        for step in sorted(chosen - {*available}):
             self._check_step(step)
         return sorted(chosen)
 
     @cached_property
     def wiring(self) -> Wiring:
-        """How the network is wired: its groups of units, hidden layers, linear paths."""
+        """The network's groups of units, hidden layers and linear paths."""
         from mechgrok.models import wiring_of
 
         return wiring_of(self.config.model, self.task)
@@ -307,28 +306,28 @@ class Run:
 
     @property
     def weight_names(self) -> list[str]:
-        """The names of the weights, in the order in which the model holds them."""
+        """The names of the weights, in the model's order."""
         return list(self.wiring.weights)
 
     def weights(
         self, name: str, steps: Sequence[int] | None = None, *, masked: bool = True
     ) -> Float[Tensor, "step ..."]:
-        """One weight at all steps, or at some: only its own bytes are read, file by file.
+        """One weight at several steps; no other weight is read.
 
         Args:
-            name: the weight's name, or the end of it where that is unique.
-            steps: the checkpoints to read; all unless given.
-            masked: multiply by the mask where there is one, as the model does.
+            name: the weight's name, or a unique end of it.
+            steps: the checkpoints to read; default: all.
+            masked: multiply by the mask, if any, as the model does.
         """
         name = self.wiring.full_name(name)
         stack: Tensor | None = None
         steps = self.select(steps)
         for row, step in enumerate(steps):
-            with self._open(step) as opened:
-                names = opened.keys()
-                weight: Tensor = opened.get_tensor(name)
+            with self._open(step) as file:
+                names = file.keys()
+                weight: Tensor = file.get_tensor(name)
                 if masked and MASK + name in names:
-                    weight = weight * opened.get_tensor(MASK + name)
+                    weight = weight * file.get_tensor(MASK + name)
             if stack is None:
                 stack = weight.new_empty(len(steps), *weight.shape)
             stack[row] = weight
@@ -341,24 +340,23 @@ class Run:
         """The weight from every token to every neuron of the first hidden layer, per step.
 
         Args:
-            steps: the checkpoints; all unless given.
+            steps: the checkpoints; default: all.
             path: the path from the tokens to the neurons: one of ``run.wiring.input_paths``, or
-                "auto" for the one on which the answer depends; the direct one (W_E W_in) unless
-                given.
+                "auto" for the path on which the answer depends; default: the direct path W_E W_in.
 
         Raises:
-            UserError: the network has no such path, or the neurons read by several weights.
+            UserError: the network has no such path, or its neurons have several input weights.
         """
         return self._multiplied(self.wiring.input_path(path or self.wiring.direct), steps)
 
     def input_sides(
         self, steps: Sequence[int] | None = None, *, path: str | None = None
     ) -> Float[Tensor, "path step d_vocab d_mlp"]:
-        """`input_side` by every weight that reads for a neuron: one, or several of gated units.
+        """`input_side` for each of a neuron's input weights; gated units have several.
 
         Args:
-            steps: the checkpoints; all unless given.
-            path: as of `input_side`; "auto" is all of a gated unit's.
+            steps: the checkpoints; default: all.
+            path: as for `input_side`; "auto" selects all paths of a gated unit.
 
         Raises:
             UserError: the network has no such path.
@@ -372,17 +370,17 @@ class Run:
     def output_side(
         self, steps: Sequence[int] | None = None
     ) -> Float[Tensor, "step d_mlp d_output"]:
-        """W_out W_U of the last hidden layer: each neuron's weight to every output, per step."""
+        """W_out W_U of the last hidden layer: each neuron's weight to every output, by step."""
         return self._multiplied(self.wiring.output_path, steps)
 
     def embedding(self, steps: Sequence[int] | None = None) -> Float[Tensor, "step d_vocab width"]:
-        """W_E, or W_in where the network has no embedding: what each input is turned into."""
+        """W_E, or W_in in a network without an embedding."""
         return self._multiplied(self.wiring.embedded, steps)
 
     def _multiplied(
         self, path: LinearPath, steps: Sequence[int] | None
     ) -> Float[Tensor, "step row column"]:
-        """A path multiplied out at several steps, as many at a time as fit in memory."""
+        """The product of a path's weights at several steps, in chunks that fit in memory."""
         import torch
 
         steps = self.select(steps)
@@ -399,16 +397,16 @@ class Run:
 
     @cached_property
     def density(self) -> float | None:
-        """The kept share of the entries under the last checkpoint's mask; None for a dense run."""
+        """The kept share of the masked weights' entries at the end; None for a dense run."""
         step = self._resolve(-1)
         self._check_step(step)
         return mask_density(self.path, step)
 
     @cached_property
     def masked_weights(self) -> frozenset[str]:
-        """The names of the weights that the last checkpoint has a mask of; no tensor is read."""
-        with self._open(self._resolve(-1)) as opened:
-            names = opened.keys()
+        """The names of the masked weights in the last checkpoint; no tensor is read."""
+        with self._open(self._resolve(-1)) as file:
+            names = file.keys()
         return frozenset(name.removeprefix(MASK) for name in names if name.startswith(MASK))
 
     @cached_property
@@ -439,7 +437,7 @@ class Run:
         """TransformerLens's native model (a ``TransformerBridge``) with the logits of `model`.
 
         Raises:
-            UserError: the model is an MLP, of which TransformerLens has no native form.
+            UserError: the model is an MLP, for which TransformerLens has no native model.
         """
         from mechgrok.models.native import to_transformer_lens
 
@@ -451,7 +449,7 @@ RunLike = Run | str | PathLike[str]
 
 
 def open_run(run: RunLike) -> Run:
-    """A run that is given as such, or by the path of its folder.
+    """Open the run in a folder; a `Run` is returned unchanged.
 
     Raises:
         UserError: the folder holds no run.

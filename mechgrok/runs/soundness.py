@@ -1,4 +1,4 @@
-"""Whether a run on disk still holds what was written."""
+"""Verifying that a run on disk is intact."""
 
 import os
 from pathlib import Path
@@ -14,45 +14,44 @@ from mechgrok.tensors import DIGEST, header
 
 @in_neutral_state
 def verify(run: "Run | str | Path") -> list[str]:
-    """Read all of a run and say what is wrong with it, a sentence each; nothing where it is sound.
+    """Read an entire run and describe each problem in a sentence; an intact run has none.
 
-    Every value of every checkpoint, and of the states to go on from, is compared with the digest
-    that was written with it. Checkpoints must hold the same weights in the same shapes, and each
-    must have its row in the metrics. Opening a run checks sizes only.
+    Compares every value of the checkpoints and resume states with the files' digests. All
+    checkpoints must hold the same weights in the same shapes, and each needs a row in the metrics.
+    Opening a run, in contrast, checks sizes only.
 
-    A run may be verified while it trains. What is wrong in passing (a file that is replaced, a
-    checkpoint whose row is being written) is not damage: all is looked at again, and what is still
-    wrong then is. Nor is what a process that was killed had not yet written, as `resume` makes it
-    again.
+    A run can be verified while it trains: only problems that a second check confirms are reported,
+    because a file may be replaced, or a row written, during the first. Missing data of a killed
+    process are not reported, because `resume` writes them again.
 
     Raises:
-        UserError: there is no run.
+        UserError: the folder holds no run.
     """
     run = run if isinstance(run, Run) else Run(run)
     unlocked = run.is_unlocked
     problems = _problems(run)
     if problems and not (unlocked and run.is_unlocked):
-        again = _problems(run.refreshed())
-        problems = [problem for problem in problems if problem in again]
+        confirmed = _problems(run.refreshed())
+        problems = [problem for problem in problems if problem in confirmed]
     return problems
 
 
 def _problems(run: Run) -> list[str]:
     problems = []
     if any((run.path / name).is_dir() for name in (MADE, MOVING)):
-        problems.append(f"{run.path} was being replaced when that was interrupted.")
+        problems.append(f"Replacing {run.path} was interrupted.")
     shapes: dict[str, list[int]] = {}
     for step in checkpoints(run.path):
         path = checkpoint_file(run.path, step)
-        if not os.path.lexists(path):  # A training that keeps fewer has deleted it meanwhile.
+        if not os.path.lexists(path):  # The training process has just deleted it (--keep).
             continue
         try:
             read_checkpoint(run.path, step, check=True)
-            found = weight_shapes(run.path, step)
+            current = weight_shapes(run.path, step)
         except UserError as error:
             problems.append(str(error))
             continue
-        if found != (shapes := shapes or found):
+        if current != (shapes := shapes or current):
             problems.append(f"{path} holds other weights than the checkpoints before it.")
     for state in (run.path / NEWEST, run.path / BEFORE):
         try:
@@ -64,10 +63,11 @@ def _problems(run: Run) -> list[str]:
 
 
 def undigested(run: Run) -> list[int]:
-    """The steps whose checkpoints carry no digest, as version 0.1 wrote them."""
-    there = [step for step in run.steps if os.path.lexists(run.file(step))]
-    files = {step: header(run.file(step)) for step in there}
-    return [step for step, found in files.items() if DIGEST not in found.get("__metadata__", {})]
+    """The steps whose checkpoints have no digest; version 0.1 wrote such files."""
+    headers = {s: header(run.file(s)) for s in run.steps if os.path.lexists(run.file(s))}
+    return [
+        step for step, fields in headers.items() if DIGEST not in fields.get("__metadata__", {})
+    ]
 
 
 def _without_metrics(run: Run) -> list[str]:
@@ -84,13 +84,12 @@ def _without_metrics(run: Run) -> list[str]:
 
 
 def _unwritten(run: Run) -> int | None:
-    """The step whose checkpoint is there, and whose row and state are not yet: that of the newest,
-    where the state to go on from is another's."""
+    """The newest step, if its checkpoint exists and its metrics and resume state do not yet."""
     if run.imported or not run.steps:
         return None
     try:
         at, _ = read_state(run.path)
     except UserError:
         return None
-    newest, begun = run.steps[-1], (run.path / NEWEST).exists()
-    return newest if at != newest or not begun else None
+    newest, has_state = run.steps[-1], (run.path / NEWEST).exists()
+    return newest if at != newest or not has_state else None

@@ -1,7 +1,7 @@
-"""What training needs to go on, on disk: ``resume.safetensors`` and the one before it.
+"""Reading and writing the resume state, ``resume.safetensors``, and the previous one.
 
-Both the newest checkpoint's state and that of the checkpoint before it are kept, so that a run
-whose newest checkpoint is lost or damaged loses one interval and no more.
+The states of the newest two checkpoints are kept, so that a lost or damaged newest checkpoint costs
+one interval only.
 """
 
 import json
@@ -15,21 +15,22 @@ from mechgrok.runs.checkpoint import checkpoint_file, checkpoints, read_checkpoi
 from mechgrok.tensors import open_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from jaxtyping import Shaped
     from torch import Tensor
 
 NEWEST, BEFORE = "resume.safetensors", "resume-before.safetensors"
 
 
-def write_state(folder: Path, step: int, state: "dict[str, Tensor | Any]") -> None:
-    """Write the optimizer's state at ``step``, whole or not at all; the last one moves aside.
+def write_state(folder: Path, step: int, state: "dict[str, Shaped[Tensor, '...'] | Any]") -> None:
+    """Write the optimizer's state at ``step`` atomically, and keep the previous state.
 
     Args:
-        folder: the run's.
-        step: of the checkpoint that it belongs to.
-        state: tensors, and whatever JSON can hold, as ``<weight>/<key>``.
+        folder: the run's folder.
+        step: the checkpoint's step.
+        state: tensors and JSON values, by ``<weight>/<key>``.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     from torch import Tensor
 
@@ -45,34 +46,33 @@ def write_state(folder: Path, step: int, state: "dict[str, Tensor | Any]") -> No
     write_tensors(newest, tensors, metadata)
 
 
-def drop_checkpoints_but(folder: Path, kept: Collection[int], *, going_on: bool) -> None:
-    """Delete the checkpoints that are not to be kept, but the newest.
+def drop_checkpoints_but(folder: Path, steps: Collection[int], *, going_on: bool) -> None:
+    """Delete all checkpoints but the newest and those at ``steps``.
 
     Args:
-        folder: the run's.
-        kept: the steps whose checkpoints stay.
-        going_on: leave the one before the newest too, which the run can go on from where the newest
-            is lost; otherwise its state goes with it.
+        folder: the run's folder.
+        steps: the steps to keep.
+        going_on: training continues: keep the last but one as well, in case the newest is lost;
+            otherwise delete its state with it.
     """
     *older, _ = checkpoints(folder)
     if going_on:
         older = older[:-1]
-    elif older and older[-1] not in kept:
+    elif older and older[-1] not in steps:
         (folder / BEFORE).unlink(missing_ok=True)
     for step in older:
-        if step not in kept:
+        if step not in steps:
             checkpoint_file(folder, step).unlink()
 
 
-def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
-    """The step that the run can go on from, and the optimizer's state there.
+def read_state(folder: Path) -> "tuple[int, dict[str, Shaped[Tensor, '...'] | Any]]":
+    """The step from which the run can be resumed, and the optimizer's state there.
 
-    That is the newest checkpoint, unless the program was killed between writing it and its state,
-    or one of the two is damaged; then it is the checkpoint before.
+    That is the newest checkpoint; or the previous one, if the newest or its state is damaged, or
+    the process was killed between writing the two.
 
     Raises:
-        UserError: there is no state, or none that can be read and has a sound checkpoint, and the
-            run has gone further than its first step.
+        UserError: no state with an intact checkpoint exists, and the run is past its first step.
     """
     problem: UserError | None = None
     for path in (folder / NEWEST, folder / BEFORE):
@@ -95,8 +95,8 @@ def read_state(folder: Path) -> "tuple[int, dict[str, Tensor | Any]]":
     )
 
 
-def before_the_newest(folder: Path) -> "tuple[int | None, dict[str, Tensor | Any]]":
-    """The step and the state that are kept beside the newest; None where there is none to use."""
+def before_the_newest(folder: Path) -> "tuple[int | None, dict[str, Shaped[Tensor, '...'] | Any]]":
+    """The previous step and its state; (None, {}) without a usable one."""
     try:
         step, state = read_one(folder / BEFORE)
     except UserError:
@@ -105,25 +105,25 @@ def before_the_newest(folder: Path) -> "tuple[int | None, dict[str, Tensor | Any
     return (step, state) if step in saved and step < saved[-1] else (None, {})
 
 
-def read_one(path: Path) -> "tuple[int, dict[str, Tensor | Any]]":
-    """The step and the optimizer's state that one file holds.
+def read_one(path: Path) -> "tuple[int, dict[str, Shaped[Tensor, '...'] | Any]]":
+    """The step and the optimizer's state in one file.
 
     Raises:
-        UserError: it is truncated, damaged or foreign.
+        UserError: the file is truncated, damaged or foreign.
     """
     tensors, metadata = read_tensors(path, check=True)
     try:
         others = json.loads(metadata.get("others", "{}"))
         return _whole_number(metadata.get("step")), tensors | others
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is no state of an optimizer ({error}).") from None
+        raise UserError(f"{path} is not an optimizer state ({error}).") from None
 
 
 def _step(path: Path) -> int:
-    """The step that a state belongs to; −1 where it cannot be read."""
+    """The step of a state file; −1 if the file cannot be read."""
     try:
-        with open_tensors(path) as opened:
-            return _whole_number((opened.metadata() or {}).get("step"))
+        with open_tensors(path) as file:
+            return _whole_number((file.metadata() or {}).get("step"))
     except UserError:
         return -1
 

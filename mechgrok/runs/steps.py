@@ -1,4 +1,4 @@
-"""Checkpoints in words: ``0,2000``, ``0:30000:1000``, ``last``."""
+"""Parsing selections of steps: ``0,2000``, ``0:30000:1000``, ``last``."""
 
 from collections.abc import Iterable, Sequence
 from operator import index
@@ -7,16 +7,15 @@ from mechgrok.errors import UserError
 
 
 def parse_steps(text: str, steps: Sequence[int]) -> list[int]:
-    """The steps that ``0,2000``, ``start:stop:every``, ``last`` or a mix of them name.
+    """Parse ``0,2000``, ``start:stop:every``, ``last``, or a mix of these.
 
-    A range takes those of ``steps`` in it that are multiples of ``every`` after ``start``; a single
-    number is given back whether there is such a step or not.
+    A range selects from ``steps``; a single number is not checked against them.
 
     >>> parse_steps("0:100:50, last", [0, 25, 50, 75, 100, 125])
     [0, 50, 100, 125]
 
     Raises:
-        UserError: the text is none of these, or selects nothing.
+        UserError: the text has another form, or selects nothing.
     """
     chosen: set[int] = set()
     for part in text.replace(" ", "").split(","):
@@ -40,10 +39,10 @@ def parse_steps(text: str, steps: Sequence[int]) -> list[int]:
 
 
 def _step(text: str) -> int:
-    """A step as people write it: ``30000``, ``30_000``, ``3e4``.
+    """Parse a step: ``30000``, ``30_000``, ``3e4``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a whole number.
     """
     if "e" not in text.lower():
         return int(text)
@@ -54,20 +53,21 @@ def _step(text: str) -> int:
 
 
 def whole_numbers(steps: int | Iterable[int]) -> list[int]:
-    """One step or several as plain numbers.
+    """Convert one step or several to a list of ints.
 
     >>> whole_numbers(30_000), whole_numbers(range(0, 30, 10))
     ([30000], [0, 10, 20])
 
     Raises:
-        UserError: there is none, or one is no whole number.
+        UserError: the list is empty, or an element is not a whole number.
     """
     try:
         numbers = [index(step) for step in steps] if isinstance(steps, Iterable) else [index(steps)]
     except TypeError:
         raise UserError(
-            f"{steps!r} are no steps: give whole numbers, or text such as '0:30000:1000' or 'last'."
+            f"{steps!r} does not select steps: give whole numbers, or text such as "
+            "'0:30000:1000' or 'last'."
         ) from None
     if not numbers:
-        raise UserError("No step was chosen: name one, or leave steps out to take all of them.")
+        raise UserError("No step is selected: give at least one, or omit steps to select all.")
     return numbers

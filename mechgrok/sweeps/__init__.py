@@ -1,4 +1,4 @@
-"""Sweeps: the plan of many runs, what makes them, and the class that opens them."""
+"""Sweeps: planning, training and opening many runs."""
 
 from lazy_loader import attach_stub
 

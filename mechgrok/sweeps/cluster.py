@@ -1,8 +1,8 @@
-"""Runs on a cluster, by Ray Core: a task makes a run with one core and one thread.
+"""Training a sweep on a cluster with Ray Core: one task per run, with one core and one thread.
 
-The sweep's folder lies on a path that all nodes share, so that nothing but progress travels between
-them: a run is written where it would be written here, with the same bytes. A run on a node that is
-lost is begun again elsewhere from its last checkpoint.
+All nodes share the path of the sweep's folder, so that only progress events travel between them,
+and the files are the same as on one machine. After a node fails, its runs are resumed elsewhere
+from their last checkpoints.
 """
 
 import os
@@ -26,22 +26,21 @@ from mechgrok.training.machine import interrupts
 
 #: Seconds between two requests for progress, and between two rows of one run.
 _CHECK_EVERY = 0.5
-#: Seconds in which something must listen at the address.
-_CONNECT_WITHIN = 10
-#: Tasks that are submitted at a time, for each core.
+#: Timeout in seconds of a TCP connection to the head.
+_CONNECT_TIMEOUT = 10
+#: Submitted tasks per core.
 _TASKS_PER_CORE = 4
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """An executor: the nodes of a Ray cluster.
+    """An executor on the nodes of a Ray cluster.
 
     Attributes:
-        address: ``host:port`` of its head; "auto" for the one that this machine belongs to (which
-            RAY_ADDRESS names, or ``ray start`` started), or else one that is started on this
-            machine and ends with the sweep.
-        device: "cpu"; or "cuda", with one GPU for each run.
-        timeout: seconds in which the cluster must answer each request.
+        address: ``host:port`` of its head; "auto" for this machine's cluster (from RAY_ADDRESS or
+            ``ray start``), or without one for a local cluster that ends with the sweep.
+        device: "cpu"; or "cuda" for one GPU per run.
+        timeout: timeout in seconds of each request to the cluster.
     """
 
     address: str = "auto"
@@ -49,22 +48,22 @@ class Cluster:
     timeout: float = 60.0
 
     def check(self) -> None:
-        """Check that there is such a cluster, before anything is written.
+        """Check that the cluster exists, before anything is written.
 
         Raises:
-            UserError: Ray is not installed, or nothing answers at the address, or no cluster
-                there in time.
+            UserError: Ray is not installed, or nothing answers at the address.
+            ExternalError: the address does not answer as a cluster in time.
         """
         _ray()
         address = os.environ.get("RAY_ADDRESS", "auto") if self.address == "auto" else self.address
         if self.address != "auto" or (":" in address and "/" not in address):
-            _reach(address, self.timeout)
-            _join(address, self.timeout)
+            _check_address(address, self.timeout)
+            _check_connection(address, self.timeout)
 
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
     ) -> list[Outcome]:
-        """Make ``members``; see `mechgrok.sweeps.executor.Executor`.
+        """Train ``members``; see `mechgrok.sweeps.executor.Executor`.
 
         Raises:
             UserError: as for `check`, or Ray cannot connect.
@@ -76,8 +75,8 @@ class Cluster:
                 return tasks.run(Queue(list(members), set(done)))
             except ray.exceptions.GetTimeoutError:
                 raise ExternalError(
-                    f"The Ray cluster did not answer within {self.timeout:g} seconds: see that its "
-                    "head runs, and go on with mechgrok sweep --resume."
+                    f"The Ray cluster did not answer within {self.timeout:g} seconds: make sure "
+                    "that its head runs, and continue with mechgrok sweep --resume."
                 ) from None
 
 
@@ -85,9 +84,9 @@ class _Tasks:
     """The Ray tasks of one sweep.
 
     Args:
-        ray: the module, connected.
-        folder: the sweep's, as all nodes know it.
-        cluster: the device, and the seconds in which an answer must come.
+        ray: the module, connected to the cluster.
+        folder: the absolute path of the sweep's folder, the same on all nodes.
+        cluster: the executor, for its device and timeout.
         display: receives progress events.
     """
 
@@ -95,18 +94,18 @@ class _Tasks:
         self.ray, self.folder, self.display = ray, folder, display
         self.device, self.timeout = cluster.device, cluster.timeout
         self.began = time.monotonic()
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        this_node = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        self.actor = ray.remote(num_cpus=0, scheduling_strategy=here)(ProgressActor).remote()
+        self.actor = ray.remote(num_cpus=0, scheduling_strategy=this_node)(ProgressActor).remote()
         gpus = 1 if self.device == "cuda" else 0
-        # A run that is lost is begun again by the queue, which counts how often.
+        # Ray must not retry: the queue retries lost runs, and counts the attempts.
         self.make = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(make_run)
-        self.under_way: dict[Any, Member] = {}
+        self.submitted: dict[Any, Member] = {}
         self.begun: set[str] = set()
 
     def run(self, queue: Queue) -> list[Outcome]:
-        """Make everything in the queue; after Ctrl-C, end what is under way."""
+        """Train all runs in the queue; after Ctrl-C, save and end the submitted ones."""
         stopped = False
         with interrupts() as interrupted:
             while True:
@@ -115,19 +114,19 @@ class _Tasks:
                     stopped = True
                 if not stopped:
                     self._submit(queue)
-                if not self.under_way:
+                if not self.submitted:
                     return queue.outcomes
                 self._check_resources()
-                ready, _ = self.ray.wait(list(self.under_way), timeout=_CHECK_EVERY)
+                ready, _ = self.ray.wait(list(self.submitted), timeout=_CHECK_EVERY)
                 self._show_progress()
                 for task in ready:
                     self._end(task, queue)
 
     def _check_resources(self) -> None:
-        """End where no node could run a task, after the time that nodes may take to start.
+        """Check that a node can run the tasks, once nodes have had time to start.
 
         Raises:
-            ExternalError: there is no core, or no GPU where one is needed.
+            ExternalError: the cluster has no core, or no GPU for device "cuda".
         """
         needed = "GPU" if self.device == "cuda" else "CPU"
         if self.begun or time.monotonic() - self.began < self.timeout:
@@ -135,17 +134,17 @@ class _Tasks:
         if self.ray.cluster_resources().get(needed, 0) < 1:
             raise ExternalError(
                 f"The Ray cluster has had no node with a {needed} for {self.timeout:g} seconds: "
-                "add one (ray start --address=…), or leave --ray out."
+                "add one (ray start --address=…), or omit --ray."
             )
 
     def _submit(self, queue: Queue) -> None:
         cores = max(1, int(self.ray.cluster_resources().get("CPU", 1)))
-        while len(self.under_way) < cores * _TASKS_PER_CORE and (member := queue.next()):
-            given = (self.device, user_code.allowed(), self.actor, self.timeout)
-            self.under_way[self.make.remote(str(self.folder), member, *given)] = member
+        while len(self.submitted) < cores * _TASKS_PER_CORE and (member := queue.next()):
+            arguments = (self.device, user_code.allowed(), self.actor, self.timeout)
+            self.submitted[self.make.remote(str(self.folder), member, *arguments)] = member
 
     def _show_progress(self) -> None:
-        members = {member.name: member for member in self.under_way.values()}
+        members = {member.name: member for member in self.submitted.values()}
         for name, row in self.ray.get(self.actor.take.remote(), timeout=self.timeout):
             if name not in members:
                 continue
@@ -156,8 +155,8 @@ class _Tasks:
                 self.display.row(0, members[name], row)
 
     def _end(self, task: Any, queue: Queue) -> None:
-        """Record how a task ended."""
-        member = self.under_way.pop(task)
+        """Record the outcome of a task that has ended."""
+        member = self.submitted.pop(task)
         try:
             outcome = self.ray.get(task, timeout=self.timeout)
         except self.ray.exceptions.TaskCancelledError:
@@ -165,29 +164,29 @@ class _Tasks:
         except self.ray.exceptions.GetTimeoutError:
             raise
         except self.ray.exceptions.RayError as error:
-            ended = queue.lost(member, type(error).__name__)
+            outcomes = queue.lost(member, type(error).__name__)
         else:
-            ended = [] if outcome is None else queue.note(outcome)
-        for each in ended:
-            self.display.ended(0, each)
+            outcomes = [] if outcome is None else queue.note(outcome)
+        for outcome in outcomes:
+            self.display.ended(0, outcome)
 
     def _stop(self) -> None:
-        """Have every run that is under way saved and ended, and begin no other."""
+        """Have all running tasks saved and ended, and cancel the others."""
         self.ray.get(self.actor.stop.remote(), timeout=self.timeout)
-        for task, member in self.under_way.items():
+        for task, member in self.submitted.items():
             if member.name not in self.begun:
                 self.ray.cancel(task)
 
 
 class ProgressActor:
-    """Collects progress events from the nodes, and says whether the sweep has been stopped."""
+    """Collects progress events from the nodes, and tells them when the sweep is stopped."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Mapping[str, float] | None]] = []
         self.stopped = False
 
     def add(self, name: str, row: Mapping[str, float] | None) -> bool:
-        """Add that a run has begun (None) or was evaluated; whether it must end."""
+        """Add the event that a run began (None) or was evaluated; returns whether it must end."""
         self.events.append((name, row))
         return self.stopped
 
@@ -197,25 +196,25 @@ class ProgressActor:
         return events
 
     def stop(self) -> None:
-        """Answer from now on that runs must end."""
+        """Tell runs from now on that they must end."""
         self.stopped = True
 
 
 def make_run(
     folder: str, member: Member, device: str, allowed: list[str], actor: Any, timeout: float
 ) -> Outcome | None:
-    """On a node: make a run.
+    """On a node: train a run.
 
     Args:
-        folder: the sweep's.
-        member: the run, whose parent is finished.
+        folder: the sweep's folder.
+        member: the run; its parent must be finished.
         device: "cpu" or "cuda".
-        allowed: the user code that was named where the sweep was started.
+        allowed: the user code that the sweep's user allowed.
         actor: the `ProgressActor`.
-        timeout: seconds in which it must answer.
+        timeout: timeout in seconds of a call of the actor.
 
     Returns:
-        How it ended; None where the sweep was stopped before it began.
+        The outcome; None if the sweep was stopped before the run began.
     """
     import ray
     import torch
@@ -223,11 +222,11 @@ def make_run(
     from mechgrok.sweeps.making import attempt
 
     if not (Path(folder) / PLAN).is_file():
-        why = (
-            f"{folder} is not there on the node {socket.gethostname()}: sweep into a folder on a "
+        reason = (
+            f"{folder} does not exist on the node {socket.gethostname()}: sweep into a folder on a "
             "path that all nodes share."
         )
-        return Outcome(member, "failed", why)
+        return Outcome(member, "failed", reason)
     for name in allowed:
         user_code.allow(name)
     torch.set_num_threads(1)
@@ -251,7 +250,7 @@ def make_run(
 
 
 def _ray() -> Any:
-    """The module.
+    """Import the module ``ray``.
 
     Raises:
         UserError: it is not installed.
@@ -266,17 +265,17 @@ def _ray() -> Any:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Ray, connected to the cluster; a cluster that is started here ends here.
+    """A context that yields Ray, connected to the cluster; a local cluster ends with it.
 
     Raises:
-        UserError: it cannot connect.
+        UserError: Ray cannot connect.
     """
     ray = _ray()
-    # Workers of a cluster that is started here would wait for all other programs otherwise.
+    # By default the workers of a local cluster have the lowest priority.
     os.environ.setdefault("RAY_worker_niceness", "0")
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     try:
-        # Without an address Ray joins the cluster that this machine is in, or starts one.
+        # Without an address Ray connects to this machine's cluster, or starts one.
         ray.init(None if address == "auto" else address, include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
@@ -287,16 +286,16 @@ def _connected(address: str) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _join(address: str, timeout: float) -> None:
-    """Try to connect in a process that can be ended: Ray itself would wait for minutes.
+def _check_connection(address: str, timeout: float) -> None:
+    """Try to connect in a process with a timeout; Ray itself would wait for minutes.
 
     Raises:
-        ExternalError: what listens there is no cluster, or none that answers in time.
+        ExternalError: the server is not a cluster, or does not answer in time.
     """
-    connect = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='error')"
+    script = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='error')"
     try:
-        joined = subprocess.run(
-            [sys.executable, "-c", connect, address],
+        process = subprocess.run(
+            [sys.executable, "-c", script, address],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
@@ -304,28 +303,29 @@ def _join(address: str, timeout: float) -> None:
         )
     except subprocess.TimeoutExpired:
         raise ExternalError(
-            f"What listens at {address} did not answer as a Ray cluster within {timeout:g} "
-            "seconds: see that ray start --head runs there, or wait longer with --ray-timeout."
+            f"The server at {address} did not answer as a Ray cluster within {timeout:g} seconds: "
+            "make sure that ray start --head runs there, or wait longer with --ray-timeout."
         ) from None
-    if joined.returncode:
-        said = joined.stderr.decode(errors="replace").strip().splitlines()
-        raise ExternalError(f"Ray cannot connect to {address}: {said[-1] if said else 'no word'}")
+    if process.returncode:
+        lines = process.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit code {process.returncode}"
+        raise ExternalError(f"Ray cannot connect to {address}: {reason}")
 
 
-def _reach(address: str, timeout: float) -> None:
-    """Check that something listens at ``host:port``, before Ray waits for minutes.
+def _check_address(address: str, timeout: float) -> None:
+    """Check that a server listens at ``host:port``; Ray would wait for minutes.
 
     Raises:
-        UserError: nothing does, or it is no such address.
+        UserError: the address is invalid, or nothing listens there.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not port.isascii() or "/" in host:
         raise UserError(
-            f"{address!r} is no address of a Ray cluster: write host:port, as ray start prints it, "
-            "or auto."
+            f"{address!r} is not the address of a Ray cluster: give host:port, as printed by ray "
+            "start, or auto."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=min(timeout, _CONNECT_WITHIN)).close()
+        socket.create_connection((host, int(port)), timeout=min(timeout, _CONNECT_TIMEOUT)).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"Nothing answers at {address} ({error}): start a cluster there with ray start --head."

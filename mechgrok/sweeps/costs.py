@@ -1,4 +1,4 @@
-"""How long a sweep takes at most and how much it writes, from a few steps of its largest runs."""
+"""Estimating a sweep's time and disk space from a few steps of its largest runs."""
 
 import itertools
 import json
@@ -15,20 +15,20 @@ from mechgrok.runs import Run
 from mechgrok.sweeps.making import make_member
 from mechgrok.sweeps.plan import BASE, Member
 
-#: Steps that are trained to time a run, and how many of them lie between two evaluations.
+#: Steps for timing a run, and steps between two evaluations.
 _STEPS, _BETWEEN = 60, 10
-#: Bytes of a line of metrics.csv, and of config.json with its folder.
+#: Bytes of a line of metrics.csv, and of config.json and the folder.
 _LINE, _CONFIG = 120, 8_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An upper bound of what runs cost.
+    """An upper bound on the cost of runs.
 
     Attributes:
-        runs: how many.
-        seconds: of one process, for all of them to their last step.
-        bytes: on the disk.
+        runs: the number of runs.
+        seconds: the time for all of them in one process.
+        bytes: the disk space.
     """
 
     runs: int
@@ -47,17 +47,18 @@ class _Cost:
 
 
 class CostModel:
-    """What runs cost, from timing the largest run of each kind, in which no other costs more.
+    """Estimates the cost of runs by timing the largest run of each kind.
 
-    Runs of one kind are made alike, with one task, architecture, optimizer and transforms.
+    Runs of one kind are made in the same way, and have the same task, architecture, optimizer and
+    transforms.
 
     Args:
         members: all runs of the plan, parents before their children.
-        missing: those whose kinds are timed; all unless given.
+        missing: the runs to estimate; default: all.
     """
 
     def __init__(self, members: Sequence[Member], missing: Sequence[Member] | None = None) -> None:
-        self._roots: dict[str, RunConfig] = {}  # of the base run that each member goes back to
+        self._roots: dict[str, RunConfig] = {}  # of each member's base run
         for member in members:
             self._roots[member.name] = member.config or self._roots[str(member.parent)]
         largest: dict[str, Member] = {}
@@ -79,7 +80,7 @@ class CostModel:
         return json.dumps([member.make, root.task.name, root.model.kind, methods])
 
     def of(self, runs: Sequence[Member]) -> Estimate:
-        """What these runs cost together."""
+        """The total cost of runs."""
         seconds, n_bytes = 0.0, 0
         for member in runs:
             cost, root = self._costs[self._kind(member)], self._roots[member.name]
@@ -92,12 +93,12 @@ class CostModel:
 
 
 def _width(member: Member) -> int:
-    """How many times wider it is than the run that it goes back to."""
+    """The factor by which a run is wider than its base run."""
     return int(str(member.options.get("width") or 1))
 
 
 def _measure(member: Member, root: RunConfig) -> _Cost:
-    """Train a few steps into a folder that is thrown away."""
+    """Time a few steps in a temporary folder."""
     brief: dict[str, object] = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
     brief |= {"checkpoint_at": (), "keep": None, "probes": ()}
     config = root.model_copy(update={"training": root.recipe.model_copy(update=brief)})
@@ -113,7 +114,7 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
     with tempfile.TemporaryDirectory() as folder:
         run = make(Member("run", BASE, {}, config))
         if member.make is not None:
-            # Before training some layer may hold nothing but a network's smallest weights.
+            # Globally pruned initial weights may leave a layer empty.
             own = {"scope": "layer"} if member.make == "ticket" else {"width": _width(member)}
             options = {"at": 0, "rate": member.options.get("rate") or 0.6, **own}
             run = make(Member("made", member.stage, {}, None, member.make, "run", options))

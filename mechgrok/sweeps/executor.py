@@ -1,8 +1,8 @@
-"""What makes a sweep's runs: the interface of this machine's cores, a GPU and a cluster.
+"""The interface of executors, which train a sweep's runs on cores, a GPU or a cluster.
 
-An `Executor` takes the missing runs and makes them in the sweep's folder; `mechgrok.sweeps.local`
-is the usual one. Each takes the next run from a `Queue`, makes it with
-`mechgrok.sweeps.making.attempt` and sends progress events to a `Display`.
+An `Executor` trains the missing runs in the sweep's folder; the default is `mechgrok.sweeps.local`.
+It takes runs from a `Queue`, trains each with `mechgrok.sweeps.making.attempt`, and sends progress
+events to a `Display`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from typing import Literal, Protocol
 
 from mechgrok.sweeps.plan import Member
 
-#: How often a run is begun whose process is lost, each time from its last checkpoint.
+#: Attempts at a run whose process dies; each resumes it from its last checkpoint.
 TRIES = 2
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How making a member ended.
+    """The outcome of training a member.
 
     Attributes:
         member: the run.
-        how: "interrupted" where Ctrl-C saved it and it can be resumed.
-        words: when it memorized and generalized, or why it failed, in a sentence.
-        warnings: the warnings on the way.
+        how: "done", "failed", or "interrupted" (by Ctrl-C; the run is saved).
+        words: its t_mem and t_gen, or the reason why it failed, in a sentence.
+        warnings: the warnings during training.
     """
 
     member: Member
@@ -35,16 +35,16 @@ class Outcome:
 
 
 class Display(Protocol):
-    """Receives the progress events of a sweep. ``worker`` is the number of the process."""
+    """Receives the progress events of a sweep; ``worker`` is the number of the process."""
 
     def began(self, worker: int, member: Member) -> None:
-        """A worker has begun a run."""
+        """Called when a worker has begun a run."""
 
     def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
-        """A run was evaluated."""
+        """Called after an evaluation with its row of the metrics."""
 
     def ended(self, worker: int, outcome: Outcome) -> None:
-        """A run ended."""
+        """Called when a run has ended."""
 
 
 class NullDisplay:
@@ -56,7 +56,7 @@ class NullDisplay:
 
 
 class Executor(Protocol):
-    """Makes members in a sweep's folder."""
+    """Trains members in a sweep's folder."""
 
     def __call__(
         self, folder: Path, members: Sequence[Member], *, done: Sequence[str], display: Display
@@ -64,22 +64,21 @@ class Executor(Protocol):
         """Train ``members``.
 
         Args:
-            folder: the sweep's.
-            members: what is missing or unfinished, in the order in which it should begin; a parent
-                may stand anywhere.
-            done: the names of the members that are finished.
+            folder: the sweep's folder.
+            members: the missing and unfinished runs by priority; children may precede parents.
+            done: the names of the finished members.
             display: receives progress events.
 
         Returns:
-            How each ended. After Ctrl-C the runs that had begun are "interrupted" and saved, and
-            the others are missing.
+            The outcomes. After Ctrl-C the runs that had begun are "interrupted" and saved, and the
+            others have no outcome.
         """
         ...
 
 
 @dataclass
 class Queue:
-    """The runs that are left to make, in the order in which they should begin."""
+    """The remaining runs by priority."""
 
     waiting: list[Member]
     done: set[str]
@@ -87,42 +86,42 @@ class Queue:
     _tries: dict[str, int] = field(default_factory=dict)
 
     def next(self) -> Member | None:
-        """Take the first run whose parent is finished; None while there is none."""
+        """Take the first run whose parent is finished; None if there is none."""
         for index, member in enumerate(self.waiting):
             if member.parent is None or member.parent in self.done:
                 return self.waiting.pop(index)
         return None
 
     def note(self, outcome: Outcome) -> list[Outcome]:
-        """Record how a run ended.
+        """Record an outcome.
 
         Returns:
-            The outcome, and those that follow from it: without its parent a run cannot be made.
+            The outcome, and failures of the runs to be made from a failed run.
         """
         self.outcomes.append(outcome)
         if outcome.how == "done":
             self.done.add(outcome.member.name)
         if outcome.how != "failed":
             return [outcome]
-        orphans = [each for each in self.waiting if each.parent == outcome.member.name]
-        self.waiting = [each for each in self.waiting if each not in orphans]
-        why = f"{outcome.member.name}, which it is made from, failed."
-        failed = [self.note(Outcome(orphan, "failed", why)) for orphan in orphans]
+        orphans = [member for member in self.waiting if member.parent == outcome.member.name]
+        self.waiting = [member for member in self.waiting if member not in orphans]
+        reason = f"its parent {outcome.member.name} failed."
+        failed = [self.note(Outcome(orphan, "failed", reason)) for orphan in orphans]
         return [outcome, *chain.from_iterable(failed)]
 
     def lost(self, member: Member, how: str) -> list[Outcome]:
-        """Begin a run again whose process is gone, or record that it failed.
+        """Queue a run again after its process died, or record that it failed.
 
         Args:
             member: the run.
             how: how the process ended.
 
         Returns:
-            The new outcomes; none where the run is begun again.
+            The new outcomes; empty if the run is queued again.
         """
         self._tries[member.name] = self._tries.get(member.name, 0) + 1
         if self._tries[member.name] < TRIES:
             self.waiting.insert(0, member)
             return []
-        why = f"its process ended with {how}, {TRIES} times; is there enough memory?"
-        return self.note(Outcome(member, "failed", why))
+        reason = f"its process ended with {how}, {TRIES} times; is there enough memory?"
+        return self.note(Outcome(member, "failed", reason))

@@ -1,4 +1,4 @@
-"""A sweep: opens many runs, as `Run` opens one."""
+"""Sweep: opens a folder of many runs."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 PLAN = "sweep.toml"
-#: Settings that make no groups: runs that differ in these alone are the same but for chance.
+#: Settings that form no groups: runs that differ only in these are replicates.
 SEEDS = ("seed", "split_seed")
-#: What a stage is called beside the settings.
+#: The name of the stage among the settings.
 STAGE = "stage"
 
 
 @neutral_members
 class Sweep:
-    """Many runs in one folder, with what was varied between them.
+    """Many runs in one folder, with their settings.
 
     Args:
         path: the folder that ``mechgrok sweep`` wrote.
-        members: some of the runs only; `sel` chooses them.
-        at_accuracy: t_mem and t_gen are the first steps with this train and test accuracy; those of
-            each task's own criterion unless given.
+        members: a selection of the runs, as made by `sel`; default: all.
+        at_accuracy: the train and test accuracy for t_mem and t_gen; default: each task's own
+            criterion.
 
     Raises:
         UserError: the folder holds no sweep.
@@ -64,13 +64,13 @@ class Sweep:
         """The plan of the sweep at ``path``.
 
         Raises:
-            UserError: the folder holds no sweep, or its plan is none.
+            UserError: the folder holds no sweep, or an invalid plan.
         """
         folder = Path(path).expanduser()
         if not Sweep.is_at(folder):
-            what = "is a file" if folder.exists() else "does not exist"
-            what = f"holds no {PLAN}" if folder.is_dir() else what
-            raise UserError(f"{folder} is not a sweep: it {what}; make one with mechgrok sweep.")
+            reason = "is a file" if folder.exists() else "does not exist"
+            reason = f"holds no {PLAN}" if folder.is_dir() else reason
+            raise UserError(f"{folder} is not a sweep: it {reason}; make one with mechgrok sweep.")
         return Plan.load(folder / PLAN)
 
     def at(self, accuracy: float | None) -> Self:
@@ -97,82 +97,80 @@ class Sweep:
 
     @cached_property
     def runs(self) -> "dict[str, Run]":
-        """The runs that are there, by name; those not begun yet are missing."""
+        """The runs that have begun, by name."""
         from mechgrok.runs import Run
 
         folders = {member.name: self.path / member.name for member in self.members}
-        return {n: Run(at) for n, at in folders.items() if (at / "config.json").is_file()}
+        return {n: Run(path) for n, path in folders.items() if (path / "config.json").is_file()}
 
     @property
     def dims(self) -> dict[str, list[Value]]:
-        """What was varied between these runs: each setting's values, in the plan's order.
+        """The settings that vary between these runs, with their values in the plan's order.
 
-        ``stage`` comes first where runs of several stages are among them. A setting that has one
-        value in all runs of a stage, in each of them, is none of these.
+        ``stage`` comes first if there are several stages. A setting must vary within a stage.
         """
         stages: dict[str, list[Member]] = {}
         for member in self.members:
             stages.setdefault(member.stage, []).append(member)
         dims: dict[str, list[Value]] = {STAGE: list(stages)} if len(stages) > 1 else {}
         for name in dict.fromkeys(name for member in self.members for name in member.settings):
-            values = [_distinct(_setting(m, name) for m in of) for of in stages.values()]
-            if any(len(each) > 1 for each in values):
-                dims[name] = _distinct(value for each in values for value in each)
+            by_stage = [_distinct(_setting(m, name) for m in stage) for stage in stages.values()]
+            if any(len(values) > 1 for values in by_stage):
+                dims[name] = _distinct(value for values in by_stage for value in values)
         return dims
 
     def sel(self, **settings: object) -> Self:
-        """The runs with these settings: ``sweep.sel(weight_decay=1, stage="ticket")``.
+        """Select runs by settings: ``sweep.sel(weight_decay=1, stage="ticket")``.
 
-        A value may be several, as text or as a list: ``sweep.sel(seed="0:3")``.
+        Several values can be given as text or as a list: ``sweep.sel(seed="0:3")``.
 
         Raises:
-            UserError: no run has such a setting, or none has that value.
+            UserError: no run has such a setting, or such a value.
         """
         chosen = self.members
-        for name, wanted in settings.items():
+        for name, selection in settings.items():
             known = _distinct(_setting(member, name) for member in self.members)
             if known == [None] and not any(name in member.settings for member in self.members):
                 axes = dict.fromkeys(n for m in self.members for n in (STAGE, *m.settings))
                 raise UserError(f"{self.path} varies no {name!r}: choose {choices(axes)}.")
-            values = as_values(wanted)
+            values = as_values(selection)
             chosen = [m for m in chosen if any(_same(_setting(m, name), v) for v in values)]
             if not chosen:
                 listed = ", ".join(show_value(value) for value in known)
                 raise UserError(
-                    f"{self.path} has no run with {name} = {wanted} among those chosen: the values "
-                    f"of {name} are {listed}."
+                    f"{self.path} has no run with {name} = {selection} in this selection: the "
+                    f"values of {name} are {listed}."
                 )
         return type(self)(self.path, chosen, at_accuracy=self.at_accuracy)
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a run: its stage and settings, how far it came, milestones and accuracies.
+        """A table with a row per run: stage, settings, status, milestones and accuracies.
 
         Columns: ``stage``, the settings, ``status`` ("finished", "unfinished", "diverged",
         "missing" or "damaged"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``,
         ``tau_grok`` (missing where not reached), ``train_accuracy``, ``test_accuracy``,
-        ``best_test_accuracy``. Only runs that have changed since the last time are read.
+        ``best_test_accuracy``. Rows are cached; only changed runs are read.
         """
         return table_of(self.path, self.members, self.at_accuracy)
 
     @property
     def finished(self) -> set[str]:
-        """The names of the runs that are there, trained to their end."""
+        """The names of the finished runs."""
         status = self.table["status"]
         return set(status.index[status == "finished"])
 
     def time_to_event(
         self, milestone: str = "t_gen", by: Sequence[str] | str | None = None
     ) -> dict[tuple[Value, ...], TimeToEvent]:
-        """How long t_gen (t_mem, tau_grok) took in each group of runs, unreached ones censored.
+        """The time to a milestone in each group of runs; unreached milestones are censored.
 
         Args:
             milestone: "t_gen", "t_mem" or "tau_grok".
-            by: the settings whose values make the groups; all that are varied, but for the seeds,
-                unless given.
+            by: the settings that form the groups; default: all swept settings but the seeds.
 
         Returns:
-            `TimeToEvent` by the values of ``by``; runs not evaluated yet are left out.
+            `TimeToEvent` by the values of ``by``, without runs that have no metrics yet.
         """
         return times_by_group(self.table, self.groups(by), milestone)
 
@@ -184,7 +182,7 @@ class Sweep:
         return self.time_to_event(milestone, by)
 
     def groups(self, by: Sequence[str] | str | None = None) -> dict[tuple[Value, ...], list[str]]:
-        """The names of the runs that have been evaluated, by their values of ``by``."""
+        """The names of the evaluated runs, by their values of ``by``."""
         names = self.grouping(by)
         evaluated = self.table["step"].notna()
         groups: dict[tuple[Value, ...], list[str]] = {}
@@ -195,7 +193,7 @@ class Sweep:
         return groups
 
     def grouping(self, by: Sequence[str] | str | None = None) -> list[str]:
-        """The settings that make groups of the runs: ``by``, or all that vary but the seed.
+        """The settings that form groups: ``by``, or all swept settings but the seeds.
 
         Raises:
             UserError: one of them does not vary.
@@ -213,20 +211,20 @@ class Sweep:
 
     @property
     def metrics(self) -> "xr.Dataset":
-        """The metrics of all runs: a variable for each column, over what was varied and ``step``.
+        """The metrics of all runs: a variable per column, over the swept settings and ``step``.
 
-        NaN where a run was not evaluated (it ended earlier, say).
+        NaN where a run was not evaluated.
         """
         return self.stack(
             {name: run.metrics.set_index("step").to_xarray() for name, run in self.runs.items()}
         )
 
     def stack(self, answers: "Mapping[str, xr.Dataset]") -> "xr.Dataset":
-        """One dataset of many, with what was varied as its first dimensions.
+        """Combine the runs' datasets into one, with the swept settings as its first dimensions.
 
         Args:
-            answers: a dataset for each run, by name. They may be over different steps or
-                frequencies: what one of them lacks is NaN.
+            answers: a dataset for each run, by name. Their steps or frequencies may differ; missing
+                values are NaN.
         """
         from mechgrok.sweeps.stacking import stacked
 
@@ -237,7 +235,7 @@ class Sweep:
 
 
 def setting_names(by: Sequence[str] | str) -> list[str]:
-    """The settings to group runs by, given as text with commas or as a list."""
+    """Parse the settings to group runs by: text with commas, or a list."""
     return [name.strip() for name in by.split(",")] if isinstance(by, str) else list(by)
 
 

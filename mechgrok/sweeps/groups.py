@@ -1,4 +1,4 @@
-"""Several runs, in groups that are the same but for their seeds."""
+"""Groups of runs that have the same settings but different seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,25 +21,25 @@ from mechgrok.sweeps.survival import TimeToEvent, times_by_group
 if TYPE_CHECKING:
     import xarray as xr
 
-#: What differs between runs of one setting, and says nothing about it.
+#: Parts of a configuration besides settings, and settings that form no groups by default.
 _NO_SETTINGS = ("versions", "format")
 _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
-#: The steps at which a run learns something, and their ratio.
+#: The steps at which a run memorizes and generalizes, and their ratio.
 MILESTONES = ("t_mem", "t_gen", "tau_grok")
 Key = tuple[Value, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class RunGroups:
-    """Several runs, and the groups that they make.
+    """Several runs, divided into groups or not.
 
     Attributes:
-        path: the folder for figures of them.
-        runs: by the label that they have in figures.
-        by: the settings whose values make the groups; None where the runs stand alone.
-        keys: the values of ``by`` of each run, by its label.
+        path: the folder for their figures.
+        runs: the runs, by their labels in figures.
+        by: the settings that form the groups; None without groups.
+        keys: each run's values of ``by``, by its label.
         at_accuracy: as for `Sweep`.
-        sweep_table: the rows of `Sweep.table` of these runs, where they are those of one sweep.
+        sweep_table: the runs' rows of `Sweep.table`, if they are from one sweep.
     """
 
     path: Path
@@ -57,13 +57,12 @@ class RunGroups:
         *,
         at_accuracy: float | None = None,
     ) -> Self:
-        """The runs in folders, each a run or a sweep.
+        """Open the runs in folders, each a run or a sweep.
 
         Args:
-            paths: the folders. One sweep alone makes groups of its runs in any case; runs make
-                groups where ``by`` is given, or where a sweep is among them.
-            by: settings, as text with commas or as a list; those that differ, but for the seeds,
-                unless given.
+            paths: the folders. The runs are grouped if ``by`` is given or one of them is a sweep.
+            by: settings, as text with commas or as a list; default: those that differ, but the
+                seeds.
             at_accuracy: as for `Sweep`.
 
         Raises:
@@ -87,12 +86,12 @@ class RunGroups:
         grouped: bool = False,
         at_accuracy: float | None = None,
     ) -> Self:
-        """Runs by their labels; in groups where ``by`` is given or ``grouped`` is on.
+        """Group runs, given by label, if ``by`` is given or ``grouped`` is on.
 
         Raises:
-            UserError: a setting does not differ, or is none.
+            UserError: a setting does not differ, or does not exist.
         """
-        names = _wanted(runs, by) if grouped or by is not None else None
+        names = _grouping(runs, by) if grouped or by is not None else None
         keys = {
             label: tuple(setting_of(run, name) for name in names or ())
             for label, run in runs.items()
@@ -102,10 +101,10 @@ class RunGroups:
 
     @classmethod
     def of_sweep(cls, sweep: Sweep, by: Sequence[str] | str | None = None) -> Self:
-        """The runs of a sweep that have been evaluated.
+        """Group the evaluated runs of a sweep.
 
         Raises:
-            UserError: none has, or a setting of ``by`` does not vary.
+            UserError: no run has been evaluated, or a setting of ``by`` does not vary.
         """
         names = sweep.grouping(by)
         groups = sweep.groups(names)
@@ -122,10 +121,10 @@ class RunGroups:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row a run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok`` and accuracies.
+        """A table with a row per run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok``, accuracies.
 
         Raises:
-            UserError: a run was never evaluated.
+            UserError: a run has no metrics yet.
         """
         if self.sweep_table is not None:
             return self.sweep_table
@@ -136,7 +135,7 @@ class RunGroups:
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def about(self) -> dict[str, dict[str, str]]:
-        """A description of each group, by its name and then by heading."""
+        """A description of each group, by name and heading."""
         return {
             self.name(key): {
                 "runs": f"{len(labels)}",
@@ -148,57 +147,55 @@ class RunGroups:
 
     @cached_property
     def times(self) -> dict[str, dict[Key, TimeToEvent]]:
-        """How long t_mem, t_gen and tau_grok took in each group, unreached ones censored."""
+        """The times to t_mem, t_gen and tau_grok in each group; unreached ones are censored."""
         return {name: times_by_group(self.table, self.groups, name) for name in MILESTONES}
 
     @cached_property
     def groups(self) -> dict[Key, list[str]]:
-        """The labels of the runs in each group, numbers in their order."""
+        """The labels of the runs in each group, sorted by key."""
         groups: dict[Key, list[str]] = {}
-        for label, key in sorted(self.keys.items(), key=lambda item: _ordered(item[1])):
+        for label, key in sorted(self.keys.items(), key=lambda item: _sort_key(item[1])):
             groups.setdefault(key, []).append(label)
         return groups
 
     def stem(self, name: str) -> str:
-        """The name of a file about these runs, without its ending."""
+        """The stem of a file about these runs."""
         if self.sweep_table is None:
             return file_stem(name, list(self.runs))
         return truncate("-".join([name, *(["by", *self.by] if self.by else [])]))
 
     def name(self, key: Key) -> str:
-        """A group as a legend calls it: ``weight_decay 0.3, p 59`` or ``ticket, rate 0.6``."""
-        named = zip(self.by or (), key, strict=True)
-        words = [
+        """A group's name in legends: ``weight_decay 0.3, p 59`` or ``ticket, rate 0.6``."""
+        parts = [
             show_value(value) if name == STAGE else f"{name} {show_value(value)}"
-            for name, value in named
+            for name, value in zip(self.by or (), key, strict=True)
             if value is not None
         ]
-        return ", ".join(words) or (f"no {' or '.join(self.by)}" if self.by else "all runs")
+        return ", ".join(parts) or (f"no {' or '.join(self.by)}" if self.by else "all runs")
 
     @property
     def summary(self) -> pd.DataFrame:
-        """A row a group, under its name: its settings, and statistics over its runs.
+        """A table with a row per group: its name, settings, and statistics of its runs.
 
-        ``runs`` and ``generalized`` count them; ``t_mem``, ``t_gen`` and ``tau_grok`` are Kaplan
-        and Meier's medians, missing where half of the runs or more are not there yet, and
-        ``…_low``, ``…_high`` their 95 % intervals, or the range of fewer than six runs, missing
-        where an end is open;
-        ``test_accuracy`` is the median at the last step.
+        ``runs`` and ``generalized`` are counts. ``t_mem``, ``t_gen`` and ``tau_grok`` are
+        Kaplan–Meier medians, missing if half of the runs or more have not reached them. ``…_low``
+        and ``…_high`` are their 95 % intervals, or the range of fewer than six runs; an open end is
+        missing. ``test_accuracy`` is the median at the last step.
         """
         rows = {}
         for key, labels in self.groups.items():
             row: dict[str, Any] = dict(zip(self.by or (), key, strict=True))
             row |= {"runs": len(labels), "generalized": self.times["t_gen"][key].n_reached}
             for name, times in self.times.items():
-                took = times[key]
-                ends = {name: took.median, f"{name}_low": took.low, f"{name}_high": took.high}
-                row |= {name: end if isfinite(end) else None for name, end in ends.items()}
+                time = times[key]
+                values = {name: time.median, f"{name}_low": time.low, f"{name}_high": time.high}
+                row |= {name: value if isfinite(value) else None for name, value in values.items()}
             row["test_accuracy"] = self.table.loc[labels, "test_accuracy"].median()
             rows[self.name(key)] = row
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="group")
 
     def grouped(self, measured: "Mapping[str, xr.Dataset]") -> "dict[str, xr.Dataset]":
-        """Datasets of the runs, each with its group's name, in the order of the groups."""
+        """Add the group's name to each run's dataset, and sort the datasets by group."""
         if self.by is None:
             return dict(measured)
         return {
@@ -210,7 +207,7 @@ class RunGroups:
 
 
 def setting_of(run: Run, name: str) -> Value:
-    """What a run has for a setting: of its configuration, or of how it was made from another.
+    """A run's value of a setting of its configuration or its origin.
 
     Raises:
         UserError: there is no such setting.
@@ -236,11 +233,11 @@ def _made_settings() -> frozenset[str]:
 _OF_MADE_RUNS = _made_settings()
 
 
-def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str]:
+def _grouping(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str]:
     """The settings to group by.
 
     Raises:
-        UserError: one of those given is the same in all runs.
+        UserError: a setting of ``by`` is the same in all runs.
     """
     if by is None:
         return _differing(runs.values())
@@ -249,13 +246,13 @@ def _wanted(runs: Mapping[str, Run], by: Sequence[str] | str | None) -> list[str
         values = {str(setting_of(run, name)) for run in runs.values()}
         if len(values) == 1 and len(runs) > 1:
             differing = _differing(runs.values())
-            remedy = f"group by {choices(differing)}" if differing else "leave --by out"
+            remedy = f"group by {choices(differing)}" if differing else "omit --by"
             raise UserError(f"{name} is {values.pop()} in all of these runs: {remedy}.")
     return names
 
 
 def _differing(runs: Iterable[Run]) -> list[str]:
-    """The settings that differ between runs, but for the seeds, by their shortest names."""
+    """The settings that differ between runs, without the seeds, by their short names."""
     configs = [flatten(run.config.model_dump(mode="json"), _NO_SETTINGS) for run in runs]
     names: dict[str, None] = {}
     for path in dict.fromkeys(path for config in configs for path in config):
@@ -270,8 +267,8 @@ def _plain(value: Any) -> Value:
     return value if value is None or isinstance(value, int | float | bool | str) else str(value)
 
 
-def _ordered(key: Key) -> list[tuple[int, float, str]]:
-    """What sorts keys: numbers by size, before words in their alphabet, before what has none."""
+def _sort_key(key: Key) -> list[tuple[int, float, str]]:
+    """Sort numbers by size, then text alphabetically, then None."""
     return [
         (2, 0.0, "")
         if value is None

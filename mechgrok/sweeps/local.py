@@ -1,6 +1,6 @@
-"""Runs on this machine: one process a core, one thread each, started once and fed runs.
+"""Training a sweep on this machine: one process per core, with one thread each.
 
-Importing torch and TransformerLens costs seconds, so that a process takes one run after another.
+The processes are reused, because importing torch and TransformerLens takes seconds.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from mechgrok.sweeps.plan import Member
 from mechgrok.training.machine import interrupts
 from mechgrok.workers import Failure, Workers, send_to_parent
 
-#: Seconds between two checks whether Ctrl-C was pressed.
+#: Seconds between two checks for Ctrl-C.
 _CHECK_EVERY = 0.2
 
 
@@ -24,14 +24,14 @@ def run_members(
     done: Sequence[str] = (),
     display: Display | None = None,
 ) -> list[Outcome]:
-    """Make ``members``, ``jobs`` at a time: a `mechgrok.sweeps.executor.Executor`.
+    """Train ``members``, ``jobs`` at a time: a `mechgrok.sweeps.executor.Executor`.
 
     Args:
-        folder: the sweep's.
-        members: what to make.
-        jobs: processes.
+        folder: the sweep's folder.
+        members: the runs to train.
+        jobs: the number of processes.
         device: "cpu", "cuda" or "auto".
-        done: the names of members that are there already.
+        done: the names of the finished members.
         display: receives progress events.
     """
     display = display or NullDisplay()
@@ -55,7 +55,7 @@ def run_members(
 
 
 def _make(folder: Path, member: Member, device: str) -> Outcome:
-    """In a worker: make a run."""
+    """In a worker: train a run."""
     from mechgrok.sweeps.making import attempt
 
     return attempt(folder, member, device=device, progress=send_to_parent)

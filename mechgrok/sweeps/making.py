@@ -1,4 +1,4 @@
-"""Making one member of a sweep, wherever it runs: train it, or resume it."""
+"""Training or resuming one member of a sweep."""
 
 import signal
 import warnings
@@ -25,18 +25,18 @@ _MADE_BY: dict[str, Callable[..., Run]] = {"ticket": train_ticket, "popup": trai
 def make_member(
     folder: Path, member: Member, *, device: str = "cpu", progress: Progress | None = None
 ) -> Run:
-    """The run of ``member``, trained to its end; one that is there already is left as it is.
+    """Train or resume the run of ``member``, unless it is finished.
 
     Args:
-        folder: the sweep's.
-        member: what to make; its parent must be finished.
+        folder: the sweep's folder.
+        member: the run to train; its parent must be finished.
         device: "cpu", "cuda" or "auto".
         progress: called after every evaluation with its row of the metrics.
 
     Raises:
-        UserError: the member's folder holds another run, or the run cannot be made.
+        UserError: the member's folder holds another run, or the run cannot be created.
         Interrupted: Ctrl-C; the run is saved.
-        Diverged: its loss is not finite; what came before is saved.
+        Diverged: the loss is not finite; the steps before are saved.
     """
     out = folder / member.name
     if (out / "config.json").is_file():
@@ -47,14 +47,14 @@ def make_member(
         return resume(out, device=device, progress=progress)
     if member.make is None:
         return train(out, member.config, device=device, progress=progress)
-    return _make_of_parent(folder, member, device=device, progress=progress)
+    return _make_from_parent(folder, member, device=device, progress=progress)
 
 
 def begin_member(folder: Path, member: Member) -> Run:
-    """The run of ``member`` as far as it is there, at its first step where it was not.
+    """Open the run of ``member``, or create it at its first step.
 
     Raises:
-        UserError: as of `make_member`.
+        UserError: as for `make_member`.
     """
     out = folder / member.name
     if (out / "config.json").is_file():
@@ -62,41 +62,41 @@ def begin_member(folder: Path, member: Member) -> Run:
         return Run(out)
     if member.config is not None:
         return create_run(out, member.config)
-    return _make_of_parent(folder, member, train=False)
+    return _make_from_parent(folder, member, train=False)
 
 
-def _make_of_parent(folder: Path, member: Member, **how: Any) -> Run:
+def _make_from_parent(folder: Path, member: Member, **training: Any) -> Run:
     assert member.make is not None
     assert member.parent is not None
     _check_method(member.options)
     make = _MADE_BY[member.make]
-    return make(Run(folder / member.parent), folder / member.name, **how, **member.options)
+    return make(Run(folder / member.parent), folder / member.name, **training, **member.options)
 
 
 def attempt(
     folder: Path, member: Member, *, device: str = "cpu", progress: Progress | None = None
 ) -> Outcome:
-    """`make_member`, and how it ended as a value; Ctrl-C interrupts it at any point."""
+    """Call `make_member` and return the outcome; Ctrl-C interrupts it at any point."""
     caught: list[warnings.WarningMessage]
     with warnings.catch_warnings(record=True) as caught:
         try:
             with _interruptible():
                 run = make_member(folder, member, device=device, progress=progress)
-                how, words = "done", milestones_in_words(run)
+                how, text = "done", milestones_in_words(run)
         except (UserError, Diverged) as error:
-            how, words = "failed", str(error)
+            how, text = "failed", str(error)
         except Interrupted as stopped:
-            how, words = "interrupted", f"saved at step {stopped.step:,}"
+            how, text = "interrupted", f"saved at step {stopped.step:,}"
         except KeyboardInterrupt:
-            how, words = "interrupted", "stopped before a step was taken"
+            how, text = "interrupted", "stopped before the first step"
         except Exception as error:
-            how, words = "failed", in_a_sentence(error)
-    return Outcome(member, how, words, tuple(str(warning.message) for warning in caught))  # type: ignore[arg-type]
+            how, text = "failed", in_a_sentence(error)
+    return Outcome(member, how, text, tuple(str(warning.message) for warning in caught))  # type: ignore[arg-type]
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise while it lasts, and one that a worker has noted before it at once."""
+    """Raise KeyboardInterrupt on Ctrl-C, at once if the worker has already received it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         if processes.interrupts:
@@ -107,7 +107,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def milestones_in_words(run: Run) -> str:
-    """``t_mem 100, t_gen not within 5,000``."""
+    """Format a run's milestones: ``t_mem 100, t_gen not within 5,000``."""
     last = run.metrics.step.iloc[-1]
     return ", ".join(
         f"{name} {f'not within {last:,}' if step is None else f'{step:,}'}"
@@ -116,12 +116,12 @@ def milestones_in_words(run: Run) -> str:
 
 
 def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> None:
-    """Refuse what `make_member` would refuse of a ticket or a search, before anything is trained.
+    """Check the options of a ticket or an edge-popup search before anything is trained.
 
     Args:
-        root: the configuration of the base run that it goes back to.
+        root: the configuration of its base run.
         make: "ticket" or "popup".
-        options: the member's.
+        options: the member's options.
 
     Raises:
         UserError: an option is unknown or out of range.
@@ -134,27 +134,27 @@ def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> Non
 
 
 def _check_method(options: Mapping[str, Any]) -> None:
-    """Refuse a pruning method that only a plan names: code of a person's own must be typed."""
+    """Check that the user has allowed a pruning method that is user code."""
     if user_code.is_own(method := options.get("method")):
         user_code.check(str(method))
 
 
 def check_same(folder: Path, member: Member) -> None:
-    """Refuse a folder whose run is another than the plan's.
+    """Check that a member's folder holds the run of the plan.
 
     Raises:
-        UserError: it is.
+        UserError: the run has other settings.
     """
     if member.config is None:
         return
     run = Run(folder / member.name)
-    wanted, actual = (
+    expected, actual = (
         flatten(config.model_dump(mode="json", exclude={"versions"}))
         for config in (member.config, run.config)
     )
-    for path, value in wanted.items():
+    for path, value in expected.items():
         if actual.get(path) != value:
             raise UserError(
-                f"{run.path} was trained with {path} = {actual.get(path)}, but the plan wants "
+                f"{run.path} was trained with {path} = {actual.get(path)}, but the plan has "
                 f"{value}: move it away, or sweep into another folder."
             )

@@ -1,4 +1,4 @@
-"""How much work the runs of a sweep are, and in which order they begin."""
+"""Estimating the work of a sweep's runs, and sorting them by priority."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from mechgrok.sweeps.plan import Member
 
 
 def steps_of(members: Sequence[Member]) -> dict[str, int]:
-    """The steps that each run trains unless it stops earlier; parents before their children."""
+    """The largest number of steps of each run; parents must precede their children."""
     steps: dict[str, int] = {}
     for member in members:
         if member.config is not None:
@@ -18,24 +18,24 @@ def steps_of(members: Sequence[Member]) -> dict[str, int]:
 
 
 def work_of(members: Sequence[Member]) -> dict[str, float]:
-    """How much there is to do for each run, roughly: its steps times the sizes of its layers."""
-    steps, width = steps_of(members), dict[str, float]()
+    """The approximate work of each run: its steps times the size of its layers."""
+    steps, size = steps_of(members), dict[str, float]()
     for member in members:
         if member.config is not None:
             shape = member.config.model
-            width[member.name] = (shape.d_model or 1) * shape.d_mlp * shape.n_layers
+            size[member.name] = (shape.d_model or 1) * shape.d_mlp * shape.n_layers
         else:
-            width[member.name] = width.get(str(member.parent), 1)
-    return {name: max(1, steps[name]) * width[name] for name in steps}
+            size[member.name] = size.get(str(member.parent), 1)
+    return {name: max(1, steps[name]) * size[name] for name in steps}
 
 
 def in_order(members: Sequence[Member], done: Iterable[str] = ()) -> list[Member]:
-    """The runs that are not done, those first on which the longest chain of work depends."""
+    """The unfinished runs, sorted by the work of the longest chain that begins with each."""
     work, done = work_of(members), set(done)
-    ahead = dict(work)
-    for member in reversed(members):  # parents stand before their children
-        if member.parent in ahead:
-            chain = work[member.parent] + ahead[member.name]
-            ahead[member.parent] = max(ahead[member.parent], chain)
-    left = [member for member in members if member.name not in done]
-    return sorted(left, key=lambda member: -ahead[member.name])
+    longest = dict(work)
+    for member in reversed(members):  # parents precede their children
+        if member.parent in longest:
+            chain = work[member.parent] + longest[member.name]
+            longest[member.parent] = max(longest[member.parent], chain)
+    remaining = [member for member in members if member.name not in done]
+    return sorted(remaining, key=lambda member: -longest[member.name])

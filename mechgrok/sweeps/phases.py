@@ -1,8 +1,8 @@
-"""The four phases of learning, which a run is in by when it memorized and generalized.
+"""The four phases of learning, defined by when a run memorizes and generalizes.
 
-Source: Liu et al. 2022 (arXiv 2205.10343). There the accuracies are 90 % (``--at-accuracy
-0.9``), a run has 10⁵ steps, and generalizing within 10³ steps of memorizing is comprehension; here
-a run has as many steps as it was trained for, so that "never" means "not within them".
+Source: Liu et al. 2022 (arXiv 2205.10343), with accuracies of 90 % (``--at-accuracy 0.9``), 10⁵
+steps, and at most 10³ steps from memorizing to generalizing for comprehension. Here "never" means
+within the steps of the run.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 Phase = Literal["comprehension", "grokking", "memorization", "confusion"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
-#: Steps between t_mem and t_gen from which on it is grokking.
+#: The least t_gen − t_mem of grokking, in steps.
 DELAY = 1000
 
 
@@ -19,14 +19,14 @@ def phase_of(t_mem: float | None, t_gen: float | None, delay: float = DELAY) -> 
     """The phase of one run.
 
     - comprehension: it generalizes within ``delay`` steps of memorizing;
-    - grokking: it generalizes, later than that;
-    - memorization: it memorizes and does not generalize within the run;
-    - confusion: it does not even memorize.
+    - grokking: it generalizes later;
+    - memorization: it memorizes and does not generalize;
+    - confusion: it does not memorize.
 
     Args:
-        t_mem: the step at which the training set was learned; None where it was not.
-        t_gen: the step at which the test set was.
-        delay: t_gen − t_mem from which on it is grokking.
+        t_mem: the step at which it memorizes; None if it does not.
+        t_gen: the step at which it generalizes; None if it does not.
+        delay: the least t_gen − t_mem of grokking.
 
     >>> phase_of(100, 400), phase_of(100, 9000), phase_of(100, None), phase_of(None, None)
     ('comprehension', 'grokking', 'memorization', 'confusion')
@@ -37,6 +37,6 @@ def phase_of(t_mem: float | None, t_gen: float | None, delay: float = DELAY) -> 
 
 
 def commonest(phases: Sequence[Phase]) -> tuple[Phase, int]:
-    """The phase of most runs and how many they are; of equally many, that which learns less."""
+    """The commonest phase and its count; of equally common phases, the one that learns least."""
     counts = Counter(phases)
     return max(counts.items(), key=lambda item: (item[1], PHASES.index(item[0])))

@@ -1,4 +1,4 @@
-"""The progress of a sweep: one bar over the work of all its runs, and one for each under way."""
+"""The progress of a sweep: a bar for all runs, and one for each run in progress."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,11 +15,10 @@ from mechgrok.sweeps.plan import Member
 class SweepProgress(Progress):
     """A `mechgrok.sweeps.Display` for a terminal, a notebook or a log.
 
-    A run that stops early, or fails, counts with all its work; one that is interrupted with the
-    work that it has done.
+    A run that stops early or fails counts as complete; an interrupted run counts in part.
 
     Args:
-        sweep: what is made.
+        sweep: the sweep.
         quiet: show nothing.
     """
 
@@ -27,7 +26,7 @@ class SweepProgress(Progress):
         super().__init__(quiet=quiet)
         self._steps, self._work = steps_of(sweep.members), work_of(sweep.members)
         self._total, self._n, self._n_done = sum(self._work.values()), len(sweep), 0
-        self._made, self._made_of = 0.0, dict[str, float]()
+        self._work_done, self._work_done_by_run = 0.0, dict[str, float]()
         for name in sweep.finished:
             self._n_done += 1
             self._set(name, 1)
@@ -39,18 +38,18 @@ class SweepProgress(Progress):
         return self
 
     def began(self, worker: int, member: Member) -> None:
-        """Show a run that begins."""
+        """Show a new run."""
         self.update_part(member.name, 0, member.name)
 
     def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
-        """Show how far a run is."""
+        """Show the progress of a run."""
         share = row["step"] / max(1, self._steps[member.name])
         self._set(member.name, share)
         self.update_part(member.name, share, f"{member.name} {describe_row(row)}")
         self._show("runs")
 
     def ended(self, worker: int, outcome: Outcome) -> None:
-        """Count a run that ended, and print what it warned of."""
+        """Count a run that has ended, and print its warnings."""
         name = outcome.member.name
         self.remove_part(name)
         for warning in outcome.warnings:
@@ -61,22 +60,23 @@ class SweepProgress(Progress):
         self._show(f"{name}: {outcome.words if outcome.how == 'done' else outcome.how}")
 
     def _set(self, name: str, share: float) -> None:
-        before, self._made_of[name] = self._made_of.get(name, 0.0), self._work[name] * share
-        self._made += self._made_of[name] - before
+        before, now = self._work_done_by_run.get(name, 0.0), self._work[name] * share
+        self._work_done_by_run[name] = now
+        self._work_done += now - before
 
     def _show(self, text: str) -> None:
-        share = 1.0 if self._n_done == self._n else self._made / self._total
+        share = 1.0 if self._n_done == self._n else self._work_done / self._total
         self.update(share, f"{self._n_done}/{self._n} {text}")
 
 
 def show_sweep(
     display: Display | Literal["auto"] | None, sweep: Sweep
 ) -> AbstractContextManager[Display]:
-    """A context that gives the display of a sweep.
+    """A context that yields the display of a sweep.
 
     Args:
-        display: one to use; "auto" is a bar in a notebook and nothing elsewhere, None nothing.
-        sweep: what is made.
+        display: a display; "auto" shows a bar in notebooks only; None shows nothing.
+        sweep: the sweep.
     """
     if display == "auto" and in_notebook():
         return SweepProgress(sweep)

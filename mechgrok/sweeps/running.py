@@ -1,4 +1,4 @@
-"""Making a sweep: its folder, its plan, and the runs that are missing."""
+"""Training a sweep: creating its folder and plan, and training its missing runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,12 +21,12 @@ from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.progress import show_sweep
 from mechgrok.training.machine import find_device
 
-#: Whether runs of one shape are trained in one loop.
+#: Whether to train runs of one shape together in one loop.
 Together = Literal["auto", "on", "off"]
 
 
 class SweepFailed(RuntimeError):
-    """Some runs of a sweep failed; the others are there. ``outcomes`` says how each ended."""
+    """Some runs of a sweep failed; ``outcomes`` lists the outcomes of all."""
 
     def __init__(self, path: Path, outcomes: Sequence[Outcome]) -> None:
         failed = [outcome for outcome in outcomes if outcome.how == "failed"]
@@ -38,7 +38,7 @@ class SweepFailed(RuntimeError):
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """A sweep was interrupted; every run is saved, and making the sweep again resumes them."""
+    """A sweep was interrupted; every run is saved, and calling `sweep` again resumes them."""
 
 
 def make_plan(
@@ -49,16 +49,16 @@ def make_plan(
     popups: Sequence[Mapping[str, object]] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """A plan from the values that a person gives, whose code is theirs; see `sweep`.
+    """Make a plan from the arguments of `sweep`, and allow the user code in it.
 
     Raises:
-        UserError: ``preset`` is a whole plan, and other runs are given beside it.
+        UserError: ``preset`` is a plan, and other arguments are given as well.
     """
     shipped = Plan.shipped()
     if preset in shipped or preset.endswith(".toml"):
         if over or seeds is not None or tickets or popups or settings:
             raise UserError(
-                f"{preset} says which runs there are: change it there, or name a preset instead."
+                f"{preset} is a complete plan: change its runs there, or give a preset instead."
             )
         return Plan.load(shipped.get(preset, Path(preset)))
     stages = [{"make": "ticket", **options} for options in tickets]
@@ -86,61 +86,61 @@ def sweep(
     display: Display | Literal["auto"] | None = "auto",
     **settings: Any,
 ) -> Sweep:
-    """Train a grid of runs, and runs made from them, into one folder.
+    """Train a grid of runs, and runs made from them, in one folder.
 
-    Every run is a folder of its own in ``out``. Finished runs are kept, unfinished ones resumed,
-    missing ones trained: calling it again continues a sweep.
+    Every run has a folder in ``out``. Finished runs are kept, unfinished runs resumed, and missing
+    runs trained, so that calling it again continues a sweep.
 
     Args:
         out: the sweep's folder.
-        preset: what the base runs start from; or a whole plan, which says by itself which runs
-            there are: a `Plan`, a file such as ``sweep.toml``, or one that comes with the project
-            ("accelerators").
-        over: the values of each setting that is swept, by name: ``{"weight_decay": [0.3, 1, 3]}``,
-            or as text, ``"0.3,1,3"``.
-        seeds: each sets the weights' seed and the split's together: ``range(8)`` or ``"0:8"``.
+        preset: the preset of the base runs; or a complete plan: a `Plan`, a file such as
+            ``sweep.toml``, or the name of an included plan ("accelerators").
+        over: the values of each swept setting, by name: ``{"weight_decay": [0.3, 1, 3]}``, or as
+            text, ``"0.3,1,3"``.
+        seeds: seeds of both weights and split: ``range(8)`` or ``"0:8"``.
         tickets: families of tickets made from every base run, each a mapping from options of
             `train_ticket` to their values: ``[{"rate": "0.1:0.9:0.1"}, {"control": "l1,l2"}]``.
-        popups: the same for `train_popup`; ``"of": "ticket"`` makes them of the tickets.
-        jobs: runs at a time; as many as there are cores unless given.
+        popups: the same for `train_popup`; with ``"of": "ticket"`` they are made from the tickets.
+        jobs: the number of simultaneous runs; default: one per core.
         device: "auto", "cpu" or "cuda".
-        together: whether runs of one shape are trained in one loop: "on", "off", or "auto", on a
-            GPU alone. On a CPU every run has the bytes that it has alone if they are not.
-        where: what makes the runs; processes on this machine unless given.
-        extend: add these runs to a sweep that is there, instead of refusing another plan.
-        display: receives progress events; "auto" is a bar in a notebook, and nothing elsewhere.
-        settings: settings that all base runs share, by name.
+        together: whether to train runs of one shape in one loop: "on", "off", or "auto" for on a
+            GPU only. With "off" on a CPU, every run has the same bytes as if trained alone.
+        where: the executor; default: processes on this machine.
+        extend: add these runs to an existing sweep with another plan.
+        display: receives progress events; "auto" shows a bar in notebooks only.
+        settings: settings of all base runs, by name.
 
     Raises:
-        UserError: a setting or value is none, or the folder holds another sweep, or anything else.
-        SweepFailed: some runs failed; the others are there.
+        UserError: a setting or value is invalid, or the folder holds another sweep or anything
+            else.
+        SweepFailed: some runs failed; the others are saved.
         SweepInterrupted: Ctrl-C.
     """
     plan = preset
     if not isinstance(plan, Plan):
         plan = make_plan(plan, over, seeds, tickets, popups, settings)
-    where = where or on_this_machine(jobs, device, together)
-    found = prepare_sweep(Path(out), plan, extend=extend)
-    with show_sweep(display, found) as shown:
-        outcomes = complete(found, where, display=shown)
-    made = Sweep(found.path)
+    executor = where or on_this_machine(jobs, device, together)
+    prepared = prepare_sweep(Path(out), plan, extend=extend)
+    with show_sweep(display, prepared) as receiver:
+        outcomes = complete(prepared, executor, display=receiver)
+    trained = Sweep(prepared.path)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
-    if len(made.finished) + n_failed < len(made):  # A run that never began has no outcome.
-        raise SweepInterrupted(f"{found.path} was interrupted")
+    if len(trained.finished) + n_failed < len(trained):  # A run that never began has no outcome.
+        raise SweepInterrupted(f"{trained.path} was interrupted")
     if n_failed:
-        raise SweepFailed(found.path, outcomes)
-    return made
+        raise SweepFailed(trained.path, outcomes)
+    return trained
 
 
 def on_this_machine(jobs: int | None, device: str, together: str) -> Executor:
-    """What makes a sweep's runs here: processes that are fed runs, or one loop for many.
+    """The executor on this machine: several processes, or one loop for many runs.
 
     Raises:
-        UserError: the device is not there, or ``together`` is not one of its values.
+        UserError: the device does not exist, or ``together`` is invalid.
     """
     if together not in get_args(Together):
         raise UserError(f"There is no --together {together}: choose {choices(get_args(Together))}.")
-    if device != "auto":  # That is resolved by each process, so that torch is not needed here.
+    if device != "auto":  # Each process resolves "auto", so that torch is not needed here.
         find_device(device)
     if together == "on" or (together == "auto" and _is_gpu(device)):
         from mechgrok.sweeps.together import run_together
@@ -152,79 +152,79 @@ def on_this_machine(jobs: int | None, device: str, together: str) -> Executor:
 def _is_gpu(device: str) -> bool:
     if device != "auto":
         return device == "cuda"
-    # torch takes seconds to import, and without a driver there is nothing to ask it.
+    # Importing torch takes seconds, so the driver is checked first.
     return Path("/proc/driver/nvidia").exists() and find_device("auto") == "cuda"
 
 
 def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
-    """The sweep with this plan at ``out``, whose folder is made where it is new.
+    """Create or open the sweep with this plan at ``out``.
 
-    A plan with all the runs of the existing one, and more, replaces it.
+    A plan that contains all runs of the existing plan replaces it.
 
     Raises:
-        UserError: the folder holds another plan (unless ``extend``), or something else; or a
-            setting of the plan does not fit. Nothing is written then.
+        UserError: the folder holds another plan (and ``extend`` is off) or anything else, or a
+            setting of the plan is invalid; nothing is written.
     """
     check_stages(plan.members())
     if Sweep.is_at(out):
-        plan = _joined(out, Plan.load(out / PLAN), plan, extend)
+        plan = _join(out, Plan.load(out / PLAN), plan, extend)
     elif out.exists() and (not out.is_dir() or any(not _is_partial(f) for f in out.iterdir())):
         raise UserError(f"{out} holds something other than a sweep: choose another folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The folder {out} cannot be made ({error}).") from None
+        raise UserError(f"The folder {out} cannot be created ({error}).") from None
     if not Sweep.is_at(out) or Plan.load(out / PLAN) != plan:
         write_text(out / PLAN, plan.as_toml())
     return Sweep(out)
 
 
 def _is_partial(file: Path) -> bool:
-    """Whether it is what a process that was killed while writing the plan has left."""
+    """Whether a file is a partial plan of a killed process."""
     return file.name.startswith(f".{PLAN}.") and file.name.endswith(".partial")
 
 
-def _joined(out: Path, there: Plan, plan: Plan, extend: bool) -> Plan:
-    """The plan with the runs of both.
+def _join(out: Path, existing: Plan, plan: Plan, extend: bool) -> Plan:
+    """A plan with the runs of both.
 
     Raises:
-        UserError: neither plan includes the other, and ``extend`` is off.
+        UserError: neither plan contains the other, and ``extend`` is off.
     """
-    if there == plan or plan in there.also:
-        return there
-    ours, theirs = ({(m.name, m.identity) for m in each.members()} for each in (plan, there))
-    if theirs <= ours:
+    if existing == plan or plan in existing.also:
+        return existing
+    runs, existing_runs = ({(m.name, m.identity) for m in p.members()} for p in (plan, existing))
+    if existing_runs <= runs:
         return plan
     if not extend:
         raise UserError(
             f"{out} holds another sweep's plan: resume it (--resume), add these runs to it "
             "(--extend), or choose another folder."
         )
-    return there if ours <= theirs else replace(there, also=(*there.also, plan))
+    return existing if runs <= existing_runs else replace(existing, also=(*existing.also, plan))
 
 
 def check_stages(members: Iterable[Member]) -> None:
-    """Check the options of tickets and searches, each combination once.
+    """Check the distinct combinations of options of tickets and edge-popup searches.
 
     Raises:
-        UserError: one is unknown or out of range.
+        UserError: an option is unknown or out of range.
     """
     from mechgrok.sweeps.making import check_options
 
-    root, seen = None, set()
+    root, checked = None, set()
     for member in members:
         root = member.config or root
         combination = (member.make, tuple(member.options.items()))
-        if member.make is not None and root is not None and combination not in seen:
+        if member.make is not None and root is not None and combination not in checked:
             check_options(root, member.make, member.options)
-            seen.add(combination)
+            checked.add(combination)
 
 
 def complete(sweep: Sweep, where: Executor, *, display: Display | None = None) -> list[Outcome]:
-    """Train the missing and unfinished runs of a sweep; the outcomes of these.
+    """Train the missing and unfinished runs of a sweep, and return their outcomes.
 
     Raises:
-        UserError: a folder holds another run than the plan's, or another process writes it.
+        UserError: a member's folder holds another run, or another process writes to the sweep.
     """
     from mechgrok.sweeps.making import check_same
 
@@ -233,7 +233,7 @@ def complete(sweep: Sweep, where: Executor, *, display: Display | None = None) -
         for member in sweep.members:
             if member.name in done:
                 check_same(sweep.path, member)
-        left = in_order(sweep.members, done)
-        if not left:
+        remaining = in_order(sweep.members, done)
+        if not remaining:
             return []
-        return where(sweep.path, left, done=sorted(done), display=display or NullDisplay())
+        return where(sweep.path, remaining, done=sorted(done), display=display or NullDisplay())

@@ -1,9 +1,10 @@
-"""Many datasets as one, with what was varied between them as dimensions of their own."""
+"""Combining the datasets of many runs, with new dimensions for the swept settings."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Shaped
 
 from mechgrok.grammar import Value
 
@@ -11,44 +12,47 @@ from mechgrok.grammar import Value
 def stacked(
     datasets: Sequence[xr.Dataset], coordinates: Mapping[str, Sequence[Value]]
 ) -> xr.Dataset:
-    """One dataset whose first dimensions are those of ``coordinates``.
+    """Combine datasets into one whose first dimensions are those of ``coordinates``.
 
     Args:
-        datasets: one for each run.
-        coordinates: for each new dimension, the value that each run has.
+        datasets: a dataset for each run.
+        coordinates: for each new dimension, the value of each run.
 
     Returns:
-        The union of their coordinates, NaN where a run has no value. Attributes that differ
-        between runs and are numbers (t_mem, t_gen, …) become variables over the new dimensions;
-        other attributes are kept where all agree.
+        A dataset over the union of their coordinates, NaN where a run has no value. Numeric
+        attributes that differ between runs (t_mem, t_gen, …) become variables over the new
+        dimensions; other attributes are kept if all agree.
     """
-    lifted = [_with_own_attributes(dataset, datasets) for dataset in datasets]
+    lifted = [_lift_attributes(dataset, datasets) for dataset in datasets]
     if not coordinates:
         return lifted[0]
-    together = xr.concat(
+    combined = xr.concat(
         lifted, "run", data_vars="all", coords="minimal", compat="override", join="outer",
         combine_attrs="drop_conflicts",
     )  # fmt: skip
     names = list(coordinates)
     distinct = {name: _distinct(values) for name, values in coordinates.items()}
-    # Places instead of values: an index of several levels takes no NaN for "has none".
-    places = {n: ("run", [distinct[n].index(v) for v in each]) for n, each in coordinates.items()}
-    together = together.assign_coords(places)
+    # Positions instead of values, because a MultiIndex cannot hold NaN for None.
+    positions = {
+        name: ("run", [distinct[name].index(value) for value in values])
+        for name, values in coordinates.items()
+    }
+    combined = combined.assign_coords(positions)
     if len(names) == 1:
-        together = together.swap_dims(run=names[0])
+        combined = combined.swap_dims(run=names[0])
     else:
-        together = together.set_index(run=names).unstack("run")
-    together = together.sortby(names).assign_coords({n: _axis(distinct[n]) for n in names})
-    return together.transpose(*names, ...)
+        combined = combined.set_index(run=names).unstack("run")
+    combined = combined.sortby(names).assign_coords({n: _axis(distinct[n]) for n in names})
+    return combined.transpose(*names, ...)
 
 
-def _with_own_attributes(dataset: xr.Dataset, others: Sequence[xr.Dataset]) -> xr.Dataset:
-    """``dataset`` with those numbers of its attributes as variables that differ between runs."""
+def _lift_attributes(dataset: xr.Dataset, others: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Turn numeric attributes that differ between runs into variables."""
     differing = {
         name
         for other in others
         for name, value in other.attrs.items()
-        if _is_number(value) and any(each.attrs.get(name) != value for each in others)
+        if _is_number(value) and any(another.attrs.get(name) != value for another in others)
     }
     numbers = {
         name: float(dataset.attrs.get(name, np.nan))
@@ -64,14 +68,14 @@ def _is_number(value: object) -> bool:
 
 
 def _distinct(values: Sequence[Value]) -> list[Value]:
-    """The values, each once; numbers in their order, before what has none."""
-    known = list(dict.fromkeys(values))
-    numbers = sorted(value for value in known if _is_number(value))  # type: ignore[type-var]
-    return [*numbers, *(value for value in known if not _is_number(value))]
+    """The distinct values: sorted numbers, then the others in their original order."""
+    distinct = list(dict.fromkeys(values))
+    numbers = sorted(value for value in distinct if _is_number(value))  # type: ignore[type-var]
+    return [*numbers, *(value for value in distinct if not _is_number(value))]
 
 
-def _axis(values: Sequence[Value]) -> np.ndarray:
-    """Values as a coordinate: numbers where all are, NaN for none; else what they are called."""
+def _axis(values: Sequence[Value]) -> Shaped[np.ndarray, " value"]:
+    """Convert values to a coordinate: numbers with NaN for None, otherwise text."""
     if all(value is None or _is_number(value) for value in values) and values != [None]:
         return np.array([np.nan if value is None else value for value in values])
     return np.array(["none" if value is None else str(value) for value in values])

@@ -1,9 +1,9 @@
-"""When things happen in many runs, of which some were stopped before it happened.
+"""Survival analysis of milestones over many runs, some of which ended before reaching them.
 
-A run that has not generalized within N steps tells that t_gen > N, not that it never would, and not
-nothing: its t_gen is *right-censored* at N. Medians come from the Kaplan–Meier estimate of S(t),
-the share of runs in which it has not happened by step t; from six runs on the median has a 95 %
-interval, and below that the range of the runs is given, which is no interval of known coverage.
+A run that has not generalized within N steps shows only that t_gen > N: its t_gen is
+*right-censored* at N. Medians come from the Kaplan–Meier estimate of S(t), the share of runs that
+have not reached the milestone by step t. From six runs on the median has a 95 % interval; fewer
+runs have their range instead, which has no known coverage.
 
 Source: Kaplan and Meier 1958; Brookmeyer and Crowley 1982 for the interval of the median.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Group = TypeVar("Group", bound=Hashable)
-#: The runs from which on the median has an interval.
+#: The least number of runs for an interval of the median.
 INTERVAL_FROM = 6
 #: The standard normal's 97.5 % quantile.
 _Z = 1.959963984540054
@@ -29,16 +29,17 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class TimeToEvent:
-    """When something happened over several runs.
+    """Statistics of the time to an event over several runs.
 
     Attributes:
-        n: the runs.
-        n_reached: those in which it happened.
-        median: the first step at which S(t) ≤ ½; infinite where half of the runs never got there.
-        low, high: from six runs on the 95 % interval of the median, below that the range of the
-            runs (`is_range`); infinite where its end is not reached, NaN for one run.
-        mean, sd: of all runs (sd with n − 1); None where one is censored, and sd for a single run.
-        horizon: the last step of the longest run in which it did not happen; None if there is none.
+        n: the number of runs.
+        n_reached: the number of runs with the event.
+        median: the first step with S(t) ≤ ½; infinite if there is none.
+        low, high: from six runs on the 95 % interval of the median, otherwise the range of the runs
+            (`is_range`); infinite for an open end, NaN for one run.
+        mean, sd: mean and standard deviation (with n − 1) of all runs; None if a run is censored,
+            and sd for a single run.
+        horizon: the last step of the longest censored run; None without any.
     """
 
     n: int
@@ -52,7 +53,7 @@ class TimeToEvent:
 
     @property
     def is_range(self) -> bool:
-        """Whether ``low`` and ``high`` are the range of the runs: there are too few for more."""
+        """Whether ``low`` and ``high`` are the range, because there are fewer than six runs."""
         return self.n < INTERVAL_FROM
 
     @classmethod
@@ -60,8 +61,8 @@ class TimeToEvent:
         """The statistics of several runs.
 
         Args:
-            reached: the step at which it happened in each run; None (or NaN) where it did not.
-            last: the last step of each run, at which those are censored.
+            reached: the step of the event in each run; None (or NaN) without the event.
+            last: the last step of each run, at which a run without the event is censored.
         """
         steps = [float(r) for r in reached if r is not None and not math.isnan(r)]
         ends = [
@@ -90,8 +91,8 @@ class TimeToEvent:
         )
 
     def __str__(self) -> str:
-        """The median as a table shows it, with its interval, ``13,370 [11,600, 20,100]``, or with
-        the range of few runs, ``13,370 (11,600 to 20,100)``."""
+        """Format the median with its interval, ``13,370 [11,600, 20,100]``, or with the range of
+        fewer than six runs, ``13,370 (11,600 to 20,100)``."""
         if not self.n:
             return "—"
         if not self.n_reached:
@@ -104,13 +105,13 @@ class TimeToEvent:
 
 
 def time_to_event(table: "pd.DataFrame", milestone: str) -> TimeToEvent:
-    """How long t_mem, t_gen or tau_grok took in the runs of a table.
+    """The time to t_mem, t_gen or tau_grok over the runs of a table.
 
     Args:
-        table: with a row for each run and the columns ``step`` (of its last evaluation), ``t_mem``
-            and ``milestone``.
-        milestone: "t_mem", "t_gen" or "tau_grok". τ is censored at the last step over t_mem; runs
-            without t_mem tell nothing of it and are left out.
+        table: a row for each run, with the columns ``step`` (of its last evaluation), ``t_mem`` and
+            ``milestone``.
+        milestone: "t_mem", "t_gen" or "tau_grok". τ is censored at the last step over t_mem,
+            and runs without t_mem are excluded.
     """
     last = table["step"].astype(float)
     if milestone == "tau_grok":
@@ -123,7 +124,7 @@ def time_to_event(table: "pd.DataFrame", milestone: str) -> TimeToEvent:
 def times_by_group(
     table: "pd.DataFrame", groups: Mapping[Group, Sequence[str]], milestone: str
 ) -> dict[Group, TimeToEvent]:
-    """`time_to_event` in each group of a table's rows, which are named by their index."""
+    """`time_to_event` in each group, given by the index labels of its rows."""
     return {key: time_to_event(table.loc[list(names)], milestone) for key, names in groups.items()}
 
 
@@ -136,15 +137,15 @@ def _step(step: float, horizon: float | None = None) -> str:
 def survival(
     steps: Sequence[float], ends: Sequence[float]
 ) -> list[tuple[float, Fraction, Fraction]]:
-    """The Kaplan–Meier estimate of S(t) at each step at which something happened, exactly.
+    """The exact Kaplan–Meier estimate of S(t) at the step of each event.
 
-    S(t) = Π (1 − d_i / n_i) over the steps t_i ≤ t, d_i events among n_i runs that have neither had
-    the event nor ended before t_i; and Greenwood's sum Σ d_i / (n_i (n_i − d_i)), for its variance,
-    up to where S is 0.
+    S(t) = Π (1 − d_i / n_i) over the steps t_i ≤ t, with d_i events among the n_i runs that have
+    neither had the event nor ended before t_i; its variance follows from Greenwood's sum
+    Σ d_i / (n_i (n_i − d_i)) over the steps with S > 0.
 
     Args:
-        steps: of the events.
-        ends: last steps of the runs without.
+        steps: the steps of the events.
+        ends: the last steps of the censored runs.
 
     Returns:
         Step, S and Greenwood's sum, by step.
@@ -169,9 +170,9 @@ def _first_at_half(curve: "Sequence[tuple[float, Fraction | float]]") -> float:
 def _bound(
     curve: Sequence[tuple[float, Fraction, Fraction]], sign: int
 ) -> list[tuple[float, float]]:
-    """The lower (sign 1) or upper (−1) end of the 95 % band of S(t), by its log–log transform.
+    """The lower (sign 1) or upper (−1) end of the log–log 95 % band of S(t).
 
-    S^exp(± z √(Greenwood's sum) / ln S); where S is 0, so is the band.
+    S^exp(± z √(Greenwood's sum) / ln S); 0 where S is 0.
     """
     return [
         (step, float(share) ** math.exp(-sign * _Z * math.sqrt(greenwood) / math.log(share)))

@@ -1,4 +1,4 @@
-"""A row for every run of a sweep, saved in its folder so that a thousand runs are read once."""
+"""The table of a sweep with a row per run, cached in the sweep's folder."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,11 +13,11 @@ from mechgrok.runs import Run
 from mechgrok.runs.comparison import milestones_and_accuracies
 from mechgrok.sweeps.plan import Member
 
-#: The saved rows; it can be deleted at any time.
-_SAVED = ".table.json"
-#: Raised when a row would hold something else.
+#: The file of cached rows, which can be deleted at any time.
+_CACHE = ".table.json"
+#: Raise this when the content of rows changes.
 _VERSION = 1
-#: What a row is read from; the time of the folder tells that a checkpoint came or went.
+#: Inputs of a row; a new or deleted checkpoint changes the folder's modification time.
 _FILES = (".", "config.json", "metrics.csv")
 _STEPS = ("step", "t_mem", "t_gen")
 _COLUMNS = (
@@ -28,35 +28,35 @@ _COLUMNS = (
 def table_of(
     folder: Path, members: Sequence[Member], at_accuracy: float | None = None
 ) -> pd.DataFrame:
-    """The table of `Sweep.table`; only runs that have changed since the last time are read."""
+    """The table of `Sweep.table`; only changed runs are read."""
     try:
-        return _table(folder, members, at_accuracy, load_entries(folder / _SAVED))
+        return _table(folder, members, at_accuracy, load_entries(folder / _CACHE))
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
-        return _table(folder, members, at_accuracy, {})  # The saved rows are none.
+        return _table(folder, members, at_accuracy, {})  # The cache is invalid.
 
 
 def _table(
-    folder: Path, members: Sequence[Member], at_accuracy: float | None, saved: Entries
+    folder: Path, members: Sequence[Member], at_accuracy: float | None, cached: Entries
 ) -> pd.DataFrame:
     rows, new = {}, Entries()
     for member in members:
         key = Key.of_files(folder / member.name, _FILES, _VERSION, {"at_accuracy": at_accuracy})
         name = f"{member.name} {at_accuracy}"
-        if name in saved and saved[name][0] == key:
-            rows[member.name] = saved[name][1]
+        if name in cached and cached[name][0] == key:
+            rows[member.name] = cached[name][1]
         elif None in key.inputs.values():
             rows[member.name] = {"status": "missing"}
         else:
             rows[member.name] = _row(folder / member.name, at_accuracy)
             new[name] = key, rows[member.name]
-    table = _framed(members, rows)
+    table = _as_frame(members, rows)
     if new:
         with suppress(UserError):  # The folder cannot be written.
-            save_entries(folder / _SAVED, saved | new)
+            save_entries(folder / _CACHE, cached | new)
     return table
 
 
-def _framed(members: Sequence[Member], rows: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def _as_frame(members: Sequence[Member], rows: dict[str, dict[str, Any]]) -> pd.DataFrame:
     settings = dict.fromkeys(name for member in members for name in member.settings)
     table = pd.DataFrame(
         [

@@ -1,4 +1,4 @@
-"""An executor that trains the runs of one shape in one loop: for a GPU."""
+"""Training a sweep's runs of one shape together in one loop, for a GPU."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ def run_together(
     done: Sequence[str] = (),
     display: Display | None = None,
 ) -> list[Outcome]:
-    """Make ``members``, all at once that may begin: a `mechgrok.sweeps.executor.Executor`.
+    """Train all ready members together, until none is left: a `mechgrok.sweeps.executor.Executor`.
 
     Args:
-        folder: the sweep's.
-        members: what to make.
+        folder: the sweep's folder.
+        members: the runs to train.
         device: "auto", "cpu" or "cuda".
-        size: networks in one loop; `mechgrok.training.together.USUAL_SIZE` unless given.
-        done: the names of members that are there already.
+        size: networks in one loop; default: `mechgrok.training.together.USUAL_SIZE`.
+        done: the names of the finished members.
         display: receives progress events.
     """
     display = display or NullDisplay()
@@ -49,7 +49,7 @@ def run_together(
 
 
 def _begin(folder: Path, queue: Queue, display: Display) -> dict[Path, Member]:
-    """The members whose parents are there, each with its run at its first step or further."""
+    """Open or create the runs of all members whose parents are finished, by path."""
     ready: dict[Path, Member] = {}
     while (member := queue.next()) is not None:
         display.began(0, member)
@@ -61,8 +61,8 @@ def _begin(folder: Path, queue: Queue, display: Display) -> dict[Path, Member]:
 
 
 def _note(outcome: Outcome, queue: Queue, display: Display) -> None:
-    for each in queue.note(outcome):
-        display.ended(0, each)
+    for ended in queue.note(outcome):
+        display.ended(0, ended)
 
 
 def _as_outcome(member: Member, outcome: MemberOutcome) -> Outcome:

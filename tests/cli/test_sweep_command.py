@@ -69,7 +69,7 @@ def test_transforms_are_values_of_a_sweep(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_comes_with_the_project_is_named(mechgrok: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="says which runs there are"):
+    with pytest.raises(UserError, match="give a preset instead"):
         package.sweep(tmp_path, "accelerators", seeds="0:2")
     shown = " ".join(mechgrok("sweep", "--help").out.split())
     for name, file in Plan.shipped().items():
@@ -126,7 +126,7 @@ def test_a_plan_is_given_edited_and_run_again(wd: Path, mechgrok: Any, tmp_path:
         ("--seeds 0:3 --over seed=1,2", "set twice"),
         ("--ticket rat=0.5", "no option 'rat'"),
         ("--ticket rate=1.5", "1.5"),
-        ("--ticket rate=0.5,of=nothing", "no stage before it"),
+        ("--ticket rate=0.5,of=nothing", "not an earlier stage"),
         ("--popup sore=1", "no option 'sore'"),
         ("--set steps", "not of the form steps=5000"),
         ("--device cuda", "no CUDA device"),

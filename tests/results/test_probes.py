@@ -130,7 +130,7 @@ def test_runs_of_a_sweep_are_asked_too(tmp_path: Path) -> None:
         ("entropy:0", "every = 0"),
         ("entropy:5:path", "interval in steps"),
         ("entropy:5:paht=direct", "entropy has no option 'paht'"),
-        ("trajectory:5", "looks at several checkpoints at once"),
+        ("trajectory:5", "such as entropy, fourier or norms"),
         (7, "entropy:100"),
     ],
 )

@@ -15,9 +15,9 @@ def test_a_disk_that_interrupts_each_flock_is_not_asked_for_ever(
 ) -> None:
     """Python repeats a flock that a signal interrupted: here it is interrupted each time."""
     monkeypatch.setattr(fcntl, "flock", lambda descriptor, how: time.sleep(3))
-    monkeypatch.setattr(lock, "_ANSWERED_WITHIN", 0.1)
+    monkeypatch.setattr(lock, "_FLOCK_TIMEOUT", 0.1)
     with (
-        pytest.raises(ExternalError, match=r"did not answer within 0\.1 seconds"),
+        pytest.raises(ExternalError, match=r"within 0\.1 seconds: try again"),
         lock.writing(tmp_path / "run"),
     ):
         pass

@@ -138,7 +138,7 @@ def test_wandb_on_a_terminal_without_a_login_asks_nothing(tiny_run: Run, tmp_pat
     assert done.returncode == 1, said
     assert "was not sent to wandb" in said
     assert "evaluations sent" not in said
-    assert "wandb is not logged to: nobody is logged in: type wandb login first" in said
+    assert "wandb login first" in said
 
 
 class Deaf(Logger):
@@ -155,9 +155,7 @@ def test_a_logger_that_never_answers_is_left(
 ) -> None:
     monkeypatch.setattr(base, "PATIENCE", 0.2)
     monkeypatch.setitem(sys.modules, "deaf", sys.modules[__name__])
-    with pytest.warns(
-        UserWarning, match=r"no longer logged to: TimeoutError: no answer within 0.2 seconds"
-    ):
+    with pytest.warns(UserWarning, match=r"deaf:Deaf .* no answer within 0\.2 seconds"):
         run = train(tmp_path / "run", "quick", log="deaf:Deaf", **SMALL)
     assert run.finished
 

@@ -46,7 +46,7 @@ def test_checkpoints_of_another_step_or_network_are_found(
 ) -> None:
     shutil.copy(Run(copy).file(20), Run(copy).file(40))
     assert "names" not in verify(copy)[0]
-    assert "metadata name step 20 instead of 40" in verify(copy)[0]
+    assert "step 20 instead of 40" in verify(copy)[0]
     shutil.copy(tiny_transformer_run.file(40), Run(copy).file(40))
     assert verify(copy) == [
         f"{Run(copy).file(40)} holds other weights than the checkpoints before it."
