@@ -148,9 +148,8 @@ class Network:
     @cached_property
     def _changed(self) -> list[str]:
         """The weights with masks changed by interventions."""
-        return [
-            name for name, own in self.own_mask.items() if not torch.equal(self.mask[name], own)
-        ]
+        own = self.own_mask
+        return [name for name, mask in self.mask.items() if not torch.equal(mask, own[name])]
 
     def _mask_hooks(self) -> Hooks:
         # A mask of ones changes nothing but provides a hook point.

@@ -158,7 +158,7 @@ class Bundle:
 
     def losses(self, data: Examples, factors: Factors | None = None) -> PerMember:
         """Each member's objective: its mean loss plus its penalty."""
-        losses = member_losses(self.task, self.outputs(data.inputs, factors), data.labels)
+        losses = loss_of_each(self.task, self.outputs(data.inputs, factors), data.labels)
         if not self._penalties:
             return losses
         names = list(self._penalties)
@@ -205,7 +205,7 @@ class Bundle:
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:
         """One row of metrics per member, as from `mechgrok.training.evaluate`."""
-        loss, accuracy = partial(member_losses, self.task), partial(member_accuracies, self.task)
+        loss, accuracy = partial(loss_of_each, self.task), partial(accuracy_of_each, self.task)
         sides = {"train": [self.train], "test": [self.test]}
         columns = scores(sides, self.outputs, loss, accuracy)
         columns["l1"], columns["l2"] = self.map(norms)
@@ -271,7 +271,7 @@ def _part(inputs: Tensor | TokenCounts, index: int) -> Tensor | TokenCounts:
     return inputs[index]
 
 
-def member_losses(
+def loss_of_each(
     task: Task, outputs: Float[Tensor, "member n d_output"], labels: Shaped[Tensor, "member n ..."]
 ) -> PerMember:
     """Each member's mean loss."""
@@ -283,7 +283,7 @@ def member_losses(
     return torch.vmap(loss)(outputs, labels)
 
 
-def member_accuracies(
+def accuracy_of_each(
     task: Task, outputs: Float[Tensor, "member n d_output"], labels: Shaped[Tensor, "member n ..."]
 ) -> PerMember:
     """Each member's accuracy."""
