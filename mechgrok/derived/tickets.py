@@ -219,7 +219,7 @@ def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
     Returns:
         A mask over the same weights, True on these edges alone, pruned or not.
     """
-    edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
+    edges = {name: torch.zeros_like(entries) for name, entries in mask.items()}
     for layer in wiring.hidden:
         dead = dead_neurons(mask, layer)
         for name in layer.reads:

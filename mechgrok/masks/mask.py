@@ -37,11 +37,13 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     kept: dict[str, Bool[Tensor, "..."]]
 
     def __post_init__(self) -> None:
-        for name, kept in self.kept.items():
-            if kept.dtype != torch.bool and not ((kept == 0) | (kept == 1)).all():
+        for name, entries in self.kept.items():
+            if entries.dtype != torch.bool and not ((entries == 0) | (entries == 1)).all():
                 raise UserError(f"The mask of {name} holds values other than 0 and 1.")
         # A copy of the caller's dictionary, so that the mask cannot change.
-        object.__setattr__(self, "kept", {name: kept.bool() for name, kept in self.kept.items()})
+        object.__setattr__(
+            self, "kept", {name: entries.bool() for name, entries in self.kept.items()}
+        )
 
     def __getitem__(self, name: str) -> Bool[Tensor, "..."]:
         return self.kept[name]
@@ -58,8 +60,12 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
 
     def _repr_html_(self) -> str:
         rows = {
-            name: [str(list(kept.shape)), f"{int(kept.sum()):,}", f"{self.densities[name]:.1%}"]
-            for name, kept in self.items()
+            name: [
+                str(list(entries.shape)),
+                f"{int(entries.sum()):,}",
+                f"{self.densities[name]:.1%}",
+            ]
+            for name, entries in self.items()
         }
         rows["all"] = ["", f"{self.n_kept:,}", f"{self.density:.1%}"]
         return html_table("Mask", rows, ["shape", "kept", "density"])
@@ -69,12 +75,12 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     @property
     def n_kept(self) -> int:
         """The number of kept entries of all masked weights."""
-        return sum(int(kept.sum()) for kept in self.kept.values())
+        return sum(int(entries.sum()) for entries in self.kept.values())
 
     @property
     def n_entries(self) -> int:
         """The number of entries of all masked weights."""
-        return sum(kept.numel() for kept in self.kept.values())
+        return sum(entries.numel() for entries in self.kept.values())
 
     @property
     def density(self) -> float:
@@ -84,7 +90,7 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     @property
     def densities(self) -> dict[str, float]:
         """Share of kept entries of each masked weight."""
-        return {name: float(kept.double().mean()) for name, kept in self.kept.items()}
+        return {name: float(entries.double().mean()) for name, entries in self.kept.items()}
 
     # --- sets -----------------------------------------------------------------------------------
 
@@ -95,12 +101,12 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
         return Mask({name: a | b for name, a, b in self._pairs(other)})
 
     def __invert__(self) -> "Mask":
-        return Mask({name: ~kept for name, kept in self.kept.items()})
+        return Mask({name: ~entries for name, entries in self.kept.items()})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask) or self.kept.keys() != other.kept.keys():
             return False
-        return all(torch.equal(kept, other[name]) for name, kept in self.kept.items())
+        return all(torch.equal(entries, other[name]) for name, entries in self.kept.items())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -127,7 +133,7 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
                 f"Masks over different weights cannot be combined: one is over {shapes}, the "
                 f"other over {others}."
             )
-        return [(name, kept, other[name]) for name, kept in self.items()]
+        return [(name, entries, other[name]) for name, entries in self.items()]
 
     # --- constructors ---------------------------------------------------------------------------
 
@@ -174,16 +180,16 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
         """A mask with the same density in each weight, at random entries."""
         generator = torch.Generator().manual_seed(seed)
         shuffled = {}
-        for name, kept in self.kept.items():
-            order = torch.randperm(kept.numel(), generator=generator)
-            shuffled[name] = kept.flatten()[order].view_as(kept)
+        for name, entries in self.kept.items():
+            order = torch.randperm(entries.numel(), generator=generator)
+            shuffled[name] = entries.flatten()[order].view_as(entries)
         return Mask(shuffled)
 
     # --- on disk --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write the mask to a safetensors file, one boolean tensor per weight."""
-        tensors = {name: kept.cpu().contiguous() for name, kept in self.kept.items()}
+        tensors = {name: entries.cpu().contiguous() for name, entries in self.kept.items()}
         write_whole(Path(path), lambda partial: save_file(tensors, partial))
 
     @classmethod

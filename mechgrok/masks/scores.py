@@ -153,10 +153,10 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
             for (name, weight), g in zip(weights.items(), gradient, strict=True)
         }
         scores = _kept_only(model, scores)
-        kept = Mask.from_scores(scores, 1 - (1 - rate) ** ((done + 1) / rounds), scope)
+        mask = Mask.from_scores(scores, 1 - (1 - rate) ** ((done + 1) / rounds), scope)
         with torch.no_grad():
             for name, weight in weights.items():
-                weight.mul_(kept[name])
+                weight.mul_(mask[name])
     return scores
 
 

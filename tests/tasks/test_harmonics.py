@@ -125,7 +125,7 @@ def test_a_task_knows_its_parts() -> None:
     assert harmonics(make_task("group", group="C7")).names == ("0", "1", "2", "3")
     assert harmonics(make_task("mul", p=7)).n == 6
     assert harmonics(make_task("group", group="Q8")).kind == "representation"
-    with pytest.raises(UserError, match="no product of residues"):
+    with pytest.raises(UserError, match="not a product of residues"):
         harmonics(make_task("group", group="S3"), "multiplicative")
     assert "not modular" in str(no_harmonics(make_task("parity")))
 

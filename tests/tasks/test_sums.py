@@ -22,7 +22,7 @@ def test_labels_are_sums(p: int, terms: int) -> None:
 
 
 def test_an_objective_for_two_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="two classes apart, not 5"):
+    with pytest.raises(UserError, match="two classes, not 5"):
         RunConfig.make(task={"name": "sum", "p": 5, "objective": "hinge"})
 
 

@@ -114,7 +114,7 @@ def test_the_task_is_the_table() -> None:
 
 
 def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
-    with pytest.raises(UserError, match="two classes apart, not 6"):
+    with pytest.raises(UserError, match="two classes, not 6"):
         RunConfig.make(task={"name": "group", "group": "S3", "objective": "hinge"})
     task = make_task("group", group="C2", objective="hinge", equals=True)
     assert (task.d_output, task.d_vocab, int(task.examples.inputs.max())) == (1, 3, 2)
@@ -123,7 +123,7 @@ def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
         1,
         0,
     )
-    assert "whose sign tells two answers apart" in str(no_harmonics(task))
+    assert "whose sign is the answer" in str(no_harmonics(task))
 
 
 def test_a_cyclic_group_is_addition() -> None:
@@ -179,7 +179,7 @@ def test_a_table_that_is_no_group_s_is_refused(tmp_path: Path, text: str, compla
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is no text"):
+    with pytest.raises(UserError, match="is not text"):
         read_table(path)
 
 
