@@ -234,7 +234,7 @@ def test_a_split_can_be_given(tmp_path: Path, tiny_run: Run, form: str) -> None:
 @pytest.mark.parametrize(
     ("split", "complaint"),
     [
-        ({"train_index": [0, 28]}, "names row 28, but there are 28 examples"),
+        ({"train_index": [0, 28]}, "has row 28, but there are 28 examples"),
         ({"train_index": [0, 1], "test_index": [1, 2]}, "row 1 on both sides"),
         ({"train_index": list(range(28))}, "has an empty side"),
         ({"train_data": [[0, 7]]}, r"trained on \(0, 7\), which is no example"),

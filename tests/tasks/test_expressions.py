@@ -70,7 +70,6 @@ def test_questions_about_frequencies_are_asked_where_answers_add() -> None:
     for text in ("x + y", "x^2 + 3y^3", "2x - 5"):
         assert no_harmonics(make_task("expression", expression=text)) is None
     mixed = no_harmonics(make_task("expression", expression="x^3 + x*y", p=13))
-    assert mixed == (
-        "x^3 + x*y mod 13, ordered pairs mixes x and y in one term, so that its answers are no sum "
-        "of waves of one."
-    )
+    assert mixed is not None
+    assert "x^3 + x*y mod 13" in mixed
+    assert "mixes x and y" in mixed

@@ -135,7 +135,7 @@ def test_parts_are_called_by_name_or_number() -> None:
     assert group.numbered(["standard", 1, "2+2", "3"]) == [2, 1, 4, 3]
     with pytest.raises(UserError, match="'std': choose sign, standard"):
         group.numbered(["std"])
-    with pytest.raises(UserError, match="0 is no representation of S4: choose from 1 to 4"):
+    with pytest.raises(UserError, match="0 is not a representation of S4: choose from 1 to 4"):
         group.numbered([0])
 
 
