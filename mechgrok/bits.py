@@ -1,4 +1,4 @@
-"""Rows of true and false as text: eight to a byte, first row first, the bytes in base64."""
+"""Boolean arrays as text: eight bits to a byte, the bytes in base64."""
 
 import base64
 import binascii
@@ -10,7 +10,7 @@ from mechgrok.errors import UserError
 
 
 def pack_bits(bits: Bool[np.ndarray, "..."]) -> str:
-    """The bits, in the order in which they lie in memory, as text.
+    """The bits as text, in row-major order.
 
     >>> pack_bits(np.array([True, False, True]))
     'oA=='
@@ -19,18 +19,18 @@ def pack_bits(bits: Bool[np.ndarray, "..."]) -> str:
 
 
 def unpack_bits(text: str, n: int) -> Bool[np.ndarray, " n"]:
-    """The ``n`` bits that `pack_bits` wrote.
+    """Read ``n`` bits from the text of `pack_bits`.
 
     >>> unpack_bits("oA==", 3).tolist()
     [True, False, True]
 
     Raises:
-        UserError: the text is no base64, or holds another number of bits.
+        UserError: the text is not base64, or holds another number of bits.
     """
     try:
         packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
     except (binascii.Error, ValueError, TypeError):
-        raise UserError(f"{str(text)[:20]!r} is no row of bits in base64.") from None
+        raise UserError(f"{str(text)[:20]!r} is not an array of bits in base64.") from None
     if not 0 < n <= 8 * len(packed) < n + 8:
-        raise UserError(f"A row of {n} bits was written as {8 * len(packed)}.")
+        raise UserError(f"{n} bits were expected, but the text holds {8 * len(packed)}.")
     return np.unpackbits(packed, count=n).astype(bool)

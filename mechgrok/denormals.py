@@ -1,4 +1,4 @@
-"""Numbers below the smallest normal float, which processors are slow with."""
+"""Denormal numbers, which are slow on CPUs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from mechgrok.global_state import flushes_denormals
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Numbers too small for a normal float are zero while it lasts, in this thread.
+    """Flush denormal numbers to zero in this thread, within the context or the decorated function.
 
-    Below about 1e-38 a processor computes tens of times slower, and the gradients of a network that
-    has generalized are full of such numbers: they come from the softmax of large differences. Next
-    to all else, such as Adam's ε of 1e-8, they have no effect. It decorates a function too.
+    A CPU is tens of times slower below about 1e-38, and the gradients of a network that has
+    generalized are full of such numbers, from the softmax of large differences. Next to Adam's ε of
+    1e-8 they have no effect.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""Metrics of a network in training: pure functions of its weights and its data, by name.
+"""Metrics of a network in training: pure functions of its weights and data, by name.
 
-Loss, accuracy, L1 and L2 norm are measured at every evaluation; those in `METRICS` where a run asks
-for them (``metrics="gradient_norm,logit_scale"``), each a column of ``metrics.csv``. A new one is a
-function here, in another package (entry points of ``mechgrok.metrics``), or in a file of one's own:
-``--metric file.py:name``.
+Every evaluation measures loss, accuracy, L1 and L2 norm. The metrics in `METRICS` are optional
+(``metrics="gradient_norm,logit_scale"``); each is a column of ``metrics.csv``. A new metric is a
+function here, in another package (entry points of ``mechgrok.metrics``), or in your own file
+(``--metric file.py:name``).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mechgrok.models import HookedModel
     from mechgrok.tasks import Examples, Task
 
-#: Of a network, its task and the training set: a number.
+#: Maps a network, its task and the training set to a number.
 Metric = Callable[["HookedModel", "Task", "Examples"], "Float[Tensor, ''] | float"]
 
 METRICS: Registry[Metric] = Registry("metric", "mechgrok.metrics")
@@ -28,10 +28,7 @@ METRICS: Registry[Metric] = Registry("metric", "mechgrok.metrics")
 
 @METRICS.register("gradient_norm")
 def gradient_norm(model: "HookedModel", task: "Task", train: "Examples") -> "Float[Tensor, '']":
-    """‖∂L/∂θ‖₂ of the training loss, without penalties, by all weights that are trained.
-
-    It is computed from the weights and the whole training set, not left over from a step.
-    """
+    """‖∂L/∂θ‖₂ of the full training loss, without penalties, over all trained weights."""
     import torch
 
     with torch.enable_grad():
@@ -46,7 +43,7 @@ def gradient_norm(model: "HookedModel", task: "Task", train: "Examples") -> "Flo
 def logit_scale(model: "HookedModel", task: "Task", train: "Examples") -> "Float[Tensor, '']":
     """The root mean square of the training set's logits, each example's mean subtracted, in nats.
 
-    Source: Khanh 2026 (arXiv 2606.18465), who measures by it what a weight norm controls.
+    Source: Khanh 2026 (arXiv 2606.18465).
     """
     return scale_of(model(train.inputs))
 
@@ -75,7 +72,7 @@ def norms(model: "HookedModel") -> "tuple[Float[Tensor, ''], Float[Tensor, '']]"
 
 
 def column_of(name: str) -> str:
-    """The column of a metric: its name, of one's own without the file.
+    """The column of a metric: its name, without the file for your own.
 
     >>> column_of("/home/me/mine.py:sharpness")
     'sharpness'
@@ -84,13 +81,13 @@ def column_of(name: str) -> str:
 
 
 def read_metric_names(value: Any) -> tuple[str, ...]:
-    """Names of metrics from text with commas or plus signs, or from a list.
+    """Parse names of metrics from text with commas or plus signs, or from a list.
 
     >>> read_metric_names("gradient_norm,logit_scale")
     ('gradient_norm', 'logit_scale')
 
     Raises:
-        UserError: there is none of a name, or two would share a column.
+        UserError: a name is unknown, or two metrics share a column.
     """
     if value is None:
         return ()
@@ -104,6 +101,6 @@ def read_metric_names(value: Any) -> tuple[str, ...]:
     for name in names:
         METRICS.load(name)
     columns = [column_of(name) for name in names]
-    if twice := next((each for each in columns if columns.count(each) > 1), None):
-        raise UserError(f"Two metrics are called {twice}: rename one.")
+    if repeated := next((column for column in columns if columns.count(column) > 1), None):
+        raise UserError(f"Two metrics are called {repeated}: rename one.")
     return names

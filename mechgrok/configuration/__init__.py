@@ -1,4 +1,4 @@
-"""Everything that is needed to make a run again: settings, presets, origins."""
+"""Run configurations: settings, presets, origins."""
 
 from lazy_loader import attach_stub
 

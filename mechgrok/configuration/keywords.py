@@ -1,4 +1,4 @@
-"""Keyword arguments that are fields of configurations: splitting, validating and listing them."""
+"""Keyword arguments that are fields of configurations: split, validate and list them."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -61,8 +61,8 @@ def with_keywords(*choices: type[BaseModel]) -> Callable[[Function], Function]:
         ]
         fields = {
             name: field
-            for each in choices
-            for name, field in each.model_fields.items()
+            for choice in choices
+            for name, field in choice.model_fields.items()
             if field.description
         }
         keywords = [

@@ -1,4 +1,4 @@
-"""How runs are derived: the options of tickets, edge-popup and forks, and the recorded origin."""
+"""Derived runs: the options of tickets, edge-popup and forks, and the recorded origin."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ def as_step(value: Any) -> Any:
     try:
         return int(value)
     except ValueError:
-        raise UserError(f"{value} is no step: give a number, mem, gen or last.") from None
+        raise UserError(f"{value} is not a step: give a number, mem, gen or last.") from None
 
 
 #: A step of a run: a number, "mem" (the first checkpoint with the whole training set memorized),
@@ -46,45 +46,42 @@ class PopupOptions(PopupConfig):
     )
     split_seed: Seed | None = Field(
         default=None,
-        description="Seed of another split than the parent's, whose weights have seen part of this "
-        "test set.",
+        description="Seed of a new split; the parent's weights were trained on part of its test "
+        "set.",
     )
 
 
 class Pruning(Settings):
-    """How a ticket or a control is made from its parent (`mechgrok.derived.tickets`)."""
+    """The derivation of a ticket or a control from its parent (`mechgrok.derived.tickets`)."""
 
-    rate: Rate = Field(default=0.6, description="Share of all matrix entries that is pruned.")
+    rate: Rate = Field(default=0.6, description="Share of all matrix entries to prune.")
     method: str = Field(
         default="magnitude",
-        description=f"How weights are scored: {', '.join(SCORES.own)}, or your own, "
-        "file.py:function; or imp, which trains, prunes and rewinds in rounds. Options after "
-        "colons: synflow:rounds=50.",
+        description=f"Pruning method: {', '.join(SCORES.own)}, or your own, file.py:function; or "
+        "imp, which trains, prunes and rewinds in rounds. Options after colons: synflow:rounds=50.",
     )
     scope: Literal["global", "layer"] = Field(
-        default="global", description="global (one threshold) or layer (the rate in each matrix)."
+        default="global", description="global (one threshold) or layer (one per matrix)."
     )
     rounds: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="Rounds of imp (3 unless given), or of a method that has them."
+        default=None, description="Rounds of imp (default: 3) or of an iterative method."
     )
-    seed: Seed = Field(
-        default=0, description="Seed of the shuffle, and of a method that draws its scores."
-    )
+    seed: Seed = Field(default=0, description="Seed of the shuffle and of random scores.")
     shuffle_mask: bool = Field(
         default=False, description="Shuffle the mask within each matrix, keeping its density."
     )
     prune_only: Literal["dead"] | None = Field(
-        default=None, description="dead: prune the edges of the mask's dead neurons, nothing else."
+        default=None, description="dead: prune only the edges of the mask's dead neurons."
     )
     revive: Literal["dead"] | None = Field(
-        default=None, description="dead: put the edges of the mask's dead neurons back."
+        default=None, description="dead: restore the edges of the mask's dead neurons."
     )
     control: Literal["l1", "l2"] | None = Field(
         default=None,
-        description="l1 or l2: no mask; all weights times r_p = ‖θ ⊙ m‖_p / ‖θ‖_p instead.",
+        description="l1 or l2: instead of masking, scale all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p.",
     )
     reinit: Seed | None = Field(
-        default=None, description="Start from fresh weights with this seed instead."
+        default=None, description="Start from fresh weights with this seed."
     )
     options: dict[str, Any] = Field(
         default={}, description="Further options of the method, by name."
@@ -96,8 +93,8 @@ class TicketOptions(Pruning):
 
     at: Annotated[At | None, _Step] = Field(
         default=None,
-        description="Step to prune: a number, mem, gen or last; unless given, last for a method "
-        "that scores trained weights, else 0.",
+        description="Step to prune: a number, mem, gen or last; default: last for methods that "
+        "score trained weights, else 0.",
     )
     rewind: Annotated[At, _Step] = Field(default=0, description="The parent's step to rewind to.")
 
@@ -152,8 +149,8 @@ class ImportOrigin(Settings):
         split: where the split is from: the "file" or an "option"; None if unknown. Imports of
             version 0.2 may have "seed": a seed that reproduces the losses in the file.
         steps_known: whether the steps of the weights are known; otherwise they are at step 0.
-        compared: whether the outputs were compared with, and equal, those of a second forward pass
-            on the file's tensors; None in imports of version 0.2.
+        compared: whether a second forward pass on the file's tensors gave equal outputs; None in
+            imports of version 0.2.
     """
 
     kind: Literal["import"] = "import"

@@ -1,4 +1,4 @@
-"""A probe as a setting: an analysis that is measured during training, and how often."""
+"""Probes: analyses to measure at regular intervals during training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORM = "write entropy:100 or fourier:50:path=direct, with the interval in steps
 
 
 class Probe(Settings):
-    """An analysis that is measured at regular intervals during training.
+    """An analysis to measure at regular intervals during training.
 
     Attributes:
         name: the analysis; ``/home/me/sharpness.py:`` for one in a file.
@@ -48,17 +48,17 @@ def read_probes(value: Any) -> tuple[Probe, ...]:
         parts = [part.strip() for part in value.replace("+", ",").split(",")]
         return tuple(_from_text(part) for part in parts if parts not in ([""], ["none"]))
     if isinstance(value, Mapping) and "every" not in value:
-        return tuple(_made({"name": name, "every": every}) for name, every in value.items())
+        return tuple(_make({"name": name, "every": every}) for name, every in value.items())
     probes: list[Probe] = []
-    for each in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(each, Probe):
-            probes.append(each)
-        elif isinstance(each, str):
-            probes += read_probes(each)
-        elif isinstance(each, Mapping):
-            probes.append(_made(dict(each)))
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(item, Probe):
+            probes.append(item)
+        elif isinstance(item, str):
+            probes += read_probes(item)
+        elif isinstance(item, Mapping):
+            probes.append(_make(dict(item)))
         else:
-            raise UserError(f"A probe is an analysis and an interval, not {each!r}: {_FORM}.")
+            raise UserError(f"A probe is an analysis and an interval, not {item!r}: {_FORM}.")
     return tuple(probes)
 
 
@@ -68,11 +68,11 @@ def _from_text(text: str) -> Probe:
     options = [part.partition("=") for part in parts[at + 1 :]]
     if not at or not all(key and equals and value for key, equals, value in options):
         raise UserError(f"{text!r} is not a probe: {_FORM}.")
-    described = {key: parse_value(value) for key, _, value in options}
-    return _made({"name": ":".join(parts[:at]), "every": int(parts[at]), "options": described})
+    parsed = {key: parse_value(value) for key, _, value in options}
+    return _make({"name": ":".join(parts[:at]), "every": int(parts[at]), "options": parsed})
 
 
-def _made(fields: dict[str, Any]) -> Probe:
+def _make(fields: dict[str, Any]) -> Probe:
     if isinstance(name := fields.get("name"), str):
         fields = fields | {"name": user_code.absolute(user_code.analysis_name(name))}
     try:

@@ -1,4 +1,4 @@
-"""Everything that is needed to make a run again."""
+"""The configuration of a run: all that is needed to reproduce it."""
 
 import platform
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from mechgrok.models.making import ModelConfig
 from mechgrok.tasks.base import Seed, Task
 from mechgrok.tasks.making import make_task, saved_task
 
-#: The version of the run folder's layout; a folder with a higher one was made by newer code.
+#: The version of the run folder's layout.
 FORMAT = 1
 
 
@@ -36,7 +36,7 @@ def _as_task(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    """Of the packages that make runs here, looked up once: it takes milliseconds."""
+    """The versions of the relevant packages, cached because the look-up takes milliseconds."""
     return dict(_known_versions())
 
 
@@ -53,11 +53,11 @@ class RunConfig(Settings):
         format: version of the folder's layout.
         task: the data, with its split and the split's seed.
         model: the network's shape and the scale of its initial weights.
-        training: the loop's settings; None for weights that were trained elsewhere.
-        seed: seeds the initial weights; None where they came from elsewhere and no seed is known.
-        popup: edge-popup's settings, where scores for edges are trained.
-        origin: the run, or the files, that this one was made from, and how.
-        versions: of the packages that made the run.
+        training: training settings; None for imported weights.
+        seed: seed of the initial weights; None if unknown.
+        popup: edge-popup's settings, if used.
+        origin: the derivation from another run or from files, if any.
+        versions: versions of the packages that made the run.
     """
 
     format: int = FORMAT
@@ -79,50 +79,50 @@ class RunConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _imports_of_version_0_1(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        """Forget the settings and the seed that were made up where files told nothing."""
+        """Drop the settings and the seed that version 0.1 assumed for imports."""
         origin = fields.get("origin")
         if isinstance(origin, dict) and origin.get("kind") == "import" and "known" not in origin:
             return fields | {"training": None, "seed": None}
         return fields
 
     @model_validator(mode="after")
-    def _trained_somewhere(self) -> Self:
+    def _check_origin(self) -> Self:
         if (self.training is None) != isinstance(self.origin, ImportOrigin):
             raise UserError(
-                "A run has settings of its training unless it was imported, and then it has none."
+                "Every run except an imported one has training settings, and an imported one has "
+                "none."
             )
         if self.seed is None and self.origin is None:
-            raise UserError("A run whose weights come from no other run or file needs a seed.")
+            raise UserError("A run with fresh weights needs a seed.")
         return self
 
     @model_validator(mode="after")
-    def _split_has_two_sides(self) -> Self:
+    def _check_split(self) -> Self:
         with user_code.reraise_as_user_error(self.task.name):
             _ = self.task.n_train
             _ = self.task.training_objective, self.task.d_output
         return self
 
     def user_code(self) -> set[str]:
-        """The names of a person's own code that the run is made with."""
-        saved = self.model_dump(mode="json")
-        return set(_own_names(saved))
+        """The names of the user code in the configuration."""
+        return set(_user_code_names(self.model_dump(mode="json")))
 
     @property
     def recipe(self) -> TrainingConfig:
-        """The settings of the training, where it was one of ours.
+        """The training settings.
 
         Raises:
-            UserError: the weights were trained elsewhere.
+            UserError: the run was imported.
         """
         if self.training is None:
             raise UserError(
-                "The run was imported: how its weights were trained is not known well enough to "
-                "train on."
+                "The run was imported, so its training settings are not fully known and it cannot "
+                "be trained further."
             )
         return self.training
 
     def inherited_training(self) -> dict[str, Any]:
-        """The settings that a run made from this one begins with: of an import, those known."""
+        """The training settings that a derived run inherits: for an import, the known ones."""
         if self.training is not None:
             return self.training.model_dump(mode="json")
         assert isinstance(self.origin, ImportOrigin)
@@ -130,15 +130,15 @@ class RunConfig(Settings):
 
     @classmethod
     def preset(cls, name: str = presets.DEFAULT, /, **settings: Any) -> "RunConfig":
-        """The configuration of a preset, with other settings over the preset's.
+        """The configuration of a preset, with settings that override it.
 
         Args:
-            name: of the preset; `mechgrok.configuration.presets.names` tells all.
-            settings: by their names, as flags and sweeps have them, or by their paths in
-                ``config.json`` (in a dictionary, ``**{"task.label_seed": 3}``).
+            name: the preset, one of `mechgrok.configuration.presets.names`.
+            settings: settings by name, as in flags and sweeps, or by path in ``config.json``
+                (``**{"task.label_seed": 3}``).
 
         Raises:
-            UserError: there is no such preset or setting, or a value is out of range.
+            UserError: the preset or a setting is unknown, or a value is out of range.
 
         Example:
             >>> RunConfig.preset("quick", weight_decay=3, p=23).training.weight_decay
@@ -148,10 +148,10 @@ class RunConfig(Settings):
 
     @classmethod
     def make(cls, **fields: Any) -> Self:
-        """A configuration from plain values, as the command line and ``config.json`` hold them.
+        """A configuration from plain values, as in ``config.json``.
 
         Raises:
-            UserError: a value is unknown, out of range, or does not fit the others.
+            UserError: a value is unknown, out of range, or inconsistent with others.
         """
         newest = fields.get("format", FORMAT)
         if isinstance(newest, int) and newest > FORMAT:
@@ -171,14 +171,14 @@ class RunConfig(Settings):
 
 
 def resolve_config(config: RunConfig | str | None, settings: Mapping[str, Any]) -> RunConfig:
-    """What a person asks for in Python: a configuration, or a preset's, with settings over it.
+    """A configuration, or a preset's, with settings that override it.
 
     Args:
-        config: a whole configuration, or the name of a preset; the default preset unless given.
-        settings: by name, as of `RunConfig.preset`.
+        config: a configuration, or the name of a preset; default: the default preset.
+        settings: settings by name, as for `RunConfig.preset`.
 
     Raises:
-        UserError: a setting is none, or a value is out of range.
+        UserError: a setting is unknown, or a value is out of range.
     """
     if not isinstance(config, RunConfig):
         return RunConfig.preset(presets.DEFAULT if config is None else config, **settings)
@@ -188,33 +188,33 @@ def resolve_config(config: RunConfig | str | None, settings: Mapping[str, Any]) 
 
 
 def _over(fields: dict[str, Any], settings: Mapping[str, Any]) -> RunConfig:
-    """A configuration from fields, with settings of a person's over them."""
+    """A configuration from fields, with settings by name that override them."""
     from mechgrok.configuration.settings import nest, trust_and_normalize
 
-    given = {name: trust_and_normalize(name, value) for name, value in settings.items()}
-    return RunConfig.make(**presets.merge(fields, nest(given)))
+    normalized = {name: trust_and_normalize(name, value) for name, value in settings.items()}
+    return RunConfig.make(**presets.merge(fields, nest(normalized)))
 
 
-#: The settings whose value names code.
-_NAMING = {"name", "operations", "objective", "kind", "method", "metrics"}
+#: The settings whose value may name user code.
+_NAMING_CODE = {"name", "operations", "objective", "kind", "method", "metrics"}
 
 
-def _own_names(saved: Any, naming: bool = False) -> Iterator[str]:
+def _user_code_names(saved: Any, naming: bool = False) -> Iterator[str]:
     if isinstance(saved, dict):
         for key, value in saved.items():
-            yield from _own_names(value, key in _NAMING)
+            yield from _user_code_names(value, key in _NAMING_CODE)
     elif isinstance(saved, list):
         for value in saved:
-            yield from _own_names(value, naming)
+            yield from _user_code_names(value, naming)
     elif naming and user_code.is_own(saved):
         yield saved
 
 
 def _options(part: Any) -> set[str]:
-    """The names of a configuration's options, those of its parts too."""
+    """The names of a configuration's options, nested ones included."""
     names = set(part.model_fields)
     for field in part.model_fields.values():
-        for each in (field.annotation, *get_args(field.annotation)):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                names |= _options(each)
+        for type_ in (field.annotation, *get_args(field.annotation)):
+            if isinstance(type_, type) and issubclass(type_, BaseModel):
+                names |= _options(type_)
     return names

@@ -1,4 +1,4 @@
-"""When a run is evaluated and when it is saved: pure functions of the step."""
+"""The steps at which a run is evaluated and saved: pure functions of its settings."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from itertools import groupby
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps of a run, in order and once each, that are not listed to be known.
+    """An ordered set of steps, as a union that is not listed in memory.
 
     Attributes:
         parts: ascending collections of steps, such as ranges; they may overlap.
@@ -17,7 +17,7 @@ class Steps:
     parts: tuple[Collection[int], ...]
 
     def __contains__(self, step: int) -> bool:
-        # Asked before every step of a training: a generator would take three times as long.
+        # Called before every step of training: a generator would take three times as long.
         for part in self.parts:  # noqa: SIM110
             if step in part:
                 return True
@@ -33,8 +33,8 @@ class Steps:
 def evaluation_steps(steps: int) -> Steps:
     """Every 10 steps up to 2,000; every 20, 30 and 40 for 1,000 each; then every 50; and the last.
 
-    Dense enough that t_mem and t_gen are properties of the run and not of the schedule:
-    from step 1,000 on they are known to within 1 %, and everywhere to within 50 steps.
+    This is dense enough for t_mem and t_gen: from step 1,000 on they are accurate to 1 %, and
+    everywhere to 50 steps.
     """
     parts, begin = [], 0
     for every, until in ((10, 2000), (20, 3000), (30, 4000), (40, 5000), (50, steps)):
@@ -52,9 +52,9 @@ def checkpoint_steps(steps: int, every: int, extra: Iterable[int] = ()) -> Steps
 
 
 def log_spaced(steps: Iterable[int], count: int) -> frozenset[int]:
-    """So many of the steps, evenly spaced in log(step): the first and the last are among them.
+    """Choose ``count`` of the steps, evenly spaced in log(step), with the first and the last.
 
-    Where steps lie less densely than that, at the beginning, each is taken.
+    Early steps, which are sparser than that, are all chosen.
 
     >>> sorted(log_spaced(range(0, 1001, 10), 8))
     [0, 10, 20, 50, 100, 220, 460, 1000]
@@ -62,17 +62,17 @@ def log_spaced(steps: Iterable[int], count: int) -> frozenset[int]:
     first, *later = steps
     if count > len(later):
         return frozenset((first, *later))
-    chosen, at = {first}, -1
-    for left in range(count - 2, -1, -1):  # after this one
-        wanted = later[-1] * (later[0] / later[-1]) ** (left / max(1, count - 2))
-        nearest = min(range(len(later)), key=lambda index: abs(later[index] - wanted))
-        at = min(max(at + 1, nearest), len(later) - 1 - left)
-        chosen.add(later[at])
+    chosen, position = {first}, -1
+    for remaining in range(count - 2, -1, -1):
+        target = later[-1] * (later[0] / later[-1]) ** (remaining / max(1, count - 2))
+        nearest = min(range(len(later)), key=lambda index: abs(later[index] - target))
+        position = min(max(position + 1, nearest), len(later) - 1 - remaining)
+        chosen.add(later[position])
     return frozenset(chosen)
 
 
 def usual_interval(steps: int) -> int:
-    """The interval of about 300 checkpoints, rounded to 1, 2 or 5 times a power of ten."""
+    """The interval for about 300 checkpoints, rounded to 1, 2 or 5 times a power of ten."""
     power = 1
     while True:
         for digit in (1, 2, 5):

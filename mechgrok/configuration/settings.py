@@ -28,9 +28,9 @@ ALIASES = {
     "probe": "training.probes",
     "metric": "training.metrics",
 }
-#: Settings whose text holds several names with options: of transforms, and of analyses.
+#: Settings whose text holds several names with options.
 TRANSFORMS, PROBES = "training.transforms", "training.probes"
-#: Settings whose value may name user code; those two may, too.
+#: Further settings whose value may name user code.
 NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
 
 
@@ -57,7 +57,7 @@ def names_in(part: str) -> frozenset[str]:
     if part == "training":
         return frozenset(training_options()) - {"name"}
     classes = task_classes() if part == "task" else model_classes()
-    return frozenset(name for each in classes for name in each.model_fields)
+    return frozenset(name for part_class in classes for name in part_class.model_fields)
 
 
 def path_of(name: str) -> str:
@@ -73,24 +73,24 @@ def path_of(name: str) -> str:
         return known[name]
     part, dot, field = name.partition(".")
     if dot:
-        if part not in PARTS or not all(word.isidentifier() for word in field.split(".")):
+        if part not in PARTS or not all(key.isidentifier() for key in field.split(".")):
             raise UserError(
                 f"There is no setting {name!r}: write it as config.json has it, such as "
                 "training.weight_decay."
             )
         alias = ALIASES.get(field, "")
         return alias if alias.startswith(f"{part}.") else name
-    homes = [part for part in PARTS if name in names_in(part)]
-    if not homes:
-        every = [*known, *(name for part in PARTS for name in sorted(names_in(part)))]
+    parts = [part for part in PARTS if name in names_in(part)]
+    if not parts:
+        names = [*known, *(name for part in PARTS for name in sorted(names_in(part)))]
         raise UserError(
-            f"There is no setting {name!r}{near(name, every)}: name one of config.json, such as "
+            f"There is no setting {name!r}{near(name, names)}: choose one of config.json, such as "
             "weight_decay or task.label_seed."
         )
-    if len(homes) > 1:
-        paths = [f"{part}.{name}" for part in homes]
+    if len(parts) > 1:
+        paths = [f"{part}.{name}" for part in parts]
         raise UserError(f"{name} is a setting of several parts: write {choices(paths)}.")
-    return f"{homes[0]}.{name}"
+    return f"{parts[0]}.{name}"
 
 
 def put(settings: dict[str, Any], path: str, value: Any) -> None:
@@ -106,7 +106,7 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
     for part in parts:
         inner = settings.setdefault(part, {})
         if not isinstance(inner, dict):
-            # An optimizer that was chosen by its name.
+            # An optimizer given by name.
             inner = settings[part] = {"name": inner}
         settings = inner
     settings[key] = value
@@ -132,8 +132,8 @@ def trust_and_normalize(name: str, value: Any) -> Any:
     from mechgrok.optimization.transforms import reading
 
     if name in (TRANSFORMS, "transforms", "transform"):
-        for each in reading.names_in(value):
-            user_code.allow(each)
+        for transform in reading.names_in(value):
+            user_code.allow(transform)
         return reading.absolute(value) if isinstance(value, str) else value
     if name in ("training.constraints", "constraints", "constraint"):
         parts = named_parts(CONSTRAINTS, value)
@@ -147,8 +147,8 @@ def trust_and_normalize(name: str, value: Any) -> Any:
         return "+".join(map(str, probes))
     if name in ("training.metrics", "metrics", "metric"):
         names = value.replace("+", ",").split(",") if isinstance(value, str) else list(value or ())
-        for each in names:
-            user_code.allow(each)
+        for metric in names:
+            user_code.allow(metric)
         return "+".join(map(user_code.absolute, names))
     if not user_code.is_own(value):
         return value
@@ -162,10 +162,10 @@ def value_at(config: Mapping[str, Any], path: str) -> Any:
     >>> value_at({"training": {"steps": 30}}, "training.steps")
     30
     """
-    found: Any = config
-    for part in path.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    value: Any = config
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def flatten(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def flatten(config: Mapping[str, Any], but: Iterable[str] = ()) -> dict[str, Any
         if key in but:
             continue
         if isinstance(value, Mapping) and value:
-            flat |= {f"{key}.{path}": each for path, each in flatten(value).items()}
+            flat |= {f"{key}.{path}": inner for path, inner in flatten(value).items()}
         else:
             flat[key] = value
     return flat

@@ -1,4 +1,4 @@
-"""How the weights are trained: the settings of the loop, an optimizer's among them."""
+"""The settings of training, including those of the optimizer and of transforms."""
 
 from typing import Annotated, Any
 
@@ -30,31 +30,31 @@ _VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "che
 
 
 class TrainingConfig(Settings):
-    """How the weights are trained.
+    """Settings of training.
 
-    The options of the optimizer and of transforms may stand beside the others:
+    Options of the optimizer and of transforms may be given like the others:
     ``TrainingConfig(optimizer="sgd", momentum=0.9, transforms="clip", max_norm=0.5)``.
     """
 
     steps: Annotated[int, Field(ge=0, le=10**8)] = Field(
-        default=30_000, description="Optimizer steps; with the full batch, epochs."
+        default=30_000, description="Optimizer steps (epochs, with the full batch)."
     )
     batch_size: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Examples per step; all unless given."
+        default=None, description="Examples per step; default: all."
     )
-    batch_seed: Seed = Field(default=0, description="Seed of the mini-batches' order.")
+    batch_seed: Seed = Field(default=0, description="Seed of the mini-batches.")
     optimizer: Annotated[SerializeAsAny[Optimizer], BeforeValidator(choose_optimizer)] = Field(
         default=AdamW(),
-        description=f"{', '.join(OPTIMIZERS.own)}, or your own, file.py:Name. Options after "
-        "colons: sgd:momentum=0.9.",
+        description=f"Optimizer: {', '.join(OPTIMIZERS.own)}, or your own, file.py:Name. Options "
+        "after colons: sgd:momentum=0.9.",
     )
     transforms: Annotated[
         tuple[SerializeAsAny[Transform], ...], BeforeValidator(read_transforms)
     ] = Field(
         default=(),
         exclude_if=lambda transforms: not transforms,
-        description="Changes to the gradients before the optimizer uses them, in order: "
-        f"{', '.join(TRANSFORMS.own)}, or your own: grokfast-ema:lamb=5,clip:max_norm=1.",
+        description=f"Gradient transforms, in order: {', '.join(TRANSFORMS.own)}, or your own: "
+        "grokfast-ema:lamb=5,clip:max_norm=1.",
     )
     constraints: Annotated[
         tuple[SerializeAsAny[Constraint], ...], BeforeValidator(read_constraints)
@@ -66,46 +66,46 @@ class TrainingConfig(Settings):
         "frequencies:of=W_E:keep=1+3+16, or your own.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=1e-3, description="Step size."
+        default=1e-3, description="Learning rate."
     )
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
     )
     l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="Adds l1·Σ|θ| to the loss."
+        default=0.0, description="Penalty l1·Σ|θ| on the loss."
     )
     l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        default=0.0, description="Adds l2·Σθ² to the loss."
+        default=0.0, description="Penalty l2·Σθ² on the loss."
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         exclude_if=lambda rate: not rate,
-        description="Share of neurons that are off in a step, for each example by itself.",
+        description="Share of neurons switched off in each step, independently per example.",
     )
     dropout_seed: Seed = Field(
         default=0, exclude_if=lambda seed: not seed, description="Seed of dropout."
     )
     until_grokked: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Stop this many steps after t_gen; none to use all steps."
+        default=None, description="Stop this many steps after t_gen; default: train all steps."
     )
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(
         default=100,
-        description="Steps between checkpoints (a quarter of it in the first five intervals); "
-        "a 300th of all, rounded, unless given.",
+        description="Steps between checkpoints, four times as dense in the first five intervals; "
+        "default: about 300 checkpoints.",
     )
     checkpoint_at: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(), description="Further steps to save: 7,13."
+        default=(), description="Further steps to save, such as 7,13."
     )
     keep: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
         exclude_if=lambda keep: keep is None,
-        description="Keep so many checkpoints, evenly spaced in log(step), first and last among "
-        "them; all unless given.",
+        description="Number of checkpoints to keep, evenly spaced in log(step), with the first and "
+        "the last; default: all.",
     )
     probes: Annotated[tuple[Probe, ...], BeforeValidator(read_probes)] = Field(
         default=(),
         exclude_if=lambda probes: not probes,
-        description="Analyses to ask every so many steps, without keeping checkpoints: "
+        description="Analyses to measure at an interval of steps, without keeping checkpoints: "
         "entropy:100. Options after colons: fourier:50:path=direct.",
     )
     metrics: Annotated[tuple[str, ...], BeforeValidator(read_metric_names)] = Field(
@@ -116,13 +116,13 @@ class TrainingConfig(Settings):
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
-        description="Threads. More help large networks on an idle machine, and hurt everything on "
-        "a busy one.",
+        description="CPU threads. More can speed up large networks on an idle machine, but slow "
+        "everything down on a busy one.",
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _usual_checkpoints(cls, fields: Any) -> Any:
+    def _default_checkpoint_every(cls, fields: Any) -> Any:
         if not isinstance(fields, dict):
             return fields
         if fields.get("checkpoint_every") is None:
@@ -136,73 +136,76 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _optimizer_s_options(cls, fields: Any) -> Any:
-        """Gather the optimizer's options, wherever they stand."""
+    def _gather_optimizer_options(cls, fields: Any) -> Any:
+        """Move options of the optimizer into the optimizer's field."""
         if not isinstance(fields, dict):
             return fields
-        chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
-        own = _options_of(chosen)
-        of_some = {*optimizer_options(), *own} - {"name", *cls.model_fields}
-        beside = {key: fields[key] for key in fields if key in of_some}
+        optimizer = fields.get("optimizer", cls.model_fields["optimizer"].default)
+        own = _options_of(optimizer)
+        names = {*optimizer_options(), *own} - {"name", *cls.model_fields}
+        options = {key: fields[key] for key in fields if key in names}
         if fields.keys() >= _VERSION_0_1:
-            beside = {key: value for key, value in beside.items() if key in own}
-        made = isinstance(chosen, Optimizer)
-        options = chosen.model_dump() if made else OPTIMIZERS.describe(chosen)
-        kept = {key: fields[key] for key in fields if key not in of_some}
-        return kept | {"optimizer": options | beside if beside or not made else chosen}
+            options = {key: value for key, value in options.items() if key in own}
+        rest = {key: fields[key] for key in fields if key not in names}
+        if isinstance(optimizer, Optimizer):
+            changed = optimizer.model_dump() | options if options else optimizer
+        else:
+            changed = OPTIMIZERS.describe(optimizer) | options
+        return rest | {"optimizer": changed}
 
     @model_validator(mode="before")
     @classmethod
-    def _transforms_options(cls, fields: Any) -> Any:
-        """Gather the transforms' options, wherever they stand."""
+    def _gather_transform_options(cls, fields: Any) -> Any:
+        """Move options of transforms into the transforms' field."""
         if not isinstance(fields, dict):
             return fields
         transforms = read_transforms(fields.get("transforms"))
-        of_some = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
-        chosen = fields.get("optimizer", cls.model_fields["optimizer"].default)
-        of_some -= {"name", *cls.model_fields, *optimizer_options()}
-        of_some -= _options_of(chosen)
-        beside = {key: fields[key] for key in fields if key in of_some}
-        kept = {key: fields[key] for key in fields if key not in of_some}
-        return kept | {"transforms": with_options(transforms, beside)}
+        names = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
+        optimizer = fields.get("optimizer", cls.model_fields["optimizer"].default)
+        names -= {"name", *cls.model_fields, *optimizer_options(), *_options_of(optimizer)}
+        options = {key: fields[key] for key in fields if key in names}
+        rest = {key: fields[key] for key in fields if key not in names}
+        return rest | {"transforms": with_options(transforms, options)}
 
     @property
     def method(self) -> str:
-        """What the gradients go through, in words: ``clip:max_norm=1, adamw``."""
+        """The transforms and the optimizer as text: ``clip:max_norm=1, adamw``."""
         return ", ".join(map(str, (*self.transforms, self.optimizer)))
 
     @property
     def separable(self) -> bool:
-        """Whether a step changes each weight by its own gradient and state alone: then one
-        optimizer serves many networks."""
+        """Whether a weight's update depends only on its own gradient and state.
+
+        Then networks that train together share one optimizer.
+        """
         alone = self.optimizer.separable and all(map(is_separable, self.transforms))
         return alone and not self.constraints
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether a step takes two gradients, the second elsewhere."""
-        return any(overrides(each, "lookahead") for each in self.transforms)
+        """Whether a step takes a second gradient at shifted weights."""
+        return any(overrides(transform, "lookahead") for transform in self.transforms)
 
 
-def _options_of(chosen: Any) -> set[str]:
-    """The fields of an optimizer that is chosen by name, by a dictionary, or is there already."""
-    if isinstance(chosen, Optimizer):
-        return set(type(chosen).model_fields)
-    named = OPTIMIZERS.load(OPTIMIZERS.describe(chosen)["name"])
-    return set(getattr(named, "model_fields", ()))  # What is no optimizer is refused later.
+def _options_of(optimizer: Any) -> set[str]:
+    """The fields of an optimizer, given by name, as a dictionary, or as an object."""
+    if isinstance(optimizer, Optimizer):
+        return set(type(optimizer).model_fields)
+    kind = OPTIMIZERS.load(OPTIMIZERS.describe(optimizer)["name"])
+    return set(getattr(kind, "model_fields", ()))  # Anything but an optimizer raises later.
 
 
 def optimizer_options() -> list[str]:
-    """The names of the options of the project's optimizers."""
+    """The names of the built-in optimizers' options."""
     return [
-        name
-        for each in OPTIMIZERS.own
-        for name in OPTIMIZERS.load(each).model_fields
-        if name != "name"
+        option
+        for name in OPTIMIZERS.own
+        for option in OPTIMIZERS.load(name).model_fields
+        if option != "name"
     ]
 
 
 def training_options() -> list[str]:
-    """The names of all settings of the training, those of optimizers and transforms too."""
+    """The names of all training settings, including options of optimizers and transforms."""
     further = [*optimizer_options(), *transform_options()]
     return list(dict.fromkeys([*TrainingConfig.model_fields, *further]))

@@ -1,4 +1,4 @@
-"""Runs made from runs: tickets and their controls, edge-popup, forks."""
+"""Runs derived from runs: tickets and their controls, edge-popup, forks."""
 
 from lazy_loader import attach_stub
 

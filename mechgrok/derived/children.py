@@ -1,4 +1,4 @@
-"""What runs that are made from a run have in common: where they begin, what they inherit."""
+"""Common parts of derived runs: their starting step and inherited settings."""
 
 import os
 from pathlib import Path
@@ -17,10 +17,10 @@ from mechgrok.training.recorder import Shown, snapshot
 
 
 def resolve_step(run: Run, at: At) -> int:
-    """The step of the checkpoint that ``at`` names.
+    """The step of the checkpoint named by ``at``.
 
     Raises:
-        UserError: that step has no checkpoint (the nearest is named), or was never reached.
+        UserError: the step has no checkpoint (the message names the nearest) or was never reached.
     """
     if isinstance(at, int):
         if at == 0 and run.imported is not None:
@@ -30,87 +30,84 @@ def resolve_step(run: Run, at: At) -> int:
         return run.select([-1])[0]
     if run.caveat is not None:
         raise UserError(
-            f"When {run.path} memorized and generalized is not known, because {run.caveat}: name a "
-            "step with --at."
+            f"{run.path} has no known t_mem and t_gen, because {run.caveat}: choose a step with "
+            "--at."
         )
     reached = _fully_memorized(run) if at == "mem" else run.t_gen
     later = [step for step in run.steps if reached is not None and step >= reached]
     if not later:
-        what = "memorized its training set" if at == "mem" else "generalized"
+        event = "memorized its training set" if at == "mem" else "generalized"
         raise UserError(
-            f"{run.path} never {what} up to its last checkpoint at step {run.steps[-1]}: train it "
-            "for longer, or name a step with --at."
+            f"{run.path} never {event} up to its last checkpoint at step {run.steps[-1]}: train it "
+            "for longer, or choose a step with --at."
         )
     return later[0]
 
 
 def _check_start_is_known(run: Run, origin: ImportOrigin) -> None:
-    """Refuse the initial weights of a run that was imported without them."""
+    """Raise an error if a run was imported without its initial weights."""
     if 0 in run.steps and origin.steps_known:
         return
-    lacking = (
+    reason = (
         f"its checkpoints begin at step {run.steps[0]}"
         if origin.steps_known
-        else "the step of its weights is not known"
+        else "the step of its weights is unknown"
     )
     raise UserError(
-        f"{run.path} was imported without its initial weights, {lacking}: import the file of step "
-        "0 too, begin at a step that is there (--rewind), or from fresh weights (--reinit)."
+        f"{run.path} was imported without its initial weights ({reason}): import the file of step "
+        "0 too, choose another step (--rewind), or start from fresh weights (--reinit)."
     )
 
 
 def _fully_memorized(run: Run) -> int | None:
-    """The first evaluated step with every training example right; t_mem where loss decides."""
+    """The first evaluated step with a training accuracy of 1; t_mem if loss is the criterion."""
     if run.task.train_criterion.quantity != "accuracy":
         return run.t_mem
-    all_right = run.metrics.step[run.metrics.train_accuracy == 1]
-    return None if all_right.empty else int(all_right.iloc[0])
+    perfect = run.metrics.step[run.metrics.train_accuracy == 1]
+    return None if perfect.empty else int(perfect.iloc[0])
 
 
 def child_config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
     """The parent's configuration with other training settings and an origin."""
     inherited = changed_training(parent, training)
-    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    config = RunConfig.make(**kept, training=inherited, **fields)
+    shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
+    config = RunConfig.make(**shared, training=inherited, **fields)
     if parent.config.training is None:
-        _tell_what_is_assumed(parent, config, inherited)
+        _warn_of_assumptions(parent, config, inherited)
     return config
 
 
 def changed_training(parent: Run, training: dict[str, Any]) -> dict[str, Any]:
-    """The training settings of a run that is made from ``parent``, with others for some.
-
-    What stopped the parent early does not stop this run.
-    """
+    """The parent's training settings, updated with ``training``; until_grokked is not inherited."""
     inherited = parent.config.inherited_training()
     inherited.pop("until_grokked", None)
-    if "steps" in training:  # as many checkpoints as a run of that length has by itself
+    if "steps" in training:  # The new length sets the interval of checkpoints.
         inherited.pop("checkpoint_every", None)
     return inherited | training
 
 
-def _tell_what_is_assumed(parent: Run, config: RunConfig, known: dict[str, Any]) -> None:
-    """Say which settings of a run that is made from an imported one are defaults of ours."""
+def _warn_of_assumptions(parent: Run, config: RunConfig, known: dict[str, Any]) -> None:
+    """Warn of default settings in a run derived from an imported one."""
     decisive = ("optimizer", "learning_rate", "weight_decay", "batch_size", "steps")
     assumed = {name: getattr(config.recipe, name) for name in decisive if name not in known}
     if assumed:
-        told = ", ".join(
+        shown = ", ".join(
             f"{name.replace('_', ' ')} {'all' if value is None else value}"
             for name, value in assumed.items()
         )
         warn(
-            f"{parent.path} was imported, and not all is known of how it was trained; assumed are "
-            f"{told}."
+            f"{parent.path} was imported and some of its training settings are unknown; assumed: "
+            f"{shown}."
         )
     if parent.caveat is not None:
         warn(
-            f"{parent.path} was imported, and {parent.caveat}: its weights, and a mask made of "
-            "them, may have seen what is the test set here."
+            f"{parent.path} was imported, and {parent.caveat}: its weights, and masks from them, "
+            "may depend on this run's test set."
         )
 
 
 def relative_path(parent: Run, out: str | Path) -> str:
-    """The parent's folder as ``config.origin.parent`` names it: relative to the child's."""
+    """The parent's folder relative to the child's, for ``config.origin.parent``."""
     return os.path.relpath(parent.path.resolve(), Path(out).resolve())
 
 
@@ -125,10 +122,10 @@ def train_child(
     device: str,
     progress: Shown,
 ) -> Run:
-    """Train a run that is made from another: anew, or on, where ``out`` holds this very run.
+    """Train a derived run; with ``resume``, continue it if ``out`` holds the same run.
 
     Raises:
-        UserError: ``out`` is the parent's folder, or taken.
+        UserError: ``out`` is the parent's folder, or holds something else.
     """
     path, start = Path(out), snapshot(model, 0)
     if path.resolve() == parent.path.resolve():
@@ -139,8 +136,8 @@ def train_child(
             return loop.resume(path, device=device, progress=progress)
         if is_run(path) and not overwrite:
             raise UserError(
-                f"{out} holds another run than the one asked for, so it cannot be resumed as that: "
-                "replace it (--overwrite), or choose another folder with --out."
+                f"{out} holds a different run, which cannot be resumed as this one: replace it "
+                "(--overwrite), or choose another folder with --out."
             )
     if not train:
         return create_run(path, config, start, overwrite=overwrite)
@@ -150,9 +147,9 @@ def train_child(
 
 
 def _is_same(run: Run, config: RunConfig, start: Checkpoint) -> bool:
-    """Whether a run is the one that ``config`` and ``start`` make, finished or not."""
-    settings = (each.model_dump_json(exclude={"versions"}) for each in (run.config, config))
-    if len(set(settings)) > 1 or 0 not in run.steps:
+    """Whether a run, finished or not, has this configuration and start."""
+    settings, expected = (c.model_dump_json(exclude={"versions"}) for c in (run.config, config))
+    if settings != expected or 0 not in run.steps:
         return False
     saved = run.checkpoint(0)
     parts = ((saved.weights, start.weights), (saved.scores, start.scores))

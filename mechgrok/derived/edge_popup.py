@@ -1,4 +1,4 @@
-"""Edge-popup on a run: which edges of its network are on is trained, as a run of its own.
+"""Edge-popup on a run's weights: a new run that trains a mask over them.
 
 Source: Ramanujan et al. 2020 (arXiv 1911.13299).
 """
@@ -22,8 +22,8 @@ from mechgrok.training.machine import find_device
 from mechgrok.training.memory import check_memory
 from mechgrok.training.recorder import Shown
 
-#: Settings by name. Every configuration that the authors of arXiv 2310.19470 have committed has the
-#: first; their text names neither another learning rate nor a decay on the scores.
+#: Settings by name. All configurations in the code of arXiv 2310.19470 use the first; the paper's
+#: text gives no other learning rate and no decay on the scores.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper-code": {
         "at": 1000,
@@ -49,27 +49,26 @@ def train_popup(
     progress: Shown = "auto",
     **options: Any,
 ) -> Run:
-    """Look for a generalizing network inside a run's weights with edge-popup, into ``out``.
+    """Search a run's weights for a generalizing subnetwork with edge-popup.
 
     Args:
-        parent: the run whose weights are taken.
+        parent: the run that provides the weights.
         out: the new run's folder; absent or empty.
-        overwrite, resume, train, device, progress: as in `mechgrok.train_ticket`.
-        options: where and how it looks, and settings of the training that differ from the
-            parent's; listed below. ``seed`` is another word for score_seed.
+        overwrite, resume, train, device, progress: as for `mechgrok.train_ticket`.
+        options: edge-popup's options, and training settings that differ from the parent's; listed
+            below. ``seed`` is an alias of score_seed.
 
     Raises:
         UserError: the parent never memorized (for "mem"), the step has no checkpoint, the rate is
-            outside [0, 1) or empties a weight, or a wider network was asked for at another step
-            than 0.
+            outside [0, 1) or empties a weight, or ``width`` is above 1 at a step other than 0.
     """
     parent = open_run(parent)
-    how, training = popup_options(options)
-    step, rate, width = resolve_step(parent, how.at), how.rate, how.width
+    choices, training = popup_options(options)
+    step, rate, width = resolve_step(parent, choices.at), choices.rate, choices.width
     if width != 1 and step != 0:
         raise UserError(
-            f"A network {width} times as wide has no weights of {parent.path} at step {step}: take "
-            "fresh ones, with --from-init."
+            f"A network {width} times as wide cannot take the weights of {parent.path} at step "
+            f"{step}: use fresh ones, with --from-init."
         )
     config = child_config(
         parent,
@@ -80,12 +79,12 @@ def train_popup(
             "step": step,
             "width": width,
         },
-        popup=how.model_dump(include=set(PopupConfig.model_fields)),
+        popup=choices.model_dump(include=set(PopupConfig.model_fields)),
     )
     changes: dict[str, Any] = {"model": config.model.widened(width)}
-    if how.split_seed is not None:
-        changes["task"] = _split_anew(config.task, how.split_seed)
-    if width != 1 and config.seed is None:  # weights are drawn, whatever the parent's came from
+    if choices.split_seed is not None:
+        changes["task"] = _with_split_seed(config.task, choices.split_seed)
+    if width != 1 and config.seed is None:  # A wider network has fresh weights.
         changes["seed"] = 0
     config = config.model_copy(update=changes)
     check_memory(config, find_device(device))
@@ -97,28 +96,27 @@ def train_popup(
     for name, density in (mask_of(model) or Mask({})).densities.items():
         if density == 0:
             raise UserError(
-                f"A prune rate of {rate} leaves {name} without an edge, so that nothing passes "
-                "through it: choose a lower --rate."
+                f"A prune rate of {rate} leaves no edge in {name}: choose a lower --rate."
             )
     return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
 
 
-def _split_anew(task: Task, split_seed: int) -> Task:
+def _with_split_seed(task: Task, split_seed: int) -> Task:
     """The same task with another split.
 
     Raises:
-        UserError: it is not split at random.
+        UserError: the task has no random split.
     """
     if "split_seed" not in type(task).model_fields:
-        raise UserError(f"The task {task.name} has no split seed: leave --split-seed out.")
+        raise UserError(f"The task {task.name} has no split seed: omit --split-seed.")
     return type(task).model_validate(task.model_dump() | {"split_seed": split_seed})
 
 
 def popup_options(given: dict[str, Any]) -> tuple[PopupOptions, dict[str, Any]]:
-    """The choices of edge-popup and those of its training, from the keywords of `train_popup`.
+    """Split the keywords of `train_popup` into edge-popup's options and training settings.
 
     Raises:
-        UserError: one is unknown or out of range.
+        UserError: an option is unknown or out of range.
     """
     named = {"score_seed" if name == "seed" else name: value for name, value in given.items()}
     named = PRESETS.get(str(named.get("preset")), {}) | named

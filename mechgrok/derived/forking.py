@@ -1,4 +1,4 @@
-"""Forks: a run gone on with from one of its steps, with other settings, as a run of its own."""
+"""Forks: new runs that continue a run from one of its steps with other settings."""
 
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,20 @@ def fork(
     progress: Shown = "auto",
     **training: Any,
 ) -> Run:
-    """Go on from a step of a run with other training settings, into the folder ``out``.
+    """Continue a run from one of its steps, with other training settings, in the folder ``out``.
 
     The fork's step 0 is the parent's step ``at``: the same weights, mask and edge-popup scores. The
-    optimizer begins anew, unless the parent's state at that step is still there (it is kept for
-    the newest checkpoint) and the optimizer is the same; ``origin.optimizer_state`` says which.
+    optimizer's state is copied if it is the same optimizer and the parent still has its state at
+    that step (that of the newest checkpoint); ``origin.optimizer_state`` tells whether it was.
 
     Args:
-        parent: the run to go on from.
+        parent: the run to continue.
         out: the fork's folder; absent or empty.
-        at: the step.
-        overwrite: replace the run that ``out`` holds.
+        at: the parent's step.
+        overwrite: replace the run in ``out``.
         device: "auto", "cpu" or "cuda".
-        progress: as of `mechgrok.train`.
-        training: fields of `TrainingConfig` that differ from the parent's.
+        progress: as for `mechgrok.train`.
+        training: training settings that differ from the parent's.
 
     Raises:
         UserError: the step has no checkpoint, or ``out`` cannot be used.
@@ -58,10 +58,10 @@ def fork(
     out, step = Path(out), resolve_step(parent, at)
     if out.resolve() == parent.path.resolve():
         raise UserError(f"{out} is the parent itself: choose another folder with --out.")
-    kept = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
+    shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
     training = changed_training(parent, training)
     origin = ForkOrigin(parent=relative_path(parent, out), step=step)
-    config = RunConfig.make(**kept, training=training, popup=parent.config.popup, origin=origin)
+    config = RunConfig.make(**shared, training=training, popup=parent.config.popup, origin=origin)
     state = _state_at(parent, step, config)
     origin = origin.model_copy(update={"optimizer_state": bool(state)})
     config = config.model_copy(update={"origin": origin})
@@ -74,15 +74,15 @@ def fork(
 
 
 def _state_at(parent: Run, step: int, config: RunConfig) -> dict[str, Any]:
-    """The parent's optimizer state at ``step``; nothing where it is gone or another's."""
+    """The parent's optimizer state at ``step``; empty if unavailable or of another optimizer."""
     before = parent.config.training
     if before is None or before.optimizer.name != config.recipe.optimizer.name:
         return {}
     try:
-        kept, state = read_state(parent.path)
+        saved_step, state = read_state(parent.path)
     except UserError:
         return {}
-    if kept != step:
+    if saved_step != step:
         return {}
     same = [t.name for t in before.transforms] == [t.name for t in config.recipe.transforms]
     return state if same else without_transforms(state)

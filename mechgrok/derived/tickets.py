@@ -1,7 +1,7 @@
-"""Lottery tickets and their controls: runs that are made from a run by pruning it.
+"""Lottery tickets and their controls: runs derived from a run by pruning it.
 
-A ticket is θ₀ ⊙ m, m the mask of a trained parent, trained again: an ordinary run that begins with
-a mask. What it was made from is its ``config.origin``.
+A ticket is θ₀ ⊙ m, with m the mask of a trained parent, trained again: an ordinary run that starts
+with a mask. Its ``config.origin`` records its parent.
 
 Source: Minegishi et al. 2023 (arXiv 2310.19470); Frankle and Carbin 2019 (arXiv 1803.03635).
 """
@@ -46,83 +46,85 @@ def train_ticket(
     progress: Shown = "auto",
     **options: Any,
 ) -> Run:
-    """Prune a run at a step, rewind it, and train the ticket, into the folder ``out``.
+    """Prune a run at a step, rewind it, and train the ticket in the folder ``out``.
 
     With ``method="imp"``, iterative magnitude pruning, each round trains the last round's ticket,
-    prunes it further and rewinds it. The rounds before the last are runs of their own beside
-    ``out``; those that are there already, finished or not, are gone on with.
+    prunes it further and rewinds it. The earlier rounds are separate runs next to ``out``; existing
+    ones are resumed.
 
     Args:
-        parent: the run to take it from.
+        parent: the run to prune.
         out: the ticket's folder; absent or empty.
-        overwrite: replace the run that ``out`` holds.
-        resume: go on with the run that ``out`` holds if it is this very ticket.
-        train: False to leave it at its first step, for `mechgrok.training.resume` to go on with.
+        overwrite: replace the run in ``out``.
+        resume: resume the run in ``out`` if it is the same ticket.
+        train: False to create the run without training it (see `mechgrok.training.resume`).
         device: "auto", "cpu" or "cuda".
-        progress: as of `mechgrok.train`.
-        options: how it is pruned and rewound, and settings of the training that differ from the
-            parent's (until_grokked is not inherited); listed below.
+        progress: as for `mechgrok.train`.
+        options: pruning and rewinding options, and training settings that differ from the parent's
+            (until_grokked is not inherited); listed below.
 
     Raises:
         UserError: an option is unknown, a step has no checkpoint, the parent is unfinished and
-            ``at`` not given, the rate is outside [0, 1), or nothing that is kept could be trained;
-            ``out`` is taken.
+            ``at`` is not given, the rate is outside [0, 1), nothing trainable remains, or ``out``
+            cannot be used.
     """
     parent = open_run(parent)
     user_code.allow(options.get("method"))
-    how, training = ticket_options(options)
+    pruning, training = ticket_options(options)
+    method = pruning.method
     check_room(Path(out), overwrite=overwrite or resume)
-    if how.method == "imp":
+    if method == "imp":
         common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
-        parent, how = _earlier_rounds(parent, Path(out), how, common)
+        parent, pruning = _earlier_rounds(parent, Path(out), pruning, common)
+    has_seed = "seed" in pruning.model_fields_set
     config = child_config(
         parent,
         training,
         origin={
-            **how.model_dump(exclude={"at"}),
+            **pruning.model_dump(exclude={"at"}),
             "kind": "ticket",
             "parent": relative_path(parent, out),
-            "step": _pruned_step(parent, how.at, how.method),
-            "rounds": how.rounds or _default(how.method, "rounds", 1),
-            "seed": how.seed if "seed" in how.model_fields_set else _default(how.method, "seed", 0),
-            "rewind": resolve_step(parent, how.rewind),
+            "step": _pruned_step(parent, pruning.at, method),
+            "rounds": pruning.rounds or _default(method, "rounds", 1),
+            "seed": pruning.seed if has_seed else _default(method, "seed", 0),
+            "rewind": resolve_step(parent, pruning.rewind),
         },
     )
-    if how.reinit is not None:
-        config = config.model_copy(update={"seed": how.reinit})
-    with threads(config.recipe.threads):  # The order of a score's sums depends on their number.
+    if pruning.reinit is not None:
+        config = config.model_copy(update={"seed": pruning.reinit})
+    with threads(config.recipe.threads):  # The order of a score's sums depends on the threads.
         model = _pruned(parent, config)
     return train_child(parent, out, config, model, overwrite, resume, train, device, progress)
 
 
 def _earlier_rounds(
-    parent: Run, out: Path, how: TicketOptions, common: dict[str, Any]
+    parent: Run, out: Path, pruning: TicketOptions, common: dict[str, Any]
 ) -> tuple[Run, TicketOptions]:
     """Train all rounds of iterative pruning but the last.
 
     Returns:
-        The last of them, and how the ticket is taken from it.
+        The last trained round, and the options for the ticket from it.
     """
-    rounds = how.rounds or 3
+    rounds = pruning.rounds or 3
     for done in range(1, rounds):
         parent = train_ticket(
             parent,
             out.with_name(f"{out.name}-round-{done}"),
-            at=how.at,
-            rate=1 - (1 - how.rate) ** (done / rounds),
-            scope=how.scope,
-            rewind=how.rewind,
-            reinit=how.reinit,
+            at=pruning.at,
+            rate=1 - (1 - pruning.rate) ** (done / rounds),
+            scope=pruning.scope,
+            rewind=pruning.rewind,
+            reinit=pruning.reinit,
             resume=True,
             **common,
         )
-        # A round begins where a round's training began, and prunes where it ended.
-        how = how.model_copy(update={"at": None, "rewind": 0, "reinit": None})
-    return parent, how.model_copy(update={"rounds": rounds})
+        # Further rounds prune the last step of the previous round and rewind to its first.
+        pruning = pruning.model_copy(update={"at": None, "rewind": 0, "reinit": None})
+    return parent, pruning.model_copy(update={"rounds": rounds})
 
 
 def _pruned(parent: Run, config: RunConfig) -> HookedModel:
-    """The network with which a ticket, or a control for one, begins."""
+    """The initial network of a ticket or of a control."""
     origin = config.origin
     assert isinstance(origin, TicketOrigin)
     mask = ticket_mask(parent, origin)
@@ -141,11 +143,11 @@ def _pruned(parent: Run, config: RunConfig) -> HookedModel:
 
 
 def ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]]:
-    """The choices of a ticket and those of its training, from the keywords of `train_ticket`.
+    """Split the keywords of `train_ticket` into pruning options and training settings.
 
     Raises:
-        UserError: one is unknown, out of range, or not an option of the method; or the method is
-            code that no person has named here.
+        UserError: an option is unknown or out of range, or the method has no such option or is
+            user code that is not trusted.
     """
     named = SCORES.describe(given.get("method", TicketOptions.model_fields["method"].default))
     method = named.pop("name")
@@ -155,46 +157,46 @@ def ticket_options(given: dict[str, Any]) -> tuple[TicketOptions, dict[str, Any]
     own, training = split_options(rest, TicketOptions, "A ticket")
     check_rate(own.get("rate", 0.6))
     own["options"] = further | own.get("options", {})
-    how = checked(TicketOptions, own, "ticket")
-    check_options(_score(method), how.options)
-    if how.rounds is not None and method != "imp" and "rounds" not in known:
-        having = ["imp", *(each for each in SCORES.own if "rounds" in options_of(each))]
+    pruning = checked(TicketOptions, own, "ticket")
+    check_options(_score(method), pruning.options)
+    if pruning.rounds is not None and method != "imp" and "rounds" not in known:
+        iterative = ["imp", *(name for name in SCORES.own if "rounds" in options_of(name))]
         raise UserError(
-            f"The pruning method {method} has no rounds: choose {choices(having)}, or leave "
-            "them out."
+            f"The pruning method {method} has no rounds: choose {choices(iterative)}, or omit "
+            "the rounds."
         )
-    return how, training
+    return pruning, training
 
 
 def _score(method: str) -> str:
-    """The score by which a method prunes: iterative magnitude pruning prunes by magnitude."""
+    """The score of a pruning method: magnitude for iterative magnitude pruning."""
     return "magnitude" if method == "imp" else method
 
 
-def _default(method: str, option: str, otherwise: int) -> int:
-    """The default of an option that a ticket has too, where the method has its own."""
+def _default(method: str, option: str, fallback: int) -> int:
+    """The method's own default of an option, or the fallback."""
     default = options_of(_score(method)).get(option)
-    return default if type(default) is int else otherwise
+    return default if type(default) is int else fallback
 
 
 # --- masks --------------------------------------------------------------------------------------
 
 
 def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
-    """The mask that ``origin`` describes, taken from ``parent``.
+    """The mask described by ``origin``, from the weights of ``parent``.
 
     Raises:
-        UserError: dead neurons are asked for and there is none, or in two ways at once.
+        UserError: no neuron is dead, or dead neurons are both pruned and revived.
     """
     method = _score(origin.method)
-    settled = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
+    options = {"rounds": origin.rounds, "seed": origin.seed} | origin.options
     mask = prune(
         parent.model(origin.step),
         parent.task,
         origin.rate,
         method,
         scope=origin.scope,
-        **{name: settled[name] for name in options_of(method) if name in settled},
+        **{name: options[name] for name in options_of(method) if name in options},
     )
     if origin.shuffle_mask:
         mask = mask.shuffled(origin.seed)
@@ -212,12 +214,12 @@ def ticket_mask(parent: Run, origin: TicketOrigin) -> Mask:
 
 
 def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
-    """The edges from and to dead neurons: those of which the mask keeps no input edge.
+    """The edges of dead neurons, which are neurons without an input edge in the mask.
 
     Returns:
-        A mask over the same weights that is True on these edges alone, pruned ones included.
+        A mask over the same weights, True on these edges alone, pruned or not.
     """
-    edges = {name: torch.zeros_like(kept) for name, kept in mask.items()}
+    edges = {name: torch.zeros_like(entries) for name, entries in mask.items()}
     for layer in wiring.hidden:
         dead = dead_neurons(mask, layer)
         for name in layer.reads:
@@ -228,7 +230,7 @@ def dead_edges(mask: Mask, wiring: Wiring) -> Mask:
 
 
 def dead_neurons(mask: Mask, layer: HiddenLayer) -> Bool[Tensor, " d_mlp"]:
-    """Which neurons of a hidden layer the mask leaves without any input edge."""
+    """Whether each neuron of a hidden layer has no input edge in the mask."""
     return layer.incoming(mask) == 0
 
 
@@ -239,8 +241,8 @@ def _pruned_step(parent: Run, at: At | None, method: str) -> int:
         return resolve_step(parent, 0)
     if parent.diverged is not None and not parent.finished:
         raise UserError(
-            f"{parent.path} diverged at step {parent.diverged} and has no end that could be "
-            "pruned: choose a step with --at."
+            f"{parent.path} diverged at step {parent.diverged}, so it has no last step to prune: "
+            "choose a step with --at."
         )
     if not parent.finished:
         last = parent.steps[-1] if parent.steps else 0
@@ -255,7 +257,7 @@ def _pruned_step(parent: Run, at: At | None, method: str) -> int:
 
 
 def scale_to_norm(model: HookedModel, mask: Mask, norm: Literal["l1", "l2"]) -> None:
-    """Multiply all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p: the norm of the ticket, without its mask."""
+    """Multiply all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p, for the ticket's norm without its mask."""
     p = 1 if norm == "l1" else 2
     weights = {name: weight.detach().double() for name, weight in raw_weights(model).items()}
     pruned = {name: w * mask[name] if name in mask else w for name, w in weights.items()}
@@ -269,13 +271,13 @@ def scale_to_norm(model: HookedModel, mask: Mask, norm: Literal["l1", "l2"]) -> 
 
 
 def _check_trainable(model: HookedModel, task: Task, mask: Mask, origin: TicketOrigin) -> None:
-    """Refuse a ticket that cannot learn; warn of one that lost a whole matrix."""
+    """Raise an error if a ticket cannot learn; warn if it lost a whole matrix."""
     empty = [name for name, density in mask.densities.items() if density == 0]
     if not is_trainable(model, task):
-        what = f"empties {', '.join(empty)}" if empty else "cuts every path from input to output"
+        effect = f"empties {', '.join(empty)}" if empty else "cuts every path from input to output"
         raise UserError(
-            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) {what}, so that "
-            "nothing can be trained: choose a lower rate, or --scope layer."
+            f"A prune rate of {origin.rate} ({origin.method}, {origin.scope}) {effect}, so nothing "
+            "can be trained: choose a lower rate, or --scope layer."
         )
     if empty:
         warn(

@@ -1,4 +1,4 @@
-"""What may be done to a network, as values: hooks, TOML and Python source are made of them."""
+"""Interventions on networks as data, convertible to hooks, TOML and Python source."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,4 @@
-"""What every intervention is: a value that says what it does to hooks or to the mask."""
+"""The base class of interventions: data that describes changes to activations or masks."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 
 if TYPE_CHECKING:
+    from jaxtyping import Shaped
     from torch import Tensor
 
     from mechgrok.interventions.network import Network
     from mechgrok.masks import Mask
 
-#: What ``model.run_with_hooks(inputs, fwd_hooks=…)`` takes.
+#: The ``fwd_hooks`` of ``model.run_with_hooks``.
 Hooks = list[tuple[Any, Callable[..., Any]]]
-#: The number of a neuron, a head, a row: never negative, and small enough for a tensor.
+#: The number of a neuron, a head or a row, within the size of a tensor.
 Number = Annotated[int, Field(ge=0, le=10**7, strict=True)]
-#: Several of them; the longest list is as long as a layer may be wide.
+#: Several numbers, at most as many as a layer may have neurons.
 Numbers = Annotated[tuple[Number, ...], Field(max_length=10**5)]
-#: The name of a hook or a weight, a path: printable, and no longer than a file system allows.
+#: A name of a hook or a weight, or a path: printable text within a file system's limit.
 Word = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00-\x1f\x7f]+$")]
-# What a text names, of which the explorer offers those that a run has.
+# Names for which the explorer lists a run's choices.
 Hook = Annotated[Word, Field(json_schema_extra={"names": "hooks"})]
 Weight = Annotated[Word, Field(json_schema_extra={"names": "weights"})]
 PruningMethod = Annotated[Word, Field(json_schema_extra={"names": "methods"})]
 RunFolder = Annotated[Word, Field(json_schema_extra={"names": "runs"})]
 #: A layer of neurons, counted from the first, or with a negative number from the last.
 Layer = Annotated[int, Field(ge=-1000, le=1000, strict=True)]
-#: The neurons named, or those that no kept weight reaches.
+#: Neurons by number, or "dead": those without a kept input weight.
 Neurons = Numbers | Literal["dead"]
 
 
 class Intervention(Settings):
-    """Something that may be done to a network; a new kind is a subclass and its registration.
+    """A change to a network, described by its fields; a new kind is a registered subclass.
 
-    Its fields say what is done, so that it can be written down; the explorer makes a form of their
-    types, bounds and descriptions. `hooks` and `remask` turn it into what PyTorch runs; a subclass
-    overrides one of them, or both.
+    The explorer builds a form from the fields' types, bounds and descriptions. A subclass overrides
+    `hooks`, `remask` or both, which apply the change.
 
     Raises:
-        UserError: an option is unknown or its value makes no sense.
+        UserError: an option is unknown or its value is invalid.
     """
 
     def __init__(self, /, **options: Any) -> None:
@@ -55,38 +55,38 @@ class Intervention(Settings):
                 sentence(error, f"intervention {kind.__name__}", kind.model_fields)
             ) from None
 
-    def hooks(self, network: Network, inputs: Tensor) -> Hooks:
-        """What is done to activations while the network reads ``inputs``, as forward hooks.
+    def hooks(self, network: Network, inputs: Shaped[Tensor, "batch ..."]) -> Hooks:
+        """The forward hooks that change activations when the network reads ``inputs``.
 
         Args:
-            network: as the interventions before this one left it.
-            inputs: the batch that the hooks will see.
+            network: the network under all earlier interventions.
+            inputs: the batch that the hooks apply to.
 
         Raises:
-            UserError: it cannot be done to this network.
+            UserError: the intervention does not apply to this network.
         """
         return []
 
     def remask(self, network: Network) -> Mask:
-        """The mask of all matrices from here on.
+        """The mask of all matrices under this intervention.
 
         Raises:
-            UserError: it cannot be done to this network.
+            UserError: the intervention does not apply to this network.
         """
         return network.mask
 
     @property
     def given(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as plain numbers, texts, lists, tables."""
+        """The fields that differ from their defaults, as plain Python values."""
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
         return {name: _plain(value) for name, value in self if value != defaults[name]}
 
     def __repr__(self) -> str:
-        """The Python that makes it."""
+        """The Python expression that makes the intervention."""
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.given.items())})"
 
     __str__ = __repr__
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

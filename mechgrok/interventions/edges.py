@@ -1,4 +1,4 @@
-"""Masks: by a pruning method, edge by edge, and the edges of neurons given back."""
+"""Interventions on masks: prune again, cut or restore edges, revive neurons."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mechgrok.masks import Mask, Scope, prune
 if TYPE_CHECKING:
     from mechgrok.interventions.network import Network
 
-#: The place of one entry in a matrix: row, column; before them the head where there are heads.
+#: The index of a matrix entry: row, column; preceded by the head, if any.
 Edge = Annotated[tuple[Number, ...], Field(min_length=2, max_length=3)]
 EdgeList = Annotated[tuple[Edge, ...], Field(max_length=10**6)]
 
 
 class Remask(Intervention):
-    """The mask that a pruning method gives this network, in place of the one that is on.
+    """Replaces the mask by one from a pruning method.
 
     Attributes:
-        rate: the share k of all matrices' entries that is pruned, in [0, 1).
+        rate: the pruned share k of all matrices' entries, in [0, 1).
         method: one of `mechgrok.masks.methods.SCORES`.
-        scope: "global", or "layer": the rate holds within each matrix.
-        options: the method's own, such as ``seed`` of random.
+        scope: "global", or "layer": the rate applies within each matrix.
+        options: the method's own options, such as ``seed`` of random.
     """
 
     rate: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = Field(
-        description="Share k of the entries that is pruned."
+        description="Share k of the entries to prune."
     )
     method: PruningMethod = Field(default="magnitude", description="Pruning method.")
     scope: Scope = Field(default="global", description="One threshold, or one per matrix (layer).")
@@ -40,56 +40,56 @@ class Remask(Intervention):
 
     def remask(self, network: Network) -> Mask:
         model, task = network.model, network.run.task
-        kept = prune(model, task, self.rate, self.method, scope=self.scope, **self.options)
-        return Mask({**network.mask, **kept})
+        pruned = prune(model, task, self.rate, self.method, scope=self.scope, **self.options)
+        return Mask({**network.mask, **pruned})
 
 
 class Edges(Intervention):
-    """Single entries of a matrix taken out of the mask, or put back.
+    """Removes single entries of a matrix from the mask, or restores them.
 
     Attributes:
-        weight: the matrix, by its name or the end of it where that is unique.
-        cut: entries that are pruned.
-        restore: entries that are kept.
+        weight: the matrix, by its full or its short name.
+        cut: entries to prune.
+        restore: entries to keep.
     """
 
     weight: Weight = Field(description="Matrix.")
-    cut: EdgeList = Field(default=(), description="Entries that are pruned.")
-    restore: EdgeList = Field(default=(), description="Entries that are kept.")
+    cut: EdgeList = Field(default=(), description="Entries to prune.")
+    restore: EdgeList = Field(default=(), description="Entries to keep.")
 
     @model_validator(mode="after")
-    def _something(self) -> Edges:
+    def _check_edges(self) -> Edges:
         if not self.cut and not self.restore:
-            raise UserError("Edges needs to know which: give cut, restore or both.")
+            raise UserError("Edges needs entries: give cut, restore or both.")
         return self
 
     def remask(self, network: Network) -> Mask:
         name = network.run.wiring.full_name(self.weight)
         if name not in network.mask:
-            raise UserError(f"{name} is no matrix: only matrices are masked.")
-        kept = network.mask[name].clone()
+            raise UserError(f"{name} is not a matrix: only matrices are masked.")
+        entries = network.mask[name].clone()
         for edges, keep in ((self.cut, False), (self.restore, True)):
             for edge in edges:
-                if len(edge) != kept.ndim or any(
-                    at >= size for at, size in zip(edge, kept.shape, strict=True)
+                if len(edge) != entries.ndim or any(
+                    index >= size for index, size in zip(edge, entries.shape, strict=True)
                 ):
                     raise UserError(
-                        f"{name} is {' × '.join(map(str, kept.shape))} and has no entry "
+                        f"{name} is {' × '.join(map(str, entries.shape))} and has no entry "
                         f"{list(edge)}."
                     )
-                kept[edge] = keep
-        return Mask({**network.mask, name: kept})
+                entries[edge] = keep
+        return Mask({**network.mask, name: entries})
 
 
 class Revive(Intervention):
-    """Neurons given back all weights into and out of them: their masks are 1.
+    """Unmasks all weights into and out of neurons.
 
-    What comes back are the raw weights behind the mask: in a ticket they are 0 and nothing changes
-    before it is trained; under a magnitude mask or edge-popup they are what was pruned.
+    This restores the raw weights behind the mask: zeros in an untrained ticket, the pruned weights
+    under a magnitude mask or edge-popup.
 
     Attributes:
-        neurons: their numbers, or "dead": those that no kept weight reaches.
-        layer: their layer; the last unless given.
+        neurons: their numbers, or "dead": those without a kept input weight.
+        layer: their layer; default: the last.
     """
 
     neurons: Neurons = Field(default="dead", description='Neurons, or "dead".')
@@ -97,10 +97,10 @@ class Revive(Intervention):
 
     def remask(self, network: Network) -> Mask:
         layer = layer_of(network, self.layer)
-        which = which_neurons(network, self.neurons, self.layer)
+        chosen = which_neurons(network, self.neurons, self.layer)
         revived = dict(network.mask)
         for name in layer.reads:
-            revived[name] = revived[name].masked_fill(which, True)
+            revived[name] = revived[name].masked_fill(chosen, True)
         for name in layer.writes:
-            revived[name] = revived[name].masked_fill(which[:, None], True)
+            revived[name] = revived[name].masked_fill(chosen[:, None], True)
         return Mask(revived)

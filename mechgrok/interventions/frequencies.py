@@ -1,4 +1,4 @@
-"""Frequencies taken out of the embedding, the neurons or the logits, or kept alone."""
+"""Interventions on frequencies: remove or isolate them in embedding, neurons or logits."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ Parts = Annotated[
 
 
 class _Frequencies(Intervention):
-    """Waves over the residues, in the order in which the task is a shift.
+    """An intervention on waves over the residues, in the order in which the task is a shift.
 
-    For a group, entries of the matrices of its irreducible representations.
+    For a group, the waves are matrix entries of its irreducible representations.
 
     Attributes:
-        frequencies: their numbers k, from 1 to half of the modulus; representations by number or
-            by name.
-        of: "embedding": of the rows of the embedding, over tokens, at each position; "neurons": of
-            the neurons' activations over all pairs (a, b), the waves of a, of b and their products
-            (`waves.grid_parts`); "logits": of the mean logits over the pairs with one right
-            answer, over that answer, as the excluded and restricted losses of Nanda et al. 2023
-            (arXiv 2301.05217) take them.
-        layer: the layer of the neurons; the last unless given.
+        frequencies: numbers k, from 1 to half of the modulus; representations by number or name.
+        of: "embedding": waves over tokens in the rows of the embedding, at each position;
+            "neurons": waves of a, of b and their products in activations over all pairs (a, b)
+            (`waves.grid_parts`); "logits": waves over right answers in the mean logits of the pairs
+            with one right answer, as in the excluded and restricted losses of Nanda et al. 2023
+            (arXiv 2301.05217).
+        layer: the layer of the neurons; default: the last.
     """
 
     frequencies: Parts = Field(description="Frequencies k; representations by name.")
     of: Literal["embedding", "neurons", "logits"] = Field(
-        default="logits", description="What the waves are taken out of."
+        default="logits", description="Activation with the waves: embedding, neurons or logits."
     )
     layer: Layer = Field(default=-1, description="Layer of the neurons; the last.")
 
@@ -51,40 +50,40 @@ class _Frequencies(Intervention):
         return getattr(self, f"_of_{self.of}")(network, inputs)
 
     def _parts(self, network: Network) -> tuple[BinaryOperation, Harmonics, list[int]]:
-        """The task, the parts of functions on its elements, and the numbers of those named.
+        """The task, its harmonics, and the numbers of the chosen parts.
 
         Raises:
-            UserError: the task has none, or not those.
+            UserError: the task has no harmonics, or a part is unknown.
         """
         task = network.run.task
         if not isinstance(task, BinaryOperation) or no_harmonics(task):
             raise UserError(
-                f"{task} has no frequencies: they are those of one modular operation on two "
-                "residues, or of a group."
+                f"{task} has no frequencies: choose a run on one modular operation on two "
+                "residues, or on a group."
             )
         parts = harmonics(task)
         return task, parts, parts.numbered(self.frequencies)
 
-    def _taken(
-        self, whole: Float[Tensor, "..."], mean: Float[Tensor, "..."], waves: Float[Tensor, "..."]
+    def _removed(
+        self, signal: Float[Tensor, "..."], mean: Float[Tensor, "..."], waves: Float[Tensor, "..."]
     ) -> Float[Tensor, "..."]:
-        """What is subtracted from a signal, of which these are the mean and the waves."""
+        """The part to subtract from a signal with this mean and these waves."""
         raise NotImplementedError
 
     def _of_embedding(self, network: Network, inputs: Tensor) -> Hooks:
         task, parts, numbers = self._parts(network)
         tokens = parts.tokens
-        every = torch.arange(task.d_vocab)[:, None].expand(-1, task.n_ctx)
-        table = network.activation("hook_embed", every)
+        all_tokens = torch.arange(task.d_vocab)[:, None].expand(-1, task.n_ctx)
+        table = network.activation("hook_embed", all_tokens)
         with_mean, waves = projection(parts.functions(numbers), torch.ones(parts.n))
         signal = table[tokens].double().flatten(1)
-        kept, wave = with_mean @ signal, waves @ signal
-        taken = torch.zeros_like(table)
-        taken[tokens] = self._taken(signal, kept - wave, wave).view_as(table[tokens]).to(table)
+        fit, wave = with_mean @ signal, waves @ signal
+        removed = torch.zeros_like(table)
+        removed[tokens] = self._removed(signal, fit - wave, wave).view_as(table[tokens]).to(table)
         positions = torch.arange(inputs.shape[1])
 
         def embed(value: Tensor, hook: Any) -> Tensor:
-            return value - taken[inputs, positions]
+            return value - removed[inputs, positions]
 
         return [("hook_embed", embed)]
 
@@ -92,18 +91,18 @@ class _Frequencies(Intervention):
         task, parts, numbers = self._parts(network)
         tokens, hook = parts.tokens, layer_of(network, self.layer).hook
         n = len(tokens)
-        every = task.tokens(torch.cartesian_prod(tokens, tokens))
-        grid = _at_end(network.activation(hook, every)).view(n, n, -1)
+        all_pairs = task.tokens(torch.cartesian_prod(tokens, tokens))
+        grid = _at_end(network.activation(hook, all_pairs)).view(n, n, -1)
         mean = grid.mean((0, 1), keepdim=True).expand_as(grid)
-        table = self._taken(grid, mean, grid_parts(grid, [parts.basis(each) for each in numbers]))
-        a, b = (place_of(tokens, task.d_vocab)[inputs[:, at]] for at in (0, 1))
-        placed = (a >= 0) & (b >= 0)
-        taken = torch.where(placed[:, None], table[a, b], 0)
+        table = self._removed(grid, mean, grid_parts(grid, [parts.basis(k) for k in numbers]))
+        a, b = (place_of(tokens, task.d_vocab)[inputs[:, operand]] for operand in (0, 1))
+        in_order = (a >= 0) & (b >= 0)
+        removed = torch.where(in_order[:, None], table[a, b], 0)
 
         def remove(value: Tensor, hook: Any) -> Tensor:
             if value.ndim == 2:
-                return value - taken
-            return torch.cat([value[:, :-1], value[:, -1:] - taken[:, None]], 1)
+                return value - removed
+            return torch.cat([value[:, :-1], value[:, -1:] - removed[:, None]], 1)
 
         return [(hook, remove)]
 
@@ -127,14 +126,14 @@ class _Frequencies(Intervention):
         answer: Integer[Tensor, " batch"],
         waves: LogitWaves,
     ) -> Float[Tensor, "batch c"]:
-        """The logits of pairs with these right answers, from them and from the mean of all."""
+        """The changed logits of pairs with these right answers, given the mean logits."""
         raise NotImplementedError
 
 
 class Remove(_Frequencies):
-    """The waves of these frequencies taken out; all else stays."""
+    """Removes the waves of these frequencies."""
 
-    def _taken(self, whole: Tensor, mean: Tensor, waves: Tensor) -> Tensor:
+    def _removed(self, signal: Tensor, mean: Tensor, waves: Tensor) -> Tensor:
         return waves
 
     def _changed(self, logits: Tensor, mean: Tensor, answer: Tensor, waves: LogitWaves) -> Tensor:
@@ -142,18 +141,18 @@ class Remove(_Frequencies):
 
 
 class Keep(_Frequencies):
-    """All but the mean and the waves of these frequencies taken out.
+    """Removes everything but the mean and the waves of these frequencies.
 
-    Of logits nothing is kept of how pairs with one right answer differ.
+    For logits, this removes all differences between pairs with one right answer.
     """
 
-    def _taken(self, whole: Tensor, mean: Tensor, waves: Tensor) -> Tensor:
-        return whole - mean - waves
+    def _removed(self, signal: Tensor, mean: Tensor, waves: Tensor) -> Tensor:
+        return signal - mean - waves
 
     def _changed(self, logits: Tensor, mean: Tensor, answer: Tensor, waves: LogitWaves) -> Tensor:
         return waves.restricted(mean)[answer]
 
 
 def _at_end(value: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch width"]:
-    """An activation at the position where the answer is read."""
+    """An activation at the last position."""
     return value if value.ndim == 2 else value[:, -1]

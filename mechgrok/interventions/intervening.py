@@ -1,4 +1,4 @@
-"""How good a network is with interventions and without, over all of training."""
+"""Accuracy and loss with and without interventions, over training."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
-#: The network as it is, and with all interventions.
+#: The network without and with the interventions.
 STATES = ("whole", "intervened")
 
 
 class Performance(NamedTuple):
-    """How good outputs are, by the task's own accuracy and loss."""
+    """The task's accuracy and loss."""
 
     accuracy: float
     loss: float
@@ -53,29 +53,29 @@ def intervene(
     steps: Sequence[int] | str | None = None,
     progress: Callable[[int], object] = lambda step: None,
 ) -> xr.Dataset:
-    """Accuracy and loss with and without interventions, at every checkpoint or at some.
+    """Accuracy and loss with and without interventions, at checkpoints.
 
     Args:
         run: a run, or its folder.
-        interventions: what is done, in this order; or a file that says so in TOML.
-        steps: checkpoints, as `Run.select` takes them; all unless given.
-        progress: called with each step that is done.
+        interventions: the interventions, in order, or a TOML file of them.
+        steps: checkpoints, as for `Run.select`; default: all.
+        progress: called with each step after its evaluation.
 
     Returns:
-        ``accuracy`` and ``loss`` over ``[step, side, state]``: of the training and the test set, by
-        the network as it is ("whole") and with all interventions ("intervened"). The attribute
-        ``interventions`` holds them as TOML.
+        ``accuracy`` and ``loss`` over ``[step, side, state]``: on the training and the test set,
+        for the network without ("whole") and with all interventions ("intervened"). The attribute
+        ``interventions`` has them as TOML.
 
     Raises:
-        UserError: one of them cannot be done to this network.
+        UserError: an intervention does not apply to this network.
     """
     run = run if isinstance(run, Run) else Run(run)
     if isinstance(interventions, str | Path):
         interventions = load_toml(interventions)
-    wanted, donors = run.select(steps), Donors()
-    values = np.empty((len(wanted), len(SIDES), len(STATES), 2))
-    for row, step in enumerate(wanted):
-        values[row] = [list(each) for each in performances(run, step, interventions, donors)]
+    selected, donors = run.select(steps), Donors()
+    values = np.empty((len(selected), len(SIDES), len(STATES), 2))
+    for row, step in enumerate(selected):
+        values[row] = [list(states) for states in performances(run, step, interventions, donors)]
         progress(step)
     dims = ("step", "side", "state")
     return xr.Dataset(
@@ -83,7 +83,7 @@ def intervene(
             "accuracy": (dims, values[..., 0], {"units": "share"}),
             "loss": (dims, values[..., 1], {"units": run.task.loss_units}),
         },
-        coords={"step": wanted, "side": list(SIDES), "state": list(STATES)},
+        coords={"step": selected, "side": list(SIDES), "state": list(STATES)},
         attrs={
             "interventions": as_toml(interventions),
             "quantity": run.task.criterion.quantity,
@@ -95,7 +95,7 @@ def intervene(
 def performances(
     run: Run, step: int, interventions: Sequence[Intervention], donors: Donors
 ) -> Iterator[tuple[Performance, Performance]]:
-    """On the training set, then on the test set: of the whole network, and under interventions."""
+    """Performance without and with interventions, on the training set, then on the test set."""
     whole = network = Network(run, step, donors)
     for intervention in interventions:
         network = network.under(intervention)

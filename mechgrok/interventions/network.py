@@ -1,4 +1,4 @@
-"""A network with interventions on it, one after another."""
+"""A network under a sequence of interventions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mechgrok.errors import UserError, near
@@ -20,12 +20,12 @@ from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run
 
-#: Checkpoints that activations are patched from, kept open at once.
+#: The number of donor networks in memory.
 _MOST_DONORS = 8
 
 
 class Donors:
-    """Networks that activations are patched from, opened once for many steps."""
+    """Cached networks that activations are patched from."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
@@ -51,16 +51,16 @@ class Donors:
 
 @neutral_members
 class Network:
-    """A run's network at a step, and what is done to it.
+    """A run's network at a step, under interventions.
 
-    Each intervention acts on the network as those before it left it: what is ablated to its mean
-    is set to the mean of the network that was patched before.
+    Each intervention acts on the network under all earlier ones: a mean ablation after a patch uses
+    the mean of the patched network.
 
     Attributes:
         run: the run.
         step: the checkpoint.
         model: the live model, ``run.model(step)``.
-        mask: which entries of all matrices are kept, interventions included.
+        mask: the mask of all matrices, interventions included.
     """
 
     def __init__(self, run: Run, step: int, donors: Donors | None = None) -> None:
@@ -72,71 +72,71 @@ class Network:
         self.mask = self.own_mask
         self._before: Network | None = None
         self._intervention: Intervention | None = None
-        self._seen: list[tuple[str, Tensor, Tensor]] = []
+        self._recent: list[tuple[str, Tensor, Tensor]] = []
 
     def under(self, intervention: Intervention) -> Network:
         """This network with one more intervention."""
         after = copy(self)
         after.__dict__.pop("_changed", None)
-        after._before, after._intervention, after._seen = self, intervention, []
+        after._before, after._intervention, after._recent = self, intervention, []
         after.mask = intervention.remask(self)
         return after
 
-    def hooks(self, inputs: Tensor) -> Hooks:
-        """All that is done while the model reads ``inputs``: for ``model.run_with_hooks``."""
+    def hooks(self, inputs: Shaped[Tensor, "batch ..."]) -> Hooks:
+        """All hooks of the interventions on ``inputs``, for ``model.run_with_hooks``."""
         return [*self._mask_hooks(), *self._activation_hooks(inputs)]
 
     @torch.no_grad()
-    def outputs(self, inputs: Tensor) -> Float[Tensor, "batch d_output"]:
-        """What the network answers."""
+    def outputs(self, inputs: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch d_output"]:
+        """The network's outputs."""
         return self.model.run_with_hooks(inputs, fwd_hooks=self.hooks(inputs))
 
     @torch.no_grad()
-    def activation(self, hook: str, inputs: Tensor) -> Float[Tensor, "batch ..."]:
-        """What the network computes at a hook point; kept for the next who asks.
+    def activation(
+        self, hook: str, inputs: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, "batch ..."]:
+        """The activation at a hook point; recent results are cached.
 
         Raises:
             UserError: the model has no such hook point.
         """
         self.check_hook(hook)
-        for name, read, kept in self._seen:
+        for name, batch, value in self._recent:
             if name == hook and (
-                read is inputs or (read.shape == inputs.shape and torch.equal(read, inputs))
+                batch is inputs or (batch.shape == inputs.shape and torch.equal(batch, inputs))
             ):
-                return kept
+                return value
         value = self.run_with_cache(inputs, [hook])[1][hook]
-        self._seen = [*self._seen[-7:], (hook, inputs, value)]
+        self._recent = [*self._recent[-7:], (hook, inputs, value)]
         return value
 
     @torch.no_grad()
     def run_with_cache(
-        self, inputs: Tensor, names: Sequence[str]
+        self, inputs: Shaped[Tensor, "batch ..."], names: Sequence[str]
     ) -> tuple[Float[Tensor, "batch d_output"], dict[str, Float[Tensor, "batch ..."]]]:
-        """What the network answers and what it computes at some hook points, from one pass.
+        """The outputs and the activations at these hook points, from one forward pass.
 
         Raises:
-            UserError: the model has no such hook point.
+            UserError: the model has no such hook point, or does not compute its activation.
         """
-        seen: dict[str, Tensor] = {}
+        activations: dict[str, Tensor] = {}
 
-        def look(value: Tensor, hook: Any) -> None:
-            seen[hook.name] = value
+        def record(value: Tensor, hook: Any) -> None:
+            activations[hook.name] = value
 
         for name in names:
             self.check_hook(name)
-        looking: Hooks = [*self.hooks(inputs), *((name, look) for name in names)]
-        outputs = self.model.run_with_hooks(inputs, fwd_hooks=looking)
-        if missing := [name for name in names if name not in seen]:
-            raise UserError(
-                f"Nothing passes the hook point {missing[0]} on the way to the outputs."
-            )
-        return outputs, seen
+        hooks: Hooks = [*self.hooks(inputs), *((name, record) for name in names)]
+        outputs = self.model.run_with_hooks(inputs, fwd_hooks=hooks)
+        if missing := [name for name in names if name not in activations]:
+            raise UserError(f"The outputs do not depend on the hook point {missing[0]}.")
+        return outputs, activations
 
     def check_hook(self, hook: str) -> None:
-        """Refuse a hook point that the model does not have.
+        """Raise an error for a hook point that the model does not have.
 
         Raises:
-            UserError: it has none of that name.
+            UserError: the model has no such hook point.
         """
         if hook not in self.model.hook_dict:
             known = [name for name in self.model.hook_dict if not name.endswith("hook_mask")]
@@ -147,17 +147,16 @@ class Network:
 
     @cached_property
     def _changed(self) -> list[str]:
-        """The weights whose mask interventions changed."""
-        return [
-            name for name, kept in self.mask.items() if not torch.equal(kept, self.own_mask[name])
-        ]
+        """The weights with masks changed by interventions."""
+        own = self.own_mask
+        return [name for name, mask in self.mask.items() if not torch.equal(mask, own[name])]
 
     def _mask_hooks(self) -> Hooks:
-        # A mask of ones changes nothing, and can be hooked.
+        # A mask of ones changes nothing but provides a hook point.
         bare = [name for name in self._changed if f"{name}.hook_mask" not in self.model.hook_dict]
         if bare:
             apply_mask(self.model, Mask({name: self.own_mask[name] for name in bare}))
-        return [(f"{name}.hook_mask", _in_place_of(self.mask[name])) for name in self._changed]
+        return [(f"{name}.hook_mask", _replace_by(self.mask[name])) for name in self._changed]
 
     def _activation_hooks(self, inputs: Tensor) -> Hooks:
         if self._before is None or self._intervention is None:
@@ -166,16 +165,16 @@ class Network:
         return [*earlier, *self._intervention.hooks(self._before, inputs)]
 
 
-def _in_place_of(kept: Tensor) -> Any:
-    return lambda mask, hook: kept.to(mask)
+def _replace_by(new: Tensor) -> Any:
+    return lambda mask, hook: new.to(mask)
 
 
 @in_neutral_state
 def intervened(run: Run, step: int, interventions: Iterable[Intervention]) -> Network:
-    """A run's network at a step with interventions on it, in their order.
+    """A run's network at a step under interventions, in order.
 
     Raises:
-        UserError: one of them cannot be done to this network.
+        UserError: an intervention does not apply to this network.
     """
     network = Network(run, run.select([step])[0])
     for intervention in interventions:

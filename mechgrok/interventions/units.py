@@ -1,4 +1,4 @@
-"""Neurons, heads or whole activations: ablated, or patched in from another network."""
+"""Interventions on neurons, heads or complete activations: ablation and patching."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechgrok.interventions.base import (
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
     from mechgrok.interventions.network import Network
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where units are in a network.
+    """The location of units in a network.
 
     Attributes:
         hook: the hook point.
-        which: whether each entry along one axis of its activation is meant; None for all.
+        which: mask of the chosen entries along one axis of its activation; None for all.
         axis: that axis, counted from the last.
     """
 
@@ -40,23 +40,25 @@ class Place(NamedTuple):
     which: Bool[Tensor, " unit"] | None
     axis: int
 
-    def replace(self, value: Tensor, new: Tensor | float) -> Tensor:
-        """The activation ``value`` with the units' entries from ``new``, the others as they are."""
+    def replace(
+        self, value: Float[Tensor, "..."], new: Float[Tensor, "..."] | float
+    ) -> Float[Tensor, "..."]:
+        """The activation ``value`` with the units' entries from ``new``."""
         if self.which is None:
             return torch.as_tensor(new).to(value).expand_as(value)
-        along = self.which.to(value.device).view(-1, *[1] * (-self.axis - 1))
-        return torch.where(along, torch.as_tensor(new).to(value), value)
+        chosen = self.which.to(value.device).view(-1, *[1] * (-self.axis - 1))
+        return torch.where(chosen, torch.as_tensor(new).to(value), value)
 
 
 class UnitIntervention(Intervention):
     """An intervention on neurons or heads of a layer, or on the activation at a hook point.
 
-    A subclass adds its options as fields and overrides `hooks`, which finds the units by `place`.
+    A subclass adds its options as fields and overrides `hooks`, which locates units with `place`.
     """
 
-    hook: Hook | None = Field(default=None, description="Hook point; the layer's unless given.")
+    hook: Hook | None = Field(default=None, description="Hook point; default: the layer's.")
     neurons: Neurons | None = Field(
-        default=None, description='Neurons, or "dead": those that no kept weight reaches.'
+        default=None, description='Neurons, or "dead": those without a kept input weight.'
     )
     heads: Numbers | None = Field(default=None, description="Attention heads.")
     layer: Layer = Field(default=-1, description="Layer of the neurons or heads; the last.")
@@ -65,18 +67,18 @@ class UnitIntervention(Intervention):
     def _one_kind(self) -> Self:
         name = type(self).__name__
         if self.neurons is None and self.heads is None and self.hook is None:
-            raise UserError(f"{name} needs to know what: give neurons, heads or a hook.")
+            raise UserError(f"{name} needs units: give neurons, heads or a hook.")
         if self.heads is not None and (self.neurons is not None or self.hook is not None):
-            raise UserError(f"{name} takes heads alone, without neurons or a hook.")
+            raise UserError(f"{name} takes heads without neurons or a hook: omit one of them.")
         if self.neurons == "dead" and self.hook is not None:
-            raise UserError(f"{name} finds the dead neurons of a layer, not of a hook.")
+            raise UserError(f"{name} takes dead neurons of a layer, not of a hook: omit the hook.")
         return self
 
     def place(self, network: Network) -> Place:
-        """Where the units are in this network.
+        """The location of the units in this network.
 
         Raises:
-            UserError: it has no such units.
+            UserError: the network has no such units.
         """
         if self.heads is not None:
             hook = layer_of(network, self.layer).heads
@@ -97,18 +99,18 @@ class UnitIntervention(Intervention):
 
 
 class Ablate(UnitIntervention):
-    """Units set to zero, to their mean, or to their value on other examples.
+    """Sets units to zero, to their mean, or to their value on other examples.
 
     Attributes:
-        to: "zero"; "mean": over all examples of the task; "resample": their value on other examples
-            of the task, drawn from ``seed``.
-        seed: of the draw.
+        to: "zero"; "mean": over all examples of the task; "resample": the value on random examples
+            of the task.
+        seed: seed of the random examples.
     """
 
     to: Literal["zero", "mean", "resample"] = Field(
-        default="zero", description="What takes their place: zero, mean, resample."
+        default="zero", description="New value: zero, mean, resample."
     )
-    seed: Number = Field(default=0, description="Seed of the examples that resample draws.")
+    seed: Number = Field(default=0, description="Seed of resample's examples.")
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
         place, new = self.place(network), torch.zeros(())
@@ -123,24 +125,24 @@ class Ablate(UnitIntervention):
 
 
 class Patch(UnitIntervention):
-    """Units given the value that they have in another network, on the same examples.
+    """Sets units to their value in another network, on the same examples.
 
     Attributes:
-        from_step: a checkpoint; negative ones count from the last. The same step unless given.
-        from_run: the folder of a run that reads the same inputs. The same run unless given.
+        from_step: the checkpoint of the values, negative from the last; default: the same step.
+        from_run: the folder of a run with the same inputs; default: the same run.
     """
 
     from_step: Annotated[int, Field(strict=True, ge=-(10**7), le=10**12)] | None = Field(
-        default=None, description="Checkpoint that the values are from; the same step."
+        default=None, description="Checkpoint of the new values; default: the same step."
     )
     from_run: RunFolder | None = Field(
-        default=None, description="Run that the values are from; the same run."
+        default=None, description="Run of the new values; default: the same run."
     )
 
     @model_validator(mode="after")
     def _from_elsewhere(self) -> Patch:
         if self.from_step is None and self.from_run is None:
-            raise UserError("Patch needs to know from where: give from_step, from_run or both.")
+            raise UserError("Patch needs a source: give from_step, from_run or both.")
         return self
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
@@ -148,19 +150,19 @@ class Patch(UnitIntervention):
         run = network.run if self.from_run is None else network.donors.run(self.from_run)
         if (run.task.d_vocab, run.task.n_ctx) != (network.run.task.d_vocab, network.run.task.n_ctx):
             raise UserError(
-                f"{run.path} reads other inputs than {network.run.path}: nothing can be patched "
-                "from it."
+                f"{run.path} has other inputs than {network.run.path}, so nothing can be patched "
+                "from it: choose another run."
             )
         step = network.step if self.from_step is None else self.from_step
         value = network.donors.network(run, step).activation(place.hook, inputs)
 
-        def patch(here: Tensor, hook: Any) -> Tensor:
-            if here.shape != value.shape:
+        def patch(old: Tensor, hook: Any) -> Tensor:
+            if old.shape != value.shape:
                 raise UserError(
-                    f"{hook.name} is {list(here.shape[1:])} wide here and {list(value.shape[1:])} "
-                    f"in {run.path}: patch a hook of one shape."
+                    f"{hook.name} has shape {list(old.shape[1:])} here and {list(value.shape[1:])} "
+                    f"in {run.path}: patch a hook with the same shape in both."
                 )
-            return place.replace(here, value)
+            return place.replace(old, value)
 
         return [(place.hook, patch)]
 
@@ -178,7 +180,7 @@ def layer_of(network: Network, layer: int) -> HiddenLayer:
 
 
 def which_neurons(network: Network, neurons: Neurons, layer: int) -> Bool[Tensor, " neuron"]:
-    """Whether each neuron of a layer is one of ``neurons``.
+    """A boolean mask of ``neurons`` in a layer.
 
     Raises:
         UserError: the layer has no such neuron.
@@ -190,9 +192,9 @@ def which_neurons(network: Network, neurons: Neurons, layer: int) -> Bool[Tensor
     return _which(neurons, len(incoming), "neurons")
 
 
-def _which(numbers: Numbers, n: int, what: str) -> Bool[Tensor, " unit"]:
+def _which(numbers: Numbers, n: int, units: str) -> Bool[Tensor, " unit"]:
     if wrong := [number for number in numbers if number >= n]:
-        raise UserError(f"There is no {wrong[0]} among the {what}: choose from 0 to {n - 1}.")
-    which = torch.zeros(n, dtype=torch.bool)
-    which[list(numbers)] = True
-    return which
+        raise UserError(f"There is no {wrong[0]} among the {units}: choose from 0 to {n - 1}.")
+    chosen = torch.zeros(n, dtype=torch.bool)
+    chosen[list(numbers)] = True
+    return chosen

@@ -1,4 +1,4 @@
-"""Interventions written down and read: as TOML, and as Python that prints the same numbers."""
+"""Interventions as text: reading and writing TOML, writing Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mechgrok.registry import Registry
 if TYPE_CHECKING:
     from mechgrok.runs import Run
 
-#: Every kind of intervention by the name of its class.
+#: Every kind of intervention by class name.
 INTERVENTIONS: Registry[type[Intervention]] = Registry(
     "intervention",
     "mechgrok.interventions",
@@ -31,44 +31,44 @@ INTERVENTIONS: Registry[type[Intervention]] = Registry(
         "Revive": "mechgrok.interventions.edges:Revive",
     },
 )
-#: The files of those that `add_intervention` took from a file.
+#: The files of kinds that `add_intervention` loaded from a file.
 _FILES: dict[type[Intervention], str] = {}
-#: The largest file that is read as interventions: 10,000 edges need a fifth of it.
+#: Size limit of a TOML file; 10,000 edges need a fifth of it.
 _LARGEST_FILE = 2**20
-#: As many as anybody could mean.
+#: Limit on the number of interventions in a file.
 _MOST = 1000
 
 
 def add_intervention(chosen: type[Intervention] | str) -> type[Intervention]:
-    """Make an intervention of a person's own known by the name of its class.
+    """Register a user's intervention under its class name.
 
     Args:
-        chosen: the class, or where it is: ``file.py:Name`` or ``module:Name``.
+        chosen: the class, or its location: ``file.py:Name`` or ``module:Name``.
 
     Raises:
-        UserError: it is no intervention, or its name is that of another.
+        UserError: it is not an intervention, or its name is taken.
     """
     user_code.allow(chosen)
     kind = INTERVENTIONS.load(chosen) if isinstance(chosen, str) else chosen
     if not (isinstance(kind, type) and issubclass(kind, Intervention)):
         raise UserError(
-            f"{chosen} is no intervention: make it a subclass of mechgrok.interventions."
+            f"{chosen} is not an intervention: make it a subclass of mechgrok.interventions."
             "Intervention."
         )
     if isinstance(INTERVENTIONS.own.get(kind.__name__), str):
-        raise UserError(f"{kind.__name__} is an intervention of mechgrok: rename {chosen}.")
+        raise UserError(f"{kind.__name__} is a built-in intervention: rename {chosen}.")
     if user_code.is_own(chosen):
         _FILES[kind] = user_code.absolute(str(chosen))
     return INTERVENTIONS.register(kind.__name__)(kind)
 
 
 def files_of(interventions: Iterable[Intervention]) -> list[str]:
-    """Where `add_intervention` took the kinds of interventions from, each once."""
+    """The files that `add_intervention` loaded the interventions' kinds from, each once."""
     return list(dict.fromkeys(_FILES[kind] for kind in map(type, interventions) if kind in _FILES))
 
 
 def as_toml(interventions: Iterable[Intervention]) -> str:
-    """The text of an ``interventions.toml``: a table ``[[do]]`` for each, in their order.
+    """Write interventions as TOML: a table ``[[do]]`` for each, in order.
 
     >>> from mechgrok.interventions import Ablate
     >>> print(as_toml([Ablate(neurons=[3, 7], to="mean")]))
@@ -87,12 +87,12 @@ def as_toml(interventions: Iterable[Intervention]) -> str:
 
 
 def from_toml(text: str) -> list[Intervention]:
-    """The interventions that `as_toml` wrote, or a person.
+    """Parse interventions from TOML, in the format of `as_toml`.
 
-    The text imports no code: kinds of a person's own are known by `add_intervention`.
+    The text cannot import code; register user kinds with `add_intervention`.
 
     Raises:
-        UserError: the text is no TOML, or holds something that is no intervention.
+        UserError: the text is not TOML, or a table is not an intervention.
 
     >>> from_toml('do = [{kind = "Ablate", neurons = [3, 7]}]')
     [Ablate(neurons=[3, 7])]
@@ -100,12 +100,12 @@ def from_toml(text: str) -> list[Intervention]:
     try:
         fields = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"The interventions are no TOML ({_short(error)}).") from None
+        raise UserError(f"The interventions are not TOML ({_short(error)}).") from None
     if unknown := [name for name in fields if name != "do"]:
-        raise UserError(f"Interventions are tables [[do]]: {unknown[0]!r} is none.")
+        raise UserError(f"Interventions must be tables [[do]], not {unknown[0]!r}.")
     tables = fields.get("do", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise UserError("Interventions are tables [[do]], each with its kind.")
+        raise UserError("Interventions must be tables [[do]], each with its kind.")
     if len(tables) > _MOST:
         raise UserError(f"{len(tables)} interventions are more than {_MOST}: give fewer.")
     return [
@@ -115,10 +115,10 @@ def from_toml(text: str) -> list[Intervention]:
 
 
 def load_toml(path: str | Path) -> list[Intervention]:
-    """The interventions in a file; a run that it names is looked for from the working directory.
+    """Read interventions from a TOML file; its run folders are relative to the working directory.
 
     Raises:
-        UserError: the file cannot be read, or holds no interventions.
+        UserError: the file cannot be read, or has no valid interventions.
     """
     path = Path(path)
     try:
@@ -132,7 +132,7 @@ def load_toml(path: str | Path) -> list[Intervention]:
 
 
 def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str:
-    """Python to paste that does the same to a run at a step and prints accuracy and loss."""
+    """Python code that applies interventions to a run at a step and prints accuracy and loss."""
     names: dict[str, set[str]] = {"mechgrok.interventions": {"intervened"}}
     files = files_of(interventions)
     if files:
@@ -140,11 +140,11 @@ def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str
     for kind in map(type, interventions):
         if kind in _FILES:
             continue
-        own = INTERVENTIONS.own.get(kind.__name__) == f"{kind.__module__}:{kind.__name__}"
-        where = "mechgrok.interventions" if own else kind.__module__
-        names.setdefault(where, set()).add(kind.__name__)
-    imports = [f"from {where} import {', '.join(sorted(what))}" for where, what in names.items()]
-    listed = "".join(f"    {each!r},\n" for each in interventions)
+        built_in = INTERVENTIONS.own.get(kind.__name__) == f"{kind.__module__}:{kind.__name__}"
+        module = "mechgrok.interventions" if built_in else kind.__module__
+        names.setdefault(module, set()).add(kind.__name__)
+    imports = [f"from {module} import {', '.join(sorted(own))}" for module, own in names.items()]
+    listed = "".join(f"    {intervention!r},\n" for intervention in interventions)
     added = [f"{file.rpartition(':')[2]} = add_intervention({file!r})" for file in files]
     return (
         "\n".join(["import mechgrok", *imports, *added]) + "\n\n"
@@ -160,15 +160,15 @@ def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str
 
 
 def make_intervention(kind: object, options: Mapping[str, Any]) -> Intervention:
-    """The intervention of a kind, with these options; both may be somebody else's words.
+    """Make an intervention of a kind from untrusted options.
 
     Raises:
-        UserError: there is no such kind, or an option makes no sense.
+        UserError: the kind is unknown, or an option is invalid.
     """
     if not isinstance(kind, str) or kind not in INTERVENTIONS:
         known = list(INTERVENTIONS)
         raise UserError(
-            f"There is no intervention {_short(repr(kind))}{near(kind, known)}: its kind is one of "
+            f"There is no intervention {_short(repr(kind))}{near(kind, known)}: choose "
             f"{choices(known)}."
         )
     return INTERVENTIONS.load(kind)(**options)
@@ -176,11 +176,11 @@ def make_intervention(kind: object, options: Mapping[str, Any]) -> Intervention:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        inside = ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items())
-        return f"{{{inside}}}"
+        items = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{{items}}}"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _short(words: object) -> str:
-    text = " ".join(str(words).split())
+def _short(message: object) -> str:
+    text = " ".join(str(message).split())
     return text if len(text) <= 200 else f"{text[:200]} …"

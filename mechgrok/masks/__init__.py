@@ -1,4 +1,4 @@
-"""Which weights are on: masks, the hooks that carry them, scores for pruning, edge-popup."""
+"""Masks over weights: mask hooks, pruning scores, edge-popup."""
 
 from lazy_loader import attach_stub
 

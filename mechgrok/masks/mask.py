@@ -1,4 +1,4 @@
-"""Which weights are kept: a value type with the algebra of sets."""
+"""Masks over weights: a value type with set algebra."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -18,17 +18,17 @@ from mechgrok.files import check_plain, write_whole
 from mechgrok.global_state import neutral_members
 from mechgrok.notebooks import html_table
 
-#: Whether the scores of all weights compete with one another, or those of each weight apart.
+#: Whether scores are ranked over all weights together or within each weight.
 Scope = Literal["global", "layer"]
 
 
 @neutral_members
 @dataclass(frozen=True, eq=False)
 class Mask(Mapping[str, Bool[Tensor, "..."]]):
-    """For some of a model's weights, by name, which of their entries are kept (True).
+    """A boolean mask over some of a model's weights, by name; True entries are kept.
 
-    Weights that it does not name are kept whole. Masks over the same weights have the algebra of
-    sets: ``a & b``, ``a | b``, ``~a``, ``a == b``.
+    Other weights are not masked. Masks over the same weights combine as sets: ``a & b``, ``a | b``,
+    ``~a``, ``a == b``.
 
     Raises:
         UserError: a value is neither 0 nor 1.
@@ -37,11 +37,13 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
     kept: dict[str, Bool[Tensor, "..."]]
 
     def __post_init__(self) -> None:
-        for name, kept in self.kept.items():
-            if kept.dtype != torch.bool and not ((kept == 0) | (kept == 1)).all():
+        for name, entries in self.kept.items():
+            if entries.dtype != torch.bool and not ((entries == 0) | (entries == 1)).all():
                 raise UserError(f"The mask of {name} holds values other than 0 and 1.")
-        # Frozen, and never the caller's dictionary: a mask does not change under its holder.
-        object.__setattr__(self, "kept", {name: kept.bool() for name, kept in self.kept.items()})
+        # A copy of the caller's dictionary, so that the mask cannot change.
+        object.__setattr__(
+            self, "kept", {name: entries.bool() for name, entries in self.kept.items()}
+        )
 
     def __getitem__(self, name: str) -> Bool[Tensor, "..."]:
         return self.kept[name]
@@ -58,33 +60,37 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
 
     def _repr_html_(self) -> str:
         rows = {
-            name: [str(list(kept.shape)), f"{int(kept.sum()):,}", f"{self.densities[name]:.1%}"]
-            for name, kept in self.items()
+            name: [
+                str(list(entries.shape)),
+                f"{int(entries.sum()):,}",
+                f"{self.densities[name]:.1%}",
+            ]
+            for name, entries in self.items()
         }
         rows["all"] = ["", f"{self.n_kept:,}", f"{self.density:.1%}"]
         return html_table("Mask", rows, ["shape", "kept", "density"])
 
-    # --- how much is kept -----------------------------------------------------------------------
+    # --- density --------------------------------------------------------------------------------
 
     @property
     def n_kept(self) -> int:
-        """The number of entries that are kept, over all masked weights."""
-        return sum(int(kept.sum()) for kept in self.kept.values())
+        """The number of kept entries of all masked weights."""
+        return sum(int(entries.sum()) for entries in self.kept.values())
 
     @property
     def n_entries(self) -> int:
         """The number of entries of all masked weights."""
-        return sum(kept.numel() for kept in self.kept.values())
+        return sum(entries.numel() for entries in self.kept.values())
 
     @property
     def density(self) -> float:
-        """Share of the masked weights' entries that are kept, over all of them; 1 if none is."""
+        """Share of kept entries over all masked weights; 1 for an empty mask."""
         return self.n_kept / self.n_entries if self.n_entries else 1.0
 
     @property
     def densities(self) -> dict[str, float]:
-        """Share of the entries that are kept, for each weight."""
-        return {name: float(kept.double().mean()) for name, kept in self.kept.items()}
+        """Share of kept entries of each masked weight."""
+        return {name: float(entries.double().mean()) for name, entries in self.kept.items()}
 
     # --- sets -----------------------------------------------------------------------------------
 
@@ -95,68 +101,68 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
         return Mask({name: a | b for name, a, b in self._pairs(other)})
 
     def __invert__(self) -> "Mask":
-        return Mask({name: ~kept for name, kept in self.kept.items()})
+        return Mask({name: ~entries for name, entries in self.kept.items()})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask) or self.kept.keys() != other.kept.keys():
             return False
-        return all(torch.equal(kept, other[name]) for name, kept in self.kept.items())
+        return all(torch.equal(entries, other[name]) for name, entries in self.kept.items())
 
     __hash__ = None  # type: ignore[assignment]
 
     def jaccard(self, other: "Mask") -> float:
-        """Jaccard similarity |a ∩ b| / |a ∪ b| over all weights; 1 where both are empty."""
+        """Jaccard similarity |a ∩ b| / |a ∪ b| over all weights; 1 if both are empty."""
         return _ratio((self & other).n_kept, (self | other).n_kept)
 
     def jaccards(self, other: "Mask") -> dict[str, float]:
-        """Jaccard similarity |a ∩ b| / |a ∪ b| of each weight; 1 where both are empty."""
+        """Jaccard similarity |a ∩ b| / |a ∪ b| of each weight; 1 if both are empty."""
         return {
             name: _ratio(int((a & b).sum()), int((a | b).sum()))
             for name, a, b in self._pairs(other)
         }
 
     def _pairs(self, other: "Mask") -> list[tuple[str, Tensor, Tensor]]:
-        """The weights of both masks, side by side.
+        """The entries of both masks, weight by weight.
 
         Raises:
-            UserError: they are not over the same weights.
+            UserError: the masks are over different weights.
         """
         shapes, others = ({n: tuple(k.shape) for n, k in m.items()} for m in (self, other))
         if shapes != others:
             raise UserError(
-                f"Two masks over different weights cannot be combined: one is over {shapes}, the "
+                f"Masks over different weights cannot be combined: one is over {shapes}, the "
                 f"other over {others}."
             )
-        return [(name, kept, other[name]) for name, kept in self.items()]
+        return [(name, entries, other[name]) for name, entries in self.items()]
 
-    # --- where masks come from ------------------------------------------------------------------
+    # --- constructors ---------------------------------------------------------------------------
 
     @classmethod
-    def full(cls, weights: Mapping[str, Tensor]) -> "Mask":
+    def full(cls, weights: Mapping[str, Num[Tensor, "..."]]) -> "Mask":
         """The mask that keeps every entry of ``weights``."""
         return cls({name: torch.ones_like(w, dtype=torch.bool) for name, w in weights.items()})
 
     @classmethod
     def from_threshold(cls, scores: Mapping[str, Num[Tensor, "..."]], threshold: float) -> "Mask":
-        """Keeps the entries whose score is at least ``threshold``."""
+        """The mask that keeps entries with a score of at least ``threshold``."""
         return cls({name: score >= threshold for name, score in scores.items()})
 
     @classmethod
     def from_scores(
         cls, scores: Mapping[str, Num[Tensor, "..."]], rate: float, scope: Scope = "global"
     ) -> "Mask":
-        """Keeps the entries with the highest scores, all but the share ``rate`` of them.
+        """The mask that keeps the highest scores and prunes the share ``rate`` of the entries.
 
-        Exactly round(rate · n) of n entries are pruned; of equal scores the ones that come first
-        (in the order of the weights, then row by row) are kept.
+        Exactly round(rate · n) of n entries are pruned; of equal scores, the first (by weight, then
+        row by row) are kept.
 
         Args:
             scores: a score for every entry, by weight.
-            rate: the share that is pruned, in [0, 1).
-            scope: "global": n counts all entries together; "layer": those of each weight apart.
+            rate: the pruned share, in [0, 1).
+            scope: "global" prunes the share of all entries, "layer" of each weight's.
 
         Raises:
-            UserError: the rate is outside [0, 1), or a score is not a number.
+            UserError: the rate is outside [0, 1), or a score is NaN.
         """
         check_rate(rate)
         for name, score in scores.items():
@@ -164,34 +170,34 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
                 raise UserError(f"The scores of {name} hold values that are not numbers.")
         if scope == "layer":
             return cls({name: _highest(score, rate) for name, score in scores.items()})
-        together = torch.cat([score.flatten() for score in scores.values()])
-        parts = _highest(together, rate).split([score.numel() for score in scores.values()])
+        flat = torch.cat([score.flatten() for score in scores.values()])
+        parts = _highest(flat, rate).split([score.numel() for score in scores.values()])
         return cls(
             {name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)}
         )
 
     def shuffled(self, seed: int) -> "Mask":
-        """A mask that keeps as many entries of each weight, in random places."""
+        """A mask with the same density in each weight, at random entries."""
         generator = torch.Generator().manual_seed(seed)
         shuffled = {}
-        for name, kept in self.kept.items():
-            order = torch.randperm(kept.numel(), generator=generator)
-            shuffled[name] = kept.flatten()[order].view_as(kept)
+        for name, entries in self.kept.items():
+            order = torch.randperm(entries.numel(), generator=generator)
+            shuffled[name] = entries.flatten()[order].view_as(entries)
         return Mask(shuffled)
 
     # --- on disk --------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
         """Write the mask to a safetensors file, one boolean tensor per weight."""
-        tensors = {name: kept.cpu().contiguous() for name, kept in self.kept.items()}
-        write_whole(Path(path), lambda beside: save_file(tensors, beside))
+        tensors = {name: entries.cpu().contiguous() for name, entries in self.kept.items()}
+        write_whole(Path(path), lambda partial: save_file(tensors, partial))
 
     @classmethod
     def load(cls, path: str | Path) -> "Mask":
-        """Read what `save` wrote.
+        """Read a mask from a file of `save`.
 
         Raises:
-            UserError: the file is missing, truncated, or holds something else than 0 and 1.
+            UserError: the file is missing or truncated, or has values other than 0 and 1.
         """
         try:
             check_plain(path)
@@ -200,20 +206,20 @@ class Mask(Mapping[str, Bool[Tensor, "..."]]):
             raise UserError(f"{path} cannot be read as a mask ({error}).") from None
 
 
-def _ratio(common: int, either: int) -> float:
-    return common / either if either else 1.0
+def _ratio(intersection: int, union: int) -> float:
+    return intersection / union if union else 1.0
 
 
 def check_rate(rate: float) -> None:
-    """Refuse a prune rate outside [0, 1).
+    """Raise an error for a prune rate outside [0, 1).
 
     Raises:
-        UserError: it is outside.
+        UserError: the rate is outside.
     """
     if not (isinstance(rate, (int, float)) and math.isfinite(rate) and 0 <= rate < 1):
         raise UserError(
-            f"A prune rate of {rate} is outside [0, 1): it is the share of the weights that is "
-            "removed, such as 0.6."
+            f"A prune rate of {rate} is outside [0, 1): choose the share of weights to remove, "
+            "such as 0.6."
         )
 
 
@@ -222,9 +228,9 @@ def _highest(scores: Num[Tensor, "..."], rate: float) -> Bool[Tensor, "..."]:
 
 
 def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
-    """Where the ``n_kept`` highest scores are, in the shape of ``scores``; of equals, the first.
+    """True at the ``n_kept`` highest scores; of equal scores, the first.
 
-    On a CPU it selects instead of sorting, because edge-popup asks for it at every step.
+    On a CPU it selects instead of sorting, because edge-popup calls it at every step.
     """
     flat = scores.detach().flatten()
     if n_kept <= 0 or n_kept >= len(flat):
@@ -234,8 +240,7 @@ def top_entries(scores: Num[Tensor, "..."], n_kept: int) -> Bool[Tensor, "..."]:
 
 
 def _select(flat: Num[Tensor, " n"], n_kept: int) -> Bool[Tensor, " n"]:
-    # numpy selects, compares and counts with vector instructions: ten times as fast as
-    # torch.kthvalue or torch.topk.
+    # NumPy's vectorized selection is ten times as fast as torch.kthvalue or torch.topk.
     values, n_pruned = flat.numpy(), len(flat) - n_kept
     lowest_kept = np.partition(values, n_pruned)[n_pruned]
     kept = torch.from_numpy(values >= lowest_kept)
@@ -246,6 +251,6 @@ def _select(flat: Num[Tensor, " n"], n_kept: int) -> Bool[Tensor, " n"]:
 
 
 def _sort(flat: Num[Tensor, " n"], n_kept: int) -> Bool[Tensor, " n"]:
-    # No number comes back from the device, which a step in a CUDA graph may not wait for.
+    # Without a transfer to the CPU, which a CUDA graph does not allow.
     first = flat.argsort(descending=True, stable=True)[:n_kept]
     return torch.zeros_like(flat, dtype=torch.bool).scatter_(0, first, True)

@@ -1,4 +1,4 @@
-"""Pruning methods by name: which weights each of them scores, and its options."""
+"""Pruning methods by name, with their options."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -19,17 +19,17 @@ SCORES: Registry[Callable[..., Any]] = Registry(
     },
 )
 
-#: What every method may take; its other parameters are its own options.
+#: Parameters available to every method; all others are the method's own options.
 _COMMON = ("model", "task", "rate", "scope")
 
 
 def score(function: Any = None, *, scores: Scored = "initial") -> Any:
-    """Decorator: a pruning method under the function's name.
+    """Decorator that registers a pruning method under the function's name.
 
     Args:
-        function: gives a score for every entry, by weight; the highest are kept.
-        scores: which weights a ticket is scored by, unless its step is given: those at
-            initialization, or the trained ones.
+        function: returns a score for every entry, by weight; the highest are kept.
+        scores: whether a ticket scores the weights at initialization or the trained ones, by
+            default.
     """
 
     def register(function: Any) -> Any:
@@ -41,31 +41,31 @@ def score(function: Any = None, *, scores: Scored = "initial") -> Any:
 
 
 def scored_weights(method: str) -> Scored:
-    """Which weights a method scores unless it is told a step.
+    """Whether a method scores initial or trained weights by default.
 
     Raises:
-        UserError: there is no such method.
+        UserError: the method is unknown.
     """
     return getattr(SCORES.load(method), "scores", "initial")
 
 
 def options_of(method: str) -> dict[str, Any]:
-    """A method's own options, with their defaults (``inspect.Parameter.empty`` where none is).
+    """A method's own options with their defaults (``inspect.Parameter.empty`` if required).
 
     Raises:
-        UserError: there is no such method.
+        UserError: the method is unknown.
     """
     parameters = inspect.signature(SCORES.load(method)).parameters
-    return {name: each.default for name, each in parameters.items() if name not in _COMMON}
+    return {name: p.default for name, p in parameters.items() if name not in _COMMON}
 
 
 def check_options(method: str, options: Iterable[str]) -> None:
-    """Refuse options that a method does not have.
+    """Raise an error for options that a method does not have.
 
     Raises:
-        UserError: it has no such option.
+        UserError: the method has no such option.
     """
     known = options_of(method)
     if unknown := [name for name in options if name not in known]:
-        has = f"choose {choices(known)}" if known else "it has none"
-        raise UserError(f"The pruning method {method} has no option {unknown[0]!r}: {has}.")
+        remedy = f"choose {choices(known)}" if known else "it has none"
+        raise UserError(f"The pruning method {method} has no option {unknown[0]!r}: {remedy}.")

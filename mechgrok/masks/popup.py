@@ -1,4 +1,4 @@
-"""Edge-popup: a network is found inside fixed weights by training a score for every edge."""
+"""Edge-popup: search for a subnetwork of fixed weights by training a score for every edge."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from mechgrok.models import raw_weights
 
 
 class _TopEdges(torch.autograd.Function):
-    """1 for the ``n_kept`` highest of |scores|, else 0; backwards as if it returned |scores|."""
+    """1 for the ``n_kept`` highest |scores|, else 0; its gradient is that of |scores|."""
 
     @staticmethod
     def forward(scores: Tensor, n_kept: int) -> Tensor:
@@ -35,23 +35,23 @@ class _TopEdges(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], scores: Tensor, n_kept: int
     ) -> tuple[Tensor, int]:
-        """Of scores with a further axis: each along it keeps its own edges."""
-        each = scores.movedim(in_dims[0] or 0, 0)
-        return torch.stack([_TopEdges.apply(one, n_kept) for one in each]), 0
+        """Select the edges of each member separately."""
+        members = scores.movedim(in_dims[0] or 0, 0)
+        return torch.stack([_TopEdges.apply(member, n_kept) for member in members]), 0
 
 
 class PopupHook(nn.Module):
-    """The parametrization w = θ ⊙ m, where m keeps the edges whose scores are largest: edge-popup.
+    """The parametrization w = θ ⊙ m of edge-popup, where m keeps the edges with the largest scores.
 
-    m_uv = 1 for the (1 − rate) n edges with the largest |s_uv|. Backwards the choice is skipped
-    (straight-through), so that an edge from u to v gains
+    m_uv = 1 for the (1 − rate) n edges with the largest |s_uv|. The gradient ignores the selection
+    (straight-through), so the score of an edge from u to v changes by
 
         |s_uv| ← |s_uv| − α (∂L/∂I_v) Z_u θ_uv
 
-    with I_v the input of v and Z_u the output of u: an edge's score rises where the edge, present
-    or not, would lower the loss.
+    with I_v the input of v and Z_u the output of u: a score rises if its edge, present or not,
+    would lower the loss.
 
-    Source: Ramanujan et al. 2020 (arXiv 1911.13299), whose code takes |s| too.
+    Source: Ramanujan et al. 2020 (arXiv 1911.13299), whose code uses |s| too.
     """
 
     def __init__(self, scores: Float[Tensor, "d_in d_out"], rate: float) -> None:
@@ -64,14 +64,16 @@ class PopupHook(nn.Module):
         return weight * self.hook_mask(_TopEdges.apply(self.scores, self.n_kept))
 
     def kept(self) -> Bool[Tensor, "d_in d_out"]:
-        """Which edges the scores select now."""
+        """Whether each edge is currently selected."""
         return top_entries(self.scores.abs(), self.n_kept)
 
 
-def initial_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Float[Tensor, "..."]]:
-    """Kaiming-uniform scores U(−1/√d_in, 1/√d_in), d_in the width that the weight reads.
+def initial_scores(
+    weights: Mapping[str, Float[Tensor, "..."]], seed: int
+) -> dict[str, Float[Tensor, "..."]]:
+    """Kaiming-uniform scores U(−1/√d_in, 1/√d_in), with d_in the input width of the weight.
 
-    That is ``kaiming_uniform_`` with a = √5, as edge-popup's authors start them.
+    This is ``kaiming_uniform_`` with a = √5, as in edge-popup's original code.
     """
     generator = torch.Generator().manual_seed(seed)
     return {
@@ -82,16 +84,18 @@ def initial_scores(weights: Mapping[str, Tensor], seed: int) -> dict[str, Float[
 
 @in_neutral_state
 def apply_popup(
-    model: nn.Module, popup: PopupConfig, scores: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    popup: PopupConfig,
+    scores: Mapping[str, Float[Tensor, "..."]] | None = None,
 ) -> None:
-    """Let scores choose the model's edges; they are parameters of the model from now on.
+    """Mask the model's matrices by trainable scores, which become parameters of the model.
 
-    Every weight itself, biases included, is frozen unless ``popup.train_weights``.
+    All weights, biases included, are frozen unless ``popup.train_weights`` is set.
 
     Args:
-        model: any hooked model; a mask that is on is replaced.
-        popup: rate, seed of the scores, and whether the weights are trained too.
-        scores: by weight; fresh ones for every matrix unless given.
+        model: any hooked model; an earlier mask is replaced.
+        popup: rate, seed of the scores, and whether the weights train too.
+        scores: scores by weight; default: fresh scores for every matrix.
     """
     if scores is None:
         scores = initial_scores(prunable_weights(model), popup.score_seed)
@@ -104,7 +108,7 @@ def apply_popup(
 
 
 def scores_of(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Edge-popup's scores on the model, by weight; none for a model without."""
+    """The model's edge-popup scores by weight, if any."""
     return {
         name: hook.scores for name, hook in mask_hooks(model).items() if isinstance(hook, PopupHook)
     }

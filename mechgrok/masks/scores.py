@@ -1,13 +1,12 @@
-"""Which weights matter? Every pruning method is a function from a model to a score per weight.
+"""Pruning methods: functions from a model to a score per weight entry.
 
-Everywhere the *highest* scores are kept, so that `Mask.from_scores` turns any of them into a mask.
-Scores are given for all matrices (`prunable_weights`); biases are not pruned. On a model that
-carries a mask already, what that mask prunes stays pruned: it scores −∞.
+The *highest* scores are always kept (`Mask.from_scores`). All matrices are scored
+(`prunable_weights`); biases are not pruned. Entries that the model's mask already prunes score −∞,
+so they stay pruned.
 
-A new method is one decorated function here, with its name in `mechgrok.masks.methods`, in another
-package (entry points of the group ``mechgrok.scores``), or in a file of one's own
-(``file.py:name``). Of the model, the task, the rate and the scope it takes what it asks for by
-name; its other parameters are its options.
+A new method is one decorated function: here, with its name in `mechgrok.masks.methods`; in another
+package (entry points of the group ``mechgrok.scores``); or in your own file (``file.py:name``). It
+may take ``model``, ``task``, ``rate`` and ``scope`` by name; its other parameters are its options.
 """
 
 import copy
@@ -24,7 +23,7 @@ from mechgrok.masks.methods import SCORES, check_options, score
 from mechgrok.models import HookedModel
 from mechgrok.tasks import Task
 
-#: A score for every entry, by weight; the highest are kept.
+#: A score for every entry, by weight.
 Scores = dict[str, Float[Tensor, "..."]]
 
 
@@ -38,16 +37,16 @@ def prune(
     scope: Scope = "global",
     **options: Any,
 ) -> Mask:
-    """The mask that a method gives a model.
+    """Compute a pruning mask for a model.
 
     Args:
-        model: the network to prune, trained or at initialization as the method needs it.
-        task: whose training set some methods look at.
-        rate: the share of all matrices' entries that is pruned, in [0, 1).
-        method: one of `mechgrok.masks.methods.SCORES`; options may stand behind its name,
+        model: the network to prune, trained or at initialization as the method requires.
+        task: the task, whose training set some methods use.
+        rate: the pruned share of all matrices' entries, in [0, 1).
+        method: one of `mechgrok.masks.methods.SCORES`, optionally with options:
             ``"synflow:rounds=50"``.
-        scope: "global" as in the paper, or "layer": the rate holds within each matrix.
-        options: the method's own.
+        scope: "global" as in the paper, or "layer": the rate applies within each matrix.
+        options: the method's own options.
 
     Raises:
         UserError: the method or an option is unknown, or the rate is outside [0, 1).
@@ -58,8 +57,8 @@ def prune(
     check_options(method, options)
     common = {"model": model, "task": task, "rate": rate, "scope": scope}
     names = inspect.signature(function).parameters
-    asked = {name: value for name, value in common.items() if name in names}
-    return Mask.from_scores(function(**asked, **options), rate, scope)
+    arguments = {name: value for name, value in common.items() if name in names}
+    return Mask.from_scores(function(**arguments, **options), rate, scope)
 
 
 @score(scores="trained")
@@ -80,7 +79,7 @@ def random(model: HookedModel, seed: int = 0) -> Scores:
 
 @score
 def snip(model: HookedModel, task: Task) -> Scores:
-    """|∂L/∂θ ⊙ θ|: how much the training loss moves as a weight is switched off.
+    """|∂L/∂θ ⊙ θ|: to first order, the change of the training loss if a weight is removed.
 
     Source: Lee et al. 2019 (arXiv 1810.02340), here on the whole training set.
     """
@@ -93,16 +92,15 @@ def snip(model: HookedModel, task: Task) -> Scores:
 
 @score
 def grasp(model: HookedModel, task: Task, temperature: float = 200.0) -> Scores:
-    """θ ⊙ H g, with gradient g and Hessian H of the training loss: GraSP.
+    """GraSP: θ ⊙ H g, with gradient g and Hessian H of the training loss.
 
-    Wang et al. define S = −θ ⊙ H g, twice the change (to first order) of the gradient's norm gᵀg
-    when a weight is removed, with its sign turned, and remove the highest S. Here, where the
-    highest scores are kept, the score is −S.
+    Wang et al. remove the highest S = −θ ⊙ H g: removing a weight changes the squared norm gᵀg of
+    the gradient by 2S, to first order. Here the highest scores are kept, so the score is −S.
 
     Args:
         model: the network at initialization.
-        task: its training set gives the loss, all of it.
-        temperature: the outputs are divided by it before the loss, as in the authors' code.
+        task: the task, whose full training set gives the loss.
+        temperature: divides the outputs before the loss, as in the authors' code.
 
     Source: Wang et al. 2020 (arXiv 2002.07376), equation 8.
     """
@@ -117,27 +115,26 @@ def grasp(model: HookedModel, task: Task, temperature: float = 200.0) -> Scores:
 
 @score
 def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "global") -> Scores:
-    """|∂R/∂|θ| ⊙ θ| with R = 1ᵀ (∏ |θ^[l]|) 1: the flow through a weight, no data needed.
+    """SynFlow: |∂R/∂|θ| ⊙ θ| with R = 1ᵀ (∏ |θ^[l]|) 1, the flow through a weight; needs no data.
 
-    R is the sum of the outputs of the network with absolute weights for an input of ones. It is
-    pruned in rounds, to density (1 − rate)^(r/rounds) in round r, and scored anew in each; the
-    scores are those of the last round. With one round this is what the grokking-ticket paper does,
-    except that its authors feed the training set in place of ones; 100 is its inventors' number.
+    R is the sum of the outputs for an input of ones, with absolute weights. Round r prunes the
+    network to density (1 − rate)^(r/rounds) and rescores it; the result is the last round's scores.
+    The grokking-ticket paper uses one round, on the training set instead of ones; 100 rounds are
+    the original authors' choice.
 
-    A model that reads tokens alone is fed all one-hot rows in place of ones, each at every
-    position: R = Σ_t Σ_c f_c(t, …, t), t over the tokens and c over the outputs f
-    (`HookedModel.linear_flow`). Its activations and gates stay as they are, so that R is a sum of
-    products only near 0, and may fall with a weight; the score is the size of the change then, as
-    in the authors' code.
+    A model that reads only tokens gets all one-hot rows instead of ones, each at every position:
+    R = Σ_t Σ_c f_c(t, …, t), with t over the tokens and c over the outputs f
+    (`HookedModel.linear_flow`). Activations and gates stay, so R is a sum of products only near 0
+    and may fall with a weight; then the score is the size of the change, as in the authors' code.
 
-    A transformer's attention is made linear first: the pattern is the scores without softmax, so
-    that each weight is on some path from the input to the output and R is still a sum of products.
+    In a transformer, attention is made linear (scores without softmax), so every weight is on a
+    path from input to output and R is a sum of products.
 
     Args:
         model: the network at initialization.
-        rate: the share that will be pruned in all, which sets the rounds' densities.
-        rounds: how often it is scored.
-        scope: how the rounds before the last prune.
+        rate: the share to prune in total, which sets the rounds' densities.
+        rounds: number of rounds.
+        scope: the scope of pruning between rounds.
 
     Source: Tanaka et al. 2020 (arXiv 2006.05467), algorithm 1.
     """
@@ -150,16 +147,16 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
     for done in range(rounds):
         flow = network.linear_flow()
         gradient = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
-        # Weights of a mask that is on, or of earlier rounds, are 0 and must stay last.
+        # Weights pruned by the model's mask or in earlier rounds are 0 and must rank last.
         scores = {
             name: torch.where(weight == 0, -torch.inf, (g * weight.detach()).abs())
             for (name, weight), g in zip(weights.items(), gradient, strict=True)
         }
         scores = _kept_only(model, scores)
-        kept = Mask.from_scores(scores, 1 - (1 - rate) ** ((done + 1) / rounds), scope)
+        mask = Mask.from_scores(scores, 1 - (1 - rate) ** ((done + 1) / rounds), scope)
         with torch.no_grad():
             for name, weight in weights.items():
-                weight.mul_(kept[name])
+                weight.mul_(mask[name])
     return scores
 
 
@@ -177,7 +174,7 @@ def _gradient(
 
 
 def _kept_only(model: HookedModel, scores: Scores) -> Scores:
-    """``scores`` with −∞ wherever the model's own mask prunes."""
+    """``scores`` with −∞ at entries that the model's mask prunes."""
     mask: Mask | dict[str, Tensor] = mask_of(model) or {}
     return {
         name: score.masked_fill(~mask[name], -torch.inf) if name in mask else score
@@ -186,6 +183,6 @@ def _kept_only(model: HookedModel, scores: Scores) -> Scores:
 
 
 def is_trainable(model: HookedModel, task: Task) -> bool:
-    """Whether the training loss has a gradient for any matrix entry that the model's mask keeps."""
+    """Whether the training loss has a gradient at any kept matrix entry."""
     _, gradient = _gradient(model, task)
     return any(bool(g.any()) for g in gradient)

@@ -1,4 +1,4 @@
-"""Networks that can be hooked: the paper's MLP, and a transformer."""
+"""Hooked models: MLPs and a transformer."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,4 @@
-"""Which tokens each example holds, as a sparse matrix that multiplies quickly both ways."""
+"""Token counts per example, as a sparse matrix with fast products in both directions."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 class TokenCounts:
-    """X ``[n, d_vocab]``: how often each example holds each token; ``X @ table`` as for a tensor.
+    """X ``[n, d_vocab]``: the count of each token in each example; supports ``X @ table``.
 
-    X has as few entries in a row as an example has tokens, so that the product adds a few rows of
-    the table for each example, and its gradient Xᵀ G adds the rows of G in which a token stands.
-    What Xᵀ needs is sorted once and kept, so keep the value over many steps.
+    A row of X has only as many entries as an example has tokens, so the product sums a few rows of
+    the table per example, and its gradient Xᵀ G sums the rows of G per token. The sort for Xᵀ is
+    cached, so reuse the object over many steps.
 
-    Where networks are trained together, their counts are stacked, and multiply a stack of tables.
+    Networks that train together have stacked counts, which multiply stacked tables.
 
     Args:
-        tokens: of each example, each from 0 to d_vocab − 1.
-        d_vocab: rows of the tables that it multiplies.
+        tokens: the tokens of each example, from 0 to d_vocab − 1.
+        d_vocab: number of rows of the tables.
     """
 
     def __init__(self, tokens: Integer[Tensor, "*member n pos"], d_vocab: int) -> None:
@@ -28,51 +28,51 @@ class TokenCounts:
 
     @classmethod
     def stack(cls, members: Sequence[Self]) -> Self:
-        """The counts of several sets of as many examples each, ``[member, n, d_vocab]``."""
-        return cls(torch.stack([each.tokens for each in members]), members[0].d_vocab)
+        """Stack the counts of equally many examples: ``[member, n, d_vocab]``."""
+        return cls(torch.stack([member.tokens for member in members]), members[0].d_vocab)
 
     def __len__(self) -> int:
         return self.tokens.shape[-2]
 
-    def __getitem__(self, examples: Integer[Tensor, " chosen"] | slice) -> "TokenCounts":
+    def __getitem__(self, examples: Integer[Tensor, " subset"] | slice) -> "TokenCounts":
         return TokenCounts(self.tokens[..., examples, :], self.d_vocab)
 
     def __matmul__(
         self, table: Float[Tensor, "*member d_vocab width"]
     ) -> Float[Tensor, "*member n width"]:
-        sum_rows = _SumRows if self.tokens.ndim == 2 else _SumRowsOfEach
+        sum_rows = _SumRows if self.tokens.ndim == 2 else _StackedSumRows
         return sum_rows.apply(table, self, False)
 
     @cached_property
     def _rows(self) -> Integer[Tensor, " entry"]:
-        """The row of each token in the tables, which lie one below another where there are many."""
+        """The row of each token in the vertically stacked tables."""
         if self.tokens.ndim == 2:
             return self.tokens.flatten()
         first = torch.arange(len(self.tokens), device=self.tokens.device) * self.d_vocab
         return (self.tokens + first[:, None, None]).flatten()
 
     def sums_of_rows(self, table: Float[Tensor, "d_vocab width"]) -> Float[Tensor, "n width"]:
-        """X @ table, which autograd does not see."""
+        """X @ table, without autograd."""
         return _sums(table, *self.by_example)
 
     def sums_of_examples(self, values: Float[Tensor, "n width"]) -> Float[Tensor, "d_vocab width"]:
-        """Xᵀ @ values, which autograd does not see."""
+        """Xᵀ @ values, without autograd."""
         return _sums(values, *self.by_token)
 
     @cached_property
-    def by_example(self) -> tuple[Tensor, Tensor]:
-        """The rows of the table that are added, example by example, and where each one's begin."""
+    def by_example(self) -> tuple[Integer[Tensor, " entry"], Integer[Tensor, " example"]]:
+        """The table rows to sum, example by example, and the start of each example's rows."""
         pos = self.tokens.shape[-1]
         starts = torch.arange(0, len(self._rows), pos, device=self.tokens.device)
         return self._rows, starts
 
     @cached_property
-    def by_token(self) -> tuple[Tensor, Tensor]:
-        """The examples that hold a token, token by token, and where each one's begin."""
+    def by_token(self) -> tuple[Integer[Tensor, " entry"], Integer[Tensor, " token"]]:
+        """The examples to sum, token by token, and the start of each token's examples."""
         tables = self.tokens.shape[:-2].numel()
-        held = self._rows.bincount(minlength=tables * self.d_vocab)
+        counts = self._rows.bincount(minlength=tables * self.d_vocab)
         examples = self._rows.argsort(stable=True) // self.tokens.shape[-1]
-        return examples, held.cumsum(0) - held
+        return examples, counts.cumsum(0) - counts
 
 
 def _sums(table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def _sums(table: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
 
 
 class _SumRows(torch.autograd.Function):
-    """X @ table, or Xᵀ @ table, each of which is the gradient of the other."""
+    """X @ table or Xᵀ @ table; each is the gradient of the other."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, counts: TokenCounts, transposed: bool) -> Tensor:
@@ -93,18 +93,17 @@ class _SumRows(torch.autograd.Function):
         return _SumRows.apply(grads[0], ctx.counts, not ctx.transposed), None, None
 
 
-class _SumRowsOfEach(torch.autograd.Function):
-    """`_SumRows` for each of a stack, also where ``torch.vmap`` has the axis of the tables.
+class _StackedSumRows(torch.autograd.Function):
+    """`_SumRows` for stacked tables, also under ``torch.vmap``.
 
-    It is another class because what vmap asks of one costs a lone network a twentieth of its step.
+    It is a separate class because supporting vmap costs a single network 5 % of its step.
     """
 
     @staticmethod
     def forward(tables: Tensor, counts: TokenCounts, transposed: bool) -> Tensor:
         rows, starts = counts.by_token if transposed else counts.by_example
-        below = tables.flatten(0, 1)
-        added = torch.nn.functional.embedding_bag(rows, below, starts, mode="sum")
-        return added.unflatten(0, (len(tables), -1))
+        sums = _sums(tables.flatten(0, 1), rows, starts)
+        return sums.unflatten(0, (len(tables), -1))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -112,7 +111,7 @@ class _SumRowsOfEach(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _SumRowsOfEach.apply(grads[0], ctx.counts, not ctx.transposed), None, None
+        return _StackedSumRows.apply(grads[0], ctx.counts, not ctx.transposed), None, None
 
     @staticmethod
     def vmap(
@@ -122,4 +121,4 @@ class _SumRowsOfEach(torch.autograd.Function):
         counts: TokenCounts,
         transposed: bool,
     ) -> tuple[Tensor, int]:
-        return _SumRowsOfEach.apply(tables.movedim(in_dims[0], 0), counts, transposed), 0
+        return _StackedSumRows.apply(tables.movedim(in_dims[0], 0), counts, transposed), 0

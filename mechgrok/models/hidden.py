@@ -1,9 +1,9 @@
-"""Layers of neurons one behind another, between two ends: what the MLPs here share."""
+"""The common part of the MLPs: consecutive hidden layers between input and output tables."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
@@ -12,11 +12,11 @@ from mechgrok.models.hooked import ACTIVATIONS, Mode
 from mechgrok.models.wired import WiredModel
 
 #: Tokens ``[batch, pos]``, their counts, or real vectors ``[batch, d_vocab]``.
-Inputs = Tensor | TokenCounts
+Inputs = Shaped[Tensor, "batch ..."] | TokenCounts
 
 
 class Neurons(nn.Module):
-    """The non-linearity, with a hook point before and after it."""
+    """The nonlinearity, with a hook point before and after it."""
 
     def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Neurons(nn.Module):
 
 
 class HiddenBlock(nn.Module):
-    """The hook points of one hidden layer, under the names they have in a transformer's block."""
+    """The hook points of one hidden layer, named as in a transformer block."""
 
     def __init__(self, act: Callable[[Tensor], Tensor], *, first: bool, last: bool) -> None:
         super().__init__()
@@ -62,18 +62,18 @@ class LayeredMLP(WiredModel):
     def forward(
         self, inputs: Inputs, mode: Mode = "auto", *, way: str | None = None
     ) -> Float[Tensor, "batch d_output"]:
-        """Outputs for tokens ``[batch, pos]``, for what `encode` makes of them, or for vectors.
+        """Outputs for tokens ``[batch, pos]``, encoded tokens (`encode`), or vectors.
 
         Args:
-            inputs: what is read.
-            mode: "folded", "full", or "auto": folded where hooks allow.
+            inputs: the inputs.
+            mode: "folded", "full", or "auto": folded if hooks allow it.
             way: the former name of ``mode``.
         """
         folded = self._is_folded(way or mode)
         pre = self.encode(inputs) @ self._input_table() if folded else self._full_pre(inputs)
         if self._has_biases:
             pre = pre + self.b_in
-        # By iteration: an index into a ModuleList, and more so a slice, takes longer than the ReLU.
+        # Iterate, because indexing or slicing a ModuleList takes longer than the ReLU.
         first, *further = self.blocks
         post = first.mlp(pre)
         for layer, block in enumerate(further, 1):
@@ -93,11 +93,11 @@ class LayeredMLP(WiredModel):
 
     @abstractmethod
     def _input_table(self) -> Float[Tensor, "row d_mlp"]:
-        """What each entry of an encoded input adds to the neurons of the first layer."""
+        """The weights from each entry of an encoded input to the first layer's neurons."""
 
     @abstractmethod
     def _full_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
-        """What the neurons of the first layer read, without bias, through all hook points."""
+        """The first layer's pre-activations without bias, computed through all hook points."""
 
     def _folded_outputs(
         self, post: Float[Tensor, "batch d_mlp"]

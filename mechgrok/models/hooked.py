@@ -1,4 +1,4 @@
-"""What every hooked model here shares: names of weights, and two modes of its forward pass."""
+"""The base class of hooked models, and functions on the weights of a model."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +17,13 @@ from mechgrok.global_state import in_neutral_state, in_neutral_state_from_seed
 from mechgrok.models.config import Activation, ModelShape
 from mechgrok.models.wiring import Wiring
 
-#: "folded": linear maps multiplied into tables; "full": every activation that TransformerLens has;
+#: "folded": linear maps multiplied into tables; "full": all of TransformerLens's activations;
 #: "auto": folded unless an activation that only the full pass computes has a hook.
 Mode = Literal["auto", "folded", "full"]
 #: Former names of modes.
 _FORMER_MODES: dict[str, Mode] = {"short": "folded", "plain": "full"}
 
-#: The neurons' non-linearities by name.
+#: Nonlinearities by name.
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "gelu": nn.functional.gelu,
@@ -34,25 +34,25 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class HookedModel(HookedRootModule):
-    """A model whose activations and weights can be hooked, by TransformerLens's names.
+    """A model with hooks on activations and weights, under TransformerLens's names.
 
-    Its forward pass has two modes that compute the same function. The *full* one computes every
-    activation in turn. The *folded* one multiplies consecutive linear maps into small tables,
-    because there are only ``d_vocab`` different inputs to embed; it is several times faster and
-    computes only the activations in `folded_hooks`.
+    Its forward pass has two modes that compute the same function. The *full* mode computes every
+    activation. The *folded* mode multiplies consecutive linear maps into small tables, because
+    there are only ``d_vocab`` different inputs to embed; it is several times faster and computes
+    only the activations in `folded_hooks`.
     """
 
-    #: The class of its configuration.
+    #: The configuration class.
     Config: ClassVar[type[ModelShape]]
-    #: Whether it reads real vectors too, or tokens alone.
+    #: Whether the model reads real vectors besides tokens.
     reads_vectors: ClassVar[bool] = False
 
     config: ModelShape
-    #: Width of the input, positions read, width of the output.
+    #: Width of the input, number of positions, width of the output.
     d_vocab: int
     n_ctx: int
     d_output: int
-    #: Names of the hook points that the folded mode passes too.
+    #: Names of the hook points that the folded mode computes too.
     folded_hooks: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -61,7 +61,7 @@ class HookedModel(HookedRootModule):
             cls.__init__ = in_neutral_state_from_seed(cls.__init__)  # type: ignore[method-assign]
 
     def setup(self) -> None:
-        """Name every hook point; those of a weight's mask are called ``<weight>.hook_mask``."""
+        """Name every hook point; the hook point of a weight's mask is ``<weight>.hook_mask``."""
         super().setup()
         for name, hook in list(self.hook_dict.items()):
             if ".original" in name or "parametrizations." not in name:
@@ -78,7 +78,7 @@ class HookedModel(HookedRootModule):
         ]
 
     def _is_folded(self, mode: str) -> bool:
-        """Whether the folded pass computes what a mode asks for."""
+        """Whether this mode uses the folded pass."""
         if mode == "auto":
             return not _any_active(self._full_hooks)
         if mode in _FORMER_MODES:
@@ -88,7 +88,7 @@ class HookedModel(HookedRootModule):
 
     @property
     def has_active_hooks(self) -> bool:
-        """Whether an activation has a hook; hooks on masks do not count."""
+        """Whether an activation has a hook; mask hooks do not count."""
         return _any_active(self._activation_hooks.values())
 
     @property
@@ -115,14 +115,14 @@ class HookedModel(HookedRootModule):
     def vjp(
         self, inputs: Any
     ) -> tuple[Float[Tensor, "*member batch d_output"], Callable[[Tensor], None]]:
-        """Outputs, and the function that pulls a gradient back to the weights.
+        """Outputs, and a function that pulls a gradient back to the weights.
 
         Args:
-            inputs: what `encode` made of a batch.
+            inputs: a batch from `encode`.
 
         Returns:
-            The outputs, in memory of their own that may be overwritten; and a function that is
-            called once with ∂L/∂outputs and adds ∂L/∂θ to ``grad`` of every parameter θ.
+            The outputs, which may be overwritten, and a function to call once with ∂L/∂outputs,
+            which adds ∂L/∂θ to ``grad`` of every parameter θ.
         """
         outputs = self(inputs)
         own = outputs.detach().clone(memory_format=torch.contiguous_format)
@@ -131,31 +131,31 @@ class HookedModel(HookedRootModule):
     @classmethod
     @abstractmethod
     def wire(cls, config: Any, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
-        """How a network of this shape is wired; no weight is made to find out."""
+        """The wiring of a network of this shape, computed without making weights."""
 
     @cached_property
     def wiring(self) -> Wiring:
-        """How this network is wired."""
+        """The wiring of this network."""
         return self.wire(
             self.config, d_vocab=self.d_vocab, n_ctx=self.n_ctx, d_output=self.d_output
         )
 
     @property
     def cfg(self) -> SimpleNamespace:
-        """The shape under TransformerLens's names, for its `ActivationCache`."""
+        """The shape under TransformerLens's names, for `ActivationCache`."""
         shape = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         sizes = {"n_ctx": self.n_ctx, "d_vocab": self.d_vocab, "d_vocab_out": self.d_output}
         return SimpleNamespace(**shape, **sizes, normalization_type=None, attn_only=False)
 
-    def weight(self, name: str) -> Tensor:
-        """The weight called ``name`` as the model computes with it: masked where a mask is on."""
+    def weight(self, name: str) -> Float[Tensor, "..."]:
+        """The weight ``name``, masked if it has a mask."""
         return getattr(*weight_owner(self, name))
 
     def input_side(self, path: str | None = None) -> Float[Tensor, "d_vocab d_mlp"]:
         """The weight from every token to every neuron of the first hidden layer.
 
         Args:
-            path: one of the wiring's input paths, or "auto"; the direct one unless given.
+            path: one of the wiring's input paths, or "auto"; default: the direct path.
         """
         return self.wiring.input_path(path or self.wiring.direct).product(self.weight)
 
@@ -164,14 +164,13 @@ class HookedModel(HookedRootModule):
         return self.wiring.output_path.product(self.weight)
 
     def linear_flow(self) -> Float[Tensor, ""]:
-        """SynFlow's R where all weights are ≥ 0: the sum of the outputs for an input of ones.
+        """SynFlow's R for weights ≥ 0: the sum of the outputs for an input of ones.
 
-        Ones cannot be fed to a model that reads tokens alone. It reads every token t by itself, at
-        all positions, so that its embedding is fed all one-hot rows:
+        A model that reads only tokens gets every token t at all positions instead:
 
             R = Σ_t Σ_c f_c(t, …, t)
 
-        which is the same sum where the outputs f are linear in what is embedded.
+        This is the same sum if the outputs f are linear in the embedding.
         """
         if self.reads_vectors:
             return self(torch.ones(1, self.d_vocab, dtype=self.dtype, device=self.device)).sum()
@@ -180,12 +179,12 @@ class HookedModel(HookedRootModule):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of its weights."""
+        """The weights' data type."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """The device that it is on."""
+        """The weights' device."""
         return next(self.parameters()).device
 
     def run_with_cache(
@@ -195,13 +194,13 @@ class HookedModel(HookedRootModule):
         remove_batch_dim: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, Any]:
-        """Outputs and activations: an `ActivationCache`, so that ``cache["post", 0]`` works.
+        """Outputs and activations, in an `ActivationCache` (``cache["post", 0]``).
 
         Args:
-            model_args: of `forward`.
+            model_args: arguments of `forward`.
             return_cache_object: False for a plain dictionary.
-            remove_batch_dim: leave the batch out of activations, for a batch of one.
-            kwargs: of ``HookedRootModule.run_with_cache``.
+            remove_batch_dim: drop the batch dimension of activations, for a batch of one.
+            kwargs: arguments of ``HookedRootModule.run_with_cache``.
         """
         outputs, cache = super().run_with_cache(
             *model_args, remove_batch_dim=remove_batch_dim, **kwargs
@@ -211,7 +210,7 @@ class HookedModel(HookedRootModule):
         return outputs, cache
 
     def encode(self, inputs: Any) -> Any:
-        """The form of ``inputs`` that the folded mode reads fastest; reuse it over many calls."""
+        """Encode inputs for the folded mode; reuse the result over many calls."""
         return inputs
 
     def n_parameters(self) -> int:
@@ -224,11 +223,10 @@ def _any_active(hooks: Iterable[HookPoint]) -> bool:
 
 
 def weight_name(parameter_name: str) -> str:
-    """The name of a weight from PyTorch's name of the parameter that holds it.
+    """The name of a weight, from PyTorch's name of its parameter.
 
-    A weight under a mask is stored by ``torch.nn.utils.parametrize`` as
-    ``parametrizations.W_in.original``; its name is ``W_in`` all the same. So is a weight's in the
-    ``_original_component`` that a TransformerLens bridge wraps.
+    ``torch.nn.utils.parametrize`` stores a masked weight as ``parametrizations.W_in.original``; its
+    name is still ``W_in``. The ``_original_component`` of a TransformerLens bridge is dropped too.
     """
     path = [part for part in parameter_name.split(".") if part != "_original_component"]
     if "parametrizations" not in path:
@@ -239,8 +237,8 @@ def weight_name(parameter_name: str) -> str:
 
 
 def raw_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights themselves, before any mask and without edge-popup's scores, by name."""
-    # nn.Module's own names: a TransformerLens bridge reports those of the model that it wraps.
+    """The unmasked weights by name, without edge-popup's scores."""
+    # Call nn.Module's method: a TransformerLens bridge reports the names of its wrapped model.
     return {
         weight_name(name): parameter
         for name, parameter in nn.Module.named_parameters(model)
@@ -249,7 +247,7 @@ def raw_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that holds weight ``name``, and the attribute it holds it under.
+    """The module and the attribute of the weight ``name``.
 
     Raises:
         UserError: the model has no such weight.
@@ -266,17 +264,17 @@ def weight_owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
     return owner, attribute
 
 
-def effective_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The weights that the model computes with: masked where a mask is on."""
+def effective_weights(model: nn.Module) -> dict[str, Float[Tensor, "..."]]:
+    """The weights by name, masked where the model has a mask."""
     return {name: getattr(*weight_owner(model, name)) for name in raw_weights(model)}
 
 
 def add_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
-    """Add to ``grad`` of what each weight is made of the gradient at the weight.
+    """Backpropagate the gradients at weights to the ``grad`` of their parameters.
 
     Args:
-        weights: as a model computes with them; under a mask they are products.
-        gradients: the gradient of something at each of them.
+        weights: effective weights; a masked one is a product of its parameter and its mask.
+        gradients: the gradient at each weight.
     """
     products, at_products = [], []
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -290,11 +288,11 @@ def add_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Non
 
 
 @in_neutral_state
-def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+def load_weights(model: nn.Module, weights: dict[str, Float[Tensor, "..."]]) -> None:
     """Copy ``weights`` into the model's raw weights, by name.
 
     Raises:
-        UserError: a weight is missing, unknown or of another shape.
+        UserError: a weight is missing or unknown, or has another shape.
     """
     raw = raw_weights(model)
     if missing := [name for name in raw if name not in weights]:

@@ -1,4 +1,4 @@
-"""Models from their configurations: the kinds that ship with the project, and a person's own."""
+"""Making models from configurations: built-in kinds and user models."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def saved_shape(value: Any) -> Any:
-    """The configuration of a model from what ``config.json`` holds of it.
+    """Parse a model's configuration from ``config.json``.
 
     Raises:
-        UserError: its kind is unknown, or names code that no person has named here; or a field is
-            unknown or out of range.
+        UserError: the kind is unknown or is user code that is not trusted, or a field is unknown or
+            out of range.
     """
     if not isinstance(value, Mapping):
         return value
     fields = dict(value)
     kind = fields.setdefault("kind", "mlp")
-    if user_code.is_own(kind):  # found again from elsewhere
+    if user_code.is_own(kind):  # An absolute path works from any directory.
         kind = fields["kind"] = user_code.absolute(kind)
     try:
         return config_class(kind)(**fields)
@@ -42,15 +42,15 @@ def _kinds_with(option: str) -> list[str]:
     return [kind for kind, (shape, *_) in KINDS.items() if option in shape.model_fields]
 
 
-#: A model's configuration of whatever kind, as a field of a run's.
+#: A model's configuration of any kind, as a field of a run's configuration.
 ModelConfig = Annotated[SerializeAsAny[ModelShape], BeforeValidator(saved_shape)]
 
 
 def config_class(kind: Any) -> type[ModelShape]:
-    """The class of the configurations of a kind of model.
+    """The configuration class of a kind of model.
 
     Raises:
-        UserError: there is no such kind.
+        UserError: the kind is unknown.
     """
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind][0]
@@ -58,10 +58,10 @@ def config_class(kind: Any) -> type[ModelShape]:
 
 
 def model_class(kind: Any) -> "type[HookedModel]":
-    """The class of the models of a kind: registered, or a person's own (``file.py:Class``).
+    """The class of a kind of model: built-in, or a user's (``file.py:Class``).
 
     Raises:
-        UserError: there is no such kind, or it names code that no person has named here.
+        UserError: the kind is unknown, or is user code that is not trusted.
     """
     if user_code.is_own(kind):
         return _own_model(user_code.absolute(kind))
@@ -74,33 +74,33 @@ def model_class(kind: Any) -> "type[HookedModel]":
 def _own_model(name: str) -> "type[HookedModel]":
     from mechgrok.models.hooked import HookedModel
 
-    found = user_code.load(name, "model")
-    if isinstance(found, type) and issubclass(found, HookedModel) and hasattr(found, "Config"):
-        return found
-    where, _, attribute = name.rpartition(":")
+    kind = user_code.load(name, "model")
+    if isinstance(kind, type) and issubclass(kind, HookedModel) and hasattr(kind, "Config"):
+        return kind
+    location, _, attribute = name.rpartition(":")
     raise UserError(
-        f"{attribute} in {where} is no model: make the class a subclass of mechgrok.models."
+        f"{attribute} in {location} is not a model: make the class a subclass of mechgrok.models."
         "HookedModel with a Config that is a subclass of mechgrok.models.ModelShape."
     )
 
 
 @in_neutral_state
 def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel":
-    """A freshly initialized model of the shape that ``config`` and ``task`` settle together.
+    """Make a freshly initialized model for a task.
 
     Raises:
-        UserError: a model that reads tokens was given vectors.
+        UserError: the task has vectors, but the model reads only tokens.
     """
     kind = model_class(config.kind)
     if task.input_kind != "tokens" and not kind.reads_vectors:
         raise UserError(
-            f"A {config.kind} reads tokens, but {task.name} gives vectors: choose --model mlp."
+            f"A {config.kind} reads tokens, but {task.name} has vectors: choose --model mlp."
         )
     return kind(config, **_sizes(task), seed=seed)  # type: ignore[call-arg]
 
 
 def wiring_of(config: ModelShape, task: "Task") -> "Wiring":
-    """How the model of ``config`` and ``task`` is wired; no weight is made to find out."""
+    """The wiring of a model for a task, computed without making weights."""
     if config.kind in KINDS:
         from mechgrok.models import wirings
 

@@ -1,4 +1,4 @@
-"""The paper's network: embeddings summed, hidden layers, unembedding; and any plain MLP."""
+"""The paper's MLP: summed embeddings, hidden layers, unembedding; also a plain MLP."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,17 +19,17 @@ from mechgrok.models.wirings import wire_mlp
 class HookedMLP(LayeredMLP):
     """f(x) = act(x W_E W_in) W_out W_U, with x the sum of the tokens' one-hot vectors.
 
-    Further hidden layers stand between W_in and W_out as ``W_hidden_1 [d_mlp, d_mlp]`` and so on.
-    With a real-valued input x the same formula holds, x being the vector itself.
+    Further hidden layers have weights ``W_hidden_1 [d_mlp, d_mlp]`` and so on, between W_in and
+    W_out. A real-valued input is x itself.
 
     Weights: ``W_E [d_vocab, d_model]``, ``W_in [d_model, d_mlp]``, ``W_out [d_mlp, d_model]``,
-    ``W_U [d_model, d_output]``; biases ``b_in``, ``b_hidden_1``, …, ``b_out`` where configured.
-    Without d_model there is no W_E and no W_U, and W_in and W_out take their place.
+    ``W_U [d_model, d_output]``; optional biases ``b_in``, ``b_hidden_1``, …, ``b_out``. Without
+    d_model there is no W_E and no W_U; W_in reads the input and W_out writes the output.
 
     Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre [batch, d_model]`` (the
     sum over tokens), ``blocks.l.mlp.hook_pre`` and ``blocks.l.mlp.hook_post [batch, d_mlp]`` for
     each hidden layer l, ``blocks.L.hook_mlp_out [batch, d_model]`` for the last layer L,
-    ``hook_logits [batch, d_output]``, the outputs whatever they mean, and ``<weight>.hook_mask``.
+    ``hook_logits [batch, d_output]`` (the outputs, logits or not), and ``<weight>.hook_mask``.
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), section 3.
     """
@@ -43,14 +43,14 @@ class HookedMLP(LayeredMLP):
     def initial_weight(
         self, name: str, shape: tuple[int, ...], generator: torch.Generator
     ) -> Float[Tensor, "..."]:
-        """As ``init`` says: "linear" draws a matrix and its bias from κ · U(−1/√d_in, 1/√d_in)."""
+        """An initial weight; "linear" draws matrices and biases from κ · U(−1/√d_in, 1/√d_in)."""
         if self.config.init == "normal":
             return super().initial_weight(name, shape, generator)
         scale = self.config.init_scale / math.sqrt(self.d_in(f"W{name[1:]}"))  # b_in: as W_in
         return (2 * torch.rand(shape, generator=generator) - 1) * scale
 
     def encode(self, inputs: Inputs) -> Inputs:
-        """Tokens ``[batch, pos]`` as their counts, which multiply a table; vectors as they are."""
+        """Encode tokens ``[batch, pos]`` as counts; vectors stay as they are."""
         if isinstance(inputs, TokenCounts) or inputs.is_floating_point():
             return inputs
         return TokenCounts(inputs, self.d_vocab)
@@ -59,13 +59,12 @@ class HookedMLP(LayeredMLP):
         return self.W_E @ self.W_in if self.config.d_model is not None else self.W_in
 
     def vjp(self, inputs: Inputs) -> tuple[Tensor, Callable[[Tensor], None]]:
-        """Outputs and their pull-back, by hand for one layer of ReLUs without active hooks.
+        """Outputs and their pull-back, coded by hand for one ReLU layer without active hooks.
 
         With X the counts, T = W_E W_in, U = W_out W_U, H = relu(X T), outputs H U and their
         gradient G: ∂L/∂U = Hᵀ G and ∂L/∂T = Xᵀ (G Uᵀ ⊙ [H > 0]), from which ∂L/∂W_E = ∂L/∂T W_inᵀ,
-        ∂L/∂W_in = W_Eᵀ ∂L/∂T, and so on. Autograd computes the same to the bit, and spends a
-        third of a step on its bookkeeping; it still computes what lies between the weights and the
-        trained parameters: masks and edge-popup's scores.
+        ∂L/∂W_in = W_Eᵀ ∂L/∂T, and so on. Autograd gives bitwise the same result but takes a third
+        of a step longer; it still handles masks and edge-popup's scores.
         """
         usual = self.config.act == "relu" and self.config.n_layers == 1 and not self.config.bias
         if not usual or not isinstance(inputs, TokenCounts) or self.has_active_hooks:
@@ -81,7 +80,7 @@ class HookedMLP(LayeredMLP):
         @torch.no_grad()
         def pull_back(at_outputs: Float[Tensor, "batch d_output"]) -> None:
             at_out = post.T @ at_outputs
-            # A product with (post > 0) takes five times as long.
+            # Multiplying by (post > 0) takes five times as long.
             at_pre = torch.ops.aten.threshold_backward(at_outputs @ out.T, post, 0)
             at_into = inputs.sums_of_examples(at_pre)
             reads, writes = _halves(used)
@@ -103,7 +102,7 @@ class HookedMLP(LayeredMLP):
 
 
 def _halves(weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The weights before the neurons, and those after them."""
+    """The weights before and after the neurons."""
     middle = len(weights) // 2
     return weights[:middle], weights[middle:]
 
@@ -114,7 +113,7 @@ def _folded(chain: Sequence[Tensor]) -> Tensor:
 
 
 def _unfolded(at_product: Tensor, chain: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients of the matrices from that of what `_folded` made of them."""
+    """The gradients at the matrices, from the gradient at their product (`_folded`)."""
     if len(chain) == 1:
         return [at_product]
     first, second = chain

@@ -1,8 +1,9 @@
-"""A network as TransformerLens's own native model."""
+"""Conversion of a network to TransformerLens's native model."""
 
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens import TransformerBridge, TransformerBridgeConfig
 from transformer_lens.model_bridge.sources import boot_native
@@ -11,23 +12,23 @@ from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_check
 from mechgrok.errors import UserError, choices
 from mechgrok.models import HookedModel, HookedTransformer, effective_weights
 
-#: The activations of ours that TransformerLens's native model has too.
+#: The nonlinearities that TransformerLens's native model supports.
 _NATIVE_ACTIVATIONS = ("relu", "gelu", "silu")
 
 
 def to_transformer_lens(model: HookedModel) -> TransformerBridge:
-    """TransformerLens's native model with the weights of ``model``, masked ones as zeros.
+    """TransformerLens's native model with the weights of ``model``, pruned entries as zeros.
 
-    Its logits ``[batch, pos, d_vocab_out]`` at the last position are those of ``model``.
-    TransformerLens gives attention and the unembedding biases, which are zero here.
+    Its logits ``[batch, pos, d_vocab_out]`` at the last position equal those of ``model``.
+    TransformerLens's biases of attention and unembedding are zero.
 
     Raises:
-        UserError: the model is an MLP, of which TransformerLens has no native form, or has an
-            activation or an attention pattern that its native form lacks.
+        UserError: the model is an MLP, or TransformerLens's native model does not support its
+            nonlinearity or attention rate.
     """
     if not isinstance(model, HookedTransformer):
         raise UserError(
-            "TransformerLens has no native form of an MLP: use run.model(step), whose hooks carry "
+            "TransformerLens has no native MLP: use run.model(step), whose hooks have "
             "TransformerLens's names."
         )
     if model.config.act not in _NATIVE_ACTIVATIONS:
@@ -37,8 +38,8 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
         )
     if model.config.attention_rate != 1:
         raise UserError(
-            "TransformerLens's native model has no attention rate, which is "
-            f"{model.config.attention_rate:g} here: use run.model(step)."
+            "TransformerLens's native model has no attention rate, but this model's is "
+            f"{model.config.attention_rate:g}: use run.model(step)."
         )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"
@@ -49,7 +50,7 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
 
 
 def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
-    """The shape of ``model`` in the words of TransformerLens's configuration."""
+    """The shape of ``model`` as arguments of TransformerLens's configuration."""
     return {
         "d_model": model.config.d_model,
         "d_head": model.config.head_width,
@@ -64,8 +65,8 @@ def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
     }
 
 
-def contiguous_weights(model: HookedModel) -> dict[str, Tensor]:
-    """The weights that the model computes with, on the CPU and apart from it, by name."""
+def contiguous_weights(model: HookedModel) -> dict[str, Float[Tensor, "..."]]:
+    """The model's effective weights by name, detached and on the CPU."""
     return {
         name: weight.detach().cpu().contiguous()
         for name, weight in effective_weights(model).items()

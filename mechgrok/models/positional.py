@@ -1,4 +1,4 @@
-"""An MLP that knows which operand is which: one embedding per position."""
+"""An MLP with one embedding per position, which distinguishes the operands."""
 
 import torch
 from jaxtyping import Float
@@ -13,22 +13,23 @@ from mechgrok.models.wirings import wire_positional_mlp
 class HookedPositionalMLP(LayeredMLP):
     """f(x) = act((Σ_i x_i W_E_i) W_in) W_out W_U, with x_i the one-hot vector of the token at i.
 
-    The embeddings of the positions are summed; with ``join = "concat"`` they are put side by side,
-    so that W_in has rows of its own for each: act([x_0 W_E_0, x_1 W_E_1, …] W_in) W_out W_U.
-    Non-commutative tasks need it: a `HookedMLP` sums its tokens and cannot tell a − b from b − a.
-    Further hidden layers stand between W_in and W_out as ``W_hidden_1 [d_mlp, d_mlp]`` and so on.
+    The embeddings of the positions are summed. With ``join = "concat"`` they are concatenated, so
+    that W_in has separate rows for each: act([x_0 W_E_0, x_1 W_E_1, …] W_in) W_out W_U.
+    Non-commutative tasks need this model: a `HookedMLP` sums its tokens and cannot distinguish
+    a − b from b − a. Further hidden layers have weights ``W_hidden_1 [d_mlp, d_mlp]`` and so on,
+    between W_in and W_out.
 
     Weights: ``W_E_0``, ``W_E_1``, … ``[d_vocab, d_model]``, ``W_in [d_model, d_mlp]`` (concat:
     ``[n_ctx · d_model, d_mlp]``), ``W_out [d_mlp, d_model]``, ``W_U [d_model, d_output]``; without
     ``unembed`` no W_U, and ``W_out [d_mlp, d_output]``.
 
-    Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre`` (what the neurons
-    read), ``blocks.l.mlp.hook_pre`` and ``hook_post [batch, d_mlp]``, ``blocks.L.hook_mlp_out
+    Hooks: ``hook_embed [batch, pos, d_model]``, ``blocks.0.hook_resid_pre`` (the neurons'
+    input), ``blocks.l.mlp.hook_pre`` and ``hook_post [batch, d_mlp]``, ``blocks.L.hook_mlp_out
     [batch, d_model]`` for the last layer L, ``hook_logits [batch, d_output]``, and
     ``<weight>.hook_mask``.
 
-    Source: the architecture of Gromov 2023 (arXiv 2301.02679) where W_in is joined by "concat"; of
-    Chughtai et al. 2023 (arXiv 2302.03025) where there is no W_U either.
+    Source: with "concat", the architecture of Gromov 2023 (arXiv 2301.02679); also without W_U,
+    that of Chughtai et al. 2023 (arXiv 2302.03025).
     """
 
     Config = PositionalMLPConfig
@@ -36,9 +37,9 @@ class HookedPositionalMLP(LayeredMLP):
     config: PositionalMLPConfig
 
     def encode(self, inputs: Inputs) -> Inputs:
-        """Tokens ``[batch, pos]`` as counts of the rows of the input table; vectors as they are.
+        """Encode tokens ``[batch, pos]`` as counts of input-table rows; vectors stay as they are.
 
-        The table holds the rows of all positions, those of one below those of another.
+        The table stacks the rows of all positions vertically.
         """
         if isinstance(inputs, TokenCounts) or inputs.is_floating_point():
             return inputs

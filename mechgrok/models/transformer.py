@@ -1,4 +1,4 @@
-"""A transformer without layer norm, hooked by TransformerLens's names, that answers at its end."""
+"""A transformer without layer norm, with TransformerLens's hook names."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,19 +15,19 @@ from mechgrok.models.wirings import wire_transformer
 
 
 class Embed(nn.Module):
-    """Holds the token embedding W_E [d_vocab, d_model]."""
+    """The token embedding W_E [d_vocab, d_model]."""
 
     W_E: nn.Parameter
 
 
 class PosEmbed(nn.Module):
-    """Holds the learned positions W_pos [n_ctx, d_model]."""
+    """The learned positional embedding W_pos [n_ctx, d_model]."""
 
     W_pos: nn.Parameter
 
 
 class Attention(nn.Module):
-    """Causal self-attention without biases; scores are divided by √d_head."""
+    """Causal self-attention without biases, with scores divided by √d_head."""
 
     W_Q: nn.Parameter
     W_K: nn.Parameter
@@ -57,14 +57,14 @@ class Attention(nn.Module):
         return torch.einsum("bqhk,hkm->bqm", z, self.W_O)
 
     def pattern(self, scores: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
-        """How much of each token is read: the softmax of the scores, at the attention rate."""
+        """The attention pattern: α softmax(scores) + 1 − α with the attention rate α."""
         softmax = scores.softmax(dim)
         if self.rate == 1:
             return softmax
         return self.rate * softmax + (1 - self.rate) * (scores > -torch.inf)
 
     def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
-        """The output at the last position, which attends to all."""
+        """The output at the last position, which attends to all positions."""
         q = torch.einsum("bm,hmk->bhk", resid[:, -1], self.W_Q)
         k = torch.einsum("bpm,hmk->bphk", resid, self.W_K)
         v = torch.einsum("bpm,hmk->bphk", resid, self.W_V)
@@ -109,20 +109,20 @@ class Block(nn.Module):
         return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(resid_mid)))
 
     def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
-        """The residual stream after this block, at the last position only."""
+        """The residual stream after this block, at the last position."""
         resid_mid = resid[:, -1] + self.attn.last(resid)
         mlp = self.mlp
         return resid_mid + mlp.act(resid_mid @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out
 
 
 class Unembed(nn.Module):
-    """Holds the unembedding W_U [d_model, d_output]."""
+    """The unembedding W_U [d_model, d_output]."""
 
     W_U: nn.Parameter
 
 
 class HookedTransformer(WiredModel):
-    """A decoder-only transformer whose answer is read at the last position.
+    """A decoder-only transformer that answers at the last position.
 
     Weights: ``embed.W_E [d_vocab, d_model]``, ``pos_embed.W_pos [n_ctx, d_model]``,
     ``blocks.l.attn.W_Q``, ``W_K``, ``W_V [n_heads, d_model, d_head]``,
@@ -154,7 +154,7 @@ class HookedTransformer(WiredModel):
         self.hook_logits = HookPoint()
 
     def d_in(self, name: str) -> int:
-        """The number of units that a matrix reads; of W_pos d_model, so that it stays small."""
+        """The number of units that a matrix reads; d_model for W_pos, to keep it small."""
         return self.config.d_model if name == "pos_embed.W_pos" else super().d_in(name)
 
     @property
@@ -173,23 +173,25 @@ class HookedTransformer(WiredModel):
         return self.unembed.W_U
 
     def linear_flow(self) -> Float[Tensor, ""]:
-        """The sum of the outputs for an input of ones, with attention made linear: the pattern is
-        the scores without softmax, so that every weight is on some path of products."""
-        scores_seen: list[Tensor] = []
+        """The sum of the outputs for an input of ones, with linear attention.
+
+        The pattern is the scores without softmax, so that every weight is on a path of products.
+        """
+        recorded: list[Tensor] = []
 
         def ones(embed: Tensor, hook: HookPoint) -> Tensor:
             return self.W_E.sum(0).expand_as(embed)
 
-        def remember(scores: Tensor, hook: HookPoint) -> None:
-            scores_seen.append(scores.where(scores.isfinite(), 0))  # −∞ where it looks ahead
+        def record(scores: Tensor, hook: HookPoint) -> None:
+            recorded.append(scores.where(scores.isfinite(), 0))  # Future positions have −∞.
 
         def linear(pattern: Tensor, hook: HookPoint) -> Tensor:
-            return scores_seen.pop()
+            return recorded.pop()
 
         tokens = torch.zeros(1, self.n_ctx, dtype=torch.long, device=self.device)
         hooks: list[tuple[Any, Callable[..., Any]]] = [("hook_embed", ones)]
         for layer in range(len(self.blocks)):
-            hooks.append((f"blocks.{layer}.attn.hook_attn_scores", remember))
+            hooks.append((f"blocks.{layer}.attn.hook_attn_scores", record))
             hooks.append((f"blocks.{layer}.attn.hook_pattern", linear))
         return self.run_with_hooks(tokens, fwd_hooks=hooks).sum()
 
@@ -205,8 +207,8 @@ class HookedTransformer(WiredModel):
 
         Args:
             inputs: the tokens.
-            mode: "folded", "full", or "auto": folded where hooks allow.
-            all_positions: give the logits at every position.
+            mode: "folded", "full", or "auto": folded if hooks allow it.
+            all_positions: return the logits at every position.
             way: the former name of ``mode``.
         """
         if all_positions or not self._is_folded(way or mode):
@@ -227,17 +229,17 @@ class HookedTransformer(WiredModel):
         return embed + self.hook_pos_embed(positions)
 
     def _from_tables(self, tokens: Integer[Tensor, "b pos"]) -> Float[Tensor, "b d_output"]:
-        """The folded pass of one block: what depends on single tokens is computed once per token.
+        """The folded pass of one block: per-token quantities are computed once per token.
 
-        With S the embeddings of tokens and positions, stacked, each attention score is the sum of
-        two entries of S_q W_Q W_Kᵀ Sᵀ, one for the token and one for its position. Weighted by the
-        attention pattern, the rows of S make the head's input; what a head adds to the neurons and
-        to the logits is then a chain of products, which einsum takes in the cheapest order.
+        With S the stacked embeddings of tokens and positions, an attention score is the sum of two
+        entries of S_q W_Q W_Kᵀ Sᵀ, for the token and for its position. A head's input is the rows
+        of S weighted by the pattern. Its contribution to the neurons and the logits is a chain of
+        products, which einsum computes in the cheapest order.
         """
         attn, mlp = self.blocks[0].attn, self.blocks[0].mlp
         n_pos = tokens.shape[1]
         stacked = torch.cat([self.W_E, self.W_pos[:n_pos]])  # [d_vocab + pos, d_model]
-        at_end = self.W_E + self.W_pos[n_pos - 1]  # what the last position reads, per token
+        at_end = self.W_E + self.W_pos[n_pos - 1]  # the last position's input, per token
         last = tokens[:, -1]
 
         query = torch.einsum("vm,hmk->vhk", at_end, attn.W_Q) * attn.scale

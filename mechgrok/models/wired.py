@@ -1,4 +1,4 @@
-"""A model whose weights are drawn from its wiring: what a new architecture begins with."""
+"""The base class for new architectures: a model with the weights of its wiring."""
 
 import math
 from typing import Any
@@ -12,12 +12,12 @@ from mechgrok.models.hooked import HookedModel
 
 
 class WiredModel(HookedModel):
-    """A model whose weights and hook points are those that its wiring names.
+    """A model with the weights and hook points of its wiring.
 
-    A subclass gives `wire`, mostly by `Wiring.between`, and `forward`. It has a parameter for every
-    weight, matrices drawn from N(0, κ²/d_in) with d_in the units that they read, vectors zero; and
-    a hook point for every layer of neurons and ``hook_logits`` for the outputs. A subclass adds
-    further ones in its own ``__init__``, after this one and followed by ``self.setup()``.
+    A subclass defines `wire`, usually with `Wiring.between`, and `forward`. The model has a
+    parameter for every weight: matrices are drawn from N(0, κ²/d_in) with d_in their input units,
+    vectors are zero. It has a hook point for every layer of neurons, and ``hook_logits``. To add
+    hook points, call this ``__init__``, add them, then call ``self.setup()``.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class WiredModel(HookedModel):
         self.setup()
 
     def add_modules(self) -> None:
-        """Add the hook points, and a module for every weight with a dot in its name."""
+        """Add the hook points, and the modules of weights with a dot in their names."""
         for hook in [*(layer.hook for layer in self.wiring.hidden), "hook_logits"]:
             setattr(self, hook, HookPoint())
 
     def initial_weight(
         self, name: str, shape: tuple[int, ...], generator: torch.Generator
     ) -> Float[Tensor, "..."]:
-        """A weight before training: from N(0, κ²/d_in), κ the ``init_scale``; a vector is zero."""
+        """An initial weight: a matrix from N(0, κ²/d_in) with κ the ``init_scale``, or zeros."""
         if len(shape) == 1:
             return torch.zeros(shape)
         scale = self.config.init_scale / math.sqrt(self.d_in(name))

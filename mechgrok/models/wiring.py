@@ -1,8 +1,8 @@
-"""How a network is wired: what each model declares once, and everybody else asks for.
+"""The wiring of a network: its groups of units and the matrices between them.
 
-A wiring names the groups of units of a network, the matrices that connect them, its hidden layers,
-and the linear paths from the inputs to the neurons and from the neurons to the outputs. Nobody but
-a model looks at the name or the shape of a weight to find these out.
+Every model declares its wiring: the groups of units, the matrices that connect them, the hidden
+layers, and the linear paths from inputs to neurons and from neurons to outputs. Other code uses the
+wiring instead of interpreting names or shapes of weights.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Integer, Num
     from torch import Tensor
 
-#: Between the names of several paths.
+#: Separates the names of several paths.
 _AND = ", "
-#: Gives a weight by its full name; all may have the same leading dimensions, such as steps.
-Weights = Callable[[str], "Tensor"]
+#: Maps a weight's full name to its value; all may share leading dimensions, such as steps.
+Weights = Callable[[str], "Float[Tensor, '...']"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Units of one kind: so many inputs, neurons, dimensions of a residual stream.
+    """A group of units of one kind, such as inputs, neurons, or residual dimensions.
 
     Attributes:
-        size: how many there are.
-        unit: what one of them is: "token", "d_model", "neuron", "d_head", "position", "output".
+        size: the number of units.
+        unit: the kind of unit: "token", "d_model", "neuron", "d_head", "position", "output".
     """
 
     size: int
@@ -44,16 +44,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Connection:
-    """Which groups a matrix connects; recurrent where they are the same.
+    """The groups that a matrix connects; recurrent if they are the same.
 
     Attributes:
-        source: the group that it reads.
-        target: the group that it writes to.
-        heads: where a weight holds one matrix per head: whether the heads' matrices lie side by
-            side in the "columns" (``[head, d_model, d_head]``) or one below the other in the
-            "rows" (``[head, d_head, d_model]``); None for a single matrix.
-        target_from: the first unit of the target group that it writes to, where it does not write
-            to all of them.
+        source: the group that the matrix reads.
+        target: the group that the matrix writes to.
+        heads: for a weight with one matrix per head, whether heads are concatenated along
+            "columns" (``[head, d_model, d_head]``) or "rows" (``[head, d_head, d_model]``); None
+            for a single matrix.
+        target_from: the first unit written in the target group, if not all are.
     """
 
     source: str
@@ -64,11 +63,11 @@ class Connection:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a weight lies in memory as a matrix between two groups.
+    """The layout of a weight in memory, as a matrix between two groups.
 
     Attributes:
-        n_heads: of the weight, where it holds one matrix per head.
-        heads: as of `Connection`.
+        n_heads: the number of heads, 1 for a single matrix.
+        heads: as in `Connection`.
         inside: whether both groups are hidden units, neither inputs nor outputs.
     """
 
@@ -77,17 +76,17 @@ class Layout:
     inside: bool
 
     def matrix(self, weight: Num[Tensor, "..."]) -> Num[Tensor, "*step d_in d_out"]:
-        """The weight as one matrix, the heads side by side; leading dimensions stay."""
+        """The weight as one matrix with concatenated heads; leading dimensions stay."""
         if self.heads == "columns":
-            laid = rearrange(weight, "... head d_in d_head -> ... d_in (head d_head)")
+            matrix = rearrange(weight, "... head d_in d_head -> ... d_in (head d_head)")
         elif self.heads == "rows":
-            laid = rearrange(weight, "... head d_head d_out -> ... (head d_head) d_out")
+            matrix = rearrange(weight, "... head d_head d_out -> ... (head d_head) d_out")
         else:
             return weight
-        return laid.contiguous()
+        return matrix.contiguous()
 
     def weight(self, matrix: Num[Tensor, "*step d_in d_out"]) -> Num[Tensor, "..."]:
-        """The matrix as the weight, back from `matrix`."""
+        """The weight of a matrix, the inverse of `matrix`."""
         if self.heads == "columns":
             pattern = "... d_in (head d_head) -> ... head d_in d_head"
         elif self.heads == "rows":
@@ -102,15 +101,15 @@ class HiddenLayer:
     """One layer of neurons.
 
     Attributes:
-        group: the group that its neurons are.
+        group: the group of its neurons.
         hook: the hook point of their activations, ``[batch, …, neuron]``.
         reads: the weights whose columns are the neurons: one, or several for gated units.
         writes: the weights whose rows are the neurons; recurrent ones are in `reads` too.
-        folded: what each neuron reads of the inputs, ``[…, input, neuron]``, where it reads
-            nothing else (W_E W_in of a first layer); None where it does.
-        pattern: the hook point of the attention patterns before it, where there is attention.
-        heads: the hook point of what the heads before it read, ``[batch, pos, head, d_head]``.
-        recurrent: whether what the neurons write may come back to them.
+        folded: the weights from inputs to neurons, ``[…, input, neuron]``, if the neurons read
+            nothing else (W_E W_in of a first layer); else None.
+        pattern: the hook point of the preceding attention pattern, if any.
+        heads: the hook point of the preceding heads' results, ``[batch, pos, head, d_head]``.
+        recurrent: whether the neurons' output may return to them.
     """
 
     group: str
@@ -129,21 +128,21 @@ class HiddenLayer:
                 object.__setattr__(self, side, (name,))
 
     def incoming(self, kept: Mapping[str, Bool[Tensor, "..."]]) -> Integer[Tensor, " neuron"]:
-        """How many weights into each neuron a mask keeps."""
+        """The number of kept weights into each neuron."""
         return sum(kept[name].sum(0) for name in self.reads)  # type: ignore[return-value]
 
     def outgoing(self, kept: Mapping[str, Bool[Tensor, "..."]]) -> Integer[Tensor, " neuron"]:
-        """How many weights out of each neuron a mask keeps."""
+        """The number of kept weights out of each neuron."""
         return sum(kept[name].sum(1) for name in self.writes)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class LinearPath:
-    """A chain of matrices through the network, multiplied out.
+    """The product of a chain of matrices.
 
     Attributes:
-        formula: the chain as the field writes it: "W_E W_in".
-        product: the matrix that it makes of the weights.
+        formula: the chain in the usual notation: "W_E W_in".
+        product: computes the product from the weights.
     """
 
     formula: str
@@ -152,19 +151,19 @@ class LinearPath:
 
 @dataclass(frozen=True)
 class Wiring:
-    """How a network is wired.
+    """The wiring of a network.
 
     Attributes:
-        weights: the shape of every weight, biases too, in the order in which the model holds them.
-        groups: the groups of units, in the order in which the units are numbered.
-        connections: for each matrix the groups that it connects, from the inputs to the outputs.
+        weights: the shapes of all weights, biases included, in the model's order.
+        groups: the groups of units, in the order of the units' numbers.
+        connections: the groups that each matrix connects, from the inputs to the outputs.
         hidden: the layers of neurons, in order.
         input_paths: paths from the tokens to the neurons of the first hidden layer, each a matrix
-            ``[token, neuron]``; the first is the one on which the answer depends.
-        direct: which of them goes through no attention; of gated units one for each weight that
-            they read by, with commas between their names.
-        output_path: from the neurons of the last hidden layer to the outputs, ``[neuron, output]``.
-        embedding: what tokens are embedded as, ``[token, d_model]``; None without embedding.
+            ``[token, neuron]``; the first is the one that carries the answer.
+        direct: the input path without attention; for gated units one per input weight, their names
+            separated by commas.
+        output_path: the path from the last hidden layer to the outputs, ``[neuron, output]``.
+        embedding: the tokens' embedding, ``[token, d_model]``; None without one.
     """
 
     weights: Mapping[str, tuple[int, ...]]
@@ -183,21 +182,21 @@ class Wiring:
         matrices: Mapping[str, tuple[str, str]],
         hooks: Mapping[str, str],
     ) -> Wiring:
-        """The wiring of plain matrices, each between two whole groups: all else follows of these.
+        """The wiring of single matrices, each between two complete groups.
 
-        Groups that nothing writes to are inputs. Every chain of matrices from tokens to the first
-        layer of neurons, through no group twice, is an input path, called by its formula. A matrix
-        from a group to itself is recurrent.
+        Groups without an incoming matrix are inputs. Every chain of matrices from tokens to the
+        first layer of neurons that visits no group twice is an input path, named by its formula. A
+        matrix from a group to itself is recurrent.
 
         Args:
             groups: the groups of units by name, from the inputs to the outputs.
-            matrices: for each weight the group that it reads and the one that it writes to.
-            hooks: for each group of neurons, in order, the hook point of their activations, which
-                recurrent neurons pass after every token.
+            matrices: the source and target groups of each weight.
+            hooks: the hook point of each group of neurons, in order; recurrent neurons call it
+                after every token.
 
         Raises:
-            UserError: a group is unknown, there are no neurons, or no chain of matrices leads from
-                inputs to a group of neurons, or from there to outputs.
+            UserError: a group is unknown, there are no neurons, or a group of neurons has no chain
+                of matrices from inputs or to outputs.
 
         >>> groups = {"tokens": Group(7, "token"), "neurons": Group(5, "neuron")}
         >>> groups["outputs"] = Group(7, "output")
@@ -207,7 +206,7 @@ class Wiring:
         ({'W_in': (7, 5), 'W_out': (5, 7)}, ['W_in'], 'W_out')
         """
         if not hooks:
-            raise UserError("A wiring needs a group of neurons: give its name and hook in hooks.")
+            raise UserError("A wiring needs a group of neurons: give its hook point in hooks.")
         for group in [*hooks, *(end for ends in matrices.values() for end in ends)]:
             if group not in groups:
                 raise UserError(f"There is no group {group!r}: choose {choices(groups)}.")
@@ -243,72 +242,71 @@ class Wiring:
         return sum(prod(shape) for shape in self.weights.values())
 
     def full_name(self, name: str) -> str:
-        """The full name of a weight from a name that ends it: W_in for blocks.0.mlp.W_in.
+        """Complete a short name of a weight: W_in stands for blocks.0.mlp.W_in.
 
         Raises:
-            UserError: no weight ends so, or several do.
+            UserError: no weight has this short name, or several have.
         """
-        ending = [full for full in self.weights if full == name or full.endswith(f".{name}")]
-        if len(ending) != 1:
+        matches = [full for full in self.weights if full == name or full.endswith(f".{name}")]
+        if len(matches) != 1:
             raise UserError(
-                f"The network has {'several weights' if ending else 'no weight'} {name!r}: choose "
-                f"{choices(ending or self.weights)}."
+                f"The network has {'several weights' if matches else 'no weight'} {name!r}: choose "
+                f"{choices(matches or self.weights)}."
             )
-        return ending[0]
+        return matches[0]
 
     def matrix(self, name: str, weight: Num[Tensor, "..."]) -> Num[Tensor, "*step d_in d_out"]:
-        """A weight as one matrix between its groups: the heads of an attention weight side by side.
+        """A weight as one matrix between its groups, with concatenated heads.
 
         Leading dimensions (steps) stay.
         """
         return self.layout(name).matrix(weight)
 
     def layout(self, name: str) -> Layout:
-        """How a matrix between two groups lies in memory."""
+        """The layout of a matrix in memory."""
         ends = self.connections[name]
         written = {other.target for other in self.connections.values()}
         inside = ends.source in written and self.groups[ends.target].unit != "output"
         return Layout(self.weights[name][0] if ends.heads else 1, ends.heads, inside)
 
     def axes(self, name: str) -> tuple[str, str]:
-        """What the rows and the columns of a matrix stand for: ("token", "d_model") for W_E."""
+        """The units of a matrix's rows and columns: ("token", "d_model") for W_E."""
         ends = self.connections[name]
         return self.groups[ends.source].unit, self.groups[ends.target].unit
 
     def paths(self, name: str = "auto") -> list[LinearPath]:
-        """The input paths called ``name``: one, or several with commas between their names.
+        """The input paths in ``name``, separated by commas.
 
-        "auto" is the one on which the answer depends; of gated units, which read by several
-        weights, one for each weight.
+        "auto" is the path that carries the answer; for gated units, one path per input weight.
 
         Raises:
-            UserError: the network has none of that name.
+            UserError: a path is unknown.
         """
-        return [self.input_paths[one] for one in self.path_name(name).split(_AND)]
+        return [self.input_paths[path] for path in self.path_name(name).split(_AND)]
 
     def input_path(self, name: str = "auto") -> LinearPath:
-        """The one input path called ``name``; "auto" is the one on which the answer depends.
+        """The single input path ``name``; "auto" is the path that carries the answer.
 
         Raises:
-            UserError: the network has none of that name, or several where one is needed.
+            UserError: the path is unknown, or there are several.
         """
         first, *others = self.paths(name)
         if others:
             raise UserError(
-                "Each neuron reads the inputs by several weights, and this is defined for one: "
+                "Neurons read the inputs through several weights, but this analysis needs one: "
                 f"choose --path {choices(repr(name) for name in self.input_paths)}."
             )
         return first
 
     def path_name(self, name: str = "auto") -> str:
-        """The name of an input path, or of several, with "auto" resolved.
+        """The names of one or several input paths, with "auto" resolved.
 
         Raises:
-            UserError: the network has none of that name.
+            UserError: a path is unknown.
         """
         if name == "auto":
             return self.direct if _AND in self.direct else next(iter(self.input_paths))
-        if unknown := [one for one in name.split(_AND) if one not in self.input_paths]:
+        if unknown := [path for path in name.split(_AND) if path not in self.input_paths]:
             raise UserError(
                 f"The network has no path {unknown[0]!r} from its inputs to its neurons: choose "
                 f"--path {choices(self.input_paths)}."
@@ -317,14 +315,14 @@ class Wiring:
 
     @cached_property
     def embedded(self) -> LinearPath:
-        """What a token is turned into, ``[token, width]``.
+        """The representation of tokens, ``[token, width]``: their embedding.
 
-        Its embedding; without one what neurons read of it, by several weights side by side.
+        Without an embedding, the neurons' input weights, concatenated.
         """
         paths = [self.embedding] if self.embedding else self.paths(self.direct)
         return paths[0] if len(paths) == 1 else concatenated(paths, -1)
 
-    # --- units, numbered through ----------------------------------------------------------------
+    # --- numbering of units ---------------------------------------------------------------------
 
     @property
     def n_units(self) -> int:
@@ -334,14 +332,14 @@ class Wiring:
     @cached_property
     def start(self) -> dict[str, int]:
         """The number of each group's first unit."""
-        starts, at = {}, 0
+        starts, first = {}, 0
         for name, group in self.groups.items():
-            starts[name] = at
-            at += group.size
+            starts[name] = first
+            first += group.size
         return starts
 
     def ends(self, name: str) -> tuple[range, range]:
-        """The numbers of the units that the rows and the columns of a matrix are."""
+        """The numbers of the units of a matrix's rows and columns."""
         ends, shape = self.connections[name], self.weights[name]
         columns = self.groups[ends.target].size if ends.heads == "columns" else shape[-1]
         source, target = self.start[ends.source], self.start[ends.target] + ends.target_from
@@ -357,7 +355,7 @@ class Wiring:
 
     @cached_property
     def column(self) -> dict[str, int]:
-        """How many matrices lie between the inputs and each group: its place in a drawing."""
+        """The number of matrices between the inputs and each group: its column in a drawing."""
         written = {ends.target for ends in self.connections.values()}
         column = {group: 0 for group in self.groups if group not in written}
         for _ in self.groups:
@@ -368,17 +366,17 @@ class Wiring:
 
     @property
     def narrowest(self) -> int:
-        """The size of the narrowest group of units that something reads and something writes."""
+        """The size of the narrowest group that is both read and written."""
         read = {ends.source for ends in self.connections.values()}
         written = {ends.target for ends in self.connections.values()}
         return min(self.groups[group].size for group in read & written)
 
 
 def chain(weights: Mapping[str, tuple[int, int]]) -> Wiring:
-    """The wiring of matrices of which each reads what the one before it writes.
+    """The wiring of a chain of matrices, each reading the output of the one before it.
 
     Args:
-        weights: their shapes by name, in order; all but the last write to neurons.
+        weights: the matrices' shapes by name, in order; all but the last write to neurons.
     """
     sizes = [next(iter(weights.values()))[0], *(width for _, width in weights.values())]
     layers = [numbered("neurons", layer, len(weights) - 1) for layer in range(len(weights) - 1)]
@@ -389,9 +387,9 @@ def chain(weights: Mapping[str, tuple[int, int]]) -> Wiring:
 
 
 def product(*names: str) -> LinearPath:
-    """The path through these weights in turn: ``product("W_E", "W_in")`` is W_E W_in.
+    """The path through these weights, in order: ``product("W_E", "W_in")`` is W_E W_in.
 
-    A weight is called by the last part of its name in the formula.
+    The formula uses the last part of each weight's name.
     """
     formula = " ".join(name.rpartition(".")[2] for name in names)
     return LinearPath(formula, partial(_multiply, names))
@@ -402,26 +400,26 @@ def _multiply(names: Sequence[str], weights: Weights) -> Tensor:
 
 
 def _chains(
-    group: str, matrices: Mapping[str, tuple[str, str]], does: str, passed: tuple[str, ...] = ()
+    group: str, matrices: Mapping[str, tuple[str, str]], verb: str, visited: tuple[str, ...] = ()
 ) -> list[tuple[str, ...]]:
-    """Every chain of matrices that leads from inputs to a group, through no group twice.
+    """All chains of matrices from inputs to a group that visit no group twice.
 
     Raises:
-        UserError: there is none to a group of neurons.
+        UserError: a group of neurons has no such chain.
     """
     into = {name: source for name, (source, target) in matrices.items() if target == group}
-    if passed and not into:
+    if visited and not into:
         return [()]
-    passed = (*passed, group)
+    visited = (*visited, group)
     chains = [
         (*chain, name)
         for name, source in into.items()
-        if source not in passed
-        for chain in _chains(source, matrices, does, passed)
+        if source not in visited
+        for chain in _chains(source, matrices, verb, visited)
     ]
-    if not chains and passed == (group,):
+    if not chains and visited == (group,):
         raise UserError(
-            f"No matrix {does} the neurons {group!r} but those between neurons: give one that does."
+            f"No matrix {verb} the neurons {group!r}, except from neurons to neurons: add one."
         )
     return chains
 
@@ -431,9 +429,9 @@ def _input_paths(
     matrices: Mapping[str, tuple[str, str]],
     groups: Mapping[str, Group],
 ) -> tuple[dict[str, LinearPath], str]:
-    """The paths of the chains that begin at tokens, and which of them are direct.
+    """The paths of the chains that start at tokens, and the names of the direct ones.
 
-    Direct is the first from the first group of tokens; of gated units the first for each gate.
+    Direct is the first path from the first group of tokens, for each of a gated unit's weights.
     """
     first = matrices[chains[0][0]][0]
     paths: dict[str, LinearPath] = {}
@@ -453,12 +451,12 @@ def _hidden(
     matrices: Mapping[str, tuple[str, str]],
     chains: Sequence[tuple[str, ...]],
 ) -> HiddenLayer:
-    """A layer of neurons between plain matrices.
+    """The layer of a group of neurons.
 
     Args:
-        group: the group that its neurons are.
-        hook: the hook point of their activations.
-        matrices: for each weight the group that it reads and the one that it writes to.
+        group: the group.
+        hook: the hook point of its activations.
+        matrices: the source and target groups of each weight.
         chains: the chains of matrices from inputs to the first layer.
     """
     reached = {target for source, target in matrices.values() if source == group}
@@ -477,7 +475,7 @@ def _hidden(
 
 
 def concatenated(paths: Sequence[LinearPath], dim: Literal[-1, -2]) -> LinearPath:
-    """The matrices of several paths, one below the other (−2) or side by side (−1)."""
+    """The matrices of several paths, concatenated along rows (−2) or columns (−1)."""
     formula = ", ".join(path.formula for path in paths)
     return LinearPath(formula, partial(_concatenate, paths, dim))
 
@@ -489,14 +487,14 @@ def _concatenate(paths: Sequence[LinearPath], dim: int, weights: Weights) -> Ten
 
 
 def numbered(name: str, layer: int, n_layers: int) -> str:
-    """The name of a layer's group: with the layer's number where there are several."""
+    """The name of a layer's group, with the layer's number if there are several layers."""
     return f"{name} {layer}" if n_layers > 1 else name
 
 
 def short_names(weights: Sequence[str]) -> dict[str, str]:
-    """The names of weights as a figure has room for them.
+    """Short names of weights for figures.
 
-    W_in for blocks.0.mlp.W_in; with the layer, 0.W_in, where several layers have one.
+    W_in for blocks.0.mlp.W_in; 0.W_in, with the layer, if several layers have one.
 
     >>> short_names(["embed.W_E", "blocks.0.mlp.W_in", "blocks.1.mlp.W_in"]).values()
     dict_values(['W_E', '0.W_in', '1.W_in'])

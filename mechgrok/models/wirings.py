@@ -1,7 +1,7 @@
-"""How the kinds of network here are wired.
+"""The wirings of the built-in models.
 
-It takes neither TransformerLens nor a weight to find out, so that an analysis that only reads
-weights starts in half the time.
+They need neither TransformerLens nor weights, which halves the start-up time of analyses that only
+read weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,10 @@ from mechgrok.models.wiring import (
 
 
 def wire_mlp(config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:
-    """A chain: inputs, resid_pre, neurons, mlp_out, outputs; without d_model without the two
-    in between."""
+    """A chain: inputs, resid_pre, neurons, mlp_out, outputs.
+
+    Without d_model there is no resid_pre and no mlp_out.
+    """
     d_model, d_mlp, n_layers = config.d_model, config.d_mlp, config.n_layers
     groups = {
         "inputs": Group(d_vocab, "input" if d_model is None else "token"),
@@ -99,14 +101,14 @@ def wire_positional_mlp(
 
 
 def _residual(name: str, d_model: int | None) -> dict[str, Group]:
-    """The group of so many residual dimensions; none where there is no width."""
+    """A group of residual dimensions; empty without a width."""
     return {} if d_model is None else {name: Group(d_model, "d_model")}
 
 
 def _shapes(
     connections: Mapping[str, Connection], groups: Mapping[str, Group]
 ) -> dict[str, tuple[int, int]]:
-    """The shapes of matrices between whole groups."""
+    """The shapes of matrices between complete groups."""
     return {
         name: (groups[ends.source].size, groups[ends.target].size)
         for name, ends in connections.items()
@@ -116,7 +118,7 @@ def _shapes(
 def _into_neurons(
     position: int, width: int | None, weights: Weights
 ) -> Float[Tensor, "*step d_vocab d_mlp"]:
-    """W_E_i W_in of a position, with its own ``width`` rows of W_in where it has any."""
+    """W_E_i W_in of a position, with its own ``width`` rows of W_in if there are any."""
     rows = slice(None) if width is None else slice(position * width, (position + 1) * width)
     return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
 
@@ -124,10 +126,9 @@ def _into_neurons(
 def wire_transformer(
     config: TransformerConfig, *, d_vocab: int, n_ctx: int, d_output: int
 ) -> Wiring:
-    """Everything reads the residual stream or writes to it.
+    """The wiring of a transformer, whose matrices read or write the residual stream.
 
-    The units of a block are its queries, keys, heads (a value and what the head passes on of
-    it) and neurons.
+    The units of a block are its queries, keys, heads (values and results) and neurons.
     """
     layers = range(config.n_layers)
     groups = {
@@ -170,7 +171,7 @@ def _block_groups(config: TransformerConfig, layer: int) -> dict[str, Group]:
 
 
 def _block_connections(config: TransformerConfig, layer: int) -> dict[str, Connection]:
-    """Which groups the matrices of a block connect."""
+    """The groups that a block's matrices connect."""
     block, (queries, keys, heads, neurons) = f"blocks.{layer}", _block_groups(config, layer)
     return {
         f"{block}.attn.W_Q": Connection("resid", queries, "columns"),
@@ -212,7 +213,7 @@ def _block_layer(config: TransformerConfig, layer: int) -> HiddenLayer:
 
 
 def _through_attention(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
-    """Σ_h W_E W_V^h W_O^h W_in: what a neuron reads where every head attends to the token.
+    """Σ_h W_E W_V^h W_O^h W_in: a neuron's input if every head attends to the token.
 
     The attention pattern scales each head's part.
     """
@@ -234,7 +235,7 @@ def hidden_weights(n_layers: int) -> list[str]:
 
 
 def hidden_groups(n_layers: int) -> list[str]:
-    """The groups that the layers' neurons are, by name."""
+    """The names of the layers' groups of neurons."""
     return [numbered("neurons", layer, n_layers) for layer in range(n_layers)]
 
 
@@ -244,8 +245,8 @@ def hidden_layers(
     """The layers of neurons of an MLP.
 
     Args:
-        n_layers: how many there are.
-        folded: what the neurons of the first read of the inputs.
+        n_layers: the number of layers.
+        folded: computes the weights from inputs to the first layer.
     """
     weights = pairwise(hidden_weights(n_layers))
     return tuple(

@@ -1,4 +1,4 @@
-"""From gradients to steps: optimizers and gradient transforms, by name."""
+"""Optimizers and gradient transforms, by name."""
 
 from lazy_loader import attach_stub
 

@@ -1,11 +1,11 @@
-"""Adam and SGD as one call into torch each.
+"""Adam and SGD, each one call to torch's fused kernels.
 
-torch.optim's own classes compute the same numbers with the same calls, but take longer to prepare
-a step than the step takes for a small network, and import torch's compiler before the first one.
+torch.optim's classes compute the same numbers with the same kernels. But for a small network they
+prepare a step for longer than the step takes, and they import torch's compiler before the first.
 """
 
 # pyright: reportPrivateImportUsage=false
-# They call the same functions of torch, whose names begin with an underscore.
+# torch's fused kernels have names that begin with an underscore.
 
 from collections import defaultdict
 from typing import Any, Protocol
@@ -13,18 +13,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-#: Parameters under ``params`` with their ``weight_decay``, and with ``lr``, torch's name for it.
+#: Parameters under ``params``, with their ``weight_decay`` and their learning rate ``lr``.
 Group = dict[str, Any]
-#: What an optimizer stores about one parameter between steps, by name.
+#: An optimizer's state of one parameter between steps, by name.
 Moments = dict[str, Tensor]
 
 
 class TorchOptimizer(Protocol):
-    """What the training loop needs of an optimizer; every one of torch.optim has it."""
+    """The optimizer interface of the training loop; all of torch.optim's classes have it."""
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
-        """What is stored between steps, by parameter, then by name."""
+        """The state between steps, by parameter, then by name."""
         ...
 
     def zero_grad(self) -> None:
@@ -35,14 +35,14 @@ class TorchOptimizer(Protocol):
 
 
 class Fused:
-    """Groups of parameters, each updated in one call.
+    """An optimizer that updates each group of parameters in one call.
 
     Args:
         groups: the parameters with their weight decay.
         lr: the learning rate.
     """
 
-    #: The names of what is stored about each parameter besides the number of steps, 0 at first.
+    #: Names of each parameter's state besides the step count; all start at 0.
     moments: tuple[str, ...]
 
     def __init__(self, groups: list[Group], *, lr: float) -> None:
@@ -76,7 +76,7 @@ class Fused:
 
 
 class Adam(Fused):
-    """Adam; with ``decoupled`` weight decay AdamW.
+    """Adam, or AdamW with ``decoupled`` weight decay.
 
     Sources: Kingma and Ba 2015 (arXiv 1412.6980); Loshchilov and Hutter 2019 (arXiv 1711.05101).
     """
@@ -122,7 +122,7 @@ class Adam(Fused):
 
 
 class SGD(Fused):
-    """Stochastic gradient descent, with momentum where it is not 0."""
+    """Stochastic gradient descent, optionally with momentum."""
 
     def __init__(self, groups: list[Group], *, lr: float, momentum: float = 0.0) -> None:
         super().__init__(groups, lr=lr)

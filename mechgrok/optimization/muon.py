@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are orthogonalized."""
+"""Muon: momentum with orthogonalized matrices."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from mechgrok.models.wiring import Layout
 from mechgrok.optimization.fused import Adam, Fused, Group, Moments
 
-#: p(x) = a x + b x³ + c x⁵ is iterated on the singular values: Muon's, of the steepest rise at 0.
+#: Coefficients of p(x) = a x + b x³ + c x⁵, iterated on the singular values: Muon's, steep at 0.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalized(
     matrices: Float[Tensor, "n d_in d_out"], iterations: int = 5
 ) -> Float[Tensor, "n d_in d_out"]:
-    """Matrices with their singular vectors, and singular values near 1: about U Vᵀ for U S Vᵀ.
+    """Approximate U Vᵀ of matrices U S Vᵀ: the same singular vectors, singular values near 1.
 
-    Newton–Schulz: X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X, from X / ‖X‖. The coefficients do not lead to
-    1 but into (0.68, 1.13) and there soon, which does as well.
+    Newton–Schulz: X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X, from X / ‖X‖. With these coefficients the
+    singular values soon lie in (0.68, 1.13), which is close enough to 1.
 
     Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), who compute it in bfloat16.
     """
@@ -35,15 +35,15 @@ def orthogonalized(
 
 
 class MuonMatrices(Fused):
-    """Muon's step for matrices; of ``[d_in, d_out]`` it is √max(1, d_out / d_in) long in each
-    direction.
+    """Muon's update of matrices: singular values √max(1, d_out / d_in) for ``[d_in, d_out]``.
 
     Args:
-        groups: the matrices, with weight decay and learning rate.
-        layouts: how each lies in memory.
-        momentum: rate at which the momentum forgets.
-        nesterov: look ahead by one step of the momentum.
-        iterations: of Newton–Schulz.
+        groups: the matrices, with their weight decay.
+        layouts: each matrix's layout in memory.
+        lr: the learning rate.
+        momentum: decay rate of the momentum.
+        nesterov: whether to use Nesterov's momentum.
+        iterations: number of Newton–Schulz iterations.
     """
 
     moments = ("momentum_buffer",)
@@ -77,7 +77,7 @@ class MuonMatrices(Fused):
             for (parameter, matrix), update in zip(
                 same_shape, orthogonalized(stacked, self.iterations), strict=True
             ):
-                update = update * (matrix != 0)  # An entry without gradient is pruned: it stays 0.
+                update = update * (matrix != 0)  # Pruned entries have no gradient and stay 0.
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(self.layouts[parameter].weight(update), alpha=-group["lr"] * length)
 
@@ -86,14 +86,14 @@ class Muon:
     """Muon for some matrices, AdamW for all other weights.
 
     Args:
-        matrices: updates the matrices.
-        rest: updates everything else.
+        matrices: the optimizer of the matrices.
+        rest: the optimizer of all other weights.
     """
 
     def __init__(self, matrices: MuonMatrices, rest: Adam) -> None:
         self.parts = (matrices, rest)
         self.param_groups = [*matrices.param_groups, *rest.param_groups]
-        # A weight is in one of the two, so that one dictionary holds the state of both.
+        # No weight is in both, so one dictionary holds all state.
         self.state = rest.state = matrices.state
 
     def zero_grad(self) -> None:

@@ -1,7 +1,7 @@
-"""Optimizers, each with its own options, and their state by the names of the weights it belongs to.
+"""Optimizers with their options, and their state by weight name.
 
-A new one is one class here, in another package (entry points of ``mechgrok.optimizers``), or in a
-file of one's own: ``--optimizer file.py:Name``.
+A new optimizer is one class: here, in another package (entry points of ``mechgrok.optimizers``), or
+in your own file (``--optimizer file.py:Name``).
 """
 
 from __future__ import annotations
@@ -23,38 +23,36 @@ if TYPE_CHECKING:
     from mechgrok.models.wiring import Layout, Wiring
     from mechgrok.optimization.fused import TorchOptimizer
 
-#: A rate at which a moving average forgets.
+#: The decay rate of a moving average.
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(Settings):
-    """An optimizer by name, with the options that are its own.
+    """An optimizer by name, with its own options.
 
-    The learning rate and the weight decay, which all have, are the training's
-    (`mechgrok.configuration.TrainingConfig`). A subclass adds its options as fields and
-    says how it is made.
+    Learning rate and weight decay are common to all and belong to the training settings
+    (`mechgrok.configuration.TrainingConfig`). A subclass adds its options as fields and overrides
+    `make`.
     """
 
-    #: Whether a step updates each parameter by its own gradient and state alone, and the state is
-    #: tensors beside the parameter. Then one serves many networks that are trained together, in a
-    #: CUDA graph too; else each network has its own.
+    #: Whether the update of a parameter depends only on its own gradient and state, all tensors on
+    #: its device. Then networks that train together share one optimizer, also in a CUDA graph.
     separable: ClassVar[bool] = False
 
     name: str
 
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
-        """The optimizer over groups of parameters.
+        """Make the optimizer over groups of parameters.
 
         Args:
-            groups: parameters under ``params``, with their ``weight_decay``, and under ``layouts``
-                how each lies in memory as a matrix of the wiring (`mechgrok.models.wiring.Layout`),
-                None for what is no matrix.
-            learning_rate: the training's.
+            groups: dictionaries of parameters (``params``), their ``weight_decay``, and their
+                ``layouts`` as matrices (`mechgrok.models.wiring.Layout`; None for a vector).
+            learning_rate: the learning rate.
         """
         raise NotImplementedError
 
     def check(self, wiring: Wiring) -> None:
-        """Refuse a network that it cannot train, before anything is written.
+        """Raise an error if the optimizer cannot train this network.
 
         Raises:
             UserError: it cannot.
@@ -88,7 +86,7 @@ class AdamW(Optimizer):
 
 @OPTIMIZERS.register("adam")
 class Adam(AdamW):
-    """Adam, the weight decay added to the gradient.
+    """Adam, with the weight decay added to the gradient.
 
     Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
@@ -103,7 +101,7 @@ class Adam(AdamW):
 
 @OPTIMIZERS.register("sgd")
 class SGD(Optimizer):
-    """Stochastic gradient descent, the weight decay added to the gradient."""
+    """Stochastic gradient descent, with the weight decay added to the gradient."""
 
     separable: ClassVar[bool] = True
     name: str = "sgd"
@@ -117,28 +115,28 @@ class SGD(Optimizer):
 
 @OPTIMIZERS.register("muon")
 class Muon(Optimizer):
-    """Muon for matrices, and AdamW, with the training's learning rate, for all else.
+    """Muon for matrices, and AdamW with the usual learning rate for all other weights.
 
-    A matrix moves by its momentum M with all singular values near 1: for M = U S Vᵀ of a matrix
-    ``[d_in, d_out]`` θ ← (1 − lr · weight_decay) θ − lr √max(1, d_out / d_in) U Vᵀ. Which
-    weights are matrices the wiring says: the heads of an attention weight are one, side by side.
-    As its author advises, those that read the inputs or write the outputs are left to AdamW.
+    With the momentum M = U S Vᵀ of a matrix ``[d_in, d_out]``,
+    θ ← (1 − lr · weight_decay) θ − lr √max(1, d_out / d_in) U Vᵀ. The heads of an attention weight
+    count as one matrix, side by side. By default, as Muon's author advises, AdamW trains the
+    matrices that read the inputs or write the outputs.
 
-    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), whose learning rate, momentum
-    and five iterations are the defaults.
+    Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon), including the default learning
+    rate, momentum and five iterations.
     """
 
     separable: ClassVar[bool] = True
     name: str = "muon"
     muon_learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=0.02, description="Step size of Muon's matrices."
+        default=0.02, description="Learning rate of Muon's matrices."
     )
     matrices: Literal["inside", "all"] = Field(
         default="inside",
-        description="Which matrices are Muon's: those inside, between hidden units, or all.",
+        description="Matrices that Muon trains: inside (between hidden units) or all.",
     )
     momentum: Decay = Field(default=0.95, description="Momentum of SGD and Muon.")
-    nesterov: bool = Field(default=True, description="Nesterov's momentum, of Muon.")
+    nesterov: bool = Field(default=True, description="Use Nesterov's momentum in Muon.")
     iterations: Annotated[int, Field(ge=1, le=100)] = Field(
         default=5, description="Newton-Schulz iterations of Muon."
     )
@@ -147,28 +145,27 @@ class Muon(Optimizer):
     )
 
     def check(self, wiring: Wiring) -> None:
-        if self.matrices == "inside" and not any(
-            wiring.layout(n).inside for n in wiring.connections
-        ):
+        inside = (wiring.layout(name).inside for name in wiring.connections)
+        if self.matrices == "inside" and not any(inside):
             raise UserError(
-                "The network has no matrix between hidden units, so that Muon would change none: "
-                "choose --matrices all, or another optimizer."
+                "The network has no matrix between hidden units for Muon to train: choose "
+                "--matrices all, or another optimizer."
             )
 
     def make(self, groups: list[dict[str, Any]], learning_rate: float) -> TorchOptimizer:
         from mechgrok.optimization import fused, muon
 
-        laid = {
+        layouts = {
             parameter: layout
             for group in groups
             for parameter, layout in zip(group["params"], group["layouts"], strict=True)
             if layout is not None and (layout.inside or self.matrices == "all")
         }
 
-        def part(of_muon: bool) -> list[dict[str, Any]]:
+        def part(by_muon: bool) -> list[dict[str, Any]]:
             return [
                 {
-                    "params": [each for each in group["params"] if (each in laid) == of_muon],
+                    "params": [p for p in group["params"] if (p in layouts) == by_muon],
                     "weight_decay": group["weight_decay"],
                 }
                 for group in groups
@@ -176,7 +173,7 @@ class Muon(Optimizer):
 
         matrices = muon.MuonMatrices(
             part(True),
-            laid,
+            layouts,
             lr=self.muon_learning_rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
@@ -187,21 +184,21 @@ class Muon(Optimizer):
 
 
 def choose_optimizer(value: Any) -> Optimizer:
-    """An optimizer from text, ``sgd:momentum=0.9``, or from a dictionary of its name and options.
+    """Parse an optimizer: ``sgd:momentum=0.9``, or a dictionary of its name and options.
 
     Raises:
-        UserError: the optimizer or an option of it is unknown.
+        UserError: the optimizer or an option is unknown.
     """
     return make_named(OPTIMIZERS, Optimizer, value)
 
 
 def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> TorchOptimizer:
-    """The configured optimizer over every weight that is trained, and edge-popup's scores.
+    """The configured optimizer over all trained weights and edge-popup scores.
 
     Args:
         model: the network.
-        config: the run's.
-        step: that the run has reached.
+        config: the run's configuration.
+        step: the run's current step.
     """
     return make_optimizers([(model, config)], [step])[0]
 
@@ -209,30 +206,30 @@ def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> Torc
 def make_optimizers(
     networks: Sequence[tuple[HookedModel, RunConfig]], steps: Sequence[int] | None = None
 ) -> list[TorchOptimizer]:
-    """What changes the weights of each network; those that are alike and separable share one.
+    """The optimizer of each network; similar networks share a separable one.
 
-    Alike are two with the same options, transforms and learning rate; weight decay is each
-    parameter's own.
+    Networks are similar if their options, transforms and learning rate are the same; each
+    parameter has its own weight decay.
 
     Args:
-        networks: with their configurations.
-        steps: that each has reached; 0 unless given.
+        networks: the networks with their configurations.
+        steps: each run's current step; default: 0.
     """
-    sharing: dict[object, list[int]] = {}
+    by_options: dict[object, list[int]] = {}
     for index, (_, config) in enumerate(networks):
         training = config.recipe
         options = training.model_dump_json(include={"optimizer", "transforms", "learning_rate"})
-        sharing.setdefault(options if training.separable else index, []).append(index)
-    made: dict[int, TorchOptimizer] = {}
-    for sharers in sharing.values():
-        step = steps[sharers[0]] if steps else 0
-        shared = _make([networks[index] for index in sharers], step)
-        made |= dict.fromkeys(sharers, shared)
-    return [made[index] for index in range(len(networks))]
+        by_options.setdefault(options if training.separable else index, []).append(index)
+    optimizers: dict[int, TorchOptimizer] = {}
+    for indices in by_options.values():
+        step = steps[indices[0]] if steps else 0
+        shared = _make([networks[index] for index in indices], step)
+        optimizers |= dict.fromkeys(indices, shared)
+    return [optimizers[index] for index in range(len(networks))]
 
 
 def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> TorchOptimizer:
-    """One optimizer of networks that are alike, behind the transforms where there are any."""
+    """One optimizer for similar networks, behind their transforms if any."""
     by_decay: dict[float, dict[nn.Parameter, Layout | None]] = {}
     for model, config in networks:
         for parameters, weight_decay in _groups(model, config):
@@ -273,26 +270,26 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
 def _groups(
     model: HookedModel, config: RunConfig
 ) -> Iterator[tuple[dict[nn.Parameter, Layout | None], float]]:
-    """What is trained of a network and how it lies in memory, with the weight decay on it."""
+    """A network's trained parameters with their layouts, and the weight decay on them."""
     from mechgrok.masks.popup import scores_of
     from mechgrok.models import raw_weights
 
     wiring = model.wiring
 
-    def laid(parameters: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, Layout | None]:
+    def layouts(parameters: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, Layout | None]:
         return {
             parameter: wiring.layout(name) if name in wiring.connections else None
             for name, parameter in parameters.items()
             if parameter.requires_grad
         }
 
-    yield laid(raw_weights(model)), config.recipe.weight_decay
+    yield layouts(raw_weights(model)), config.recipe.weight_decay
     if config.popup is not None:
-        yield laid(scores_of(model)), config.popup.score_weight_decay
+        yield layouts(scores_of(model)), config.popup.score_weight_decay
 
 
 def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
-    """Everything that can be trained, as checkpoints name it: weights, and ``scores.<weight>``."""
+    """All parameters by their names in checkpoints: weights, and ``scores.<weight>``."""
     from mechgrok.masks.popup import scores_of
     from mechgrok.models import raw_weights
 
@@ -301,7 +298,7 @@ def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
 
 
 def optimizer_state(optimizer: TorchOptimizer, model: HookedModel) -> dict[str, Any]:
-    """What lasts from step to step, as ``<weight>/<key>``, for ``resume.safetensors``."""
+    """The optimizer's state as ``<weight>/<key>``, for ``resume.safetensors``."""
     from mechgrok.optimization.transforms.chain import states_of
 
     parameters = parameters_by_name(model)
@@ -314,20 +311,20 @@ def optimizer_state(optimizer: TorchOptimizer, model: HookedModel) -> dict[str, 
 
 
 def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[str, Any]) -> None:
-    """Put what `optimizer_state` gave back into a fresh optimizer.
+    """Load a state from `optimizer_state` into a fresh optimizer.
 
     Raises:
-        UserError: the state is that of other weights, or of other transforms.
+        UserError: the state belongs to other weights or other transforms.
     """
     from torch import Tensor
 
     from mechgrok.optimization.transforms.chain import MEMORY, STATE, states_of
 
-    parameters, homes = parameters_by_name(model), states_of(optimizer)
+    parameters, states = parameters_by_name(model), states_of(optimizer)
     for entry, value in state.items():
         name, _, key = entry.rpartition("/")
         weight = parameters.get(name)
-        prefix = next((prefix for prefix in homes if prefix and key.startswith(prefix)), "")
+        prefix = next((prefix for prefix in states if prefix and key.startswith(prefix)), "")
         shape = getattr(value, "shape", ())
         stray = key.startswith((STATE, MEMORY)) and not prefix
         if weight is None or stray or not _belongs(shape, weight.shape, bool(prefix)):
@@ -335,13 +332,14 @@ def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[st
                 f"The optimizer's state holds {entry} {list(shape)}, which belongs to another "
                 f"{'training' if stray else 'network'}: resume.safetensors is not this run's."
             )
-        is_tensor = isinstance(value, Tensor)
-        placed = value.to(weight.device) if is_tensor else value
-        homes[prefix][weight][key.removeprefix(prefix)] = placed
+        own = value.to(weight.device) if isinstance(value, Tensor) else value
+        states[prefix][weight][key.removeprefix(prefix)] = own
 
 
 def _belongs(shape: Sequence[int], weight: Sequence[int], of_transform: bool) -> bool:
-    """Whether state of this shape can be a weight's: it is one number (a count of steps), or has
-    the weight's shape; that of a transform may have leading dimensions."""
+    """Whether state of this shape fits a weight: it is a scalar or has the weight's shape.
+
+    A transform's state may have leading dimensions.
+    """
     trailing = shape[-len(weight) :] if of_transform else shape
     return not len(shape) or tuple(trailing) == tuple(weight)

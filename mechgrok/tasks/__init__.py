@@ -1,4 +1,4 @@
-"""The data sets that networks grok, each a small pydantic class registered by name."""
+"""Tasks: the data sets that networks grok, each a pydantic class registered by name."""
 
 from lazy_loader import attach_stub
 

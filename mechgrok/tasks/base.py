@@ -1,4 +1,4 @@
-"""What a task is: inputs, labels, a split, a loss, and what counts as having learned it."""
+"""The base class of tasks: inputs, labels, a split, a loss, and criteria of learning."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ class Examples(NamedTuple):
 
 @neutral_properties
 class Task(Settings):
-    """A data set to grok, a pure function of its fields (which are what a run's config stores).
+    """A data set to grok, a pure function of its fields, which a run's config stores.
 
-    A subclass gives `examples` (all of them, in a fixed order) and the sizes below; the split into
-    train and test follows from ``train_fraction`` and ``split_seed`` (or from ``fixed_split``)
-    unless it overrides `train_index` and `test_index`. What is minimized is its
-    `training_objective`; a task may also define ``loss``, ``accuracy`` and the criteria itself.
+    A subclass defines `examples`, in a fixed order, and the sizes below. The split into train and
+    test follows from ``train_fraction`` and ``split_seed`` (or ``fixed_split``), unless the
+    subclass overrides `train_index` and `test_index`. Training minimizes its `training_objective`;
+    a task may also define its own ``loss``, ``accuracy`` and criteria.
     """
 
     model_config = ConfigDict(ignored_types=(cached_property,))
 
     #: "tokens": integer inputs ``[n, pos]``; "vectors": real inputs ``[n, d_input]``.
     input_kind: ClassVar[Literal["tokens", "vectors"]] = "tokens"
-    #: True where labels are residues modulo ``d_output`` and the first tokens are the same
-    #: residues, so that frequencies mean something.
+    #: Whether labels and the first tokens are residues modulo ``d_output``, so that frequencies are
+    #: defined.
     modular: ClassVar[bool] = False
-    #: Why not, to be said after the task.
+    #: The reason if not, a predicate of the task.
     why_not_modular: ClassVar[str] = "is not modular arithmetic"
     #: Generalized: t_gen is the first evaluated step at which the test curve meets it.
     criterion: ClassVar[Criterion] = property(  # type: ignore[assignment]
@@ -56,17 +56,19 @@ class Task(Settings):
         lambda task: task.training_objective.train_criterion
     )
 
-    name: str = Field(description="add, sub, mul, …, parity, mnist, or your own: file.py:name.")
+    name: str = Field(
+        description="Task: add, sub, mul, …, parity, mnist, or your own, file.py:name."
+    )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.4, description="Share of examples trained on; the rest is the test set."
+        default=0.4, description="Share of examples in the training set; the rest is the test set."
     )
     split_seed: Seed | None = Field(
-        default=0, description="Seed of the train/test split; none where it is fixed."
+        default=0, description="Seed of the train/test split; none for a fixed split."
     )
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         exclude_if=lambda share: not share,
-        description="Share of training labels that are replaced by another of the task's labels.",
+        description="Share of training labels to replace by another label.",
     )
     noise_seed: Seed = Field(
         default=0, exclude_if=lambda seed: not seed, description="Seed of the label noise."
@@ -74,14 +76,13 @@ class Task(Settings):
     objective: ObjectiveName | None = Field(
         default=None,
         exclude_if=lambda objective: objective is None,
-        description="What is minimized, for classes: cross-entropy (exact), stablemax, mse, hinge, "
-        "cross-entropy-float64, cross-entropy-float32, or your own; the task's usual one unless "
-        "given.",
+        description="Loss for classification: cross-entropy (exact), stablemax, mse, hinge, "
+        "cross-entropy-float64, cross-entropy-float32, or your own; default: the task's usual one.",
     )
     fixed_split: Split | None = Field(
         default=None,
         exclude_if=lambda split: split is None,
-        description="The split row by row, of weights from elsewhere whose training set is known.",
+        description="The split row by row, for imported weights with a known training set.",
     )
 
     @model_validator(mode="before")
@@ -97,7 +98,7 @@ class Task(Settings):
     @model_validator(mode="after")
     def _one_loss(self) -> Self:
         if self.objective is not None and type(self).loss is not Task.loss:
-            raise UserError(f"The task {self.name} has a loss of its own: leave the objective out.")
+            raise UserError(f"The task {self.name} has its own loss: omit the objective.")
         return self
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -105,9 +106,9 @@ class Task(Settings):
         neutral_properties(cls)
 
     def __eq__(self, other: object) -> bool:
-        """Tasks are equal by their fields, the name first: it says where the class comes from.
+        """Tasks are equal if their fields, including the name, are equal.
 
-        What was computed from them does not count, nor that a file was loaded twice.
+        The class itself is not compared, because its file may have been loaded twice.
         """
         if not isinstance(other, Task) or type(self).__name__ != type(other).__name__:
             return False
@@ -118,17 +119,17 @@ class Task(Settings):
 
     @cached_property
     def examples(self) -> Examples:
-        """Every example of the task, train and test, in an order that depends on nothing else."""
+        """All examples of the task, train and test, in a fixed order."""
         raise NotImplementedError
 
     @cached_property
     def training_objective(self) -> Objective:
-        """What is minimized, what counts as right, and when that has been learned."""
+        """The loss, the accuracy and the criteria of learning."""
         return OBJECTIVES.load(self.objective or "cross-entropy")
 
     @property
     def n_examples(self) -> int:
-        """The number of examples, train and test; known without making them where it can be."""
+        """The number of examples, train and test, if possible without making them."""
         return len(self.examples.labels)
 
     @property
@@ -148,7 +149,7 @@ class Task(Settings):
 
     @property
     def vocabulary(self) -> list[str]:
-        """What each token means, for labels in figures."""
+        """The meaning of each token, for labels in figures."""
         return [str(token) for token in range(self.d_vocab)]
 
     @cached_property
@@ -163,7 +164,7 @@ class Task(Settings):
         """The number of training examples: ``train_fraction`` of all, rounded down.
 
         Raises:
-            UserError: one of the two sides would be empty.
+            UserError: a side would be empty.
         """
         n = self.n_examples
         if self.fixed_split is not None:
@@ -179,7 +180,7 @@ class Task(Settings):
 
     @property
     def n_sides(self) -> tuple[int, int]:
-        """The numbers of training and test examples, without making them where that can be."""
+        """The numbers of training and test examples, if possible without making them."""
         usual = type(self).train_index is Task.train_index and self.fixed_split is None
         if usual and type(self).test_index is Task.test_index:
             return self.n_train, self.n_examples - self.n_train
@@ -187,14 +188,14 @@ class Task(Settings):
 
     @property
     def train_index(self) -> Integer[Tensor, " n_train"]:
-        """Rows of `examples` that are trained on."""
+        """Rows of `examples` in the training set."""
         if self.fixed_split is not None:
             return self._fixed_rows("train")
         return self._order[: self.n_train]
 
     @property
     def test_index(self) -> Integer[Tensor, " n_test"]:
-        """Rows of `examples` that are held out."""
+        """Rows of `examples` in the test set."""
         if self.fixed_split is not None:
             return self._fixed_rows("test")
         return self._order[self.n_train :]
@@ -205,34 +206,31 @@ class Task(Settings):
         split, n = self.fixed_split, self.n_examples
         assert split is not None
         if split.n != n:
-            raise UserError(f"The split is one of {split.n} examples, but {self} has {n}.")
+            raise UserError(f"The split has {split.n} examples, but {self} has {n}.")
         return torch.from_numpy(split.train_rows if side == "train" else split.test_rows)
 
     @cached_property
     def train(self) -> Examples:
-        """The training set, `label_noise` included: what is trained on, and what memorized means.
-
-        `examples` and `test` hold the true labels.
-        """
+        """The training set, with `label_noise`; `examples` and `test` have the true labels."""
         inputs, labels = (tensor[self.train_index] for tensor in self.examples)
         return Examples(inputs, self._with_noise(labels) if self.label_noise else labels)
 
     def _with_noise(self, labels: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
-        """Training labels of which a share is replaced: by any other label with equal chance."""
+        """Replace a share of the training labels, each by a uniformly random other label."""
         import torch
 
-        known, kinds = self.examples.labels.unique(dim=0, return_inverse=True)
-        if len(known) < 2:
+        distinct, indices = self.examples.labels.unique(dim=0, return_inverse=True)
+        if len(distinct) < 2:
             raise UserError(
-                f"All labels of {self.name} are the same, so that none can be replaced by another: "
-                "leave the label noise out."
+                f"All labels of {self.name} are equal, so no label can be replaced by another: "
+                "omit the label noise."
             )
         generator = torch.Generator().manual_seed(self.noise_seed)
         n_replaced = round(self.label_noise * len(labels))
         rows = torch.randperm(len(labels), generator=generator)[:n_replaced]
-        further = torch.randint(1, len(known), (n_replaced,), generator=generator)
+        shift = torch.randint(1, len(distinct), (n_replaced,), generator=generator)
         noisy = labels.clone()
-        noisy[rows] = known[(kinds[self.train_index][rows] + further) % len(known)]
+        noisy[rows] = distinct[(indices[self.train_index][rows] + shift) % len(distinct)]
         return noisy
 
     @cached_property
@@ -250,9 +248,9 @@ class Task(Settings):
         self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_output"]]:
         """The loss of a batch and ∂L/∂outputs, both detached; the outputs may be overwritten."""
-        by_hand = self.training_objective.with_gradient
-        if by_hand is not None and type(self).loss is Task.loss:
-            return by_hand(outputs, labels)
+        with_gradient = self.training_objective.with_gradient
+        if with_gradient is not None and type(self).loss is Task.loss:
+            return with_gradient(outputs, labels)
         import torch
 
         outputs = outputs.detach().requires_grad_()
@@ -261,7 +259,7 @@ class Task(Settings):
 
     @property
     def loss_units(self) -> str:
-        """What the loss is measured in: the objective's unit, unless the task has its own loss."""
+        """The loss's unit: the objective's, unless the task has its own loss."""
         own = type(self).loss is not Task.loss
         return "the task's own loss" if own else self.training_objective.unit
 

@@ -1,4 +1,4 @@
-"""One operation on two tokens, whose answers are the same things as its operands."""
+"""Tasks of one binary operation on a set, whose answers are elements of the same set."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class BinaryOperation(Task):
-    """c = f(a, b): operands and answers are the numbers 0 … n − 1 of n things.
+    """c = f(a, b): operands and answers are elements of one set, numbered 0 … n − 1.
 
-    A subclass gives `n_answers` (n), `pair`, `answer` and `order_matters`.
+    A subclass defines `n_answers` (n), `pair`, `answer` and `order_matters`.
     """
 
     equals: bool = Field(default=False, description="Append an '=' token to each pair.")
 
     @property
     def n_answers(self) -> int:
-        """How many things are operands and answers."""
+        """The number of elements, n."""
         raise NotImplementedError
 
     @property
@@ -47,7 +47,7 @@ class BinaryOperation(Task):
 
     @property
     def mirrored(self) -> bool:
-        """Whether an example (a, b) stands for (b, a) too, which is none."""
+        """Whether an example (a, b) also stands for (b, a), which is not an example."""
         return False
 
     def tokens(self, pair: Integer[Tensor, "n 2"]) -> Integer[Tensor, "n pos"]:

@@ -1,7 +1,7 @@
-"""Tasks of a person's own: a decorated function or a subclass of Task, named by where it lives.
+"""User tasks: decorated functions or subclasses of Task, named by their location.
 
-``path/to/file.py:name`` and ``package.module:name`` both name a task; `mechgrok.user_code` loads
-what a person has named and refuses what a file names.
+A name is ``path/to/file.py:name`` or ``package.module:name``; `mechgrok.user_code` loads code that
+the user names and refuses code that only a file names.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class FunctionTask(Regression):
-    """A task whose examples a function makes; the function's arguments are the task's fields.
+    """A task from a function that makes its examples; its parameters are the task's fields.
 
     Integer labels make it a classification (cross-entropy, accuracy), real ones a regression (see
     `Regression`). Integer inputs ``[n, pos]`` are tokens, real ones ``[n, d_input]`` vectors.
     """
 
-    #: The function as it was before `task` decorated it.
+    #: The undecorated function.
     function: ClassVar[Callable[..., Any]]
 
     @cached_property
@@ -40,26 +40,26 @@ class FunctionTask(Regression):
         import torch
 
         names = inspect.signature(self.function).parameters
-        made = self.function(**{name: getattr(self, name) for name in names})
-        if not isinstance(made, (tuple, list)) or len(made) != 2:
+        result = self.function(**{name: getattr(self, name) for name in names})
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise UserError(
-                f"{self.name} must return a pair (inputs, labels), not a {type(made).__name__}."
+                f"{self.name} must return a pair (inputs, labels), not a {type(result).__name__}."
             )
-        inputs, labels = (_usual_dtype(torch.as_tensor(side)) for side in made)
+        inputs, labels = (_usual_dtype(torch.as_tensor(side)) for side in result)
         dimensions = (1, 2) if labels.is_floating_point() else (1,)
         if inputs.ndim != 2 or labels.ndim not in dimensions or len(inputs) != len(labels):
             raise UserError(
                 f"{self.name} returned inputs of shape {tuple(inputs.shape)} and labels of shape "
-                f"{tuple(labels.shape)}: it must return inputs [n, …] and a label for each of them."
+                f"{tuple(labels.shape)}: it must return inputs [n, …] with a label for each."
             )
         if not len(labels):
-            raise UserError(f"{self.name} returned no example: return at least two.")
-        for what, side in (("inputs", inputs), ("labels", labels)):
+            raise UserError(f"{self.name} returned no examples: return at least two.")
+        for name, side in (("inputs", inputs), ("labels", labels)):
             if side.is_floating_point() and not side.isfinite().all():
-                raise UserError(f"{self.name} returned {what} that are not finite numbers.")
+                raise UserError(f"{self.name} returned {name} that are not finite numbers.")
             if not side.is_floating_point() and side.min() < 0:
-                what = {"inputs": "tokens"}.get(what, what)
-                raise UserError(f"{self.name} returned {what} below 0: count them from 0.")
+                name = {"inputs": "tokens"}.get(name, name)
+                raise UserError(f"{self.name} returned {name} below 0: count them from 0.")
         return Examples(inputs, labels)
 
     @cached_property
@@ -105,20 +105,19 @@ def task(*, modular: bool = False) -> Callable[[Callable[..., Any]], type[Functi
 def task(
     function: Callable[..., Any] | None = None, *, modular: bool = False
 ) -> type[FunctionTask] | Callable[[Callable[..., Any]], type[FunctionTask]]:
-    """Decorator that makes a task of a function that returns (inputs, labels).
+    """Decorator that turns a function returning (inputs, labels) into a task.
 
-    The function's parameters become the task's fields, with their types and defaults, so that they
-    can be set from the command line (``--set task.n=5``) and are stored in a run's config. The
-    function must be pure: the same arguments, the same examples, in the same order.
+    The function's parameters become the task's fields, with their types and defaults; they can be
+    set from the command line (``--set task.n=5``) and are stored in a run's config. The function
+    must be pure: the same arguments give the same examples in the same order.
 
     Args:
-        function: makes the examples; without it a decorator is returned, as in
-            ``@task(modular=True)``.
-        modular: labels are residues, counted from 0, and the first tokens are the same residues,
-            so that analyses may ask for frequencies.
+        function: makes the examples; omitted in ``@task(modular=True)``.
+        modular: whether labels and the first tokens are residues, counted from 0, so that analyses
+            of frequencies apply.
 
     Raises:
-        UserError: a parameter has the name of a field that every task has.
+        UserError: a parameter has the name of a field of every task.
     """
     if function is None:
         return partial(task, modular=modular)
@@ -126,16 +125,16 @@ def task(
     for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
         if hasattr(FunctionTask, name) or name in FunctionTask.model_fields:
             raise UserError(
-                f"The task {function.__name__} has a parameter {name!r}, which every task has "
-                "already: give it another name."
+                f"The task {function.__name__} has a parameter {name!r}, which is a field of every "
+                "task: give it another name."
             )
-        given, default = parameter.annotation, parameter.default
+        annotation, default = parameter.annotation, parameter.default
         fields[name] = (
-            Any if given is parameter.empty else given,
+            Any if annotation is parameter.empty else annotation,
             ... if default is parameter.empty else default,
         )
     location = f"{Path(function.__code__.co_filename).resolve()}:{function.__name__}"
-    made = create_model(
+    task_class = create_model(
         function.__name__,
         __base__=FunctionTask,
         __module__=function.__module__,
@@ -143,28 +142,28 @@ def task(
         name=(str, location),
         **fields,
     )
-    made.function = staticmethod(function)
-    made.modular = modular
-    user_code.allow(location)  # It runs already.
-    return made
+    task_class.function = staticmethod(function)
+    task_class.modular = modular
+    user_code.allow(location)  # The code is already running.
+    return task_class
 
 
 def load(name: str) -> type[Task]:
-    """The task class that ``file.py:name`` or ``module:name`` stands for.
+    """Load the task class ``file.py:name`` or ``module:name``.
 
     Raises:
-        UserError: no person has named it here, the file or module is not there, or what it holds
-            under the name is no task.
+        UserError: the code is not trusted, the file or module is missing, or the name is not a
+            task.
     """
-    found = user_code.load(name, "task")
-    if isinstance(found, Operation):
+    loaded = user_code.load(name, "task")
+    if isinstance(loaded, Operation):
         from mechgrok.tasks.modular import ModularArithmetic
 
         return ModularArithmetic
-    if isinstance(found, type) and issubclass(found, Task):
-        return found
-    where, _, attribute = name.rpartition(":")
+    if isinstance(loaded, type) and issubclass(loaded, Task):
+        return loaded
+    location, _, attribute = name.rpartition(":")
     raise UserError(
-        f"{attribute} in {where} is no task: decorate the function with @mechgrok.task, or make "
-        "the class a subclass of mechgrok.Task."
+        f"{attribute} in {location} is not a task: decorate the function with @mechgrok.task, or "
+        "make the class a subclass of mechgrok.Task."
     )

@@ -1,10 +1,10 @@
-"""Polynomials in two residues, as a small language that is parsed and never executed.
+"""Polynomials in two residues: a small language that is parsed, never executed.
 
     expression = ["+" | "-"] term {("+" | "-") term}
     term       = factor {["*"] factor}
     factor     = number | ("x" | "y") ["^" number]
 
-``x^3 + x*y``, ``2x^2 - 3xy + 1`` and ``x³ + xy`` are such; ``**`` is written for ``^`` as well.
+Examples: ``x^3 + x*y``, ``2x^2 - 3xy + 1``, ``x³ + xy``; ``**`` means ``^``.
 """
 
 from __future__ import annotations
@@ -20,73 +20,72 @@ from mechgrok.tasks.modular import ModularArithmetic
 from mechgrok.tasks.operations import Operation
 
 if TYPE_CHECKING:
+    from jaxtyping import Integer
     from torch import Tensor
 
 #: Coefficients by the powers of x and of y.
 Polynomial = dict[tuple[int, int], int]
 
-#: The longest expression, and the highest power in it.
+#: Limits on the length of an expression and on its powers.
 _LONGEST, _HIGHEST = 1000, 1000
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _TOKEN = re.compile(r"\s*(?:(?P<number>[0-9]+)|(?P<letter>[xy])|(?P<sign>\^|\*\*|[-+*]))")
 
 
 def parse(text: str) -> Polynomial:
-    """The polynomial that an expression stands for.
+    """Parse an expression.
 
     >>> parse("x^3 + x*y - 2y")
     {(3, 0): 1, (1, 1): 1, (0, 1): -2}
 
     Raises:
-        UserError: it is no polynomial in x and y; the message says from where on.
+        UserError: it is not a polynomial in x and y; the message shows where it fails.
     """
     if len(text) > _LONGEST:
         raise UserError(f"An expression of {len(text):,} letters is too long: use {_LONGEST}.")
     # x³ is x^3.
-    plain = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"^{found[0].translate(_RAISED)}", text)
-    reading = _Reading(text, _tokens(plain, text))
-    found: Polynomial = {}
-    sign = -1 if reading.take("+", "-") == "-" else 1
+    plain = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda match: f"^{match[0].translate(_RAISED)}", text)
+    parser = _Parser(text, _tokens(plain, text))
+    coefficients: Polynomial = {}
+    sign = -1 if parser.take("+", "-") == "-" else 1
     while True:
-        powers, coefficient = reading.term()
-        found[powers] = found.get(powers, 0) + sign * coefficient
-        if (following := reading.take("+", "-")) is None:
+        powers, coefficient = parser.term()
+        coefficients[powers] = coefficients.get(powers, 0) + sign * coefficient
+        if (operator := parser.take("+", "-")) is None:
             break
-        sign = -1 if following == "-" else 1
-    reading.expect_end()
-    return {powers: coefficient for powers, coefficient in found.items() if coefficient} or {
-        (0, 0): 0
-    }
+        sign = -1 if operator == "-" else 1
+    parser.expect_end()
+    return {powers: number for powers, number in coefficients.items() if number} or {(0, 0): 0}
 
 
 def _tokens(plain: str, text: str) -> list[str]:
-    tokens, at = [], 0
-    while plain[at:].strip():
-        match = _TOKEN.match(plain, at)
+    tokens, position = [], 0
+    while plain[position:].strip():
+        match = _TOKEN.match(plain, position)
         if match is None:
-            raise _no_polynomial(text, plain[at:].strip()[:20])
+            raise _not_a_polynomial(text, plain[position:].strip()[:20])
         tokens.append(match[0].strip().replace("**", "^"))
-        at = match.end()
+        position = match.end()
     return tokens
 
 
-def _no_polynomial(text: str, where: str) -> UserError:
-    at = f" from {where!r} on" if where else " where it ends"
+def _not_a_polynomial(text: str, rest: str) -> UserError:
+    position = f"at {rest!r}" if rest else "at its end"
     return UserError(
-        f"{text!r} is no polynomial in x and y{at}: write it as x^3 + x*y, with whole numbers, "
-        "+, -, * and ^."
+        f"{text!r} is not a polynomial in x and y ({position}): write it as x^3 + x*y, with whole "
+        "numbers, +, -, * and ^."
     )
 
 
-class _Reading:
-    """An expression's tokens, taken one after the other."""
+class _Parser:
+    """Parses an expression's tokens in order."""
 
     def __init__(self, text: str, tokens: list[str]) -> None:
         self.text, self.tokens = text, tokens
 
-    def take(self, *wanted: str) -> str | None:
-        """The next token where it is one of those wanted."""
-        return self.tokens.pop(0) if self.tokens and self.tokens[0] in wanted else None
+    def take(self, *expected: str) -> str | None:
+        """Consume the next token if it is an expected one."""
+        return self.tokens.pop(0) if self.tokens and self.tokens[0] in expected else None
 
     def term(self) -> tuple[tuple[int, int], int]:
         """The powers of x and y in a product, and its coefficient."""
@@ -96,7 +95,7 @@ class _Reading:
             more_x, more_y, number = self._factor()
             x, y, coefficient = x + more_x, y + more_y, coefficient * number
         if x + y > _HIGHEST:
-            raise UserError(f"{self.text!r} has a power above {_HIGHEST}: take a lower one.")
+            raise UserError(f"{self.text!r} has a power above {_HIGHEST}: use a lower one.")
         return (x, y), coefficient
 
     def _factor(self) -> tuple[int, int, int]:
@@ -104,22 +103,24 @@ class _Reading:
         if token.isdecimal():
             return 0, 0, int(token)
         if token not in ("x", "y"):
-            raise _no_polynomial(self.text, "".join([token, *self.tokens])[:20])
+            raise _not_a_polynomial(self.text, "".join([token, *self.tokens])[:20])
         power = 1
         if self.take("^"):
             number = self.tokens.pop(0) if self.tokens else ""
             if not number.isdecimal():
-                raise _no_polynomial(self.text, "".join([number, *self.tokens])[:20])
+                raise _not_a_polynomial(self.text, "".join([number, *self.tokens])[:20])
             power = min(int(number[:9]), 10**6)
         return (power, 0, 1) if token == "x" else (0, power, 1)
 
     def expect_end(self) -> None:
         if self.tokens:
-            raise _no_polynomial(self.text, "".join(self.tokens)[:20])
+            raise _not_a_polynomial(self.text, "".join(self.tokens)[:20])
 
 
-def value(polynomial: Polynomial, x: Tensor, y: Tensor, p: int) -> Tensor:
-    """The polynomial modulo p; every product is reduced, so that none overflows."""
+def value(
+    polynomial: Polynomial, x: Integer[Tensor, "*n"], y: Integer[Tensor, "*n"], p: int
+) -> Integer[Tensor, "*n"]:
+    """The polynomial modulo p, with every product reduced to avoid overflow."""
 
     def power(base: Tensor, exponent: int) -> Tensor:
         result = base.new_ones(base.shape)
@@ -136,7 +137,7 @@ def value(polynomial: Polynomial, x: Tensor, y: Tensor, p: int) -> Tensor:
 
 @cache
 def operation(text: str) -> Operation:
-    """The operation that an expression stands for; commutative where x and y can be exchanged."""
+    """The operation of an expression; commutative if symmetric in x and y."""
     polynomial = parse(text)
     mirrored = {(j, i): coefficient for (i, j), coefficient in polynomial.items()}
     commutative = mirrored == polynomial
@@ -151,23 +152,23 @@ def operation(text: str) -> Operation:
 class ModularExpression(ModularArithmetic):
     """c = a polynomial in x and y mod p, such as x³ + xy, over pairs of residues.
 
-    Where no term has both x and y, c is the sum of a function of x and one of y, and answers add
-    as they do in a + b: then questions about frequencies are asked as of x2+y2. A term such as xy
-    mixes them, no wave of an operand is a wave of the answer, and those questions are refused.
+    If no term has both x and y, c is the sum of a function of x and one of y, and analyses of
+    frequencies apply as for x2+y2. A term such as xy mixes x and y, so that no wave of an operand
+    is a wave of the answer, and those analyses do not apply.
 
-    Source: the operations of Power et al. 2022 (arXiv 2201.02177), x³ + xy among them.
+    Source: the operations of Power et al. 2022 (arXiv 2201.02177), including x³ + xy.
     """
 
     name: str = "expression"
     expression: str = Field(
-        default="x^3 + x*y", description="Of expression: a polynomial in x and y."
+        default="x^3 + x*y", description="A polynomial in x and y (expression)."
     )
 
     @classmethod
     def operation_of(cls, fields: dict[str, Any]) -> Operation:
         text = fields.get("expression", cls.model_fields["expression"].default)
         if not isinstance(text, str):
-            raise UserError(f"An expression is a text such as x^3 + x*y, not {text!r}.")
+            raise UserError(f"An expression must be text such as x^3 + x*y, not {text!r}.")
         return operation(text)
 
     @property
@@ -177,4 +178,4 @@ class ModularExpression(ModularArithmetic):
 
     @property
     def why_not_modular(self) -> str:  # type: ignore[override]
-        return "mixes x and y in one term, so that its answers are no sum of waves of one"
+        return "mixes x and y in one term, so its answers are not sums of waves of x and of y"

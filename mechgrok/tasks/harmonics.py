@@ -1,10 +1,9 @@
-"""The parts that functions of a task's elements fall into: waves, or representations of a group.
+"""Harmonic parts of functions on a task's elements: waves, or representations of a group.
 
-Where answers are residues, a function of them is a sum of waves, one part for each frequency ω.
-Where they are elements of a group, it is a sum of entries of the matrices ρ(g), one part for each
-irreducible representation ρ: the Fourier transform of a group that need not be commutative. The
-waves are those of the cyclic group. All that asks for frequencies asks a `Harmonics`, and does not
-see which of the two it is.
+A function of residues is a sum of waves, one part for each frequency ω. A function of the elements
+of a group is a sum of entries of the matrices ρ(g), one part for each irreducible representation ρ:
+the Fourier transform on a group, commutative or not. Waves are the case of a cyclic group. All
+analyses of frequencies use the common interface `Harmonics`.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
 
 
 class Harmonics(ABC):
-    """An orthogonal decomposition of the functions on n elements that shifts leave as it is.
+    """A shift-invariant orthogonal decomposition of the functions on n elements.
 
-    Part 0 holds the constants.
+    Part 0 is the constants.
 
     Attributes:
-        kind: what a part is called: "frequency" or "representation".
-        symbol: and in a formula.
-        tokens: the elements in the order along which signals are laid.
-        names: what each part is called.
-        difference: the place of s·c⁻¹ (s − c for residues) in row s and column c.
+        kind: the name of a part: "frequency" or "representation".
+        symbol: its symbol in formulas.
+        tokens: the elements in the order of signals.
+        names: the parts' names.
+        difference: the position of s·c⁻¹ (s − c for residues) in row s and column c.
     """
 
     kind: ClassVar[str]
@@ -60,12 +59,12 @@ class Harmonics(ABC):
 
     def functions(self, parts: Sequence[int]) -> Float[Tensor, "n m"]:
         """Orthonormal functions that span several parts, as columns."""
-        nothing = torch.zeros(self.n, 0, dtype=torch.float64)
-        return torch.cat([nothing, *(self.basis(part) for part in parts)], dim=1)
+        empty = torch.zeros(self.n, 0, dtype=torch.float64)
+        return torch.cat([empty, *(self.basis(part) for part in parts)], dim=1)
 
     @cached_property
     def every(self) -> Float[Tensor, "n n"]:
-        """Orthonormal functions that span all parts, one part after another, as columns."""
+        """Orthonormal functions that span all parts, ordered by part, as columns."""
         return self.functions(range(len(self.names)))
 
     @cached_property
@@ -75,11 +74,10 @@ class Harmonics(ABC):
         return torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
 
     def pair_power(self, grid: Float[Tensor, "*rest n n"]) -> Float[Tensor, "*rest part part"]:
-        """Σ f(a, b)² of the part of a function of two elements that lies in each pair of parts.
+        """Σ f(a, b)² of a function of two elements, by pairs of parts.
 
-        The functions of a and b are sums of products u(a) v(b), and all u of one part with all v
-        of another span a block, on which no shift of a or b has an effect. The blocks add up to
-        Σ f².
+        The products u(a) v(b), with u in one part and v in another, span a shift-invariant block.
+        The blocks add up to Σ f².
         """
         every = self.every.to(grid.dtype)
         squares = (every.T @ grid @ every).square()
@@ -89,35 +87,35 @@ class Harmonics(ABC):
     @cached_property
     @abstractmethod
     def counted(self) -> Float[Tensor, " part"]:
-        """How many complex parts each is: 2 where it stands for its conjugate too, else 1."""
+        """The number of complex parts in each part: 2 if it includes its conjugate, else 1."""
 
     @cached_property
     @abstractmethod
     def characters(self) -> Float[Tensor, "part n"]:
-        """Re χ(g) for every element: cos(2π k g / n) for a wave, Re tr ρ(g) else."""
+        """Re χ(g) for every element: cos(2π k g / n) for waves, Re tr ρ(g) for representations."""
 
     @abstractmethod
     def amplitude(self, signal: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest part"]:
-        """How strong each part is in signals over the elements in their order."""
+        """The amplitude of each part in signals over the ordered elements."""
 
     def power_share(self, amplitude: Float[Tensor, "*rest part"]) -> Float[Tensor, "*rest part"]:
-        """Share of a signal's variance that each part holds; 0 for the constants.
+        """Share of a signal's variance in each part; 0 for the constants.
 
-        By Plancherel's theorem the variance is Σ counted · amplitude² / n over the parts but the
-        first. A constant signal has none: NaN.
+        By Plancherel's theorem the variance is proportional to Σ counted · amplitude² over all
+        parts but the first. A constant signal gives NaN.
         """
         return variance_shares(amplitude, self.counted)
 
     @cached_property
     def of_noise(self) -> Float[Tensor, " part"]:
-        """The share of the variance that each part has in white noise: its dimension's."""
+        """The expected share of each part in the variance of white noise: that of its dimension."""
         sizes = self.counted * self.characters[:, self._identity].square()
         sizes[0] = 0
         return sizes / sizes.sum().clamp(min=1)
 
     @property
     def noise_amplitude(self) -> Float[Tensor, " part"]:
-        """The amplitudes of white noise, up to a factor: alike for waves, d for representations."""
+        """The amplitudes of white noise up to a factor: equal for waves, d for representations."""
         return (self.of_noise / self.counted).sqrt()
 
     @property
@@ -125,16 +123,16 @@ class Harmonics(ABC):
         return int(self.difference[0, 0])
 
     def numbered(self, parts: Sequence[int | str]) -> list[int]:
-        """The numbers of parts that were given by number or by name.
+        """The numbers of parts, given by number or name.
 
         Raises:
-            UserError: there is none of that name or number, or it is the constants.
+            UserError: a part is unknown, or is part 0.
         """
         return [self._index(part) for part in parts]
 
     def _index(self, part: int | str) -> int:
         if isinstance(part, str):
-            known = {name: at for at, name in enumerate(self.names) if at}
+            known = {name: index for index, name in enumerate(self.names) if index}
             if part not in known and part.isdecimal():
                 return self._index(int(part[:9]))
             if part not in known:
@@ -142,7 +140,7 @@ class Harmonics(ABC):
             return known[part]
         if not 0 < part < len(self.names):
             raise UserError(
-                f"{part} is no {self.kind} of {self}: choose from 1 to {len(self.names) - 1}."
+                f"{part} is not a {self.kind} of {self}: choose from 1 to {len(self.names) - 1}."
             )
         return part
 
@@ -150,9 +148,9 @@ class Harmonics(ABC):
 def variance_shares(
     amplitude: Float[Tensor, "*rest part"], counted: Float[Tensor, " part"]
 ) -> Float[Tensor, "*rest part"]:
-    """counted · amplitude² over their sum, part 0 aside; NaN for a constant signal."""
+    """counted · amplitude² over their sum without part 0; NaN for a constant signal."""
     power = amplitude.square()
-    # What rounding leaves of a constant is no part of it.
+    # Rounding errors of a constant signal do not count.
     rounding = (4 * torch.finfo(power.dtype).eps) ** 2 * power[..., :1]
     power = power * counted.to(power.dtype)
     power[..., 0] = 0
@@ -188,7 +186,7 @@ class Waves(Harmonics):
 
     def basis(self, part: int) -> Float[Tensor, "n m"]:
         angle = 2 * torch.pi * part * torch.arange(self.n, dtype=torch.float64) / self.n
-        # At half of n the sine is zero everywhere, as it is at 0.
+        # At n/2 the sine is zero everywhere, as at 0.
         both = torch.stack([angle.cos(), angle.sin()][: int(self.counted[part])], dim=1)
         return both / both.norm(dim=0)
 
@@ -202,11 +200,11 @@ class Waves(Harmonics):
 
 
 class FourierBasis(NamedTuple):
-    """The real Fourier basis over the residues modulo p, and the names of its functions.
+    """The real Fourier basis over the residues modulo p.
 
     Attributes:
-        functions: orthonormal, one a row.
-        names: const, cos 1, sin 1, cos 2, …; for even p the last is a cosine alone.
+        functions: orthonormal functions, one per row.
+        names: their names: const, cos 1, sin 1, cos 2, …; for even p the last is a cosine.
     """
 
     functions: Float[Tensor, "function p"]
@@ -217,16 +215,15 @@ class FourierBasis(NamedTuple):
 def fourier_basis(p: int) -> FourierBasis:
     """The orthonormal functions 1, cos(2πkx/p) and sin(2πkx/p) of x = 0 … p − 1, as rows.
 
-    ``basis @ W_E`` is an embedding in the Fourier basis, a row for each function, and ``basis.T @``
-    takes it back; ``W @ basis.T`` does it along the last axis. The order and the names are those of
-    Nanda et al. 2023 (arXiv 2301.05217).
+    ``basis @ W_E`` is an embedding in the Fourier basis, one row per function; ``basis.T @`` is its
+    inverse, and ``W @ basis.T`` transforms the last axis. Order and names follow Nanda et al. 2023
+    (arXiv 2301.05217).
 
     Args:
         p: the number of residues.
 
     Returns:
-        ``functions [function, p]`` in float32, the weights' type, as many as residues, and their
-        ``names``.
+        ``functions [function, p]`` in float32, the weights' type, and their ``names``.
 
     Raises:
         UserError: p is below 1.
@@ -251,7 +248,7 @@ def fourier_basis(p: int) -> FourierBasis:
 
 
 class Representations(Harmonics):
-    """The irreducible representations of a group, conjugates together.
+    """The irreducible representations of a group, each paired with its conjugate.
 
     >>> from mechgrok.tasks.groups.families import named
     >>> s3 = Representations(named("S3"))
@@ -293,11 +290,11 @@ class Representations(Harmonics):
 
 
 def _orthonormal(irrep: Irrep) -> Float[Tensor, "n m"]:
-    """Real orthonormal functions that span the entries of ρ(g), and of its conjugate.
+    """Real orthonormal functions that span the entries of ρ(g) and of its conjugate.
 
-    Entries of unitary matrices are orthogonal and have the mean square 1/d (Schur): real ones are
-    such functions times √(d/n), and so are the real and imaginary parts of those of a pair, times
-    √(2d/n). Of other complex ones the parts depend on one another.
+    Entries of unitary matrices are orthogonal with mean square 1/d (Schur). So real entries times
+    √(d/n) are orthonormal, and so are real and imaginary parts of a pair's entries times √(2d/n).
+    For other complex entries, the real and imaginary parts are linearly dependent.
     """
     n, d = len(irrep.matrices), irrep.dimension
     entries = torch.from_numpy(irrep.matrices).reshape(n, d * d)
@@ -310,7 +307,7 @@ def _orthonormal(irrep: Irrep) -> Float[Tensor, "n m"]:
 
 
 def no_harmonics(task: Task) -> str | None:
-    """Why functions on a task's elements have no such parts; None where they have.
+    """The reason why a task has no harmonics; None if it has.
 
     >>> from mechgrok.tasks import make_task
     >>> print(no_harmonics(make_task("group")), no_harmonics(make_task("add")))
@@ -318,27 +315,25 @@ def no_harmonics(task: Task) -> str | None:
     >>> no_harmonics(make_task("parity"))
     'parity of 3 out of 40 bits is not modular arithmetic.'
     """
-    # Two elements may share one output, whose sign decides: that is `not_modular`'s to say.
+    # A group of two elements may have one output, which `not_modular` explains.
     return None if isinstance(task, GroupComposition) and task.d_output > 1 else not_modular(task)
 
 
 def harmonics(task: Task, order: OrderOption = "auto") -> Harmonics:
-    """The parts that functions on a task's elements fall into.
-
-    Waves for a cyclic group, too, which is addition.
+    """The harmonics of a task: waves for residues and cyclic groups, else representations.
 
     Args:
-        task: one for which `no_harmonics` has no objection.
-        order: of residues (`mechgrok.tasks.residues.residues`); a group has none.
+        task: a task for which `no_harmonics` is None.
+        order: the order of residues (`mechgrok.tasks.residues.residues`), not of groups.
 
     Raises:
-        UserError: the order is multiplicative and the task is no product modulo a prime.
+        UserError: the order is multiplicative, and the task is not a product modulo a prime.
 
     >>> from mechgrok.tasks import make_task
     >>> harmonics(make_task("add", p=7)).names, harmonics(make_task("group", group="S3")).names
     (('0', '1', '2', '3'), ('trivial', 'sign', 'standard'))
     """
-    return _harmonics(cast(Hashable, task), order)  # as every frozen model is
+    return _harmonics(cast(Hashable, task), order)  # Frozen models are hashable.
 
 
 @cache
@@ -346,5 +341,5 @@ def _harmonics(task: Any, order: OrderOption) -> Harmonics:
     if not isinstance(task, GroupComposition) or task.modular:
         return Waves(residues(task, order))
     if order == "multiplicative":
-        raise UserError(f"{task} is no product of residues: leave --order out.")
+        raise UserError(f"{task} is not a product of residues: omit --order.")
     return Representations(task.structure)

@@ -1,4 +1,4 @@
-"""Images of digits: MNIST, and the small ones that scikit-learn ships."""
+"""Images of digits: MNIST, and scikit-learn's small digits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Integer
     from torch import Tensor
 
-#: The files of MNIST with the MD5 sums under which they have been published.
+#: The files of MNIST with their published MD5 checksums.
 MNIST_FILES = {
     "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -30,13 +30,13 @@ MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 
 
 class Images(Task):
-    """Ten classes of images as vectors of pixels in [0, 1], with Omnigrok's objective."""
+    """Ten classes of images as vectors of pixels in [0, 1], with Omnigrok's loss by default."""
 
     input_kind = "vectors"
 
     objective: ObjectiveName = Field(
         default="mse",
-        description="What is minimized: mse (on one-hot labels), cross-entropy, hinge (parity).",
+        description="Loss: mse (on one-hot labels), cross-entropy, hinge (parity).",
     )
 
     @property
@@ -49,7 +49,7 @@ class Images(Task):
 
 
 class Digits(Images):
-    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, which need no network.
+    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels, which need no download.
 
     Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI.
     """
@@ -72,15 +72,14 @@ class Digits(Images):
         return 64
 
     def __str__(self) -> str:
-        return f"8 × 8 digits, {self.n_train} to learn from"
+        return f"8 × 8 digits, {self.n_train} for training"
 
 
 class MNIST(Images):
     """Handwritten digits of 28 × 28 pixels, or any data set in MNIST's four files.
 
-    The training images are chosen by ``split_seed``. The test set is the data set's own and is
-    used whole, so there is no ``train_fraction``. What is downloaded is kept in the cache
-    (``MECHGROK_DATA``, or the user's cache folder).
+    ``split_seed`` selects the training images. The test set is the data set's own, so there is no
+    ``train_fraction``. Downloads are cached (in ``MECHGROK_DATA``, or the user's cache folder).
 
     Source: LeCun, Cortes and Burges; the grokking set-up is that of Liu et al. 2022
     (arXiv 2210.01117, Omnigrok).
@@ -91,10 +90,10 @@ class MNIST(Images):
     name: str = "mnist"
     train_fraction: None = None  # type: ignore[assignment]
     limit: Annotated[int, Field(ge=1)] | None = Field(
-        default=1000, description="Training images (mnist); none for all."
+        default=1000, description="Number of training images (mnist); none for all."
     )
     folder: Path | None = Field(
-        default=None, description="IDX files to use instead of downloading them (mnist)."
+        default=None, description="Folder of IDX files to use instead of a download (mnist)."
     )
 
     @model_validator(mode="before")
@@ -119,12 +118,12 @@ class MNIST(Images):
         _check_pair(test_images, test_labels, files[2], files[3])
         if train_images.shape[1:] != test_images.shape[1:]:
             raise UserError(
-                f"{files[0]} holds images of {train_images.shape[1:]} pixels and {files[2]} of "
+                f"{files[0]} has images of {train_images.shape[1:]} pixels and {files[2]} of "
                 f"{test_images.shape[1:]}: they belong to different data sets."
             )
         n = len(train_images)
         if self.limit is not None and self.limit > n:
-            raise UserError(f"{files[0]} holds {n} images, fewer than a limit of {self.limit}.")
+            raise UserError(f"{files[0]} has {n} images, fewer than the limit of {self.limit}.")
         generator = torch.Generator().manual_seed(self.split_seed or 0)
         chosen = torch.randperm(n, generator=generator)[: self.limit].numpy()
         pixels = np.concatenate([train_images[chosen], test_images])
@@ -134,7 +133,7 @@ class MNIST(Images):
 
     @cached_property
     def n_train(self) -> int:
-        """Training images: the limit, or as many as there are."""
+        """The number of training images: the limit, or all."""
         if self.limit is not None:
             return self.limit
         files = download_mnist() if self.folder is None else find_mnist(self.folder)
@@ -157,69 +156,69 @@ class MNIST(Images):
         return self.examples.inputs.shape[1]
 
     def __str__(self) -> str:
-        return f"MNIST, {self.limit or 'all'} images to learn from"
+        return f"MNIST, {self.limit or 'all'} images for training"
 
 
-def _check_pair(images: np.ndarray, labels: np.ndarray, of_images: Path, of_labels: Path) -> None:
-    """Refuse images and labels that do not belong together."""
+def _check_pair(images: np.ndarray, labels: np.ndarray, image_file: Path, label_file: Path) -> None:
+    """Raise an error for images and labels that do not belong together."""
     if images.ndim != 3 or images.dtype != np.uint8:
-        raise UserError(f"{of_images} holds no 8-bit images: its array is {_described(images)}.")
+        raise UserError(f"{image_file} has no 8-bit images: its array is {_describe(images)}.")
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise UserError(f"{of_labels} holds no labels: its array is {_described(labels)}.")
+        raise UserError(f"{label_file} has no labels: its array is {_describe(labels)}.")
     if len(images) != len(labels):
         raise UserError(
-            f"{of_images} holds {len(images)} images, but {of_labels} {len(labels)} labels: "
+            f"{image_file} has {len(images)} images, but {label_file} {len(labels)} labels: "
             "they do not belong together."
         )
     if not len(labels):
-        raise UserError(f"{of_images} holds no image.")
+        raise UserError(f"{image_file} has no images.")
     if labels.min() < 0 or labels.max() > 9:
         raise UserError(
-            f"{of_labels} holds labels from {labels.min()} to {labels.max()}; digits are 0 to 9."
+            f"{label_file} has labels from {labels.min()} to {labels.max()}, but digits are 0 to 9."
         )
 
 
-def _described(array: np.ndarray) -> str:
+def _describe(array: np.ndarray) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 
 def find_mnist(folder: Path) -> list[Path]:
-    """The four IDX files in ``folder``: training images and labels, then those to test on.
+    """The four IDX files in ``folder``: training images and labels, then test images and labels.
 
     Raises:
-        UserError: one is missing.
+        UserError: a file is missing.
     """
-    found = []
+    paths = []
     for name in MNIST_FILES:
         spellings = [name, f"{name}.gz", dotted := name.replace("-idx", ".idx"), f"{dotted}.gz"]
         existing = [folder / spelling for spelling in spellings if (folder / spelling).is_file()]
         if not existing:
             raise UserError(
-                f"{folder} holds no {name} or {name}.gz: it must hold the four files "
+                f"{folder} has no {name} or {name}.gz: it must have the four files "
                 f"{', '.join(MNIST_FILES)}, gzipped or not."
             )
-        found.append(existing[0])
-    return found
+        paths.append(existing[0])
+    return paths
 
 
 def cache_folder() -> Path:
-    """Where downloaded data sets are kept: ``MECHGROK_DATA``, or the user's cache folder."""
+    """The folder of downloaded data sets: ``MECHGROK_DATA``, or the user's cache folder."""
     import pooch
 
     return Path(os.environ.get("MECHGROK_DATA") or pooch.os_cache("mechgrok"))
 
 
 def download_mnist() -> list[Path]:
-    """The four files of MNIST in the cache, fetched and checked against their MD5 sums.
+    """The four files of MNIST in the cache, downloaded and checked against their MD5 checksums.
 
     Raises:
-        UserError: they cannot be fetched, or what came is not what was published.
+        UserError: a file cannot be downloaded, or differs from the published one.
     """
     import pooch
 
     folder = cache_folder()
     downloader: Any = pooch.HTTPDownloader(timeout=30)
-    found = []
+    paths = []
     for name, checksum in MNIST_FILES.items():
         url = f"{MNIST_MIRROR}{name}.gz"
         try:
@@ -229,13 +228,13 @@ def download_mnist() -> list[Path]:
         except OSError as error:
             files = ", ".join(f"{name}.gz" for name in MNIST_FILES)
             raise UserError(
-                f"MNIST could not be fetched from {url} ({type(error).__name__}): place {files} in "
-                f"{folder / 'mnist'}, or name a folder that holds them with --folder."
+                f"MNIST could not be downloaded from {url} ({type(error).__name__}): place {files} "
+                f"in {folder / 'mnist'}, or choose their folder with --folder."
             ) from None
         except ValueError as error:
             raise UserError(
-                f"What {url} sent is not the published MNIST ({error}): place the four files in a "
-                "folder and name it with --folder."
+                f"The download from {url} is not the published MNIST ({error}): place the four "
+                "files in a folder and choose it with --folder."
             ) from None
-        found.append(Path(path))
-    return found
+        paths.append(Path(path))
+    return paths

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def cross_entropy(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy, exact however small it and its gradient are (`cross_entropy`)."""
+    """Mean cross-entropy, exact even for tiny losses and gradients (`cross_entropy`)."""
     from mechgrok.tasks.cross_entropy import cross_entropy as exact
 
     return exact(outputs, labels)
@@ -21,7 +21,7 @@ def cross_entropy(
 def cross_entropy_with_gradient(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n answer"]]:
-    """`cross_entropy`, and its gradient at the outputs."""
+    """`cross_entropy` and its gradient at the outputs."""
     from mechgrok.tasks.cross_entropy import with_gradient
 
     return with_gradient(outputs, labels)
@@ -30,8 +30,7 @@ def cross_entropy_with_gradient(
 def cross_entropy_float64(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy by the log-softmax in float64: 0 for a loss below 1e-16, and so its
-    gradient."""
+    """Mean cross-entropy by log-softmax in float64; loss and gradient are 0 below 1e-16."""
     from torch.nn import functional
 
     return functional.cross_entropy(outputs.double(), labels)
@@ -40,10 +39,9 @@ def cross_entropy_float64(
 def cross_entropy_float32(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy by the log-softmax in float32: 0 for a loss below 6e-8, and so its
-    gradient.
+    """Mean cross-entropy by log-softmax in float32; loss and gradient are 0 below 6e-8.
 
-    Source: what Prieto et al. 2025 (arXiv 2501.04697) call softmax collapse.
+    Source: Prieto et al. 2025 (arXiv 2501.04697), who call this softmax collapse.
     """
     from torch.nn import functional
 
@@ -55,44 +53,44 @@ def stablemax(
 ) -> Float[Tensor, ""]:
     """Mean of −log(s(f_y) / Σ_c s(f_c)) with s(x) = x + 1 for x ≥ 0 and 1 / (1 − x) below.
 
-    It is cross-entropy with s in place of exp. s grows no faster than its argument, so that no
-    example's loss rounds to 0, and scaling logits up gains little.
+    This is cross-entropy with s instead of exp. Because s grows only linearly, no loss rounds to 0,
+    and scaling logits up gains little.
 
     Source: Prieto et al. 2025 (arXiv 2501.04697), equations 5 and 6, in float64 as in their code.
     """
-    s = _in_place_of_exp(outputs.double())
-    of_right = s.gather(1, labels[:, None])[:, 0]
-    return (s.sum(1).log() - of_right.log()).mean()
+    s = _stablemax_s(outputs.double())
+    right_s = s.gather(1, labels[:, None])[:, 0]
+    return (s.sum(1).log() - right_s.log()).mean()
 
 
 def stablemax_with_gradient(
     outputs: Float[Tensor, "n answer"], labels: Integer[Tensor, " n"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n answer"]]:
-    """`stablemax`, and its gradient at the outputs: s'(f_c) / Σ s − [c = y] s'(f_y) / s(f_y).
+    """`stablemax` and its gradient at the outputs: s'(f_c) / Σ s − [c = y] s'(f_y) / s(f_y).
 
     s' is 1 for x ≥ 0 and s² below.
     """
     import torch
 
-    right, s = labels[:, None], _in_place_of_exp(outputs.double())
-    total, of_right = s.sum(1, keepdim=True), s.gather(1, right)
+    right, s = labels[:, None], _stablemax_s(outputs.double())
+    total, right_s = s.sum(1, keepdim=True), s.gather(1, right)
     slope = torch.where(outputs < 0, s * s, 1)
     gradient = slope / total
-    gradient.scatter_add_(1, right, -slope.gather(1, right) / of_right)
-    loss = (total.log() - of_right.log()).mean()
+    gradient.scatter_add_(1, right, -slope.gather(1, right) / right_s)
+    loss = (total.log() - right_s.log()).mean()
     return loss, gradient.div_(len(outputs)).to(outputs.dtype)
 
 
-def _in_place_of_exp(x: Float[Tensor, "n answer"]) -> Float[Tensor, "n answer"]:
+def _stablemax_s(x: Float[Tensor, "n answer"]) -> Float[Tensor, "n answer"]:
     """StableMax's s."""
     import torch
 
-    # Clamped, because a branch that is not taken must have a finite gradient all the same.
+    # Clamped, because the unused branch must have a finite gradient too.
     return torch.where(x < 0, 1 / (1 - x.clamp(max=0)), x + 1)
 
 
 def mse(outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean squared error against one-hot labels, or against ±1 where there is one output."""
+    """Mean squared error against one-hot labels, or against ±1 for one output."""
     return (sign_mse if outputs.shape[1] == 1 else one_hot_mse)(outputs, labels)
 
 
@@ -105,8 +103,8 @@ def one_hot_mse(
     """
     from torch.nn import functional
 
-    wanted = functional.one_hot(labels, outputs.shape[1])
-    return functional.mse_loss(outputs.double(), wanted.double())
+    one_hot = functional.one_hot(labels, outputs.shape[1])
+    return functional.mse_loss(outputs.double(), one_hot.double())
 
 
 def sign_mse(outputs: Float[Tensor, "n 1"], labels: Integer[Tensor, " n"]) -> Float[Tensor, ""]:
@@ -127,18 +125,18 @@ def signs(labels: Integer[Tensor, " n"]) -> Float[Tensor, " n"]:
 def accuracy(
     outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
 ) -> Float[Tensor, ""]:
-    """Share of examples whose largest output is the label's; of one output the sign decides.
+    """Share of examples with the label's output largest, or with the right sign for one output.
 
-    NaN where an output is NaN: such an example was not answered at all.
+    NaN if an output is NaN.
     """
-    unanswered = outputs.isnan().any(-1)
-    return right(outputs, labels).double().masked_fill(unanswered, float("nan")).mean()
+    invalid = outputs.isnan().any(-1)
+    return right(outputs, labels).double().masked_fill(invalid, float("nan")).mean()
 
 
 def right(
     outputs: Float[Tensor, "n d_output"], labels: Integer[Tensor, " n"]
 ) -> Bool[Tensor, " n"]:
-    """Which examples are answered right."""
+    """Whether each example's answer is right."""
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0) == labels.bool()
     return outputs.argmax(-1) == labels
@@ -166,9 +164,9 @@ def within_a_tenth(
     labels: Float[Tensor, "n ..."],
     variance: Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
-    """Share of outputs within a tenth of the labels' standard deviation of their label.
+    """Share of outputs within a tenth of the labels' standard deviation from their label.
 
-    NaN where an output is NaN.
+    NaN if an output is NaN.
     """
     error = (outputs.double() - targets(labels)).abs()
     within = error <= 0.1 * variance.sqrt().to(error.device)

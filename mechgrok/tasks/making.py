@@ -1,4 +1,4 @@
-"""Tasks by name: registered ones, and a person's own."""
+"""Making tasks by name: built-in and user tasks."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from mechgrok.tasks import custom
 from mechgrok.tasks.base import Task
 from mechgrok.tasks.operations import OPERATIONS
 
-#: Every task by its name; each modular operation is one.
+#: All tasks by name, including the modular operations.
 TASKS: Registry[type[Task]] = Registry(
     "task",
     "mechgrok.tasks",
@@ -32,26 +32,26 @@ TASKS: Registry[type[Task]] = Registry(
 
 @in_neutral_state
 def make_task(name: str, **options: Any) -> Task:
-    """The task called ``name`` with its options.
+    """Make the task ``name`` with options.
 
-    A name with a colon is a task of a person's own, ``file.py:name`` or ``module:name``, which is
-    imported: do not pass on a name that a file holds (`saved_task` is for those).
+    A name with a colon is a user task, ``file.py:name`` or ``module:name``, whose code is trusted
+    and imported; for names from a file use `saved_task`.
 
     Raises:
-        UserError: the task, an option or an option's value is unknown.
+        UserError: the task or an option is unknown, or a value is invalid.
     """
     user_code.allow(name)
     return saved_task(name, **options)
 
 
 def saved_task(name: str, **options: Any) -> Task:
-    """`make_task` for a name that was read from a file: code that no person has named is refused.
+    """`make_task` for a name from a file, which refuses untrusted user code.
 
     Raises:
-        UserError: as above, or the task is made by code that was never trained with here.
+        UserError: as for `make_task`, or the task is untrusted user code.
     """
     if not isinstance(name, str):
-        raise UserError(f"A task's name is a text such as add, not {name!r}.")
+        raise UserError(f"A task's name must be text such as add, not {name!r}.")
     if user_code.is_own(name):
         name = user_code.absolute(name)
         task_class = custom.load(name)
@@ -65,5 +65,5 @@ def saved_task(name: str, **options: Any) -> Task:
 
 
 def _tasks_with(option: str) -> list[str]:
-    """The registered tasks that have an option; of the modular operations, add alone."""
+    """The built-in tasks with an option; add represents the modular operations."""
     return [name for name in ("add", *TASKS.own) if option in TASKS.load(name).model_fields]

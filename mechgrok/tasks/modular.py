@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Integer
     from torch import Tensor
 
-#: Residues are tokens, and pairs of them are listed: beyond this nothing could be trained.
+#: The largest modulus; the list of all pairs limits it.
 LARGEST_P = 100_000
 
 
@@ -29,8 +29,8 @@ class ModularArithmetic(BinaryOperation):
     """c = f(a, b) mod p, from two tokens a and b to one of p answers.
 
     The operation f is the task's name (`mechgrok.tasks.operations`). Pairs are ``unordered``
-    (a ≤ b, p(p+1)/2 of them; only where f is commutative), ``ordered`` (all p², less those with
-    b = 0 for division), or ``descending`` (0 < b < a, as the paper takes a − b).
+    (a ≤ b, p(p+1)/2 pairs, for commutative f), ``ordered`` (all p², without b = 0 for division),
+    or ``descending`` (0 < b < a, the paper's choice for a − b).
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), sections 3 and A.3.
     """
@@ -41,7 +41,7 @@ class ModularArithmetic(BinaryOperation):
     p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(default=67, description="Modulus.")
     pairs: Pairs = Field(
         default="unordered",
-        description="unordered, ordered, or descending (b < a); as the operation is studied.",
+        description="Pairs: unordered, ordered, or descending (b < a); default: by operation.",
     )
     label_seed: Seed = Field(default=0, description="Seed of random labels.")
 
@@ -70,7 +70,7 @@ class ModularArithmetic(BinaryOperation):
 
     @classmethod
     def operation_of(cls, fields: dict[str, Any]) -> Operation:
-        """The operation that fields of the task stand for."""
+        """The operation of a task with these fields."""
         return OPERATIONS.load(fields.get("name", "add"))
 
     @cached_property
@@ -112,10 +112,10 @@ class ModularArithmetic(BinaryOperation):
         return pairs[pairs[:, 1] > 0] if no_zero else pairs.contiguous()
 
     def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
-        """c = f(a, b) mod p for the operations that are a function of the pair.
+        """c = f(a, b) mod p.
 
         Raises:
-            UserError: for random labels, which belong to the examples and to nothing else.
+            UserError: the labels are random.
         """
         if self.operation.function is None:
             raise UserError("Random labels follow no formula: read them from the task's examples.")

@@ -1,4 +1,4 @@
-"""Several modular operations at once, told apart by a token between the operands."""
+"""Several modular operations in one task, distinguished by a token between the operands."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ if TYPE_CHECKING:
 class MultitaskArithmetic(Task):
     """c = a ∘ b mod p over all ordered pairs and several operations ∘, as tokens (a, ∘, b, =).
 
-    Tokens 0 … p − 1 are the residues, p … the operations in the order given, and the last is "=".
+    Tokens 0 … p − 1 are the residues, the next ones the operations in order, and the last is "=".
 
-    The operation token between the operands is that of Power et al. 2022 (arXiv 2201.02177), here
-    with several operations in one table.
+    Source: the operation token of Power et al. 2022 (arXiv 2201.02177), here with several
+    operations.
     """
 
     modular: ClassVar[bool] = True
 
     name: str = "multitask"
     operations: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default=("add", "sub"), description="Those of multitask: add,sub and any other but random."
+        default=("add", "sub"), description="Operations of multitask, such as add,sub; not random."
     )
     p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(default=59, description="Modulus.")
 
     @model_validator(mode="after")
     def _known_answers(self) -> Self:
         if "random" in self.operations:
-            raise UserError("Random labels are a task of their own: choose --task random.")
+            raise UserError("Random labels are a separate task: choose --task random.")
         if len(set(self.operations)) < len(self.operations):
-            raise UserError(f"The operations {', '.join(self.operations)} name one twice.")
+            raise UserError(
+                f"The operations {', '.join(self.operations)} repeat one: name each once."
+            )
         _ = self._parts
         return self
 
@@ -52,7 +54,7 @@ class MultitaskArithmetic(Task):
 
     @cached_property
     def operation(self) -> Integer[Tensor, " n"]:
-        """Which operation each example is of, as an index into ``operations``."""
+        """The index of each example's operation in ``operations``."""
         import torch
 
         counts = torch.tensor([len(part.pair) for part in self._parts])

@@ -1,4 +1,4 @@
-"""Objectives: what is minimized, what counts as right, and when that has been learned.
+"""Objectives: the loss, the accuracy and the criteria of learning.
 
 A new objective is one entry here, or in another package (entry points of ``mechgrok.objectives``).
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Criterion(NamedTuple):
-    """A curve counts as learned at an accuracy of at least, or a loss of at most, ``level``."""
+    """A threshold for learning: an accuracy of at least, or a loss of at most, ``level``."""
 
     quantity: Literal["accuracy", "loss"]
     level: float
 
     def is_met(self, row: Mapping[str, float]) -> bool:
-        """Whether the test set meets it in a row of metrics."""
+        """Whether the test set meets the criterion in a row of metrics."""
         value = row[f"test_{self.quantity}"]
         return value >= self.level if self.quantity == "accuracy" else value <= self.level
 
@@ -36,18 +36,18 @@ _RIGHT = Criterion("accuracy", 0.95)
 
 @dataclass(frozen=True)
 class Objective:
-    """What a network is trained for.
+    """The objective of training.
 
     Attributes:
-        name: what it is found under.
+        name: the name in the registry.
         loss: (outputs ``[n, d_output]``, labels) → the mean loss, in float64.
         accuracy: (outputs, labels) → the share of right answers, in float64.
-        unit: of the loss.
-        criterion: the test curve has generalized where it meets this.
-        train_criterion: the train curve has memorized where it meets this.
-        by_sign: whether two classes share one output, whose sign decides.
-        with_gradient: (outputs, labels) → the mean loss and its gradient at the outputs, where
-            these are had by hand; None to leave the gradient to autograd.
+        unit: the unit of the loss.
+        criterion: the test curve's criterion of generalization.
+        train_criterion: the train curve's criterion of memorization.
+        by_sign: whether two classes share one output and differ in its sign.
+        with_gradient: (outputs, labels) → the mean loss and its hand-coded gradient at the outputs;
+            None to use autograd.
     """
 
     name: str
@@ -60,15 +60,14 @@ class Objective:
     with_gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def d_output(self, classes: int) -> int:
-        """How many outputs a network needs to tell ``classes`` classes apart.
+        """The number of outputs for this number of classes.
 
         Raises:
-            UserError: the objective tells two classes apart, and these are more.
+            UserError: there are more classes than the objective supports.
         """
         if self.name == "hinge" and classes > 2:
             raise UserError(
-                f"The hinge loss tells two classes apart, not {classes}: choose cross-entropy or "
-                "mse."
+                f"The hinge loss supports two classes, not {classes}: choose cross-entropy or mse."
             )
         return 1 if self.by_sign and classes == 2 else classes
 
@@ -80,8 +79,8 @@ OBJECTIVES: Registry[Objective] = Registry(
     "objective",
     "mechgrok.objectives",
     {
-        each.name: each
-        for each in (
+        objective.name: objective
+        for objective in (
             Objective(
                 "cross-entropy",
                 losses.cross_entropy,
@@ -111,10 +110,10 @@ OBJECTIVES: Registry[Objective] = Registry(
 
 
 def regression(variance: Tensor) -> Objective:
-    """⟨(f(x) − y)²⟩ / Var(y): the share of the labels' variance that is left unexplained.
+    """⟨(f(x) − y)²⟩ / Var(y): the unexplained share of the labels' variance.
 
-    An output is right within a tenth of the labels' standard deviation of its label. Learned: a
-    test loss of at most 0.1, a train loss of at most 0.01.
+    An output is right within a tenth of the labels' standard deviation from its label. The criteria
+    are a test loss of at most 0.1 and a train loss of at most 0.01.
     """
     return Objective(
         "regression",
@@ -131,5 +130,5 @@ def _known(name: str) -> str:
     return name
 
 
-#: The name of an objective, as the field of a task.
+#: The name of an objective, as a field of a task.
 ObjectiveName = Annotated[str, AfterValidator(_known)]

@@ -1,7 +1,7 @@
 """Modular operations: c = f(a, b) mod p, each a function of two residues.
 
-A new one is one decorated function here, in another package (entry points of the group
-``mechgrok.operations``), or in a file of one's own (``file.py:name``).
+A new operation is one decorated function here, in another package (entry points of the group
+``mechgrok.operations``), or in your own file (``file.py:name``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jaxtyping import Integer
     from torch import Tensor
 
-#: Which pairs (a, b) are examples; see `mechgrok.tasks.modular.ModularArithmetic`.
+#: The pairs (a, b) that are examples; see `mechgrok.tasks.modular.ModularArithmetic`.
 Pairs = Literal["unordered", "ordered", "descending"]
 
 Function = Callable[
@@ -29,12 +29,11 @@ class Operation:
     """An operation on residues modulo p.
 
     Attributes:
-        function: f(a, b, p) on tensors of residues; what it returns is reduced modulo p. None where
-            labels are drawn instead.
-        symbol: how it is written.
+        function: f(a, b, p) on tensors of residues, to be reduced modulo p; None for random labels.
+        symbol: its notation.
         commutative: whether f(a, b) = f(b, a) for all a and b.
-        usual_pairs: the pairs that it is studied on unless another choice is made.
-        divides: defined for b ≠ 0 and a prime p only.
+        usual_pairs: the default pairs.
+        divides: whether it is defined only for b ≠ 0 and a prime p.
     """
 
     function: Function | None
@@ -55,20 +54,21 @@ def operation(
     usual_pairs: Pairs | None = None,
     divides: bool = False,
 ) -> Callable[[Function], Operation]:
-    """Decorator that makes an operation of f(a, b, p); arguments are those of `Operation`.
+    """Decorator that turns f(a, b, p) into an operation.
 
     Args:
-        symbol: how it is written.
-        name: what it is found under here; none for an operation in a file of one's own.
+        symbol: its notation.
+        name: its name in the registry; None for an operation in your own file.
         commutative: whether f(a, b) = f(b, a).
-        usual_pairs: unordered for a commutative operation and ordered for another, unless given.
-        divides: defined for b ≠ 0 and a prime p only.
+        usual_pairs: the default pairs; default: unordered for a commutative operation, else
+            ordered.
+        divides: whether it is defined only for b ≠ 0 and a prime p.
     """
     pairs: Pairs = usual_pairs or ("unordered" if commutative else "ordered")
 
     def make(function: Function) -> Operation:
-        made = Operation(function, symbol, commutative, pairs, divides)
-        return OPERATIONS.register(name)(made) if name else made
+        new = Operation(function, symbol, commutative, pairs, divides)
+        return OPERATIONS.register(name)(new) if name else new
 
     return make
 
@@ -106,5 +106,5 @@ def quadratic_form(a: Tensor, b: Tensor, p: int) -> Tensor:
     return a * a + a * b + b * b
 
 
-#: A control that cannot generalize: labels are drawn uniformly.
+#: A control that cannot generalize: uniformly random labels.
 OPERATIONS.own["random"] = Operation(None, "random")

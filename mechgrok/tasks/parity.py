@@ -11,19 +11,19 @@ from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Seed, Task
 from mechgrok.tasks.objectives import OBJECTIVES, Objective, ObjectiveName
 
-#: Up to this many bits, all 2ⁿ inputs are listed and drawn from without repetition.
+#: Up to this many bits, examples are drawn from the list of all 2ⁿ inputs, without repetition.
 _FEW_BITS = 20
 
 
 class SparseParity(Task):
-    """y = Π_{i<k} x_i for x ∈ {−1, 1}ⁿ: which k bits count is what a network has to find out.
+    """y = Π_{i<k} x_i for x ∈ {−1, 1}ⁿ: a network must learn which k bits matter.
 
-    The bits that count are the first k; the network cannot know, and pictures are easier to read.
+    They are the first k bits, which does not help the network and makes figures easier to read.
     Labels are 0 for y = −1 and 1 for y = 1.
 
-    Samples are drawn uniformly, without repetition up to n = 20; beyond, two equal ones among the
-    usual few thousand are next to impossible. The objectives "hinge" and "mse" read the sign of one
-    output, "cross-entropy" the larger of two.
+    Samples are uniform, without repetition up to n = 20; beyond, repetitions among a few thousand
+    samples are very unlikely. The objectives "hinge" and "mse" use the sign of one output,
+    "cross-entropy" the larger of two.
 
     Source: Merrill, Tsilivis and Shukla 2023 (arXiv 2303.11873): n = 40, k = 3, 1,000 training and
     1,000 test points, hinge loss.
@@ -32,14 +32,18 @@ class SparseParity(Task):
     input_kind = "vectors"
 
     name: str = "parity"
-    n: Annotated[int, Field(ge=1, le=10**7)] = Field(default=40, description="Bits of parity.")
-    k: Annotated[int, Field(ge=1)] = Field(default=3, description="Bits that count, of parity.")
+    n: Annotated[int, Field(ge=1, le=10**7)] = Field(
+        default=40, description="Number of bits (parity)."
+    )
+    k: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="Number of bits that matter (parity)."
+    )
     samples: Annotated[int, Field(ge=2)] = Field(
-        default=2000, description="Examples that are drawn, train and test together."
+        default=2000, description="Number of examples to draw, train and test together."
     )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     objective: ObjectiveName = "hinge"
-    sample_seed: Seed = Field(default=0, description="Seed of the examples that are drawn.")
+    sample_seed: Seed = Field(default=0, description="Seed of the examples.")
 
     @model_validator(mode="after")
     def _enough_bits(self) -> Self:

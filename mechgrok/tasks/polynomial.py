@@ -16,26 +16,24 @@ if TYPE_CHECKING:
 
 
 class PolynomialRegression(Regression):
-    """y = ½ (β·x)² for x ~ N(0, I) and a direction β drawn once, |β| = 1.
+    """y = ½ (β·x)² for x ~ N(0, I) and a random direction β, |β| = 1.
 
-    A network that stays close to its linearization fits the training points without finding β;
-    finding it takes longer and shows as a late fall of the *test loss*.
+    A network that stays close to its linearization fits the training points without learning β;
+    learning β takes longer and shows as a late fall of the *test loss*.
 
-    Source: Kumar, Bordelon, Gershman and Pehlevan 2023 (arXiv 2310.06110), whose inputs have
-    variance 1/dimension and whose β is as much longer.
+    Source: Kumar, Bordelon, Gershman and Pehlevan 2023 (arXiv 2310.06110), with inputs of variance
+    1/dimension and a correspondingly longer β.
     """
 
     name: str = "polynomial"
     dimension: Annotated[int, Field(ge=1, le=10**7)] = Field(
-        default=100, description="Length of polynomial's x."
+        default=100, description="Dimension of the input (polynomial)."
     )
     samples: Annotated[int, Field(ge=2)] = Field(
-        default=1500, description="Examples that are drawn, train and test together."
+        default=1500, description="Number of examples to draw, train and test together."
     )
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
-    sample_seed: Seed = Field(
-        default=0, description="Seed of the examples that are drawn (and of β)."
-    )
+    sample_seed: Seed = Field(default=0, description="Seed of the examples and of β.")
 
     @property
     def n_examples(self) -> int:
@@ -43,7 +41,7 @@ class PolynomialRegression(Regression):
 
     @cached_property
     def direction(self) -> Float[Tensor, " dimension"]:
-        """β, the unit vector that is to be found."""
+        """The unit vector β."""
         import torch
 
         generator = torch.Generator().manual_seed(self.sample_seed)

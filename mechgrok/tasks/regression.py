@@ -1,4 +1,4 @@
-"""Regression: tasks whose labels are real numbers."""
+"""Regression: tasks with real labels."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Regression(Task):
-    """A task whose labels are real numbers ``[n]`` or vectors ``[n, d_output]``.
+    """A task with real labels ``[n]`` or ``[n, d_output]``.
 
-    The loss is the share of the labels' variance that is left unexplained, so that it is 1 for a
-    network that answers the mean and means the same for every task:
-    ⟨(f(x) − y)²⟩ / Var(y), with Var(y) over train and test examples together.
+    The loss is the unexplained share of the labels' variance, ⟨(f(x) − y)²⟩ / Var(y), with Var(y)
+    over train and test examples together. It is 1 for the mean as answer and comparable between
+    tasks.
     """
 
     input_kind = "vectors"
@@ -30,8 +30,8 @@ class Regression(Task):
         """`mechgrok.tasks.objectives.regression`, with this task's variance."""
         if self.objective is not None:
             raise UserError(
-                f"The task {self.name} is a regression, whose loss is the share of the labels' "
-                "variance that is left: leave the objective out."
+                f"The task {self.name} is a regression, whose loss is the unexplained share of the "
+                "labels' variance: omit the objective."
             )
         return regression(self._variance)
 

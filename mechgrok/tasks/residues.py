@@ -1,4 +1,4 @@
-"""Residues in the order in which a task is a shift."""
+"""The order of residues in which a task is a shift."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from jaxtyping import Integer
     from torch import Tensor
 
-#: How residues are lined up: by their value, or by their discrete logarithm.
+#: The order of residues: by value, or by discrete logarithm.
 Order = Literal["additive", "multiplicative"]
-#: The order of residues that a figure shows; "auto" is the one in which the task is a shift.
+#: An option for the order of residues; "auto" is the one in which the task is a shift.
 OrderOption = Literal["auto", "additive", "multiplicative"]
 
 
 def primitive_root(p: int) -> int:
-    """The smallest g whose powers g⁰, …, g^(p−2) are all the non-zero residues modulo a prime p.
+    """The smallest g with powers g⁰, …, g^(p−2) equal to all nonzero residues modulo a prime p.
 
     Raises:
-        UserError: p is not a prime.
+        UserError: p is not prime.
 
     >>> primitive_root(7), [pow(3, k, 7) for k in range(6)]
     (3, [1, 3, 2, 6, 4, 5])
@@ -31,7 +31,7 @@ def primitive_root(p: int) -> int:
         while power != 1 and order < p:
             power, order = power * g % p, order + 1
         if order == p - 1:
-            # Modulo a composite number no element has p − 1 distinct powers.
+            # This happens only for a prime p.
             return g
     raise UserError(
         f"{p} is not prime, so its residues have no discrete logarithm: choose the additive order."
@@ -43,12 +43,11 @@ def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
 
     Additive: 0, 1, …, p − 1, where adding 1 is a shift. Multiplicative: g⁰, g¹, …, g^(p−2) for the
     smallest primitive root g, where multiplying by g is a shift; a product is then a sum of
-    positions, modulo p − 1, and 0 has no place. What is periodic for a network that multiplies is
-    periodic in this order (Chughtai et al. 2023, arXiv 2302.03025: characters of the group).
+    positions modulo p − 1, and 0 has no position. Networks that multiply are periodic in this order
+    (Chughtai et al. 2023, arXiv 2302.03025: characters of the group).
 
     Raises:
-        UserError: the order is multiplicative and p is not a prime above 2. Modulo 2 the only place
-            is that of 1, along which nothing is periodic.
+        UserError: the order is multiplicative, and p is not a prime above 2.
 
     >>> cyclic_order(7, "multiplicative")
     tensor([1, 3, 2, 6, 4, 5])
@@ -67,7 +66,7 @@ def cyclic_order(p: int, order: Order = "additive") -> Integer[Tensor, " n"]:
 
 
 def not_modular(task: Task) -> str | None:
-    """Why frequencies mean nothing for a task; None where inputs and labels are residues.
+    """The reason why a task has no frequencies; None if inputs and labels are residues.
 
     >>> from mechgrok.tasks import make_task
     >>> print(not_modular(make_task("add")))
@@ -78,7 +77,7 @@ def not_modular(task: Task) -> str | None:
     if not task.modular:
         return f"{task} {task.why_not_modular}."
     if task.d_output < 2:
-        return f"{task} has one output, whose sign tells two answers apart, and no spectrum."
+        return f"{task} has one output, whose sign is the answer, and so no spectrum."
     if task.d_vocab < task.d_output:
         return f"{task} has {task.d_vocab} tokens, too few for residues modulo {task.d_output}."
     return None
@@ -103,10 +102,10 @@ def _is_field(task: Task) -> bool:
 
 
 def residues(task: Task, order: OrderOption = "auto") -> Integer[Tensor, " n"]:
-    """The task's residues in the order asked for (`fourier.cyclic_order`).
+    """The task's residues in an order (`cyclic_order`).
 
     Raises:
-        UserError: the order is multiplicative and the modulus is not a prime above 2.
+        UserError: the order is multiplicative, and the modulus is not a prime above 2.
 
     >>> from mechgrok.tasks import make_task
     >>> residues(make_task("mul", p=5)), residues(make_task("mul", p=5), "additive")

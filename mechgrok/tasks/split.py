@@ -1,4 +1,4 @@
-"""A split fixed row by row, for weights whose training set is known by its members."""
+"""A split fixed row by row, for imported weights with a known training set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from jaxtyping import Integer
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mechgrok.bits import pack_bits, unpack_bits
@@ -13,15 +14,15 @@ from mechgrok.errors import UserError, sentence
 
 
 class Split(BaseModel):
-    """Which of a task's examples are trained on and which are held out.
+    """A split of a task's examples into training and test set.
 
-    Rows are numbers into the task's `examples`. Each side is a bit per row (`mechgrok.bits`):
-    12,769 pairs take two kilobytes of ``config.json``.
+    Each side is stored as one bit per row of the task's `examples` (`mechgrok.bits`): 12,769 pairs
+    take two kilobytes of ``config.json``.
 
     Attributes:
         n: the number of examples.
-        train: the rows that are trained on.
-        test: the rows that are held out; all others where None.
+        train: the rows of the training set.
+        test: the rows of the test set; None for all others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +33,7 @@ class Split(BaseModel):
 
     @classmethod
     def of_rows(cls, n: int, train: Sequence[int], test: Sequence[int] | None = None) -> Self:
-        """The split of ``n`` examples into the rows ``train`` and ``test`` (the rest unless given).
+        """The split of ``n`` examples into rows ``train`` and ``test`` (default: the rest).
 
         Raises:
             UserError: a row is out of range or on both sides, or a side is empty.
@@ -51,34 +52,34 @@ class Split(BaseModel):
         train[self.train_rows] = True
         test[self.test_rows] = True
         if not train.any() or not test.any():
-            raise UserError(f"A split of {self.n} examples leaves one of its sides empty.")
+            raise UserError(f"A split of {self.n} examples has an empty side.")
         if (train & test).any():
             row = int(np.flatnonzero(train & test)[0])
-            raise UserError(f"A split has its row {row} on both sides, train and test.")
+            raise UserError(f"A split has row {row} on both sides, train and test.")
         return self
 
     @property
-    def train_rows(self) -> np.ndarray:
-        """The rows that are trained on, in order."""
+    def train_rows(self) -> Integer[np.ndarray, " n_train"]:
+        """The rows of the training set, in order."""
         return np.flatnonzero(unpack_bits(self.train, self.n))
 
     @property
-    def test_rows(self) -> np.ndarray:
-        """The rows that are held out, in order."""
+    def test_rows(self) -> Integer[np.ndarray, " n_test"]:
+        """The rows of the test set, in order."""
         if self.test is None:
             return np.flatnonzero(~unpack_bits(self.train, self.n))
         return np.flatnonzero(unpack_bits(self.test, self.n))
 
     @property
     def train_fraction(self) -> float:
-        """The share of all examples that is trained on."""
+        """The share of examples in the training set."""
         return len(self.train_rows) / self.n
 
 
 def _bits(n: int, rows: Sequence[int]) -> str:
-    chosen = np.asarray(rows, dtype=np.int64)
-    if outside := [int(row) for row in chosen if not 0 <= row < n]:
-        raise UserError(f"A split names row {outside[0]}, but there are {n} examples.")
+    numbers = np.asarray(rows, dtype=np.int64)
+    if outside := [int(row) for row in numbers if not 0 <= row < n]:
+        raise UserError(f"A split has row {outside[0]}, but there are {n} examples.")
     bits = np.zeros(n, dtype=bool)
-    bits[chosen] = True
+    bits[numbers] = True
     return pack_bits(bits)

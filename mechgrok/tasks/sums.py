@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class ModularSum(Task):
     """c = a₁ + … + a_k mod p, over all pᵏ sequences of k residues.
 
-    With two terms it is addition over ordered pairs, in the same order. More terms mean fewer
-    examples to learn from in proportion, and quickly more than fit in memory, which is refused.
+    With two terms it is addition over ordered pairs, in the same order. The number of examples
+    grows exponentially with the terms and must fit in memory.
     """
 
     modular: ClassVar[bool] = True
@@ -27,7 +27,7 @@ class ModularSum(Task):
     name: str = "sum"
     p: Annotated[int, Field(ge=2, le=LARGEST_P)] = Field(default=67, description="Modulus.")
     terms: Annotated[int, Field(ge=2, le=32)] = Field(
-        default=3, description="How many numbers are added (sum)."
+        default=3, description="Number of terms (sum)."
     )
     equals: bool = Field(default=False, description="Append an '=' token to each pair.")
 

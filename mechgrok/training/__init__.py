@@ -1,4 +1,4 @@
-"""Training: the loop, its schedule, its optimizers, and the machine it runs on."""
+"""Training: the loop, evaluation, dropout, run recording, and training runs together."""
 
 from lazy_loader import attach_stub
 

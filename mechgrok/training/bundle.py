@@ -1,7 +1,7 @@
-"""Networks of one shape as one, every weight with a leading member axis.
+"""Networks of one shape, stacked: every weight has a leading member axis.
 
-``torch.func`` lifts whatever a network computes over that axis, so that every model works as it is
-written: a product of matrices becomes one batched product, and members are independent.
+``torch.func`` vectorizes a network's computation over that axis, so models need no changes: a
+matrix product becomes one batched product, and members are independent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -28,26 +28,26 @@ from mechgrok.training.evaluation import further_metrics, on_device, scores
 from mechgrok.training.gradients import penalty, penalty_factors
 from mechgrok.training.loop import make_batches
 
-#: One value a member.
+#: One value per member.
 PerMember = Float[Tensor, " member"]
 
 
 class CannotStack(UserError):
-    """A network, or its task, does not compute with a leading member axis what it does alone."""
+    """A network or its task computes something else with a leading member axis than alone."""
 
 
 class Bundle:
     """Networks of one shape, stacked: ``W_in [member, d_model, d_mlp]``.
 
-    Each network's own weights become views of its part of the stack. What saves, loads or changes
-    the weights of one network serves it here too.
+    Each network's weights become views of its part of the stack, so code that saves, loads or
+    changes the weights of one network still works.
 
     Args:
         models: the networks, on one device.
-        runs: the run of each; their tasks differ by the split alone.
-        optimizers: what changes their weights, all of them together; each once. None where networks
-            are not trained: then there are no mini-batches, no penalties and no dropout.
-        steps: where each run is, which settles its mini-batches.
+        runs: the run of each network; their tasks differ only in the split.
+        optimizers: the optimizers that update the weights, each once. Empty if the networks are not
+            trained: then there are no mini-batches, no penalties and no dropout.
+        steps: each run's step, which determines its mini-batches.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Bundle:
             if recipe.dropout
         ]
         factors = [penalty_factors(recipe) for recipe in recipes]
-        of_weights: dict[str, Any] = {"dtype": models[0].dtype, "device": self.device}
+        like_weights: dict[str, Any] = {"dtype": models[0].dtype, "device": self.device}
         self._penalties = {
-            name: torch.tensor([each.get(name, 0.0) for each in factors], **of_weights)
-            for name in sorted({name for each in factors for name in each})
+            name: torch.tensor([factor.get(name, 0.0) for factor in factors], **like_weights)
+            for name in sorted({name for factor in factors for name in factor})
         }
 
     def _stack(self, models: Sequence[HookedModel]) -> None:
@@ -92,12 +92,12 @@ class Bundle:
         self._parts = {name: [part[name] for part in parts] for name in parts[0]}
         self.weights: dict[str, nn.Parameter] = {}
         for name, members in self._parts.items():
-            together = torch.stack([member.detach() for member in members])
-            self.weights[name] = nn.Parameter(together, requires_grad=members[0].requires_grad)
-            for member, view in zip(members, together, strict=True):
+            stack = torch.stack([member.detach() for member in members])
+            self.weights[name] = nn.Parameter(stack, requires_grad=members[0].requires_grad)
+            for member, view in zip(members, stack, strict=True):
                 member.data = view
-        held = [dict(nn.Module.named_buffers(model)) for model in models]
-        self.buffers = {name: torch.stack([each[name] for each in held]) for name in held[0]}
+        buffers = [dict(nn.Module.named_buffers(model)) for model in models]
+        self.buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
         self._trained = [name for name, weight in self.weights.items() if weight.requires_grad]
 
     def __len__(self) -> int:
@@ -105,51 +105,51 @@ class Bundle:
 
     @property
     def device(self) -> torch.device:
-        """The device that they are on."""
+        """The device of the networks."""
         return self.models[0].device
 
     @property
     def has_fixed_inputs(self) -> bool:
-        """Whether every step is over the same examples, all of them, and with all neurons."""
+        """Whether every step uses the full training set and no dropout."""
         return not self._batches and not self._dropout
 
-    def each(self, function: Callable[..., Any], *stacks: Tensor) -> Any:
-        """``function(model, …)`` of all members at once: its tensors, with the member axis first.
+    def map(self, function: Callable[..., Any], *stacks: Tensor) -> Any:
+        """Apply ``function(model, …)`` to all members at once; results have the member axis first.
 
         Args:
-            function: of a network, and of its part of each of ``stacks``.
+            function: takes a network and its part of each of ``stacks``.
             stacks: tensors ``[member, …]``.
         """
 
-        def of_one(state: dict[str, Tensor], *parts: Tensor) -> Any:
+        def apply(state: dict[str, Tensor], *parts: Tensor) -> Any:
             return functional_call(self._one, state, (function, *parts))
 
         state = {f"model.{name}": value for name, value in (self.weights | self.buffers).items()}
-        return torch.vmap(of_one)(state, *stacks)
+        return torch.vmap(apply)(state, *stacks)
 
     def outputs(
         self, inputs: Tensor | TokenCounts, factors: Factors | None = None
     ) -> Float[Tensor, "member n d_output"]:
-        """The outputs of every member for its own inputs.
+        """Every member's outputs for its own inputs.
 
         Args:
             inputs: with a leading member axis.
-            factors: of dropout, with one too; all neurons are on unless given.
+            factors: dropout factors with a leading member axis; default: no dropout.
         """
         counts = inputs if isinstance(inputs, TokenCounts) else None
 
-        def of_one(model: HookedModel, *parts: Tensor) -> Tensor:
-            own, off = (counts, parts) if counts is not None else (parts[0], parts[1:])
-            if not off:
+        def run(model: HookedModel, *parts: Tensor) -> Tensor:
+            own, scales = (counts, parts) if counts is not None else (parts[0], parts[1:])
+            if not scales:
                 return model(own)
-            with self._dropout[0].applied(model, off):
+            with self._dropout[0].applied(model, scales):
                 return model(own)
 
         stacks = (factors or []) if isinstance(inputs, TokenCounts) else [inputs, *(factors or [])]
-        return self.each(of_one, *stacks)
+        return self.map(run, *stacks)
 
     def _factors(self, n: int) -> Factors:
-        """Of dropout, at the step of each member."""
+        """Dropout factors at each member's step."""
         drawn = [
             dropout.factors(step, n, self.device)
             for dropout, step in zip(self._dropout, self._steps, strict=False)
@@ -157,23 +157,23 @@ class Bundle:
         return [torch.stack(layer) for layer in zip(*drawn, strict=True)]
 
     def losses(self, data: Examples, factors: Factors | None = None) -> PerMember:
-        """What each member minimizes: its mean loss and its penalty."""
+        """Each member's objective: its mean loss plus its penalty."""
         losses = loss_of_each(self.task, self.outputs(data.inputs, factors), data.labels)
         if not self._penalties:
             return losses
         names = list(self._penalties)
 
-        def of_one(model: HookedModel, *factors: Tensor) -> Tensor:
+        def penalize(model: HookedModel, *factors: Tensor) -> Tensor:
             return penalty(model, dict(zip(names, factors, strict=True)))
 
-        return losses + self.each(of_one, *self._penalties.values())
+        return losses + self.map(penalize, *self._penalties.values())
 
     def gradients(
         self, data: Examples, factors: Factors | None = None
     ) -> tuple[PerMember, list[Tensor | None]]:
-        """The losses, and the gradient of each by its own member's trained weights."""
+        """The losses, and the gradient of each with respect to its member's trained weights."""
         losses = self.losses(data, factors)
-        # Of the sum of the members' losses: no weight is in more than one of them.
+        # The gradient of the sum is enough: each weight belongs to one member.
         gradients = torch.autograd.grad(
             losses,
             [self.weights[name] for name in self._trained],
@@ -183,7 +183,7 @@ class Bundle:
         return losses.detach(), list(gradients)
 
     def step(self) -> PerMember:
-        """One step of every member; the losses before it."""
+        """Take one step of every member and return the losses before it."""
         data = self.train
         if self._batches:
             data = stacked([next(batches) for batches in self._batches])
@@ -191,9 +191,9 @@ class Bundle:
 
         def gradient() -> PerMember:
             losses, gradients = self.gradients(data, factors)
-            for name, each in zip(self._trained, gradients, strict=True):
-                # Laid out like the weights, so that an optimizer reads both in memory's order.
-                views = [None] * len(self) if each is None else each.contiguous().unbind()
+            for name, stack in zip(self._trained, gradients, strict=True):
+                # Contiguous like the weights, so that an optimizer reads both in memory order.
+                views = [None] * len(self) if stack is None else stack.contiguous().unbind()
                 for member, view in zip(self._parts[name], views, strict=True):
                     member.grad = view
             return losses
@@ -204,11 +204,11 @@ class Bundle:
 
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:
-        """A row of the metrics of each member, as `mechgrok.training.evaluate` gives it."""
+        """One row of metrics per member, as from `mechgrok.training.evaluate`."""
         loss, accuracy = partial(loss_of_each, self.task), partial(accuracy_of_each, self.task)
         sides = {"train": [self.train], "test": [self.test]}
         columns = scores(sides, self.outputs, loss, accuracy)
-        columns["l1"], columns["l2"] = self.each(norms)
+        columns["l1"], columns["l2"] = self.map(norms)
         table = torch.stack(list(columns.values()), dim=1).tolist()
         rows = [dict(zip(columns, row, strict=True)) for row in table]
         for row, model, run in zip(rows, self.models, self._runs, strict=True):
@@ -218,36 +218,36 @@ class Bundle:
         return rows
 
     def release(self, index: int) -> None:
-        """Keep an optimizer that other members share from changing this one from now on."""
+        """Stop training a member, even if other members share its optimizer."""
         for members in self._parts.values():
             members[index].grad = None
 
     @torch.no_grad()
     def check(self) -> None:
-        """Compare the stack with its members one by one.
+        """Compare the stacked outputs with those of each member alone.
 
         Raises:
-            CannotStack: a member alone computes something else, or nothing can be computed.
+            CannotStack: the outputs differ, or the stack cannot be computed.
         """
-        what = f"{type(self.models[0]).__name__} on {self.task.name}"
+        name = f"{type(self.models[0]).__name__} on {self.task.name}"
         try:
             with torch.enable_grad():
                 self.gradients(self.train)
             outputs = self.outputs(self.train.inputs)
         except Exception as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise CannotStack(f"{what} cannot be trained together ({reason})") from error
-        for index, (model, found) in enumerate(zip(self.models, outputs, strict=True)):
+            raise CannotStack(f"{name} cannot be trained together ({reason})") from error
+        for index, (model, output) in enumerate(zip(self.models, outputs, strict=True)):
             alone = model(_part(self.train.inputs, index))
-            if not torch.allclose(found, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())):
+            if not torch.allclose(output, alone, rtol=1e-3, atol=1e-4 * float(alone.abs().max())):
                 raise CannotStack(
-                    f"{what} cannot be trained together (a network among others gives other "
-                    "outputs than alone: does it hold numbers that are no parameters?)"
+                    f"{name} cannot be trained together (a stacked network gives other outputs "
+                    "than alone: does it hold numbers that are neither parameters nor buffers?)"
                 )
 
 
 class _Applied(nn.Module):
-    """A network as the argument of a function, for ``functional_call`` to put weights into."""
+    """Calls a function with a network whose weights ``functional_call`` replaces."""
 
     def __init__(self, model: HookedModel) -> None:
         super().__init__()
@@ -258,11 +258,11 @@ class _Applied(nn.Module):
 
 
 def stacked(members: Sequence[Examples]) -> Examples:
-    """As many examples of each member, as one."""
-    inputs = [each.inputs for each in members]
+    """Stack the members' examples, which are equally many."""
+    inputs = [examples.inputs for examples in members]
     counts = isinstance(inputs[0], TokenCounts)
     stack: Any = TokenCounts.stack if counts else torch.stack
-    return Examples(stack(inputs), torch.stack([each.labels for each in members]))
+    return Examples(stack(inputs), torch.stack([examples.labels for examples in members]))
 
 
 def _part(inputs: Tensor | TokenCounts, index: int) -> Tensor | TokenCounts:
@@ -271,18 +271,22 @@ def _part(inputs: Tensor | TokenCounts, index: int) -> Tensor | TokenCounts:
     return inputs[index]
 
 
-def loss_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
+def loss_of_each(
+    task: Task, outputs: Float[Tensor, "member n d_output"], labels: Shaped[Tensor, "member n ..."]
+) -> PerMember:
     """Each member's mean loss."""
     if type(task).loss is not Task.loss:
         return _one_by_one(task.loss, outputs, labels)
     loss = task.training_objective.loss
-    if loss is cross_entropy:  # It takes a leading axis itself, and forms its own gradient.
+    if loss is cross_entropy:  # It supports leading axes and has its own gradient.
         return loss(outputs, labels)
     return torch.vmap(loss)(outputs, labels)
 
 
-def accuracy_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
-    """Each member's share of right answers."""
+def accuracy_of_each(
+    task: Task, outputs: Float[Tensor, "member n d_output"], labels: Shaped[Tensor, "member n ..."]
+) -> PerMember:
+    """Each member's accuracy."""
     if type(task).accuracy is not Task.accuracy:
         return _one_by_one(task.accuracy, outputs, labels)
     return torch.vmap(task.training_objective.accuracy)(outputs, labels)
@@ -291,5 +295,5 @@ def accuracy_of_each(task: Task, outputs: Tensor, labels: Tensor) -> PerMember:
 def _one_by_one(
     function: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, labels: Tensor
 ) -> PerMember:
-    """A user's function may do anything, so it is called for each network by itself."""
+    """Call a user's function once per member, because ``vmap`` may not support it."""
     return torch.stack([function(*own) for own in zip(outputs, labels, strict=True)])

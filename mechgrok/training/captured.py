@@ -1,9 +1,9 @@
 """A training step as one CUDA graph: launched once instead of kernel by kernel.
 
-A step of a small network, or of many, is a hundred kernels of a few microseconds, which a processor
-cannot launch as fast as a GPU ends them. A graph replays them all, on the same memory each time: so
-everything that a step reads or writes must stay where it is, no number may come back from the
-device, and optimizers keep their counts of steps there too.
+A step of small networks is about a hundred kernels of a few microseconds; a GPU finishes them
+faster than a CPU can launch them. A graph replays them all on the same memory. So the tensors that
+a step reads or writes must stay in place, no number may return to the CPU, and optimizers count
+their steps on the GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ import torch
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.training.bundle import Bundle, PerMember
 
-#: Steps that are taken as usual first: libraries and optimizers make what they keep in these.
+#: Steps before the capture, in which libraries and optimizers allocate their state.
 _WARM_UP = 3
 
 
-def step_of(bundle: Bundle, trainings: Sequence[TrainingConfig]) -> Callable[[], PerMember]:
-    """The step of a bundle, captured where it is on a GPU and can be.
+def make_step(bundle: Bundle, trainings: Sequence[TrainingConfig]) -> Callable[[], PerMember]:
+    """The step function of a bundle, captured if it runs on a GPU and supports it.
 
-    Mini-batches differ in every step, and what is not `TrainingConfig.separable` may count its
-    steps in Python: neither is captured.
+    Two kinds of steps are not captured: those with mini-batches, which differ at every step, and
+    those that are not `TrainingConfig.separable`, whose step count may live in Python.
     """
     separable = all(training.separable for training in trainings)
     if bundle.device.type == "cuda" and bundle.has_fixed_inputs and separable:
@@ -30,10 +30,10 @@ def step_of(bundle: Bundle, trainings: Sequence[TrainingConfig]) -> Callable[[],
 
 
 class CapturedStep:
-    """A step that is captured at its fourth call and replayed from then on.
+    """A step function that is captured at its fourth call and replayed from then on.
 
     Args:
-        step: does the same to the same memory at every call.
+        step: runs the same operations on the same memory at every call.
     """
 
     def __init__(self, step: Callable[[], PerMember]) -> None:
@@ -44,19 +44,19 @@ class CapturedStep:
         self._losses: PerMember
 
     def __call__(self) -> PerMember:
-        """Take a step; the losses before it."""
+        """Take a step and return the losses before it."""
         if self._taken < _WARM_UP:
             self._taken += 1
-            return self._on_the_side()
+            return self._warm_up()
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=self._stream):
                 self._losses = self._step()
         self._graph.replay()
-        return self._losses.clone()  # The next replay writes where this one did.
+        return self._losses.clone()  # The next replay overwrites this memory.
 
-    def _on_the_side(self) -> PerMember:
-        # Not on the default stream, where what is made in warming up could not be captured.
+    def _warm_up(self) -> PerMember:
+        # State allocated on the default stream could not be captured.
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             losses = self._step()

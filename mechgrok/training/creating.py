@@ -1,4 +1,4 @@
-"""A run that is about to be trained: its folder, made whole or not at all."""
+"""Creating run folders, completely or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,26 +30,25 @@ def create_run(
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Run:
-    """Make a run folder that holds a configuration and its first checkpoint, ready to train.
+    """Create a run folder with a configuration and a first checkpoint, ready to train.
 
     Args:
-        path: the folder; it must be absent or empty, unless it holds a run and ``overwrite`` is on,
-            which the new one replaces when it is whole.
-        config: what the run is.
-        start: what it starts from (a ticket's masked weights, say); fresh weights unless given.
-        state: the optimizer's state that it starts from; a fresh one unless given.
-        overwrite: replace a run that is there.
-        device: where it will be trained, so that what does not fit is refused: "cpu" or "cuda".
+        path: the folder; absent or empty, unless ``overwrite`` is set.
+        config: the run's configuration.
+        start: the first checkpoint, such as a ticket's masked weights; default: fresh weights.
+        state: the optimizer's initial state; default: none.
+        overwrite: replace the run in the folder, once the new one is complete.
+        device: the device to train on, "cpu" or "cuda", whose memory is checked.
 
     Raises:
-        UserError: the folder holds a run or anything else, or cannot be written; the task's data
-            cannot be had; or training would take more memory than there is.
+        UserError: the folder is not empty or not writable, the task's data is unavailable, or
+            training needs more memory than the device has.
     """
     path = Path(path)
     check_memory(config, device)
     if config.training is not None:
         config.training.optimizer.check(wiring_of(config.model, config.task))
-    _ = config.task.examples  # Data that cannot be had must not cost the run that is there.
+    _ = config.task.examples  # Unavailable data must not cost the run that is replaced.
     check_room(path, overwrite=overwrite)
     if start is None:
         model = make_model(config.model, config.task, config.seed or 0)

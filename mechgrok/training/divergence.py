@@ -1,4 +1,4 @@
-"""Divergence: the first loss that is not finite ends a training."""
+"""Divergence: training stops at the first loss that is not finite."""
 
 from collections.abc import Sequence
 from math import isfinite, nan
@@ -14,9 +14,9 @@ Row = dict[str, float]
 
 
 class Diverged(ArithmeticError):
-    """The loss at ``step`` was no finite number: the run in ``path`` ends there.
+    """The loss of the run in ``path`` was not finite at ``step``, where training stopped.
 
-    What came before is saved: the metrics, whose last row is that step's, and the checkpoints.
+    Earlier checkpoints are saved, and so are the metrics, up to a last row for this step.
     """
 
     def __init__(self, step: int, path: Path, sentence: str) -> None:
@@ -28,20 +28,20 @@ class Diverged(ArithmeticError):
 def stop_if_diverged(
     path: Path, config: RunConfig, losses: Sequence[Tensor], rows: Sequence[Row], written: int
 ) -> None:
-    """End a training whose loss was not finite at one of the steps before an evaluation.
+    """Stop training if a loss was not finite.
 
-    The losses are checked together, at evaluations (at most 50 steps apart), because reading each
-    from a GPU would make it wait. The reported step is the first one all the same.
+    Losses are checked together, at evaluations (at most 50 steps apart), because reading each one
+    from a GPU would stall it. The reported step is still the first one.
 
     Args:
         path: the run's folder.
-        config: the run's.
-        losses: of the steps before the last evaluation, one each.
-        rows: of the metrics, the last evaluation's too.
-        written: how many of them are saved.
+        config: the run's configuration.
+        losses: one per step since the evaluation before the last one.
+        rows: the rows of metrics, the last evaluation's included.
+        written: the number of rows already saved.
 
     Raises:
-        Diverged: one of the losses, or that of the evaluation, is not finite.
+        Diverged: one of the losses, or the last evaluation's, is not finite.
     """
     values = torch.stack(list(losses)).flatten().tolist() if losses else []
     values.append(rows[-1]["train_loss"])
@@ -65,30 +65,29 @@ def _sentence(path: Path, config: RunConfig, step: int, loss: float) -> str:
         "l1": training.l1,
         "l2": training.l2,
     }
-    told = ", ".join(f"{name} {value:g}" for name, value in settings.items() if value)
+    shown = ", ".join(f"{name} {value:g}" for name, value in settings.items() if value)
     return (
         f"The loss is {'not a number' if loss != loss else 'infinite'} at step {step:,} "
-        f"({training.method}, {told}), so the training of {path} was stopped, and what came "
-        "before is saved"
+        f"({training.method}, {shown}), so training of {path} stopped; earlier steps are saved"
     )
 
 
 def _remedy(config: RunConfig, step: int, *, penalized: bool) -> str:
-    """What to try; ``penalized`` where the loss is finite without the penalties."""
+    """A remedy; ``penalized`` if the loss is finite without the penalties."""
     training = config.recipe
     if penalized and (training.l1 or training.l2):
-        return f"the penalties give that, so choose a lower --{'l1' if training.l1 else 'l2'}"
+        return f"the cause is the penalty, so choose a lower --{'l1' if training.l1 else 'l2'}"
     shrinking = training.learning_rate * training.weight_decay
     if step == 0 and config.origin is not None:
-        return "the weights that it starts from give that already, so start from other ones"
+        return "the cause is the starting weights, so start from other ones"
     if step == 0:
         return (
-            f"the initial weights give that already (init_scale {config.model.init_scale:g}); "
-            "choose a lower --init-scale, or look at the task's own loss"
+            f"the cause is the initial weights (init_scale {config.model.init_scale:g}); "
+            "choose a lower --init-scale, or check the task's own loss"
         )
     if shrinking > 2 and training.optimizer.name == "adamw":
         return (
-            f"learning rate times weight decay is {shrinking:.3g}, and above 2 decay lets weights "
+            f"learning rate times weight decay is {shrinking:.3g}, and above 2 decay makes weights "
             "grow; choose a lower --weight-decay or --lr"
         )
     return "choose a lower --lr"

@@ -1,4 +1,4 @@
-"""The metrics of a network, or of several networks at once, at one step."""
+"""Evaluation: the metrics of one network, or of several stacked ones, at one step."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ from mechgrok.training.memory import OUTPUTS_AT_ONCE
 
 
 def on_device(data: Examples, model: HookedModel) -> Examples:
-    """Examples where the model is, in the form that it takes fastest."""
+    """Examples on the model's device, encoded for its folded forward pass."""
     return Examples(model.encode(data.inputs.to(model.device)), data.labels.to(model.device))
 
 
@@ -27,16 +27,16 @@ def evaluate(
     test_set: Examples,
     metrics: Sequence[str] = (),
 ) -> dict[str, float]:
-    """One row of the metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
+    """One row of metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
 
-    Examples are evaluated in parts where their outputs would fill the memory.
+    Large sets are evaluated in parts to limit memory.
 
     Args:
         model: the network.
         task: its task.
-        train_set: of the task, as `on_device` gives it.
-        test_set: likewise.
-        metrics: further ones, by their names in `mechgrok.metrics.METRICS`.
+        train_set: the training set, from `on_device`.
+        test_set: the test set, from `on_device`.
+        metrics: names of further metrics in `mechgrok.metrics.METRICS`.
     """
     size = max(1, OUTPUTS_AT_ONCE // task.d_output)
     sides = {"train": split(train_set, size), "test": split(test_set, size)}
@@ -57,18 +57,18 @@ def scores(
 
     Args:
         sides: the examples of each side, in one or several parts.
-        outputs: of a network or of several, for inputs.
-        loss: mean loss of outputs and labels, for each network.
-        accuracy: likewise.
+        outputs: maps inputs to the outputs of one or several networks.
+        loss: maps outputs and labels to the mean loss, per network.
+        accuracy: maps outputs and labels to the accuracy, per network.
     """
     columns: dict[str, Tensor] = {}
     for side, parts in sides.items():
         parts = list(parts)
         n = sum(len(part.labels) for part in parts)
         for inputs, labels in parts:
-            found, share = outputs(inputs), len(labels) / n
+            logits, share = outputs(inputs), len(labels) / n
             for name, measure in (("loss", loss), ("accuracy", accuracy)):
-                value = share * measure(found, labels).double()
+                value = share * measure(logits, labels).double()
                 column = f"{side}_{name}"
                 columns[column] = columns[column] + value if column in columns else value
     return columns
@@ -77,14 +77,14 @@ def scores(
 def further_metrics(
     model: HookedModel, task: Task, train_set: Examples, names: Sequence[str]
 ) -> dict[str, float]:
-    """The metrics that a run records besides the usual ones, by their columns."""
+    """A run's further metrics, by column."""
     return {column_of(name): float(METRICS.load(name)(model, task, train_set)) for name in names}
 
 
 def split(data: Examples, size: int) -> list[Examples]:
-    """Examples in parts of at most ``size``."""
+    """Split examples into parts of at most ``size``."""
     n = len(data.labels)
     if n <= size:
-        return [data]  # itself, with what the model has cached of it
-    ends = range(0, n, size)
-    return [Examples(data.inputs[i : i + size], data.labels[i : i + size]) for i in ends]
+        return [data]  # The same object, whose inputs may cache their sort.
+    starts = range(0, n, size)
+    return [Examples(data.inputs[i : i + size], data.labels[i : i + size]) for i in starts]

@@ -1,4 +1,4 @@
-"""The gradient of a step, in two factors: the model's, and the objective's."""
+"""The gradient of a step: the objective's times the model's."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def backpropagate(
     model: HookedModel, task: Task, batch: Examples, training: "TrainingConfig"
 ) -> Tensor:
-    """The loss of a batch, penalties included; its gradients are added to the weights' ``grad``.
+    """Add the gradients of a batch's loss to the weights' ``grad`` and return the loss.
 
-    By the chain rule ∂L/∂θ is ∂L/∂outputs, which the task knows, pulled back through the network,
-    which the model knows. Either may have it by hand, which for a small network takes less than
-    autograd's bookkeeping.
+    The loss includes penalties. By the chain rule, ∂L/∂θ is the task's ∂L/∂outputs pulled back
+    through the model. Either may be coded by hand, which is faster than autograd for a small
+    network.
     """
     outputs, pull_back = model.vjp(batch.inputs)
     loss, at_outputs = task.loss_and_gradient(outputs, batch.labels)
@@ -33,13 +33,13 @@ def backpropagate(
 
 
 def penalty_factors(training: "TrainingConfig") -> dict[str, float]:
-    """What the norms are multiplied by, without those that are 0."""
+    """The nonzero penalty factors, by norm."""
     factors = {"l1": training.l1, "l2": training.l2}
     return {name: factor for name, factor in factors.items() if factor}
 
 
 def penalty(model: HookedModel, factors: Mapping[str, float | Tensor]) -> Float[Tensor, ""]:
-    """l1 · Σ|w| + l2 · Σw² over all weights, with the factors that are given."""
+    """l1 · Σ|w| + l2 · Σw² over all weights, for the given factors."""
     weights = list(effective_weights(model).values())
     total = weights[0].new_zeros(())
     if "l1" in factors:

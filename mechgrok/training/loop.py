@@ -53,32 +53,31 @@ def train(
     log: str | Sequence[str] = (),
     **settings: Any,
 ) -> Run:
-    """Train a network, saving the run to the folder ``out``.
+    """Train a network and save the run to the folder ``out``.
 
     Args:
-        out: a folder that is absent or empty.
-        config: what to train: a configuration, or the name of a preset; the default preset, the
-            paper's MLP on a + b mod 67, unless given.
-        start: weights and mask to start from; fresh weights unless given.
-        overwrite: replace the run that ``out`` holds.
-        device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        progress: called after every evaluation with its row of the metrics; "auto" is a bar in a
-            notebook, and nothing elsewhere.
-        watch: called after every evaluation with the live network, whose weights it leaves as they
-            are, and the row: ``watch(model, row)``.
-        log: where metrics go besides: "tensorboard", "wandb", "trackio", or one's own.
-        settings: over the preset's, by their names: ``weight_decay=3``, ``transforms="orthograd"``,
-            ``probes={"fourier": 100}``.
+        out: an absent or empty folder.
+        config: a configuration, or the name of a preset; default: the paper's MLP on a + b mod 67.
+        start: weights and mask to start from; default: fresh weights.
+        overwrite: replace the run in ``out``.
+        device: "auto" (CUDA if available), "cpu" or "cuda".
+        progress: called with each row of metrics after its evaluation; "auto" is a progress bar in
+            a notebook, and nothing elsewhere.
+        watch: ``watch(model, row)``, called after every evaluation with the live network, which it
+            must not change, and the row of metrics.
+        log: further loggers: "tensorboard", "wandb", "trackio", or your own.
+        settings: settings that override the preset's: ``weight_decay=3``,
+            ``transforms="orthograd"``, ``probes={"fourier": 100}``.
 
     Raises:
-        UserError: the folder cannot be used, a setting is none, or the device is not there.
+        UserError: the folder cannot be used, a setting is unknown, or the device is unavailable.
         Interrupted: Ctrl-C; the run is saved, and `resume` continues it.
-        Diverged: the loss is not finite; what came before is saved.
+        Diverged: the loss is not finite; earlier steps are saved.
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
     config = resolve_config(config, settings)
-    find_loggers(log)  # Before anything is made.
+    find_loggers(log)  # Unknown loggers raise before the folder is created.
     with writing(Path(out)):
         create_run(out, config, start, overwrite=overwrite, device=device)
         return resume(out, device=device, progress=progress, watch=watch, log=log)
@@ -101,29 +100,30 @@ def resume(
 
     Args:
         out: the run's folder.
-        steps: train to this step instead: any from the last checkpoint on. A run that
-            ``until_grokked`` stopped is trained on to it. Checkpoints are at least as far apart as
-            is usual for a run of that length. The step of the checkpoint before the last takes the
-            run back to there: what came after is deleted.
-        checkpoint_every: steps between checkpoints from here on.
+        steps: the new last step, at or after the last checkpoint; a run stopped by
+            ``until_grokked`` trains on. Checkpoints are at least as far apart as usual for that
+            length. The step of the second-to-last checkpoint rewinds the run: later steps are
+            deleted.
+        checkpoint_every: new number of steps between checkpoints.
+        device, progress, watch, log: as for `train`.
 
     Raises:
-        UserError: the folder holds no run, or one that cannot be resumed: it is being written, was
-            imported, or has no optimizer's state.
+        UserError: the folder holds no run, or a run that cannot be resumed: it is being written,
+            was imported, or has no optimizer state.
     """
     run, device = open_resumable(out), find_device(device)
     if steps is None and checkpoint_every is None and is_complete(run):
-        if not run.is_unlocked:  # A process was killed after all was written.
+        if not run.is_unlocked:  # A process was killed after its last write.
             with writing(run.path):
                 recover(run.path)
         return run
     with writing(run.path):
         recover(run.path)
-        back = steps is not None and steps < max(run.steps, default=0)
-        step, state = _state_before(run, steps or 0) if back else read_state(run.path)
+        rewinds = steps is not None and steps < max(run.steps, default=0)
+        step, state = _state_before(run, steps or 0) if rewinds else read_state(run.path)
         if steps is not None or checkpoint_every is not None:
             run = _extend(run, steps, checkpoint_every)
-            if is_complete(run) and not back:
+            if is_complete(run) and not rewinds:
                 return run
         with (
             show_training(progress, run.config.recipe.steps) as show,
@@ -138,7 +138,7 @@ def resume(
 
 
 def open_resumable(path: str | Path) -> Run:
-    """The run in ``path``, which can be resumed.
+    """Open the run in ``path`` to resume it.
 
     Raises:
         UserError: the folder holds no run, or an imported one.
@@ -147,7 +147,7 @@ def open_resumable(path: str | Path) -> Run:
     run = Run(path)
     if run.config.origin is not None and run.config.origin.kind == "import":
         raise UserError(
-            f"{run.path} was imported, without its optimizer and its split, so it can be analyzed "
+            f"{run.path} was imported without its optimizer and its split, so it can be analyzed "
             "but not resumed."
         )
     return run
@@ -159,11 +159,11 @@ def train_to_end(
     optimizer: TorchOptimizer,
     watch: Watch | None = None,
 ) -> None:
-    """Train a network from where its run is to where that ends.
+    """Train a network from its run's current step to the last.
 
     Raises:
         Interrupted: Ctrl-C; the run is saved.
-        Diverged: a loss is not finite; what came before is saved.
+        Diverged: a loss is not finite; earlier steps are saved.
     """
     task, training = recorder.run.task, recorder.training
     train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
@@ -202,10 +202,9 @@ def train_to_end(
 
 
 def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterator[Examples]:
-    """The training batches from step ``start`` on: the full set, or each epoch's shuffle in turn.
+    """The training batches from step ``start`` on: the full set, or mini-batches by epoch.
 
-    The shuffle of epoch e depends on the batch seed and e alone, so that a run can be resumed
-    anywhere without replaying what came before.
+    The shuffle of epoch e depends only on the batch seed and e, so a run can be resumed anywhere.
     """
     n = len(data.labels)
     size = training.batch_size or n
@@ -217,20 +216,20 @@ def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterat
     while True:
         shuffled = np.random.default_rng([training.batch_seed, epoch]).permutation(n)
         order = torch.from_numpy(shuffled).to(data.labels.device)
-        for chosen in order.split(size)[skip:]:
-            yield Examples(data.inputs[chosen], data.labels[chosen])
+        for rows in order.split(size)[skip:]:
+            yield Examples(data.inputs[rows], data.labels[rows])
         epoch, skip = epoch + 1, 0
 
 
 def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
-    """Move the run's last step, and let checkpoints be as far apart as suits the new length."""
+    """Change the run's last step and the interval of its checkpoints."""
     before, last = run.config.recipe, max(run.steps, default=0)
     steps = before.steps if steps is None else steps
     every = usual_interval(steps)
-    if before.checkpoint_every != usual_interval(before.steps):  # It was chosen.
+    if before.checkpoint_every != usual_interval(before.steps):  # The user chose it.
         every = max(before.checkpoint_every, every if steps > before.steps else 0)
     changes: dict[str, int | None] = {"steps": steps, "checkpoint_every": checkpoint_every or every}
-    if run.finished and last < before.steps:  # It stopped early, and is to train on.
+    if run.finished and last < before.steps:  # The run stopped early and trains on.
         changes["until_grokked"] = None
     training = TrainingConfig.model_validate(before.model_dump() | changes)
     write_config(run.path, run.config.model_copy(update={"training": training}))
@@ -238,10 +237,10 @@ def _extend(run: Run, steps: int | None, checkpoint_every: int | None) -> Run:
 
 
 def _state_before(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
-    """The state at a step before the newest checkpoint, if it is the one kept beside that.
+    """The state at the second-to-last checkpoint, which must be at step ``steps``.
 
     Raises:
-        UserError: the state is of another step.
+        UserError: that checkpoint is at another step.
     """
     step, state = before_the_newest(run.path)
     if step == steps:
@@ -249,16 +248,16 @@ def _state_before(run: Run, steps: int) -> tuple[int, dict[str, Any]]:
     raise UserError(
         f"{run.path} has a checkpoint at step {run.steps[-1]}, so it cannot be resumed to {steps}: "
         f"choose --steps {run.steps[-1]} or more"
-        + (f", or {step} to take back what came after it." if step is not None else ".")
+        + (f", or {step} to undo the extension." if step is not None else ".")
     )
 
 
 def is_complete(run: Run) -> bool:
-    """Whether nothing is left to do: the run has ended, and its last state is sound."""
+    """Whether the run has ended with a valid state at its last step."""
     if not run.finished:
         return False
     try:
         return read_state(run.path)[0] == run.steps[-1]
     except UserError:
-        # Without a state it cannot be resumed, and it is finished.
+        # A finished run without a state needs no resuming.
         return True

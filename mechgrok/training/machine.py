@@ -1,4 +1,4 @@
-"""What training needs of the machine: a device, threads, and notice of Ctrl-C."""
+"""The machine that trains: its device, its threads, and Ctrl-C."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ from mechgrok.errors import UserError
 
 
 def find_device(name: str) -> str:
-    """The device that ``auto``, ``cpu`` or ``cuda`` stands for on this machine.
+    """Resolve ``auto``, ``cpu`` or ``cuda`` to a device of this machine.
 
     Raises:
-        UserError: the name is unknown, or is cuda where there is none.
+        UserError: the name is unknown, or CUDA is unavailable.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UserError(f"There is no device {name!r}: choose auto, cpu or cuda.")
@@ -27,11 +27,11 @@ def find_device(name: str) -> str:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Let torch use so many threads while the context lasts.
+    """Set torch's number of threads within the context.
 
     The operations of a small network take microseconds: threads gain little on an idle machine and
-    lose up to a hundredfold on a busy one, where each waits for all others to be scheduled. The
-    order of sums depends on their number too, so that a run is resumed with as many as it began.
+    cost up to a hundredfold on a busy one, where each waits for the others to be scheduled. The
+    order of sums depends on the number of threads, so a run always resumes with the same number.
     """
     import torch
 
@@ -45,9 +45,9 @@ def threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """A list that fills on Ctrl-C, so that a loop can end between two steps; a second one raises.
+    """A list that is empty until Ctrl-C, so that a loop can stop between steps.
 
-    Only the main thread can catch a signal; elsewhere the list stays empty.
+    A second Ctrl-C raises. Only the main thread can catch signals; elsewhere the list stays empty.
     """
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

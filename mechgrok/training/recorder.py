@@ -1,4 +1,4 @@
-"""Where a run is in its training, and what of it is written to disk."""
+"""Recording a run: its current step, evaluations, checkpoints and end."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,14 +28,14 @@ from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
 from mechgrok.training.divergence import stop_if_diverged
 
-#: A callback for rows of metrics, or "auto": a bar in a notebook, nothing elsewhere; or None.
+#: A callback for rows of metrics; "auto": a bar in a notebook, nothing elsewhere; or None.
 Shown = Progress | Literal["auto"] | None
-#: Called after every evaluation with the network as it is then, and the row.
+#: Called after every evaluation with the live network and the row of metrics.
 Watch = Callable[[HookedModel, dict[str, float]], object]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted by the user and saved at ``step``, in the run's folder ``path``."""
+    """The user interrupted training; the run in ``path`` is saved at ``step``."""
 
     def __init__(self, step: int, path: Path) -> None:
         super().__init__(f"interrupted at step {step}")
@@ -44,14 +44,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class RunRecorder:
-    """Knows at which step a run is and what is due there, and writes it.
+    """Tracks a run's step and writes its metrics, checkpoints and states when they are due.
 
-    What the folder holds that is newer than ``step`` is deleted; it will be made again.
+    Checkpoints and metrics after ``step`` are deleted, because training repeats those steps.
 
     Args:
         path: the run's folder, locked for writing.
-        step: where training resumes; the step has a checkpoint and a state.
-        progress: called after every evaluation with its row of the metrics.
+        step: the step to resume from, which has a checkpoint and a state.
+        progress: called after every evaluation with its row of metrics.
     """
 
     def __init__(self, path: Path, step: int, progress: Progress) -> None:
@@ -80,29 +80,29 @@ class RunRecorder:
 
             drop_probes_after(path, step)
             self._probing = Probing(self.run, training.probes)
-        parts = [each.parts for each in (self._save_at, self._probe_at)]
-        self._evaluate_at = Steps((*sum(parts, ()), *evaluation_steps(training.steps).parts))
+        parts = (*self._save_at.parts, *self._probe_at.parts)
+        self._evaluate_at = Steps((*parts, *evaluation_steps(training.steps).parts))
         self._end = self._find_end()
 
     @property
     def is_over(self) -> bool:
-        """Whether no step is left to take."""
+        """Whether the last step is reached."""
         return self.step >= self._end
 
     def is_due(self, stopping: bool) -> bool:
-        """Whether the network is evaluated at this step; it is where training stops, too."""
+        """Whether this step is evaluated: by schedule, or because training stops here."""
         return stopping or self.step in self._evaluate_at or self.is_over
 
     def record(self, row: dict[str, float], losses: Sequence[Tensor]) -> None:
-        """Take in an evaluation at this step.
+        """Record an evaluation at this step.
 
         Args:
-            row: of the metrics, without the step.
-            losses: of the steps since the evaluation before, one each.
+            row: the row of metrics, without the step.
+            losses: one per step since the previous evaluation.
 
         Raises:
-            Diverged: one of them, or that of the evaluation, is not finite.
-            ExternalError: the run's folder was deleted, moved or replaced: nothing can be saved.
+            Diverged: a loss is not finite.
+            ExternalError: the run's folder was deleted, moved or replaced.
         """
         self._check_folder()
         self.rows.append({"step": self.step, **row})
@@ -112,20 +112,20 @@ class RunRecorder:
 
     def _check_folder(self) -> None:
         try:
-            there = self.run.path.stat().st_ino == self._inode
-            there = there and (self.run.path / CONFIG).exists()
+            same = self.run.path.stat().st_ino == self._inode
+            same = same and (self.run.path / CONFIG).exists()
         except OSError:
-            there = False
-        if not there:
+            same = False
+        if not same:
             raise ExternalError(
-                f"{self.run.path} was deleted, moved or replaced while it was being trained, so "
-                f"the training ended at step {self.step:,}."
+                f"{self.run.path} was deleted, moved or replaced during training, which stopped "
+                f"at step {self.step:,}."
             )
 
     def save(self, model: HookedModel, optimizer: TorchOptimizer, stopping: bool) -> None:
-        """Write a checkpoint, the metrics and the optimizer's state where they are due.
+        """Write a checkpoint, the metrics and the optimizer's state if they are due.
 
-        Where only a probe is, the checkpoint is deleted when it has been measured.
+        If only a probe is due, its checkpoint is deleted after the measurement.
         """
         saving = stopping or self.step in self._save_at or self.is_over
         if not saving and self.step not in self._probe_at:
@@ -149,7 +149,7 @@ class RunRecorder:
 
 
 def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingConfig) -> float:
-    """The step at which ``until_grokked`` ends the run; infinity while t_gen is not reached."""
+    """The step at which ``until_grokked`` ends the run; infinity before t_gen."""
     if training.until_grokked is None:
         return float("inf")
     reached = (row["step"] for row in rows if task.criterion.is_met(row))
@@ -157,7 +157,7 @@ def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingCo
 
 
 def load_for_training(run: Run, step: int, device: str = "cpu") -> HookedModel:
-    """The network at ``step`` as it is trained: with the scores that choose edge-popup's mask."""
+    """The network at ``step`` for training: with edge-popup's scores instead of their mask."""
     model = run.model(step, device=device)
     if run.config.popup is not None:
         apply_popup(model, run.config.popup, run.checkpoint(step).scores)
@@ -165,5 +165,5 @@ def load_for_training(run: Run, step: int, device: str = "cpu") -> HookedModel:
 
 
 def snapshot(model: HookedModel, step: int) -> Checkpoint:
-    """What a checkpoint keeps of the model: weights, the mask that is on, scores."""
+    """A checkpoint of the model: its weights, mask and edge-popup scores."""
     return Checkpoint(step, dict(raw_weights(model)), mask_of(model), dict(scores_of(model)))

@@ -1,8 +1,8 @@
-"""Members trained together: networks of one shape in one loop, each into its own run folder.
+"""Training together: networks of one shape in one loop, each with its own run folder.
 
-A lone small network leaves most of a machine idle: a step is many operations of a few microseconds.
-With a leading member axis each is done for all members at once. Seeds, splits, masks, learning
-rates, weight decays, steps and checkpoints are each member's own.
+A single small network leaves most of a machine idle: a step is many operations of a few
+microseconds. A leading member axis runs each operation for all members at once. Every member has
+its own seeds, split, mask, learning rate, weight decay, steps and checkpoints.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ from mechgrok.runs.state import read_state
 from mechgrok.tasks import Task
 from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle, CannotStack
-from mechgrok.training.captured import step_of
+from mechgrok.training.captured import make_step
 from mechgrok.training.divergence import Diverged
 from mechgrok.training.loop import is_complete, open_resumable, train_to_end
 from mechgrok.training.machine import find_device, interrupts, threads
@@ -43,7 +43,7 @@ MemberOutcome: TypeAlias = Run | UserError | Diverged | Interrupted
 #: Called when a member ends.
 Ended = Callable[[Path, MemberOutcome], object]
 
-#: Members at a time: on a CPU more would not fit its cache.
+#: Members per bundle; more would not fit a CPU's cache.
 USUAL_SIZE = {"cpu": 16, "cuda": 256}
 
 
@@ -57,30 +57,30 @@ def train_together(
     progress: MemberProgress | None = None,
     ended: Ended | None = None,
 ) -> dict[Path, MemberOutcome]:
-    """Train many networks, those of one shape together, each into a folder of its own.
+    """Train many networks, each into its own folder; networks of one shape train together.
 
     Args:
-        runs: what to train into each folder, which is absent or empty: a configuration, a preset's
-            name, or a task for the default network.
-        starts: the weights and mask that some of them start from; fresh ones unless given.
-        size, device, progress, ended: as `resume_together` takes them.
+        runs: for each absent or empty folder a configuration, the name of a preset, or a task for
+            the default network.
+        starts: weights and masks to start from, by folder; default: fresh weights.
+        size, device, progress, ended: as for `resume_together`.
 
     Raises:
-        UserError: a folder cannot be used, or the device is not there. Nothing is written then.
+        UserError: a folder cannot be used, or the device is unavailable; nothing is written.
         Interrupted: Ctrl-C; every member is saved, and `resume_together` continues them.
     """
     find_device(device)
     configs = {
-        Path(folder): RunConfig.make(task=what)
-        if isinstance(what, Task)
-        else resolve_config(what, {})
-        for folder, what in runs.items()
+        Path(folder): RunConfig.make(task=choice)
+        if isinstance(choice, Task)
+        else resolve_config(choice, {})
+        for folder, choice in runs.items()
     }
-    given = {Path(folder): start for folder, start in (starts or {}).items()}
+    checkpoints = {Path(folder): start for folder, start in (starts or {}).items()}
     for folder in configs:
         check_room(folder, overwrite=False)
     for folder, config in configs.items():
-        create_run(folder, config, given.get(folder))
+        create_run(folder, config, checkpoints.get(folder))
     return resume_together(list(configs), size=size, device=device, progress=progress, ended=ended)
 
 
@@ -93,27 +93,27 @@ def resume_together(
     progress: MemberProgress | None = None,
     ended: Ended | None = None,
 ) -> dict[Path, MemberOutcome]:
-    """Train many runs to their last steps, those of one shape together.
+    """Train many runs to their last steps; runs of one shape train together.
 
-    Each member may be at another step. A member that is finished, or whose loss is not finite,
-    leaves; the others continue. What cannot be stacked (its shape is its own, or its network or
-    task computes something else with a leading axis) is trained alone.
+    Members may be at different steps. A member leaves when it finishes or diverges; the others
+    continue. A run trains alone if no other has its shape, or if its network or task computes
+    something else with a leading axis.
 
-    Resumed with the same members from the same step, each ends in exactly the weights that it would
-    have had without a stop. With other members, or alone, the last digits differ.
+    Resumed with the same members from the same step, each run ends with exactly the weights of an
+    uninterrupted one. With other members, or alone, the last digits differ.
 
     Args:
-        folders: the runs.
-        size: members at a time; 16 on a CPU and 256 on a GPU unless given.
+        folders: the runs' folders.
+        size: members per bundle; default: 16 on a CPU, 256 on a GPU.
         device: "auto", "cpu" or "cuda".
-        progress: called after every evaluation of a member with its folder and row.
-        ended: called when a member ends, with its folder and its outcome.
+        progress: called with a member's folder and row of metrics after every evaluation.
+        ended: called with a member's folder and outcome when it ends.
 
     Returns:
-        The outcome of each, in the order of the folders: its run, or the error with which it left.
+        Each outcome, in the order of the folders: the run, or the error that ended it.
 
     Raises:
-        UserError: the device is not there.
+        UserError: the device is unavailable.
         Interrupted: Ctrl-C; every member is saved.
     """
     device = find_device(device)
@@ -134,7 +134,7 @@ def resume_together(
 
 
 def _open_unfinished(path: Path, end: Ended) -> Run | None:
-    """The run in a folder; None where it is finished, or cannot be resumed."""
+    """The run in a folder; None if it is finished or cannot be resumed."""
     try:
         run = open_resumable(path)
         if shape_of(run) and not is_complete(run):  # A damaged checkpoint raises here.
@@ -147,19 +147,19 @@ def _open_unfinished(path: Path, end: Ended) -> Run | None:
 
 
 def bundles(runs: Iterable[Run], size: int) -> list[list[Run]]:
-    """Runs of one shape, at most so many together, in the order in which they came."""
-    alike: dict[object, list[Run]] = defaultdict(list)
+    """Group runs by shape, at most ``size`` to a group, in their order."""
+    by_shape: dict[object, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[shape_of(run)].append(run)
+        by_shape[shape_of(run)].append(run)
     return [
         group[first : first + size]
-        for group in alike.values()
+        for group in by_shape.values()
         for first in range(0, len(group), size)
     ]
 
 
 def shape_of(run: Run) -> tuple[object, ...]:
-    """What the runs of one bundle have in common; all else may differ."""
+    """The settings that the runs of one bundle must share."""
     task, training, popup = run.task, run.config.recipe, run.config.popup
     n_train = task.n_sides[0]
     in_batches = (training.batch_size or n_train) < n_train
@@ -169,17 +169,17 @@ def shape_of(run: Run) -> tuple[object, ...]:
         task.n_sides,
         run.masked_weights,
         popup and (popup.rate, popup.train_weights),
-        # The last batch of an epoch is smaller, so that epochs must end together.
+        # The last batch of an epoch is smaller, so epochs must end together.
         (training.batch_size, run.steps[-1]) if in_batches else None,
         training.threads,
         training.dropout > 0,
-        training.looks_ahead,  # Who does costs the others a second gradient.
+        training.looks_ahead,  # It costs all members a second gradient.
     )
 
 
 @dataclass(eq=False)
 class _Member:
-    """One network of several; ``losses`` are those since its last evaluation."""
+    """One member of a bundle, with its losses since the last evaluation."""
 
     recorder: RunRecorder
     model: HookedModel
@@ -193,7 +193,7 @@ class _Member:
     def record(
         self, row: dict[str, float], optimizer: TorchOptimizer, stopping: bool
     ) -> MemberOutcome | None:
-        """Record an evaluation and save what is due; the member's outcome, if it ends here."""
+        """Record and save an evaluation; returns the outcome if the member ends here."""
         recorder = self.recorder
         try:
             recorder.record(row, self.losses)
@@ -209,7 +209,7 @@ class _Member:
 def _open(
     run: Run, locks: ExitStack, device: str, progress: MemberProgress | None, end: Ended
 ) -> _Member | None:
-    """The network of a run that stays locked as long as ``locks`` do; None where that fails."""
+    """Lock a run in ``locks`` and load its network; None if that fails."""
     path = run.path
     try:
         locks.enter_context(writing(path))
@@ -224,7 +224,7 @@ def _open(
 
 
 def _train(members: list[_Member], end: Ended) -> None:
-    """Train a bundle until its last member has left."""
+    """Train the members of a bundle to their ends."""
     if not members:
         return
     recorders = [member.recorder for member in members]
@@ -232,77 +232,77 @@ def _train(members: list[_Member], end: Ended) -> None:
         [(member.model, member.recorder.run.config) for member in members],
         [recorder.step for recorder in recorders],
     )
-    together = list(zip(members, optimizers, strict=True))
-    for member, optimizer in together:
+    remaining = list(zip(members, optimizers, strict=True))
+    for member, optimizer in remaining:
         load_optimizer(optimizer, member.model, member.state)
     with threads(recorders[0].training.threads), flushed_denormals(), interrupts() as interrupted:
-        if len(together) > 1 and _is_stackable(together):
-            while len(together) > 1:
-                together = _train_until_some_leave(together, end, interrupted)
-    for member, optimizer in together:
+        if len(remaining) > 1 and _is_stackable(remaining):
+            while len(remaining) > 1:
+                remaining = _train_until_some_leave(remaining, end, interrupted)
+    for member, optimizer in remaining:
         _train_alone(member, optimizer, end)
 
 
-#: Members with the optimizer that changes their weights, and maybe those of others.
+#: Members with their optimizers, which several may share.
 _Bundled = list[tuple[_Member, TorchOptimizer]]
 
 
-def _is_stackable(together: _Bundled) -> bool:
+def _is_stackable(members: _Bundled) -> bool:
     try:
-        _stack(together).check()
+        _stack(members).check()
     except CannotStack as error:
         warn(f"{error}: its runs are trained one after another.")
         return False
     return True
 
 
-def _stack(together: _Bundled) -> Bundle:
+def _stack(members: _Bundled) -> Bundle:
     return Bundle(
-        [member.model for member, _ in together],
-        [member.recorder.run for member, _ in together],
-        list({id(optimizer): optimizer for _, optimizer in together}.values()),
-        [member.recorder.step for member, _ in together],
+        [member.model for member, _ in members],
+        [member.recorder.run for member, _ in members],
+        list({id(optimizer): optimizer for _, optimizer in members}.values()),
+        [member.recorder.step for member, _ in members],
     )
 
 
-def _train_until_some_leave(together: _Bundled, end: Ended, interrupted: list[int]) -> _Bundled:
-    """Train members until some of them have left; those that remain.
+def _train_until_some_leave(members: _Bundled, end: Ended, interrupted: list[int]) -> _Bundled:
+    """Train members until some of them have left; returns the remaining ones.
 
     Raises:
-        Interrupted: Ctrl-C; all are saved.
+        Interrupted: Ctrl-C; all members are saved.
     """
-    bundle = _stack(together)
-    step = step_of(bundle, [member.recorder.training for member, _ in together])
-    # On a GPU departed members are kept in the batch until a quarter of it has left: that costs
-    # less than to capture the step again.
+    bundle = _stack(members)
+    step = make_step(bundle, [member.recorder.training for member, _ in members])
+    # On a GPU, members that have left stay in the batch until they make up a quarter of it: that
+    # costs less than capturing the step again.
     max_departed = len(bundle) // 4 if bundle.device.type == "cuda" else 0
-    here = dict(enumerate(together))  # by their place in the bundle
-    while here and len(bundle) - len(here) <= max_departed:
-        outcomes = _evaluate(bundle, here, bool(interrupted))
+    remaining = dict(enumerate(members))  # by index in the bundle
+    while remaining and len(bundle) - len(remaining) <= max_departed:
+        outcomes = _evaluate(bundle, remaining, bool(interrupted))
         for index, outcome in outcomes.items():
-            end(here.pop(index)[0].path, outcome)
+            end(remaining.pop(index)[0].path, outcome)
         for outcome in outcomes.values():
             if isinstance(outcome, Interrupted):
                 raise outcome
-        if here:
+        if remaining:
             losses = step()
-            for index, (member, _) in here.items():
+            for index, (member, _) in remaining.items():
                 member.losses.append(losses[index])
                 member.recorder.step += 1
-    for index in set(range(len(bundle))) - here.keys():
+    for index in set(range(len(bundle))) - remaining.keys():
         bundle.release(index)
-    return list(here.values())
+    return list(remaining.values())
 
 
 def _evaluate(
-    bundle: Bundle, here: Mapping[int, tuple[_Member, TorchOptimizer]], stopping: bool
+    bundle: Bundle, members: Mapping[int, tuple[_Member, TorchOptimizer]], stopping: bool
 ) -> dict[int, MemberOutcome]:
-    """Evaluate the members for which that is due; the outcomes of those that end."""
-    due = [index for index, (member, _) in here.items() if member.recorder.is_due(stopping)]
+    """Evaluate the members that are due; returns the outcomes of those that end."""
+    due = [index for index, (member, _) in members.items() if member.recorder.is_due(stopping)]
     rows = bundle.evaluate() if due else []
     outcomes = {}
     for index in due:
-        member, optimizer = here[index]
+        member, optimizer = members[index]
         outcome = member.record(rows[index], optimizer, stopping)
         if outcome is not None:
             outcomes[index] = outcome

@@ -131,7 +131,7 @@ def test_transforms_are_typed_in_one_flag_or_in_several(mechgrok: Any) -> None:
         (["train", "--transform", "clp"], "did you mean clip?"),
         (["train", "--set", "foo.bar=5"], "no setting 'foo'"),
         (["train", "--set", "task=3"], "task has settings of its own"),
-        (["train", "--set", "task.name=5"], "A task's name is a text"),
+        (["train", "--set", "task.name=5"], "A task's name must be text"),
         (["train", "--set", "model.kind=5"], "no model 5"),
         (["train", "--set", "training.momentun=5"], "did you mean momentum?"),
         (["train", "--set", "training.steps=true"], "steps takes a number, not true"),

@@ -261,7 +261,7 @@ def test_the_dead_are_those_that_no_kept_weight_reaches(tiny_run: Run):
     ("make", "message"),
     [
         (lambda: Ablate(), "give neurons, heads or a hook"),
-        (lambda: Ablate(neurons=[1], heads=[1]), "heads alone"),
+        (lambda: Ablate(neurons=[1], heads=[1]), "takes heads without"),
         (lambda: Ablate(neurons=[-1]), "neurons"),
         (lambda: Ablate(neurons=[True]), "neurons"),
         (lambda: Ablate(neuron=[1]), "no option 'neuron' .did you mean neurons"),
@@ -303,9 +303,9 @@ def test_what_a_network_does_not_have_is_refused(
 def test_runs_of_other_shapes_and_inputs_are_not_patched_from(
     tiny_run: Run, tiny_transformer_run: Run, deep_run: Run
 ):
-    with pytest.raises(UserError, match="patch a hook of one shape"):
+    with pytest.raises(UserError, match="patch a hook with the same shape"):
         outputs(tiny_run, Patch(hook=HOOK, from_step=-1, from_run=str(tiny_transformer_run.path)))
-    with pytest.raises(UserError, match="reads other inputs"):
+    with pytest.raises(UserError, match="has other inputs"):
         outputs(tiny_run, Patch(hook=HOOK, from_step=-1, from_run=str(deep_run.path)))
     with pytest.raises(UserError, match="has no frequencies"):
         outputs(deep_run, Remove(frequencies=[1]))

@@ -37,11 +37,11 @@ def test_every_type_of_the_format(
 @pytest.mark.parametrize(
     ("harm", "complaint"),
     [
-        (lambda whole: whole[:-1], "truncated: its header tells of 40 bytes, but it holds 39"),
+        (lambda whole: whole[:-1], "truncated: its header declares 40 bytes, but it has 39"),
         (lambda whole: whole[:9], "truncated"),
         (lambda whole: whole + b"\0", "too long"),
-        (lambda whole: b"\x89PNG\r\n", "no IDX file: it begins with 89 50 4e 47"),
-        (lambda whole: b"\0\0\x07\1\0\0\0\1\0", "no IDX file"),
+        (lambda whole: b"\x89PNG\r\n", "not an IDX file: it begins with 89 50 4e 47"),
+        (lambda whole: b"\0\0\x07\1\0\0\0\1\0", "not an IDX file"),
         (lambda whole: b"", "begins with nothing"),
         (lambda whole: gzip.compress(whole)[:-9], "cannot be read"),
     ],

@@ -29,7 +29,7 @@ def test_every_row_is_an_equation_that_holds() -> None:
     ("fields", "complaint"),
     [
         ({"operations": ("add", "random")}, "choose --task random"),
-        ({"operations": ("add", "add")}, "name one twice"),
+        ({"operations": ("add", "add")}, "name each once"),
         ({"operations": ()}, "operations"),
         ({"operations": ("add", "div"), "p": 8}, "choose a prime"),
     ],

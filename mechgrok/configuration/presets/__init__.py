@@ -20,11 +20,11 @@ DEFAULT = "paper-mlp"
 
 def names() -> dict[str, str]:
     """All presets with their one-line descriptions: the default, then the others alphabetically."""
-    found = sorted(
+    presets = sorted(
         (file.name[:-5] for file in _folder().iterdir() if file.name.endswith(".toml")),
         key=lambda name: (name != DEFAULT, name),
     )
-    return {name: _read(name)["description"] for name in found}
+    return {name: _read(name)["description"] for name in presets}
 
 
 def load(name: str) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     If an option chooses another task, model or optimizer, settings of the preset that do not apply
     to it are dropped (`left_out`).
     """
-    lost = left_out(preset, given)
+    dropped = left_out(preset, given)
     merged = {
-        part: {key: value for key, value in fields.items() if f"{part}.{key}" not in lost}
+        part: {key: value for key, value in fields.items() if f"{part}.{key}" not in dropped}
         for part, fields in _parts(preset).items()
     }
     for part, fields in given.items():
@@ -65,9 +65,9 @@ def left_out(preset: dict[str, Any], given: dict[str, Any]) -> list[str]:
     after = {part: before[part] | given.get(part, {}) for part in before}
     return [
         f"{part}.{key}"
-        for part, means in (("task", _task), ("model", _model), ("training", _training))
+        for part, applies in (("task", _task), ("model", _model), ("training", _training))
         for key in before[part]
-        if key not in given.get(part, {}) and not means(key, before[part], after[part])
+        if key not in given.get(part, {}) and not applies(key, before[part], after[part])
     ]
 
 
@@ -125,7 +125,7 @@ def _training(key: str, before: dict[str, Any], after: dict[str, Any]) -> bool:
     name = optimizer["name"] if isinstance(optimizer, dict) else optimizer
     try:
         chosen = (choose_optimizer(name), *read_transforms(after.get("transforms")))
-        return any(key in type(each).model_fields for each in chosen)
+        return any(key in type(part).model_fields for part in chosen)
     except UserError:  # Making the configuration refuses it with a better message.
         return True
 

@@ -1,7 +1,7 @@
-"""Gradient transforms: what is done between the loss and the optimizer, by name, in order.
+"""Gradient transforms: changes to gradients before the optimizer uses them, by name.
 
-A new one is one file here and its line below, or in another package (entry points of
-``mechgrok.transforms``), or in a file of one's own: ``--transform file.py:Name``.
+A new transform is one file here with a line below, a class in another package (entry points of
+``mechgrok.transforms``), or one in your own file (``--transform file.py:Name``).
 """
 
 from mechgrok.optimization.transforms.base import Transform

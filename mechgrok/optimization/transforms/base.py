@@ -1,4 +1,4 @@
-"""What a gradient transform is: options, and a formula for the gradients that pass through it."""
+"""The base class of gradient transforms."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from mechgrok.grammar import show_value
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: What a transform stores about one weight between steps, by name: empty before the first.
+#: A transform's state of one weight between steps, by name; empty before the first step.
 State = dict[str, "Tensor"]
 
-#: What `Transform.change` may take besides, by the names of its parameters.
+#: Optional parameters of `Transform.change`.
 _FURTHER = {"step", "generator"}
-#: Earlier names of methods, which still work.
+#: Former names of methods, which still work.
 _RENAMED = {"ahead": "lookahead", "rate": "lr_scale"}
 
 
 class Transform(Settings):
-    """A change to the gradients of every step before the optimizer uses them.
+    """A change to every step's gradients before the optimizer uses them.
 
     A subclass adds its options as fields and overrides one of `change`, `lookahead` and `lr_scale`.
-    It stores nothing itself: what must last from step to step goes into ``state``, a dictionary for
-    every weight, and is saved with the run.
+    It must keep its state in ``state``, a dictionary per weight that is saved with the run.
 
-    A `change` that needs them takes ``step: int``, the number of the step from 0, and ``generator:
-    torch.Generator``, further parameters by these names. The generator is on the CPU, anew in every
-    step and seeded by the run's seed, the step and the transform's place in the chain. So a run
-    that draws from it resumes to the byte, and draws the same alone and trained together.
+    `change` may take two further parameters: ``step: int``, counted from 0, and ``generator:
+    torch.Generator``, on the CPU. The generator is new at every step, seeded by the run's seed, the
+    step and the transform's position in the chain, so a run draws the same numbers when it is
+    resumed or trained together with others.
     """
 
     #: Whether `change` treats each weight by its own gradient and state alone, and stores tensors
-    #: beside it. Then one serves many networks that are trained together, unless it takes the step
-    #: or the generator, which are those of one network.
+    #: on its device. Then networks that train together share one transform, unless it takes the
+    #: step or the generator, which belong to one network.
     separable: ClassVar[bool] = False
 
     name: str
@@ -47,49 +46,49 @@ class Transform(Settings):
         super().__pydantic_init_subclass__(**options)
         for before, name in _RENAMED.items():
             if callable(method := vars(cls).get(before)):
-                what = f"{cls.__name__}.{before} is called {name} now: rename it."
-                warnings.warn(what, DeprecationWarning, stacklevel=3)
+                message = f"{cls.__name__}.{before} is now called {name}: rename it."
+                warnings.warn(message, DeprecationWarning, stacklevel=3)
                 setattr(cls, name, method)
 
     def change(
         self, gradients: list[Tensor], weights: Sequence[Tensor], state: Sequence[State]
     ) -> list[Tensor]:
-        """The gradients that are passed on.
+        """Transform the gradients.
 
         Args:
-            gradients: of each weight that is trained, as the transform before this one left them.
-            weights: of one network, edge-popup's scores among them; of several networks where
-                ``separable``.
-            state: what is stored about each weight, to be changed in place. A value has the shape
-                of the weight, perhaps behind further dimensions, or is a number.
+            gradients: the gradient of each trained weight, after earlier transforms.
+            weights: the weights of one network, including edge-popup scores; of several networks
+                if ``separable``.
+            state: the state of each weight, changed in place. A value is a scalar or has the
+                weight's shape, optionally with leading dimensions.
         """
         return gradients
 
     def lookahead(self, gradients: list[Tensor], weights: Sequence[Tensor]) -> list[Tensor] | None:
-        """How far from each weight the gradient is taken anew; None to take it where they are."""
+        """Shifts of the weights at which to recompute the gradient; None to leave it."""
         return None
 
     def lr_scale(self, step: int, steps: int) -> float:
-        """What the learning rate is multiplied by at ``step`` of ``steps``."""
+        """The factor on the learning rate at ``step`` of ``steps``."""
         return 1.0
 
     def __str__(self) -> str:
-        """As a person writes it: ``grokfast-ema:alpha=0.98:lamb=2``."""
+        """The transform as text: ``grokfast-ema:alpha=0.98:lamb=2``."""
         options = self.model_dump(exclude={"name"})
         return ":".join([self.name, *(f"{key}={show_value(v)}" for key, v in options.items())])
 
 
 def overrides(transform: Transform, method: str) -> bool:
-    """Whether a transform has a ``change``, a ``lookahead`` or an ``lr_scale`` of its own."""
+    """Whether a transform overrides ``change``, ``lookahead`` or ``lr_scale``."""
     return getattr(type(transform), method) is not getattr(Transform, method)
 
 
 def further_arguments(transform: Transform) -> set[str]:
-    """Which of ``step`` and ``generator`` the ``change`` of a transform takes."""
+    """The parameters among ``step`` and ``generator`` that a transform's ``change`` takes."""
     return _FURTHER & inspect.signature(transform.change).parameters.keys()
 
 
 def is_separable(transform: Transform) -> bool:
-    """Whether one transform may serve the weights of many networks."""
-    of_one_network = overrides(transform, "lookahead") or overrides(transform, "lr_scale")
-    return transform.separable and not of_one_network and not further_arguments(transform)
+    """Whether networks that train together can share one transform."""
+    per_network = overrides(transform, "lookahead") or overrides(transform, "lr_scale")
+    return transform.separable and not per_network and not further_arguments(transform)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mechgrok.errors import UserError
@@ -13,23 +14,23 @@ from mechgrok.optimization.constraints.base import Constraint, Weights
 from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
 
-#: What the names of a transform's state begin with, in ``resume.safetensors``.
+#: Prefix of a transform's state in ``resume.safetensors``.
 STATE = "transforms."
 #: And that of a constraint.
 MEMORY = "constraints."
 
 
 class Chain:
-    """Updates weights by transforms of the gradients, the optimizer, and constraints, in turn.
+    """Applies transforms of the gradients, the optimizer, and constraints, in turn.
 
     Args:
-        optimizer: takes the gradients that the last transform passes on.
-        transforms: in their order.
-        weights: all that the optimizer updates.
-        step: that the run has reached.
-        steps: that the run has in all.
-        seed: the run's.
-        constraints: in their order.
+        optimizer: takes the gradients of the last transform.
+        transforms: the transforms, in order.
+        weights: all weights of the optimizer.
+        step: the run's current step.
+        steps: the run's number of steps.
+        seed: the run's seed.
+        constraints: the constraints, in order.
         network: the network's weights, which the constraints act on.
     """
 
@@ -55,8 +56,8 @@ class Chain:
         self.transform_state: dict[str, dict[nn.Parameter, State]] = {
             f"{STATE}{index}.": defaultdict(dict) for index in self._changing
         }
-        self._perturbing = [each for each in transforms if overrides(each, "lookahead")]
-        self._scaling = [each for each in transforms if overrides(each, "lr_scale")]
+        self._perturbing = [t for t in transforms if overrides(t, "lookahead")]
+        self._scaling = [t for t in transforms if overrides(t, "lr_scale")]
         groups = _groups_of(optimizer) if self._scaling else []
         self._learning_rates = [(group, group["lr"]) for group in groups]
         self._before: list[Tensor] = []
@@ -67,12 +68,12 @@ class Chain:
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
-        """What the optimizer stores about each weight."""
+        """The optimizer's state, by weight."""
         return self.optimizer.state
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether the gradient is taken a second time, elsewhere."""
+        """Whether a step takes a second gradient at shifted weights."""
         return bool(self._perturbing)
 
     def zero_grad(self) -> None:
@@ -81,7 +82,7 @@ class Chain:
 
     @torch.no_grad()
     def perturb(self) -> None:
-        """Move the weights to where the gradient is taken anew."""
+        """Shift the weights to where the second gradient is taken."""
         weights, gradients = self._with_gradients()
         self._before = [weight.clone() for weight in weights]
         for transform in self._perturbing:
@@ -91,7 +92,7 @@ class Chain:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Move the weights back to where they were, to the bit."""
+        """Restore the weights exactly."""
         for weight, before in zip(self._with_gradients()[0], self._before, strict=True):
             weight.copy_(before)
         self._before = []
@@ -164,28 +165,28 @@ class _ByName(Mapping[str, State]):
 
 
 def _generator(*seeds: int) -> torch.Generator:
-    """A generator that these numbers seed, independent of those that others seed."""
+    """A generator seeded by these numbers, independent of generators with other seeds."""
     (seed,) = np.random.SeedSequence(seeds).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(seed) >> 1)
 
 
 def _groups_of(optimizer: TorchOptimizer) -> list[dict[str, Any]]:
-    """The groups of weights that each have a learning rate under ``lr``.
+    """The optimizer's groups of weights, each with a learning rate ``lr``.
 
     Raises:
-        UserError: the optimizer has none.
+        UserError: the optimizer has no such groups.
     """
     groups: list[dict[str, Any]] = getattr(optimizer, "param_groups", [])
     if not all("lr" in group for group in groups) or not groups:
         raise UserError(
-            f"The optimizer {type(optimizer).__name__} has no param_groups with a learning rate, "
-            "lr, as those of torch.optim have, that could be changed: leave the schedule out."
+            f"The optimizer {type(optimizer).__name__} has no param_groups with a learning rate "
+            "lr, as in torch.optim, for a schedule to change: remove the schedule."
         )
     return groups
 
 
 def states_of(optimizer: TorchOptimizer) -> dict[str, dict[Any, dict[str, Any]]]:
-    """All that lasts from step to step, by weight, under what its names begin with on disk."""
+    """All state by weight, under the prefix of its names on disk."""
     return {"": optimizer.state} | getattr(optimizer, "transform_state", {})
 
 
@@ -198,19 +199,20 @@ def without_transforms(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_step(optimizers: Sequence[TorchOptimizer], gradient: Callable[[], Tensor]) -> Tensor:
-    """One step of optimizers.
+def take_step(
+    optimizers: Sequence[TorchOptimizer], gradient: Callable[[], Float[Tensor, "*member"]]
+) -> Float[Tensor, "*member"]:
+    """Take one step with the optimizers.
 
     Args:
-        optimizers: that update the weights.
-        gradient: leaves the gradients in the weights' ``grad`` and gives the loss, or each loss of
-            several networks.
+        optimizers: the optimizers of all weights.
+        gradient: computes the weights' ``grad`` and returns the loss, or one loss per network.
 
     Returns:
         The loss before the step.
     """
     loss = gradient()
-    chains = [each for each in optimizers if isinstance(each, Chain) and each.looks_ahead]
+    chains = [chain for chain in optimizers if isinstance(chain, Chain) and chain.looks_ahead]
     if chains:
         for chain in chains:
             chain.perturb()

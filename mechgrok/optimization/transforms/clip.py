@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Clip(Transform):
-    """g ← g min(1, c / ‖g‖), with ‖g‖ over all that is trained of a network.
+    """g ← g min(1, c / ‖g‖), with ‖g‖ over all trained weights of a network.
 
     Source: Pascanu, Mikolov and Bengio 2013 (arXiv 1211.5063), algorithm 1.
     """
 
     name: str = "clip"
     max_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=1.0, description="Norm above which clip scales the gradient down to it."
+        default=1.0, description="Largest norm of the gradient after clip."
     )
 
     def change(

@@ -1,4 +1,4 @@
-"""Grokfast: the slowly varying part of the gradient, amplified."""
+"""Grokfast: amplifies the slowly varying part of the gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Amplification = Annotated[
 
 
 class _Grokfast(Transform):
-    """g ← g + λ h, with h an average of past gradients, for each weight by itself."""
+    """g ← g + λ h, with h an average of a weight's past gradients."""
 
     separable: ClassVar[bool] = True
 
@@ -37,13 +37,13 @@ class GrokfastEMA(_Grokfast):
 
     h is the first gradient at the first step, as in the authors' code.
 
-    Source: Lee et al. 2024 (arXiv 2405.20233), algorithm 2; α = 0.98 and λ = 2 are what the authors
-    take for modular multiplication.
+    Source: Lee et al. 2024 (arXiv 2405.20233), algorithm 2; α = 0.98 and λ = 2 are the authors'
+    values for modular multiplication.
     """
 
     name: str = "grokfast-ema"
     alpha: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.98, description="Rate at which Grokfast's moving average forgets."
+        default=0.98, description="Decay rate of Grokfast's moving average."
     )
     lamb: Amplification = 2.0
 
@@ -55,31 +55,30 @@ class GrokfastEMA(_Grokfast):
 
 
 class GrokfastMA(_Grokfast):
-    """g ← g + λ ḡ, with ḡ the mean of the last w gradients; g as it is until there are w.
+    """g ← g + λ ḡ, with ḡ the mean of the last w gradients; unchanged for the first w − 1 steps.
 
-    The gradients of the window are stored, w times the size of the network, in the state that a run
-    is resumed from too.
+    The state, also on disk, holds the gradients of the window: w times the size of the network.
 
-    Source: Lee et al. 2024 (arXiv 2405.20233), algorithm 1; w = 100 and λ = 5 are what the authors
-    take for modular multiplication.
+    Source: Lee et al. 2024 (arXiv 2405.20233), algorithm 1; w = 100 and λ = 5 are the authors'
+    values for modular multiplication.
     """
 
     name: str = "grokfast-ma"
     window_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=100, description="Gradients that Grokfast's moving average is over."
+        default=100, description="Number of gradients in Grokfast's moving average."
     )
     lamb: Amplification = 5.0
 
     def _amplified(self, gradient: Tensor, state: State) -> Tensor:
         if not state:
             state["window"] = gradient.new_zeros(self.window_size, *gradient.shape)
-            # In float64, in which what was added and taken away a million times leaves no trace.
+            # In float64, where a million additions and subtractions leave no visible error.
             state["total"] = gradient.new_zeros(gradient.shape).double()
             state["seen"] = gradient.new_zeros(()).long()
-        window, total, seen = state["window"], state["total"], state["seen"]
-        at = (seen % self.window_size)[None]
-        total.sub_(window.index_select(0, at)[0]).add_(gradient)
-        window.index_copy_(0, at, gradient[None])
-        seen.add_(1)
-        amplified = (seen >= self.window_size) * (self.lamb / self.window_size)
-        return gradient + (total * amplified).to(gradient.dtype)
+        window, total, count = state["window"], state["total"], state["seen"]
+        oldest = (count % self.window_size)[None]
+        total.sub_(window.index_select(0, oldest)[0]).add_(gradient)
+        window.index_copy_(0, oldest, gradient[None])
+        count.add_(1)
+        factor = (count >= self.window_size) * (self.lamb / self.window_size)
+        return gradient + (total * factor).to(gradient.dtype)

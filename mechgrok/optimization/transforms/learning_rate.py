@@ -31,10 +31,10 @@ class Cosine(Transform):
     name: str = "cosine"
     decay_until: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
-        description="Step at which cosine has reached its floor; the last unless given.",
+        description="Step at which cosine reaches its floor; default: the last.",
     )
     decay_floor: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="Share of the learning rate that cosine ends at."
+        default=0.0, description="Final share of the learning rate under cosine."
     )
 
     def lr_scale(self, step: int, steps: int) -> float:

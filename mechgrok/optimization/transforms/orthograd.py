@@ -1,4 +1,4 @@
-"""⊥Grad: the part of the gradient along the weights is taken away."""
+"""⊥Grad: removes the part of the gradient along the weights."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mechgrok.optimization.transforms.base import State, Transform
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Keeps what is divided by a norm finite where that is 0.
+#: Avoids division by a norm of 0.
 _TINY = 1e-30
 
 
 class OrthoGrad(Transform):
     """g ← g − (w·g / w·w) w for each weight w: ⊥Grad.
 
-    Along its weights a network that is right everywhere lowers the loss by scaling its logits up,
-    which changes no answer; that part of the step is left out. By default what is left is scaled to
-    the length of the whole gradient, as in the authors' code.
+    A network that is right everywhere can lower the loss along its weights, by scaling its logits
+    up, without changing an answer; ⊥Grad removes that part of the step. By default the remaining
+    gradient is scaled to the original length, as in the authors' code.
 
     Source: Prieto et al. 2025 (arXiv 2501.04697), section 5.
     """
@@ -30,7 +30,7 @@ class OrthoGrad(Transform):
 
     name: str = "orthograd"
     rescale: bool = Field(
-        default=True, description="Scale what orthograd leaves to the length of the gradient."
+        default=True, description="Rescale orthograd's result to the gradient's length."
     )
 
     def change(

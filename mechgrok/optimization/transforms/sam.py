@@ -1,4 +1,4 @@
-"""SAM: the gradient is taken where the loss is highest in a small ball around the weights."""
+"""SAM: the gradient at the highest loss in a small ball around the weights."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class SAM(Transform):
-    """The gradient at θ + ρ g / ‖g‖ in place of the gradient g at θ: sharpness-aware minimization.
+    """Sharpness-aware minimization: the gradient at θ + ρ g / ‖g‖ replaces the gradient g at θ.
 
-    ‖g‖ is over all that is trained of a network. A step takes two gradients; the loss that is
-    looked at is the one at θ.
+    ‖g‖ is over all trained weights of a network. A step takes two gradients; its recorded loss is
+    the one at θ.
 
     Source: Foret et al. 2021 (arXiv 2010.01412), equations 2 and 3; ρ = 0.05 is their default.
     """
 
     name: str = "sam"
     rho: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=0.05, description="Radius ρ of the ball in which SAM looks for the highest loss."
+        default=0.05, description="Radius ρ of SAM's ball around the weights."
     )
 
     def lookahead(self, gradients: list[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:

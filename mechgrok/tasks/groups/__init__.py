@@ -1,1 +1,1 @@
-"""Finite groups: families by name, a table of one's own, the task of composing, representations."""
+"""Finite groups: families by name, user tables, the composition task, representations."""

@@ -1,4 +1,4 @@
-"""Composing two elements of a finite group."""
+"""The task of composing two elements of a finite group."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class GroupComposition(BinaryOperation):
     """c = a·b in a finite group, over all ordered pairs of its elements.
 
-    Which elements a group has, in which order, and how they compose, is said in
-    `mechgrok.tasks.groups.families`. A group of one's own is a text file with its Cayley table
-    (`mechgrok.tasks.groups.cayley`); the table goes into the run's settings.
+    `mechgrok.tasks.groups.families` defines the elements of each group, their order and their
+    products. A user group is a text file with its Cayley table (`mechgrok.tasks.groups.cayley`);
+    the run's settings store the table.
 
     Source: Chughtai, Chan and Nanda 2023 (arXiv 2302.03025).
     """
@@ -33,13 +33,12 @@ class GroupComposition(BinaryOperation):
     name: str = "group"
     group: str = Field(
         default="S5",
-        description="Of group: C12, D6, S5, A5, Q8, a product such as C3xS3, or a file with a "
-        "table.",
+        description="Group: C12, D6, S5, A5, Q8, a product such as C3xS3, or a file with a table.",
     )
     table: str | None = Field(
         default=None,
         exclude_if=lambda table: table is None,
-        description="The table that was read from --group's file, as config.json keeps it.",
+        description="The table from --group's file, as stored in config.json.",
     )
 
     @model_validator(mode="before")
@@ -47,7 +46,7 @@ class GroupComposition(BinaryOperation):
     def _known_group(cls, fields: dict[str, Any]) -> dict[str, Any]:
         name = fields.get("group", "S5")
         if not isinstance(name, str):
-            raise UserError(f"A group is named by a text such as S5, not {name!r}.")
+            raise UserError(f"A group's name must be text such as S5, not {name!r}.")
         if fields.get("table") is not None:
             unpack_table(fields["table"], name)
             return fields
@@ -57,19 +56,19 @@ class GroupComposition(BinaryOperation):
         return fields | {"group": "x".join(families.parts_of(name))}
 
     @model_validator(mode="after")
-    def _something_to_learn(self) -> Self:
+    def _check_size(self) -> Self:
         if self.n_answers < 2:
             raise UserError(f"The group {self.group} has one element: choose a larger one.")
         return self
 
     @property
     def modular(self) -> bool:  # type: ignore[override]
-        """Whether it is addition: the group is cyclic, and known to be."""
+        """Whether the task is addition: the group is a cyclic group given by name."""
         return self.table is None and self.group.startswith("C") and "x" not in self.group
 
     @cached_property
     def structure(self) -> Group:
-        """The group itself: its table, its elements, its representations."""
+        """The group."""
         if self.table is None:
             return families.named(self.group)
         return of_table(self.group, unpack_table(self.table, self.group))
@@ -93,8 +92,8 @@ class GroupComposition(BinaryOperation):
         """All pairs (a, b), in lexicographic order of their numbers."""
         import torch
 
-        every = torch.arange(self.n_answers)
-        return torch.cartesian_prod(every, every)
+        elements = torch.arange(self.n_answers)
+        return torch.cartesian_prod(elements, elements)
 
     def answer(self, a: Integer[Tensor, " n"], b: Integer[Tensor, " n"]) -> Integer[Tensor, " n"]:
         """The number of a·b."""

@@ -37,13 +37,13 @@ Table = Integer[np.ndarray, "n n"]
 
 @dataclass(frozen=True)
 class Family:
-    """Groups C1, C2, … that differ by a number.
+    """A numbered family of groups, such as C1, C2, ….
 
     Attributes:
-        about: the kind of group, in words.
-        order: the number of elements, by the group's number.
-        commutative: whether a·b = b·a, by the number.
-        make: the table and what the elements are called, by the number.
+        about: the kind of group.
+        order: maps the group's number to its number of elements; 0 for an invalid number.
+        commutative: maps the number to whether a·b = b·a.
+        make: maps the number to the table and the elements' names.
     """
 
     about: str
@@ -53,8 +53,8 @@ class Family:
 
 
 def _cyclic(n: int) -> tuple[Table, Elements]:
-    every = np.arange(n)
-    return np.add.outer(every, every) % n, tuple(map(str, every))
+    elements = np.arange(n)
+    return np.add.outer(elements, elements) % n, tuple(map(str, elements))
 
 
 def _rotations(n: int, square: int) -> tuple[Table, Integer[np.ndarray, " order"]]:
@@ -67,35 +67,35 @@ def _rotations(n: int, square: int) -> tuple[Table, Integer[np.ndarray, " order"
 
 def _dihedral(n: int) -> tuple[Table, Elements]:
     table, k = _rotations(n, square=0)
-    names = [_power("r", each) for each in k[:n]]
+    names = [_power("r", exponent) for exponent in k[:n]]
     return table, (*(name or "1" for name in names), *(f"{name}s" for name in names))
 
 
 def _quaternion(order: int) -> tuple[Table, Elements]:
     n = order // 2
     table, k = _rotations(n, square=n // 2)
-    names = [_power("x", each) for each in k[:n]]
+    names = [_power("x", exponent) for exponent in k[:n]]
     return table, (*(name or "1" for name in names), *(f"{name}y" for name in names))
 
 
 def _power(letter: str, k: int) -> str:
-    """r, r², … r¹⁰; nothing for r⁰."""
+    """r, r², … r¹⁰; empty for r⁰."""
     raised = str(k).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return "" if k == 0 else letter if k == 1 else f"{letter}{raised}"
 
 
 def permutation_table(moved: Integer[np.ndarray, "n k"]) -> Table:
-    """The table of a group of permutations, each a row of images, a first and then b."""
+    """The table of a group of permutations, given as rows of images; a·b applies a first."""
     weight = moved.shape[1] ** np.arange(moved.shape[1])[::-1]
     code = moved @ weight
     in_order = np.argsort(code)
-    # A row at a time: all of S7's products at once would take gigabytes.
+    # Row by row, because all products of S7 would take gigabytes.
     rows = [moved[:, a] @ weight for a in moved]
     return in_order[np.searchsorted(code[in_order], np.array(rows))]
 
 
 def permutations_of(n: int, *, even: bool = False) -> Integer[np.ndarray, "order n"]:
-    """All permutations of 0 … n − 1 in lexicographic order, or the even ones among them."""
+    """All permutations of 0 … n − 1 in lexicographic order, or only the even ones."""
     moved = np.array(list(permutations(range(n))))
     if not even:
         return moved
@@ -105,7 +105,7 @@ def permutations_of(n: int, *, even: bool = False) -> Integer[np.ndarray, "order
 
 def _symmetric(n: int, *, even: bool = False) -> tuple[Table, Elements]:
     moved = permutations_of(n, even=even)
-    return permutation_table(moved), tuple("".join(map(str, each)) for each in (moved + 1).tolist())
+    return permutation_table(moved), tuple("".join(map(str, row)) for row in (moved + 1).tolist())
 
 
 FAMILIES: dict[str, Family] = {
@@ -129,19 +129,19 @@ _PART = re.compile(r"([CDQSA])([1-9][0-9]{0,3})")
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """The groups that a name is the direct product of, spelled as they are here.
+    """The factors of a direct product, in normalized spelling.
 
     >>> parts_of("c3 x s3")
     ('C3', 'S3')
 
     Raises:
-        UserError: a part is none of the families', or the whole has more than 5,040 elements.
+        UserError: a factor is unknown, or the product has more than 5,040 elements.
     """
     parts = tuple(name.upper().replace(" ", "").replace("×", "X").split("X"))
     order = 1
     for part in parts:
         match = _PART.fullmatch(part)
-        # S1234 is refused before its factorial is taken.
+        # Large n raise an error without computing the factorial.
         size = 0
         if match and not (match[1] in "SA" and int(match[2]) > 12):
             size = FAMILIES[match[1]].order(int(match[2]))
@@ -149,49 +149,49 @@ def parts_of(name: str) -> tuple[str, ...]:
             size = LARGEST_ORDER + 1
         if not size:
             raise UserError(
-                f"There is no group {name!r}: name one as C12 (cyclic), D6 (dihedral, order 12), "
-                "S5, A5, Q8 (quaternion, order a multiple of 4), a product of such as C3xS3, or a "
-                "file that holds its table, such as my_group.csv."
+                f"There is no group {name!r}: choose a name such as C12 (cyclic), D6 (dihedral, "
+                "order 12), S5, A5, Q8 (quaternion, order a multiple of 4), a product such as "
+                "C3xS3, or a file with a table, such as my_group.csv."
             )
         order *= size
     if order > LARGEST_ORDER:
         raise UserError(
-            f"The group {name} has more than {LARGEST_ORDER:,} elements, too many to list their "
+            f"The group {name} has more than {LARGEST_ORDER:,} elements, too many to list all "
             "pairs: choose a smaller one."
         )
     return parts
 
 
 def order_of(name: str) -> int:
-    """The number of elements of a group, which is not made for that."""
+    """The number of elements of a group, computed without its table."""
     return prod(FAMILIES[part[0]].order(int(part[1:])) for part in parts_of(name))
 
 
 def is_commutative(name: str) -> bool:
-    """Whether a·b = b·a in a group, which is not made for that."""
+    """Whether a·b = b·a in a group, determined without its table."""
     return all(FAMILIES[part[0]].commutative(int(part[1:])) for part in parts_of(name))
 
 
 @cache
 def named(name: str) -> Group:
-    """The group of a name such as S5 or C3xS3.
+    """Make the group of a name such as S5 or C3xS3.
 
     >>> s3 = named("S3")
     >>> s3.elements, s3.table[1].tolist()
     (('123', '132', '213', '231', '312', '321'), [1, 0, 3, 2, 5, 4])
 
     Raises:
-        UserError: there is none of that name.
+        UserError: the name is unknown.
     """
     parts = parts_of(name)
-    made = [FAMILIES[part[0]].make(int(part[1:])) for part in parts]
-    table, elements = made[0]
-    for other, names in made[1:]:
+    factors = [FAMILIES[part[0]].make(int(part[1:])) for part in parts]
+    table, elements = factors[0]
+    for other, names in factors[1:]:
         n = len(other)
         table = (table[:, None, :, None] * n + other[None, :, None, :]).reshape(
             len(table) * n, len(table) * n
         )
         elements = tuple(f"{a}, {b}" for a in elements for b in names)
     if len(parts) > 1:
-        elements = tuple(f"({each})" for each in elements)
+        elements = tuple(f"({element})" for element in elements)
     return Group("x".join(parts), table, elements, parts)

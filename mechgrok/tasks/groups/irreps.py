@@ -1,8 +1,8 @@
-"""Irreducible representations of finite groups, in closed form or found numerically, and checked.
+"""Irreducible representations of finite groups, in closed form or numerical, and checked.
 
-A representation gives every element g a matrix ρ(g) with ρ(a·b) = ρ(a) ρ(b). All that is here is
-unitary, and orthogonal where the entries are real. Of two that are complex conjugates of one
-another only the first is listed (``paired``), as a frequency k stands for p − k too.
+A representation maps every element g to a matrix ρ(g) with ρ(a·b) = ρ(a) ρ(b). All matrices here
+are unitary, and orthogonal if real. Of two complex conjugate representations only the first is
+listed (``paired``), as a frequency k also stands for p − k.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mechgrok.tasks.groups import families
 from mechgrok.tasks.groups.group import Group
 from mechgrok.tasks.groups.tableaux import conjugate, partitions, young_orthogonal
 
-#: How far from 0 rounding may leave what is 0.
+#: Tolerance for rounding errors.
 _ROUNDING = 1e-8
 
 
@@ -31,7 +31,7 @@ class Irrep:
         name: trivial, sign, standard; a partition such as 3+2; a frequency such as 4; or its
             dimension with a letter.
         matrices: ρ(g) for every element g.
-        paired: whether it stands for its complex conjugate too, which is another representation.
+        paired: whether it also stands for its complex conjugate, a different representation.
     """
 
     name: str
@@ -52,20 +52,20 @@ class Irrep:
 def irreps_of(group: Group) -> tuple[Irrep, ...]:
     """The irreducible representations of a group, the trivial one first.
 
-    By families: frequencies for Cₙ; rotations and reflections for Dₙ; Young's orthogonal form for
-    Sₙ, restricted for Aₙ; Kronecker products for products; and for any other group a decomposition
-    of its regular representation.
+    Frequencies for Cₙ; rotations and reflections for Dₙ; Young's orthogonal form for Sₙ and,
+    restricted, for Aₙ; Kronecker products for direct products; and for any other group a
+    decomposition of its regular representation.
 
     >>> from mechgrok.tasks.groups.families import named
     >>> [(irrep.name, irrep.dimension) for irrep in irreps_of(named("S4"))]
     [('trivial', 1), ('sign', 1), ('standard', 3), ('standard-sign', 3), ('2+2', 2)]
 
     Raises:
-        ArithmeticError: what was found is no complete set, which is a bug.
+        ArithmeticError: the set is incomplete, which is a bug.
     """
-    found = _of_families(group.family) if group.family else tuple(decomposed(group))
-    check(group, found)
-    return found
+    irreps = _of_families(group.family) if group.family else tuple(decomposed(group))
+    check(group, irreps)
+    return irreps
 
 
 @cache
@@ -90,19 +90,19 @@ def _of_family(name: str) -> list[Irrep]:
 
 
 def check(group: Group, irreps: Sequence[Irrep]) -> None:
-    """See that representations are homomorphisms, irreducible, different, and all there are.
+    """Check that representations are irreducible, different homomorphisms and a complete set.
 
-    ρ(a·g) = ρ(a) ρ(g) for all a and generators g; ⟨χ, χ'⟩ = Σ_g χ(g) χ'(g)* / n is 1 for one
-    representation and 0 for two; Σ d² = n.
+    ρ(a·g) = ρ(a) ρ(g) for all a and generators g; ⟨χ, χ'⟩ = Σ_g χ(g) χ'(g)* / n is 1 for χ = χ',
+    else 0; Σ d² = n.
 
     Raises:
-        ArithmeticError: they are not.
+        ArithmeticError: a check fails.
     """
     for irrep in irreps:
         for g in group.generators:
             wrong = irrep.matrices[group.table[:, g]] - irrep.matrices @ irrep.matrices[g]
             if np.abs(wrong).max() > _ROUNDING * group.order:
-                raise ArithmeticError(f"{irrep.name} of {group.name} is no homomorphism.")
+                raise ArithmeticError(f"{irrep.name} of {group.name} is not a homomorphism.")
     characters = np.array([chi for irrep in irreps for chi in _characters(irrep)])
     inner = characters @ characters.conj().T / group.order
     if not np.allclose(inner, np.eye(len(inner)), atol=1e-6):
@@ -123,8 +123,8 @@ def _cyclic(n: int) -> Iterator[Irrep]:
     """exp(2πi k g / n) for k = 0 … ⌊n/2⌋."""
     for k in range(n // 2 + 1):
         wave = np.exp(2j * np.pi * k * np.arange(n) / n)[:, None, None]
-        alone = k == 0 or 2 * k == n
-        yield Irrep(str(k) if k else "trivial", np.real(wave).round() if alone else wave, not alone)
+        real = k == 0 or 2 * k == n
+        yield Irrep(str(k) if k else "trivial", np.real(wave).round() if real else wave, not real)
 
 
 def _dihedral(n: int) -> Iterator[Irrep]:
@@ -144,17 +144,17 @@ def _dihedral(n: int) -> Iterator[Irrep]:
 
 # --- permutations -------------------------------------------------------------------------------
 
-#: What representations of Sₙ go by, besides the partition: from n on.
+#: Common names of representations of Sₙ.
 _NAMES = ("trivial", "sign", "standard", "standard-sign")
 
 
 def _named_partitions(n: int) -> dict[tuple[int, ...], str]:
-    """The partitions of n that stand for representations of Sₙ, and their names, in order."""
+    """The partitions of n, which label representations of Sₙ, and their names, in order."""
     special = [(n,), (1,) * n, (n - 1, 1), (2,) + (1,) * (n - 2)]
     known: dict[tuple[int, ...], str] = {}
     for partition, name in zip(special[: 4 if n > 2 else 2], _NAMES, strict=False):
         known.setdefault(partition, name)
-    return known | {each: "+".join(map(str, each)) for each in partitions(n) if each not in known}
+    return known | {p: "+".join(map(str, p)) for p in partitions(n) if p not in known}
 
 
 def _symmetric(n: int) -> Iterator[Irrep]:
@@ -164,16 +164,19 @@ def _symmetric(n: int) -> Iterator[Irrep]:
 
 
 def _alternating(n: int) -> Iterator[Irrep]:
-    """Those of Sₙ on even permutations: one of λ and its conjugate, and λ = λ' in two halves."""
+    """Representations of Sₙ restricted to even permutations.
+
+    One of each conjugate pair λ, λ' of partitions; for λ = λ', two halves.
+    """
     moved = families.permutations_of(n)
     even = (families.permutations_of(n, even=True) @ n ** np.arange(n)).tolist()
-    row = {code: at for at, code in enumerate((moved @ n ** np.arange(n)).tolist())}
-    rows = np.array([row[code] for code in even])
-    seen = set()
+    row_of = {code: row for row, code in enumerate((moved @ n ** np.arange(n)).tolist())}
+    rows = np.array([row_of[code] for code in even])
+    visited = set()
     for partition, name in _named_partitions(n).items():
-        if conjugate(partition) in seen or (n < 2 and partition != (n,)):
+        if conjugate(partition) in visited or (n < 2 and partition != (n,)):
             continue
-        seen.add(partition)
+        visited.add(partition)
         matrices = young_orthogonal(partition, moved)
         if conjugate(partition) != partition or n < 2:
             yield Irrep(name, matrices[rows])
@@ -184,17 +187,17 @@ def _alternating(n: int) -> Iterator[Irrep]:
 def _halves(
     name: str, matrices: Float[np.ndarray, "n d d"], rows: Integer[np.ndarray, " even"]
 ) -> Iterator[Irrep]:
-    """The two parts that a representation equal to itself times the sign has on even elements.
+    """The two parts, on even elements, of a representation equivalent to its product with the sign.
 
-    They are the eigenspaces of T = Σ_g sgn(g) ρ(g) X ρ(g)ᵀ, which commutes with the even elements
-    and anticommutes with the odd ones.
+    They are the eigenspaces of T = Σ_g sgn(g) ρ(g) X ρ(g)ᵀ with a random X, which commutes with the
+    even elements and anticommutes with the odd ones.
     """
     sign = -np.ones(len(matrices))
     sign[rows] = 1
-    chosen = np.random.default_rng(0).standard_normal(matrices.shape[1:])
-    mixed = np.einsum("g,gij,jk,glk->il", sign, matrices, chosen, matrices, optimize=True)
+    random = np.random.default_rng(0).standard_normal(matrices.shape[1:])
+    mixed = np.einsum("g,gij,jk,glk->il", sign, matrices, random, matrices, optimize=True)
     symmetric, skew = mixed + mixed.T, mixed - mixed.T
-    # T² is a multiple of 1: one of the two is nothing but rounding.
+    # T² is a multiple of 1, so one of the two is only rounding errors.
     real = np.abs(symmetric).max() > np.abs(skew).max()
     values, vectors = np.linalg.eigh(symmetric if real else 1j * skew)
     sides = [vectors[:, values > 0], vectors[:, values < 0]]
@@ -209,8 +212,8 @@ def _halves(
 
 
 def _of_product(first: Sequence[Irrep], second: Sequence[Irrep]) -> list[Irrep]:
-    """ρ ⊗ σ for all ρ and σ; where both have conjugates, ρ ⊗ σ and ρ ⊗ σ* are different."""
-    found = []
+    """ρ ⊗ σ for all ρ and σ; if both have conjugates, ρ ⊗ σ and ρ ⊗ σ* are different."""
+    irreps = []
     for left, right in product(first, second):
         both = [(right, f"{left.name} x {right.name}")]
         if left.paired and right.paired:
@@ -220,44 +223,45 @@ def _of_product(first: Sequence[Irrep], second: Sequence[Irrep]) -> list[Irrep]:
             matrices = np.einsum("gij,hkl->ghikjl", left.matrices, irrep.matrices)
             n, d = len(left.matrices) * len(irrep.matrices), left.dimension * irrep.dimension
             trivial = left.name == irrep.name == "trivial"
-            found.append(
+            irreps.append(
                 Irrep(
                     "trivial" if trivial else name,
                     matrices.reshape(n, d, d),
                     left.paired or right.paired,
                 )
             )
-    return found
+    return irreps
 
 
 # --- any group ----------------------------------------------------------------------------------
 
 
 def decomposed(group: Group) -> list[Irrep]:
-    """The irreducible representations of any group, out of its regular representation.
+    """The irreducible representations of any group, from its regular representation.
 
-    The matrices that commute with all left multiplications are the combinations of the right ones.
-    A random Hermitian one has an eigenspace of dimension d, on which ρ acts, for each of the d
-    copies of a representation ρ; eigenvalues of different copies differ with probability 1.
+    The matrices that commute with all left multiplications are linear combinations of right
+    multiplications. A random Hermitian one has, for each of the d copies of a representation ρ, an
+    eigenspace of dimension d on which ρ acts; eigenvalues of different copies differ with
+    probability 1.
 
     Source: the idea of Dixon 1970 (Math. Comp. 24, 707), with random matrices.
 
     Raises:
-        ArithmeticError: eigenvalues lie too close to be told apart in ten draws.
+        ArithmeticError: eigenvalues are too close to distinguish in ten random matrices.
     """
     for seed in range(10):
         spaces = _eigenspaces(group, np.random.default_rng(seed))
-        found = _different(_acting_on(group, space) for space in spaces)
-        sizes = sum(len(_characters(each)) * each.dimension**2 for each in found)
-        if sizes == group.order:
-            return _lettered(found)
+        irreps = _different(_acting_on(group, space) for space in spaces)
+        total = sum(len(_characters(irrep)) * irrep.dimension**2 for irrep in irreps)
+        if total == group.order:
+            return _lettered(irreps)
     raise ArithmeticError(f"The regular representation of {group.name} was not decomposed.")
 
 
 def _eigenspaces(group: Group, random: np.random.Generator) -> list[Complex[np.ndarray, "n d"]]:
     n = group.order
     weight = random.standard_normal(n) + 1j * random.standard_normal(n)
-    # Row x, column y: the weight of the g with x·g = y, made Hermitian.
+    # Row x, column y: the weight of g = x⁻¹·y; the sum with its adjoint is Hermitian.
     right = weight[group.table[group.inverse]]
     values, vectors = np.linalg.eigh(right + right.conj().T)
     edges = np.flatnonzero(np.diff(values) > 1e-7 * np.abs(values).max()) + 1
@@ -265,32 +269,32 @@ def _eigenspaces(group: Group, random: np.random.Generator) -> list[Complex[np.n
 
 
 def _acting_on(group: Group, space: Complex[np.ndarray, "n d"]) -> Irrep:
-    """How left multiplication acts on an invariant space: ρ(g) f(x) = f(g⁻¹·x)."""
+    """The action of left multiplication on an invariant space: ρ(g) f(x) = f(g⁻¹·x)."""
     moved = space[group.table[group.inverse]]  # [g, x, d]
     return Irrep("", np.einsum("xi,gxj->gij", space.conj(), moved))
 
 
 def _different(irreps: Iterator[Irrep]) -> list[Irrep]:
-    """One of each, and of each pair of conjugates."""
-    found: list[Irrep] = []
+    """One representation of each equivalence class and of each pair of conjugates."""
+    different: list[Irrep] = []
     known: list[Num[np.ndarray, " n"]] = []
     for irrep in irreps:
         chi = irrep.character
         n = len(chi)
         if abs(np.vdot(chi, chi) / n - 1) > 1e-6:
-            continue  # two copies whose eigenvalues were not told apart
+            continue  # The eigenvalues of two copies were too close.
         if any(abs(np.vdot(chi, other)) > n / 2 for other in known):
             continue
         paired = bool(np.abs(np.imag(chi)).max() > 1e-6)
         known += [chi, chi.conj()] if paired else [chi]
-        found.append(replace(irrep, paired=paired))
-    return found
+        different.append(replace(irrep, paired=paired))
+    return different
 
 
 def _lettered(irreps: list[Irrep]) -> list[Irrep]:
-    """By dimension, the trivial one first: trivial, 1b, 1c, 2a …."""
+    """Sort and name representations by dimension: trivial, 1b, 1c, 2a …."""
 
-    def place(irrep: Irrep) -> tuple:
+    def key(irrep: Irrep) -> tuple:
         chi = irrep.character
         return (
             irrep.dimension,
@@ -301,7 +305,7 @@ def _lettered(irreps: list[Irrep]) -> list[Irrep]:
 
     named: list[Irrep] = []
     counts: dict[int, int] = {}
-    for irrep in sorted(irreps, key=place):
+    for irrep in sorted(irreps, key=key):
         d = irrep.dimension
         counts[d] = counts.get(d, 0) + 1
         trivial = not named

@@ -1,4 +1,4 @@
-"""Young tableaux: partitions, and the orthogonal form of the representations of permutations."""
+"""Partitions, Young tableaux, and Young's orthogonal form of representations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Partition = tuple[int, ...]
 
 
 def partitions(n: int, largest: int | None = None) -> Iterator[Partition]:
-    """The ways to write n as a sum of falling numbers.
+    """The partitions of n into decreasing positive numbers.
 
     >>> list(partitions(4))
     [(4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)]
@@ -34,9 +34,9 @@ def conjugate(partition: Partition) -> Partition:
 
 
 def standard_tableaux(partition: Partition) -> list[tuple[int, ...]]:
-    """The standard Young tableaux of a shape, each as the row in which each of 0 … n − 1 stands.
+    """The standard Young tableaux of a shape, each given by the rows of the numbers 0 … n − 1.
 
-    Numbers grow along rows and columns, so that the rows tell the tableau.
+    Numbers grow along rows and columns, so the rows determine the tableau.
 
     >>> standard_tableaux((2, 1))
     [(0, 0, 1), (0, 1, 0)]
@@ -47,14 +47,14 @@ def standard_tableaux(partition: Partition) -> list[tuple[int, ...]]:
             yield rows
         for row, length in enumerate(partition):
             if filled[row] < length and (row == 0 or filled[row] < filled[row - 1]):
-                more = (*filled[:row], filled[row] + 1, *filled[row + 1 :])
-                yield from grow((*rows, row), more)
+                longer = (*filled[:row], filled[row] + 1, *filled[row + 1 :])
+                yield from grow((*rows, row), longer)
 
     return list(grow((), (0,) * len(partition)))
 
 
 def _contents(rows: tuple[int, ...]) -> list[int]:
-    """Column minus row of each number's place."""
+    """Column minus row of each number."""
     filled: dict[int, int] = {}
     contents = []
     for row in rows:
@@ -64,25 +64,25 @@ def _contents(rows: tuple[int, ...]) -> list[int]:
 
 
 def swap_matrices(partition: Partition) -> Float[np.ndarray, "swap d d"]:
-    """What the swaps (i i+1) of neighbours are in Young's orthogonal form.
+    """The matrices of the swaps (i i+1) of neighbours in Young's orthogonal form.
 
-    With r the distance of the contents of i + 1 and i in a tableau t, the swap takes t to t / r +
+    With r the difference of the contents of i + 1 and i in a tableau t, the swap maps t to t / r +
     √(1 − 1/r²) t', where t' is t with i and i + 1 exchanged.
 
     Source: James and Kerber 1981, The Representation Theory of the Symmetric Group, section 3.3.
     """
     tableaux = standard_tableaux(partition)
-    place = {rows: at for at, rows in enumerate(tableaux)}
+    index_of = {rows: index for index, rows in enumerate(tableaux)}
     n, d = sum(partition), len(tableaux)
     swaps = np.zeros((n - 1, d, d))
-    for at, rows in enumerate(tableaux):
+    for index, rows in enumerate(tableaux):
         contents = _contents(rows)
         for i in range(n - 1):
             distance = contents[i + 1] - contents[i]
-            swaps[i, at, at] = 1 / distance
+            swaps[i, index, index] = 1 / distance
             exchanged = (*rows[:i], rows[i + 1], rows[i], *rows[i + 2 :])
             if abs(distance) > 1:
-                swaps[i, place[exchanged], at] = sqrt(1 - 1 / distance**2)
+                swaps[i, index_of[exchanged], index] = sqrt(1 - 1 / distance**2)
     return swaps
 
 
@@ -92,19 +92,19 @@ def young_orthogonal(
     """The irreducible representation of a partition, for permutations composed from the left.
 
     Args:
-        partition: of n.
-        moved: all n! permutations in lexicographic order, as rows of images; a·b is first a.
+        partition: a partition of n.
+        moved: all n! permutations in lexicographic order, as rows of images; a·b applies a first.
     """
     n = moved.shape[1]
     swaps = swap_matrices(partition)
     d = swaps.shape[1] if n > 1 else 1
-    found = np.empty((len(moved), d, d))
-    found[0] = np.eye(d)
-    row = {tuple(images): at for at, images in enumerate(moved.tolist())}
-    for at, images in enumerate(moved.tolist()):
-        # What a descent i is undone by comes before it in lexicographic order: (i i+1) first.
+    matrices = np.empty((len(moved), d, d))
+    matrices[0] = np.eye(d)
+    row_of = {tuple(images): row for row, images in enumerate(moved.tolist())}
+    for row, images in enumerate(moved.tolist()):
+        # Undoing a descent i gives an earlier permutation in lexicographic order.
         i = next((i for i in range(n - 1) if images[i] > images[i + 1]), None)
         if i is not None:
-            before = [*images[:i], images[i + 1], images[i], *images[i + 2 :]]
-            found[at] = swaps[i] @ found[row[tuple(before)]]
-    return found
+            earlier = [*images[:i], images[i + 1], images[i], *images[i + 2 :]]
+            matrices[row] = swaps[i] @ matrices[row_of[tuple(earlier)]]
+    return matrices

@@ -89,10 +89,10 @@ def test_the_generators_of_s5_reach_it() -> None:
         ("Q6", "no group 'Q6'"),
         ("C0", "no group"),
         ("A2", "A2 has one element"),
-        ("Z5", "no group 'Z5': name one as C12"),
+        ("Z5", "no group 'Z5': choose a name such as C12"),
         ("C3x", "no group"),
         ("", "no group"),
-        ("nowhere.csv", "nowhere.csv is not there"),
+        ("nowhere.csv", "nowhere.csv does not exist"),
     ],
 )
 def test_what_is_no_group_is_refused(name: str, complaint: str) -> None:
@@ -114,7 +114,7 @@ def test_the_task_is_the_table() -> None:
 
 
 def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
-    with pytest.raises(UserError, match="two classes apart, not 6"):
+    with pytest.raises(UserError, match="two classes, not 6"):
         RunConfig.make(task={"name": "group", "group": "S3", "objective": "hinge"})
     task = make_task("group", group="C2", objective="hinge", equals=True)
     assert (task.d_output, task.d_vocab, int(task.examples.inputs.max())) == (1, 3, 2)
@@ -123,7 +123,7 @@ def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
         1,
         0,
     )
-    assert "whose sign tells two answers apart" in str(no_harmonics(task))
+    assert "whose sign is the answer" in str(no_harmonics(task))
 
 
 def test_a_cyclic_group_is_addition() -> None:
@@ -158,8 +158,8 @@ def test_a_table_of_one_s_own_goes_into_the_settings(tmp_path: Path) -> None:
     [
         ("", "has 0 lines"),
         ("0 1\n1\n", "line 2, has 1 numbers, but the table has 2 lines"),
-        ("0 x\n1 0\n", "line 1, holds 'x', which is no whole number"),
-        ("0 -1\n1 0\n", "holds '-1'"),
+        ("0 x\n1 0\n", "line 1, has 'x', but entries are whole numbers"),
+        ("0 -1\n1 0\n", "has '-1'"),
         ("0 99999999999999999999999\n1 0\n", "not closed"),
         ("1 2\n2 1\n", "counted from 0"),
         ("1 0\n1 0\n", "no identity"),
@@ -167,7 +167,7 @@ def test_a_table_of_one_s_own_goes_into_the_settings(tmp_path: Path) -> None:
         # the smallest loop that is no group, of five elements
         (
             "0 1 2 3 4\n1 0 3 4 2\n2 4 0 1 3\n3 2 4 0 1\n4 3 1 2 0\n",
-            r"mine.csv is no group: \(1·1\)·2 is 2, but 1·\(1·2\) is 4",
+            r"mine.csv is not a group: \(1·1\)·2 is 2, but 1·\(1·2\) is 4",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_table_that_is_no_group_s_is_refused(tmp_path: Path, text: str, compla
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is no text"):
+    with pytest.raises(UserError, match="is not text"):
         read_table(path)
 
 
@@ -198,5 +198,5 @@ def test_a_larger_cancelled_table_is_found_out() -> None:
     """One wrong entry in a hundred thousand is enough to be no group."""
     table = named("C300").table.copy()
     table[[7, 8], 5] = table[[8, 7], 5]
-    with pytest.raises(UserError, match="is no group"):
+    with pytest.raises(UserError, match="is not a group"):
         check_group(table, "it")
