@@ -33,7 +33,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Accuracy and loss at every evaluation, or at the given steps.
 
     Returns:
-        `VARIABLES`; t_mem, t_gen and tau_grok are in the attributes where reached.
+        `VARIABLES`; the attributes hold t_mem, t_gen and tau_grok where reached.
     """
     table = run.metrics
     if steps is not None:
