@@ -1,4 +1,4 @@
-"""How many frequencies does a neuron mix? Entropy of its spectrum, beside test accuracy.
+"""How many frequencies does a neuron mix? Entropy of its spectrum, with test accuracy.
 
 H_i = −Σ_ω q_i(ω) ln q_i(ω), where q_i is the spectrum of neuron i's weights over the residues,
 normalized to sum 1 over ω = 1 … ⌊n/2⌋. A neuron that is one wave has 0 nats; a flat spectrum has

@@ -1,4 +1,4 @@
-"""How curved is the loss, and where are barriers? Hessian, sharpness, lines and planes.
+"""How curved is the loss, and what lies between two networks? Hessian, sharpness, lines, planes.
 
 At each checkpoint the analysis measures the largest eigenvalues of the loss's Hessian and the most
 negative one (Lanczos), the trace (Hutchinson), and the rise of the loss within a small radius
@@ -188,7 +188,7 @@ class _Effort(NamedTuple):
 
 
 class _Curvature(NamedTuple):
-    """The curvature at one checkpoint; the fields are `measure`'s variables."""
+    """The curvature at one checkpoint, with the variables of `measure` as fields."""
 
     eigenvalue: list[float]
     residual: float
