@@ -13,9 +13,9 @@ from mechgrok.sweeps import Plan, Sweep
 ALSO = ("v3-fig20",)
 SETTINGS = (
     "The paper gives no node count, threshold or weighting of its relational graph, and prints the "
-    "bound √(2d − 1) where the graph-theoretic one is 2√(d − 1). The figures cover every definition: 32 "
-    "nodes with 20 % of the pairs connected; a threshold fixed at memorization (80 % of the pairs "
-    "then); weighted; and the graph of single weights above 0.01."
+    "bound √(2d − 1) where the graph-theoretic one is 2√(d − 1). The figures cover every "
+    "definition: 32 nodes with 20 % of the pairs connected; a threshold fixed at memorization "
+    "(80 % of the pairs then); weighted; and the graph of single weights above 0.01."
 )
 #: Options of `mechgrok analyze graph`, by the definition of the graph.
 DEFINITIONS: dict[str, dict[str, Any]] = {
