@@ -281,9 +281,9 @@ def _draw_ends(figure: Panels, runs: Measured, prefix: str) -> None:
     early = row.over_training(f"{prefix}with the last source's activations", y=accuracy, marks=runs)
     late = row.over_training("its activations in the last network", y=SHARE, marks=runs)
     for label, dataset in runs.items():
-        whole: dict[str, Any] = {"entry": "whole", "color": "#999999", "width": 4}
-        _curve(early, label, dataset.step, dataset.own_accuracy, **whole)
-        _curve(late, label, dataset.source, dataset.source_accuracy, **whole)
+        unpatched: dict[str, Any] = {"entry": "whole", "color": "#999999", "width": 4}
+        _curve(early, label, dataset.step, dataset.own_accuracy, **unpatched)
+        _curve(late, label, dataset.source, dataset.source_accuracy, **unpatched)
         for at, hook in enumerate(dataset.hook.to_numpy().tolist()):
             style: dict[str, Any] = {"entry": _short(hook), "color": COLORS[at % len(COLORS)]}
             style |= {"dash": ("solid", "dash")[at // len(COLORS) % 2]}

@@ -89,15 +89,15 @@ def measure(
     values: dict[str, np.ndarray] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
     for name in names:
-        kept = torch.stack([mask[name] for mask in masks])
+        mask = torch.stack([mask[name] for mask in masks])
         units = [
             _order(frequencies.get(axis), size)
             for axis, size in zip(wiring.axes(name), shapes[name], strict=True)
         ]
-        images = [wiring.matrix(name, values) for values in (run.weights(name, steps), kept)]
-        weight, kept = (image[:, units[0]][:, :, units[1]] for image in images)
+        images = [wiring.matrix(name, values) for values in (run.weights(name, steps), mask)]
+        weight, mask = (image[:, units[0]][:, :, units[1]] for image in images)
         strongest = _strongest(weight, blocks[name])
-        for label, image in ((short[name], weight), (f"{short[name]} kept", kept)):
+        for label, image in ((short[name], weight), (f"{short[name]} kept", mask)):
             values[label] = _pooled(image, strongest, blocks[name]).numpy()
         for side, numbers, stride in zip(("row", "column"), units, blocks[name], strict=True):
             last = len(numbers) // stride * stride

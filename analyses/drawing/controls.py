@@ -73,7 +73,7 @@ def united_choices(traces: Sequence[Trace]) -> list[list[Trace]]:
     menus: dict[tuple[str, ...], list[Trace]] = {}
     for trace in traces:
         if names := tuple(trace.choices):
-            shared = next((known for known in menus if set(known) & set(names)), names)
+            shared = next((key for key in menus if set(key) & set(names)), names)
             menus.setdefault(shared, []).append(trace)
     return list(menus.values())
 

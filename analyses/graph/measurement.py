@@ -142,11 +142,11 @@ class _Edges:
         """The edges of a checkpoint, and the weights on them."""
         saved = run.checkpoint(step)
         if self.above is None:
-            kept = kept_edges(saved, self.rate, self.scope)
+            mask = kept_edges(saved, self.rate, self.scope)
         else:
             weights = saved.effective_weights.items()
-            kept = Mask({n: w.abs() > self.above for n, w in weights if w.ndim >= 2})
-        return kept, {name: saved.weights[name] * kept[name] for name in run.wiring.connections}
+            mask = Mask({n: w.abs() > self.above for n, w in weights if w.ndim >= 2})
+        return mask, {name: saved.weights[name] * mask[name] for name in run.wiring.connections}
 
     def describe(self, run: Run) -> str:
         """The criterion for an edge, as text."""
@@ -277,10 +277,10 @@ def _metrics(
     run: Run, step: int, edges: _Edges, method: _Relational, n_edges: int
 ) -> dict[str, Any]:
     """All metrics of a checkpoint, and its ``n_edges`` strongest edges."""
-    kept, weights = edges.at(run, step)
+    mask, weights = edges.at(run, step)
     return {
-        **_layers(kept, weights, run.wiring),
-        **_neuron_graph(kept, run.wiring, step),
+        **_layers(mask, weights, run.wiring),
+        **_neuron_graph(mask, run.wiring, step),
         **_relational_graph(weights, run.wiring, method),
         **(strongest_edges(weights, run.wiring, n_edges) if n_edges else {}),
     }
@@ -317,12 +317,12 @@ def _stacked(
 
 
 def _layers(
-    kept: Mask, weights: Weights, wiring: Wiring
+    masks: Mask, weights: Weights, wiring: Wiring
 ) -> dict[str, Float[np.ndarray, "weight ..."]]:
     """The metrics of each single matrix."""
     rows: dict[str, list[Any]] = {}
     for name in wiring.connections:
-        mask, weight = (wiring.matrix(name, tensors[name]) for tensors in (kept, weights))
+        mask, weight = (wiring.matrix(name, tensors[name]) for tensors in (masks, weights))
         first, second = top_singular_values(mask)
         bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
         of_matrix = {
@@ -338,9 +338,9 @@ def _layers(
     return {metric: np.array(values) for metric, values in rows.items()}
 
 
-def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
+def _neuron_graph(mask: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
     """Metrics of the neuron graph, and of the graph with shuffled masks."""
-    graph, shuffled = NeuronGraph(kept, wiring), NeuronGraph(kept.shuffled(step), wiring)
+    graph, shuffled = NeuronGraph(mask, wiring), NeuronGraph(mask.shuffled(step), wiring)
     return {
         "path_length": graph.average_path_length,
         "diameter": graph.diameter,
