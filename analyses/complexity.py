@@ -234,7 +234,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     panel.curves(lambda dataset: dataset.compressed_size / 1000, value="%{y:,.4g} kB")
     panel = row.over_training("neurons that change sign nearby", y=_FROM_ZERO)
     if all(_near(dataset, "test") is None for dataset in measured.values()):
-        panel.annotate("only ReLU networks have linear regions")
+        panel.annotate("linear regions require ReLUs")
     for side, dash in _DASH.items():
         panel.curves(partial(_near, side=side), dash=dash, value="%{y:.2f} neurons")
     row = figure.row(height=220)
