@@ -1,6 +1,6 @@
-"""Questions asked of runs: one module, one question."""
+"""Analyses of training runs, one module for each question."""
 
-#: The order in which a report tells them, a story that builds up. Others follow by their names.
+#: The order of analyses in a report; analyses not listed follow in alphabetical order.
 STORY = (
     "accuracy",
     "fourier",
@@ -24,5 +24,5 @@ STORY = (
     "complexity",
     "trajectory",
 )
-#: Those whose findings are the report's first lines.
+#: Analyses whose findings open the report.
 SUMMARY = ("accuracy", "progress", "fourier")

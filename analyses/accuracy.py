@@ -1,4 +1,4 @@
-"""When did it memorize and when did it generalize? Accuracy and loss on both sides of the split.
+"""When does the network memorize, and when does it generalize? Accuracy and loss on both sides.
 
 t_mem and t_gen are the first evaluated steps at which the train and the test curve meet the task's
 criterion; τ_grok = t_gen / t_mem is the delay (Minegishi et al. 2023, arXiv 2310.19470).
@@ -33,7 +33,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Accuracy and loss at every evaluation, or at the given steps.
 
     Returns:
-        `VARIABLES`; t_mem, t_gen and tau_grok are in the attributes where reached.
+        `VARIABLES`; the attributes hold t_mem, t_gen and tau_grok where reached.
     """
     table = run.metrics
     if steps is not None:

@@ -1,13 +1,13 @@
 """How complex is the network? Linear regions around the data, compressed size, effective ranks.
 
-Three measures of what a network that memorizes needs and one that has found the rule does not.
-*Local complexity*: how many ReLUs have their kink near an example, the density of linear regions
+Three measures that fall when a network replaces memorized examples by the rule. *Local complexity*:
+the number of ReLUs with their kink near an example, a measure of the density of linear regions
 around the data (Humayun, Balestriero and Baraniuk 2024, arXiv 2402.15555). *Compressed size*: the
-bytes of the weights after bzip2, rounded as coarsely as the training loss allows (DeMoss et al.
+size of the weights under bzip2, rounded as coarsely as the training loss allows (DeMoss et al.
 2024, arXiv 2412.09810). *Effective rank* of each weight matrix (Roy and Vetterli 2007); effective
 rank and participation ratio of the neurons' activations.
 
-It is asked of 20 checkpoints, evenly spaced by log step, unless more are asked for.
+By default, 20 checkpoints are measured, evenly spaced by log step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,20 +42,20 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 SIDES = ("train", "test")
-#: Shares of the sum of the singular values that truncated weights may have.
+#: Shares of the sum of singular values tried for truncated weights.
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-#: Examples whose activations are measured, at most.
-_MOST = 4096
+#: The most examples with measured activations.
+_MAX_EXAMPLES = 4096
 
 
 VARIABLES = {
     "compressed_size": Variable(
         "step",
         "bytes",
-        "size of the weights after bzip2, rounded as coarsely as the training loss allows",
+        "size of the weights under bzip2, rounded as coarsely as the training loss allows",
     ),
     "bin_width": Variable(
-        "step", "weight", "what the weights are rounded to multiples of; NaN where no width will do"
+        "step", "weight", "weights are rounded to its multiples; NaN if every width fails"
     ),
     "effective_rank": Variable(
         "step, weight",
@@ -73,7 +73,7 @@ VARIABLES = {
         "neurons",
         "ReLUs whose sign changes around an example, mean over examples",
     ),
-    "neurons": Variable("layer", "neurons", "how many ReLUs the layer has"),
+    "neurons": Variable("layer", "neurons", "number of ReLUs in the layer"),
     "layer": Variable("layer", "none", "a hidden layer's name"),
 }
 
@@ -82,24 +82,26 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[int, "how many to look at, evenly by log step; --steps names them"] = 20,
+    checkpoints: Annotated[
+        int, "number of checkpoints, evenly by log step; --steps overrides"
+    ] = 20,
     radius: Annotated[float, "of the neighbourhood of an example"] = 0.1,
     scale: Annotated[
-        Literal["relative", "absolute"], "radius in units of the inputs' size, or as it is"
+        Literal["relative", "absolute"], "radius in units of the inputs' size, or absolute"
     ] = "relative",
     directions: Annotated[int, "of the cross-polytope, two vertices each"] = 20,
     examples: Annotated[int, "of each side, for the local complexity"] = 128,
-    epsilon: Annotated[float, "by how much rounding may raise the training loss"] = 0.0625,
+    epsilon: Annotated[float, "largest rise of the training loss through rounding"] = 0.0625,
     compression: Annotated[
-        Literal["rounded", "low-rank"], "round the weights, or their truncated factors too"
+        Literal["rounded", "low-rank"], "round the weights, or also their truncated factors"
     ] = "rounded",
     seed: Annotated[int, "of directions and examples"] = 0,
 ) -> xr.Dataset:
-    """How complex the network is at some checkpoints, or at the given steps.
+    """Measure the complexity of the network at evenly chosen checkpoints or at the given steps.
 
     Returns:
-        `VARIABLES`. The attribute ``raw_size`` is the bytes of the weights in float32, those kept
-        where there is a mask.
+        `VARIABLES`. The attribute ``raw_size`` is the size of the weights in float32, in bytes;
+        with a mask, of the unpruned weights.
 
     Raises:
         UserError: a number is out of its range.
@@ -107,7 +109,7 @@ def measure(
     check_at_least(1, checkpoints=checkpoints, directions=directions, examples=examples)
     check_positive(radius=radius, epsilon=epsilon)
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
-    layers = [layer.group for layer in run.wiring.hidden]
+    groups = [layer.group for layer in run.wiring.hidden]
     matrices = [name for name in run.weight_names if name in run.wiring.connections]
     evaluator = Evaluator(run, ["train"])
     sizes = [_size(evaluator, step, epsilon, compression == "low-rank") for step in at]
@@ -117,16 +119,16 @@ def measure(
         "compressed_size": [size for _, size in sizes],
         "bin_width": [width for width, _ in sizes],
         "effective_rank": [[_rank(run, step, name) for name in matrices] for step in at],
-        "participation_ratio": [list(map(participation_ratio, each)) for each in activations],
-        "activation_rank": [list(map(_rank_around_mean, each)) for each in activations],
+        "participation_ratio": [list(map(participation_ratio, layers)) for layers in activations],
+        "activation_rank": [list(map(_rank_around_mean, layers)) for layers in activations],
     }
     if getattr(run.config.model, "act", None) == "relu":
         values["local_complexity"] = [local(step) for step in at]
-        values["neurons"] = [run.wiring.groups[layer].size for layer in layers]
+        values["neurons"] = [run.wiring.groups[group].size for group in groups]
     return described(
         VARIABLES,
         values,
-        coords={"step": at, "layer": layers, "weight": matrices, "side": list(SIDES)},
+        coords={"step": at, "layer": groups, "weight": matrices, "side": list(SIDES)},
         attrs={
             "radius": radius,
             "scale": scale,
@@ -140,7 +142,7 @@ def measure(
 
 
 class _LocalComplexity:
-    """The local complexity of a run at a step: the same examples and directions at every one."""
+    """The local complexity of a run, with the same examples and directions at every step."""
 
     def __init__(
         self, run: Run, radius: float, relative: bool, directions: int, examples: int, seed: int
@@ -168,7 +170,7 @@ class _LocalComplexity:
 
 
 def _size(evaluator: Evaluator, step: int, epsilon: float, low_rank: bool) -> tuple[float, float]:
-    """The width of the bins, and the bytes of the weights after bzip2."""
+    """The width of the bins, and the size of the weights under bzip2 in bytes."""
     weights = evaluator.run.checkpoint(step).effective_weights
     allowed = evaluator(weights)[0][0] + epsilon
 
@@ -195,15 +197,15 @@ def _rank_around_mean(points: Float[Tensor, "point d"]) -> float:
 
 @torch.no_grad()
 def _activations(model: HookedModel, run: Run, seed: int) -> list[Float[Tensor, "example neuron"]]:
-    """The activations of each layer's neurons, where the answer is read."""
+    """The activations of each layer's neurons at the last position."""
     hooks = [layer.hook for layer in run.wiring.hidden]
-    inputs = subsample(run.task.examples, _MOST, seed).inputs
+    inputs = subsample(run.task.examples, _MAX_EXAMPLES, seed).inputs
     _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
     return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How the compressed size and the local complexity go."""
+    """The course of the compressed size and of the local complexity."""
     text = f"compressed size in kB {format_course(dataset.compressed_size / 1000)}"
     if (near := _near(dataset, "test")) is not None:
         text += f"; neurons that change sign around a test example {format_course(near, '.1f')}"
@@ -217,7 +219,7 @@ _FROM_ZERO: dict[str, Any] = {"rangemode": "tozero"}
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """Compressed size, local complexity, dimension of activations; ranks of weights below."""
+    """Compressed size, local complexity and dimension of activations, above ranks of weights."""
     first = next(iter(measured.values()))
     unit = " × the inputs' size" if first.attrs["scale"] == "relative" else ""
     figure = Panels(
@@ -232,7 +234,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     panel.curves(lambda dataset: dataset.compressed_size / 1000, value="%{y:,.4g} kB")
     panel = row.over_training("neurons that change sign nearby", y=_FROM_ZERO)
     if all(_near(dataset, "test") is None for dataset in measured.values()):
-        panel.annotate("linear regions are those of ReLUs")
+        panel.annotate("linear regions require ReLUs")
     for side, dash in _DASH.items():
         panel.curves(partial(_near, side=side), dash=dash, value="%{y:.2f} neurons")
     row = figure.row(height=220)
@@ -244,7 +246,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _near(dataset: xr.Dataset, side: str) -> xr.DataArray | None:
-    """The neurons of all layers that change sign around an example."""
+    """The number of neurons in all layers that change sign around an example."""
     if "local_complexity" not in dataset:
         return None
     return dataset.local_complexity.sel(side=side).sum("layer", skipna=False)

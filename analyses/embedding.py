@@ -1,12 +1,12 @@
 """Do embeddings lie on circles? W_E in the planes of its key frequencies, and by PCA.
 
 For a frequency k the directions u = Σ_x cos(2πkx/n) E_x and v = Σ_x sin(2πkx/n) E_x span a plane of
-the embedding space; where the network holds residue x as an angle, the token lies at 2πkx/n on a
-circle in it (Liu et al. 2022, arXiv 2205.10343; Nanda et al. 2023, arXiv 2301.05217). In a space
-wider than p *any* embedding, a random one too, shows circles in its own planes. The planes here
-are therefore those of the last step at every step, and the radius says what a circle is worth.
-For a group, whose representations are of more dimensions, the plane of a representation ρ is the
-one in which the part Σ_g ρ_ij(g) E_g of the embedding is widest.
+the embedding space. If the network represents residue x as an angle, its token is at 2πkx/n on a
+circle in this plane (Liu et al. 2022, arXiv 2205.10343; Nanda et al. 2023, arXiv 2301.05217). In a
+space wider than p, *any* embedding, even a random one, shows circles in its own planes. All steps
+therefore use the planes of the last step, and the radius measures the strength of a circle. For a
+group, whose representations can have more dimensions, the plane of a representation ρ is the one in
+which the component Σ_g ρ_ij(g) E_g of the embedding is widest.
 """
 
 from collections.abc import Sequence
@@ -39,15 +39,15 @@ from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
-#: Checkpoints that are measured unless steps are given.
+#: Number of checkpoints measured by default.
 _STOPS = 30
-#: The most frequencies whose planes are measured: with PCA and the spectrum they fill three rows.
+#: The most key frequencies; with PCA and the spectrum they fill three rows.
 _PLANES = 6
 _COLUMNS = 3
 
 
 def applies(run: Run) -> str | None:
-    """Inputs must be residues modulo p, or elements of a group."""
+    """Requires residues modulo p, or elements of a group, as inputs."""
     return no_harmonics(run.task)
 
 
@@ -56,17 +56,17 @@ VARIABLES = {
         "step, key, axis, token",
         "length in the embedding space",
         "coordinates in the plane of Σ_x cos(2πkx/n) E_x and Σ_x sin(2πkx/n) E_x at the last step; "
-        "of a group in that in which Σ_g ρ_ij(g) E_g is widest",
+        "of a group, in the plane in which Σ_g ρ_ij(g) E_g is widest",
     ),
     "power": Variable(
         "step, frequency",
         "share of variance",
-        "share of the variance of the embedding over tokens, at each frequency",
+        "share of the embedding's variance over tokens, at each frequency",
     ),
     "roundness": Variable(
         "step, key",
         "share of variance",
-        "share of the variance of the circle's coordinates that the wave of its frequency holds",
+        "share of the variance of the circle's coordinates in the wave of its frequency",
     ),
     "pca": Variable(
         "step, component, token",
@@ -76,18 +76,20 @@ VARIABLES = {
     "pca_share": Variable(
         "step, component",
         "share of variance",
-        "share of the variance of the embedding over tokens that the component holds",
+        "share of the embedding's variance over tokens along the component",
     ),
     "key": Variable(
         "key",
         "{units of a frequency}",
-        "key frequencies, at most six of at least twice the mean power at the last step; of a "
-        "group representations with at least the share of white noise",
+        "at most six key frequencies, with at least twice the mean power at the last step; of a "
+        "group, representations with at least the share of white noise",
     ),
-    "axis": Variable("axis", "none", "directions of the plane: cos, sin; of a group first, second"),
+    "axis": Variable(
+        "axis", "none", "directions of the plane: cos, sin; of a group: first, second"
+    ),
     "token": Variable("token", "none", "tokens, in the order of the residues or elements"),
     "component": Variable("component", "none", "a principal component's number"),
-    "element": Variable("token", "none", "of a group: what the element is called"),
+    "element": Variable("token", "none", "of a group: the element's name"),
 }
 
 
@@ -102,8 +104,8 @@ def measure(
 ) -> xr.Dataset:
     """Tokens in the planes of key frequencies and of the two largest principal components.
 
-    Key frequencies are those with at least twice the mean power in the last step's embedding, at
-    most six; key representations those with at least the share that white noise would have.
+    Key frequencies have at least twice the mean power in the last step's embedding, and number at
+    most six; key representations have at least the share of white noise.
 
     Returns:
         `VARIABLES`.
@@ -113,7 +115,7 @@ def measure(
     tokens, is_wave = parts.tokens, isinstance(parts, Waves)
     embedding = _rows(run, steps, of)[:, tokens].double()
     power = parts.power_share(parts.amplitude(embedding.transpose(1, 2)).norm(dim=1))
-    # Of the few representations, all that are stronger than in white noise; of waves, few are.
+    # Keep every representation above white noise; there are only a few representations.
     noise = None if is_wave else parts.of_noise / 2
     keys = key_frequencies(power[-1], noise)[:_PLANES]
     circle = torch.stack([_plane_of(parts, embedding, key) for key in keys], dim=1)
@@ -148,21 +150,21 @@ def measure(
 
 
 def _rows(run: Run, steps: Sequence[int], of: str) -> Float[Tensor, "step d_vocab d"]:
-    """A row for every token; a network without W_E reads tokens by W_in itself."""
+    """A row for every token; without W_E, tokens are rows of W_in."""
     return run.embedding(steps) if of == "embedding" else torch.cat([*run.input_sides(steps)], -1)
 
 
 def _plane_of(
     parts: Harmonics, points: Float[Tensor, "step n d"], part: int
 ) -> Float[Tensor, "step 2 n"]:
-    """Coordinates in the plane that the last step gives a frequency, or a representation."""
+    """Coordinates in the last step's plane of a frequency or representation."""
     if isinstance(parts, Waves):
         return frequency_plane(points, part)
     return part_plane(points, parts.basis(part))
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The key frequencies with their shares of the variance, and how round their circles are."""
+    """The key frequencies, with their shares of the variance and the roundness of their circles."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     keys = ", ".join(
         f"{labels.names[key]} ({format_percent(last.power.sel(frequency=key))}, roundness "
@@ -178,7 +180,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured) -> go.Figure:
-    """Rows for each run: the planes of its key frequencies, PCA, and the power of frequencies."""
+    """Rows for each run: the planes of its key frequencies, PCA, and power by frequency."""
     measured = representatives(measured)
     parts = part_labels(*measured.values()).plural
     figure = Panels(
@@ -200,9 +202,9 @@ def draw(measured: Measured) -> go.Figure:
 
 
 def _draw_plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int | None) -> None:
-    """Tokens in the plane of a key frequency, or in that of the two principal components.
+    """Draw tokens in the plane of a key frequency, or of the two principal components.
 
-    The scale is that of all steps and of all planes of the kind, so that growing shows.
+    All steps and all planes of the kind share one scale, so that growth is visible.
     """
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     if key is None:
@@ -237,7 +239,7 @@ def _draw_plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int |
 
 
 def _draw_power(row: Row, label: str, dataset: xr.Dataset) -> None:
-    """The share of the variance at each frequency, in the frequency's colour."""
+    """Draw the share of the variance at each frequency, in the frequency's colour."""
     labels, frequency = part_labels(dataset), dataset.frequency.to_numpy()[1:]
     top = float(np.nanmax(dataset.power.to_numpy(), initial=0)) or 1.0
     share = {"title": "share of variance", "tickformat": ".0%", "range": [0, 1.1 * top]}
@@ -247,7 +249,7 @@ def _draw_power(row: Row, label: str, dataset: xr.Dataset) -> None:
         run=label,
         at=lambda now: {"y": now.power.to_numpy()[1:]},
         x=frequency,
-        color=[frequency_color(int(each)) for each in frequency],
+        color=[frequency_color(int(k)) for k in frequency],
         text=labels.names[1:],
         textposition="none",
         hover=f"{labels.word} %{{text}}<br>%{{y:.1%}} of variance",

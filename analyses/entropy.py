@@ -1,9 +1,9 @@
-"""How many frequencies does a neuron mix? Entropy of its spectrum, beside test accuracy.
+"""How many frequencies does a neuron mix? Entropy of its spectrum, with test accuracy.
 
 H_i = −Σ_ω q_i(ω) ln q_i(ω), where q_i is the spectrum of neuron i's weights over the residues,
 normalized to sum 1 over ω = 1 … ⌊n/2⌋. A neuron that is one wave has 0 nats; a flat spectrum has
 ln ⌊n/2⌋ (ln 33 = 3.50 for p = 67). The mean over neurons is the frequency entropy of Minegishi et
-al. 2023 (arXiv 2310.19470, version 2, fig. 5), who leave open whether amplitude or power is meant.
+al. 2023 (arXiv 2310.19470, version 2, fig. 5), who do not specify amplitude or power.
 Their code takes ω = 1 … ⌊n/2⌋ − 1 and −Σ q ln softmax(q) (``definition="paper-code"``). For a group
 q is over its irreducible representations, and "flat" is the spectrum of white noise.
 """
@@ -35,7 +35,7 @@ from mechgrok.runs import Run
 
 PER_STEP = True
 
-#: The entropy, or what the paper's authors plot under that name.
+#: The entropy, or the quantity that the paper's code plots as entropy.
 Definition = Literal["plain", "paper-code"]
 _FORMULA = {"plain": "−Σ_ω q ln q", "paper-code": "−Σ_ω q ln softmax(q)"}
 
@@ -43,7 +43,7 @@ SIDES = {"input": "input side", "output": "output side", "embedding": "embedding
 
 
 def applies(run: Run) -> str | None:
-    """Inputs must be residues modulo p, or elements of a group."""
+    """Requires residues modulo p, or elements of a group, as inputs."""
     return no_harmonics(run.task)
 
 
@@ -77,7 +77,7 @@ VARIABLES = {
         "with sum 1",
     ),
     "test_accuracy": Variable(
-        "step", "share", "right answers on the test set; NaN where it was not evaluated"
+        "step", "share", "right answers on the test set; NaN between evaluations"
     ),
     "input_neuron": Variable("input_neuron", "none", "a neuron's number"),
     "output_neuron": Variable("output_neuron", "none", "a neuron's number"),
@@ -92,10 +92,11 @@ def measure(
         Literal["amplitude", "power"], "normalize |F(ω)| or |F(ω)|² to sum 1"
     ] = "amplitude",
     definition: Annotated[
-        Definition, "entropy; or as the paper's authors compute it, which stays near a flat one's"
+        Definition, "entropy; or the paper's code, whose values stay near a flat spectrum's"
     ] = "plain",
     neurons: Annotated[
-        Literal["live", "all"], "average over live neurons (weights above 1 % of the largest), all"
+        Literal["live", "all"],
+        "average over live neurons (weights above 1 % of the largest), or all",
     ] = "live",
     path: Annotated[str, "from tokens to neurons; auto: attention in a transformer"] = "auto",
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
@@ -103,10 +104,10 @@ def measure(
     """Entropy of the spectra on the input side, the output side and in W_E, in nats.
 
     Returns:
-        `VARIABLES`. Columns of W_E are no neurons and have no basis of their own: their spectra are
-        added first. In the attributes are t_mem and t_gen where reached, and ``flat``, the entropy
-        of a flat spectrum (of white noise, in which representations of dimension d have d times
-        the amplitude).
+        `VARIABLES`. The spectra of the columns of W_E, which has no privileged basis, are summed
+        first. The attributes hold t_mem and t_gen where reached, and ``flat``, the entropy of a
+        flat spectrum (of white noise, in which representations of dimension d have d times the
+        amplitude).
     """
     steps, parts = run.select(steps), harmonics(run.task, order)
     tokens, exponent = parts.tokens, {"amplitude": 1, "power": 2}[spectrum]
@@ -154,7 +155,7 @@ def measure(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """Where each side's entropy starts and ends, and how it moves with test accuracy."""
+    """The first and last entropy of each side, and its rank correlation with test accuracy."""
     changes = ", ".join(
         f"{name} {format_change(dataset[f'{side}_entropy'], '.2f')}"
         for side, name in SIDES.items()
@@ -167,12 +168,12 @@ def finding(dataset: xr.Dataset) -> str:
     )
 
 
-#: Neurons and steps of each that are drawn one by one behind the mean.
+#: The most single neurons, and steps of each, drawn behind the mean.
 _NEURONS_SHOWN, _STEPS_SHOWN = 48, 120
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """One panel for each side: the mean, every neuron behind it, and test accuracy on the right."""
+    """A panel for each side: the mean, single neurons behind it, and test accuracy on the right."""
     sides = [side for side in SIDES if any(f"{side}_entropy" in ds for ds in measured.values())]
     figure = Panels(
         measured,
@@ -199,7 +200,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _draw_neurons(panel: Panel, dataset: xr.Dataset, side: str, label: str) -> None:
-    """The entropies of evenly chosen neurons, where they are live."""
+    """Draw the entropies of evenly chosen neurons, while they are live."""
     entropy = dataset[f"{side}_entropy_of"].where(dataset[f"{side}_live"])
     steps = thin(dataset.step.to_numpy().tolist(), _STEPS_SHOWN)
     neurons = thin(range(dataset.sizes[f"{side}_neuron"]), _NEURONS_SHOWN)

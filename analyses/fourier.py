@@ -1,10 +1,10 @@
 """Which frequencies do neurons use? Spectra of weights on the input, embedding and output side.
 
 The input side of a neuron is its column of W_E W_in (through attention in a transformer), a number
-per residue; the output side its row of W_out W_U, a number per answer. A network that has
-generalized uses waves: each neuron holds most of its power |F(ω)|² in one frequency ω, and the
-network uses only a few of them (Nanda et al. 2023, arXiv 2301.05217; Minegishi et al. 2023, arXiv
-2310.19470, fig. 4).
+per residue; the output side is its row of W_out W_U, a number per answer. A network that has
+generalized uses waves: each neuron has most of its power |F(ω)|² at one frequency ω, and the
+network uses only a few frequencies (Nanda et al. 2023, arXiv 2301.05217; Minegishi et al. 2023,
+arXiv 2310.19470, fig. 4).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from mechgrok.analyses.drawing import (
@@ -44,7 +44,7 @@ PER_STEP = True
 
 
 def applies(run: Run) -> str | None:
-    """Inputs must be residues modulo p, or elements of a group."""
+    """Requires residues modulo p, or elements of a group, as inputs."""
     return no_harmonics(run.task)
 
 
@@ -64,8 +64,7 @@ VARIABLES = {
     "share": Variable(
         "step, neuron",
         "share of variance",
-        "of the power |F(ω)|² of the neuron's input side, ω > 0, the share of the strongest "
-        "frequency",
+        "share of the strongest frequency in the power |F(ω)|² of the neuron's input side, ω > 0",
     ),
     "frequency_of": Variable(
         "step, neuron",
@@ -78,7 +77,7 @@ VARIABLES = {
     "use": Variable(
         "step, frequency",
         "share of variance",
-        "share of the power of a neuron's input side, ω > 0, at the frequency, mean over live "
+        "share of the frequency in the power of a neuron's input side, ω > 0, mean over live "
         "neurons",
     ),
 }
@@ -94,10 +93,10 @@ def measure(
     """Amplitude spectra at every checkpoint, or at the given steps.
 
     Args:
-        run: on a modular task.
-        steps: the checkpoints; all unless given.
+        run: a run on a modular task.
+        steps: the checkpoints; default: all.
         path: the input side is W_E W_in (direct) or Σ_h W_E W_V W_O W_in (attention).
-        order: the order of the residues along which signals are transformed.
+        order: the order of the residues for the transform.
 
     Returns:
         `VARIABLES`.
@@ -130,7 +129,7 @@ def measure(
         attrs={
             "p": parts.n,
             "path": run.wiring.path_name(path),
-            "input_formula": ", ".join(one.formula for one in run.wiring.paths(path)),
+            "input_formula": ", ".join(weight.formula for weight in run.wiring.paths(path)),
             "output_formula": run.wiring.output_path.formula,
             "embedding": _embedding(run),
             **run.milestones,
@@ -140,7 +139,7 @@ def measure(
 
 
 def _embedding(run: Run) -> str:
-    """What `Run.embedding` is: the embedding, or what neurons read where there is none."""
+    """The name of `Run.embedding`: the embedding, or without one the neurons' input weights."""
     wiring = run.wiring
     if wiring.embedding is None:
         return wiring.embedded.formula
@@ -156,7 +155,7 @@ def _mean_over(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How concentrated the live neurons are at the last step, and on which frequencies."""
+    """The concentration of the live neurons at the last step, and the key frequencies."""
     finite = np.isfinite(dataset.input_amplitude).all(("neuron", "frequency")).to_numpy()
     if not finite.any():
         return "the weights are not finite numbers at any step"
@@ -178,7 +177,7 @@ def draw(
     side: Annotated[Literal["both", "input", "output"], "spectra to show as heat maps"] = "both",
     log: LogAxis = True,
 ) -> go.Figure:
-    """Heat maps of neurons by frequency, shares, and what the network uses, with a slider."""
+    """Heat maps of neurons by frequency, shares, and the network's use, with a slider."""
     sides = ("input", "output") if side == "both" else (side,)
     labels = part_labels(*measured.values())
     figure = Panels(
@@ -188,18 +187,18 @@ def draw(
         f"{labels.word}, dead neurons last and grey",
         log=log,
     )
-    colors = {each: _scale(figure, each) for each in sides}
+    colors = {name: _scale(figure, name) for name in sides}
     for label, dataset in figure.pictured.items():
         row = figure.row(height=290)
-        for each in sides:
-            _draw_spectra(row, colors[each], label, dataset, each)
+        for name in sides:
+            _draw_spectra(row, colors[name], label, dataset, name)
         _draw_shares(row, label, dataset)
     _over_training(figure, embedding=side == "both")
     return figure.draw()
 
 
 def _draw_spectra(row: Row, colors: Colors, label: str, dataset: xr.Dataset, side: str) -> None:
-    """The spectra of all neurons on one side, a row each."""
+    """Draw the spectra of all neurons on one side, one row per neuron."""
     labels, formula = part_labels(dataset), dataset.attrs[f"{side}_formula"]
     panel = row.panel(f"{label}: {side} side {formula}", x=labels.axis, y=_neurons(side))
     panel.heat(
@@ -212,7 +211,7 @@ def _draw_spectra(row: Row, colors: Colors, label: str, dataset: xr.Dataset, sid
 
 
 def _draw_shares(row: Row, label: str, dataset: xr.Dataset) -> None:
-    """The share of each neuron's power in its strongest part."""
+    """Draw the share of each neuron's power in its strongest part."""
     labels = part_labels(dataset)
     power = {"title": "share of power", **SHARE, "range": [0, 1.03]}
     panel = row.panel(f"in one {labels.word}", x=power, y=_neurons("input"), width=0.7)
@@ -221,7 +220,7 @@ def _draw_shares(row: Row, label: str, dataset: xr.Dataset) -> None:
 
 
 def _over_training(figure: Panels, *, embedding: bool) -> None:
-    """What the network uses, in its neurons and its embedding, and the median share over steps."""
+    """Draw the use of frequencies in neurons and embedding, and the median share over steps."""
     row, labels = figure.row(height=200), part_labels(*figure.measured.values())
     share = {"title": "mean share", "tickformat": ".0%"}
     title = f"neurons' use of {labels.plural}"
@@ -250,11 +249,11 @@ def _scale(figure: Panels, side: str) -> Colors:
     """One scale for all steps and runs, up to the last step's largest amplitude."""
     datasets = figure.measured.values()
     last = [ds[f"{side}_amplitude"][-1, :, 1:].to_numpy() for ds in datasets]
-    top = max(float(np.nanmax(each, initial=0)) for each in last)
+    top = max(float(np.nanmax(amplitude, initial=0)) for amplitude in last)
     return figure.colors(f"|F({part_labels(*datasets).symbol})|", 0, top)
 
 
-def _order(now: xr.Dataset) -> np.ndarray:
+def _order(now: xr.Dataset) -> Integer[np.ndarray, " neuron"]:
     """Neurons by strongest frequency, the most concentrated first, dead ones last."""
     return np.lexsort((-now.share.to_numpy(), now.frequency_of.to_numpy(), ~now.live.to_numpy()))
 
@@ -269,7 +268,7 @@ def _shares(now: xr.Dataset) -> dict[str, Any]:
     order = _order(now)
     alive, frequency = now.live.to_numpy()[order], now.frequency_of.to_numpy()[order]
     color = [
-        frequency_color(int(of)) if on else DEAD for on, of in zip(alive, frequency, strict=True)
+        frequency_color(int(k)) if on else DEAD for on, k in zip(alive, frequency, strict=True)
     ]
     return {
         "x": now.share.to_numpy()[order],
@@ -286,10 +285,10 @@ def _spectrum(now: xr.Dataset, name: str) -> dict[str, Any]:
 
 
 def _median_share(now: xr.Dataset) -> float:
-    """The median share of the live neurons at one step; NaN where none has a spectrum."""
+    """The median share of the live neurons at one step; NaN if none has a spectrum."""
     return float(_median_shares(now))
 
 
 def _median_shares(dataset: xr.Dataset) -> xr.DataArray:
-    """The median share of the live neurons at every step; NaN where none has a spectrum."""
+    """The median share of the live neurons at every step; NaN if none has a spectrum."""
     return dataset.share.where(dataset.live).median("neuron", skipna=True)

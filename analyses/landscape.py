@@ -1,15 +1,15 @@
-"""How curved is the loss, and what lies between two networks? Hessian, sharpness, lines and planes.
+"""How curved is the loss, and what lies between two networks? Hessian, sharpness, lines, planes.
 
-Of the loss at each checkpoint: the largest eigenvalues of its Hessian and the most negative one
-(Lanczos), the trace (Hutchinson), and how far the loss rises within a small radius (sharpness; SAM:
-Foret et al. 2021, arXiv 2010.01412). Of the space around: the loss on the straight line to the last
-checkpoint, or to another run's, with its barrier (linear mode connectivity: Frankle et al. 2020,
-arXiv 1912.05671), and on a random plane through the network whose directions are normalized filter
-by filter (Li et al. 2018, arXiv 1712.09913). Losses are those of the task alone, without penalty
-and weight decay.
+At each checkpoint the analysis measures the largest eigenvalues of the loss's Hessian and the most
+negative one (Lanczos), the trace (Hutchinson), and the rise of the loss within a small radius
+(sharpness; SAM: Foret et al. 2021, arXiv 2010.01412). It also measures the loss on the straight
+line to the last checkpoint of this or another run, with its barrier (linear mode connectivity:
+Frankle et al. 2020, arXiv 1912.05671), and on a random plane through the network with directions
+normalized filter by filter (Li et al. 2018, arXiv 1712.09913). The loss is the task's, without
+penalty and weight decay.
 
-It takes some forty gradients a checkpoint, so that by default 16 checkpoints are measured, evenly
-spaced by log step.
+A checkpoint costs about forty gradients. By default, 16 checkpoints are measured, evenly spaced by
+log step.
 """
 
 import math
@@ -47,7 +47,7 @@ from mechgrok.runs import Run
 
 Weights = Mapping[str, Float[Tensor, "..."]]
 SIDES = ("train", "test")
-#: How many of the largest eigenvalues are measured.
+#: Number of largest eigenvalues.
 _LARGEST = 5
 
 
@@ -55,9 +55,9 @@ VARIABLES = {
     "eigenvalue": Variable(
         "step, nth",
         "{units of the loss}",
-        "the largest eigenvalues of ∂²L/∂θ²; NaN where fewer were found",
+        "the largest eigenvalues of ∂²L/∂θ²; NaN if Lanczos finds fewer",
     ),
-    "residual": Variable("step", "{units of the loss}", "how far the first eigenvalue may be off"),
+    "residual": Variable("step", "{units of the loss}", "error bound of the first eigenvalue"),
     "lowest": Variable(
         "step", "{units of the loss}", "the most negative eigenvalue, or the smallest"
     ),
@@ -77,24 +77,24 @@ VARIABLES = {
     "barrier": Variable(
         "step, side",
         "{units of the loss}",
-        "how far the loss on the line rises above its {ends}, at most",
+        "largest rise of the loss on the line above its {ends}",
     ),
     "error_barrier": Variable(
         "step, side",
         "share",
-        "how far the share of wrong answers on the line rises above its {ends}, at most",
+        "largest rise of the share of wrong answers on the line above its {ends}",
     ),
     "plane": Variable(
         "plane_step, up, across, side",
         "{units of the loss}",
-        "the loss at θ + across · d₁ + up · d₂; d₁ and d₂ are random, inside the mask, with "
-        "θ's norm filter by filter",
+        "the loss at θ + across · d₁ + up · d₂, for random d₁ and d₂ inside the mask with the "
+        "norm of θ filter by filter",
     ),
     "nth": Variable("nth", "none", "1 for the largest eigenvalue"),
     "position": Variable("position", "share", "α: 0 at the checkpoint, 1 at the end of the line"),
-    "plane_step": Variable("plane_step", "step", "checkpoints that have a plane"),
-    "up": Variable("up", "1", "how much of d₂"),
-    "across": Variable("across", "1", "how much of d₁"),
+    "plane_step": Variable("plane_step", "step", "checkpoints with a plane"),
+    "up": Variable("up", "1", "coefficient of d₂"),
+    "across": Variable("across", "1", "coefficient of d₁"),
 }
 
 
@@ -102,25 +102,29 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[int, "how many to look at, evenly by log step; --steps names them"] = 16,
-    side: Annotated[Literal["train", "test"], "whose loss is differentiated"] = "train",
-    iterations: Annotated[int, "of Lanczos, a Hessian-vector product each"] = 24,
-    probes: Annotated[int, "random vectors for the trace, a Hessian-vector product each"] = 8,
+    checkpoints: Annotated[
+        int, "number of checkpoints, evenly by log step; --steps overrides"
+    ] = 16,
+    side: Annotated[Literal["train", "test"], "side of the differentiated loss"] = "train",
+    iterations: Annotated[int, "of Lanczos, with a Hessian-vector product each"] = 24,
+    probes: Annotated[int, "random vectors for the trace, with a Hessian-vector product each"] = 8,
     sharpness: Annotated[
         Literal["sam", "asam"], "radius in the weights, or relative to each weight"
     ] = "sam",
     radius: Annotated[float, "ρ of the sharpness"] = 0.05,
-    to: Annotated[Path | None, "the run whose last checkpoint lines go to; this one's own"] = None,
-    positions: Annotated[int, "places on each line"] = 11,
+    to: Annotated[
+        Path | None, "run at the end of lines, its last checkpoint; default: this run"
+    ] = None,
+    positions: Annotated[int, "points on each line"] = 11,
     above: Annotated[
         Literal["interpolation", "mean"], "barrier above the ends' interpolation, or their mean"
     ] = "interpolation",
-    planes: Annotated[int, "random planes, around as many of the checkpoints; 0 for none"] = 3,
-    resolution: Annotated[int, "places along each side of a plane"] = 17,
-    examples: Annotated[int, "of each side, on lines and planes, at most"] = 2048,
+    planes: Annotated[int, "number of checkpoints with a random plane; 0 for none"] = 3,
+    resolution: Annotated[int, "points along each side of a plane"] = 17,
+    examples: Annotated[int, "most examples per side on lines and planes"] = 2048,
     seed: Annotated[int, "of all random vectors"] = 0,
 ) -> xr.Dataset:
-    """The loss around some checkpoints, or around those at the given steps.
+    """Measure the loss around evenly chosen checkpoints, or around the given steps.
 
     Returns:
         `VARIABLES`.
@@ -143,12 +147,12 @@ def measure(
     evaluator = Evaluator(run, SIDES, examples)
     end, name = _end(run, to)
     places = np.linspace(-1, 1, resolution)
-    # From the last backwards, so that a single plane is around the last.
+    # From the last backwards: a single plane goes around the last checkpoint.
     around = sorted(thin(at[::-1], planes)) if planes else []
     return described(
         VARIABLES,
         {
-            **{f: [getattr(each, f) for each in curvatures] for f in _Curvature._fields},
+            **{f: [getattr(row, f) for row in curvatures] for f in _Curvature._fields},
             **_lines(evaluator, at, end, positions, above),
             "plane": _planes(evaluator, around, places, seed),
         },
@@ -177,14 +181,14 @@ def measure(
 
 
 class _Effort(NamedTuple):
-    """Hessian-vector products for the eigenvalues, and for the trace."""
+    """The number of Hessian-vector products for the eigenvalues, and for the trace."""
 
     iterations: int
     probes: int
 
 
 class _Curvature(NamedTuple):
-    """The curvature at one checkpoint; the fields are `measure`'s variables."""
+    """The curvature at one checkpoint, with the variables of `measure` as fields."""
 
     eigenvalue: list[float]
     residual: float
@@ -225,20 +229,20 @@ def _curvature(
 
 
 def _used(run: Run, step: int) -> Weights:
-    """The effective weights at a step: masked."""
+    """The effective (masked) weights at a step."""
     return run.checkpoint(step).effective_weights
 
 
 def _end(run: Run, to: Path | None) -> tuple[Weights, str]:
-    """The weights that lines go to, and their name."""
+    """The weights at the end of the lines, and their name."""
     other = run if to is None else Run(to)
     last = last_finite_step(other)
     weights, own = _used(other, last), run.wiring.weights
     for name, shape in own.items():
         if name not in weights or tuple(weights[name].shape) != tuple(shape):
             raise UserError(
-                f"{other.path} has no weight {name} of shape {tuple(shape)}, as {run.path} has: "
-                "name a run of the same model."
+                f"{other.path} has no weight {name} of shape {tuple(shape)}, unlike {run.path}: "
+                "give a run of the same model."
             )
     return weights, f"step {last:,}" if to is None else f"{other.name} at step {last:,}"
 
@@ -246,14 +250,14 @@ def _end(run: Run, to: Path | None) -> tuple[Weights, str]:
 def _lines(
     evaluator: Evaluator, steps: Sequence[int], end: Weights, positions: int, above: Above
 ) -> dict[str, Float[np.ndarray, "step side *position"]]:
-    """Losses, accuracies and barriers on the lines from each checkpoint, as `VARIABLES` says."""
+    """Losses, accuracies and barriers on the lines from each checkpoint, as in `VARIABLES`."""
     shares = np.linspace(0, 1, positions).tolist()
-    found = np.empty((2, len(steps), len(SIDES), positions))
+    values = np.empty((2, len(steps), len(SIDES), positions))
     for row, step in enumerate(steps):
         start = _used(evaluator.run, step)
         for place, share in enumerate(shares):
-            found[:, row, :, place] = evaluator(between(start, end, share))
-    loss, accuracy = found
+            values[:, row, :, place] = evaluator(between(start, end, share))
+    loss, accuracy = values
     return {
         "line": loss,
         "line_accuracy": accuracy,
@@ -265,7 +269,7 @@ def _lines(
 def _planes(
     evaluator: Evaluator, steps: Sequence[int], places: Float[np.ndarray, " place"], seed: int
 ) -> Float[np.ndarray, "step up across side"]:
-    """Losses on a random plane through each checkpoint; the same random numbers for all."""
+    """Losses on a random plane through each checkpoint, all with the same random numbers."""
     run, losses = evaluator.run, np.empty((len(steps), len(places), len(places), len(SIDES)))
     for at, step in enumerate(steps):
         weights, mask = _used(run, step), run.mask_at(step)
@@ -279,7 +283,7 @@ def _planes(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How curved and how sharp the loss is, and how high the barriers are."""
+    """The curvature and sharpness of the loss, and the barriers."""
     first = dataset.isel(step=0)
     barriers = " and ".join(
         f"{format_number(first.barrier.sel(side=side), '.2g')} ({side})" for side in SIDES
@@ -297,11 +301,11 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """Curvature over training; the lines and their barriers; planes around some checkpoints."""
+    """Curvature over training, lines and their barriers, and planes around some checkpoints."""
     first = next(iter(measured.values()))
     figure = Panels(
         measured,
-        title="Curvature of the loss, and the loss around the checkpoints",
+        title="Curvature of the loss, and the loss around checkpoints",
         subtitle=f"derivatives of the {first.attrs['differentiated']} loss; lines go to "
         f"{first.attrs['line_to']}; solid: training set, dashed: test set",
         log=log,
@@ -356,7 +360,7 @@ def _draw_lines(figure: Panels) -> None:
 
 
 def _draw_planes(figure: Panels) -> None:
-    """For each run its planes beside one another, on one scale of colours."""
+    """Draw each run's planes side by side, on one colour scale."""
     runs = figure.pictured
     losses = np.concatenate([ds.plane.to_numpy().ravel() for ds in runs.values()])
     losses = losses[np.isfinite(losses) & (losses > 0)]
@@ -378,7 +382,7 @@ def _draw_planes(figure: Panels) -> None:
 
 
 def _draw_plane(panel: Panel, colors: Colors, label: str, plane: xr.DataArray) -> None:
-    """The losses on one plane, of the side chosen in the menu."""
+    """Draw the losses on one plane, for the side chosen in the menu."""
 
     def shown(side: str) -> dict[str, Any]:
         loss = plane.sel(side=side).to_numpy()

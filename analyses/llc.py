@@ -1,13 +1,13 @@
 """How degenerate is the solution? The local learning coefficient λ̂ over training, by SGLD.
 
-In singular learning theory the learning coefficient measures how fast the volume of weights that
-are nearly as good as w* shrinks: half the number of weights where all matter, less where some can
-be changed together at no loss. It is estimated by sampling around each checkpoint, localized there:
-λ̂ = nβ (E[L_n(w)] − L_n(w*)) (Lau et al. 2023, arXiv 2308.12108). Losses are the task's on the
-training set, without penalty and weight decay. λ̂ depends on how far chains may go (γ): it counts
-the directions in which nβ times the curvature is above γ.
+In singular learning theory the learning coefficient measures how fast the volume of weights nearly
+as good as w* shrinks: half the number of weights if all matter, and less if joint changes of some
+cost no loss. Localized sampling around each checkpoint estimates it: λ̂ = nβ (E[L_n(w)] − L_n(w*))
+(Lau et al. 2023, arXiv 2308.12108). The loss is the task's on the training set, without penalty and
+weight decay. λ̂ depends on the localization γ of the chains: it counts the directions in which nβ
+times the curvature is above γ.
 
-It takes a thousand gradients a checkpoint, so that by default 12 checkpoints are measured, evenly
+A checkpoint costs about a thousand gradients. By default, 12 checkpoints are measured, evenly
 spaced by log step.
 """
 
@@ -35,22 +35,20 @@ from mechgrok.runs import Run
 from mechgrok.tasks import Examples
 from mechgrok.training.bundle import Bundle, loss_of_each
 
-#: Chains in one loop: more would not fit a processor's cache.
+#: Chains per loop, limited by the processor's cache.
 _TOGETHER = 16
-#: Up to so many training examples a step takes all of them; of more it draws so many.
-_ALL, _SOME = 1024, 512
-#: Chains that differ more than this have not mixed: 1.01 (Vehtari et al. 2021) is for many draws.
+#: The largest training set used in full at each step, and the batch size of larger sets.
+_FULL, _BATCH = 1024, 512
+#: Largest R̂ of mixed chains; the 1.01 of Vehtari et al. 2021 is for many draws.
 _MIXED = 1.05
 
 
 VARIABLES = {
-    "llc": Variable(
-        "step", "parameters", "λ̂ = nβ (E[L_n(w)] − L_n(w*)), negative values as they come out"
-    ),
+    "llc": Variable("step", "parameters", "λ̂ = nβ (E[L_n(w)] − L_n(w*)), negative values included"),
     "llc_error": Variable("step", "parameters", "Monte Carlo standard error of λ̂"),
-    "rhat": Variable("step", "ratio", "R̂ over the chains; NaN where one has left the numbers"),
+    "rhat": Variable("step", "ratio", "R̂ over the chains; NaN if a chain diverged"),
     "ess": Variable(
-        "step", "draws", "effective sample size over the chains; NaN where one has left the numbers"
+        "step", "draws", "effective sample size over the chains; NaN if a chain diverged"
     ),
     "chain_llc": Variable("step, chain", "parameters", "λ̂ of each chain alone"),
     "loss": Variable("step", "{units of the loss}", "L_n(w*), the training loss of the checkpoint"),
@@ -66,26 +64,28 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[int, "how many to look at, evenly by log step; --steps names them"] = 12,
+    checkpoints: Annotated[
+        int, "number of checkpoints, evenly by log step; --steps overrides"
+    ] = 12,
     chains: Annotated[int, "around each checkpoint"] = 4,
-    draws: Annotated[int, "of each chain, one a step"] = 150,
-    burn_in: Annotated[int, "steps of each chain before"] = 75,
-    n_beta: Annotated[float | None, "nβ; n / log n unless given"] = None,
-    step_size: Annotated[float | None, "ε; calibrated unless given"] = None,
-    localization: Annotated[float | None, "γ; calibrated unless given"] = None,
+    draws: Annotated[int, "of each chain, one per step"] = 150,
+    burn_in: Annotated[int, "discarded first steps of each chain"] = 75,
+    n_beta: Annotated[float | None, "nβ; default: n / log n"] = None,
+    step_size: Annotated[float | None, "ε; default: calibrated"] = None,
+    localization: Annotated[float | None, "γ; default: calibrated"] = None,
     batch_size: Annotated[
-        int | None, "examples of each step, drawn anew; unless given all up to 1,024, else 512"
+        int | None, "examples per step, redrawn; default: all up to 1,024, else 512"
     ] = None,
     seed: Annotated[int, "of noise and batches"] = 0,
 ) -> xr.Dataset:
-    """λ̂ at some checkpoints, or at the given steps.
+    """Estimate λ̂ at evenly chosen checkpoints, or at the given steps.
 
-    Where γ is not given it is the smallest of 1, √10, 10 … at which trial chains stay with what
-    they started from: around the checkpoint where the training loss first is below half of that of
-    outputs of 0, and around the last, their mean loss stays below that of outputs of 0; 100 where
-    nothing was learned. Where ε is not given it is 1 / (2 (γ + nβ h)), h the largest eigenvalue of
-    the Hessian at these checkpoints: there the discrete steps widen the stiffest direction by 14 %,
-    all others by less. Both are the same for all checkpoints, so that these can be compared.
+    By default γ is the smallest of 1, √10, 10 … for which trial chains stay near their start: their
+    mean loss remains below that of zero outputs, both around the first checkpoint with half that
+    training loss and around the last; 100 for a run that has not learned. By default ε is
+    1 / (2 (γ + nβ h)), h the largest eigenvalue of the Hessian at these checkpoints, for which the
+    discrete steps widen the stiffest direction by 14 % and all others by less. Both are the same
+    for all checkpoints, which makes them comparable.
 
     Returns:
         `VARIABLES`. The attributes hold nβ, ε and γ.
@@ -104,17 +104,17 @@ def measure(
     sampler = _Sampler(run, cold, batch_size, seed)
     gamma, epsilon = _calibrated(sampler, at, step_size, localization)
     loss, traces = sampler(at, chains, _Walk(epsilon, gamma, draws, burn_in))
-    with np.errstate(all="ignore"):  # chains that left the numbers
-        found = learning_coefficient(traces, loss, cold)
+    with np.errstate(all="ignore"):  # diverged chains
+        coefficient = learning_coefficient(traces, loss, cold)
         of_chain = cold * (traces.mean(2) - loss[:, None])
         traces = traces.astype(np.float32)
     return described(
         VARIABLES,
         {
-            "llc": found.value,
-            "llc_error": found.error,
-            "rhat": found.rhat,
-            "ess": found.ess,
+            "llc": coefficient.value,
+            "llc_error": coefficient.error,
+            "rhat": coefficient.rhat,
+            "ess": coefficient.ess,
             "chain_llc": of_chain,
             "loss": loss,
             "trace": traces,
@@ -135,7 +135,7 @@ def measure(
 
 
 class _Walk(NamedTuple):
-    """ε, γ, the draws of each chain, and the steps before them."""
+    """ε, γ, the draws of each chain, and its burn-in steps."""
 
     step_size: float
     localization: float
@@ -144,19 +144,19 @@ class _Walk(NamedTuple):
 
 
 class _Sampler:
-    """Chains around checkpoints of a run, as many together as fit, by the folded forward pass."""
+    """Samples chains around checkpoints of a run in groups, by the folded forward pass."""
 
     def __init__(self, run: Run, n_beta: float, batch_size: int | None, seed: int) -> None:
         self.run, self.n_beta, self.seed = run, n_beta, seed
         n = run.task.n_sides[0]
         if batch_size is None:
-            batch_size = n if n <= _ALL else _SOME
+            batch_size = n if n <= _FULL else _BATCH
         self.batch_size = None if batch_size >= n else batch_size
 
     def __call__(
         self, steps: Sequence[int], chains: int, walk: _Walk
     ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step chain draw"]]:
-        """The losses at the checkpoints, and those of the draws around each."""
+        """The losses at the checkpoints, and at the draws around each."""
         generator = torch.Generator().manual_seed(self.seed)
         size = max(1, _TOGETHER // chains)
         parts = [
@@ -194,7 +194,7 @@ class _Sampler:
         return start.double()[::chains].numpy(), traces.reshape(len(steps), chains, -1)
 
     def _examples(self, every: Examples, generator: torch.Generator) -> Examples:
-        """All examples of each chain, or a batch that is drawn for it."""
+        """All examples of each chain, or a random batch for each."""
         if self.batch_size is None:
             return every
         inputs, labels = every
@@ -202,29 +202,29 @@ class _Sampler:
         drawn = torch.randint(labels.shape[1], size, generator=generator)
         row = torch.arange(len(labels))[:, None]
         if isinstance(inputs, TokenCounts):
-            few: Any = TokenCounts(inputs.tokens[row, drawn], inputs.d_vocab)
+            batch: Any = TokenCounts(inputs.tokens[row, drawn], inputs.d_vocab)
         else:
-            few = inputs[row, drawn]
-        return Examples(few, labels[row, drawn])
+            batch = inputs[row, drawn]
+        return Examples(batch, labels[row, drawn])
 
 
-#: Values of γ that are tried, and the chains and steps of a trial.
+#: Candidates for γ, and the chains and steps of a trial.
 _LADDER = tuple(10 ** (place / 2) for place in range(13))
 _TRIAL_CHAINS, _TRIAL_STEPS = 2, 60
-#: γ where nothing was learned: that of Lau et al. 2023.
+#: γ of a run that has not learned, from Lau et al. 2023.
 _UNTRAINED = 100.0
 
 
 def _calibrated(
     sampler: _Sampler, steps: Sequence[int], step_size: float | None, localization: float | None
 ) -> tuple[float, float]:
-    """γ and ε, as given or as `measure` describes."""
+    """γ and ε, as given or calibrated (see `measure`)."""
     if step_size is not None and localization is not None:
         return localization, step_size
     run = sampler.run
     inputs, labels = run.task.train
-    nothing = float(run.task.loss(torch.zeros_like(run.model(steps[-1])(inputs)), labels))
-    learned = [step for step in steps if _loss(run, step) < nothing / 2]
+    zero_loss = float(run.task.loss(torch.zeros_like(run.model(steps[-1])(inputs)), labels))
+    learned = [step for step in steps if _loss(run, step) < zero_loss / 2]
     trial = sorted({*learned[:1], steps[-1]})
     sharpest = sampler.n_beta * max(_sharpest(run, step, sampler.seed) for step in trial)
     if localization is not None:
@@ -234,7 +234,7 @@ def _calibrated(
     for gamma in _LADDER:
         epsilon = step_size or 1 / (2 * (gamma + sharpest))
         _, traces = sampler(trial, _TRIAL_CHAINS, _Walk(epsilon, gamma, *[_TRIAL_STEPS] * 2))
-        if (traces.mean((1, 2)) < nothing).all():
+        if (traces.mean((1, 2)) < zero_loss).all():
             break
     return gamma, epsilon
 
@@ -246,7 +246,7 @@ def _loss(run: Run, step: int) -> float:
 
 
 def _sharpest(run: Run, step: int, seed: int) -> float:
-    """The largest eigenvalue of the training loss's Hessian, 0 where none is above."""
+    """The largest eigenvalue of the training loss's Hessian, at least 0."""
     model = run.model(step)
     inputs, labels = run.task.train
     loss = run.task.loss(model(model.encode(inputs)), labels)
@@ -259,7 +259,7 @@ def _sharpest(run: Run, step: int, seed: int) -> float:
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """Where λ̂ begins, is highest and ends, how it was sampled, and where it cannot be trusted."""
+    """The first, highest and last λ̂, the sampling parameters, and the number of unmixed steps."""
     attrs, unmixed = dataset.attrs, int((~(dataset.rhat <= _MIXED)).sum())
     text = (
         f"λ̂ {format_course(dataset.llc)} (nβ = {attrs['n_beta']:.3g}, ε = "
@@ -274,7 +274,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """λ̂ with its chains; the losses that were drawn; whether chains mixed."""
+    """λ̂ with its chains, their mixing, and the sampled losses."""
     figure = Panels(
         measured,
         title="Local learning coefficient over training",
@@ -305,7 +305,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _draw_chains(figure: Panels) -> None:
-    """The losses along the chains of each run, around the checkpoint of the slider."""
+    """Draw the losses along the chains of each run, around the slider's checkpoint."""
     row = figure.row(height=200)
     for label, dataset in figure.pictured.items():
         prefix = f"{label}: " if len(figure.measured) > 1 else ""

@@ -1,8 +1,8 @@
-"""How large are the weights? L1, L2 and L0 norms over training, whole and weight by weight.
+"""How large are the weights? L1, L2 and L0 norms over training, in total and weight by weight.
 
-If a falling norm were what makes a network generalize, equally small dense networks would
-generalize as early as tickets do. They do not (Minegishi et al. 2023, arXiv 2310.19470, fig. 2 and
-11): compare a base run, its ticket, and the controlled dense runs in one figure.
+If a falling norm caused generalization, equally small dense networks would generalize as early as
+tickets. They do not (Minegishi et al. 2023, arXiv 2310.19470, fig. 2 and 11): compare a base run,
+its ticket, and the controlled dense runs in one figure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,14 +36,14 @@ VARIABLES = {
     "total_l0": Variable("step, state", "entries", "L0 of all weights together"),
     "mean_l1": Variable("step, state", "weight", "mean of L1 over the weights"),
     "mean_l2": Variable(
-        "step, state", "weight", "mean of L2 over the weights, as the paper's authors compare"
+        "step, state", "weight", "mean of L2 over the weights, as in the paper's code"
     ),
     "n": Variable(
         "weight",
         "entries",
-        "number of the weight's entries, by which l1 / n = mean |w| and l2 / √n = √(mean w²)",
+        "number of the weight's entries: l1 / n = mean |w| and l2 / √n = √(mean w²)",
     ),
-    "state": Variable("state", "none", "raw: θ; masked: θ ⊙ m, what the network computes with"),
+    "state": Variable("state", "none", "raw: θ; masked: θ ⊙ m, the effective weights"),
 }
 
 
@@ -86,12 +86,12 @@ def _norms(weight: Float[torch.Tensor, "..."]) -> tuple[float, float, float]:
 
 
 def per_parameter(norm: xr.DataArray, n: xr.DataArray, name: str) -> xr.DataArray:
-    """The norm made independent of the number of entries: l1 / n, l2 / √n or l0 / n."""
+    """The norm divided by the number of entries: l1 / n, l2 / √n or l0 / n."""
     return norm / (np.sqrt(n) if name == "l2" else n)
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The first and the last norms of the whole network."""
+    """The first and the last norm of the whole network."""
     masked = dataset.sel(state="masked")
     changes = (
         f"{_SYMBOL[name]} {format_change(masked[f'total_{name}'], form)}"
@@ -107,19 +107,18 @@ _SIZE: dict[str, Any] = {"rangemode": "tozero", "exponentformat": "SI"}
 def draw(
     measured: Measured,
     *,
-    norm: Annotated[Literal["l1", "l2", "l0"], "the norm shown weight by weight"] = "l2",
+    norm: Annotated[Literal["l1", "l2", "l0"], "the norm in the panels of single weights"] = "l2",
     whole: Annotated[
-        Literal["all", "mean"], "above: norms of all weights together, or means over the weights"
+        Literal["all", "mean"],
+        "in the first row: norms of all weights together, or means over the weights",
     ] = "all",
-    scaled: Annotated[bool, "divide by the number of entries: comparable across weights"] = False,
-    state: Annotated[
-        Literal["masked", "raw"], "weights under their mask, or without it"
-    ] = "masked",
+    scaled: Annotated[bool, "divide by the number of entries, to compare weights"] = False,
+    state: Annotated[Literal["masked", "raw"], "weights with their mask, or without"] = "masked",
     log: LogAxis = True,
 ) -> go.Figure:
     """Norms of the whole network above, one norm of each weight below, runs in colours."""
-    what = "θ ⊙ m, as the network uses them" if state == "masked" else "θ"
-    subtitle = f"weights {what}; below, weight by weight"
+    formula = "θ ⊙ m (effective)" if state == "masked" else "θ"
+    subtitle = f"weights {formula}; below, weight by weight"
     figure = Panels(
         measured, title="Norms of the weights over training", subtitle=subtitle, log=log
     )
@@ -130,10 +129,10 @@ def draw(
         panel = row.over_training(f"{_SYMBOL[name]}, {of}: {_FORMULA[name]}", y=_SIZE)
         panel.curves(f"{'mean' if is_mean else 'total'}_{name}", where={"state": state})
 
-    def of_weight(dataset: xr.Dataset) -> Iterator[tuple[xr.DataArray, dict[str, Any]]]:
+    def curves(dataset: xr.Dataset) -> Iterator[tuple[xr.DataArray, dict[str, Any]]]:
         values = dataset[norm].sel(state=state)
         yield per_parameter(values, dataset.n, norm) if scaled else values, {}
 
     formula = _SCALED[norm] if scaled else f"{_SYMBOL[norm]} {_FORMULA[norm]}"
-    draw_weights(figure, of_weight, height=160, title=formula, **_SIZE)
+    draw_weights(figure, curves, height=160, title=formula, **_SIZE)
     return figure.draw()

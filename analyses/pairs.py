@@ -1,10 +1,10 @@
-"""Which pairs are learned first? The step from which on each pair is answered right.
+"""Which pairs are learned first? The step from which on the answer to each pair is right.
 
-A pair (a, b) is *learned* at the first step from which on it is answered right at every checkpoint,
-and *forgotten* each time that a right answer is followed by a wrong one (Toneva et al. 2019, arXiv
-1812.05159). Pairs of residues in the test set are told apart by how far they lie from the training
-set: the smallest |a − a'| + |b − b'| over the training pairs (a', b'), on the circle of residues.
-Elements of a group have no such distance.
+A pair (a, b) is *learned* at the first step from which on every checkpoint answers it right, and
+*forgotten* each time a wrong answer follows a right one (Toneva et al. 2019, arXiv 1812.05159).
+Test pairs of residues are grouped by their distance from the training set: the smallest |a − a'| +
+|b − b'| over the training pairs (a', b'), on the circle of residues. Elements of a group have no
+such distance.
 """
 
 from collections.abc import Sequence
@@ -27,28 +27,28 @@ from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.losses import right as answered_right
 from mechgrok.tasks.modular import ModularArithmetic
 
-#: Distances from here on are one group, of few pairs each.
+#: Distances from this one on form one group.
 _FAR = 3
-#: Elements of a larger group are in the hover, not along the axes.
+#: The largest group with elements named along the axes.
 _NAMED = 12
 #: Examples whose logits are in memory at once, as numbers.
 _LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
-    """Examples must be pairs of residues, or of elements of a group."""
+    """Requires pairs of residues, or of elements of a group, as examples."""
     if not isinstance(run.task, BinaryOperation):
         return f"the examples of {run.task.name} are not pairs of residues, or of elements."
-    return "it has one checkpoint, and learning is a change." if len(run.steps) < 2 else None
+    return "it has one checkpoint, and learning takes two." if len(run.steps) < 2 else None
 
 
 class Learning(NamedTuple):
     """When each pair was learned.
 
     Attributes:
-        first_right: the index of the first step at which it is answered right; −1 for none.
-        learned: the index of the first step from which on it always is; −1 for none.
-        forgotten: how often a right answer is followed by a wrong one.
+        first_right: the index of the first step with a right answer; −1 for none.
+        learned: the index of the first step with right answers from then on; −1 for none.
+        forgotten: the number of times a wrong answer follows a right one.
     """
 
     first_right: Integer[np.ndarray, " pair"]
@@ -57,7 +57,7 @@ class Learning(NamedTuple):
 
 
 def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
-    """When each pair was learned, from whether it is answered right at each step.
+    """When each pair was learned, from the right answers at each step.
 
     >>> right = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 0, 0]], dtype=bool)
     >>> [part.tolist() for part in learning(right)]
@@ -73,10 +73,10 @@ def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
 def distance_to(
     train: Bool[np.ndarray, "p p"],
 ) -> Integer[np.ndarray, "p p"]:
-    """min over training pairs of |a − a'| + |b − b'|, residues lying on a circle; 0 for those.
+    """The distance min |a − a'| + |b − b'| to the training pairs (a', b'), on a circle of residues.
 
-    It spreads from the training set to the neighbours a ± 1 and b ± 1, one step at a time. −1
-    everywhere where nothing is trained on.
+    Computed by growing the training set to the neighbours a ± 1 and b ± 1, one step at a time; 0
+    for training pairs, and −1 everywhere without training pairs.
 
     >>> train = np.zeros((5, 5), dtype=bool)
     >>> train[0, 0] = True
@@ -96,28 +96,26 @@ def distance_to(
 
 
 VARIABLES = {
-    "first_right": Variable(
-        "pair", "step", "the first at which the pair is answered right; NaN where there is none"
-    ),
+    "first_right": Variable("pair", "step", "the first with a right answer; NaN if none"),
     "learned": Variable(
         "pair",
         "step",
-        "the first from which on it always is answered right; NaN where there is none",
+        "the first with right answers from then on; NaN if none",
     ),
-    "forgotten": Variable("pair", "times", "how often a right answer became wrong"),
-    "support": Variable("pair", "training pairs", "how many training pairs have the same answer"),
+    "forgotten": Variable("pair", "times", "number of times a right answer became wrong"),
+    "support": Variable("pair", "training pairs", "number of training pairs with the same answer"),
     "distance": Variable(
         "pair",
         "residues",
         "to the nearest training pair (a', b'): |a − a'| + |b − b'| on the circle of residues",
     ),
-    "share_right": Variable("step, group", "share", "of the pairs of the group, right answers"),
+    "share_right": Variable("step, group", "share", "right answers among the pairs of the group"),
     "group": Variable(
         "group",
         "none",
-        "training pairs, and test pairs; of residues at each distance, the last being that or more",
+        "training pairs and test pairs; of residues, test pairs by distance, the last: or more",
     ),
-    "element": Variable("element", "none", "of a group: what operands and answers are called"),
+    "element": Variable("element", "none", "of a group: the names of operands and answers"),
     "a": Variable("pair", "none", "the first operand"),
     "b": Variable("pair", "none", "the second operand"),
     "answer": Variable("pair", "none", "the right answer"),
@@ -126,7 +124,7 @@ VARIABLES = {
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
-    """When each pair was learned, over all checkpoints or the given steps.
+    """Find when each pair was learned, over all checkpoints or the given steps.
 
     Returns:
         `VARIABLES`.
@@ -178,7 +176,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
 def _distance(
     task: BinaryOperation, train: Bool[np.ndarray, " pair"]
 ) -> Integer[np.ndarray, " pair"]:
-    """How far each pair lies from the training set; an unordered one stands for (b, a) too."""
+    """Each pair's distance from the training set; an unordered pair counts as (b, a) too."""
     a, b = task.pair.numpy().T
     trained = np.zeros((task.n_answers, task.n_answers), dtype=bool)
     trained[a[train], b[train]] = True
@@ -190,11 +188,11 @@ def _distance(
 def _by_distance(
     distance: Integer[np.ndarray, " pair"], test: Bool[np.ndarray, " pair"]
 ) -> dict[str, Bool[np.ndarray, " pair"]]:
-    """Which test pairs lie at each distance, those from the last on together."""
+    """The test pairs at each distance, with the last group open-ended."""
     groups = {}
     for near in range(1, _FAR + 1):
-        at_it = distance >= near if near == _FAR else distance == near
-        groups[f"test, distance {near}{' or more' if near == _FAR else ''}"] = at_it & test
+        members = distance >= near if near == _FAR else distance == near
+        groups[f"test, distance {near}{' or more' if near == _FAR else ''}"] = members & test
     return groups
 
 
@@ -219,7 +217,7 @@ def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[n
 def _over_pairs(
     dataset: xr.Dataset, values: xr.DataArray, absent: float
 ) -> Shaped[np.ndarray, "a b"]:
-    """Values of pairs over (a, b); an unordered pair stands on both sides of the diagonal."""
+    """Values of pairs over (a, b); an unordered pair appears on both sides of the diagonal."""
     a, b, n = dataset.a.to_numpy(), dataset.b.to_numpy(), dataset.attrs["n"]
     grid = np.full((n, n), absent, dtype=values.dtype)
     grid[a, b] = values
@@ -229,7 +227,7 @@ def _over_pairs(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """When the first, the median and the last test pair were learned, and what it goes with."""
+    """Quantiles of the learning time of test pairs, and its correlation with the distance."""
     test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
     learned = test.learned.dropna("pair").to_numpy()
     quantiles = np.quantile(learned, [0.1, 0.5, 0.9]) if learned.size else [np.nan] * 3
@@ -249,7 +247,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """Pairs by the step at which they were learned; the share that is right; elements compared."""
+    """Pairs by learning step, the share of right answers, and a comparison of elements."""
     figure = Panels(
         measured,
         title="The step at which each pair is learned",
@@ -269,7 +267,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _draw_grids(figure: Panels) -> None:
-    """For each run the pairs it trains on, and those it does not, each on a scale of its own."""
+    """Draw each run's training pairs and test pairs, on separate colour scales."""
     for label, dataset in figure.pictured.items():
         row = figure.row(height=330)
         prefix = f"{label}: " if len(figure.measured) > 1 else ""
@@ -283,13 +281,13 @@ def _draw_grids(figure: Panels) -> None:
             _draw_pairs(panel, colors, label, chosen)
 
 
-def _names(dataset: xr.Dataset) -> np.ndarray:
+def _names(dataset: xr.Dataset) -> Shaped[np.ndarray, " n"]:
     """The names of operands and answers: residues, or a group's elements."""
     return np.asarray(dataset["element"] if "element" in dataset else np.arange(dataset.attrs["n"]))
 
 
 def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
-    """An axis of residues, or of a group's elements in their order."""
+    """An axis of residues, or of a group's elements in order."""
     if "element" not in dataset:
         return {"title": title}
     named = {"title": title, "type": "category", "tickfont": {"size": 10}, "showgrid": False}
@@ -320,11 +318,11 @@ def _draw_pairs(panel: Panel, colors: Colors, label: str, chosen: xr.Dataset) ->
 
 
 def _draw_elements(figure: Panels) -> None:
-    """The median step at which an element's test pairs were learned, as operand and as answer."""
+    """Draw the median learning step of each element's test pairs, as operand and as answer."""
     row = figure.row(height=230)
     first, *others = figure.measured.values()
     word = "element" if "element" in first else "residue"
-    # Elements of two groups have no axis in common but their numbers.
+    # The elements of two groups have only their numbers in common.
     alike = all(np.array_equal(_names(first), _names(other)) for other in others)
     for name, title in (("operand", f"{word} a or b"), ("answer", "answer c")):
         medians = {label: _by_element(ds, name) for label, ds in figure.measured.items()}
@@ -350,7 +348,7 @@ def _draw_elements(figure: Panels) -> None:
 
 
 def _by_element(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " n"]:
-    """The median over the test pairs with each operand, or answer; pairs not learned are last."""
+    """The median over the test pairs with each operand or answer; unlearned pairs come last."""
     test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
     learned = test.learned.fillna(np.inf).to_numpy()
     a, b, answer = (test[key].to_numpy() for key in ("a", "b", "answer"))

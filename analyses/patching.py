@@ -1,13 +1,13 @@
-"""When does a circuit become interchangeable? Activations of one checkpoint put into another.
+"""When does a circuit become interchangeable? Activations of one checkpoint patched into another.
 
-Causal tracing across training: every hook point of the network at one checkpoint gets, on the same
-examples, the activation that it has at another checkpoint, and the rest of the network goes on from
-there (activation patching: Vig et al. 2020, arXiv 2004.12265; Meng et al. 2022, arXiv 2202.05262).
-What comes before and what comes after the hook are then parts of two networks; where they answer as
-well together as each in its own, the activations there mean the same to both.
+Causal tracing across training: at each hook point, the network of one checkpoint runs with the
+activation of another checkpoint on the same examples (activation patching: Vig et al. 2020, arXiv
+2004.12265; Meng et al. 2022, arXiv 2202.05262). The layers before and after the hook then belong to
+two networks; if they answer as well together as each in its own network, the activations have the
+same meaning in both.
 
-Every pair of checkpoints is measured; by default there are 12, evenly spaced by log step and closer
-where the run generalizes.
+The analysis measures every pair of checkpoints, by default 12, evenly spaced by log step and denser
+around t_gen.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from mechgrok.analyses.drawing import (
     COLORS,
@@ -40,17 +40,17 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples
 
-#: Two networks are interchangeable at a hook where this share of the poorer one's answers is right
-#: still, and both have this share of answers right, without which nothing could be lost.
-_KEPT, _KNOWS = 0.95, 0.5
+#: Two networks are interchangeable at a hook if patching preserves this share of the poorer
+#: network's accuracy, and both accuracies are at least the second number.
+_PRESERVED, _MIN_ACCURACY = 0.95, 0.5
 
 
 def applies(run: Run) -> str | None:
-    """Answers must be right or wrong, and the run must have two checkpoints."""
+    """Requires an accuracy criterion, and two checkpoints."""
     if run.task.criterion.quantity != "accuracy":
-        return f"{run.task.name} is a regression, whose answers are not right or wrong."
+        return f"{run.task.name} is a regression: its answers are not right or wrong."
     if len(run.steps) < 2:
-        return "it has one checkpoint, and activations come from another."
+        return "it has one checkpoint, and patching takes two."
     return None
 
 
@@ -63,19 +63,18 @@ VARIABLES = {
         "{units of the loss}",
         "the loss with the source's activation at the hook",
     ),
-    "own_accuracy": Variable("step", "share", "right answers of the network as it is"),
-    "own_loss": Variable("step", "{units of the loss}", "the loss of the network as it is"),
-    "source_accuracy": Variable("source", "share", "right answers of the source as it is"),
-    "source_loss": Variable("source", "{units of the loss}", "the loss of the source as it is"),
+    "own_accuracy": Variable("step", "share", "right answers of the unpatched network"),
+    "own_loss": Variable("step", "{units of the loss}", "the loss of the unpatched network"),
+    "source_accuracy": Variable("source", "share", "right answers of the source network"),
+    "source_loss": Variable("source", "{units of the loss}", "the loss of the source network"),
     "interchangeable": Variable(
         "hook",
         "step",
-        "the first step from which on every network with the activations of any other gives 95 "
-        "% of the right answers of the poorer of the two, and all are right in half; NaN where "
-        "there is none",
+        "the first step from which on every network patched from any other has 95 % of the "
+        "accuracy of the poorer of the two, and all have an accuracy of 50 %; NaN if none",
     ),
     "hook": Variable("hook", "none", "a hook point's name"),
-    "source": Variable("source", "step", "checkpoints whose activations are put in"),
+    "source": Variable("source", "step", "checkpoints that supply activations"),
 }
 
 
@@ -83,23 +82,23 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[int, "how many to pair; --steps names them"] = 12,
-    hooks: Annotated[list[str] | None, "hook points, one a flag; all that differ"] = None,
-    donor: Annotated[Path | None, "the run whose activations are put in; this one's own"] = None,
-    side: Annotated[Literal["test", "train"], "whose examples"] = "test",
-    examples: Annotated[int, "that are answered, at most"] = 1024,
-    seed: Annotated[int, "of the examples' draw"] = 0,
+    checkpoints: Annotated[int, "number of checkpoints to pair; --steps overrides"] = 12,
+    hooks: Annotated[list[str] | None, "hook points, one per flag; default: all distinct"] = None,
+    donor: Annotated[Path | None, "the run that supplies activations; default: this run"] = None,
+    side: Annotated[Literal["test", "train"], "side of the examples"] = "test",
+    examples: Annotated[int, "most examples"] = 1024,
+    seed: Annotated[int, "of the sample of examples"] = 0,
 ) -> xr.Dataset:
-    """How good every checkpoint is with the activations of every other, at each hook point.
+    """Measure every checkpoint with the activations of every other, at each hook point.
 
-    Hook points whose activation settles that of the next are left out unless named (before a
-    non-linearity, before the softmax, an embedding that is summed), and so are the logits.
+    By default the logits and hook points that determine the next one are skipped: before a
+    non-linearity, before the softmax, and an embedding before positions are added.
 
     Returns:
         `VARIABLES`.
 
     Raises:
-        UserError: there is no such hook point, a number is too small, or the donor's activations
+        UserError: a hook point does not exist, a number is too small, or the donor's activations
             do not fit.
     """
     check_at_least(2, checkpoints=checkpoints)
@@ -116,9 +115,10 @@ def measure(
     if donor is not None:
         theirs = np.array([_performance(Network(other, step), chosen) for step in sources])
     accuracy, loss = _patched(targets, names, sources, donor, chosen)
-    # Steps of another run are not comparable: all its checkpoints that have learned count.
-    when = np.where(theirs[:, 0] >= _KNOWS, np.inf, -np.inf) if donor else np.array(sources)
-    since = [_first(each, theirs[:, 0], own[:, 0], when, np.array(at)) for each in accuracy]
+    # The steps of another run are not comparable: all of its trained checkpoints count.
+    is_trained = theirs[:, 0] >= _MIN_ACCURACY
+    when = np.where(is_trained, np.inf, -np.inf) if donor else np.array(sources)
+    since = [_first(of_hook, theirs[:, 0], own[:, 0], when, np.array(at)) for of_hook in accuracy]
     return described(
         VARIABLES,
         {
@@ -160,7 +160,7 @@ def _patched(
 ) -> Float[np.ndarray, "2 hook source step"]:
     """Accuracy and loss of each network with the activations of each source at each hook point."""
     patched = np.empty((2, len(hooks), len(sources), len(targets)))
-    # The source comes first: a checkpoint's activations are computed once.
+    # The outer loop is over sources, to compute each checkpoint's activations once.
     for row, source in enumerate(sources):
         for place, hook in enumerate(hooks):
             from_run = None if donor is None else str(donor)
@@ -171,21 +171,21 @@ def _patched(
 
 
 def _hooks(network: Network, named: Sequence[str] | None) -> list[str]:
-    """The named hook points, checked; else all whose activation does not follow from another's."""
+    """The named hook points, validated; by default all that do not determine the next one."""
     if named:
         for hook in named:
             network.check_hook(hook)
         return list(named)
-    known = network.model.hook_dict
+    names = network.model.hook_dict
     redundant = ["hook_mask", "hook_logits", "hook_pre", "hook_attn_scores"]
-    redundant += [] if "hook_pos_embed" in known else ["hook_embed"]
-    return [hook for hook in known if not hook.endswith(tuple(redundant))] or ["hook_embed"]
+    redundant += [] if "hook_pos_embed" in names else ["hook_embed"]
+    return [hook for hook in names if not hook.endswith(tuple(redundant))] or ["hook_embed"]
 
 
 def _poorer(
     source: Float[np.ndarray, " source"], own: Float[np.ndarray, " step"]
 ) -> Float[np.ndarray, "source step"]:
-    """The accuracy of the poorer of two networks as they are."""
+    """The accuracy of the poorer of two unpatched networks."""
     return np.minimum(source[:, None], own)
 
 
@@ -196,26 +196,28 @@ def _first(
     when: Float[np.ndarray, " source"],
     steps: Float[np.ndarray, " step"],
 ) -> float:
-    """The first step from which on all networks know something and can be exchanged.
+    """The first step from which on all networks are accurate enough and interchangeable.
 
     Args:
         accuracy: of each network with the activations of each source.
-        source, own: accuracies of both as they are.
+        source, own: accuracies of the unpatched networks.
         when: the step of each source.
-        steps: those of the networks.
+        steps: the steps of the networks.
     """
     poorer = _poorer(source, own)
-    good: Bool[np.ndarray, "source step"] = (accuracy >= _KEPT * poorer) & (poorer >= _KNOWS)
+    good: Bool[np.ndarray, "source step"] = (accuracy >= _PRESERVED * poorer) & (
+        poorer >= _MIN_ACCURACY
+    )
     for step in steps:
         later = good[np.ix_(when >= step, steps >= step)]
-        # A network alone has none to exchange with.
+        # A single network has no other to exchange with.
         if later.size > 1 and later.all():
             return float(step)
     return float("nan")
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """From which step on each hook's activations can be exchanged."""
+    """The step from which on each hook's activations can be exchanged."""
     donor = f"those of {dataset.attrs['donor']}" if dataset.attrs["donor"] else "any other's"
     hooks: dict[str, list[str]] = {}
     for hook, step in zip(dataset.hook.to_numpy(), dataset.interchangeable.to_numpy(), strict=True):
@@ -229,7 +231,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def _short(hook: str) -> str:
-    """A hook point without what all have: blocks.0.mlp.hook_post becomes 0.mlp.post."""
+    """The short name of a hook point: blocks.0.mlp.hook_post becomes 0.mlp.post."""
     return hook.replace("blocks.", "").replace("hook_", "")
 
 
@@ -237,7 +239,7 @@ def _short(hook: str) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """A matrix of checkpoints with a menu for the hook; late activations early, and the reverse."""
+    """Matrices of checkpoints with a menu of hooks; late activations in early networks and back."""
     first = next(iter(measured.values()))
     figure = Panels(
         measured,
@@ -247,15 +249,15 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         log=log,
     )
     _draw_matrices(figure)
-    # Hooks have the colours, so that runs have rows of their own; groups share one.
-    shown = [measured] if figure.groups else [{label: ds} for label, ds in measured.items()]
-    for runs in shown:
-        _draw_ends(figure, runs, f"{next(iter(runs))}: " if len(shown) > 1 else "")
+    # Colours distinguish hooks, so each run has a separate row; groups share one.
+    rows = [measured] if figure.groups else [{label: ds} for label, ds in measured.items()]
+    for runs in rows:
+        _draw_ends(figure, runs, f"{next(iter(runs))}: " if len(rows) > 1 else "")
     return figure.draw()
 
 
 def _draw_matrices(figure: Panels) -> None:
-    """For each run the accuracies of all pairs of checkpoints, and their change."""
+    """Draw the accuracies of all pairs of checkpoints of each run, and their change."""
     shares = figure.colors("accuracy", 0, 1, tickformat=".0%")
     top = max(float(abs(_change(dataset)).max()) for dataset in figure.measured.values()) or 1.0
     change = figure.colors("change", -top, top, scale=DIVERGING, tickformat="+.0%")
@@ -273,15 +275,15 @@ def _draw_matrices(figure: Panels) -> None:
 
 
 def _draw_ends(figure: Panels, runs: Measured, prefix: str) -> None:
-    """A row with the last source in every network, and every source in the last network."""
+    """Draw the last source in every network, and every source in the last network."""
     row = figure.row(height=230, legend=True)
     accuracy = SHARE | {"title": "accuracy"}
     early = row.over_training(f"{prefix}with the last source's activations", y=accuracy, marks=runs)
     late = row.over_training("its activations in the last network", y=SHARE, marks=runs)
     for label, dataset in runs.items():
-        whole: dict[str, Any] = {"entry": "whole", "color": "#999999", "width": 4}
-        _curve(early, label, dataset.step, dataset.own_accuracy, **whole)
-        _curve(late, label, dataset.source, dataset.source_accuracy, **whole)
+        unpatched: dict[str, Any] = {"entry": "whole", "color": "#999999", "width": 4}
+        _curve(early, label, dataset.step, dataset.own_accuracy, **unpatched)
+        _curve(late, label, dataset.source, dataset.source_accuracy, **unpatched)
         for at, hook in enumerate(dataset.hook.to_numpy().tolist()):
             style: dict[str, Any] = {"entry": _short(hook), "color": COLORS[at % len(COLORS)]}
             style |= {"dash": ("solid", "dash")[at // len(COLORS) % 2]}
@@ -295,8 +297,8 @@ def _curve(panel: Panel, label: str, x: xr.DataArray, y: xr.DataArray, **style: 
     panel.lines(x, y, run=label, value=f"{style['entry']}: " + "%{y:.1%}", **style)
 
 
-def _ticks(steps: np.ndarray, title: str) -> dict[str, Any]:
-    """An axis with a place for each step, as many of them named as fit."""
+def _ticks(steps: Integer[np.ndarray, " step"], title: str) -> dict[str, Any]:
+    """An axis with one place per step, and labels for as many as fit."""
     every = max(1, round(len(steps) / 8))
     named = list(range(len(steps)))[::-every][::-1]
     names = [f"{steps[at] / 1000:g}k" if steps[at] >= 10_000 else f"{steps[at]:,}" for at in named]
@@ -305,16 +307,17 @@ def _ticks(steps: np.ndarray, title: str) -> dict[str, Any]:
 
 
 def _change(dataset: xr.Dataset) -> xr.DataArray:
-    """Accuracies above that of the poorer of the two networks."""
+    """The accuracies minus that of the poorer of the two networks."""
     poorer = _poorer(dataset.source_accuracy.to_numpy(), dataset.own_accuracy.to_numpy())
     return dataset.accuracy - poorer
 
 
-def _details(here: xr.Dataset) -> Float[np.ndarray, "source step detail"]:
-    """What hover shows of each cell."""
-    theirs, own = np.meshgrid(here.source_accuracy, here.own_accuracy, indexing="ij")
-    source, step = np.meshgrid(here.source, here.step, indexing="ij")
-    return np.stack([source, step, here.accuracy, theirs, own, here.loss], -1).astype(np.float32)
+def _details(at_hook: xr.Dataset) -> Float[np.ndarray, "source step detail"]:
+    """The hover data of each cell."""
+    theirs, own = np.meshgrid(at_hook.source_accuracy, at_hook.own_accuracy, indexing="ij")
+    source, step = np.meshgrid(at_hook.source, at_hook.step, indexing="ij")
+    details = [source, step, at_hook.accuracy, theirs, own, at_hook.loss]
+    return np.stack(details, -1).astype(np.float32)
 
 
 def _draw_matrix(
@@ -325,7 +328,7 @@ def _draw_matrix(
         colors,
         run=label,
         hover="activations of step %{customdata[0]:,} in the network of step %{customdata[1]:,}"
-        "<br>accuracy %{customdata[2]:.1%}, loss %{customdata[5]:.3g}<br>as they are: "
+        "<br>accuracy %{customdata[2]:.1%}, loss %{customdata[5]:.3g}<br>unpatched: "
         "%{customdata[3]:.1%} and %{customdata[4]:.1%}",
         choices={
             _short(hook): {
@@ -350,6 +353,6 @@ def _draw_matrix(
             panel.add("scatter", x=ends, y=[y, y], **style)
 
 
-def _place(steps: np.ndarray, step: float) -> float:
-    """Where a step lies among the places of these, by its logarithm between two of them."""
+def _place(steps: Integer[np.ndarray, " step"], step: float) -> float:
+    """The position of a step among the given steps, interpolated by logarithm."""
     return float(np.interp(np.log1p(step), np.log1p(steps), np.arange(len(steps))))

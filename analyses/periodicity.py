@@ -1,13 +1,13 @@
-"""What does each neuron read of each residue? Its input weights as a wave with frequency and phase.
+"""Are the neurons' weights waves? Each neuron's input weights as a wave with frequency and phase.
 
 A neuron's input weights are its column of W_E W_in: one number per residue. In a network that has
 generalized they are cosines, neurons share a few frequencies, and within a frequency the phases
 spread over the circle (Minegishi et al. 2023, arXiv 2310.19470, version 2, fig. 4; Nanda et al.
-2023, arXiv 2301.05217). In a transformer the operands come through attention, and the weights are
+2023, arXiv 2301.05217). In a transformer the operands pass through attention, and the weights are
 Σ_h W_E W_V W_O W_in over the heads h.
 
-On a group that is not cyclic there are no phases: in place of the cosine stands the part of a
-neuron's weights that its strongest irreducible representation makes up.
+A group that is not cyclic has no phases: the projection of a neuron's weights on its strongest
+irreducible representation replaces the cosine.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from mechgrok.analyses.drawing import (
@@ -45,53 +45,55 @@ from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
-#: Checkpoints that are measured unless steps are given.
+#: Number of checkpoints measured by default.
 _STOPS = 20
-#: Neurons drawn as curves, the strongest ones, of as many frequencies as possible.
+#: Number of neurons drawn as curves.
 _CURVES = 4
-#: Points per residue at which a fitted wave is drawn.
+#: Points per residue of a fitted wave.
 _FINE = 8
-#: Runs beside one another.
+#: Runs in a row.
 _ACROSS = 3
 _FIT = ("frequency_of", "amplitude", "phase", "offset", "explained")
 
 
 def applies(run: Run) -> str | None:
-    """Inputs must be residues modulo p, or elements of a group."""
+    """Requires residues modulo p, or elements of a group, as inputs."""
     return no_harmonics(run.task)
 
 
 VARIABLES = {
     "weight": Variable(
-        "step, neuron, position", "weight", "what the neuron reads of the residue at a position"
+        "step, neuron, position",
+        "weight",
+        "the neuron's input weight for the residue at the position",
     ),
     "fit": Variable(
         "step, neuron, position",
         "weight",
-        "of a group: offset + Σ_ij c_ij ρ_ij(g), ρ the representation that explains most",
+        "of a group: offset + Σ_ij c_ij ρ_ij(g), ρ the strongest representation",
     ),
     "frequency_of": Variable(
         "step, neuron",
         "{units of a frequency}",
         "k of the least-squares fit offset + amplitude · cos(2πk position / n − phase); of a "
-        "group the representation that explains most",
+        "group, the strongest representation",
     ),
     "amplitude": Variable(
         "step, neuron",
         "weight",
-        "that of the fitted cosine; of a group √2 · root mean square of fit − offset",
+        "of the fitted cosine; of a group, √2 · root mean square of fit − offset",
     ),
-    "phase": Variable("step, neuron", "radians", "that of the fitted cosine, in (−π, π]"),
-    "offset": Variable("step, neuron", "weight", "that of the fit: the mean of the weights"),
+    "phase": Variable("step, neuron", "radians", "of the fitted cosine, in (−π, π]"),
+    "offset": Variable("step, neuron", "weight", "of the fit: the mean of the weights"),
     "explained": Variable(
         "step, neuron",
         "share of variance",
-        "share of the variance of the neuron's weights that the fit accounts for",
+        "share of the variance of the neuron's weights in the fit",
     ),
     "live": Variable(
         "step, neuron", "none", "whether the neuron's input weights are above 1 % of the largest's"
     ),
-    "position": Variable("position", "none", "a place in the chosen order of residues"),
+    "position": Variable("position", "none", "a position in the chosen order of residues"),
     "residue": Variable("position", "none", "the residue at the position, or the group's element"),
 }
 
@@ -103,7 +105,7 @@ def measure(
     path: Annotated[str, "from tokens to neurons; auto: attention in a transformer"] = "auto",
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
-    """Input weights and the cosine that fits each neuron best, at 20 checkpoints or at ``steps``.
+    """Fit a cosine to each neuron's input weights, at 20 checkpoints or at ``steps``.
 
     Returns:
         `VARIABLES`.
@@ -114,11 +116,11 @@ def measure(
     weights = run.input_side(steps, path=path)[:, tokens].transpose(1, 2)
     residue: Any = tokens.numpy()
     if isinstance(parts, Representations):
-        values, of_parts, laid = _on_a_group(weights, parts), part_coordinates(parts), "group"
+        values, coords, order_name = _fit_on_group(weights, parts), part_coordinates(parts), "group"
         residue = run.task.vocabulary[: parts.n]
     else:
-        values, of_parts = dict(zip(_FIT, cosine_fit(weights), strict=True)), {}
-        laid = "additive" if parts.n == run.task.d_output else "multiplicative"
+        values, coords = dict(zip(_FIT, cosine_fit(weights), strict=True)), {}
+        order_name = "additive" if parts.n == run.task.d_output else "multiplicative"
     values |= {"weight": weights, "live": live(weights)}
     return described(
         VARIABLES,
@@ -128,24 +130,24 @@ def measure(
             "neuron": np.arange(weights.shape[1]),
             "position": np.arange(parts.n),
             "residue": residue,
-            **of_parts,
+            **coords,
         },
-        attrs={"path": run.wiring.path_name(path), **of_steps, "order": laid},
+        attrs={"path": run.wiring.path_name(path), **of_steps, "order": order_name},
         words=part_units(parts),
     )
 
 
-def _on_a_group(
+def _fit_on_group(
     weights: Float[Tensor, "step neuron position"], parts: Representations
 ) -> dict[str, Tensor]:
-    """The part of each neuron's weights in its strongest representation."""
+    """The projection of each neuron's weights on its strongest representation."""
     share = parts.power_share(parts.amplitude(weights))
     strongest, mean = dominant_frequency(share), weights.mean(-1, keepdim=True)
     fit = mean.expand_as(weights).clone()
     for part in strongest.unique().tolist():
         basis = parts.basis(part).to(weights.dtype)
-        made_up = mean + (weights @ basis) @ basis.T
-        fit = torch.where((strongest == part)[..., None], made_up, fit)
+        projection = mean + (weights @ basis) @ basis.T
+        fit = torch.where((strongest == part)[..., None], projection, fit)
     amplitude = (fit - mean).square().mean(-1).mul(2).sqrt()
     return {
         "fit": fit,
@@ -157,7 +159,7 @@ def _on_a_group(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much of the live neurons' weights single cosines explain, and their frequencies."""
+    """The share of the live neurons' weights in single cosines, and their frequencies."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     if not last.live.any():
         return with_skipped_note(f"no neuron is alive at step {int(last.step):,}", dataset)
@@ -178,13 +180,13 @@ def _is_group(dataset: xr.Dataset) -> bool:
 
 
 def draw(measured: Measured) -> go.Figure:
-    """Columns of runs: all neurons, the strongest as curves with their fits, the phases."""
+    """A column for each run: all neurons, the strongest as curves with fits, and phases."""
     measured = representatives(measured)
     figure = Panels(
         measured,
-        title="Input weights of the neurons, and the waves that fit them best",
-        subtitle="rows ordered by what neurons end with; below, dots sized by amplitude, yellow "
-        "where the fit explains all",
+        title="Input weights of the neurons, and the best-fitting waves",
+        subtitle="rows ordered by frequency and phase at the last step; below, dots sized by "
+        "amplitude, yellow for a perfect fit",
     )
     explained = figure.colors("share explained", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):
@@ -206,8 +208,8 @@ def draw(measured: Measured) -> go.Figure:
     return figure.draw()
 
 
-def _row_order(dataset: xr.Dataset) -> np.ndarray:
-    """Neurons by the frequency and phase that they end with, dead ones last, at every step."""
+def _row_order(dataset: xr.Dataset) -> Integer[np.ndarray, " neuron"]:
+    """Neurons by frequency and phase at the last step, dead ones last."""
     last = dataset.isel(step=-1)
     within = -last.explained.to_numpy() if _is_group(dataset) else last.phase.to_numpy()
     keys = (within, last.frequency_of.to_numpy(), ~last.live.to_numpy())
@@ -215,7 +217,7 @@ def _row_order(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _strongest(dataset: xr.Dataset) -> list[int]:
-    """The neurons of largest amplitude at the last step, each of another frequency if it can be."""
+    """The neurons of largest amplitude at the last step, with distinct frequencies if possible."""
     last = dataset.isel(step=-1)
     falling = np.argsort(-last.amplitude.to_numpy())
     frequency = last.frequency_of.to_numpy()
@@ -228,7 +230,7 @@ def _strongest(dataset: xr.Dataset) -> list[int]:
 
 
 def _residues(dataset: xr.Dataset) -> dict[str, Any]:
-    """The axis of residues, in the order in which waves go."""
+    """The axis of residues, in the order of the waves."""
     titles = {"additive": "residue", "group": "element, in the group's order"}
     title = titles.get(dataset.attrs["order"], "discrete logarithm of the residue")
     return {"title": title, "range": [-0.5, dataset.sizes["position"] - 0.5]}
@@ -239,9 +241,9 @@ def _token(dataset: xr.Dataset) -> str:
 
 
 def _draw_weights(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> None:
-    """The input weights of all neurons, a row each, in one order at all steps."""
+    """Draw the input weights of all neurons, one row per neuron in the same order at all steps."""
     order = _row_order(dataset)
-    # A weight that 1 % of the last step's exceed: few large ones would wash out all others.
+    # The 99th percentile at the last step: outliers would make all other weights pale.
     top = float(np.abs(dataset.weight.isel(step=-1)).quantile(0.99))
     colors = figure.colors("weight", -top, top, scale=DIVERGING)
     y = {"title": "neuron", "showticklabels": False, "ticks": ""}
@@ -258,7 +260,7 @@ def _draw_weights(figure: Panels, row: Row, label: str, dataset: xr.Dataset) -> 
 
 
 def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int], at: int) -> None:
-    """A neuron's weights, the wave fitted to them, and the fit in the panel's corner."""
+    """Draw a neuron's weights, the fitted wave, and the fit's parameters in the corner."""
     of_neuron = dataset.sel(neuron=neurons[at])
     n, top = dataset.sizes["position"], 1.6 * float(np.abs(of_neuron.weight).max())
     y = {"title": "weight", "range": [-top, top], "nticks": 4}
@@ -284,31 +286,31 @@ def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int
         "mode": "text",
         "textposition": "bottom left",
     }
-    text = partial(_fit_in_words, neuron=neurons[at])
+    text = partial(_describe_fit, neuron=neurons[at])
     panel.add("scatter", run=label, at=text, textfont={"size": 11}, **corner)
 
 
 def _wave(now: xr.Dataset, neuron: int, x: Float[Tensor, " place"]) -> dict[str, Any]:
-    """The fit of a neuron's weights; of a cosine between the residues too."""
-    one = now.sel(neuron=neuron)
+    """The fit of a neuron's weights; a cosine also between residues."""
+    of_neuron = now.sel(neuron=neuron)
     if _is_group(now):
-        return {"y": one.fit.to_numpy().astype(np.float32)}
-    fit = CosineFit(*(torch.tensor(one[name].to_numpy()) for name in _FIT))
+        return {"y": of_neuron.fit.to_numpy().astype(np.float32)}
+    fit = CosineFit(*(torch.tensor(of_neuron[name].to_numpy()) for name in _FIT))
     return {"y": fit.curve(x, now.sizes["position"]).numpy().astype(np.float32)}
 
 
-def _fit_in_words(now: xr.Dataset, neuron: int) -> dict[str, Any]:
-    one = now.sel(neuron=neuron)
+def _describe_fit(now: xr.Dataset, neuron: int) -> dict[str, Any]:
+    of_neuron = now.sel(neuron=neuron)
     if _is_group(now):
-        fit = part_labels(now).names[int(one.frequency_of)]
+        fit = part_labels(now).names[int(of_neuron.frequency_of)]
     else:
-        phase = f"{float(one.phase):+.2f}".replace("-", "−")
-        fit = f"frequency {int(one.frequency_of)}, phase {phase}"
-    return {"text": [f"neuron {neuron}: {fit}, {float(one.explained):.0%} explained"]}
+        phase = f"{float(of_neuron.phase):+.2f}".replace("-", "−")
+        fit = f"frequency {int(of_neuron.frequency_of)}, phase {phase}"
+    return {"text": [f"neuron {neuron}: {fit}, {float(of_neuron.explained):.0%} explained"]}
 
 
 def _draw_fits(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:
-    """Frequency and phase of every live neuron, or its representation, sized by amplitude."""
+    """Draw frequency and phase, or representation, of every live neuron, sized by amplitude."""
     is_group = _is_group(dataset)
     if is_group:
         x = part_labels(dataset).axis
@@ -324,15 +326,15 @@ def _draw_fits(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> 
     panel = row.panel(f"{label}: {title}", x=x, y=y)
 
     def dots(now: xr.Dataset) -> dict[str, Any]:
-        live_, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
+        is_live, amplitude = now.live.to_numpy(), now.amplitude.to_numpy()
         size = 4 + 10 * amplitude / max(amplitude.max(), 1e-30)
-        # On a group side by side, or neurons of one representation would hide one another.
-        aside = 0.6 * (np.arange(len(live_)) / max(1, len(live_) - 1) - 0.5) if is_group else 0
+        # On a group, shift neurons of the same representation apart.
+        shift = 0.6 * (np.arange(len(is_live)) / max(1, len(is_live) - 1) - 0.5) if is_group else 0
         return {
-            "x": (now.frequency_of.to_numpy() + aside)[live_],
-            "y": (now.explained if is_group else now.phase).to_numpy()[live_],
-            "customdata": np.stack([now.neuron, now.amplitude, now.explained], 1)[live_],
-            "marker": {"color": now.explained.to_numpy()[live_], "size": size[live_]},
+            "x": (now.frequency_of.to_numpy() + shift)[is_live],
+            "y": (now.explained if is_group else now.phase).to_numpy()[is_live],
+            "customdata": np.stack([now.neuron, now.amplitude, now.explained], 1)[is_live],
+            "marker": {"color": now.explained.to_numpy()[is_live], "size": size[is_live]},
         }
 
     panel.add(

@@ -1,15 +1,15 @@
-"""When is it memorizing, forming the circuit, cleaning up? Restricted and excluded loss, sparsity.
+"""Can memorization, circuit formation and clean-up be separated? Restricted and excluded loss.
 
-A network that has learned c = f(a, b) modulo p answers with Σ_k α_k cos(w_k (f(a, b) − c)),
+A network that has learned c = f(a, b) modulo p computes the logits Σ_k α_k cos(w_k (f(a, b) − c)),
 w_k = 2πk/n, over a few key frequencies k. Nanda et al. 2023 (arXiv 2301.05217) follow this
-algorithm through training: the *restricted* loss keeps nothing else of the logits, the *excluded*
-loss removes it. Excluded loss falls while the network memorizes and rises when it comes to rely on
-the circuit; restricted loss falls while the circuit forms, long before test loss does; clean-up is
-when the weights that memorized decay and test loss falls.
+algorithm through training: the *restricted* loss uses this part of the logits alone, the *excluded*
+loss removes it. Excluded loss falls during memorization and rises as the network comes to rely on
+the circuit; restricted loss falls during circuit formation, long before test loss; during clean-up
+the memorizing weights decay and test loss falls.
 
-A network that has learned to compose in a group answers with Σ_ρ α_ρ tr ρ(a b c⁻¹) over a few key
-representations ρ (Chughtai et al. 2023, arXiv 2302.03025): the same measures, with characters in
-place of cosines and entries of ρ(a b) in place of waves.
+A network that has learned to compose in a group computes Σ_ρ α_ρ tr ρ(a b c⁻¹) over a few key
+representations ρ (Chughtai et al. 2023, arXiv 2302.03025): the same measures apply, with characters
+instead of cosines and entries of ρ(a b) instead of waves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,12 +49,12 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
-#: Examples whose logits are in memory at once, as numbers.
+#: The most logits per batch.
 _LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
-    """The answers must be one function of two residues, or of two elements of a group."""
+    """Requires one function of two residues, or of two elements of a group."""
     return no_formula(run.task)
 
 
@@ -76,27 +76,27 @@ VARIABLES = {
     "trig_component": Variable(
         "step, frequency",
         "logits",
-        "α_k, the coefficient of cos(w_k (s − c)); of a group α_ρ, that of tr ρ(s c⁻¹)",
+        "α_k, the coefficient of cos(w_k (s − c)); of a group α_ρ, the coefficient of tr ρ(s c⁻¹)",
     ),
     "explained": Variable(
         "step",
         "share of variance",
-        "share of the variance of the logits, each pair's mean over c aside, that Σ_k α_k "
-        "cos(w_k (s − c)) over key frequencies accounts for",
+        "share of Σ_k α_k cos(w_k (s − c)) over key frequencies in the variance of the logits, "
+        "centred over c for each pair",
     ),
     "gini_embedding": Variable(
         "step",
         "Gini coefficient",
-        "that of √Σ|F(ω)|² over ω > 0, F of W_E (of W_in where there is none)",
+        "of √Σ|F(ω)|² over ω > 0, F the transform of W_E (without W_E, of W_in)",
     ),
     "gini_output": Variable(
-        "step", "Gini coefficient", "that of √Σ|F(ω)|² over ω > 0, F of W_out W_U"
+        "step", "Gini coefficient", "of √Σ|F(ω)|² over ω > 0, F the transform of W_out W_U"
     ),
     "squared_weights": Variable("step", "weight squared", "Σ w² over all weights"),
     "key": Variable(
         "key",
         "{units of a frequency}",
-        "key frequencies (of a group representations): given, or standing out in the last logits",
+        "key frequencies (of a group: representations), given or from the last logits",
     ),
 }
 
@@ -107,34 +107,33 @@ def measure(
     steps: Sequence[int] | None = None,
     key: Annotated[
         list[str] | None,
-        "key frequencies, or representations; those that stand out in the last logits unless given",
+        "key frequencies, or representations; default: the strongest in the last logits",
     ] = None,
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
-    """Progress measures at every checkpoint, or at the given steps.
+    """Compute progress measures at every checkpoint, or at the given steps.
 
-    The logits are taken over all pairs of the task, an unordered pair a < b counting for (b, a)
-    too (which makes it all p² where the operation is commutative). With L̄(s, c) their mean over
-    the pairs whose right answer is s, the waves cos and sin of w_k s, fitted to L̄ over s for each
-    c, are the projections of Nanda et al. on cos(w_k (a + b)) and sin(w_k (a + b)) where f is
-    addition, on w_k (a − b) where it is subtraction, and so on. In multiplicative order s and c
-    are discrete logarithms, pairs with the answer 0 are left out, and c = 0 keeps its logit.
+    Measures cover all pairs of the task; an unordered pair a < b also counts as (b, a), which for
+    a commutative operation makes all p² pairs. Let L̄(s, c) be the mean logits over the pairs with
+    right answer s. Fitting the waves cos and sin of w_k s to L̄ over s for each c gives the
+    projections of Nanda et al., on cos(w_k (a + b)) and sin(w_k (a + b)) for addition, on
+    w_k (a − b) for subtraction, and so on. In multiplicative order s and c are discrete
+    logarithms, pairs with the answer 0 are excluded, and the logit of c = 0 is unchanged.
 
     Returns:
         `VARIABLES`. The attributes ``memorized_by``, ``circuit_by`` and ``cleaned_by`` are the
-        steps that end the three phases, as far as they are reached (see `phases`).
+        steps that end the three phases, if reached (see `phases`).
 
     Raises:
-        UserError: a key frequency is outside 1 … ⌊n/2⌋, or a representation is none of the group.
+        UserError: a key frequency is outside 1 … ⌊n/2⌋, or the group has no such representation.
     """
     steps, of_steps = select_finite_steps(run, steps)
     task = run.task
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task, order)
     pairs = Pairs.of(task, parts)
-    given = parts.numbered(key or [])
     last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
-    chosen = given or key_frequencies(_alpha(last, pairs).abs())
+    chosen = parts.numbered(key or []) or key_frequencies(_alpha(last, pairs).abs())
     waves = pairs.waves(chosen)
     rows = [_measure(run, step, pairs, chosen, waves) for step in steps]
     values = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -156,7 +155,7 @@ def measure(
 
 @torch.no_grad()
 def _logits(run: Run, step: int, pairs: Pairs) -> Float[Tensor, "pair p"]:
-    """All logits in float64, those of the residues in their order first."""
+    """All logits in float64, starting with the residues in order."""
     model = run.model(step)
     size = max(1, _LARGEST_LOGITS // run.task.d_output)
     logits = torch.cat([model(chunk).double() for chunk in pairs.inputs.split(size)])
@@ -212,8 +211,8 @@ def _explained(
 ) -> float:
     """1 − Σ (L − T)² / Σ L², L centred over c, T = Σ_k α_k cos(w_k (s − c)) over key frequencies.
 
-    Being the least-squares fit, T is orthogonal to what it leaves, so this is Σ T² / Σ L²; NaN
-    where no pair's logits differ.
+    T is a least-squares fit and so orthogonal to the residual: the value is Σ T² / Σ L². NaN for
+    constant logits.
     """
     fitted = alpha[key] @ pairs.parts.characters[key]
     total = (logits - logits.mean(1, keepdim=True)).square().sum(1) @ pairs.weight
@@ -223,7 +222,7 @@ def _explained(
 
 
 def _gini(run: Run, steps: Sequence[int], parts: Harmonics, side: str) -> Float[Tensor, " step"]:
-    """Gini coefficient, over frequencies, of the norms of the Fourier components."""
+    """The Gini coefficient, over frequencies, of the norms of the Fourier components."""
     if side == "output":
         signal = run.output_side(steps)[..., parts.tokens]
     else:
@@ -232,37 +231,37 @@ def _gini(run: Run, steps: Sequence[int], parts: Harmonics, side: str) -> Float[
 
 
 def phases(dataset: xr.Dataset, level: float = 0.95) -> dict[str, int]:
-    """The steps that end memorization, circuit formation and clean-up, as far as they are reached.
+    """The steps that end memorization, circuit formation and clean-up, if reached.
 
-    Nanda et al. read the phases off their curves. Here they are defined to end
+    Nanda et al. determine the phases from their curves by eye. Here they end
 
-    * ``memorized_by``: at the minimum of the excluded loss, from where on the network relies on
-      the key frequencies more and more;
-    * ``circuit_by``: at the first step from there at which the key frequencies alone answer the
-      share ``level`` of all pairs: the circuit would generalize without the rest of the logits;
-    * ``cleaned_by``: at the first step from there at which all logits answer that share of the
-      test pairs.
+    * ``memorized_by``: at the minimum of the excluded loss, after which the network relies more
+      and more on the key frequencies;
+    * ``circuit_by``: at the first later step at which the key frequencies alone answer the share
+      ``level`` of all pairs: the circuit would generalize without the rest of the logits;
+    * ``cleaned_by``: at the first later step at which all logits answer that share of the test
+      pairs.
 
-    There are no phases where the excluded loss has no minimum inside the steps, or where the
-    circuit has formed by then: memorization and circuit formation cannot be separated.
+    The result is empty if the excluded loss has no minimum inside the steps, or if the circuit has
+    formed by then: memorization and circuit formation cannot be separated.
     """
     step = dataset.step.to_numpy()
     lowest = int(dataset.excluded_loss.to_numpy().argmin())
     if lowest in (0, len(step) - 1) or dataset.restricted_accuracy[lowest] >= level:
         return {}
-    found = {"memorized_by": int(step[lowest])}
+    ends = {"memorized_by": int(step[lowest])}
     at = lowest
     for name, curve in (("circuit_by", "restricted_accuracy"), ("cleaned_by", "test_accuracy")):
         reached = np.flatnonzero(dataset[curve].to_numpy()[at:] >= level)
         if not len(reached):
             break
         at += int(reached[0])
-        found[name] = int(step[at])
-    return found
+        ends[name] = int(step[at])
+    return ends
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The key frequencies, what they explain, and the phases as far as they were reached."""
+    """The key frequencies, their share of the logits' variance, and the completed phases."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     keys = ", ".join(labels.names[key] for key in dataset.key.to_numpy())
     ends = [
@@ -279,7 +278,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 # --- figure -------------------------------------------------------------------------------------
 
-#: The name of a variable in the legend, and its colour and dash.
+#: Legend entry, colour and dash of each variable.
 _LOSSES = {
     "train_loss": ("train", COLORS[0], "dash"),
     "test_loss": ("test", COLORS[0], "solid"),
@@ -300,12 +299,12 @@ _PHASES = {
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """A column for each run: losses, trig components, sparsity and weights, phases shaded."""
+    """A column for each run: losses, trig components, sparsity and weights, with phases shaded."""
     measured = representatives(measured)
     figure = Panels(
         measured,
         title="Progress measures over training",
-        subtitle="shaded: memorization, circuit formation and clean-up, as far as completed",
+        subtitle="shaded: memorization, circuit formation and clean-up, if completed",
         log=log,
     )
     rows = [figure.row(height=height, legend=True) for height in (260, 170, 140, 110)]
@@ -341,7 +340,7 @@ def _draw_curves(
 
 
 def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    """α_k of the key frequencies in their colours, those of all others thin and grey."""
+    """Draw α_k, key frequencies in colour and all others thin and grey."""
     key, labels = dataset.key.to_numpy().tolist(), part_labels(dataset)
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
@@ -359,7 +358,7 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
 
 
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:
-    """Bands for the phases that were completed, named beside the losses."""
+    """Shade the completed phases."""
     start = int(dataset.step[0])
     for name, (phase, color) in _PHASES.items():
         if name not in dataset.attrs:

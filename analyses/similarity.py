@@ -1,10 +1,10 @@
 """When does the subnetwork settle? Magnitude masks of all checkpoints, compared by Jaccard.
 
 The magnitude mask m_t of a checkpoint keeps its (1 − k) largest weights; it is the lottery ticket
-that could be drawn there. Jaccard similarity is JS(a, b) = |a ∩ b| / |a ∪ b|, distance JD = 1 − JS.
-Near generalization the masks move towards the final one, and the distance between m_t and m_{t+δt}
-follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470, version 2, fig. 6, or
-version 3, fig. 7).
+drawn from that checkpoint. Jaccard similarity is JS(a, b) = |a ∩ b| / |a ∪ b|, distance
+JD = 1 − JS. Near generalization the masks approach the final mask, and the distance between m_t and
+m_{t+δt} follows the rise of test accuracy (Minegishi et al. 2023, arXiv 2310.19470, version 2,
+fig. 6, or version 3, fig. 7).
 """
 
 from collections import Counter
@@ -40,11 +40,11 @@ from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
-#: The name of all weights together among the layers.
+#: The layer name for all weights together.
 WHOLE = "all"
-#: Entries of all masks that are multiplied at once, so that 0/1 floats stay under 200 MB.
+#: The most mask entries per matrix product, which limits 0/1 floats to 200 MB.
 _LARGEST = 2**25
-#: Every mask is compared with at most so many others.
+#: The most masks that each mask is compared with.
 _OTHERS = 320
 
 
@@ -58,23 +58,21 @@ VARIABLES = {
         "step, layer", "share", "JD(m_t, m_s) = 1 − JS(m_t, m_s), s the step in later"
     ),
     "pairwise": Variable("step, other_step, layer", "share", "JS(m_t, m_s), s the other step"),
-    "density": Variable("step, layer", "share", "share of the weight that the mask keeps"),
-    "later": Variable(
-        "step", "step", "the checkpoint within δt/10 of t + δt; −1 where there is none"
-    ),
+    "density": Variable("step, layer", "share", "unpruned share of the weight"),
+    "later": Variable("step", "step", "the checkpoint within δt/10 of t + δt; −1 if none"),
     "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks judged by them"
+        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
     ),
     "accuracy_change": Variable(
-        "step", "share", "test accuracy at the later step less that at the step"
+        "step", "share", "test accuracy at the later step minus that at the step"
     ),
     "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
     ),
     "log_loss_fall": Variable(
         "step", "decades", "log10 (test loss at the step / test loss at the later step)"
     ),
-    "other_step": Variable("other_step", "step", "all steps, or 320 of them where there are more"),
+    "other_step": Variable("other_step", "step", "all steps, at most 320 of them"),
     "layer": Variable("layer", "none", "a weight's name; all: the network"),
 }
 
@@ -85,23 +83,23 @@ def measure(
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate k of the magnitude masks"] = 0.6,
     scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
-    lag: Annotated[int | None, "δt in steps; near a 15th of the run"] = None,
-    reference: Annotated[Path | None, "a run or a mask's file; this run unless given"] = None,
-    reference_step: Annotated[int | None, "checkpoint of the reference; the last"] = None,
+    lag: Annotated[int | None, "δt in steps; default: near a 15th of the run"] = None,
+    reference: Annotated[Path | None, "a run or a mask's file; default: this run"] = None,
+    reference_step: Annotated[int | None, "checkpoint of the reference; default: last"] = None,
 ) -> xr.Dataset:
-    """Masks of every checkpoint, or of the given steps, compared with one another.
+    """Compare the masks of every checkpoint, or of the given steps, with one another.
 
-    Matrices are pruned, biases are not; a run's own mask has set its weights to zero before.
+    Matrices are pruned, biases are not; weights pruned by a run's own mask count as zero.
 
     Returns:
-        `VARIABLES`. The attribute ``other_steps`` says how many there are, if not all.
+        `VARIABLES`. The attribute ``other_steps`` is the number of other steps, if not all.
 
     Raises:
         UserError: the rate is outside [0, 1), or the reference has other weights.
     """
     check_rate(rate)
     if lag is not None and lag < 1:
-        raise UserError(f"A lag of {lag} steps compares nothing: choose 1 or more.")
+        raise UserError(f"A lag of {lag} steps is too small: choose 1 or more.")
     steps, of_steps = select_finite_steps(run, steps)
     others = thin(steps, _OTHERS)
     masks = [_mask(run, step, rate, scope) for step in steps]
@@ -143,7 +141,7 @@ def measure(
 def _reference(
     run: Run, reference: Path | None, step: int | None, rate: float, scope: Scope
 ) -> tuple[Mask, str]:
-    """The mask that others are compared with, and its name."""
+    """The reference mask and its name."""
     if reference is not None and Path(reference).is_file():
         return Mask.load(reference), Path(reference).name
     other = run if reference is None else Run(reference)
@@ -158,11 +156,11 @@ def _mask(run: Run, step: int, rate: float, scope: Scope) -> Mask:
 
 
 def _check_reference(run: Run, reference: Path | None, mask: Mask, target: Mask) -> None:
-    for name, kept in mask.items():
-        if name not in target or target[name].shape != kept.shape:
+    for name, entries in mask.items():
+        if name not in target or target[name].shape != entries.shape:
             raise UserError(
-                f"The reference {reference} has no weight {name} of shape {tuple(kept.shape)}, so "
-                f"its mask cannot be compared with {run.path}."
+                f"The reference {reference} has no weight {name} of shape {tuple(entries.shape)}: "
+                f"give a run or a mask of the same model as {run.path}."
             )
 
 
@@ -173,17 +171,17 @@ def _compared(
     Float[np.ndarray, "step layer"],
     Float[np.ndarray, "step other layer"],
 ]:
-    """JS with the target, JD with the masks ``at`` other places, and JS with the ``others``."""
+    """JS with the target, JD with the masks ``at`` later steps, and JS with the ``others``."""
     sizes, target_sizes, shared, moved, common = [], [], [], [], []
     for name in masks[0]:
         stack = torch.stack([mask[name].flatten() for mask in masks])
         reference = target[name].flatten()
         sizes.append(_counts(stack))
         target_sizes.append(_counts([reference])[0])
-        shared.append(_counts(kept & reference for kept in stack))
-        moved.append(_counts(kept & stack[b] for kept, b in zip(stack, at, strict=True)))
-        every = len(others) == len(stack)
-        common.append(intersections(stack, stack if every else stack[others]))
+        shared.append(_counts(mask & reference for mask in stack))
+        moved.append(_counts(mask & stack[b] for mask, b in zip(stack, at, strict=True)))
+        is_complete = len(others) == len(stack)
+        common.append(intersections(stack, stack if is_complete else stack[others]))
     size = _with_whole(sizes)
     return (
         _jaccard(_with_whole(shared), size, _with_whole(target_sizes)),
@@ -193,19 +191,19 @@ def _compared(
 
 
 def _counts(masks: Iterable[Bool[Tensor, " entry"]]) -> Integer[np.ndarray, " mask"]:
-    # Row by row count_nonzero is several times as fast as a sum.
-    return np.array([np.count_nonzero(kept.numpy()) for kept in masks])
+    # Row by row, count_nonzero is several times as fast as a sum.
+    return np.array([np.count_nonzero(mask.numpy()) for mask in masks])
 
 
 def _densities(masks: Sequence[Mask]) -> Float[np.ndarray, "step layer"]:
-    """The share of each weight that is kept, and of all of them."""
+    """The unpruned share of each weight, and of all weights."""
     return np.array([[*mask.densities.values(), mask.density] for mask in masks])
 
 
 def intersections(
     masks: Bool[Tensor, "mask entry"], others: Bool[Tensor, "other entry"]
 ) -> Float[np.ndarray, "mask other"]:
-    """|a ∩ b| for every pair of masks: the product of 0/1 matrices, exact in float32."""
+    """|a ∩ b| for every pair of masks, as a product of 0/1 matrices, exact in float32."""
     total = torch.zeros(len(masks), len(others), dtype=torch.float64)
     width = max(1, _LARGEST // (len(masks) + len(others)))
     for part, other_part in zip(masks.split(width, 1), others.split(width, 1), strict=True):
@@ -217,7 +215,7 @@ def intersections(
 def _with_whole(
     per_layer: Sequence[Integer[np.ndarray, "*mask"]],
 ) -> Float[np.ndarray, "*mask layer"]:
-    """Counts of each layer along a last axis, and their sum, for the network, behind them."""
+    """Stack the counts of the layers along a last axis, and append their sum for the network."""
     stacked = np.stack(per_layer, -1)
     return np.concatenate([stacked, stacked.sum(-1, keepdims=True)], -1)
 
@@ -225,13 +223,13 @@ def _with_whole(
 def _jaccard(
     common: Float[np.ndarray, "*any"], a: Float[np.ndarray, "*any"], b: Float[np.ndarray, "*any"]
 ) -> Float[np.ndarray, "*any"]:
-    """|a ∩ b| / |a ∪ b| from counts; 1 where both are empty."""
-    either = a + b - common
-    return np.divide(common, either, out=np.ones(np.shape(either)), where=either > 0)
+    """|a ∩ b| / |a ∪ b| from counts; 1 if both are empty."""
+    union = a + b - common
+    return np.divide(common, union, out=np.ones(np.shape(union)), where=union > 0)
 
 
 def _later(steps: Sequence[int], lag: int) -> Integer[np.ndarray, " step"]:
-    """For each step the position of the checkpoint nearest to step + lag, −1 beyond lag / 10."""
+    """The index of the checkpoint nearest to each step + lag; −1 if farther than lag / 10."""
     at = np.array(steps)
     position = np.abs(at[None] - (at[:, None] + lag)).argmin(1)
     near = np.abs(at[position] - (at + lag)) <= lag / 10
@@ -239,7 +237,7 @@ def _later(steps: Sequence[int], lag: int) -> Integer[np.ndarray, " step"]:
 
 
 def _usual_lag(steps: Sequence[int]) -> int:
-    """A 15th of the run, or of the multiples of gaps near that the one most checkpoints have.
+    """A 15th of the run, or the nearby multiple of a checkpoint gap with the most pairs.
 
     >>> _usual_lag(range(0, 30_001, 100)), _usual_lag([*range(0, 500, 25), *range(500, 1301, 100)])
     (2000, 100)
@@ -255,10 +253,10 @@ def _change(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def peak(dataset: xr.Dataset) -> tuple[int, float] | None:
-    """Where the distance over δt stands highest above its lowest value before: t, and the distance.
+    """The step and distance where the distance over δt is highest above its earlier minimum.
 
-    Early on every weight moves, in networks that generalize and in those that do not; the distance
-    falls from there. This is where it rises again; None where it never does.
+    Early in training all weights move, in every network, and the distance then falls. The peak is
+    where the distance rises again; None if it does not.
     """
     distance = dataset.distance.sel(layer=WHOLE)
     distance = distance[distance.notnull().to_numpy()]
@@ -270,15 +268,15 @@ def peak(dataset: xr.Dataset) -> tuple[int, float] | None:
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How similar to the reference it starts and ends, and where masks change fastest."""
+    """The first and last similarity to the reference, and the peak of the masks' change."""
     similarity = format_change(dataset.similarity.sel(layer=WHOLE), ".2f")
-    found, n_pairs = peak(dataset), _n_pairs(dataset)
+    highest, n_pairs = peak(dataset), _n_pairs(dataset)
     if n_pairs < _FEWEST:
         distance = f"is known for {n_pairs} of {dataset.sizes['step']} checkpoints: choose --lag"
-    elif found is None:
+    elif highest is None:
         distance = "does not rise again"
     else:
-        distance = f"rises again to {found[1]:.2f} at step {found[0]:,}"
+        distance = f"rises again to {highest[1]:.2f} at step {highest[0]:,}"
     text = (
         f"k = {dataset.rate:g}: similarity to {dataset.reference} {similarity} "
         f"{format_steps(dataset)}; the distance over δt = {dataset.lag:,} {distance}"
@@ -287,12 +285,12 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def _judged(dataset: xr.Dataset) -> str:
-    """The name of the test curve that the task is judged by."""
+    """The name of the test curve in the task's criterion."""
     return "test accuracy" if "test_accuracy" in dataset else "test loss"
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """A column per run: similarity to the reference, distance over δt, and all pairs."""
+    """A column for each run: similarity to the reference, distance over δt, and all pairs."""
     measured = representatives(measured)
     first = next(iter(measured.values()))
     figure = Panels(
@@ -324,7 +322,7 @@ _BESIDE: dict[str, Any] = {"color": GREY, "dash": "dot", "value": "%{y:.3f}"}
 
 
 def _draw_similarity(row: Row, dataset: xr.Dataset, label: str, layers: Sequence[str]) -> None:
-    """Similarity of every layer to the reference, with the test curve on the right."""
+    """Draw the similarity of every layer to the reference, with the test curve on the right."""
     judged, title = _judged(dataset), f"{label}: similarity to {dataset.reference}"
     panel = row.over_training(title, y={"title": "JS", "range": [0, 1.03]}, marks=[label])
     share = {"range": [0, 1.03], "tickformat": ".0%"}
@@ -336,12 +334,12 @@ def _draw_similarity(row: Row, dataset: xr.Dataset, label: str, layers: Sequence
 def _draw_distance(
     row: Row, dataset: xr.Dataset, label: str, layers: Sequence[str], highest: float
 ) -> None:
-    """Distance of every layer over δt, with the change of the test curve on the right."""
+    """Draw the distance of every layer over δt, with the change of the test curve on the right."""
     title = f"{label}: Jaccard distance over δt = {dataset.lag:,} steps"
     n_pairs, n_steps = _n_pairs(dataset), dataset.sizes["step"]
     if n_pairs < _FEWEST:
-        note = f"{n_pairs} of {n_steps} checkpoints lie {dataset.lag:,} steps before another:"
-        row.note(title, f"{note}<br>save more of them, or choose another lag")
+        note = f"{n_pairs} of {n_steps} checkpoints have another {dataset.lag:,} steps later:"
+        row.note(title, f"{note}<br>save more checkpoints, or choose another lag")
         return
     panel = row.over_training(title, y={"title": "JD", "range": [0, highest]}, marks=[label])
     share = {"title": "change of test accuracy", "tickformat": "~%"}
@@ -351,42 +349,42 @@ def _draw_distance(
     _draw_layers(panel, dataset, label, layers, "distance")
 
 
-#: So many pairs of checkpoints, δt apart, make a curve.
+#: The fewest pairs of checkpoints, δt apart, in a curve.
 _FEWEST = 5
 
 
 def _n_pairs(dataset: xr.Dataset) -> int:
-    """How many checkpoints have another one δt later."""
+    """The number of checkpoints with another one δt later."""
     return int((dataset.later >= 0).sum())
 
 
 def _draw_layers(
     panel: Panel, dataset: xr.Dataset, label: str, layers: Sequence[str], name: str
 ) -> None:
-    """A curve for each layer in its colour, and a thick black one for all weights."""
-    # Colours that no run has, nor all weights together.
+    """Draw a curve for each layer in colour, and a thick black one for all weights."""
+    # Skip the colours of runs, and black.
     shades = [*run_colors(map(str, range(32))).values()][len(panel.figure.measured) :]
     palette = [color for color in shades if color != "#000000"]
     short = short_names(layers)
     for place, layer in enumerate(layers):
         if layer not in dataset.layer:
             continue
-        whole = layer == WHOLE
+        is_total = layer == WHOLE
         panel.lines(
             dataset.step,
             dataset[name].sel(layer=layer),
             run=label,
-            entry="all weights" if whole else short[layer],
-            color="#000000" if whole else palette[place % len(palette)],
-            width=3 if whole else 1.5,
+            entry="all weights" if is_total else short[layer],
+            color="#000000" if is_total else palette[place % len(palette)],
+            width=3 if is_total else 1.5,
             value=f"{name} %{{y:.3f}}",
         )
 
 
 def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Similarity of pairs of evenly placed checkpoints, at most 100, for all weights and a layer.
+    """The similarity of pairs of at most 100 evenly chosen checkpoints, by layer.
 
-    It is empty for a layer that the run does not have.
+    Empty for a layer that the run does not have.
     """
     stops = thin(dataset.other_step.to_numpy().tolist(), 100)
     ticks = [f"{step:,}" for step in stops]
@@ -398,5 +396,5 @@ def _pairs(dataset: xr.Dataset, layers: Sequence[str]) -> dict[str, dict[str, An
             "x": ticks,
             "y": ticks,
         }
-        for layer in [WHOLE, *(each for each in layers if each != WHOLE)]
+        for layer in [WHOLE, *(name for name in layers if name != WHOLE)]
     }

@@ -1,11 +1,10 @@
-"""Is the loss still saying anything? Softmax collapse, logit scale, gradients along the weights.
+"""Does softmax collapse, and where does the gradient point? Logit scale, margin, gradients.
 
-Past memorization a network can lower its loss by scaling its logits alone: gradients then point
+After memorization a network can lower its loss by scaling its logits alone: gradients then point
 along the weights (naïve loss minimization), until the softmax of a training example rounds to 1 in
-floating point and its loss and gradient are exactly 0 (softmax collapse). Weight decay holds the
-scale down; without it, a network may stop learning before it generalizes (Prieto et al. 2025, arXiv
-2501.04697). Gradients are computed from each checkpoint, those of the loss alone, without penalty
-and weight decay.
+floating point and its loss and gradient are exactly 0 (softmax collapse). Weight decay limits the
+scale; without it, a network may stop learning before it generalizes (Prieto et al. 2025, arXiv
+2501.04697). Gradients at each checkpoint are of the loss alone, without penalty and weight decay.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
-#: The precisions in which the softmax may round.
+#: The floating-point precisions of the softmax.
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 SIDES = ("train", "test")
 
@@ -36,10 +35,10 @@ SIDES = ("train", "test")
 def collapsed(
     logits: Float[Tensor, "n answer"], labels: Shaped[Tensor, " n"], dtype: torch.dtype
 ) -> float:
-    """The share of examples whose cross-entropy is exactly 0 when it is computed in ``dtype``.
+    """The share of examples with a cross-entropy of exactly 0 in ``dtype``.
 
-    ln Σ_c exp(z_c − z_y) is 0 where the sum absorbs all terms but its 1: the right answer leads by
-    about 16 nats or more in float32, by 36 in float64, and nothing is left to learn from.
+    ln Σ_c exp(z_c − z_y) is 0 if rounding absorbs all terms of the sum except 1: the right answer
+    leads by about 16 nats or more in float32, by 36 in float64, and the gradient vanishes.
 
     >>> logits = torch.tensor([[20.0, 0.0], [5.0, 0.0]])
     >>> right = torch.tensor([0, 0])
@@ -51,7 +50,7 @@ def collapsed(
 
 
 def margin(logits: Float[Tensor, "n answer"], labels: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """How far the right answer's logit is above the best wrong one's, in nats.
+    """The right answer's logit minus the best wrong one, in nats.
 
     >>> margin(torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 0.0]]), torch.tensor([0, 2]))
     tensor([ 2., -2.])
@@ -62,7 +61,7 @@ def margin(logits: Float[Tensor, "n answer"], labels: Shaped[Tensor, " n"]) -> F
 
 
 def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """The cosine between two sets of tensors, each as one vector; NaN where one is 0.
+    """The cosine between two sets of tensors, each as one vector; NaN if one is 0.
 
     >>> cosine({"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([-2.0, 0.0])})
     -1.0
@@ -73,12 +72,12 @@ def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
 
 
 def _norm(tensors: Mapping[str, Tensor]) -> float:
-    """The L2 norm of all together, in float64."""
+    """The L2 norm of all tensors together, in float64."""
     return float(sum(float(t.double().square().sum()) for t in tensors.values())) ** 0.5
 
 
 def applies(run: Run) -> str | None:
-    """The loss must be a cross-entropy: softmax is what collapses."""
+    """Requires a cross-entropy loss with a softmax."""
     softmax = run.task.training_objective.name.startswith("cross-entropy")  # in any precision
     if not softmax or run.task.loss_units != "nats":
         return f"{run.task.name} is not trained with a softmax and cross-entropy."
@@ -87,45 +86,43 @@ def applies(run: Run) -> str | None:
 
 VARIABLES = {
     "collapsed": Variable(
-        "step, precision", "share", "share of the training examples whose loss is exactly 0"
+        "step, precision", "share", "share of training examples with a loss of exactly 0"
     ),
     "logit_scale": Variable(
-        "step, side", "nats", "root mean square of the logits, each example's mean aside"
+        "step, side", "nats", "root mean square of the logits, centred for each example"
     ),
     "margin": Variable("step, side", "nats", "mean lead of the right answer's logit"),
     "gradient_norm": Variable("step, weight, side", "nats per weight", "‖∂L/∂w‖₂"),
     "along_weights": Variable(
-        "step, side", "cosine", "cos(−∇L, θ) over all weights: 1 where L falls by scaling θ up"
+        "step, side", "cosine", "cos(−∇L, θ) over all weights: 1 if scaling θ up lowers L fastest"
     ),
     "sides_agree": Variable("step", "cosine", "cos(∇L_train, ∇L_test)"),
     "relative_change": Variable(
         "step, weight",
         "1/step",
-        "‖w_t − w_s‖ / (t − s) / ‖w_t‖, s the checkpoint before; NaN at the first",
+        "‖w_t − w_s‖ / (t − s) / ‖w_t‖, s the previous checkpoint; NaN at the first",
     ),
-    "precision": Variable(
-        "precision", "none", "of the floating-point numbers in which the softmax is taken"
-    ),
+    "precision": Variable("precision", "none", "floating-point precision of the softmax"),
 }
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
-    """What is left of the loss and where its gradient points, at all checkpoints or given ones.
+    """Measure softmax collapse and gradients at every checkpoint, or at the given steps.
 
     Returns:
         `VARIABLES`.
     """
     at, of_steps = select_finite_steps(run, steps)
-    names, found = run.weight_names, []
+    names, rows = run.weight_names, []
     before: tuple[int, Mapping[str, Tensor]] | None = None
     changes = np.full((len(at), len(names)), np.nan)
     for row, step in enumerate(at):
-        found.append(_measure(run.model(step), run.task))
+        rows.append(_measure(run.model(step), run.task))
         weights = run.checkpoint(step).effective_weights
         if before is not None:
             changes[row] = [_change(before, step, weights, name) for name in names]
         before = step, weights
-    stacked = (np.array(values, dtype=float) for values in zip(*found, strict=True))
+    stacked = (np.array(values, dtype=float) for values in zip(*rows, strict=True))
     return described(
         VARIABLES,
         {**dict(zip(_Measurements._fields, stacked, strict=True)), "relative_change": changes},
@@ -135,7 +132,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
 
 
 class _Measurements(NamedTuple):
-    """The measurements at one checkpoint; the fields are `measure`'s variables."""
+    """The measurements at one checkpoint, with the variables of `measure` as fields."""
 
     collapsed: list[float]
     logit_scale: list[float]
@@ -182,7 +179,7 @@ def _change(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much of the training set collapsed at most, and how far gradients follow the weights."""
+    """The largest collapsed share of the training set, and the gradients' cosine with weights."""
     shares = " and ".join(
         f"{format_percent(dataset.collapsed.sel(precision=precision).max())} of the training set "
         f"in {precision}"
@@ -194,7 +191,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """Collapse, margin and scale above; directions; gradient and change of each weight below."""
+    """Collapse, margin and scale; gradient directions; gradient and change of each weight."""
     figure = Panels(
         measured,
         title="Softmax collapse, logits and gradients over training",

@@ -1,10 +1,10 @@
-"""Which way do the weights go? Their path in principal components, speed, distances and ranks.
+"""How do the weights move, and how fast? Path in principal components, speed, distances, ranks.
 
-A checkpoint is a point in the space of all weights (θ ⊙ m). The path is shown in the plane that
-holds most of its variance; speed is ‖θ_t' − θ_t‖ / (t' − t) between neighbouring checkpoints; the
+A checkpoint is a point in the space of all weights (θ ⊙ m). The figure shows the path in the plane
+of largest variance; speed is ‖θ_t' − θ_t‖ / (t' − t) between neighbouring checkpoints; the
 effective rank of a matrix is exp(−Σ q_i log q_i), q_i = σ_i / Σ σ (Roy and Vetterli 2007). The
-principal components of any long smooth path, a random walk included, look like cosines (Antognini
-and Sohl-Dickstein 2018, arXiv 1806.08805), so read turns beside speed and distance.
+principal components of any long smooth path, even of a random walk, look like cosines (Antognini
+and Sohl-Dickstein 2018, arXiv 1806.08805), so interpret turns together with speed and distance.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
-#: Effective ranks take a decomposition per step; above this side they are measured at fewer steps.
+#: Effective ranks need a decomposition per step: larger matrices are measured at fewer steps.
 _LARGE_SIDE, _STEPS_IF_LARGE = 256, 40
 
 
@@ -49,7 +49,7 @@ VARIABLES = {
     "explained": Variable(
         "component",
         "share of variance",
-        "share of the variance over checkpoints that the component holds",
+        "share of the variance over checkpoints along the component",
     ),
     "speed": Variable(
         "step", "L2 norm per training step", "‖θ_t' − θ_t‖ / (t' − t), t' the next checkpoint"
@@ -61,12 +61,12 @@ VARIABLES = {
         "dimensions",
         "exp(−Σ q ln q), q = σ / Σ σ, σ the matrix's singular values, heads side by side",
     ),
-    "full_rank": Variable("weight", "dimensions", "the most that the effective rank could be"),
+    "full_rank": Variable("weight", "dimensions", "largest possible effective rank"),
     "component": Variable("component", "none", "a principal component's number"),
     "rank_step": Variable(
         "rank_step",
         "step",
-        "all steps, or 40 of them where a matrix has more than 256 rows and columns",
+        "all steps, or 40 of them if a matrix has more than 256 rows and columns",
     ),
 }
 
@@ -77,18 +77,17 @@ def measure(
     steps: Sequence[int] | None = None,
     components: Annotated[int, "principal components to keep"] = 3,
 ) -> xr.Dataset:
-    """The path through every checkpoint, or through the given steps.
+    """Measure the path through every checkpoint, or through the given steps.
 
     Returns:
         `VARIABLES`.
 
     Raises:
-        UserError: fewer than two components are asked for.
+        UserError: ``components`` is below 2.
     """
     if components < 2:
         raise UserError(
-            f"A path is shown in a plane, which takes more than {components} components: choose "
-            "2 or more."
+            f"components = {components} is too few for the plane of a path: choose 2 or more."
         )
     steps, of_steps = select_finite_steps(run, steps)
     gram = torch.zeros(len(steps), len(steps), dtype=torch.float64)
@@ -145,7 +144,7 @@ def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much two components hold, how far the path goes, and how ranks change."""
+    """The variance in two components, the length of the path, and the change of ranks."""
     names = short_names([str(name) for name in dataset.weight.to_numpy()])
     ranks = ", ".join(
         f"{short} {format_change(dataset.effective_rank.sel(weight=name), '.0f')}"
@@ -160,7 +159,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """The path of each run; speed, distances and effective ranks with runs in colours."""
+    """The path of each run, and speed, distances and effective ranks over training."""
     figure = Panels(
         measured,
         title="The path of the weights over training, and the rank of their matrices",
@@ -175,7 +174,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _draw_paths(figure: Panels, moving: Mapping[str, xr.Dataset], log: bool) -> None:
-    """The paths of runs that have more than one checkpoint, beside one another; their speeds."""
+    """Draw the paths of runs with several checkpoints side by side, and their speeds."""
     steps = StepAxis(np.concatenate([ds.step.to_numpy() for ds in moving.values()]), log)
     colors = figure.colors("training step", *steps.range, **steps.bar())
     row = figure.row(height=380)
@@ -188,7 +187,7 @@ def _draw_paths(figure: Panels, moving: Mapping[str, xr.Dataset], log: bool) -> 
 
 #: The axis of effective ranks.
 _RANK: dict[str, Any] = {"rangemode": "tozero", "nticks": 5}
-#: Curves over training: the title, and the axis.
+#: Curves over training: title and axis.
 _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "speed": ("speed", {"title": "L2 norm per step", "type": "log"}),
     "from_start": ("distance from the start", {"title": "L2 norm", "rangemode": "tozero"}),
@@ -197,7 +196,7 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def _draw_path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps: StepAxis) -> None:
-    """Two components against one another, coloured by step, with its milestones marked."""
+    """Draw two components against each other, coloured by step, with milestones marked."""
     shares = dataset.explained.to_numpy()
     panel = row.panel(
         f"{label}: the path, from dark to bright",

@@ -1,9 +1,9 @@
-"""What do the weights look like? Every weight matrix and its mask as an image, over training.
+"""What do the weight matrices and their masks look like? Images over training.
 
-The mask is the run's own where it has one, else the magnitude mask that a ticket taken at that step
-would get. A grokked network's weights and mask show the waves of its frequencies along the tokens;
-masks of pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.19470, version 3, fig.
-18 and 19).
+The mask is the run's own if it has one, else the magnitude mask of a ticket drawn at that step. A
+grokked network's weights and mask show the waves of its frequencies along the tokens; masks of
+pruning at initialization do not (Minegishi et al. 2023, arXiv 2310.19470, version 3, fig. 18 and
+19).
 """
 
 import math
@@ -43,19 +43,19 @@ from mechgrok.models.wiring import short_names
 from mechgrok.results.variables import Variable, described, for_each
 from mechgrok.runs import Run
 
-#: A larger matrix is pooled until it has at most this many entries.
+#: The most entries of an image; larger matrices are pooled.
 _LARGEST_IMAGE = 2**16
-#: Without ``steps`` as many are shown as give this many pixels in all, but from 3 to 6.
+#: The pixels of all images, which set the default number of checkpoints, from 3 to 6.
 _PIXELS, _FEWEST, _MOST = 1_200_000, 3, 6
 
 
 VARIABLES = {
     "{W}": Variable(
-        "step, {W} row, {W} column", "weight", "the entries of θ ⊙ m, several heads side by side"
+        "step, {W} row, {W} column", "weight", "the entries of θ ⊙ m, heads side by side"
     ),
     "{W} kept": Variable("step, {W} row, {W} column", "none", "whether the mask keeps the entry"),
-    "{W} row": Variable("{W} row", "none", "the row's number, in the order asked for"),
-    "{W} column": Variable("{W} column", "none", "the column's number, in the order asked for"),
+    "{W} row": Variable("{W} row", "none", "the row's number, in the chosen order"),
+    "{W} column": Variable("{W} column", "none", "the column's number, in the chosen order"),
 }
 
 
@@ -65,16 +65,16 @@ def measure(
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate of the magnitude mask, for runs without a mask"] = 0.6,
     order: Annotated[
-        Literal["frequency", "index"], "neurons and d_model by their last frequency, or as they are"
+        Literal["frequency", "index"], "neurons and d_model by last frequency, or by number"
     ] = "frequency",
 ) -> xr.Dataset:
-    """Images of every matrix at a few checkpoints, or at the given steps.
+    """Make images of every matrix at a few checkpoints, or at the given steps.
 
     Returns:
-        `VARIABLES`, for each weight W. In order of frequency, neurons stand by the strongest
-        frequency of their input side at the last step shown, d_model by that of W_E's column. Of a
-        matrix with more than 65,536 entries the strongest of each block stands for it, and is
-        indexed by its block's first row and column.
+        `VARIABLES`, for each weight W. In order of frequency, neurons are sorted by the strongest
+        frequency of their input side at the last step, d_model by that of W_E's column. An image
+        of a matrix with more than 65,536 entries contains the strongest entry of each block,
+        indexed by the block's first row and column.
     """
     check_rate(rate)
     wiring = run.wiring
@@ -83,25 +83,25 @@ def measure(
     blocks = {name: _block(*shapes[name]) for name in names}
     count = partial(thin, count=_count(shapes, blocks))
     steps, of_steps = select_finite_steps(run, steps, count)
-    places = _places(run, steps[-1]) if order == "frequency" else {}
+    frequencies = _frequencies(run, steps[-1]) if order == "frequency" else {}
     masks = [kept_edges(run.checkpoint(step), rate) for step in steps]
     short = short_names(names)
     values: dict[str, np.ndarray] = {}
     coords: dict[str, Sequence[int] | np.ndarray] = {"step": steps}
     for name in names:
-        kept = torch.stack([mask[name] for mask in masks])
+        mask = torch.stack([mask[name] for mask in masks])
         units = [
-            _order(places.get(axis), size)
+            _order(frequencies.get(axis), size)
             for axis, size in zip(wiring.axes(name), shapes[name], strict=True)
         ]
-        images = [wiring.matrix(name, values) for values in (run.weights(name, steps), kept)]
-        weight, kept = (image[:, units[0]][:, :, units[1]] for image in images)
+        images = [wiring.matrix(name, values) for values in (run.weights(name, steps), mask)]
+        weight, mask = (image[:, units[0]][:, :, units[1]] for image in images)
         strongest = _strongest(weight, blocks[name])
-        for label, image in ((short[name], weight), (f"{short[name]} kept", kept)):
+        for label, image in ((short[name], weight), (f"{short[name]} kept", mask)):
             values[label] = _pooled(image, strongest, blocks[name]).numpy()
-        for side, order_, every in zip(("row", "column"), units, blocks[name], strict=True):
-            last = len(order_) // every * every
-            coords[f"{short[name]} {side}"] = order_[:last:every].numpy()
+        for side, numbers, stride in zip(("row", "column"), units, blocks[name], strict=True):
+            last = len(numbers) // stride * stride
+            coords[f"{short[name]} {side}"] = numbers[:last:stride].numpy()
     dataset = described(
         for_each(VARIABLES, "W", short.values()),
         values,
@@ -109,7 +109,7 @@ def measure(
         attrs={
             "weights": [short[name] for name in names],
             "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
-            "order": "frequency" if places else "index",
+            "order": "frequency" if frequencies else "index",
             **of_steps,
             **run.milestones,
         },
@@ -121,12 +121,12 @@ def measure(
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]], blocks: Mapping[str, tuple[int, int]]) -> int:
-    """The number of checkpoints whose images have `_PIXELS` together, within bounds."""
+    """The number of checkpoints with `_PIXELS` in all images, within bounds."""
     pixels = sum(prod(shapes[name]) // prod(block) for name, block in blocks.items())
     return min(_MOST, max(_FEWEST, _PIXELS // pixels))
 
 
-def _places(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
+def _frequencies(run: Run, step: int) -> dict[str, Integer[Tensor, " unit"]]:
     """The strongest frequency of each neuron, and of each column of W_E, on modular tasks."""
     if not_modular(run.task) or run.wiring.embedding is None:
         return {}
@@ -148,7 +148,7 @@ def _order(frequency: Integer[Tensor, " unit"] | None, size: int) -> Integer[Ten
 
 
 def _block(rows: int, columns: int) -> tuple[int, int]:
-    """How many rows and columns become one pixel: the longer side is halved until it fits."""
+    """The rows and columns per pixel: halves the longer side until the image fits."""
     by_row = by_column = 1
     while (rows // by_row) * (columns // by_column) > _LARGEST_IMAGE:
         if rows / by_row > columns / by_column:
@@ -161,7 +161,7 @@ def _block(rows: int, columns: int) -> tuple[int, int]:
 def _blocks(
     image: Shaped[Tensor, "step row column"], block: tuple[int, int]
 ) -> Shaped[Tensor, "step row column entry"]:
-    """The entries of every block side by side; rows and columns that fill no block are left out."""
+    """The entries of every full block; drops remaining rows and columns."""
     tiles = image.unfold(1, block[0], block[0]).unfold(2, block[1], block[1])
     return tiles.flatten(3)
 
@@ -182,7 +182,7 @@ def _pooled(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The share of each matrix that the mask keeps at the first and at the last step shown."""
+    """The unpruned share of each matrix at the first and the last step."""
     shares = ", ".join(
         f"{name} {format_change(dataset[f'{name} kept'].mean(dataset[name].dims[1:]), '.0%')}"
         for name in dataset.attrs["weights"]
@@ -192,17 +192,17 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(measured: Measured) -> go.Figure:
-    """Two columns per run, weights and what the mask keeps; a row per matrix; a slider."""
+    """Weights and masks of each run in two columns, one row per matrix, with a slider."""
     measured = representatives(measured)
     names = list(dict.fromkeys(name for ds in measured.values() for name in ds.attrs["weights"]))
     limits = {name: _limit(measured, name) for name in names}
     largest = max(limits.values())
-    # Three digits: colours do not show more, and a page of 115,000 weights six times stays small.
+    # Three digits suffice for colours and limit the size of the page.
     digits = math.floor(math.log10(999 / largest)) if largest > 0 else 0
     figure = Panels(
         measured,
-        title="The weights at a training step, and which of them a mask keeps",
-        subtitle="dark: kept by the mask; colours end at each weight's 99.5th percentile",
+        title="Weights and masks over training",
+        subtitle="dark: unpruned; colours end at each weight's 99.5th percentile",
         stops=_MOST,
     )
     for name in names:
@@ -220,16 +220,16 @@ def draw(measured: Measured) -> go.Figure:
     return figure.draw()
 
 
-#: What the mask prunes is light, what it keeps dark.
+#: Colours of the mask: pruned entries light, others dark.
 _KEPT = [[0, "#F2F2F2"], [0.5, "#F2F2F2"], [0.5, "#222222"], [1, "#222222"]]
 
 
 def _draw_matrix(
     row: Row, dataset: xr.Dataset, label: str, name: str, colors: Colors, digits: int
 ) -> None:
-    """A weight, in whole multiples of 10^−digits, and beside it what its mask keeps.
+    """Draw a weight, in integer multiples of 10^−digits, and its mask.
 
-    A matrix that is taller than wide is drawn lying down.
+    A matrix taller than wide is transposed.
     """
     (_, *shape), axes = dataset[name].shape, dataset[name].attrs["axes"]
     is_tall = shape[0] > shape[1]
@@ -240,7 +240,7 @@ def _draw_matrix(
     mask = row.panel(
         f"{prefix}mask of {name}", x={"title": x, **axis}, y={"showticklabels": False, **axis}
     )
-    # Positions, because an axis of numbers would put the units back in numerical order.
+    # Positions, because an axis of unit numbers would restore the numerical order.
     places: dict[str, Any] = {"x": np.arange(across), "y": np.arange(down)}
     where = f"{name}<br>{x} at place %{{x}}<br>{y} at place %{{y}}<br>"
 
@@ -260,13 +260,13 @@ def _draw_matrix(
 
 
 def _limit(measured: Measured, name: str) -> float:
-    """Where colours end: the 99.5th percentile of the weight's last absolute values."""
+    """The end of the colour scale: the 99.5th percentile of the last absolute weights."""
     sizes = [np.abs(ds[name][-1].to_numpy()) for ds in measured.values() if name in ds]
     return max(float(np.quantile(size, 0.995)) for size in sizes)
 
 
 def _height(measured: Measured, name: str) -> float:
-    """Pixels for a matrix, from its shorter side."""
+    """The height of a matrix in pixels, from its shorter side."""
     short_sides = [min(ds[name].shape[1:]) for ds in measured.values() if name in ds]
     return float(np.clip(1.7 * max(short_sides), 60, 240))
 

@@ -1,4 +1,4 @@
-"""The figure of activations: grids of the most active neurons, and all neurons below."""
+"""The activations figure: grids of the most active neurons, and a summary of all neurons."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from mechgrok.analyses.measures.harmonics import part_labels
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """A block of panels for each run, a neuron in each column; below, all neurons."""
+    """A block of panels for each run with one neuron per column, and all neurons below."""
     measured = {label: _without_mean(dataset) for label, dataset in measured.items()}
     labels = part_labels(*measured.values())
     figure = Panels(
         measured,
-        title="Activations over all pairs (a, b), and the answers that neurons push",
+        title="Activations over all pairs (a, b), and the neurons' effect on the logits",
         subtitle=f"{labels.symbol}: the {labels.word} that explains most at the last step, with "
         "its share of the variance",
         log=log,
@@ -47,17 +47,17 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _median(dataset: xr.Dataset) -> xr.DataArray:
-    """The median explained share over neurons that respond at all."""
+    """The median explained share over neurons whose activation varies."""
     return dataset.explained.median("neuron", skipna=True)
 
 
 def _width(dataset: xr.Dataset) -> int:
-    """Panels in a row: a neuron or a head in each; two at least, for the row below."""
+    """The number of panels in a row, one per neuron or head, and at least two."""
     return max(2, dataset.sizes["shown"], min(4, dataset.sizes.get("head", 0)))
 
 
 def _without_mean(dataset: xr.Dataset) -> xr.Dataset:
-    """The amplitudes with a hole in the place of the mean, which would outshine the waves."""
+    """The dataset with the mean's amplitude masked, which would hide the waves."""
     return dataset.assign(transform=dataset.transform.where((dataset.i != 0) | (dataset.j != 0)))
 
 
@@ -80,7 +80,7 @@ def _panels(
     x: dict[str, Any],
     y: dict[str, Any],
 ) -> list[Panel]:
-    """A row of as many panels as titles, with the same axes."""
+    """A row of panels, one for each title, with the same axes."""
     row = figure.row(height=height)
     x, y = {"showgrid": False, "nticks": 4} | x, {"showgrid": False, "nticks": 5} | y
     panels = [
@@ -97,9 +97,9 @@ def _names(dataset: xr.Dataset) -> Shaped[np.ndarray, " n"]:
 
 
 def _grid(dataset: xr.Dataset) -> dict[str, Any]:
-    """The places of a picture over all pairs, and the names that hover shows.
+    """Coordinates of a heat map over all pairs, and the names shown on hover.
 
-    A group's elements are places by name; residues stand in an order that need not be theirs.
+    Elements of a group are placed by name; residues may be in multiplicative order.
     """
     names = _names(dataset)
     if "element" in dataset:
@@ -108,32 +108,32 @@ def _grid(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
-    """An axis of operands or answers: elements of a group are in the hover, not along it."""
+    """An axis of operands or answers; elements of a group appear only on hover."""
     if "element" in dataset:
         return {"title": title, "type": "category", "showticklabels": False, "ticks": ""}
     return {"title": title if dataset.attrs["order"] == "additive" else f"log {title}"}
 
 
 def _pair(dataset: xr.Dataset) -> str:
-    """The template by which hover shows a place of `_grid`."""
+    """The hover template for a cell of `_grid`."""
     if "element" in dataset:
         return "a = %{y}, b = %{x}"
     return "a = %{customdata[0]}, b = %{customdata[1]}"
 
 
 def _slice(name: str, place: int, attribute: str, **where: str) -> AtStep:
-    """One neuron's, or one head's, part of a variable at a step, as an attribute of a trace."""
+    """A variable at one neuron or head and at a step, as an attribute of a trace."""
     return lambda now: {attribute: now[name].sel(where)[place].to_numpy()}
 
 
 def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
-    """Each shown neuron's activation over all pairs."""
+    """Draw the activation of each shown neuron over all pairs."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     titles = []
     for neuron in dataset.shown.to_numpy().tolist():
-        one = last.sel(neuron=neuron)
-        best = f"{labels.symbol} = {labels.names[int(one.frequency_of)]}"
-        titles.append(f"neuron {neuron}<br>{best}: {float(one.explained):.0%}")
+        chosen = last.sel(neuron=neuron)
+        best = f"{labels.symbol} = {labels.names[int(chosen.frequency_of)]}"
+        titles.append(f"neuron {neuron}<br>{best}: {float(chosen.explained):.0%}")
     titles[0] = f"<b>{label}</b>: {titles[0]}"
     lowest, highest = float(dataset.activation.min()), float(dataset.activation.max())
     colors = figure.colors("activation", min(0.0, lowest), highest)
@@ -145,7 +145,7 @@ def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> 
 
 
 def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
-    """The transform of each shown neuron's grid: waves in a and b, or representations of them."""
+    """Draw the transform of each shown neuron's grid, by waves or representations of a and b."""
     colors = figure.colors("amplitude", 0, float(dataset.transform[-1].max()), scale="Greys")
     bare: dict[str, Any] = {"type": "category", "showticklabels": False, "ticks": ""}
     if is_group := "representation" in dataset:
@@ -167,8 +167,8 @@ def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int
 
 
 def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
-    """The answers that each shown neuron pushes, on one scale for each neuron at all steps."""
-    titles = ["answers it pushes"] * dataset.sizes["shown"]
+    """Draw the effect of each shown neuron on the logits, each on one scale for all steps."""
+    titles = ["effect on logits"] * dataset.sizes["shown"]
     axes = _axis("answer", dataset), {"title": "logit per activation"}
     for shown, panel in enumerate(_panels(figure, 95, width, titles, *axes)):
         top = 1.1 * float(np.abs(dataset.push[:, shown]).max())
@@ -186,13 +186,13 @@ def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) ->
 
 
 def _draw_heads(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
-    """Each head's attention to the first operand over all pairs."""
+    """Draw the attention of each head to the first operand over all pairs."""
     share = dataset.isel(step=-1).head_share.fillna(0).to_numpy()[:width]
     labels = part_labels(dataset)
     titles = []
-    for head, one in enumerate(share):
-        best = f"{labels.symbol} = {labels.names[one.argmax()]}"
-        titles.append(f"head {head}, to token a<br>{best}: {one.max():.0%}")
+    for head, shares in enumerate(share):
+        best = f"{labels.symbol} = {labels.names[shares.argmax()]}"
+        titles.append(f"head {head}, to token a<br>{best}: {shares.max():.0%}")
     colors = figure.colors("attention", 0, 1, scale=DIVERGING)
     axes = _axis("b", dataset), _axis("a", dataset)
     hover = f"{_pair(dataset)}<br>attention to a %{{z:.1%}}"

@@ -1,4 +1,4 @@
-"""Activations over all pairs (a, b), and what single frequencies explain of them."""
+"""Activations over all pairs (a, b), and the share of variance that one frequency explains."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -29,7 +29,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
-#: Checkpoints that are measured unless steps are given.
+#: Number of checkpoints measured by default.
 STOPS = 12
 
 
@@ -53,7 +53,7 @@ VARIABLES = {
     "push": Variable(
         "step, shown, answer",
         "logit",
-        "the neuron's row of W_out W_U, by which its activation enters every logit",
+        "the neuron's row of W_out W_U: its effect on each logit per unit of activation",
     ),
     "variance": Variable(
         "step, neuron", "activation squared", "variance of the activation over the grid"
@@ -61,23 +61,23 @@ VARIABLES = {
     "frequency_of": Variable(
         "step, neuron",
         "{units of a frequency}",
-        "what explains most of the neuron's variance; 0 for one that never changes",
+        "the part that explains most of the neuron's variance; 0 for a constant neuron",
     ),
     "explained": Variable(
         "step, neuron",
         "share of variance",
-        "of the activation over the grid, the share held by (±k, 0), (0, ±k), (±k, ±k), k the "
-        "neuron's frequency; of a group by ρ(a), ρ(b), ρ(a) ⊗ ρ(b)",
+        "share of the activation's variance over the grid in (±k, 0), (0, ±k), (±k, ±k), k the "
+        "neuron's frequency; of a group in ρ(a), ρ(b), ρ(a) ⊗ ρ(b)",
     ),
     "attention": Variable(
-        "step, head, source, a, b", "share", "weight that the last position gives the operand"
+        "step, head, source, a, b", "share", "attention from the last position to the operand"
     ),
     "head_share": Variable(
         "step, head, frequency",
         "share of variance",
-        "of the attention to a over the grid, the share that each part explains",
+        "share of the variance of the attention to a over the grid that each part explains",
     ),
-    "shown": Variable("shown", "none", "numbers of the neurons whose grids are in the answer"),
+    "shown": Variable("shown", "none", "numbers of the neurons with grids in the dataset"),
     "a": Variable("a", "none", "the first operand's token"),
     "b": Variable("b", "none", "the second operand's token"),
     "i": Variable("i", "{units of a frequency}", "of a: 0 … ⌊n/2⌋, or a representation's number"),
@@ -85,9 +85,9 @@ VARIABLES = {
         "j", "{units of a frequency}", "of b: −⌊(n−1)/2⌋ … ⌊n/2⌋, or a representation's number"
     ),
     "answer": Variable("answer", "none", "the answer's token"),
-    "element": Variable("answer", "none", "of a group: what the element is called"),
+    "element": Variable("answer", "none", "of a group: the element's name"),
     "head": Variable("head", "none", "a head's number"),
-    "source": Variable("source", "none", "the operand that is read: a, b"),
+    "source": Variable("source", "none", "the attended operand: a or b"),
 }
 
 
@@ -95,13 +95,15 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    neurons: Annotated[int, "neurons whose grids are kept: the most active of each frequency"] = 4,
+    neurons: Annotated[
+        int, "neurons with grids in the dataset: the most active of each frequency"
+    ] = 4,
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
     """Activations over the grid of all (a, b), at 12 checkpoints or at ``steps``.
 
-    The grid is what the network does on all pairs, also on those that the task leaves out (b < a
-    of unordered pairs is the mirror image in an MLP, but new to a transformer).
+    The grid covers all pairs, including those outside the task (with unordered pairs, b < a
+    mirrors a < b in an MLP, but a transformer never saw it in training).
 
     Returns:
         `VARIABLES`.
@@ -113,19 +115,19 @@ def measure(
     parts = harmonics(task, order)
     last = _Measurements.at(run, steps[-1], parts)
     shown = _most_active(last.variance, last.frequency_of, neurons)
-    # One step's grids of all neurons at a time: a wide network's are large.
+    # Hold the grids of all neurons for one step at a time: a wide network needs much memory.
     before = (_Measurements.at(run, step, parts).only(shown) for step in steps[:-1])
-    found = [*before, last.only(shown)]
-    activation = torch.stack([each.activation for each in found])
+    rows = [*before, last.only(shown)]
+    activation = torch.stack([row.activation for row in rows])
     is_wave, tokens = isinstance(parts, Waves), parts.tokens
     transform, places = _fourier(activation) if is_wave else _blocks(activation, parts)
     values: dict[str, Tensor] = {
         "activation": activation.float(),
         "transform": transform.float(),
         "push": run.output_side(steps)[:, shown][..., tokens],
-        "variance": torch.stack([each.variance for each in found]),
-        "frequency_of": torch.stack([each.frequency_of for each in found]),
-        "explained": torch.stack([each.explained for each in found]),
+        "variance": torch.stack([row.variance for row in rows]),
+        "frequency_of": torch.stack([row.frequency_of for row in rows]),
+        "explained": torch.stack([row.explained for row in rows]),
     }
     coords: dict[str, Any] = {
         "step": steps,
@@ -136,7 +138,7 @@ def measure(
         **part_coordinates(parts),
         **({} if is_wave else {"element": task.vocabulary[: parts.n]}),
     }
-    if patterns := [each.pattern for each in found if each.pattern is not None]:
+    if patterns := [row.pattern for row in rows if row.pattern is not None]:
         values["attention"] = torch.stack(patterns)
         values["head_share"] = grid_share(values["attention"][:, :, 0].double(), parts)
         coords |= {"head": np.arange(len(patterns[0])), "source": ["a", "b"]}
@@ -159,8 +161,8 @@ class _Measurements(NamedTuple):
     Attributes:
         activation: of the last layer's neurons over the grid.
         variance: of each neuron's activation.
-        frequency_of: the part that explains most of it.
-        explained: the share of the variance that the part explains.
+        frequency_of: the part that explains most of the variance.
+        explained: the share of the variance that this part explains.
         pattern: each head's attention to a and to b.
     """
 
@@ -192,14 +194,14 @@ class _Measurements(NamedTuple):
         return cls(activation, variance, frequency_of, share.amax(-1), pattern)
 
     def only(self, shown: Sequence[int]) -> "_Measurements":
-        """The same with the activations of these neurons alone."""
+        """These measurements with the activations of the shown neurons alone."""
         return self._replace(activation=self.activation[list(shown)])
 
 
 def _most_active(
     variance: Float[Tensor, " neuron"], frequency_of: Integer[Tensor, " neuron"], count: int
 ) -> list[int]:
-    """The neurons of largest variance, first one of each frequency, then whatever is left."""
+    """The neurons of largest variance: first one per frequency, then the others."""
     falling = variance.argsort(descending=True).tolist()
     frequency = frequency_of.tolist()
     first: dict[int, int] = {}
@@ -212,7 +214,7 @@ def _most_active(
 def _fourier(
     grids: Float[Tensor, "... n n"],
 ) -> tuple[Float[Tensor, "... i j"], dict[str, np.ndarray]]:
-    """|two-dimensional Fourier transform| / n², i ≥ 0 (the rest mirrors it), j around 0."""
+    """|2D Fourier transform| / n² for i ≥ 0 (i < 0 mirrors it) and j centred on 0."""
     n = grids.shape[-1]
     spectrum = torch.fft.fft2(grids)[..., : n // 2 + 1, :].abs() / n**2
     places = {"i": np.arange(n // 2 + 1), "j": np.arange(-((n - 1) // 2), n // 2 + 1)}
@@ -222,13 +224,13 @@ def _fourier(
 def _blocks(
     grids: Float[Tensor, "... n n"], parts: Harmonics
 ) -> tuple[Float[Tensor, "... i j"], dict[str, np.ndarray]]:
-    """The root mean square of the part of functions of (a, b) in each pair of representations."""
+    """The root mean square of each grid's component in each pair of representations."""
     places = np.arange(len(parts.names))
     return parts.pair_power(grids).sqrt() / parts.n, {"i": places, "j": places}
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How much single parts explain of the neurons' activations."""
+    """The share of the neurons' activations that one part explains."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     used, count = np.unique(last.frequency_of.where(last.variance > 0, 0), return_counts=True)
     parts = sorted(((c, int(k)) for k, c in zip(used, count, strict=True) if k), reverse=True)

@@ -1,4 +1,4 @@
-"""The figure of how a network adds: its measures, waves by distance, phases, frequencies."""
+"""The algorithm figure: scalar measures, waves by distance, phases, frequencies."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ import xarray as xr
 
 from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panel, Panels, Row, frequency_color
 
-#: Frequencies whose waves are drawn.
+#: The most frequencies drawn as waves.
 _MOST_KEYS = 6
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
-    """The three measures; how waves fall with the distance; phases; frequencies that compete."""
+    """Three scalar measures, the fall of waves with distance, phases, and frequency strengths."""
     figure = Panels(
         measured,
-        title="Clock or pizza: how the network adds, over training",
-        subtitle="distance: how far apart the operands lie on the circle of a frequency, from 0 to "
-        "half a turn; grey: the wave of a pure clock and a pure pizza",
+        title="Clock or pizza: the network's algorithm over training",
+        subtitle="distance: between the operands on the circle of a frequency, from 0 to half a "
+        "turn; grey: the wave of a pure clock and of a pure pizza",
         log=log,
     )
     row = figure.row(height=220)
@@ -48,14 +48,14 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _strongest(dataset: xr.Dataset) -> list[int]:
-    """Its frequencies, those that are strongest at the end."""
+    """The strongest key frequencies at the last step, in ascending order."""
     strength = np.abs(dataset.strength.isel(step=-1).sel(frequency=dataset.key).to_numpy())
     keys = dataset.key.to_numpy()[np.argsort(-strength)[:_MOST_KEYS]]
     return sorted(keys.tolist())
 
 
 def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:
-    """The waves of single circles over the distance, beside those of a clock and a pizza."""
+    """Draw the waves of single circles over distance, with those of a clock and a pizza."""
     name = f"{label}: " if len(row.figure.measured) > 1 else ""
     title = f"{name}waves of single circles"
     panel = row.panel(title, x="turns between a and b", y="share of the highest")
@@ -90,7 +90,7 @@ def _draw_wave(panel: Panel, label: str, dataset: xr.Dataset, key: int) -> None:
 
 
 def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
-    """Σ reads · writes of the key frequencies in their colours, of all others in grey."""
+    """Draw Σ reads · writes, key frequencies in colour and all others in grey."""
     panel = row.over_training("Σ reads · writes", y={"rangemode": "tozero"})
     keys = dataset.key.to_numpy().tolist()
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in keys]:
@@ -105,7 +105,7 @@ def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
 
 
 def _draw_phases(row: Row, label: str, dataset: xr.Dataset) -> None:
-    """φ_out over 2 φ_in of every neuron, sized by what it contributes."""
+    """Draw φ_out over 2 φ_in for every neuron, sized by its contribution."""
     along = {"range": [-3.3, 3.3], "tickvals": [-np.pi, 0, np.pi], "ticktext": ["−π", "0", "π"]}
     x, y = {"title": "2 φ_in", **along}, {"title": "φ_out", **along}
     panel = row.panel("phases of neurons", x=x, y=y, square=True)

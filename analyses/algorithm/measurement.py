@@ -1,4 +1,4 @@
-"""How a network adds: symmetricity, irrelevance, circularity, waves by distance, phases."""
+"""Measurements of the addition algorithm: clock, pizza, and the alignment of phases."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -31,28 +31,28 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.modular import ModularArithmetic
 
-#: Principal components of the embedding whose circularity is taken, as in the source.
+#: Principal components averaged in the circularity, as in the source.
 _COMPONENTS = 4
-#: The part of the embedding with which a wave is measured: its own circle alone, or all.
+#: The part of the embedding that produces a wave: its own circle alone, or everything.
 CIRCLES = ("alone", "all")
-#: Examples whose gradients are in memory at once.
+#: Batch size of gradients.
 _BATCH = 2**13
-#: A wave this small beside what it is at the end has no shape yet.
+#: Below this share of its final size a wave is too faint to have a shape.
 _FAINT = 0.05
 
 
 def applies(run: Run) -> str | None:
-    """The answer must be the sum of two operands, in some order of the residues."""
+    """Requires a sum of two operands, in some order of the residues."""
     if not isinstance(run.task, ModularArithmetic) or run.task.name not in ("add", "mul"):
         return (
             f"{run.task.name} is neither a sum of two residues nor a product (a sum of logarithms)."
         )
     if run.task.name == "mul" and run.task.p == 2:
-        return "Products modulo 2 are no sums of logarithms: 1 is the only residue that has one."
+        return "Products modulo 2 are not sums of logarithms: only the residue 1 has one."
     if "hook_embed" not in run.model(run.steps[0]).hook_dict:
-        return "The network has no embedding, by which logits are differentiated."
+        return "The network has no embedding to differentiate the logits by."
     if len(run.wiring.paths()) > 1:
-        return "Its neurons read an operand by several weights, and so a wave with several phases."
+        return "Its neurons read each operand through several weights, with a phase for each."
     return not_modular(run.task)
 
 
@@ -61,19 +61,19 @@ VARIABLES = {
         "step", "cosine", "gradient symmetricity: mean over (a, b, c) of cos(∂L_c/∂E_a, ∂L_c/∂E_b)"
     ),
     "symmetricity_error": Variable(
-        "step", "cosine", "standard error of the draw of (a, b, c); 0 where it is all of them"
+        "step", "cosine", "standard error over the sampled (a, b, c); 0 if all are measured"
     ),
     "irrelevance": Variable(
         "step",
         "share",
-        "distance irrelevance: a logit's deviation over the pairs of one distance, as a share "
-        "of that over all pairs, mean over distances",
+        "distance irrelevance: a logit's standard deviation over the pairs of one distance, as a "
+        "share of that over all pairs, mean over distances",
     ),
     "circularity": Variable(
         "step",
         "share of variance",
-        "share that one frequency holds of a principal component of the embedding, mean of the "
-        "first 4",
+        "share of variance in one frequency, mean over the first 4 principal components of the "
+        "embedding",
     ),
     "correct": Variable("step, distance", "logits", "the right answer's mean logit"),
     "strength": Variable(
@@ -87,10 +87,10 @@ VARIABLES = {
     "pizza": Variable(
         "step, circle, key",
         "share",
-        "by how much the wave falls where operands lie opposite; NaN while it is faint",
+        "relative fall of the wave at opposite operands; NaN while it is faint",
     ),
     "frequency_of": Variable(
-        "step, neuron", "{cycles per n}", "the neuron's: where reads · writes is largest"
+        "step, neuron", "{cycles per n}", "the neuron's frequency: where reads · writes is largest"
     ),
     "reads": Variable(
         "step, neuron", "weight", "amplitude of the neuron's input side at its frequency"
@@ -109,12 +109,10 @@ VARIABLES = {
         "step", "cosine", "mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes"
     ),
     "frequency": Variable("frequency", "{cycles per n}", "k = 0 … ⌊n/2⌋, w_k = 2πk/n"),
-    "key": Variable("key", "{cycles per n}", "frequencies that stand out at the last step"),
-    "circle": Variable(
-        "circle", "none", "what is in the embedding: the key's circle alone, or all"
-    ),
+    "key": Variable("key", "{cycles per n}", "key frequencies at the last step"),
+    "circle": Variable("circle", "none", "the embedding's content: the key's circle alone, or all"),
     "distance": Variable(
-        "distance", "residues", "the place of a less that of b, in the residues' order"
+        "distance", "residues", "position of a minus position of b, in the residues' order"
     ),
 }
 
@@ -123,17 +121,20 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[int, "how many to look at, evenly by log step; --steps names them"] = 30,
-    triples: Annotated[int, "(a, b, c) for gradients, drawn; all of them if there are less"] = 2048,
+    checkpoints: Annotated[
+        int, "number of checkpoints, evenly by log step; --steps overrides"
+    ] = 30,
+    triples: Annotated[int, "sampled (a, b, c) for gradients; all if there are fewer"] = 2048,
     logit: Annotated[
-        Literal["correct", "runner-up"], "whose irrelevance: the right answer's, the best wrong one"
+        Literal["correct", "runner-up"],
+        "logit of the irrelevance: the right answer's or the best wrong one's",
     ] = "correct",
-    seed: Annotated[int, "of the draw"] = 0,
+    seed: Annotated[int, "of the sample"] = 0,
 ) -> xr.Dataset:
-    """How the network adds at some checkpoints, or at the given steps.
+    """Measure how the network adds, at evenly chosen checkpoints or at the given steps.
 
-    Products are sums of discrete logarithms: for them residues stand in multiplicative order.
-    Quantities are over all pairs of the task, an unordered pair standing for (b, a) too.
+    Products are sums of discrete logarithms, so their residues are in multiplicative order.
+    Quantities cover all pairs of the task; an unordered pair counts as (a, b) and (b, a).
 
     Returns:
         `VARIABLES`.
@@ -145,15 +146,13 @@ def measure(
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     sums = _Sums.of(run)
     n = len(sums.order)
-    sample = _drawn(run, sums, triples, seed)
-    found = [_measure(run, step, sums, sample, logit) for step in at]
-    values = {
-        name: np.stack([getattr(each, name) for each in found]) for name in _Measurements._fields
-    }
+    sample = _sample(run, sums, triples, seed)
+    rows = [_measure(run, step, sums, sample, logit) for step in at]
+    values = {name: np.stack([getattr(row, name) for row in rows]) for name in rows[0]._fields}
     waves = values.pop("wave")
     strength = waves @ sums.weight_of_distance
     keys = sorted(key_frequencies(torch.from_numpy(np.abs(strength[-1]))))
-    alone = np.array([[_alone(run, step, sums, k) for k in keys] for step in at])
+    alone = np.array([[_isolated_wave(run, step, sums, k) for k in keys] for step in at])
     wave = np.stack([alone, waves[:, keys]], axis=1)
     return described(
         VARIABLES,
@@ -161,7 +160,7 @@ def measure(
             **values,
             "strength": strength,
             "wave": wave,
-            "pizza": _shares(wave, keys, sums),
+            "pizza": _pizza_shares(wave, keys, sums),
             "alignment": _alignment(values),
         },
         coords={
@@ -184,13 +183,13 @@ def measure(
 
 
 class _Sums(NamedTuple):
-    """The pairs of a task as sums: both orders of an unordered pair, places instead of residues.
+    """The pairs of a task as sums of positions, with both orders of an unordered pair.
 
     Attributes:
         order: the residues in their order.
         inputs: tokens of the task's pairs.
-        row: of the pair (a, b) in the inputs.
-        answer, distance: the place of a plus that of b, and less that of b.
+        row: the row of the pair (a, b) in the inputs.
+        answer, distance: the position of a plus and minus that of b, modulo n.
     """
 
     order: Integer[Tensor, " n"]
@@ -206,7 +205,7 @@ class _Sums(NamedTuple):
         order = residues(task)
         n = len(order)
         a, b = place_of(order, task.p)[task.pair].unbind(1)
-        # Products with 0 are 0, which has no logarithm.
+        # Skip products with 0, which has no logarithm.
         row = torch.nonzero((a >= 0) & (b >= 0))[:, 0]
         answer, distance = (a + b)[row] % n, (a - b)[row] % n
         if task.pairs == "unordered":
@@ -218,29 +217,29 @@ class _Sums(NamedTuple):
 
     @property
     def weight_of_distance(self) -> Float[np.ndarray, " n"]:
-        """The share of the pairs that each distance has."""
-        many = torch.bincount(self.distance, minlength=len(self.order)).double()
-        return (many / many.sum()).numpy()
+        """The share of the pairs at each distance."""
+        count = torch.bincount(self.distance, minlength=len(self.order)).double()
+        return (count / count.sum()).numpy()
 
 
-#: The examples and the answers of triples.
-_Draw = tuple[Integer[Tensor, " triple"], Integer[Tensor, " triple"]]
+#: The examples and the answers of sampled triples.
+_Sample = tuple[Integer[Tensor, " triple"], Integer[Tensor, " triple"]]
 
 
-def _drawn(run: Run, sums: _Sums, most: int, seed: int) -> _Draw | None:
-    """The triples whose gradients are compared; None where gradients are equal by design."""
+def _sample(run: Run, sums: _Sums, most: int, seed: int) -> _Sample | None:
+    """Sample triples for the gradients; None if the architecture makes gradients equal."""
     if not run.config.model.knows_order:
         return None
-    n, known = len(sums.order), sums.row.unique()
-    number = torch.arange(len(known) * n)
+    n, rows = len(sums.order), sums.row.unique()
+    number = torch.arange(len(rows) * n)
     if len(number) > most:
         generator = torch.Generator().manual_seed(seed)
         number = torch.randperm(len(number), generator=generator)[:most]
-    return known[number // n], sums.order[number % n]
+    return rows[number // n], sums.order[number % n]
 
 
 class _Measurements(NamedTuple):
-    """The measurements at one checkpoint: `measure`'s variables, and all waves by distance."""
+    """The measurements at one checkpoint: variables of `measure`, with waves at all frequencies."""
 
     symmetricity: float
     symmetricity_error: float
@@ -256,11 +255,11 @@ class _Measurements(NamedTuple):
     phase_out: Float[np.ndarray, " neuron"]
 
 
-def _measure(run: Run, step: int, sums: _Sums, sample: _Draw | None, logit: str) -> _Measurements:
+def _measure(run: Run, step: int, sums: _Sums, sample: _Sample | None, logit: str) -> _Measurements:
     model = run.model(step)
     with torch.no_grad():
         logits = torch.cat([model(part) for part in sums.inputs.split(_BATCH)])
-    # Each row is computed once: unordered pairs are there in both orders.
+    # Each input runs once; this repeats the rows of unordered pairs for both orders.
     logits = logits[sums.row][:, sums.order]
     answer, mean = sums.answer[:, None], by_distance(logits, sums.answer, sums.distance)
     if logit == "correct":
@@ -280,30 +279,30 @@ def _measure(run: Run, step: int, sums: _Sums, sample: _Draw | None, logit: str)
     )
 
 
-def _symmetricity(model: HookedModel, sums: _Sums, sample: _Draw | None) -> tuple[float, float]:
-    """The gradient symmetricity and its standard error; 1 and 0 where there is one gradient."""
+def _symmetricity(model: HookedModel, sums: _Sums, sample: _Sample | None) -> tuple[float, float]:
+    """The gradient symmetricity and its standard error; 1 and 0 without a sample."""
     if sample is None:
         return 1.0, 0.0
     examples, answers = sample
     parts = zip(examples.split(_BATCH), answers.split(_BATCH), strict=True)
     cosines = torch.cat([gradient_cosines(model, sums.inputs[x], c) for x, c in parts]).double()
-    all_ = len(cosines) == len(sums.row.unique()) * len(sums.order)
-    error = 0.0 if all_ else float(cosines.std() / len(cosines) ** 0.5)
+    is_complete = len(cosines) == len(sums.row.unique()) * len(sums.order)
+    error = 0.0 if is_complete else float(cosines.std() / len(cosines) ** 0.5)
     return float(cosines.mean()), error
 
 
-def _alone(run: Run, step: int, sums: _Sums, key: int) -> Float[np.ndarray, " distance"]:
-    """The wave of a frequency by distance with nothing but its circle in the embedding."""
+def _isolated_wave(run: Run, step: int, sums: _Sums, key: int) -> Float[np.ndarray, " distance"]:
+    """The wave of a frequency by distance, with its circle alone in the embedding."""
     network = intervened(run, step, [Keep(frequencies=(key,), of="embedding")])
     logits = torch.cat([network.outputs(part) for part in sums.inputs.split(_BATCH)])
     mean = by_distance(logits[sums.row][:, sums.order], sums.answer, sums.distance)
     return wave_by_distance(mean)[key].numpy()
 
 
-def _shares(
+def _pizza_shares(
     wave: Float[np.ndarray, "step circle key distance"], keys: Sequence[int], sums: _Sums
 ) -> Float[np.ndarray, "step circle key"]:
-    """`pizza_share` of each wave; NaN while it is faint."""
+    """`pizza_share` of each wave; NaN for a faint wave."""
     mean = wave @ sums.weight_of_distance
     shares = np.full(mean.shape, np.nan)
     for *place, at in np.argwhere(mean >= _FAINT * mean[-1]).tolist():
@@ -312,7 +311,7 @@ def _shares(
 
 
 def _neurons(run: Run, step: int, order: Integer[Tensor, " n"]) -> list[Shaped[np.ndarray, "..."]]:
-    """The waves that neurons read and write: ``magnitude`` … ``phase_out`` of `_Measurements`."""
+    """The waves read and written by neurons: ``magnitude`` … ``phase_out`` of `_Measurements`."""
     has_positions = "position-1" in run.wiring.input_paths
     paths = ("position-0", "position-1") if has_positions else ("auto", "auto")
     sides = [run.input_side([step], path=path)[0][order].T for path in paths]
@@ -338,7 +337,7 @@ def _alignment(neurons: Mapping[str, np.ndarray]) -> Float[np.ndarray, " step"]:
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The three measures at the end, and the shape of the waves."""
+    """The three scalar measures at the last step, and the shape of the waves."""
     last = dataset.isel(step=-1)
     falls = ", ".join(
         f"{format_percent(last.pizza.sel(key=key, circle='alone'))} (k = {int(key)})"
@@ -347,7 +346,7 @@ def finding(dataset: xr.Dataset) -> str:
     text = (
         f"distance irrelevance {format_number(last.irrelevance, '.2f')}, gradient symmetricity "
         f"{format_number(last.symmetricity, '.3f')}, circularity "
-        f"{format_number(last.circularity, '.2f')} at step {int(last.step):,}; where operands lie "
-        f"opposite, waves fall by {falls} (clock 0%, pizza 100%)"
+        f"{format_number(last.circularity, '.2f')} at step {int(last.step):,}; at opposite "
+        f"operands, waves fall by {falls} (clock 0%, pizza 100%)"
     )
     return with_skipped_note(text, dataset)

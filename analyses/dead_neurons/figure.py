@@ -1,4 +1,4 @@
-"""The figure of dead neurons: counts, norms, and knock-outs with a slider."""
+"""The dead-neurons figure: counts, norms, and knock-outs with a slider."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from mechgrok.analyses.drawing import DEAD, LogAxis, Measured, Panels, Row, freq
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
 
-#: Neurons that a panel shows: evenly chosen for norms, those that matter for bars.
+#: The most neurons in a panel: evenly chosen for norms, the costliest for bars.
 _SHOWN = 128
 
 
@@ -18,11 +18,11 @@ def draw(
     measured: Measured,
     *,
     side: Annotated[
-        Literal["train", "test"], "the examples that knock-outs are judged on"
+        Literal["train", "test"], "evaluate knock-outs on this side of the split"
     ] = "test",
     log: LogAxis = True,
 ) -> go.Figure:
-    """Counts of the dead, what killing and reviving does, norms, and knock-outs with a slider."""
+    """Counts of dead neurons, effects of killing and reviving, norms, and knock-outs by step."""
     if len(measured) > 6:
         raise UserError(f"{len(measured)} runs do not fit into one figure: give at most 6.")
     first = next(iter(measured.values()))
@@ -30,7 +30,7 @@ def draw(
     figure = Panels(
         measured,
         title="Dead neurons over training, and the network without single neurons",
-        subtitle=f"dead: no kept weight into it, or input norm below {first.tolerance:g} of the "
+        subtitle=f"dead: no unpruned input weight, or input norm below {first.tolerance:g} of the "
         "largest; grey bars are dead",
         log=log,
         along="knockout",
@@ -53,7 +53,7 @@ def draw(
 
 
 def _draw_without_one(row: Row, dataset: xr.Dataset, label: str, side: str, quantity: str) -> None:
-    """What removing each neuron costs; the dead are grey, others have their frequency's colour."""
+    """Draw the cost of removing each neuron, dead ones grey, others coloured by frequency."""
     has_frequency, title = "frequency" in dataset.dims, _cost_title(side, quantity)
     by = "strongest frequency" if has_frequency else "cost"
     panel = row.panel(
@@ -71,7 +71,7 @@ def _draw_without_one(row: Row, dataset: xr.Dataset, label: str, side: str, quan
         if has_frequency:
             frequency = now.frequency_of.to_numpy()
             details.append(frequency)
-            color = np.array([frequency_color(each) for each in frequency.tolist()])
+            color = np.array([frequency_color(k) for k in frequency.tolist()])
             order = np.lexsort((-cost, frequency, dead))
         return {
             "x": np.arange(len(order)),
@@ -88,7 +88,7 @@ def _draw_without_one(row: Row, dataset: xr.Dataset, label: str, side: str, quan
 def _draw_without_frequency(
     row: Row, dataset: xr.Dataset, label: str, side: str, quantity: str
 ) -> None:
-    """What removing all living neurons of a frequency costs."""
+    """Draw the cost of removing all living neurons of a frequency."""
     name, title = f"{quantity}_without_frequency", _cost_title(side, quantity)
     y = {"title": title, **_same_scale(row, name, side, quantity)}
     panel = row.panel(f"{label}: {title} without a frequency", x="frequency ω of the group", y=y)
@@ -101,7 +101,7 @@ def _draw_without_frequency(
         return {"y": cost, "customdata": members}
 
     hover = "ω = %{x}: %{customdata} neurons<br>%{y:.3g}"
-    marker = {"color": [frequency_color(each) for each in omega]}
+    marker = {"color": [frequency_color(k) for k in omega]}
     panel.add("bar", run=label, at=at, hover=hover, x=omega, marker=marker)
 
 
@@ -110,14 +110,14 @@ def _cost_title(side: str, quantity: str) -> str:
 
 
 def _cost(dataset: xr.Dataset, name: str, side: str, quantity: str) -> xr.DataArray:
-    """How much worse it is without: the fall of accuracy, or the rise of loss."""
+    """The cost of a removal: the fall of accuracy, or the rise of loss."""
     sign = -1 if quantity == "accuracy" else 1
     judged = dataset.sel(side=side)
     return sign * (judged[name] - judged[quantity].sel(state="whole", drop=True))
 
 
 def _same_scale(row: Row, name: str, side: str, quantity: str) -> dict[str, Any]:
-    """One range for all steps and runs, so that bars can be compared along the slider."""
+    """One range for all steps and runs, so that bars are comparable along the slider."""
     datasets = row.figure.measured.values()
     costs = [_cost(ds, name, side, quantity) for ds in datasets if name in ds]
     low = min(0.0, *(float(cost.min()) for cost in costs))
@@ -137,7 +137,7 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 def _draw_counts(figure: Panels, side: str, quantity: str) -> None:
-    """The first row: how many are dead, their share of edges, and what kills and revivals do."""
+    """Draw the number of dead neurons, their edges, and the effect of killing and reviving them."""
     datasets, row = figure.measured.values(), figure.row(height=200)
     most = max(float(dataset.dead.sum("neuron").max()) for dataset in datasets)
     axis = {"title": "neurons", "range": [0, 1.08 * max(4, most)]}
@@ -155,9 +155,9 @@ def _draw_counts(figure: Panels, side: str, quantity: str) -> None:
 
 
 def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
-    """A line for each neuron's input norm over the largest; those that die in black."""
+    """Draw each neuron's input norm relative to the largest; neurons that die are black."""
     relative = dataset.input_norm / dataset.input_norm.max("neuron")
-    # Neurons without any kept weight have norm 0 and no place on a logarithmic axis.
+    # A logarithmic axis cannot show the norm 0 of a fully pruned neuron.
     relative, tolerance = relative.where(relative > 0), dataset.attrs["tolerance"]
     lowest = np.log10(max(1e-5, min(float(relative.min()), tolerance or 1)))
     axis = {

@@ -1,4 +1,4 @@
-"""Which neurons are dead, and what the network does without them, and without each other one."""
+"""Dead neurons, and the network's performance without them and without each other neuron."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +29,10 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
-#: Which entries of a checkpoint's matrices are edges.
+#: The function that selects a checkpoint's edges among the entries of its matrices.
 Edges = Callable[[Checkpoint], Mask]
-#: The network as it is; its dead neurons killed; under its mask (a dense run under the magnitude
-#: mask, others as they are); and under that mask with the dead neurons' edges put back.
+#: The unchanged network; its dead neurons killed; under its mask (a dense run under its magnitude
+#: mask, others unchanged); and under that mask with the edges of dead neurons restored.
 STATES = ("whole", "killed", "pruned", "revived")
 
 
@@ -42,20 +42,24 @@ VARIABLES = {
         "weight",
         "L2 norm of the weights into the neuron; of W_E W_in where it reads the embedding alone",
     ),
-    "unconnected": Variable("step, neuron", "none", "whether no kept weight goes into the neuron"),
+    "unconnected": Variable(
+        "step, neuron", "none", "whether all input weights of the neuron are pruned"
+    ),
     "vanished": Variable(
         "step, neuron", "none", "whether the neuron's norm is below {tolerance} of the largest"
     ),
     "dead": Variable("step, neuron", "none", "whether the neuron is unconnected or vanished"),
     "edge_share": Variable(
-        "step", "share", "of the kept weights into and out of neurons, the share at dead ones"
+        "step",
+        "share",
+        "share of the unpruned weights into and out of neurons that belong to dead neurons",
     ),
-    "died": Variable("neuron", "step", "since when the neuron is dead; −1: alive"),
+    "died": Variable("neuron", "step", "the step at which the neuron died for good; −1: alive"),
     "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks judged by them"
+        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
     ),
     "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
     ),
     "accuracy": Variable("knockout, side, state", "share", "right answers in the state"),
     "loss": Variable("knockout, side, state", "{units of the loss}", "the loss in the state"),
@@ -64,7 +68,7 @@ VARIABLES = {
         "knockout, side, neuron", "{units of the loss}", "loss without the neuron"
     ),
     "firing": Variable(
-        "knockout, neuron", "share", "of all examples, the share on which the neuron is active"
+        "knockout, neuron", "share", "share of all examples on which the neuron is active"
     ),
     "frequency_of": Variable(
         "knockout, neuron",
@@ -74,19 +78,19 @@ VARIABLES = {
     "accuracy_without_frequency": Variable(
         "knockout, side, frequency",
         "share",
-        "accuracy without all living neurons of the frequency; NaN where there are none",
+        "accuracy without all living neurons of the frequency; NaN if it has none",
     ),
     "loss_without_frequency": Variable(
         "knockout, side, frequency",
         "{units of the loss}",
-        "loss without all living neurons of the frequency; NaN where there are none",
+        "loss without all living neurons of the frequency; NaN if it has none",
     ),
     "knockout": Variable("knockout", "step", "checkpoints at which neurons are knocked out"),
     "state": Variable(
         "state",
         "none",
-        "whole: as it is; killed: without the dead; pruned: under its mask (a dense run's "
-        "magnitude mask); revived: pruned, with the dead neurons' edges put back",
+        "whole: unchanged; killed: without dead neurons; pruned: under its mask (a dense run's "
+        "magnitude mask); revived: pruned, with the edges of dead neurons restored",
     ),
 }
 
@@ -97,14 +101,15 @@ def measure(
     steps: Sequence[int] | None = None,
     rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
     scope: Annotated[Scope, "one threshold, or one per weight"] = "global",
-    tolerance: Annotated[float, "share of the largest input norm below which one is dead"] = 0.01,
+    tolerance: Annotated[
+        float, "share of the largest input norm below which a neuron is dead"
+    ] = 0.01,
     knockouts: Annotated[int, "checkpoints at which neurons are knocked out"] = 16,
 ) -> xr.Dataset:
-    """The dead at every checkpoint, or at the given steps, and knock-outs at some of them.
+    """Find dead neurons at every checkpoint, or at the given steps, and knock neurons out at some.
 
-    The neurons are those of the last hidden layer. An input norm is that of the neuron's column of
-    W_E W_in where neurons read the embedding alone, else of its columns of all weights that it
-    reads by.
+    All neurons are in the last hidden layer. The input norm is the norm of the neuron's column of
+    W_E W_in if neurons read the embedding alone, else of its columns in all input weights.
 
     Returns:
         `VARIABLES`.
@@ -119,7 +124,7 @@ def measure(
     steps, of_steps = select_finite_steps(run, steps)
     edges = partial(kept_edges, rate=rate, scope=scope)
     task = run.task
-    _ = task.train, task.test, run.metrics  # computed once, before threads use them together
+    _ = task.train, task.test, run.metrics  # cache before threads share them
     knocked = thin(steps, knockouts)
     with ThreadPoolExecutor() as pool:
         counts = pool.map(lambda step: _census(run, step, edges), steps)
@@ -135,7 +140,7 @@ def measure(
         {
             **deaths,
             quantity: curve,
-            **{name: np.stack([each[name] for each in knock_outs]) for name in knock_outs[0]},
+            **{name: np.stack([row[name] for row in knock_outs]) for name in knock_outs[0]},
         },
         {
             "step": steps,
@@ -171,8 +176,8 @@ def _census(run: Run, step: int, edges: Edges) -> Census:
 def _deaths(
     counts: Sequence[Census], steps: Sequence[int], tolerance: float
 ) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Norms, deaths and their causes, as `VARIABLES` says."""
-    norm, unconnected, edges = (np.stack(part) for part in zip(*counts, strict=True))
+    """Norms, deaths and their causes, as in `VARIABLES`."""
+    norm, unconnected, edges = (np.stack(values) for values in zip(*counts, strict=True))
     vanished = norm < tolerance * norm.max(1, keepdims=True)
     dead = unconnected | vanished
     total = edges.sum(1)
@@ -193,25 +198,25 @@ def _deaths(
 def knock_out(
     run: Run, step: int, dead: Bool[np.ndarray, " neuron"], pruning: Remask
 ) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Accuracy and loss of a checkpoint after every knock-out, as `VARIABLES` says.
+    """Accuracy and loss of a checkpoint after every knock-out, as in `VARIABLES`.
 
     Args:
         run: a run.
-        step: which checkpoint.
-        dead: its dead neurons.
-        pruning: what gives a dense checkpoint its mask in the states "pruned" and "revived".
+        step: the step of the checkpoint.
+        dead: the checkpoint's dead neurons.
+        pruning: makes the mask of a dense checkpoint in the states "pruned" and "revived".
     """
     task, network, layer = run.task, Network(run, step), run.wiring.hidden[-1]
     killed = torch.from_numpy(dead)
     readout = {side: Readout.of(network.model, layer, getattr(task, side).inputs) for side in SIDES}
     states = {side: _states(network, side, killed, pruning) for side in SIDES}
-    active = torch.cat([parts.post > 0 for parts in readout.values()])
+    active = torch.cat([side.post > 0 for side in readout.values()])
     values = _performance(task, states)
     if layer.recurrent:
-        each = torch.eye(len(dead), dtype=torch.bool)
-        without_each = {side: _without_groups(network, side, readout[side], each) for side in SIDES}
+        singles = torch.eye(len(dead), dtype=torch.bool)
+        without_each = {s: _without_groups(network, s, readout[s], singles) for s in SIDES}
     else:
-        without_each = {side: parts.without_each() for side, parts in readout.items()}
+        without_each = {s: outputs.without_each() for s, outputs in readout.items()}
     values |= _performance(task, without_each, "_without")
     values["firing"] = active.double().mean(0).numpy()
     if not not_modular(task):
@@ -227,7 +232,7 @@ def knock_out(
 def _states(
     network: Network, side: str, dead: Bool[Tensor, " neuron"], pruning: Remask
 ) -> Iterator[Float[Tensor, "n d_output"]]:
-    """Outputs in each of `STATES`."""
+    """Yield the outputs in each of `STATES`."""
     inputs, neurons = getattr(network.run.task, side).inputs, tuple(np.flatnonzero(dead).tolist())
     yield network.outputs(inputs)
     yield network.under(Ablate(neurons=neurons)).outputs(inputs)
@@ -239,9 +244,9 @@ def _states(
 def _without_groups(
     network: Network, side: str, readout: Readout, groups: Bool[Tensor, "neuron group"]
 ) -> Iterator[Float[Tensor, "n d_output"] | None]:
-    """The outputs without each group of neurons; None for an empty group.
+    """Yield the outputs without each group of neurons, None for an empty group.
 
-    Recurrent neurons act on one another: the network is run again without each group.
+    Recurrent neurons affect one another, so the network runs again without each group.
     """
     for group in groups.T:
         if not group.any():
@@ -257,13 +262,13 @@ def _without_groups(
 def _performance(
     task: Task, outputs: Mapping[str, Iterable[Tensor | None]], suffix: str = ""
 ) -> dict[str, Float[np.ndarray, "side ..."]]:
-    """Accuracy and loss of every side's outputs; NaN where there are none."""
+    """Accuracy and loss of each side's outputs; NaN for None."""
     nothing = Performance(float("nan"), float("nan"))
     table = np.array(
         [
             [
-                nothing if each is None else Performance.of(task, each, getattr(task, side).labels)
-                for each in outputs[side]
+                nothing if out is None else Performance.of(task, out, getattr(task, side).labels)
+                for out in outputs[side]
             ]
             for side in SIDES
         ]
@@ -272,7 +277,7 @@ def _performance(
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """How many are dead at the end and at most, and what killing the dead costs."""
+    """The number of dead neurons at the last step and at most, and the cost of killing them."""
     count, quantity = dataset.dead.sum("neuron"), dataset.attrs["quantity"]
     last, n = int(count[-1]), dataset.sizes["neuron"]
     whole, killed = (

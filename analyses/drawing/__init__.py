@@ -1,4 +1,4 @@
-"""How figures look and where they go: panels, one template, sliders over steps, HTML and PNG."""
+"""Figures of panels with one template and sliders over steps, written as HTML and pictures."""
 
 from mechgrok.analyses.drawing.export import write_html, write_picture
 from mechgrok.analyses.drawing.groups import representatives

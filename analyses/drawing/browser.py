@@ -1,8 +1,7 @@
-"""The browser that draws figures as pictures.
+"""A browser process that renders figures as pictures.
 
-Kaleido drives it in a process of its own, one for many pictures. A browser that is missing, never
-answers, is stopped or dies costs a sentence and no more than a deadline: that process is then
-killed, and all that it started with it.
+Kaleido runs the browser in a separate process, shared by many pictures. If the browser is missing,
+hangs or dies, an error follows within the deadline, and that process and its children are killed.
 """
 
 import os
@@ -19,14 +18,14 @@ import plotly.graph_objects as go
 from mechgrok import processes
 from mechgrok.errors import ExternalError, UserError, in_a_sentence
 
-#: Seconds that a browser may take to start, and to draw one figure.
+#: Timeouts in seconds for starting the browser, and for drawing one figure.
 START, FIGURE = 60.0, 120.0
 
 
 def find_browser() -> str | None:
-    """The path of the browser that draws pictures; None where it or Kaleido is not installed.
+    """The path of the browser; None if the browser or Kaleido is not installed.
 
-    It is the one that ``BROWSER_PATH`` names, or one on the PATH or in its usual place.
+    Searches ``BROWSER_PATH``, the PATH, and the usual folders.
     """
     if find_spec("kaleido") is None:
         return None
@@ -37,9 +36,9 @@ def find_browser() -> str | None:
 
 
 class Browser:
-    """A browser that is started when the first figure is drawn.
+    """A browser, started for the first figure.
 
-    Once it has failed, it fails again at once: what is wrong with it would cost the deadline again.
+    After a failure, every later call fails at once rather than waiting for the timeout again.
     """
 
     def __init__(self) -> None:
@@ -51,14 +50,14 @@ class Browser:
     def draw(
         self, figure: go.Figure, form: str, *, width: int, height: int, scale: float = 1.0
     ) -> bytes:
-        """The figure as it opens, as the content of a file.
+        """Render the figure in its initial state and return the file's content.
 
         Args:
-            figure: what to draw.
+            figure: the figure to draw.
             form: png, svg or pdf.
-            width: in the layout's pixels.
-            height: likewise.
-            scale: the picture's pixels for each of the layout's.
+            width: in layout pixels.
+            height: in layout pixels.
+            scale: picture pixels per layout pixel.
 
         Raises:
             UserError: Kaleido or a browser is missing.
@@ -70,7 +69,7 @@ class Browser:
             raise ExternalError(self._failure)
         assert self._pipe is not None
         options = {"format": form, "width": width, "height": height, "scale": scale}
-        with suppress(OSError):  # One that has died is found by its answer.
+        with suppress(OSError):  # `_answer` reports a dead process.
             self._pipe.send((figure.to_json(), options))
         answer = self._answer(FIGURE, "draw the figure")
         if isinstance(answer, bytes):
@@ -90,8 +89,8 @@ class Browser:
         if problem and not self._failure:
             self._fail(f"could not start ({problem})")
 
-    def _answer(self, seconds: float, what: str) -> Any:
-        """What the process sends within so many seconds; after a failure, nothing."""
+    def _answer(self, seconds: float, action: str) -> Any:
+        """The process's answer within the given time; None after a failure."""
         assert self._pipe is not None
         try:
             if self._pipe.poll(seconds):
@@ -99,27 +98,27 @@ class Browser:
         except (EOFError, OSError):
             self._fail("died")
         else:
-            self._fail(f"did not {what} within {seconds:g} seconds")
+            self._fail(f"did not {action} within {seconds:g} seconds")
         return None
 
-    def _fail(self, how: str) -> None:
+    def _fail(self, problem: str) -> None:
         self.close()
         self._failure = (
-            f"The browser {find_browser() or ''} {how}: try again, or set BROWSER_PATH to another "
-            "Chrome or Chromium."
+            f"The browser {find_browser() or ''} {problem}: try again, or set BROWSER_PATH to "
+            "another Chrome or Chromium."
         )
 
     def close(self) -> None:
-        """End the process, the browser and whatever else it started."""
+        """Kill the process and all of its children, the browser among them."""
         if self._process is None:
             return
         import psutil
 
         with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(self._process.pid)
-            for each in [started, *started.children(recursive=True)]:
+            parent = psutil.Process(self._process.pid)
+            for process in [parent, *parent.children(recursive=True)]:
                 with suppress(psutil.NoSuchProcess):
-                    each.kill()
+                    process.kill()
         self._process.wait(timeout=10)
         assert self._pipe is not None
         self._pipe.close()
@@ -133,7 +132,7 @@ _shared: Browser | None = None
 
 @contextmanager
 def one_browser() -> Iterator[Browser]:
-    """One browser for all pictures that are drawn inside; starting one takes seconds."""
+    """Share one browser among all pictures drawn inside the block; starting one takes seconds."""
     global _shared
     if _shared is not None:
         yield _shared
@@ -147,9 +146,9 @@ def one_browser() -> Iterator[Browser]:
 
 
 def _serve(pipe: Connection, path: str, folder: str) -> None:
-    """In the new process: draw what comes through the pipe until it is closed.
+    """Draw the figures that arrive through the pipe, until it closes; runs in the new process.
 
-    It sends None when the browser has started, then bytes, or a sentence on what went wrong.
+    Sends None once the browser has started, then for each figure its bytes or an error message.
     """
     import asyncio
 
@@ -166,7 +165,7 @@ async def _draw(pipe: Connection, path: str) -> None:
 
     from kaleido import Kaleido
 
-    # No formula needs MathJax, which would be fetched.
+    # Kaleido would download MathJax, which no figure uses.
     async with Kaleido(path=path, timeout=None, mathjax=False) as browser:
         pipe.send(None)
         while True:

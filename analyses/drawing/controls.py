@@ -1,4 +1,4 @@
-"""The controls of a figure: a slider over training steps, its player, and menus."""
+"""Controls of a figure: a slider over training steps, its player, and menus."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -10,9 +10,9 @@ import xarray as xr
 from mechgrok.analyses.drawing.panel import Trace
 from mechgrok.analyses.drawing.steps import StepAxis
 
-#: Pixels that the slider takes.
+#: Height of the slider in pixels.
 SLIDER = 95.0
-#: Milliseconds for which each of its stops is shown when it plays.
+#: Milliseconds per stop during playback.
 _STOP = 150
 
 
@@ -24,15 +24,15 @@ def slider_of(
     below: float,
     at_stop: Callable[[xr.Dataset, int], xr.Dataset],
 ) -> go.Figure:
-    """The figure with a slider, and with a frame for each of its stops, which holds what changes.
+    """Add a slider to the figure, with a frame of changed attributes for each stop.
 
     Args:
         figure: the figure, whose first traces are ``traces``.
-        traces: all of them, those that change and others.
+        traces: all traces, changing or not.
         stops: the steps of the slider.
-        axis: of training steps.
-        below: pixels below the last row, under which the slider stands.
-        at_stop: a dataset at the step nearest to a stop.
+        axis: the axis of training steps.
+        below: pixels between the last row and the slider.
+        at_stop: selects a dataset's step nearest to a stop.
     """
     changing = {at: trace for at, trace in enumerate(traces) if trace.at is not None}
     datasets = {id(trace.dataset): trace.dataset for trace in changing.values()}
@@ -55,7 +55,7 @@ def slider_of(
 
 
 def _player(below: float) -> dict[str, Any]:
-    """Buttons left of the slider: one runs through its stops from the first, one stops there."""
+    """Buttons left of the slider: play from the first stop, and pause."""
     now = {"mode": "immediate", "transition": {"duration": 0}}
     play = [None, {**now, "frame": {"duration": _STOP, "redraw": True}}]
     pause = [[None], {**now, "frame": {"duration": 0, "redraw": False}}]
@@ -63,17 +63,17 @@ def _player(below: float) -> dict[str, Any]:
         {"label": label, "method": "animate", "args": args}
         for label, args in (("▶", play), ("❚❚", pause))
     ]
-    look = {"type": "buttons", "direction": "down", "showactive": False, "font": {"size": 10}}
+    style = {"type": "buttons", "direction": "down", "showactive": False, "font": {"size": 10}}
     place = {"x": 0, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": below + 8, "r": 12}}
-    return {**look, "buttons": buttons, **place}
+    return {**style, "buttons": buttons, **place}
 
 
 def united_choices(traces: Sequence[Trace]) -> list[list[Trace]]:
-    """The traces of each menu; traces that have a choice in common share one."""
+    """The traces of each menu; traces with a choice in common share a menu."""
     menus: dict[tuple[str, ...], list[Trace]] = {}
     for trace in traces:
         if names := tuple(trace.choices):
-            shared = next((known for known in menus if set(known) & set(names)), names)
+            shared = next((key for key in menus if set(key) & set(names)), names)
             menus.setdefault(shared, []).append(trace)
     return list(menus.values())
 
@@ -81,25 +81,25 @@ def united_choices(traces: Sequence[Trace]) -> list[list[Trace]]:
 def menu_of(
     figure: go.Figure, traces: Sequence[Trace], chosen: Sequence[Trace], y: float, above: float
 ) -> dict[str, Any]:
-    """A menu for the choices of some traces, at the right end of a row; the first one is shown.
+    """A menu of the traces' choices at the right end of a row, opened at the first choice.
 
     Args:
         figure: the figure, whose first traces are ``traces``.
-        traces: all of them.
-        chosen: those that the menu changes.
+        traces: all traces.
+        chosen: the traces that the menu changes.
         y: the top of the row.
-        above: pixels from there to the menu.
+        above: pixels from the top of the row to the menu.
     """
     choices: list[Mapping[str, Mapping[str, Any]]] = [trace.choices for trace in chosen]
-    places = [at for at, trace in enumerate(traces) if any(trace is each for each in chosen)]
+    indices = [i for i, trace in enumerate(traces) if any(trace is other for other in chosen)]
     names = list(dict.fromkeys(itertools.chain(*choices)))
-    values = itertools.chain(*(each.values() for each in choices))
+    values = itertools.chain(*(choice.values() for choice in choices))
     attributes = list(dict.fromkeys(itertools.chain(*values)))
-    for at, each in zip(places, choices, strict=True):
-        figure.data[at].update(each.get(names[0], {}))
+    for index, choice in zip(indices, choices, strict=True):
+        figure.data[index].update(choice.get(names[0], {}))
     buttons = []
     for name in names:
-        changed = {key: [each.get(name, {}).get(key) for each in choices] for key in attributes}
-        buttons.append({"label": name, "method": "restyle", "args": [changed, places]})
+        changed = {key: [choice.get(name, {}).get(key) for choice in choices] for key in attributes}
+        buttons.append({"label": name, "method": "restyle", "args": [changed, indices]})
     place = {"x": 1, "xanchor": "right", "y": y, "yanchor": "bottom", "pad": {"b": 4 + above}}
     return {**place, "buttons": buttons}

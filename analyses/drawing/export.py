@@ -1,8 +1,7 @@
-"""Figures as files: HTML that opens without a network; PNG, SVG and PDF where a browser can draw.
+"""Write figures as self-contained HTML, or as PNG, SVG and PDF through a browser.
 
-A picture for a printed page (``width`` in centimetres) is laid out as on a narrow screen and drawn
-smaller, so that its letters have the size of a caption's; it has no title, which the caption says,
-and none of the controls that only a live page has.
+A picture for print (``width`` in centimetres) has the layout of a narrow screen, scaled down so
+that its letters match a caption's. It has no title, which belongs in the caption, and no controls.
 """
 
 import html
@@ -20,15 +19,15 @@ from mechgrok.files import write_text, write_whole
 from mechgrok.reports.packing import pack, packed_plotly, script
 from mechgrok.reports.page import bare
 
-#: What a figure can be written as beside its page.
+#: Picture formats.
 PICTURES = ("png", "svg", "pdf")
-#: Browsers reckon with 96 pixels to an inch.
+#: Browsers assume 96 pixels to an inch.
 _PIXELS_PER_CM = 96 / 2.54
-#: Of a printed picture against the screen's: letters of 12 pixels come out at 7 points.
+#: Scale of print relative to screen: 12-pixel letters become 7 points.
 _PRINTED = 0.75
-#: A printed panel is laid out this wide at least, in the screen's pixels.
+#: Smallest layout width of a printed panel, in screen pixels.
 _PANEL = 400
-#: Of a PNG, in pixels for each of its pixels: twice for slides, 300 to an inch for print.
+#: PNG pixels per layout pixel: twice for slides, 300 to an inch for print.
 _SLIDES, _PRINT = 2.0, 300 / 96
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -53,9 +52,9 @@ show(document.getElementById("figure"), "data");
 
 
 def write_html(figure: go.Figure, path: Path) -> None:
-    """Write one self-contained, interactive page under the figure's title; plotly.js is in it.
+    """Write a self-contained, interactive page with plotly.js inside.
 
-    Nothing of it can be uploaded, and its image button gives SVG.
+    The page cannot upload the figure, and its image button saves SVG.
     """
     title = re.sub(r"<[^>]*>", " ", figure.layout.title.text or path.stem)
     page = _PAGE.substitute(
@@ -65,16 +64,16 @@ def write_html(figure: go.Figure, path: Path) -> None:
 
 
 def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) -> None:
-    """Draw the figure as it opens, in the format of the path's ending: png, svg or pdf.
+    """Draw the figure's initial state, in the format of the path's ending: png, svg or pdf.
 
     Args:
-        figure: what to draw.
+        figure: the figure to draw.
         path: the file.
-        width: of a printed page's column or text, in centimetres; for a slide (1,200 pixels
-            across, twice as many in a PNG) unless given.
+        width: of a printed column or page, in centimetres; default: a slide of 1,200 pixels, twice
+            as many in a PNG.
 
     Raises:
-        UserError: the format is another, the width is none, or no browser can draw it.
+        UserError: the format is unknown, the width is out of range, or no browser is installed.
     """
     form = path.suffix[1:]
     if form not in PICTURES:
@@ -91,11 +90,11 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
         scale *= _PRINT if form == "png" else 1.0
     with one_browser() as browser:
         image = browser.draw(shown, form, width=across, height=height, scale=scale)
-    write_whole(path, lambda beside: beside.write_bytes(image))
+    write_whole(path, lambda temporary: temporary.write_bytes(image))
 
 
 def without_buttons(figure: go.Figure) -> go.Figure:
-    """A copy of the figure as it opens, whose slider and menus say what is shown."""
+    """A copy of the figure's initial state, with slider and menus but without buttons."""
     shown = go.Figure(figure.data, figure.layout)
     menus = [menu for menu in shown.layout.updatemenus if menu.type != "buttons"]
     shown.layout.updatemenus = menus
@@ -103,7 +102,7 @@ def without_buttons(figure: go.Figure) -> go.Figure:
 
 
 def for_print(figure: go.Figure) -> go.Figure:
-    """A copy of the figure without title and controls; a line says which step of training it is."""
+    """A copy of the figure without title and controls, with a line that gives the training step."""
     shown, _ = bare(go.Figure(figure.data, figure.layout))
     for slider in shown.layout.sliders:
         prefix = slider.currentvalue.prefix or ""
@@ -119,7 +118,7 @@ def for_print(figure: go.Figure) -> go.Figure:
 
 
 def _height(figure: go.Figure, across: int) -> int:
-    """Of a printed figure: what is plotted on a narrower one is less high, by the square root."""
+    """The height of a printed figure; the plot area shrinks by the square root of the width."""
     if figure.layout.height is None:
         return round(across * 2 / 3)
     around = figure.layout.margin.t + figure.layout.margin.b
@@ -128,6 +127,6 @@ def _height(figure: go.Figure, across: int) -> int:
 
 
 def _columns(figure: go.Figure) -> int:
-    """How many panels stand beside one another."""
+    """The number of panels side by side."""
     starts = {round(axis.domain[0], 3) for axis in figure.select_xaxes() if axis.domain}
     return max(1, len(starts))

@@ -1,4 +1,4 @@
-"""Figures as films: what a slider shows stop by stop, as GIF or MP4."""
+"""Write figures as films, one picture per slider stop, as GIF or MP4."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from mechgrok.analyses.drawing.export import without_buttons
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 
-#: How ffmpeg joins pictures, by the film's ending: a GIF in 256 colours of its own; an MP4 that
-#: every player opens, which needs even numbers of pixels.
+#: ffmpeg's filters by file ending: a GIF with its own palette of 256 colours; an MP4 with even
+#: numbers of pixels, which some players require.
 _FILTERS = {
     "gif": "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=none",
     "mp4": "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white,format=yuv420p",
 }
 _CODEC = {"gif": ["-loop", "0"], "mp4": ["-c:v", "libx264", "-movflags", "+faststart"]}
-#: Seconds that ffmpeg may take.
+#: ffmpeg's timeout in seconds.
 _FFMPEG = 600
-#: Seconds for which the last picture stays.
+#: Seconds for which the last picture remains.
 _LAST = 2
 
 
@@ -29,9 +29,9 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
     """Draw the figure at every stop of its slider and join the pictures.
 
     Args:
-        figure: one with a slider.
+        figure: a figure with a slider.
         path: the film, ending in .gif or .mp4.
-        fps: stops in a second.
+        fps: stops per second.
         width: in pixels.
 
     Raises:
@@ -40,9 +40,9 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
     """
     form = path.suffix[1:]
     if not figure.frames:
-        raise UserError(f"{path} cannot be made: the figure has no slider, so that nothing moves.")
+        raise UserError(f"{path} cannot be made: the figure has no slider to animate.")
     if not 0.1 <= fps <= 60:
-        raise UserError(f"A film cannot have {fps:g} stops in a second: give 0.1 to 60.")
+        raise UserError(f"A film cannot have {fps:g} stops per second: give 0.1 to 60.")
     if not 100 <= width <= 4000:
         raise UserError(f"A film cannot be {width} pixels wide: give 100 to 4000.")
     ffmpeg = _ffmpeg()
@@ -51,11 +51,11 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
             drawn = browser.draw(now, "png", width=width, height=figure.layout.height or 700)
             (Path(folder) / f"{number:05}.png").write_bytes(drawn)
 
-        def join(beside: Path) -> None:
+        def join(temporary: Path) -> None:
             command = [ffmpeg, "-loglevel", "error", "-y", "-framerate", f"{fps:g}"]
             command += ["-i", f"{folder}/%05d.png", "-vf"]
             command += [f"tpad=stop_mode=clone:stop_duration={_LAST},{_FILTERS[form]}"]
-            command += [*_CODEC[form], "-f", form, str(beside)]
+            command += [*_CODEC[form], "-f", form, str(temporary)]
             try:
                 subprocess.run(command, check=True, timeout=_FFMPEG, stdin=subprocess.DEVNULL)
             except subprocess.SubprocessError as error:
@@ -65,7 +65,7 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
 
 
 def stops(figure: go.Figure) -> Iterator[go.Figure]:
-    """The figure at each stop of its slider."""
+    """Yield the figure at each stop of its slider."""
     shown = without_buttons(figure)
     for number, frame in enumerate(figure.frames):
         for at, changed in zip(frame.traces, frame.data, strict=True):
@@ -80,5 +80,5 @@ def _ffmpeg() -> str:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError:
         raise UserError("A film needs ffmpeg: install the extra mechgrok[film].") from None
-    found: str = get_ffmpeg_exe()
-    return found
+    path: str = get_ffmpeg_exe()
+    return path

@@ -1,4 +1,4 @@
-"""Where panels stand: rows of boxes, with room in pixels for what is written around them."""
+"""Lay out panels as rows of boxes, with space in pixels for labels around them."""
 
 import itertools
 import textwrap
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-#: The narrowest page, in pixels, on which nothing overlaps; on wider ones all rooms grow.
+#: The narrowest page width, in pixels, without overlaps; wider pages stretch all boxes.
 NARROW = 850
-#: What letters take, in pixels: wide enough for a mean word of the fonts that figures use.
+#: Average width of a letter in pixels, in the fonts of figures.
 _LETTER = 6.6
 
 
 @dataclass(frozen=True)
 class Box:
-    """One panel: its width as a share of its row, and the room for labels at its sides (pixels)."""
+    """A panel's width as a share of its row, and the pixels for labels at its sides."""
 
     width: float
     left: float
@@ -23,7 +23,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Band:
-    """A row of boxes: their height, and the room above for titles and below for labels (pixels)."""
+    """A row of boxes: their height, and the pixels above for titles and below for labels."""
 
     boxes: Sequence[Box]
     height: float
@@ -32,7 +32,7 @@ class Band:
 
 
 class Place(NamedTuple):
-    """Where a box's axes stand, from 0 to 1 across and from 0 to 1 upwards."""
+    """The extent of a box's axes, from 0 to 1 across and from 0 to 1 upwards."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """The boxes' places, row by row; the margins around all of them, and their height (pixels)."""
+    """The boxes' places, row by row, with the outer margins and the height in pixels."""
 
     places: list[list[Place]]
     left: float
@@ -49,7 +49,7 @@ class Grid:
 
 
 def lay_out(bands: Sequence[Band]) -> Grid:
-    """Put the bands under one another; rows of the same widths stand in the same columns."""
+    """Stack the bands, and align the columns of rows with equal widths."""
     bands = _in_columns(bands)
     left = max(band.boxes[0].left for band in bands)
     right = max(band.boxes[-1].right for band in bands)
@@ -57,7 +57,7 @@ def lay_out(bands: Sequence[Band]) -> Grid:
     height = sum(band.height for band in bands) + sum(gaps)
     top, places = height, []
     for band, gap in zip(bands, [*gaps, 0.0], strict=True):
-        # Rounding may put the lowest row a hair below 0, which plotly refuses.
+        # Rounding may put the lowest row slightly below 0, which plotly rejects.
         y = (max(0.0, (top - band.height) / height), top / height)
         places.append([Place(x, y) for x in _across(band.boxes, NARROW - left - right)])
         top -= band.height + gap
@@ -65,11 +65,11 @@ def lay_out(bands: Sequence[Band]) -> Grid:
 
 
 def _in_columns(bands: Sequence[Band]) -> list[Band]:
-    """The bands with rooms made equal, place by place, in those whose boxes are as wide."""
+    """The bands with equal label space, column by column, across rows of equal box widths."""
     widths = [tuple(box.width for box in band.boxes) for band in bands]
     aligned = []
     for band, own in zip(bands, widths, strict=True):
-        alike = [each.boxes for each, other in zip(bands, widths, strict=True) if other == own]
+        alike = [row.boxes for row, other in zip(bands, widths, strict=True) if other == own]
         boxes = [
             Box(width, max(box.left for box in column), max(box.right for box in column))
             for width, column in zip(own, zip(*alike, strict=True), strict=True)
@@ -79,9 +79,9 @@ def _in_columns(bands: Sequence[Band]) -> list[Band]:
 
 
 def _across(boxes: Sequence[Box], inner: float) -> list[tuple[float, float]]:
-    """The horizontal extents of a row's boxes, which share what the rooms between them leave."""
+    """The horizontal extents of a row's boxes, which share the width that the gaps leave."""
     gaps = [box.right + after.left for box, after in itertools.pairwise(boxes)]
-    # A row of very many boxes keeps half of its width for what they show.
+    # With very many boxes, gaps take at most half of the width.
     shrink = min(1.0, inner / 2 / sum(gaps)) if gaps else 1.0
     gaps = [gap * shrink for gap in gaps]
     unit = (inner - sum(gaps)) / sum(box.width for box in boxes)
@@ -93,9 +93,9 @@ def _across(boxes: Sequence[Box], inner: float) -> list[tuple[float, float]]:
 
 
 def wrap(text: str, pixels: float, size: float = 13) -> str:
-    """The text in lines (``<br>``) that fit into so many pixels at a font size.
+    """Wrap the text with ``<br>`` into lines of at most the given pixels at a font size.
 
-    Lines that hold tags with attributes stay whole: they cannot be cut at their spaces.
+    Lines that contain tags with attributes are not wrapped: a break could fall inside a tag.
     """
     letters = max(12, int(pixels / (_LETTER * size / 13)))
     lines: list[str] = []
@@ -105,12 +105,12 @@ def wrap(text: str, pixels: float, size: float = 13) -> str:
 
 
 def n_lines(text: str) -> int:
-    """Lines of a text that `wrap` made; none where it is empty."""
+    """The number of lines in a wrapped text; 0 if empty."""
     return text.count("<br>") + 1 if text else 0
 
 
 def legend_lines(names: Sequence[str], pixels: float = NARROW - 100) -> int:
-    """Lines that a horizontal legend takes; plotly sets entries that wrap in even columns."""
+    """The number of lines of a horizontal legend; plotly wraps entries into even columns."""
     widths = [45 + _LETTER * len(name) for name in names]
     if sum(widths) <= pixels:
         return min(1, len(widths))

@@ -1,9 +1,8 @@
-"""Runs in groups: a median with a band for each, its single runs faint behind it.
+"""Groups of runs in figures: a median with a band for each group, single runs faint behind it.
 
-A dataset whose attribute ``group`` names a group belongs to it (`mechgrok.sweeps.RunGroups`).
-`Panels` gives each group one colour and draws `Panel.lines` of its runs faint, with their median
-and their middle half, so that every figure of runs can show groups; what can only be pictured of
-one run is pictured of the group's `representatives`.
+The attribute ``group`` of a dataset names its group (`mechgrok.sweeps.RunGroups`). `Panels` gives
+each group one colour, draws `Panel.lines` of its runs faint, and adds their median and middle half.
+Pictures of a single run, such as heat maps, show the group's `representatives`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from mechgrok.sweeps.survival import TimeToEvent
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panel import Panel, Trace
 
-#: Entries of the menu of a figure of groups: whether medians, and whether single runs, are shown.
+#: Menu entries of a figure of groups: whether to show medians, and whether to show single runs.
 _MENU = {
     "medians and runs": (True, True),
     "medians": (True, False),
@@ -29,12 +28,12 @@ _MENU = {
 
 @dataclass
 class GroupCurves:
-    """The curves of a group's runs that mean the same: one quantity on one panel.
+    """The curves of a group's runs for one quantity on one panel.
 
     Attributes:
-        style: how they are drawn, as `Panel.lines` takes it.
-        runs: places and values of each run's curve.
-        traces: the traces that draw them.
+        style: the style arguments of `Panel.lines`.
+        runs: x and y of each run's curve.
+        traces: the traces of the curves.
     """
 
     style: dict[str, Any]
@@ -49,10 +48,10 @@ class GroupCurves:
     def quartiles(
         self,
     ) -> tuple[Float[np.ndarray, " place"], Float[np.ndarray, "quartile place"]] | None:
-        """Places, and the quartiles of the curves there.
+        """The x values and the quartiles of the curves, interpolated linearly.
 
-        They go as far as all curves of the group do, interpolated linearly. None where there is
-        but one curve, or where places are no growing numbers.
+        They cover the range that all curves share. None for a single curve, or if x values are not
+        increasing numbers.
         """
         curves = list(self.runs.values())
         if len(curves) < 2 or not all(_is_increasing(x) for x, _ in curves):
@@ -67,11 +66,11 @@ class GroupCurves:
         return places[finite], np.quantile(values[:, finite], [0.25, 0.5, 0.75], axis=0)
 
     def add_median(self, panel: "Panel") -> None:
-        """Draw the median of the curves and their middle half, and make single curves faint."""
-        found = self.quartiles()
-        if found is None:
+        """Draw the median and the middle half of the curves, and make single curves faint."""
+        quartiles = self.quartiles()
+        if quartiles is None:
             return
-        x, (low, middle, high) = found
+        x, (low, middle, high) = quartiles
         run, style = next(iter(self.runs)), dict(self.style)
         value = style.pop("value")
         color = style["line"].get("color") or panel.figure.color_of(run)
@@ -86,7 +85,7 @@ class GroupCurves:
             "y": np.concatenate([low, high[::-1]]),
         }
         hover = value and f"{panel.figure.groups[run]}, median of {len(self.runs)}<br>{value}"
-        style = {key: given for key, given in style.items() if key != "opacity"} | {"mode": "lines"}
+        style = {k: v for k, v in style.items() if k != "opacity"} | {"mode": "lines"}
         medians = [
             panel.add("scatter", run=run, mode="lines", **around, **band),
             panel.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **style),
@@ -109,9 +108,9 @@ def groups_of(measured: Mapping[str, xr.Dataset]) -> dict[str, str]:
 
 
 def representatives(measured: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """The runs to make pictures of: of each group the one with the median t_gen; else all.
+    """The run with the median t_gen of each group, and all runs without a group.
 
-    They are runs by themselves then, and belong to no group.
+    The datasets returned belong to no group.
     """
     groups = groups_of(measured)
     chosen = dict(measured)
@@ -127,7 +126,7 @@ def representatives(measured: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]
 
 
 def median_milestone(datasets: Sequence[xr.Dataset], mark: str) -> float | None:
-    """The median step of t_mem or t_gen over runs, as Kaplan and Meier have it; None if beyond."""
+    """The Kaplan–Meier median of t_mem or t_gen over runs; None if it is censored."""
     reached = [dataset.attrs.get(mark) for dataset in datasets]
     if len(datasets) == 1:
         return reached[0]

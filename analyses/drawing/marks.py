@@ -1,4 +1,4 @@
-"""Marks on panels over training: t_mem and t_gen of the runs, and tinted stretches of training."""
+"""Marks on panels over training: t_mem and t_gen of the runs, and tinted intervals."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,31 +12,28 @@ from mechgrok.analyses.drawing.steps import StepAxis
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panels import Panels
 
-#: Shapes, or annotations, of plotly.
+#: Plotly shapes or annotations.
 Marks = list[dict[str, Any]]
 
 _DASHES = {"t_mem": "dot", "t_gen": "dash"}
-#: Around letters that stand on curves.
+#: A white outline around letters drawn on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
-#: Pixels that the name of a line takes upwards and across.
+#: Height and width of a line's name in pixels.
 _NAME_HEIGHT, _NAME_WIDTH = 38, 13
 
 
 def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, int, str]]:
-    """t_mem and t_gen of runs and the runs' colours; of groups, their median t_mem and t_gen.
-
-    Those that were not reached are left out.
-    """
+    """Name, step and colour of each milestone reached by a run, or by the median of a group."""
     members: dict[str, list[str]] = {}
     for label in labels:
         members.setdefault(figure.groups.get(label, label), []).append(label)
-    found = []
+    milestones = []
     for group in members.values():
         for mark in _DASHES:
             at = median_milestone([figure.measured[label] for label in group], mark)
             if at is not None and at >= 0:
-                found.append((mark, int(at), figure.run_colors[group[-1]]))
-    return found
+                milestones.append((mark, int(at), figure.run_colors[group[-1]]))
+    return milestones
 
 
 def milestone_lines(
@@ -46,25 +43,27 @@ def milestone_lines(
 
     Args:
         panel: a panel over training.
-        axis: of training steps.
+        axis: the axis of training steps.
         pixels: the panel's width.
-        named: whether lines are named, as far as names fit; with more than four runs, only the
+        named: whether to name the lines where names fit; with more than four runs, only the
             first line of each kind.
     """
-    found = all_milestones(panel.figure, panel.milestones_of)
-    few = len({color for _, _, color in found}) <= 4
-    # Names stand below one another where lines are close: the places of those at each height.
+    milestones = all_milestones(panel.figure, panel.milestones_of)
+    has_few_runs = len({color for _, _, color in milestones}) <= 4
+    # Names of close lines are stacked: the horizontal positions of the names at each height.
     heights: list[list[float]] = [[] for _ in range(int((panel.row.height - 20) / _NAME_HEIGHT))]
-    where = _place(panel)
-    lines, names, seen = [], [], set()
-    for step, mark, color in sorted((step, mark, color) for mark, step, color in found):
+    references = _axis_references(panel)
+    lines, names, named_marks = [], [], set()
+    for step, mark, color in sorted((step, mark, color) for mark, step, color in milestones):
         color = color if len(panel.figure.measured) > 1 else "#555555"
         x, at = float(axis.place(step)), pixels * axis.share(step)
         line = {"color": color, "dash": _DASHES[mark], "width": 1.2}
-        lines.append({"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **where})
+        lines.append(
+            {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **references}
+        )
         free = [k for k, near in enumerate(heights) if all(abs(at - x) > _NAME_WIDTH for x in near)]
-        if named and free and (few or mark not in seen):
-            seen.add(mark)
+        if named and free and (has_few_runs or mark not in named_marks):
+            named_marks.add(mark)
             heights[free[0]].append(at)
             name: dict[str, Any] = {
                 "text": mark,
@@ -72,27 +71,27 @@ def milestone_lines(
             }
             name |= {"x": np.log10(x) if axis.log else x, "xanchor": "right", "yanchor": "top"}
             name |= {"y": 1, "yshift": -_NAME_HEIGHT * free[0], "textangle": -90}
-            names.append({**name, "showarrow": False, **where})
+            names.append({**name, "showarrow": False, **references})
     return lines, names
 
 
 def bands(panel: Panel, axis: StepAxis) -> tuple[Marks, Marks]:
-    """The panel's tinted stretches of training, and their names."""
+    """The panel's tinted intervals of training, and their names."""
     tints, names = [], []
-    where = _place(panel)
+    references = _axis_references(panel)
     for first, last, color, text in panel.bands:
         start, end = axis.place([first, last]).tolist()
         tint = {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below"}
-        look = {"fillcolor": color, "opacity": 0.1, "line": {"width": 0}}
-        tints.append(tint | look | where)
+        style = {"fillcolor": color, "opacity": 0.1, "line": {"width": 0}}
+        tints.append(tint | style | references)
         if text:
             name = {"text": text, "textangle": -90, "font": {"size": 11, "color": color}}
             name |= {"x": float(axis.shade(first)), "xanchor": "left", "showarrow": False}
-            names.append(name | {"y": 0, "yanchor": "bottom"} | where)
+            names.append(name | {"y": 0, "yanchor": "bottom"} | references)
     return tints, names
 
 
-def _place(panel: Panel) -> dict[str, str]:
-    """Plotly's names of the panel's step axis, and of its height."""
+def _axis_references(panel: Panel) -> dict[str, str]:
+    """Plotly's references to the panel's step axis and to its height."""
     x, y = axis_id("x", panel.number), axis_id("y", panel.number)
     return {"xref": x, "yref": f"{y} domain"}

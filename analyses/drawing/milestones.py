@@ -1,7 +1,7 @@
-"""When groups of runs memorize and generalize, over the setting that makes the groups.
+"""Panels of memorization and generalization times over the setting that defines the groups.
 
-Medians are Kaplan and Meier's, with 95 % intervals, or with the range of fewer than six runs. A run
-that did not get there stands as an open triangle at its last step: it is known to be later.
+Medians are Kaplan–Meier estimates with 95 % intervals, or with the range for fewer than six runs.
+An open triangle at its last step marks a censored run, which has not reached the milestone.
 """
 
 import math
@@ -21,17 +21,17 @@ from mechgrok.sweeps.survival import TimeToEvent
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = {"t_mem": "square", "t_gen": "circle", "tau_grok": "circle"}
-#: Of what is later than the run is long.
+#: The symbol of censored times.
 _CENSORED = "triangle-up-open"
 
 
 def add_milestones(figure: Panels, family: RunGroups) -> None:
-    """A row: t_mem and t_gen over a setting, and τ_grok; nothing where no setting has two values.
+    """Add a row with t_mem, t_gen and τ_grok over a setting, if a setting has several values.
 
     Args:
-        figure: whose next row it is.
-        family: the groups; the setting with most values goes along the axis, and combinations of
-            the others are lines of their own.
+        figure: the figure to extend.
+        family: the groups; the setting with most values is the axis, and each combination of
+            the others is a line.
     """
     names = varied(family)
     if not names:
@@ -49,22 +49,22 @@ def add_milestones(figure: Panels, family: RunGroups) -> None:
 
 
 def varied(family: RunGroups) -> list[str]:
-    """The settings that make the groups and have several values."""
+    """The settings that define the groups and have several values."""
     return [name for name in family.by or () if name != STAGE and len(values_of(family, name)) > 1]
 
 
 def values_of(family: RunGroups, name: str) -> list[Value]:
-    """The values of one of the settings that make the groups, in order."""
+    """The values of a setting that defines the groups, in order."""
     at = (family.by or []).index(name)
     return list(dict.fromkeys(key[at] for key in family.groups if key[at] is not None))
 
 
 def _log_axis(family: RunGroups, marks: Sequence[str]) -> dict[str, Any]:
-    """A logarithmic axis for milestones, with round numbers of which none is left out."""
+    """A logarithmic axis for milestones, with a label at every tick."""
     table = family.table.astype({"step": float, "t_mem": float})
-    seen = [table[mark].astype(float) for mark in marks]
-    seen.append(table["step"] / (table["t_mem"] if "tau_grok" in marks else 1))
-    values = np.concatenate([each.to_numpy() for each in seen])
+    columns = [table[mark].astype(float) for mark in marks]
+    columns.append(table["step"] / (table["t_mem"] if "tau_grok" in marks else 1))
+    values = np.concatenate([column.to_numpy() for column in columns])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
         return {"type": "log"}
@@ -73,7 +73,7 @@ def _log_axis(family: RunGroups, marks: Sequence[str]) -> dict[str, Any]:
 
 
 def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
-    """An axis of a setting: logarithmic where its values are more even so, categories for words."""
+    """An axis of a setting: logarithmic if that spaces values more evenly, categories for text."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values):
         return {"title": name, "type": "category"}
@@ -89,7 +89,7 @@ def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
 
 
 def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric: bool) -> None:
-    """One milestone: its medians with intervals, joined along each line, and the single runs."""
+    """Draw a milestone: medians with intervals, joined along each line, and single runs."""
     at = (family.by or []).index(along)
     times = family.times[mark]
     colors = group_colors([family.name(key) for key in family.groups])
@@ -100,8 +100,8 @@ def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric:
     for number, (rest, keys) in enumerate(lines.items()):
         x = [key[at] if is_numeric else show_value(key[at]) for key in keys]
         shades = [colors[family.name(key)] for key in keys]
-        _runs(panel, family, mark, dict(zip(keys, x, strict=True)), shades)
-        _medians(panel, mark, [times[key] for key in keys], x, shades, _DASHES[number % 4])
+        _draw_runs(panel, family, mark, dict(zip(keys, x, strict=True)), shades)
+        _draw_medians(panel, mark, [times[key] for key in keys], x, shades, _DASHES[number % 4])
         if len(lines) > 1 and mark == "t_gen":
             others = [name for name in family.by or () if name != along]
             values = (
@@ -113,33 +113,33 @@ def _draw(panel: Panel, family: RunGroups, along: str, mark: str, *, is_numeric:
             )
 
 
-def _runs(
+def _draw_runs(
     panel: Panel, family: RunGroups, mark: str, x: dict[Key, Any], colors: Sequence[str]
 ) -> None:
-    """Every run as a faint point; open triangles where it did not get there."""
+    """Draw every run as a faint point, censored runs as open triangles."""
     points: dict[bool, list[tuple[Any, float, str, str]]] = {True: [], False: []}
     table = family.table[["step", "t_mem", mark]].astype(float)
     for (key, place), color in zip(x.items(), colors, strict=True):
         for label in family.groups[key]:
             last, t_mem, reached = table.loc[[label]].to_numpy()[0].tolist()
             last = last / (t_mem or math.nan) if mark == "tau_grok" else last
-            is_there = not math.isnan(reached)
-            points[is_there].append((place, reached if is_there else last, color, label))
-    for is_there, found in points.items():
-        if not found:
+            is_reached = not math.isnan(reached)
+            points[is_reached].append((place, reached if is_reached else last, color, label))
+    for is_reached, rows in points.items():
+        if not rows:
             continue
-        places, y, look, labels = zip(*found, strict=True)
-        marker = {"color": list(look), "size": 5, "symbol": _SYMBOLS[mark]}
-        if not is_there:
+        places, y, shades, labels = zip(*rows, strict=True)
+        marker = {"color": list(shades), "size": 5, "symbol": _SYMBOLS[mark]}
+        if not is_reached:
             marker |= {"symbol": _CENSORED, "size": 8}
         panel.add(
             "scatter", x=list(places), y=list(y), mode="markers", marker=marker, text=list(labels),
-            opacity=0.4 if is_there else 0.8, key=None if is_there else "not within the run",
-            hover="%{text}<br>" + ("%{y:,.4g}" if is_there else "> %{y:,.4g}"),
+            opacity=0.4 if is_reached else 0.8, key=None if is_reached else "not within the run",
+            hover="%{text}<br>" + ("%{y:,.4g}" if is_reached else "> %{y:,.4g}"),
         )  # fmt: skip
 
 
-def _medians(
+def _draw_medians(
     panel: Panel,
     mark: str,
     times: Sequence[TimeToEvent],
@@ -147,27 +147,28 @@ def _medians(
     colors: Any,
     dash: str,
 ) -> None:
-    """The medians, their intervals (or the range of few runs), and a grey line through them."""
-    beyond = [math.isinf(each.median) for each in times]
+    """Draw medians, their intervals (or the range of few runs), and a grey line through them."""
+    censored = [math.isinf(time.median) for time in times]
     y = [
-        float(w.horizon or math.nan) if b else w.median for w, b in zip(times, beyond, strict=True)
+        float(time.horizon or math.nan) if is_censored else time.median
+        for time, is_censored in zip(times, censored, strict=True)
     ]
-    above = [_until(w) - at for w, at in zip(times, y, strict=True)]
+    above = [_upper_end(time) - at for time, at in zip(times, y, strict=True)]
     below = [
-        0.0 if math.isnan(w.low) or b else at - w.low
-        for w, at, b in zip(times, y, beyond, strict=True)
+        0.0 if math.isnan(time.low) or is_censored else at - time.low
+        for time, at, is_censored in zip(times, y, censored, strict=True)
     ]
     line = {"color": GREY, "width": 1.5, "dash": dash}
     panel.add(
-        "scatter", x=list(x), y=y, mode="lines+markers", text=[str(each) for each in times],
+        "scatter", x=list(x), y=y, mode="lines+markers", text=[str(time) for time in times],
         line=line, hover="median %{text}",
         marker={
             "color": list(colors), "line": {"width": 1, "color": "white"},
-            "size": [14 if each else 10 for each in beyond], "opacity": 1,
-            "symbol": [_CENSORED if each else _SYMBOLS[mark] for each in beyond],
+            "size": [14 if is_censored else 10 for is_censored in censored], "opacity": 1,
+            "symbol": [_CENSORED if is_censored else _SYMBOLS[mark] for is_censored in censored],
         },
         error_y={
-            "array": [max(0.0, each) for each in above], "arrayminus": below, "symmetric": False,
+            "array": [max(0.0, size) for size in above], "arrayminus": below, "symmetric": False,
             "type": "data", "color": GREY, "thickness": 1.2, "width": 4,
         },
     )  # fmt: skip
@@ -179,8 +180,8 @@ def _medians(
         )  # fmt: skip
 
 
-def _until(time: TimeToEvent) -> float:
-    """Where an interval is drawn to: to the last step where its end is beyond."""
+def _upper_end(time: TimeToEvent) -> float:
+    """The upper end of an interval; the last step if the end is censored."""
     if math.isnan(time.high):
         return time.median if math.isfinite(time.median) else math.nan
     return time.high if math.isfinite(time.high) else float(time.horizon or math.nan)

@@ -1,4 +1,4 @@
-"""Several runs over one another, or groups of them: accuracy, L1 norm and L2 norm over training."""
+"""Accuracy, L1 norm and L2 norm of several runs or groups of runs over training."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from mechgrok.sweeps.groups import RunGroups
 
 
 def overlay(family: RunGroups, *, log: bool = True) -> go.Figure:
-    """Accuracy (train dashed, test solid), L1 and L2 norm of all weights, a colour for each run.
+    """Accuracy (train dashed, test solid), L1 and L2 norm of all weights, one colour per run.
 
-    Groups have a colour each: their medians thick with the middle half of the runs as a band,
-    single runs faint. Below, t_mem, t_gen and τ over the setting that makes the groups, and the
-    phases over two.
+    Groups have one colour each: thick medians, the middle half of the runs as a band, and faint
+    single runs. Below are t_mem, t_gen and τ over the setting that defines the groups, and the
+    phases over two settings.
 
     Args:
-        family: the runs, by the label that they get in the legend.
-        log: a logarithmic step axis, on which the tickets' few hundred steps can be seen.
+        family: the runs, by their label in the legend.
+        log: a logarithmic step axis, which shows the first few hundred steps of winning tickets.
     """
     measured = family.grouped(
         {
@@ -33,7 +33,8 @@ def overlay(family: RunGroups, *, log: bool = True) -> go.Figure:
     figure = Panels(
         measured,
         title="Accuracy and norms of the weights over training",
-        subtitle="thick: a group's median, as far as all of its runs go; band: its middle half"
+        subtitle="thick: a group's median, over the steps that all of its runs cover; band: its "
+        "middle half"
         if family.by
         else "",
         log=log,

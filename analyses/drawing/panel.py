@@ -1,4 +1,4 @@
-"""One panel of a figure: a pair of axes and the traces on it, which may change with the step."""
+"""Panels of a figure: a pair of axes each, with traces that may change with the step."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from mechgrok.analyses.drawing.steps import StepAxis
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panels import Panels
 
-#: What of a trace changes with the slider: the run's dataset at a step → attributes of the trace.
+#: Maps the run's dataset at a step to the attributes of a trace that change with the slider.
 AtStep = Callable[[xr.Dataset], Mapping[str, Any]]
-#: A curve of each run: the name of a variable, or a function of the run's dataset (None: no curve).
+#: A curve of each run: a variable's name, or a function of the run's dataset (None: no curve).
 Curve = str | Callable[[xr.Dataset], xr.DataArray | None]
 #: The title of an axis, or any of plotly's attributes of one.
 Axis = str | Mapping[str, Any]
 
-#: Defaults of a logarithmic axis: few digits between its powers of ten.
+#: Defaults of a logarithmic axis: powers of ten and few ticks.
 _LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
-#: The parts of a trace that have its colour.
+#: The parts of a trace that take its colour.
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
-#: The axis of a panel that shows nothing but a note.
+#: The axes of a panel that contains only a note.
 _BARE = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-#: Pixels that a colour bar takes at the right of a panel.
+#: Width in pixels of a colour bar at the right of a panel.
 _COLOR_BAR = 56
 
 
@@ -37,11 +37,11 @@ class Trace:
 
     Attributes:
         kind: plotly's type: "scatter", "bar", "heatmap", ….
-        panel: the panel that it is drawn on.
-        attributes: those that do not change.
-        dataset: of its run.
+        panel: the trace's panel.
+        attributes: the constant attributes.
+        dataset: the run's dataset.
         at: attributes at a step of the slider.
-        choices: attributes by the entry of a menu.
+        choices: attributes by menu entry.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Trace:
     choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def changes(self, now: xr.Dataset, axis: StepAxis) -> dict[str, Any]:
-        """The attributes that change, at a step."""
+        """The changing attributes at a step."""
         changed = dict(self.at(now)) if self.at is not None else {}
         if self.panel.over_steps and "x" in changed:
             changed["x"] = axis.place(changed["x"])
@@ -61,21 +61,21 @@ class Trace:
 
 @dataclass
 class Colors:
-    """A scale of colours that several panels share, and its bar."""
+    """A colour scale shared by several panels, with its bar."""
 
     name: str
     layout: dict[str, Any]
     panels: list["Panel"] = field(default_factory=list)
 
-    def make_room(self) -> None:
-        """Widen the box of each panel that has the bar beside it: the last of its row."""
+    def reserve_space(self) -> None:
+        """Widen the last panel of each row, which has the bar on its right."""
         last = {panel.row: panel for panel in self.panels}
         for panel in last.values():
             panel.colorbar = _COLOR_BAR
 
 
 class Panel:
-    """A pair of axes and what is drawn on it; made by `Row.panel` and `Row.over_training`."""
+    """A pair of axes with its traces; made by `Row.panel` and `Row.over_training`."""
 
     def __init__(
         self, row: "Row", title: str, x: Axis, y: Axis, width: float, over_steps: bool
@@ -96,17 +96,17 @@ class Panel:
         self.group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def right(self, y: Axis) -> "Panel":
-        """A second y axis at the right, on which more is drawn over the same x axis."""
+        """Add a second y axis on the right, over the same x axis."""
         self.twin = Panel(self.row, "", {}, y, self.width, self.over_steps)
         self.twin.x_number = self.number
         return self.twin
 
     def curves(self, curve: Curve, *, where: Mapping[str, Any] | None = None, **style: Any) -> None:
-        """A curve for every run of the figure that has it, over the curve's one dimension.
+        """Draw a curve for every run of the figure that has it, over the curve's one dimension.
 
         Args:
-            curve: a variable's name, or what to make of each run's dataset.
-            where: the place of the curve along the variable's other dimensions.
+            curve: a variable's name, or a function of each run's dataset.
+            where: coordinates of the curve along the variable's other dimensions.
             style: as in `lines`.
         """
         for label, dataset in self.figure.measured.items():
@@ -127,7 +127,7 @@ class Panel:
         follow: bool = False,
         **more: Any,
     ) -> None:
-        """A curve; a single point, and few points, are marked.
+        """Draw a curve, with markers if it has few points.
 
         Args:
             x: steps, on a panel over training.
@@ -135,7 +135,7 @@ class Panel:
             run: label of the run.
             dash: one of plotly's dashes.
             width: in pixels.
-            value: how hover writes a value; None for no hover.
+            value: the hover template of a value; None disables hover.
             follow: whether a dot follows the slider along the curve.
             more: as in `add`.
         """
@@ -159,25 +159,25 @@ class Panel:
         self.add("scatter", run=run, at=dot, mode="markers", marker={"size": 10}, cliponaxis=False)
 
     def _gather(self, run: str, x: Any, y: Any, trace: Trace, style: dict[str, Any]) -> None:
-        """Collect a curve for the median of its group: with those of the same key and entry."""
+        """Add a curve to its group's curves of the same key and entry, for their median."""
         name = (self.figure.groups[run], style.get("key"), style.get("entry"))
-        nth = sum(run in each.runs for key, each in self.group_curves.items() if key[:3] == name)
+        nth = sum(run in g.runs for key, g in self.group_curves.items() if key[:3] == name)
         self.group_curves.setdefault((*name, nth), GroupCurves(style)).add(run, x, y, trace)
 
     def bundle(
         self, x: Any, curves: Any, *, width: float = 0.7, opacity: float = 0.3, **more: Any
     ) -> None:
-        """Many thin curves over the same places as one broken line, which keeps a page light.
+        """Draw many thin curves over the same x values as one broken line, for a small page.
 
         Args:
-            x: places.
-            curves: ``[curve, place]``.
+            x: the x values.
+            curves: ``[curve, x]``.
             width: in pixels.
             opacity: of the lines.
             more: as in `add`.
         """
         if more.get("run") in self.figure.groups and more["run"] not in self.figure.pictured:
-            return  # Many curves of many runs: one run of a group stands for all.
+            return  # One representative run per group limits the number of curves.
         x, curves = np.asarray(x, dtype=float), np.asarray(curves, dtype=np.float32)
         y = np.pad(curves, ((0, 0), (0, 1)), constant_values=np.nan).ravel()
         x = np.tile(np.append(x, np.nan), len(curves))
@@ -185,7 +185,7 @@ class Panel:
         self.add("scatter", x=x, y=y, **(style | more))
 
     def heat(self, colors: Colors, *, hover: str, at: AtStep | None = None, **more: Any) -> None:
-        """A picture: a number for each cell, in colours of `Panels.colors`."""
+        """Draw a heat map in the colours of `Panels.colors`."""
         self.add("heatmap", at=at, hover=hover, colors=colors, **more)
 
     def add(
@@ -202,22 +202,22 @@ class Panel:
         entry: str | None = None,
         **attributes: Any,
     ) -> Trace:
-        """Draw any kind of plotly's traces.
+        """Draw a plotly trace of any kind.
 
         Args:
             kind: "scatter", "bar", "heatmap", ….
             run: label of the run: gives the trace its colour and legend, and ``at`` its dataset.
-            at: the attributes that change with the step.
-            hover: what hover shows of a point, after the run and, over training, its step.
-            color: the run's unless given.
-            colors: from `Panels.colors`: for a picture's cells, or for points that have a number.
-            choices: attributes by the entry of a menu; not together with ``at``.
-            key: the name in the legend of a style that all runs share.
-            entry: the name in the legend of a trace that has a colour of its own.
+            at: computes the attributes that change with the step.
+            hover: the hover text of a point, after the run and, over training, its step.
+            color: default: the run's colour.
+            colors: from `Panels.colors`: for cells of a heat map, or for points with a number.
+            choices: attributes by menu entry; not together with ``at``.
+            key: the legend name of a style shared by all runs.
+            entry: the legend name of a trace with its own colour.
             attributes: plotly's attributes of the trace.
         """
         if at is not None and run not in self.figure.measured:
-            raise ValueError("What changes with the step belongs to a run: give run=.")
+            raise ValueError("A trace that changes with the step needs a run: give run=.")
         if colors is not None:
             colors.panels += [] if self in colors.panels else [self]
             scale = {"coloraxis": colors.name}
@@ -248,13 +248,13 @@ class Panel:
     def _hover(self, name: str, hover: str | None) -> dict[str, Any]:
         if hover is None:
             return {"hoverinfo": "skip"}
-        many = len(self.figure.measured) > 1 or self.over_steps
-        parts = [name] if many and name else []
+        names_run = len(self.figure.measured) > 1 or self.over_steps
+        parts = [name] if names_run and name else []
         parts += ["step %{x:,}"] if self.over_steps else []
         return {"hovertemplate": "<br>".join([*parts, hover]) + "<extra></extra>"}
 
     def level(self, y: float, text: str = "", color: str = "#777777", dash: str = "dot") -> None:
-        """A horizontal line across the panel, with a word at its right end."""
+        """Draw a horizontal line across the panel, with a label at its right end."""
         place = {"xref": f"{axis_id('x', self.x_number)} domain", "yref": axis_id("y", self.number)}
         self.shapes.append(
             {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, "layer": "below", **place}
@@ -268,12 +268,12 @@ class Panel:
             )
 
     def band(self, first: int, last: int, color: str, text: str = "") -> None:
-        """A stretch of training from one step to another, tinted, with its name along its start."""
+        """Tint an interval of training, with its name along its start."""
         self.bands.append((first, last, color, text))
 
     def annotate(self, text: str) -> None:
-        """A note in the middle of the panel, such as why nothing is drawn in it."""
-        self.add("scatter", x=[None], y=[None])  # plotly leaves out axes without a trace
+        """Write a note in the middle of the panel, such as the reason why it is empty."""
+        self.add("scatter", x=[None], y=[None])  # plotly omits axes without a trace
         place = {"xref": f"{axis_id('x', self.x_number)} domain"}
         place["yref"] = f"{axis_id('y', self.number)} domain"
         self.notes.append(
@@ -282,7 +282,7 @@ class Panel:
         )
 
     def box(self) -> Box:
-        """Its width, and the pixels that its labels take at its sides."""
+        """The panel's width, and the pixels of labels at its sides."""
 
         def side(axis: Mapping[str, Any]) -> float:
             ticks = 42.0 if axis.get("showticklabels", True) else 8.0
@@ -295,7 +295,7 @@ class Panel:
 
 
 class Row:
-    """Panels beside one another; made by `Panels.row`."""
+    """Panels side by side; made by `Panels.row`."""
 
     def __init__(self, figure: "Panels", height: float, legend: bool) -> None:
         self.figure, self.height, self.legend = figure, height, legend
@@ -310,7 +310,7 @@ class Row:
         width: float = 1,
         square: bool = False,
     ) -> Panel:
-        """The next panel to the right; in a square one a unit is as long across as upwards."""
+        """Add a panel to the right; a square one has equal units on both axes."""
         panel = Panel(self, title, x, y, width, over_steps=False)
         self.panels.append(panel)
         if square:
@@ -326,34 +326,34 @@ class Row:
         width: float = 1,
         marks: Iterable[str] | None = None,
     ) -> Panel:
-        """The next panel, over training steps, with t_mem and t_gen of ``marks`` (of all runs)."""
+        """Add a panel over training steps, with t_mem and t_gen of ``marks`` (default: all)."""
         panel = Panel(self, title, "training step", y, width, over_steps=True)
         self.panels.append(panel)
         panel.milestones_of = list(self.figure.measured if marks is None else marks)
         return panel
 
     def note(self, title: str, text: str) -> None:
-        """A panel that holds nothing but a note, such as why nothing is drawn."""
+        """Add a panel that contains only a note, such as the reason why a panel is missing."""
         self.panel(title, x=_BARE, y=_BARE).annotate(text)
 
     def empty(self, width: float = 1) -> None:
-        """A place without a panel."""
+        """Add a gap in place of a panel."""
         self.panels.append(width)
 
     def fill(self, count: int) -> None:
-        """Places without a panel, up to ``count`` of them: panels stay as wide as those above."""
+        """Add gaps up to ``count`` places, so that panels are as wide as those above."""
         for _ in range(count - len(self.panels)):
             self.empty()
 
     def filled(self) -> Iterator[tuple[int, Panel]]:
-        """The panels, each with its place in the row."""
+        """The panels, with their positions in the row."""
         return ((at, panel) for at, panel in enumerate(self.panels) if isinstance(panel, Panel))
 
     def is_over_training(self) -> bool:
-        """Whether all its panels share the axis of training steps."""
+        """Whether all panels share the axis of training steps."""
         return all(panel.over_steps for _, panel in self.filled())
 
 
 def axis_id(kind: str, number: int) -> str:
-    """Plotly's name of the nth axis, legend or scale: x, x2, …."""
+    """Plotly's name for the nth axis, legend or scale: x, x2, …."""
     return kind if number == 1 else f"{kind}{number}"

@@ -1,4 +1,4 @@
-"""A figure made of rows of panels.
+"""Figures made of rows of panels.
 
     figure = Panels(measured, title="Accuracy and spectra over training", log=log)
     row = figure.row(height=300)
@@ -10,18 +10,18 @@
         panel.heat(colors, run=label, at=lambda now: {"z": now.amplitude.to_numpy()}, hover="%{z}")
     return figure.draw()
 
-A **panel** is added to a row with its title and its axes: a title, or any of plotly's attributes
-of an axis. ``row.over_training`` makes one whose x axis is the training step: shared by all such
-panels, logarithmic where the figure is, with every run's t_mem and t_gen marked.
+``row.panel`` adds a **panel** with its title and axes: the title of an axis, or any of plotly's
+attributes of it. ``row.over_training`` adds a panel over training steps. All such panels share one
+step axis, logarithmic if the figure is, and mark every run's t_mem and t_gen.
 
-A **trace** belongs to a run, which gives it colour, legend and hover. What changes with the step is
-given by ``at``: a function that takes the run's dataset at its step nearest to the slider's (of the
-dimension ``along``) and returns attributes of the plotly trace. A figure with such a trace has a
-slider. ``key`` names a style that all runs share (train dashed) in the legend, ``entry`` a trace of
-its own colour (a layer); a row with ``legend=True`` has a legend of its own above it. Colour bars
-stand beside the panels that use them. Widths of panels are shares of their row, ``row.empty()``
-leaves a place free, heights are pixels of what is plotted; the rest of the layout follows from the
-labels, and nothing overlaps on a page 850 pixels wide.
+A **trace** belongs to a run, which sets its colour, legend and hover. The function ``at`` computes
+the attributes of a plotly trace that change with the step, from the run's dataset at the step
+nearest to the slider's (along the dimension ``along``); a figure with such a trace has a slider.
+``key`` names a style shared by all runs (train dashed) in the legend, ``entry`` a trace with its
+own colour (a layer); a row with ``legend=True`` has a separate legend above it. Colour bars are
+beside their panels. Panel widths are shares of the row, ``row.empty()`` leaves a gap, and heights
+are pixels of the plot area. The rest of the layout follows from the labels: nothing overlaps on a
+page 850 pixels wide.
 """
 
 import itertools
@@ -31,6 +31,7 @@ from typing import Annotated, Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Float
 
 from mechgrok.analyses.drawing.controls import SLIDER, menu_of, slider_of, united_choices
 from mechgrok.analyses.drawing.grid import (
@@ -56,7 +57,7 @@ Measured = Mapping[str, xr.Dataset]
 #: The option of figures over training.
 LogAxis = Annotated[bool, "logarithmic step axis"]
 
-#: Pixels of a legend's line, of a title's, and of a menu.
+#: Heights in pixels of a legend line, a title line, and a menu.
 _LEGEND, _TITLE, _MENU = 23.0, 18.0, 42.0
 
 
@@ -64,12 +65,12 @@ class Panels:
     """A figure made of rows of panels.
 
     Args:
-        measured: the datasets that it shows, by the label of their run.
-        title: what is seen.
-        subtitle: how to read it.
+        measured: the datasets, by the label of their run.
+        title: the subject of the figure.
+        subtitle: how to read the figure.
         log: a logarithmic axis of training steps.
-        along: the dimension of the datasets that the slider goes along.
-        stops: the slider's stops at most.
+        along: the dimension of the datasets that the slider moves along.
+        stops: the largest number of slider stops.
     """
 
     def __init__(
@@ -95,25 +96,25 @@ class Panels:
         self._shows_run_colors = False
 
     def color_of(self, run: str) -> str:
-        """The run's colour; the legend will name the runs."""
+        """The run's colour; makes the legend name the runs."""
         self._shows_run_colors = True
         return self.run_colors[run]
 
     def row(self, *, height: float, legend: bool = False) -> Row:
-        """The next row of panels, with a legend of its own above it or not."""
+        """Add a row of panels, optionally with a separate legend above it."""
         self.rows.append(Row(self, height, legend))
         return self.rows[-1]
 
     def colors(
         self, title: str, low: float, high: float, *, scale: Any = SEQUENTIAL, **bar: Any
     ) -> Colors:
-        """A scale of colours for heat maps, the same at all steps and in all that use it.
+        """Add a colour scale for heat maps, the same at all steps and in all panels that share it.
 
         Args:
             title: the quantity and its unit.
-            low: the number at the scale's start.
-            high: the number at its end.
-            scale: one of plotly's scales; a diverging one has its middle halfway.
+            low: the lower end of the scale.
+            high: the upper end of the scale.
+            scale: one of plotly's scales; a diverging one is centred halfway.
             bar: plotly's attributes of the colour bar, such as ``tickvals``.
         """
         number = len(self._colors) + 1
@@ -124,7 +125,7 @@ class Panels:
         return self._colors[-1]
 
     def add_legend_entry(self, trace: Trace, name: str, *, own_color: bool) -> None:
-        """Put a name into a legend once: in the trace's colour, or grey for a style of all runs."""
+        """Add a name to a legend once, in the trace's colour or, for a shared style, in grey."""
         row, attributes = trace.panel.row, trace.attributes
         legend = self._legends.setdefault(row if row.legend else None, {})
         if name in legend:
@@ -146,15 +147,15 @@ class Panels:
     def panels(self) -> list[Panel]:
         """All panels, each followed by its twin."""
         panels = (panel for row in self.rows for _, panel in row.filled())
-        return [each for panel in panels for each in (panel, panel.twin) if each is not None]
+        return [axes for panel in panels for axes in (panel, panel.twin) if axes is not None]
 
     def draw(self) -> go.Figure:
-        """The figure, as it opens at the slider's last stop."""
+        """Make the plotly figure, opened at the slider's last stop."""
         for panel in self.panels:
             for curves in panel.group_curves.values():
                 curves.add_median(panel)
         for colors in self._colors:
-            colors.make_room()
+            colors.reserve_space()
         self._add_runs_to_legend()
         traces = [trace for panel in self.panels for trace in panel.traces]
         axis, sliding = StepAxis(self._all_steps(traces), self.log), self._sliding_steps(traces)
@@ -168,7 +169,7 @@ class Panels:
         for number, (row, entries) in enumerate(self._legends.items(), 1):
             name = axis_id("legend", number)
             layout[name] = page.legend_place(row)
-            drawn += [_legend_line(entry, look, name) for entry, look in entries.items()]
+            drawn += [_legend_line(entry, style, name) for entry, style in entries.items()]
         figure = go.Figure(drawn, layout | {"shapes": shapes, "annotations": notes})
         menus = [
             menu_of(figure, traces, chosen, *page.menu_place(chosen[0].panel.row, _MENU))
@@ -178,7 +179,7 @@ class Panels:
         return slider_of(figure, traces, stops, axis, page.below, self.at_stop) if stops else figure
 
     def _add_runs_to_legend(self) -> None:
-        """Put the runs before all else into the legend, where something has their colour."""
+        """Put the runs first in the legend, if a trace uses their colours."""
         if len(self.measured) < 2 or not self._shows_run_colors:
             return
         named = {self.groups.get(label, label): color for label, color in self.run_colors.items()}
@@ -191,7 +192,7 @@ class Panels:
     def _marks(
         self, page: "_Page", axis: StepAxis
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Lines and tints, and notes: those of the panels, milestones, bands, and titles."""
+        """The figure's shapes and notes: those of panels, milestones, bands, and titles."""
         shapes = [shape for panel in self.panels for shape in panel.shapes]
         notes = [note for panel in self.panels for note in panel.notes]
         for panel in self.panels:
@@ -204,24 +205,24 @@ class Panels:
         return shapes, [*notes, *page.titles()]
 
     def _colorbars(self, page: "_Page") -> dict[str, Any]:
-        """Each scale of colours with its bar, beside the panels that use it."""
+        """The layout of each colour scale, with its bar beside its panels."""
         layout = {}
         for colors in self._colors:
-            if used := [page.places[panel] for panel in colors.panels]:
-                low, high = min(each.y[0] for each in used), max(each.y[1] for each in used)
-                right = max(each.x[1] for each in used) + 6 / page.inner
+            if places := [page.places[panel] for panel in colors.panels]:
+                low, high = min(p.y[0] for p in places), max(p.y[1] for p in places)
+                right = max(p.x[1] for p in places) + 6 / page.inner
                 bar = {"x": right, "xanchor": "left", "xpad": 0, "ypad": 0}
                 bar |= {"y": (low + high) / 2, "len": high - low} | colors.layout["colorbar"]
                 layout[colors.name] = colors.layout | {"colorbar": bar}
         return layout
 
     def _sliding_steps(self, traces: Sequence[Trace]) -> set[tuple[int, ...]]:
-        """The steps of each run of which something changes; once, where they are the same."""
+        """The distinct step sequences of runs with changing traces."""
         changing = [trace.dataset for trace in traces if trace.at is not None]
         return {tuple(ds[self.along].to_numpy().tolist()) for ds in changing if ds is not None}
 
-    def _all_steps(self, traces: Sequence[Trace]) -> np.ndarray:
-        """Every step that is drawn, milestones included."""
+    def _all_steps(self, traces: Sequence[Trace]) -> Float[np.ndarray, " step"]:
+        """Every step on the figure, milestones included."""
         drawn = [t.attributes["x"] for t in traces if t.panel.over_steps and "x" in t.attributes]
         marks = [step for _, step, _ in all_milestones(self, self.measured)]
         return np.concatenate([np.asarray(x, dtype=float) for x in [*drawn, marks]])
@@ -231,7 +232,7 @@ class Panels:
         return dataset.sel({self.along: stop}, method="nearest")
 
     def _opening(self, trace: Trace, stops: Sequence[int], axis: StepAxis) -> Any:
-        """The trace as the figure opens."""
+        """The trace in the figure's initial state."""
         attributes = dict(trace.attributes)
         if trace.panel.over_steps and "x" in attributes:
             attributes["x"] = axis.place(attributes["x"])
@@ -243,11 +244,11 @@ class Panels:
 
 
 class _Page:
-    """The places of panels, titles and legends on the page, in shares of its width and height.
+    """The positions of panels, titles and legends, as shares of the page's width and height.
 
     Attributes:
-        menus: the traces of each menu, whose first panel it stands over.
-        places: of the panels.
+        menus: the traces of each menu; the menu is above the first trace's panel.
+        places: the place of each panel.
         inner: pixels between the margins, on the narrowest page.
         below: pixels below the last row.
     """
@@ -300,14 +301,14 @@ class _Page:
                     yield {"text": text, **at, "showarrow": False, "font": {"size": 13}}
 
     def legend_place(self, row: Row | None) -> dict[str, Any]:
-        """Above the row that a legend belongs to, or above all rows."""
+        """The position of a legend above its row, or above all rows."""
         at = 0 if row is None else self.rows.index(row)
         pixels = self.bands[at].above - 6 - (0 if row is None else self._legend_pixels(row))
         y = self.grid.places[at][0].y[1] + pixels / self.grid.height
         return {"orientation": "h", "x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
 
     def menu_place(self, row: Row, pixels: float) -> tuple[float, float]:
-        """The top of a row, and the pixels from there to its menu."""
+        """The top of a row, and the pixels from the top to its menu."""
         above = max(0.0, self._titles_and_menu(row) - pixels)
         return self.grid.places[self.rows.index(row)][0].y[1], above
 
@@ -326,13 +327,13 @@ class _Page:
         return Band(boxes, row.height, 10 + self._titles_and_menu(row) + legend, below)
 
     def _titles_and_menu(self, row: Row) -> float:
-        """Pixels above a row: its titles, and a menu beside a single title or above several."""
+        """Pixels above a row: titles, and a menu beside a single title or above several."""
         titles = _TITLE * max((n_lines(text) for text in self._row_titles(row)), default=0)
         menu = _MENU if any(chosen[0].panel.row is row for chosen in self.menus) else 0.0
         return max(titles, menu) if len(list(row.filled())) == 1 else titles + menu
 
     def _row_titles(self, row: Row) -> list[str]:
-        total = sum(each.width if isinstance(each, Panel) else each for each in row.panels)
+        total = sum(item.width if isinstance(item, Panel) else item for item in row.panels)
         inner = NARROW - 100 - 60 * (len(row.panels) - 1)
         return [
             wrap(panel.title, inner * panel.width / total + 40 - panel.colorbar)
@@ -340,14 +341,14 @@ class _Page:
         ]
 
     def _is_continued(self, row: Row) -> bool:
-        """Whether the row below has the same axis of training steps, and names it."""
+        """Whether the row below repeats and labels this row's axis of training steps."""
         after = self.rows[self.rows.index(row) + 1 :][:1]
         return row.is_over_training() and any(
             other.is_over_training() and len(other.panels) == len(row.panels) for other in after
         )
 
     def _axes(self, steps: StepAxis) -> dict[str, Any]:
-        """The axes of all panels; those of training steps move together."""
+        """The axes of all panels, with linked axes of training steps."""
         layout: dict[str, Any] = {}
         first: str | None = None
         for panel, place in self.places.items():
@@ -369,7 +370,7 @@ class _Page:
 
 
 def _show_step_0(attributes: dict[str, Any], steps: Any, axis: StepAxis) -> None:
-    """Have hover show step 0 where it is drawn in another place."""
+    """Make hover show step 0, which a logarithmic axis draws at another position."""
     steps = np.asarray(steps)
     if not axis.zero or not (steps == 0).any() or "hovertemplate" not in attributes:
         return
@@ -391,5 +392,5 @@ def _with_title(axis: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _legend_line(name: str, entry: Mapping[str, Any], legend: str) -> go.Scatter:
-    """A trace without points, for its line in a legend."""
+    """A trace without points that makes a line in a legend."""
     return go.Scatter(x=[None], y=[None], name=name, legend=legend, showlegend=True, **entry)

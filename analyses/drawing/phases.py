@@ -1,4 +1,4 @@
-"""The four phases of Liu et al. 2022 over two swept settings, and the steps behind them."""
+"""Phase diagrams (Liu et al. 2022) over two swept settings, with medians of the milestones."""
 
 import math
 from itertools import product
@@ -21,10 +21,10 @@ _SHOWN = {"t_gen": "median t_gen", "t_mem": "median t_mem", "tau_grok": "median 
 
 
 def add_phases(figure: Panels, family: RunGroups) -> None:
-    """A row of phase diagrams, with a menu of what is shown; nothing where not two settings vary.
+    """Add a row of phase diagrams with a menu of quantities, if two settings vary.
 
     Args:
-        figure: whose next row it is.
+        figure: the figure to extend.
         family: the groups; the two settings with most values are the axes, and each combination of
             the others has a diagram.
     """
@@ -60,18 +60,18 @@ def add_phases(figure: Panels, family: RunGroups) -> None:
 
 
 def _cells(family: RunGroups, x: str, y: str, chosen: dict[str, Any]) -> list[list[Key | None]]:
-    """The group in each cell, ``[y][x]``; None where there is none."""
+    """The group in each cell, ``[y][x]``; None for an empty cell."""
     by = family.by or []
-    known = {tuple(key[by.index(name)] for name in (x, y, *chosen)): key for key in family.groups}
+    group_at = {tuple(k[by.index(name)] for name in (x, y, *chosen)): k for k in family.groups}
     rest = tuple(chosen.values())
     return [
-        [known.get((across, up, *rest)) for across in values_of(family, x)]
+        [group_at.get((across, up, *rest)) for across in values_of(family, x)]
         for up in values_of(family, y)
     ]
 
 
 def _phases(family: RunGroups, cells: list[list[Key | None]]) -> dict[str, Any]:
-    """The commonest phase of each cell as a heat map's attributes."""
+    """The attributes of a heat map of each cell's most common phase."""
     z, text, details = [], [], []
     for line in cells:
         z.append([math.nan if key is None else _phase(family, key)[0] for key in line])
@@ -82,7 +82,7 @@ def _phases(family: RunGroups, cells: list[list[Key | None]]) -> dict[str, Any]:
 
 
 def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
-    """Number of the phase of most runs, how many of how many they are, and the number of each."""
+    """The index of the most common phase, its share of the runs, and the count of each phase."""
     table = family.table.loc[family.groups[key]]
     reached = (
         [None if value != value else float(value) for value in table[mark].astype(float)]
@@ -97,7 +97,7 @@ def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
 def _medians(
     family: RunGroups, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
 ) -> dict[str, Any]:
-    """The median of a milestone in each cell as a heat map's attributes, shaded by logarithms."""
+    """The attributes of a heat map of a milestone's medians, shaded by logarithms."""
     times = family.times[mark]
 
     def shade(key: Key | None) -> float:
@@ -118,7 +118,7 @@ def _medians(
 
 
 def _limits(family: RunGroups, mark: str) -> tuple[float, float]:
-    """The logarithms between which all medians lie."""
-    medians = [each.median for each in family.times[mark].values()]
-    finite = np.log10([each for each in medians if math.isfinite(each) and each > 0] or [1.0])
+    """The smallest and largest logarithm of the medians."""
+    medians = [time.median for time in family.times[mark].values()]
+    finite = np.log10([m for m in medians if math.isfinite(m) and m > 0] or [1.0])
     return float(finite.min()), float(max(finite.max(), finite.min() + 0.1))

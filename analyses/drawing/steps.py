@@ -1,4 +1,4 @@
-"""Training steps in figures: an axis that has a place for step 0."""
+"""The axis of training steps in figures, with a place for step 0."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ import numpy as np
 class StepAxis:
     """The axis of training steps that all panels of a figure share.
 
-    On a logarithmic axis step 0, the network before training, stands by itself to the left of the
-    first step, under a tick of its own; everything else stands at its logarithm.
+    A logarithmic axis shows step 0, the network before training, at a separate tick to the left of
+    the first step, and all other steps at their logarithm.
 
     Args:
-        steps: all steps that are drawn; those that are no numbers are passed over.
-        log: logarithmic, where a step above 0 is drawn.
+        steps: all steps on the figure; NaN and infinity are ignored.
+        log: logarithmic, if any step is above 0.
     """
 
     def __init__(self, steps: np.ndarray, log: bool) -> None:
@@ -30,20 +30,20 @@ class StepAxis:
                 self.first = self.zero
 
     def place(self, steps: Any) -> np.ndarray:
-        """Where the steps are drawn: as they are, except for step 0 on a logarithmic axis."""
+        """The positions of the steps: unchanged, except for step 0 on a logarithmic axis."""
         steps = np.asarray(steps)
         if not self.log:
             return steps
         return np.where(steps == 0, self.zero or self.first, steps)
 
     def share(self, step: float) -> float:
-        """How far along the axis a step stands, from 0 to 1."""
+        """The position of a step along the axis, from 0 to 1."""
         low, high = self.range
         at = np.log10(float(self.place(step))) if self.log else step
         return float((at - low) / (high - low))
 
     def shade(self, steps: Any) -> np.ndarray:
-        """The steps as numbers for a scale of colours: as even along it as along the axis."""
+        """The steps as numbers for a colour scale, spaced as along the axis."""
         return np.log10(self.place(steps)) if self.log else np.asarray(steps)
 
     def bar(self) -> dict[str, Any]:
@@ -53,13 +53,13 @@ class StepAxis:
 
     @property
     def range(self) -> tuple[float, float]:
-        """The ends of the axis, as plotly takes them: logarithms on a logarithmic axis."""
+        """The ends of the axis in plotly's form: logarithms on a logarithmic axis."""
         low, high = np.log10([self.first, self.last]) if self.log else (self.first, self.last)
         margin = 0.025 * (high - low) or 0.5
         return float(low - margin), float(high + margin)
 
     def layout(self) -> dict[str, Any]:
-        """The axis for plotly."""
+        """Plotly's attributes of the axis."""
         if not self.log:
             return {"range": self.range, "tickformat": "~s", "tickangle": 0}
         places = [place for place in round_numbers(*self.range) if place > 1.5 * self.zero]
@@ -74,14 +74,14 @@ class StepAxis:
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """Powers of ten between two logarithms; with their doubles and fives where there are few."""
+    """Powers of ten between two logarithms; with 2 and 5 times these if there are few."""
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     for multiples in ([1], [1, 2, 5]):
-        found = [m * 10.0**power for power in powers for m in multiples]
-        found = [each for each in found if low <= np.log10(each) <= high]
-        if len(found) > 2:
+        numbers = [m * 10.0**power for power in powers for m in multiples]
+        numbers = [number for number in numbers if low <= np.log10(number) <= high]
+        if len(numbers) > 2:
             break
-    return found
+    return numbers
 
 
 def _short(number: float) -> str:

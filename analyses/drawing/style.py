@@ -1,19 +1,19 @@
-"""One look for all figures: template and colours that the colour-blind can tell apart."""
+"""The template and colours of all figures, distinct for colour-blind readers."""
 
 from collections.abc import Iterable
 from itertools import cycle
 
 import plotly.graph_objects as go
 
-#: Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness.
+#: Okabe and Ito's palette, distinct under the common kinds of colour blindness.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800")
-#: For what belongs to no run.
+#: For traces that belong to no run.
 GREY = "#777777"
-#: For magnitudes: perceptually even, readable in grey.
+#: For magnitudes: perceptually uniform, readable in grey.
 SEQUENTIAL = "Viridis"
 #: For signed values around zero.
 DIVERGING = "RdBu"
-#: Of neurons that are dead.
+#: For dead neurons.
 DEAD = "#BBBBBB"
 #: An axis of shares, such as accuracies.
 SHARE = {"range": [-0.03, 1.03], "tickformat": ".0%"}
@@ -42,7 +42,7 @@ TEMPLATE = go.layout.Template(
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",
-        # A figure is nobody's to upload: the button for it is off wherever the figure is shown.
+        # Figures have no upload button.
         "modebar": {"remove": ["sendChartToCloud"]},
         "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
         "margin": {"l": 70, "r": 30, "t": 80, "b": 70},
@@ -55,7 +55,7 @@ TEMPLATE = go.layout.Template(
 def run_colors(labels: Iterable[str]) -> dict[str, str]:
     """A colour for each run, the same in every figure that shows the same runs in this order.
 
-    Four lightnesses of the palette's eight hues: thirty-two colours before the first comes again.
+    Four lightnesses of the palette's eight hues give thirty-two colours before they repeat.
     """
     return dict(zip(labels, cycle(_SHADES), strict=False))
 
@@ -72,21 +72,21 @@ def _towards(color: str, end: int, share: float) -> str:
 
 
 def _shade(color: str, level: int) -> str:
-    """The colour itself, darker, lighter and darkest; black becomes three greys."""
+    """The colour, darker, lighter or darkest by level; black becomes grey."""
     if color == "#000000":
         return _towards(color, 255, (0, 0.4, 0.8, 0.6)[level])
     return _towards(color, (0, 0, 255, 0)[level], (0, 0.4, 0.5, 0.6)[level])
 
 
-#: Any two are at least 11 apart in CIELAB, about five times what can just be told apart.
+#: Any two are at least 11 apart in CIELAB, about five times the just noticeable difference.
 _SHADES = tuple(_shade(color, level) for level in range(4) for color in COLORS)
 
 
 def frequency_color(frequency: int) -> str:
     """The colour of a frequency, the same in every figure; ω = 0, the mean, is grey.
 
-    Hue and lightness are two coordinates of the R₂ sequence (Roberts 2018), whose points lie apart
-    however many there are: frequencies of one hue differ in lightness, which the colour-blind see.
+    Hue and lightness are the coordinates of the R₂ sequence (Roberts 2018), whose points are well
+    separated: frequencies of similar hue differ in lightness, visible to colour-blind readers.
     """
     if frequency == 0:
         return "#999999"

@@ -1,4 +1,4 @@
-"""A small panel for each weight, for what is measured weight by weight."""
+"""Small panels for quantities measured per weight."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,7 +8,7 @@ import xarray as xr
 from mechgrok.analyses.drawing.panels import Panels
 from mechgrok.models.wiring import short_names
 
-#: Panels beside one another.
+#: Panels in a row.
 _ACROSS = 4
 
 
@@ -19,13 +19,13 @@ def draw_weights(
     height: float = 150,
     **y: Any,
 ) -> None:
-    """Rows of small panels over training, one for each weight that a run has.
+    """Add rows of small panels over training, one for each weight of the runs.
 
     Args:
-        figure: the figure, whose next rows they are.
+        figure: the figure to extend.
         curves: the curves of a run's dataset at one weight, each with its style (`Panel.lines`).
         height: of a row, in pixels.
-        y: plotly's attributes of the y axes; the first of each row has the title.
+        y: plotly's attributes of the y axes; only the first in a row has the title.
     """
     weights = [str(w) for ds in figure.measured.values() for w in ds.weight.to_numpy()]
     names = short_names(list(dict.fromkeys(weights)))

@@ -1,4 +1,4 @@
-"""Interventions asked of a live network, and of all of its checkpoints."""
+"""An interactive page for interventions on a network and on all of its checkpoints."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +15,16 @@ def explore(
     port: int | None = None,
     interventions: "Sequence[type[Intervention] | str]" = (),
 ) -> "Explorer":
-    """The page on which a run is scrubbed through and intervened in, of one run or of several.
+    """Open the explorer, a page to scrub through runs and intervene in them.
 
     Args:
         runs: runs, or their folders; several are shown side by side.
-        port: where the page listens on 127.0.0.1; the usual one, or any that is free.
-        interventions: of your own, as classes or as ``file.py:Name``: each gets a form.
+        port: the port on 127.0.0.1; default: the usual port, or any free one.
+        interventions: your own, as classes or as ``file.py:Name``; the page has a form for each.
 
     Raises:
-        UserError: the extra mechgrok[explore] is not installed, the port is taken, or something is
-            no intervention.
+        UserError: the extra mechgrok[explore] is not installed, the port is taken, or an object is
+            not an intervention.
     """
     from mechgrok.errors import UserError
     from mechgrok.interventions import add_intervention

@@ -1,6 +1,6 @@
-"""What happens when a person does something on the page: the list of interventions, and its uses.
+"""Callbacks of the explorer: the list of interventions, and its uses.
 
-The list is kept in the browser, each item as ``{"on": true, "kind": "Ablate", "options": {…}}``.
+The browser stores the list, with items such as ``{"on": true, "kind": "Ablate", "options": {…}}``.
 """
 
 import json
@@ -31,23 +31,23 @@ from mechgrok.interventions import (
 Item = dict[str, Any]
 #: The buttons of an item.
 _MOVES = {"on": "On or off", "up": "Earlier", "down": "Later", "drop": "Remove from the list"}
-#: What of the view a link holds besides the step and the interventions.
+#: Controls of the view whose values a link contains, besides the step and the interventions.
 VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock")
 
 
 def interventions_of(listed: object) -> list[Intervention]:
-    """The interventions of a list that are switched on.
+    """The active interventions of a list.
 
     Raises:
-        UserError: the list holds something else.
+        UserError: the list is malformed.
     """
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise UserError("The page sent something that is no list of interventions.")
+        raise UserError("The page did not send a list of interventions: reload it.")
     made = []
     for item in listed:
         options = item.get("options", {})
         if not isinstance(options, dict):
-            raise UserError("The page sent an intervention without options.")
+            raise UserError("The page sent an intervention without options: reload it.")
         if item.get("on", True):
             made.append(make_intervention(item.get("kind"), options))
     return made
@@ -60,7 +60,7 @@ def item_of(intervention: Intervention) -> Item:
 
 
 def connect(app: dash.Dash, shown: Sequence[Shown]) -> None:
-    """Connect the controls of the page with what they do."""
+    """Connect the controls of the page to their callbacks."""
     _connect_list(app, shown[0])
     _connect_uses(app, shown)
     _connect_browser(app, shown)
@@ -99,18 +99,18 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
                 return _from_link(search), no_update
             if trigger == "clicked":
                 return _clicked(listed, clicked, first), ""
-            if not any(moves if "move" in trigger else adds):  # Drawn, not pressed.
+            if not any(moves if "move" in trigger else adds):  # created, not clicked
                 return no_update, no_update
             if "move" in trigger:
                 return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
             kind = trigger["add"]
-            own = {
-                each["field"]: value
-                for each, value in zip(ids, values, strict=True)
-                if each["kind"] == kind
+            options = {
+                control["field"]: value
+                for control, value in zip(ids, values, strict=True)
+                if control["kind"] == kind
             }
-            made = make_intervention(kind, read_options(kind, own))
-            # Refuse at once what this network does not have.
+            made = make_intervention(kind, read_options(kind, options))
+            # Reject at once an intervention that this network does not support.
             intervened(first.run, -1, [made]).hooks(first.run.task.test.inputs[:1])
             return [*listed, item_of(made)], ""
         except UserError as error:
@@ -119,36 +119,36 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
     @app.callback(Output("listed", "children"), Input("interventions", "data"))
     def show(listed: list[Item]) -> Any:
         if not listed:
-            return "Nothing is done yet: click a neuron in the weights, or choose below."
-        return [_shown(at, item) for at, item in enumerate(listed)]
+            return "No interventions yet: click a neuron in the weights, or choose below."
+        return [_list_item(at, item) for at, item in enumerate(listed)]
 
 
-def _shown(at: int, item: Item) -> Any:
-    words = repr(make_intervention(item["kind"], item["options"]))
+def _list_item(at: int, item: Item) -> Any:
+    code = repr(make_intervention(item["kind"], item["options"]))
     marks = {"on": "✓" if item["on"] else "○", "up": "↑", "down": "↓", "drop": "×"}
     buttons = []
-    for move, words_of in _MOVES.items():
-        aria: dict[str, Any] = {"aria-label": f"{words_of}: {words}"}
+    for move, title in _MOVES.items():
+        aria: dict[str, Any] = {"aria-label": f"{title}: {code}"}
         if move == "on":
             aria["aria-pressed"] = str(item["on"]).lower()
-        known = {"move": move, "at": at}
-        buttons.append(html.Button(marks[move], id=known, title=aria["aria-label"], **aria))
+        button_id = {"move": move, "at": at}
+        buttons.append(html.Button(marks[move], id=button_id, title=aria["aria-label"], **aria))
     return html.Div(
-        [buttons[0], html.Code(words), *buttons[1:]],
+        [buttons[0], html.Code(code), *buttons[1:]],
         role="listitem",
         className="item" if item["on"] else "item off",
     )
 
 
 def _from_link(search: str | None) -> Any:
-    """The interventions of the link that the page was opened by."""
-    given = parse_qs((search or "").lstrip("?")).get("do")
-    if not given:
+    """The interventions in the page's link."""
+    values = parse_qs((search or "").lstrip("?")).get("do")
+    if not values:
         return no_update
     try:
-        listed = json.loads(given[0])
+        listed = json.loads(values[0])
     except ValueError:
-        raise UserError("The link holds interventions that cannot be read.") from None
+        raise UserError("The link's interventions are not valid JSON: copy it again.") from None
     interventions_of(listed)
     return listed
 
@@ -165,10 +165,10 @@ def _moved(listed: list[Item], move: str, at: int) -> list[Item]:
 
 
 def _clicked(listed: list[Item], clicked: Mapping[str, Any] | None, first: Shown) -> Any:
-    """Neurons clicked dead, or alive again; an edge cut, or put back."""
+    """The list after a click that toggles neurons, or cuts or restores an edge."""
     clicked = clicked or {}
     if clicked.get("what") == "neurons":
-        return _toggled(listed, [int(each) for each in clicked["neurons"]])
+        return _toggled(listed, [int(neuron) for neuron in clicked["neurons"]])
     if clicked.get("what") == "edge":
         name = first.run.wiring.full_name(clicked["weight"])
         edge = _entry(first, name, int(clicked["row"]), int(clicked["column"]))
@@ -196,7 +196,7 @@ def _toggled(listed: list[Item], neurons: list[int]) -> list[Item]:
 
 
 def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
-    """The place of an entry in a weight, from its place in the matrix that is shown."""
+    """The index of an entry in a weight, from its row and column in the displayed matrix."""
     heads, shape = first.run.wiring.connections[name].heads, first.run.wiring.weights[name]
     if heads == "columns":
         return [column // shape[2], row, column % shape[2]]
@@ -205,7 +205,7 @@ def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
     return [row, column]
 
 
-# --- what is made of the list -------------------------------------------------------------------
+# --- uses of the list ----------------------------------------------------------------------------
 
 
 def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
@@ -226,7 +226,7 @@ def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
         try:
             chosen = interventions_of(listed)
             if not chosen:
-                return "Nothing is switched on, so that there is nothing to save."
+                return "No intervention is switched on: there is nothing to save."
             make_folder(path.parent)
             write_text(path, as_toml(chosen))
         except UserError as error:
@@ -256,44 +256,44 @@ def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
 def _pair(
     first: Shown, step: int, interventions: Sequence[Intervention], example: int
 ) -> tuple[Any, str]:
-    """The logits of one example, without interventions and with them."""
+    """A figure of the logits of one example with and without interventions, and a caption."""
     task, n_train = first.run.task, len(first.run.task.train_index)
     side, at = (task.train, example) if example < n_train else (task.test, example - n_train)
     inputs, label = side.inputs[at : at + 1], int(side.labels[at])
-    whole = intervened(first.run, step, []).outputs(inputs)[0]
+    logits = intervened(first.run, step, []).outputs(inputs)[0]
     figure = go.Figure(layout={"template": TEMPLATE, "height": 230, "showlegend": False})
     figure.update_layout(margin={"l": 40, "r": 10, "t": 10, "b": 40}, bargap=0.1)
-    # On the page's own ground, light or dark.
+    # Transparent on the page's light or dark background.
     clear = "rgba(0,0,0,0)"
     figure.update_layout(paper_bgcolor=clear, plot_bgcolor=clear, font_color=GREY)
     figure.update_xaxes(title="answer", gridcolor=clear)
     figure.update_yaxes(title="logit", gridcolor="rgba(128,128,128,0.3)")
     if interventions:
-        figure.add_bar(y=whole.tolist(), marker_color=GREY, opacity=0.5, name="whole")
-        whole = intervened(first.run, step, interventions).outputs(inputs)[0]
+        figure.add_bar(y=logits.tolist(), marker_color=GREY, opacity=0.5, name="whole")
+        logits = intervened(first.run, step, interventions).outputs(inputs)[0]
         figure.update_layout(barmode="overlay")
-    colors = [COLORS[1] if answer == label else COLORS[0] for answer in range(len(whole))]
-    figure.add_bar(y=whole.tolist(), marker_color=colors, opacity=0.7, name="now")
-    words = ", ".join(map(str, inputs[0].tolist()))
-    said = f"({words}) → {label}; the network answers {int(whole.argmax())}"
+    colors = [COLORS[1] if answer == label else COLORS[0] for answer in range(len(logits))]
+    figure.add_bar(y=logits.tolist(), marker_color=colors, opacity=0.7, name="now")
+    tokens = ", ".join(map(str, inputs[0].tolist()))
+    caption = f"({tokens}) → {label}; the network answers {int(logits.argmax())}"
     graph = dcc.Graph(figure=figure, config={"displaylogo": False, "displayModeBar": False})
-    return graph, f"{said}, a {'training' if example < n_train else 'test'} pair."
+    return graph, f"{caption}, a {'training' if example < n_train else 'test'} pair."
 
 
 def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
-    """What the browser does by itself, and what a link gives back."""
+    """Connect the browser's own callbacks, and restore the view of a link."""
 
     @app.callback(
         *[Output(name, "value") for name in VIEW],
         Input("url", "search"),
         prevent_initial_call=False,
     )
-    def look_again(search: str | None) -> list[Any]:
-        given = parse_qs((search or "").lstrip("?"))
+    def restore_view(search: str | None) -> list[Any]:
+        query = parse_qs((search or "").lstrip("?"))
         number = {"frequency", "neuron"}
         return [
-            (int(given[name][0]) if name in number else given[name][0])
-            if name in given and (name not in number or given[name][0].isdigit())
+            (int(query[name][0]) if name in number else query[name][0])
+            if name in query and (name not in number or query[name][0].isdigit())
             else no_update
             for name in VIEW
         ]

@@ -1,4 +1,4 @@
-"""A form for every kind of intervention, made of its fields: types, bounds, descriptions."""
+"""Forms for interventions, generated from the types, bounds and descriptions of their fields."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ Field = Mapping[str, Any]
 
 
 def forms(shown: Shown) -> list[Any]:
-    """A form for every intervention that is registered, the first of them open."""
+    """A form for every registered intervention, the first one open."""
     return [form(kind, shown, is_open=not at) for at, kind in enumerate(INTERVENTIONS)]
 
 
 def form(kind: str, shown: Shown, *, is_open: bool = False) -> Any:
-    """The fields of one kind, and the button that adds it to the list."""
+    """The form of one kind: its fields, and a button that adds it to the list."""
     about = (INTERVENTIONS.load(kind).__doc__ or "").partition("\n")[0]
     fields = [
         html.Label(
@@ -45,15 +45,15 @@ def form(kind: str, shown: Shown, *, is_open: bool = False) -> Any:
 
 
 def fields_of(kind: str) -> dict[str, Field]:
-    """The fields of a kind of intervention by name, as JSON schema describes them."""
+    """The JSON schemas of an intervention's fields, by name."""
     return INTERVENTIONS.load(kind).model_json_schema().get("properties", {})
 
 
 def read_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an intervention, from what a form's controls hold; empty ones are left out.
+    """The options of an intervention, from the values of a form's controls; skips empty ones.
 
     Raises:
-        UserError: a text cannot be read.
+        UserError: a text is malformed.
     """
     fields = fields_of(kind)
     return {
@@ -64,7 +64,7 @@ def read_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _control(kind: str, name: str, field: Field, shown: Shown) -> Any:
-    known = {"id": {"kind": kind, "field": name}}
+    control_id = {"id": {"kind": kind, "field": name}}
     shapes, offered, default = list(_shapes(field)), _offered(field, shown), field.get("default")
     only = shapes[0] if len(shapes) == 1 else {}
     if choices := _choices(only) or (offered if _is_text(field) else []):
@@ -73,18 +73,20 @@ def _control(kind: str, name: str, field: Field, shown: Shown) -> Any:
             value=_written(default) or None,
             clearable="default" in field and default is None,
             searchable=len(choices) > 8,
-            **known,
+            **control_id,
         )
     example = _written(default) or ", ".join(offered)
     if only.get("type") in ("integer", "number"):
         low, high = (_bound(only, side) for side in ("inimum", "aximum"))
         step = 1 if only["type"] == "integer" else "any"
-        return dcc.Input(type="number", min=low, max=high, step=step, placeholder=example, **known)
-    return dcc.Input(type="text", placeholder=example, value="", **known)
+        return dcc.Input(
+            type="number", min=low, max=high, step=step, placeholder=example, **control_id
+        )
+    return dcc.Input(type="text", placeholder=example, value="", **control_id)
 
 
 def _shapes(field: Field) -> Iterator[Field]:
-    """What a field takes besides nothing."""
+    """The schemas of a field's values, without null."""
     return (shape for shape in field.get("anyOf", [field]) if shape.get("type") != "null")
 
 
@@ -102,14 +104,14 @@ def _bound(shape: Field, side: str) -> float | None:
     return shape.get(f"m{side}", shape.get(f"exclusiveM{side}"))
 
 
-def _named(field: Field) -> str | None:
-    """What the texts of a field name: hooks, weights, methods, frequencies or runs."""
+def _named_kind(field: Field) -> str | None:
+    """The kind of object that a field names: hooks, weights, methods, frequencies or runs."""
     return next((shape["names"] for shape in _shapes(field) if "names" in shape), None)
 
 
 def _offered(field: Field, shown: Shown) -> list[str]:
-    """The names that a field can take for this run; the key frequencies, of frequencies."""
-    match _named(field):
+    """The names that a field accepts for this run; for frequencies, the key frequencies."""
+    match _named_kind(field):
         case "hooks":
             hooks = shown.run.model(-1).hook_dict
             return [hook for hook in hooks if not hook.endswith("hook_mask")]
@@ -124,17 +126,17 @@ def _offered(field: Field, shown: Shown) -> list[str]:
 
 
 def _written(value: Any) -> str:
-    """A default as a person would type it."""
+    """A default as text, in the form a user would type."""
     if value is None or value in ([], {}):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(name: str, field: Field, value: Any) -> Any:
-    """The value of a field from its control: a number, or a text that stands for one or several."""
+    """The value of a field from its control: a number, or text with one or several values."""
     if not isinstance(value, str):
         return value
-    if _named(field) == "runs":  # Whole, so that what is saved works from anywhere.
+    if _named_kind(field) == "runs":  # an absolute path, valid from any folder
         return str(Path(value).expanduser().resolve())
     shapes = list(_shapes(field))
     types = {shape.get("type") for shape in shapes}
@@ -148,5 +150,5 @@ def _read(name: str, field: Field, value: Any) -> Any:
     try:
         return tomllib.loads(f"value = {inside}")["value"]
     except (ValueError, RecursionError):
-        what = "[5, 2], [0, 1]" if "array" in types else "seed = 3, temperature = 100"
-        raise UserError(f"{name} {value!r} cannot be read: write it as {what}.") from None
+        example = "[5, 2], [0, 1]" if "array" in types else "seed = 3, temperature = 100"
+        raise UserError(f"{name} {value!r} is malformed: write it as {example}.") from None

@@ -1,7 +1,4 @@
-"""What interventions cost or give a network, over all of training: a figure and a line.
-
-It shows what `mechgrok.intervene` measures.
-"""
+"""The effect of interventions over training: figure and finding of `mechgrok.intervene`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -19,26 +16,26 @@ _STATES: dict[str, dict[str, Any]] = {
 
 
 def in_words(dataset: xr.Dataset) -> str:
-    """What was done, as the Python that does it."""
-    done = [repr(each) for each in from_toml(dataset.attrs["interventions"])]
-    return ", ".join(done) or "nothing is done"
+    """The interventions as Python."""
+    code = [repr(intervention) for intervention in from_toml(dataset.attrs["interventions"])]
+    return ", ".join(code) or "no intervention"
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The test curve's change at the end, and where it is largest."""
+    """The change of the test curve at the last step, and its largest change."""
     quantity = dataset.attrs["quantity"]
     curve = dataset[quantity].sel(side="test")
     change = curve.sel(state="intervened") - curve.sel(state="whole")
     last = curve.isel(step=-1)
-    words = (
+    text = (
         f"test {quantity} {float(last.sel(state='whole')):.3g} becomes "
         f"{float(last.sel(state='intervened')):.3g} at step {int(last.step):,}"
     )
-    known = change.dropna("step")
-    if known.sizes["step"] < 2 or not abs(known).max():
-        return words
-    at = known.isel(step=int(abs(known).argmax("step")))
-    return f"{words}; the largest change is {float(at):+.3g}, at step {int(at.step):,}"
+    finite = change.dropna("step")
+    if finite.sizes["step"] < 2 or not abs(finite).max():
+        return text
+    at = finite.isel(step=int(abs(finite).argmax("step")))
+    return f"{text}; the largest change is {float(at):+.3g}, at step {int(at.step):,}"
 
 
 def draw(
@@ -46,7 +43,7 @@ def draw(
     *,
     log: Annotated[bool, "logarithmic step axis"] = True,
 ) -> go.Figure:
-    """Accuracy above loss, test beside train, without interventions dashed."""
+    """Accuracy above loss and test beside train; dashed curves are without interventions."""
     done = {in_words(dataset) for dataset in measured.values()}
     figure = Panels(
         measured, title=f"With {' and '.join(sorted(done))}", subtitle=_subtitle(measured), log=log
@@ -69,9 +66,9 @@ def draw(
         }
         for label, dataset in measured.items():
             for quantity, panel in panels.items():
-                for state, look in _STATES.items():
+                for state, style in _STATES.items():
                     curve = dataset[quantity].sel(side=side, state=state)
-                    panel.lines(dataset.step, curve, run=label, key=state, **look)
+                    panel.lines(dataset.step, curve, run=label, key=state, **style)
     return figure.draw()
 
 

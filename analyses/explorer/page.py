@@ -1,4 +1,4 @@
-"""What stands on the page, before anything is drawn on it."""
+"""The static layout of the explorer page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from dash import dcc, html
 from mechgrok.analyses.explorer.forms import forms
 from mechgrok.analyses.explorer.tables import Shown
 
-#: The pictures of a run, in their order: their names and what they show.
+#: The pictures of a run in order: name and title.
 PICTURES = {
     "pairs": "All pairs (a, b)",
     "weights": "Weights of the neurons",
@@ -60,7 +60,7 @@ def _header(shown: Sequence[Shown]) -> Any:
         [
             html.Div(
                 [
-                    html.H1([*[each.label for each in shown[:1]], _beside(shown)]),
+                    html.H1(" | ".join(run.label for run in shown)),
                     html.Span(str(shown[0].run.task), className="task"),
                     html.Output(id="step-words", className="step"),
                     lock,
@@ -85,35 +85,31 @@ def _header(shown: Sequence[Shown]) -> Any:
     )
 
 
-def _beside(shown: Sequence[Shown]) -> str:
-    return "".join(f" | {each.label}" for each in shown[1:])
-
-
 def _aria(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
 def _pictures(shown: Sequence[Shown]) -> Any:
     runs = []
-    for number, each in enumerate(shown):
-        symbol = each.parts.symbol if each.parts else ""
+    for number, run in enumerate(shown):
+        symbol = run.parts.symbol if run.parts else ""
         parts = [
             _picture(name, title.format(symbol=symbol), number) for name, title in PICTURES.items()
         ]
         runs.append(
             html.Section(
                 [
-                    html.H2([each.label, " ", html.Small(id=f"numbers-{number}")]),
+                    html.H2([run.label, " ", html.Small(id=f"numbers-{number}")]),
                     html.Div(parts, className="pictures"),
                 ],
-                **_aria(each.label),
+                **_aria(run.label),
             )
         )
     return html.Div([_choices(shown[0]), html.Div(runs, className="runs")], className="main")
 
 
 def _choices(first: Shown) -> Any:
-    """What the pictures show."""
+    """The controls that select the content of the pictures."""
     n_parts = max(1, first.shapes.get("planes", [0])[0])
     kind = first.parts.kind.capitalize() if first.parts else "Frequency"
     strongest = first.key[0] if first.key else 1
@@ -162,7 +158,7 @@ def _sidebar(first: Shown) -> Any:
         [
             html.H2("Interventions"),
             html.Div(
-                "Nothing is done yet: click a neuron in the weights, or choose below.",
+                "No interventions yet: click a neuron in the weights, or choose below.",
                 id="listed",
                 role="list",
                 **_aria("Interventions"),
@@ -176,9 +172,9 @@ def _sidebar(first: Shown) -> Any:
                 className="line",
             ),
             html.H2("A pair"),
-            html.P("Click a pair to see what the network answers.", id="pair-words"),
+            html.P("Click a pair to see the network's answer.", id="pair-words"),
             html.Div(id="pair"),
-            html.H2("Take it home"),
+            html.H2("Export"),
             html.Div(
                 [
                     html.Button("Copy as Python", id="copy-python"),
@@ -191,12 +187,12 @@ def _sidebar(first: Shown) -> Any:
     )
 
 
-def _labelled(words: str, control: Any) -> Any:
-    return html.Label([html.Span(words), control])
+def _labelled(label: str, control: Any) -> Any:
+    return html.Label([html.Span(label), control])
 
 
 def _select(id_: str, options: Sequence[str], value: str) -> Any:
-    """A menu of the browser's own, which a keyboard and a screen reader know."""
+    """An accessible dropdown menu."""
     return dcc.Dropdown(
         id=id_, options=list(options), value=value, clearable=False, searchable=len(options) > 8
     )

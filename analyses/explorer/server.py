@@ -1,8 +1,8 @@
-"""The server behind the page: for one person on this machine, and for nobody else.
+"""The explorer's web server, for the local user only.
 
-It listens on 127.0.0.1, answers only requests that name that host (so that a page elsewhere cannot
-reach it by a name of its own that points here), and only under a path that begins with a token,
-which the printed address holds. It says to the browser that nothing outside may be asked.
+It listens on 127.0.0.1 and accepts only requests for that host, which prevents DNS rebinding, under
+a path that begins with the secret token of the printed address. A content security policy forbids
+requests to other servers.
 """
 
 import json
@@ -24,9 +24,9 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.interventions import Intervention
 from mechgrok.runs import Run
 
-#: The port that is tried first, so that an address of yesterday may be one of today.
+#: The preferred port, so that addresses stay the same.
 USUAL_PORT = 8460
-#: What the page may load: nothing from elsewhere. Dash's own scripts need the two exceptions.
+#: The page may load nothing from other servers. Dash's own scripts need the two exceptions.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -35,7 +35,7 @@ _POLICY = (
 
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing about requests that went well."""
+    """A request handler that logs only server errors."""
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         if str(code) >= "500":
@@ -43,11 +43,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Explorer:
-    """The page of some runs, served until it is closed.
+    """The explorer page of one or several runs, served until `close`.
 
     Args:
-        runs: one run, or several that are shown side by side, by label.
-        port: where it listens; the usual one, or any that is free, unless given.
+        runs: the runs by label; several are shown side by side.
+        port: the port; default: the usual port, or any free one.
 
     Raises:
         UserError: the port is taken.
@@ -68,15 +68,15 @@ class Explorer:
         return f"http://127.0.0.1:{self.server.server_address[1]}/{self.token}/"
 
     def serve(self) -> None:
-        """Answer until `close`."""
+        """Serve requests until `close`."""
         self.server.serve_forever()
 
     def start(self) -> None:
-        """Answer in the background."""
+        """Serve requests in a background thread."""
         threading.Thread(target=self.serve, daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self.server.shutdown()
         self.server.server_close()
 
@@ -86,31 +86,31 @@ class Explorer:
 
 
 def _listen(server: Any, port: int | None) -> BaseWSGIServer:
-    # Bound here, because werkzeug ends the program where a port is taken.
+    # Bound here because werkzeug exits the program if a port is taken.
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for tried in (USUAL_PORT, 0) if port is None else (port,):
+        for candidate in (USUAL_PORT, 0) if port is None else (port,):
             try:
-                listening.bind(("127.0.0.1", tried))
+                listening.bind(("127.0.0.1", candidate))
             except OSError:
                 continue
             listening.listen()
-            at, found = listening.getsockname()
+            host, bound = listening.getsockname()
             return make_server(
-                at, found, server, threaded=True, request_handler=_Quiet, fd=listening.fileno()
+                host, bound, server, threaded=True, request_handler=_Quiet, fd=listening.fileno()
             )
     raise UserError(f"Port {port} is taken: choose another with --port, or leave it out.")
 
 
 def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
-    """The Dash application of some runs under a token."""
+    """The Dash application of the runs, under a path with the token."""
     server = flask.Flask("mechgrok")
-    # Requests are answered in threads beside the caller's own code, a notebook's.
+    # Requests run in threads beside the caller's own code, such as a notebook.
     server.wsgi_app = in_neutral_state(server.wsgi_app)  # type: ignore[method-assign]
     app = dash.Dash(
         "mechgrok",
-        server=server,  # pyright: ignore[reportArgumentType]  # Its signature forgets servers.
-        title=f"mechgrok: {', '.join(each.label for each in shown)}",
+        server=server,  # pyright: ignore[reportArgumentType]  # missing from its signature
+        title=f"mechgrok: {', '.join(run.label for run in shown)}",
         update_title="",
         url_base_pathname=f"/{token}/",
         assets_folder=str(Path(__file__).with_name("assets")),
@@ -127,10 +127,10 @@ def _guard(server: flask.Flask, token: str) -> None:
     @server.before_request
     def check() -> Any:
         if flask.request.host not in server.config["HOSTS"]:
-            return _refused("This page answers under 127.0.0.1 only.")
-        given = flask.request.path.split("/")[1]
-        if not secrets.compare_digest(given.encode(), token.encode()):
-            return _refused("Open the address that mechgrok explore printed: it holds a token.")
+            return _forbidden("This page is only available under 127.0.0.1.")
+        prefix = flask.request.path.split("/")[1]
+        if not secrets.compare_digest(prefix.encode(), token.encode()):
+            return _forbidden("Open the address printed by mechgrok explore, with its token.")
         return None
 
     @server.after_request
@@ -141,8 +141,8 @@ def _guard(server: flask.Flask, token: str) -> None:
         return response
 
 
-def _refused(words: str) -> flask.Response:
-    return flask.Response(f"{words}\n", 403, mimetype="text/plain")
+def _forbidden(message: str) -> flask.Response:
+    return flask.Response(f"{message}\n", 403, mimetype="text/plain")
 
 
 def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None:
@@ -150,12 +150,12 @@ def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None
     def refuse(error: UserError) -> Any:
         return flask.Response(str(error), 422, mimetype="text/plain")
 
-    def asked() -> tuple[Shown, list[Intervention]]:
+    def requested() -> tuple[Shown, list[Intervention]]:
         try:
             run = shown[int(flask.request.args["run"])]
             listed = json.loads(flask.request.args.get("do", "[]"))
         except (ValueError, KeyError, IndexError):
-            raise UserError("The page asked for a run that is not open.") from None
+            raise UserError("The page requested a run that is not open: reload it.") from None
         return run, actions.interventions_of(listed)
 
     def number(name: str, below: int) -> int:
@@ -164,16 +164,16 @@ def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None
         except ValueError:
             value = -1
         if not 0 <= value < below:
-            raise UserError(f"{name} is no number from 0 to {below - 1}.")
+            raise UserError(f"{name} is out of range: give a number from 0 to {below - 1}.")
         return value
 
     @server.get(f"/{token}/about")
     def about() -> Any:
-        return flask.jsonify(asked()[0].about)
+        return flask.jsonify(requested()[0].about)
 
     @server.get(f"/{token}/rows")
     def rows() -> Any:
-        run, interventions = asked()
+        run, interventions = requested()
         n_steps = len(run.run.steps)
         steps = run.run.steps[number("from", n_steps) : number("to", n_steps) + 1]
         neuron = number("neuron", run.n_neurons)
@@ -182,9 +182,9 @@ def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None
 
     @server.get(f"/{token}/mask")
     def mask() -> Any:
-        run, interventions = asked()
+        run, interventions = requested()
         weight = run.run.wiring.full_name(flask.request.args.get("weight", ""))
-        kept = run.mask(run.run.steps[number("at", len(run.run.steps))], interventions, weight)
-        body = kept.astype("u1").tobytes()
-        shape = {"X-Shape": ",".join(map(str, kept.shape))}
+        entries = run.mask(run.run.steps[number("at", len(run.run.steps))], interventions, weight)
+        body = entries.astype("u1").tobytes()
+        shape = {"X-Shape": ",".join(map(str, entries.shape))}
         return flask.Response(body, mimetype="application/octet-stream", headers=shape)

@@ -1,8 +1,7 @@
-"""What the page shows of a network at one step, as one row of numbers for the browser.
+"""The data that the page shows of a network at one step, as a row of numbers for the browser.
 
-A row holds, one array after another as float32: how good the network is, what it says on every
-example, its neurons' weights and spectra, the planes of its embedding, its attention. The browser
-draws rows; it computes nothing.
+A row concatenates arrays in float32: performance, the outputs on every example, the weights and
+spectra of the neurons, the planes of the embedding, and attention. The browser only draws rows.
 """
 
 import math
@@ -26,18 +25,18 @@ from mechgrok.models import raw_weights
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
-#: Neurons and inputs of a picture at most: what a screen can show.
+#: The most neurons and inputs in a picture, limited by the screen.
 _MOST_ROWS, _MOST_COLUMNS = 512, 1024
 
 
 @dataclass
 class Shown:
-    """A run as the page shows it.
+    """A run on the page.
 
     Attributes:
-        label: its name on the page.
+        label: the run's name on the page.
         run: the run.
-        donors: the checkpoints that activations are patched from, open.
+        donors: open checkpoints for patching activations.
     """
 
     label: str
@@ -49,7 +48,7 @@ class Shown:
         self, step: int, interventions: Sequence[Intervention], neuron: int
     ) -> Float[np.ndarray, " number"]:
         """All arrays of `shapes` at a step, one after another."""
-        # One at a time: two passes at once take each other's cores.
+        # One pass at a time: parallel passes compete for cores.
         with self._computing, torch.no_grad():
             network = Network(self.run, step, self.donors)
             for intervention in interventions:
@@ -60,13 +59,13 @@ class Shown:
     def mask(
         self, step: int, interventions: Sequence[Intervention], weight: str
     ) -> Bool[np.ndarray, "row column"]:
-        """Which entries of a matrix are kept, interventions included."""
+        """The unpruned entries of a matrix, interventions included."""
         with self._computing:
             network = Network(self.run, step, self.donors)
             for intervention in interventions:
                 network = network.under(intervention)
-        kept = self.run.wiring.matrix(weight, network.mask[weight])
-        return kept[:_MOST_COLUMNS, :_MOST_COLUMNS].numpy()
+        mask = self.run.wiring.matrix(weight, network.mask[weight])
+        return mask[:_MOST_COLUMNS, :_MOST_COLUMNS].numpy()
 
     @cached_property
     def _last(self) -> dict[str, np.ndarray]:
@@ -75,17 +74,17 @@ class Shown:
 
     @property
     def shapes(self) -> dict[str, list[int]]:
-        """The arrays of a row by name, in their order, and their shapes."""
+        """The shapes of a row's arrays by name, in order."""
         return {name: list(part.shape) for name, part in self._last.items()}
 
     @cached_property
     def parts(self) -> Harmonics | None:
-        """The frequencies, or a group's representations, where the task has any."""
+        """The frequencies, or a group's representations; None if the task has neither."""
         return None if no_harmonics(self.run.task) else harmonics(self.run.task)
 
     @cached_property
     def key(self) -> list[int]:
-        """The parts that stand out of all neurons' last weights, strongest first."""
+        """The key parts of all neurons' weights at the last step, strongest first."""
         if self.parts is None:
             return []
         power = torch.from_numpy(self._last["spectra"]).square().sum(0)
@@ -93,7 +92,7 @@ class Shown:
 
     @cached_property
     def _axes(self) -> Float[Tensor, "part 2 d"]:
-        """The plane of each representation in which the last embedding is widest."""
+        """The axes of each representation's plane in which the last embedding is widest."""
         assert isinstance(self.parts, Representations)
         raw = raw_weights(self.run.model(-1))
         points = self._embedding(lambda name: raw[name].detach())
@@ -102,19 +101,19 @@ class Shown:
 
     @cached_property
     def loudest(self) -> int:
-        """The neuron with the largest last weights."""
+        """The neuron with the largest weights at the last step."""
         return int(np.linalg.norm(self._last["weights"], axis=1).argmax())
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What the browser must know of the run besides its rows."""
+        """The run's metadata for the browser."""
         run, task = self.run, self.run.task
         n_train = len(task.train_index)
         about: dict[str, Any] = {
             "label": self.label,
             "task": str(task),
             "steps": run.steps,
-            "shapes": list(self.shapes.items()),  # a list, because their order counts
+            "shapes": list(self.shapes.items()),  # a list, to preserve the order
             "curve": self._curve(),
             "milestones": {"t_mem": run.t_mem, "t_gen": run.t_gen},
             "quantity": task.criterion.quantity,
@@ -129,7 +128,7 @@ class Shown:
         if isinstance(task, BinaryOperation):
             about |= {
                 "p": task.n_answers,
-                "pairs": self._both(*(each.inputs[:, :2] for each in (task.train, task.test)))
+                "pairs": self._both(*(side.inputs[:, :2] for side in (task.train, task.test)))
                 .flatten()
                 .tolist(),
                 "mirrored": task.mirrored,
@@ -153,7 +152,7 @@ class Shown:
         return torch.cat([train, test])
 
     def _curve(self) -> dict[str, Any]:
-        """The run's own curves at its evaluations: what is marked and clicked."""
+        """The run's learning curves."""
         table = self.run.metrics
         return {
             "step": table.step.tolist(),
@@ -169,20 +168,20 @@ class Shown:
         task, layer = self.run.task, self.run.wiring.hidden[-1]
         names = [name for name in (layer.hook, layer.pattern) if name is not None]
         sides = (task.train, task.test)
-        outputs, seen = zip(
+        outputs, caches = zip(
             *(network.run_with_cache(side.inputs, names) for side in sides), strict=True
         )
         performance = [
-            Performance.of(task, each, side.labels)
-            for each, side in zip(outputs, sides, strict=True)
+            Performance.of(task, output, side.labels)
+            for output, side in zip(outputs, sides, strict=True)
         ]
         parts: dict[str, Any] = {"performance": torch.tensor(performance)}
         labels = self._both(*(side.labels for side in sides))
         parts |= _of_examples(self._both(*outputs), labels)
-        post = self._both(*(each[layer.hook] for each in seen))
+        post = self._both(*(cache[layer.hook] for cache in caches))
         parts["activation"] = (post if post.ndim == 2 else post[:, -1])[:, neuron]
         if layer.pattern is not None:
-            pattern = self._both(*(each[layer.pattern] for each in seen))
+            pattern = self._both(*(cache[layer.pattern] for cache in caches))
             parts["attention"] = pattern[:, :, -1, 0].T
         parts |= self._of_weights(network)
         return {name: np.asarray(part, dtype=np.float64) for name, part in parts.items()}
@@ -192,8 +191,8 @@ class Shown:
         raw = raw_weights(network.model)
 
         def weight(name: str) -> Tensor:
-            kept = network.mask.get(name)
-            return raw[name] if kept is None else raw[name] * kept
+            mask = network.mask.get(name)
+            return raw[name] if mask is None else raw[name] * mask
 
         products = (path.product(weight).T for path in self.run.wiring.paths())
         sides = [side[:_MOST_ROWS, :_MOST_COLUMNS] for side in products]
@@ -218,7 +217,7 @@ class Shown:
 
 
 def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-    """What the network says on every example: its answer, the right one's logit, the loss."""
+    """The network's answer, the right answer's logit, and the loss for every example."""
     if labels.ndim != 1 or labels.is_floating_point() or outputs.shape[1] < 2:
         return {}
     right = outputs.gather(1, labels[:, None].long())[:, 0]
@@ -229,8 +228,8 @@ def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
 def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 residue"]:
     """Coordinates of the residues in the plane of each frequency k = 1 … ⌊n/2⌋, cosine first.
 
-    As `mechgrok.analyses.measures.geometry.frequency_plane` at this step, for all frequencies at
-    once, from the Gram matrix of the points.
+    Equals `mechgrok.analyses.measures.geometry.frequency_plane` at one step, for all frequencies
+    at once, computed from the Gram matrix of the points.
 
     >>> angle = 2 * torch.pi * torch.arange(5).double() / 5
     >>> circle = torch.stack([angle.cos(), angle.sin()], 1)
@@ -244,7 +243,7 @@ def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 re
     gram = points @ points.T
     inner = waves @ gram @ waves.mT
     values, vectors = torch.linalg.eigh(inner)
-    # The sine at k = n/2 is zero, and so is its direction.
+    # The sine at k = n/2 is zero, so its direction is zero too.
     root = torch.where(values > 1e-9 * values.amax(-1, keepdim=True), values, torch.inf).rsqrt()
     inverse = vectors @ (root[..., None] * vectors.mT)
     centred = gram - gram.mean(0, keepdim=True)
@@ -252,6 +251,6 @@ def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 re
 
 
 def _numbers(values: Any) -> list[float | None]:
-    """As JSON knows them: what is not finite is nothing."""
-    given = np.asarray(values, dtype=np.float64).tolist()
-    return [value if math.isfinite(value) else None for value in given]
+    """The values as JSON numbers, None for NaN and infinity."""
+    numbers = np.asarray(values, dtype=np.float64).tolist()
+    return [number if math.isfinite(number) else None for number in numbers]

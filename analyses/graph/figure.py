@@ -1,4 +1,4 @@
-"""The figure of graphs: their metrics over training, and below, the networks themselves."""
+"""The graph figure: metrics over training, and pictures of the networks."""
 
 from collections import Counter
 from functools import partial
@@ -14,7 +14,7 @@ from mechgrok.analyses.measures.graphs import Bound
 from mechgrok.errors import UserError
 from mechgrok.models.wiring import short_names
 
-#: Panels over training: variable, its random counterpart, title, axis title.
+#: Panels over training: variable, random counterpart, title, axis title.
 _PANELS: tuple[tuple[str, str | None, str, str], ...] = (
     ("path_length", "random_path_length", "neuron graph: path length", "L (edges)"),
     ("clustering", "random_clustering", "neuron graph: four-cycle clustering", "4 C₄ / L₃"),
@@ -32,14 +32,14 @@ _PANELS: tuple[tuple[str, str | None, str, str], ...] = (
     ),
     ("small_world", None, "relational graph: small world", "σ"),
 )
-#: The gaps over training; the signs of the weights count or not.
+#: The gaps over training.
 _GAPS = {
     "spectral_gap": "spectral gap λ₀ − λ₁",
     "weighted_spectral_gap": "weighted spectral gap, |w|",
     "signed_spectral_gap": "weighted spectral gap, signed",
     "ramanujan_gap": "Ramanujan gap",
 }
-#: Networks beside one another, and a figure's runs at most.
+#: Networks in a row, and the most runs in a figure.
 _ACROSS, _MOST = 3, 6
 
 
@@ -47,10 +47,10 @@ def draw(
     measured: Measured,
     *,
     bound: Annotated[Bound, "bound of the Ramanujan gap"] = "biregular",
-    signed: Annotated[bool, "the weighted spectral gap of the weights with their signs"] = False,
+    signed: Annotated[bool, "show the weighted spectral gap of signed weights"] = False,
     log: LogAxis = True,
 ) -> go.Figure:
-    """Metrics over training in nine panels; below, the network and its degrees with a slider."""
+    """Metrics over training in nine panels, and the network and its degrees with a slider."""
     if len(measured) > _MOST:
         raise UserError(
             f"{len(measured)} graphs do not fit into one figure: give at most {_MOST} runs."
@@ -58,7 +58,7 @@ def draw(
     first, edges = next(iter(measured.values())), {ds.edges for ds in measured.values()}
     figure = Panels(
         measured,
-        title="The kept weights as a graph, over training",
+        title="The graph of unpruned weights over training",
         subtitle=f"edges: {', '.join(sorted(edges))}; relational graph: {first.nodes} nodes, "
         f"{first.relational}; dotted: random graphs of the same density",
         log=log,
@@ -73,7 +73,7 @@ def draw(
 
 
 def _draw_metrics(figure: Panels, first: xr.Dataset) -> None:
-    """The test curve and the metrics of both graphs, with those of random graphs dotted."""
+    """Draw the test curve and the metrics of both graphs, random graphs dotted."""
     is_share = "test_accuracy" in first
     judged = "accuracy" if is_share else "loss"
     curve = (f"test_{judged}", None, f"test {judged}", judged)
@@ -88,7 +88,7 @@ def _draw_metrics(figure: Panels, first: xr.Dataset) -> None:
 
 
 def _draw_gaps(figure: Panels, bound: Bound, signed: bool) -> None:
-    """The gaps of every layer, thin, and their mean, thick; one run's layers in colours."""
+    """Draw the gaps of every layer, thin, and their mean, thick; one run's layers in colours."""
     row = figure.row(height=170, legend=len(figure.measured) == 1)
     weighted = f"{'signed' if signed else 'weighted'}_spectral_gap"
     for name in ("spectral_gap", weighted, "ramanujan_gap"):
@@ -103,7 +103,7 @@ def _draw_gaps(figure: Panels, bound: Bound, signed: bool) -> None:
 
 
 def _draw_layers(panel: Panel, label: str, values: xr.DataArray) -> None:
-    """A gap of every layer of a run, and the mean over layers."""
+    """Draw a gap of every layer of a run, and the mean over layers."""
     is_alone, step = len(panel.figure.measured) == 1, values.step
     short = short_names([str(weight) for weight in values.weight.to_numpy()])
     for at, (weight, layer) in enumerate(short.items()):
@@ -117,17 +117,17 @@ def _draw_layers(panel: Panel, label: str, values: xr.DataArray) -> None:
 
 
 def _distinct(at: int) -> dict[str, Any]:
-    """The style of the nth layer or group of units: not in the first run's colour."""
+    """The style of the nth layer or group of units, without the first run's colour."""
     palette = COLORS[1:]
     return {"color": palette[at % len(palette)], "dash": "solid" if at < len(palette) else "dash"}
 
 
 def _draw_pictures(figure: Panels, labels: list[str]) -> None:
-    """The networks of some runs beside one another, and under each its degrees."""
+    """Draw the networks of the given runs side by side, with their degrees below."""
     networks, degrees = figure.row(height=400), figure.row(height=130, legend=True)
     for label in labels:
         dataset = figure.measured[label]
-        title = f"{label}: strongest kept weights (blue +, orange −)"
+        title = f"{label}: strongest weights (blue +, orange −)"
         panel = networks.panel(title, x=_group_axis(dataset), y={"visible": False})
         _draw_network(panel, label, dataset)
         share = {"title": "" if degrees.panels else "share", "tickformat": ".0%"}
@@ -152,25 +152,25 @@ def _groups(dataset: xr.Dataset) -> list[str]:
 
 
 def _columns(dataset: xr.Dataset) -> dict[str, float]:
-    """Each group's column."""
+    """The column of each group."""
     return dict(zip(_groups(dataset), dataset.attrs["columns"], strict=True))
 
 
 def _shared_columns(dataset: xr.Dataset) -> set[float]:
-    """The columns of several groups."""
+    """The columns that contain several groups."""
     return {column for column, n in Counter(_columns(dataset).values()).items() if n > 1}
 
 
 def _positions(
     dataset: xr.Dataset,
 ) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
-    """Where each unit stands: its group's column, and evenly from top to bottom within it."""
+    """The position of each unit: its group's column, and evenly spaced from top to bottom."""
     column_of, group = _columns(dataset), dataset.group.to_numpy()
     x = np.array([column_of[name] for name in group], dtype=float)
     y = np.zeros(len(group))
     for column in set(column_of.values()):
         members = [name for name in column_of if column_of[name] == column]
-        # Groups that share a column share its height, however many units each has.
+        # Groups in the same column get equal heights.
         for at, name in enumerate(members):
             units = np.flatnonzero(group == name)
             top, height = 1 - at / len(members), 0.94 / len(members)
@@ -179,7 +179,7 @@ def _positions(
 
 
 def _draw_network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
-    """Edges by sign and strength, and units, of which those without edges are crosses."""
+    """Draw edges by sign and strength, and units, with crosses for units without edges."""
     x, y = _positions(dataset)
     for positive, color in ((True, COLORS[0]), (False, COLORS[1])):
         for strong, opacity, width in ((False, 0.25, 0.6), (True, 0.7, 1.0)):
@@ -207,19 +207,19 @@ def _draw_network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
 def _edges(
     now: xr.Dataset, x: np.ndarray, y: np.ndarray, positive: bool, strong: bool
 ) -> dict[str, Any]:
-    """Broken lines of the edges of a sign, among the strongest fifth of their matrix or not."""
+    """Broken lines for the edges of one sign, inside or outside their matrix's strongest fifth."""
     weight = now.edge_weight.to_numpy()
     rank = np.broadcast_to(np.arange(weight.shape[1]), weight.shape)
     of_sign = weight > 0 if positive else weight < 0
     chosen = of_sign & ((rank < weight.shape[1] // 5) == strong)
     source, target = (now[name].to_numpy()[chosen] for name in ("edge_source", "edge_target"))
     gap = np.full(len(source), np.nan)
-    ends = (np.stack([each[source], each[target], gap], 1).ravel() for each in (x, y))
-    return dict(zip("xy", (each.astype(np.float32) for each in ends), strict=True))
+    ends = (np.stack([axis[source], axis[target], gap], 1).ravel() for axis in (x, y))
+    return dict(zip("xy", (line.astype(np.float32) for line in ends), strict=True))
 
 
 def _degree(now: xr.Dataset) -> Integer[np.ndarray, " unit"]:
-    """Degrees of the units at the picture's step."""
+    """The degrees of the units at the picture's step."""
     return now.degree.sel(step=int(now.picture)).to_numpy()
 
 
@@ -235,7 +235,7 @@ def _units(now: xr.Dataset, x: np.ndarray, y: np.ndarray, joined: bool) -> dict[
 
 
 def _degrees(now: xr.Dataset, group: str) -> dict[str, Any]:
-    """The distribution of a group's degrees, in bins that are the same at every step."""
+    """The distribution of a group's degrees, with the same bins at every step."""
     edges = np.linspace(0, float(now.degree.max()) + 1, 41)
     count, _ = np.histogram(_degree(now)[now.group.to_numpy() == group], edges)
     return {"x": (edges[1:] + edges[:-1]) / 2, "y": count / count.sum()}
@@ -244,7 +244,7 @@ def _degrees(now: xr.Dataset, group: str) -> dict[str, Any]:
 def _names_beside(
     dataset: xr.Dataset, x: Float[np.ndarray, " unit"], y: Float[np.ndarray, " unit"]
 ) -> dict[str, tuple[float, float, str]]:
-    """Where the names stand of groups that share a column, and on which side of it."""
+    """Position and side of the names of groups that share a column."""
     columns, shared = _columns(dataset), _shared_columns(dataset)
     last, group = max(columns.values()), dataset.group.to_numpy()
     return {
@@ -259,7 +259,7 @@ def _names_beside(
 
 
 def _group_axis(dataset: xr.Dataset) -> dict[str, Any]:
-    """Under each column the name of the group that fills it."""
+    """The axis with the name of each column's group."""
     columns, shared = _columns(dataset), _shared_columns(dataset)
     last, margin = max(columns.values()), 0.125 if shared else 0.05
     alone = {name: column for name, column in columns.items() if column not in shared}

@@ -1,4 +1,4 @@
-"""What is measured of the kept weights as a graph, at every checkpoint."""
+"""Graph measurements of the unpruned weights at every checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,31 +42,31 @@ from mechgrok.runs import Run
 #: Weights by name.
 Weights = Mapping[str, Float[Tensor, "..."]]
 
-#: Relational graphs that are made at most, and what one of 32 nodes takes.
+#: The most relational graphs, and the time for one of 32 nodes.
 _MOST_GRAPHS = 1_000_000
 _SECONDS_OF_A_GRAPH = 0.002
 
 VARIABLES = {
     "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks judged by them"
+        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
     ),
     "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks judged by it"
+        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
     ),
     "path_length": Variable(
-        "step", "edges", "mean of d(i, j) over pairs of units that a path of kept weights joins"
+        "step", "edges", "mean of d(i, j) over pairs of units connected by a path"
     ),
     "diameter": Variable("step", "edges", "largest d(i, j)"),
     "components": Variable(
         "step", "components", "connected components, units without edges included"
     ),
-    "isolated": Variable("step", "units", "units without a kept weight"),
-    "connected": Variable("step", "share", "share of the pairs of units that a path joins"),
+    "isolated": Variable("step", "units", "units without edges"),
+    "connected": Variable("step", "share", "share of the pairs of units connected by a path"),
     "clustering": Variable(
         "step",
         "share",
-        "4 C₄ / L₃: share of the paths of three edges that are closed to a four-cycle; NaN where a "
-        "matrix is recurrent, as the graph is not bipartite then",
+        "4 C₄ / L₃: share of the paths of three edges that close to a four-cycle; NaN with a "
+        "recurrent matrix, which makes the graph not bipartite",
     ),
     "random_path_length": Variable(
         "step", "edges", "path_length after shuffling each matrix's mask"
@@ -89,67 +89,67 @@ VARIABLES = {
         "ratio",
         "(C / C_random) / (L / L_random) of the relational graph, mean over partitions",
     ),
-    "density": Variable("step, weight", "share", "share of the matrix that is kept"),
+    "density": Variable("step, weight", "share", "unpruned share of the matrix"),
     "spectral_gap": Variable(
         "step, weight", "edges per unit", "λ₀ − λ₁, the two largest singular values of the mask"
     ),
     "weighted_spectral_gap": Variable(
         "step, weight",
         "weight",
-        "λ₀ − λ₁, the two largest singular values of |w| on the kept edges",
+        "λ₀ − λ₁, the two largest singular values of |w| on the edges",
     ),
     "signed_spectral_gap": Variable(
-        "step, weight", "weight", "λ₀ − λ₁ of w itself, with its sign, on the kept edges"
+        "step, weight", "weight", "λ₀ − λ₁ of the signed w on the edges"
     ),
-    "layer_clustering": Variable("step, weight", "share", "4 C₄ / L₃ of the layer by itself"),
+    "layer_clustering": Variable("step, weight", "share", "4 C₄ / L₃ of the single layer"),
     "ramanujan_gap": Variable("step, weight, bound", "edges per unit", "bound − λ₁ of the mask"),
-    "degree": Variable("step, unit", "units", "units that kept weights join to the unit"),
+    "degree": Variable("step, unit", "units", "units connected to the unit by an edge"),
     "edge_weight": Variable(
-        "picture, weight, rank", "weight", "the strongest kept weights of each matrix, by |w|"
+        "picture, weight, rank", "weight", "the strongest edges of each matrix, by |w|"
     ),
     "edge_source": Variable(
         "picture, weight, rank",
         "none",
-        "the unit that the weight reads; −1 where there are fewer edges",
+        "the edge's input unit; −1 if the matrix has fewer edges",
     ),
     "edge_target": Variable(
         "picture, weight, rank",
         "none",
-        "the unit that the weight writes to; −1 where there are fewer edges",
+        "the edge's output unit; −1 if the matrix has fewer edges",
     ),
     "bound": Variable("bound", "none", "the name of a Ramanujan bound"),
-    "unit": Variable("unit", "none", "the number of a neuron, token, or other end of a weight"),
-    "group": Variable("unit", "none", "the group of units that the unit belongs to"),
-    "picture": Variable("picture", "step", "checkpoints whose edges are kept for the picture"),
+    "unit": Variable("unit", "none", "the number of a neuron, token, or other unit"),
+    "group": Variable("unit", "none", "the unit's group"),
+    "picture": Variable("picture", "step", "checkpoints with edges for the picture"),
     "rank": Variable("rank", "none", "0 is the matrix's strongest edge"),
 }
 
 
-#: How edges of the relational graph are made: the strongest pairs, as many at every step; the pairs
-#: above a threshold that is the same at every step; or all pairs, with their weights.
+#: The edges of the relational graph: the strongest pairs, with a fixed number at every step; pairs
+#: above a fixed threshold; or all pairs, weighted.
 Relational = Literal["density", "threshold", "weighted"]
 
 
 @dataclass(frozen=True)
 class _Edges:
-    """Which weights are edges: those of the mask, or all above a size."""
+    """Selects edges: the weights of the mask, or all above a size."""
 
     rate: float
     scope: Scope
     above: float | None
 
     def at(self, run: Run, step: int) -> tuple[Mask, Weights]:
-        """The edges of a checkpoint, and their weights."""
+        """The edges of a checkpoint, and the weights on them."""
         saved = run.checkpoint(step)
         if self.above is None:
-            kept = kept_edges(saved, self.rate, self.scope)
+            mask = kept_edges(saved, self.rate, self.scope)
         else:
             weights = saved.effective_weights.items()
-            kept = Mask({n: w.abs() > self.above for n, w in weights if w.ndim >= 2})
-        return kept, {name: saved.weights[name] * kept[name] for name in run.wiring.connections}
+            mask = Mask({n: w.abs() > self.above for n, w in weights if w.ndim >= 2})
+        return mask, {name: saved.weights[name] * mask[name] for name in run.wiring.connections}
 
-    def in_words(self, run: Run) -> str:
-        """What makes a weight an edge."""
+    def describe(self, run: Run) -> str:
+        """The criterion for an edge, as text."""
         if self.above is not None:
             return f"|w| > {self.above:g}"
         return "the run's mask" if run.mask is not None else f"magnitude mask, k = {self.rate:g}"
@@ -157,14 +157,14 @@ class _Edges:
 
 @dataclass(frozen=True)
 class _Relational:
-    """How relational graphs are made, and shuffles of the units to average over.
+    """The definition of relational graphs, averaged over shuffles of the units.
 
     Attributes:
-        kind: what makes an edge.
-        nodes: of the graph.
-        density: share of the pairs that is joined; of a threshold, at the step that sets it.
-        partitions: how many shuffles.
-        thresholds: of each partition.
+        kind: the criterion for an edge.
+        nodes: the number of nodes.
+        density: share of connected pairs; for a threshold, at the step that sets it.
+        partitions: the number of shuffles.
+        thresholds: one for each partition.
     """
 
     kind: Relational
@@ -174,24 +174,24 @@ class _Relational:
     thresholds: tuple[float, ...] = ()
 
     def with_thresholds(self, weights: Weights, wiring: Wiring) -> "_Relational":
-        """The same with the thresholds that join ``density`` of the pairs, if there are any."""
+        """A copy with the thresholds that connect the share ``density``, if the kind needs any."""
         if self.kind != "threshold" or self.nodes < 2:
             return self
         strengths = self.strengths(weights, wiring)
         return replace(
-            self, thresholds=tuple(threshold_of(each, self.density) for each in strengths)
+            self, thresholds=tuple(threshold_of(strength, self.density) for strength in strengths)
         )
 
     def strengths(self, weights: Weights, wiring: Wiring) -> list[Float[np.ndarray, "node node"]]:
-        """The weight between nodes in each partition; for 0 partitions, with units in order."""
+        """The weights between nodes in each partition; with 0 partitions, for units in order."""
         seeds = range(self.partitions) if self.partitions else [None]
         return [relational_weights(weights, self.nodes, wiring, seed) for seed in seeds]
 
-    def in_words(self) -> str:
-        """Which pairs of nodes are joined."""
+    def describe(self) -> str:
+        """The connected pairs of nodes, as text."""
         if self.kind == "weighted":
             return "all pairs, by their weights"
-        when = " when it has memorized, the same threshold at every step"
+        when = " at memorization, with the same threshold at every step"
         return f"{self.density:.0%} of pairs" + (when if self.kind == "threshold" else "")
 
 
@@ -202,39 +202,40 @@ def measure(
     rate: Annotated[float, "prune rate k of a dense run's magnitude masks"] = 0.6,
     scope: Annotated[Literal["global", "layer"], "one threshold, or one per weight"] = "global",
     above: Annotated[
-        float | None, "edges are the weights with |w| above this, at every step, instead"
+        float | None, "use all weights with |w| above this as edges instead, at every step"
     ] = None,
-    nodes: Annotated[int, "nodes of the relational graph; the narrowest layer's at most"] = 32,
+    nodes: Annotated[
+        int, "nodes of the relational graph; at most the narrowest layer's width"
+    ] = 32,
     relational: Annotated[
         Relational,
-        "edges of the relational graph: the strongest pairs, those above what joins as many when "
-        "the run has memorized, or all with their weights",
+        "edges of the relational graph: the strongest pairs, pairs above a threshold set at "
+        "memorization, or all pairs, weighted",
     ] = "density",
-    density: Annotated[float, "share of node pairs that the relational graph joins"] = 0.2,
-    partitions: Annotated[int, "random ways to put units into nodes; 0 takes them in order"] = 10,
-    pictures: Annotated[int, "checkpoints at which the edges are kept for the picture"] = 12,
+    density: Annotated[float, "share of node pairs connected in the relational graph"] = 0.2,
+    partitions: Annotated[int, "random assignments of units to nodes; 0: in order"] = 10,
+    pictures: Annotated[int, "checkpoints with edges for the picture"] = 12,
     strongest: Annotated[int, "edges of each weight in the picture"] = 250,
 ) -> xr.Dataset:
-    """Metrics of the layers, the neuron graph and the relational graph, at every checkpoint.
+    """Measure the layers, the neuron graph and the relational graph at every checkpoint.
 
     Returns:
         `VARIABLES`.
 
     Raises:
-        UserError: the rate is outside [0, 1), the density outside (0, 1], ``above`` below 0, there
-            are fewer than two nodes or fewer than one edge in a picture, or more partitions than
-            `_MOST_GRAPHS` allow.
+        UserError: an option is out of its range, or partitions and steps make more than
+            `_MOST_GRAPHS` graphs.
     """
     check_rate(rate)
     check_at_least(2, nodes=nodes)
     check_at_least(1, strongest=strongest)
     if above is not None and not above >= 0:
-        raise UserError(f"No weight is larger than {above:g} in size: give --above 0 or more.")
+        raise UserError(f"A threshold of {above:g} is negative: give --above 0 or more.")
     _check_partitions(partitions, len(run.select(steps)))
     steps, of_steps = select_finite_steps(run, steps)
     wiring, edges = run.wiring, _Edges(rate, scope, above)
-    how = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
-    how = how.with_thresholds(edges.at(run, _memorized(run, steps))[1], wiring)
+    method = _Relational(relational, min(nodes, wiring.narrowest), density, partitions)
+    method = method.with_thresholds(edges.at(run, _memorized(run, steps))[1], wiring)
     pictured = sorted(thin(steps, pictures)) if pictures > 0 else []
     largest = max(
         len(rows) * len(columns) for rows, columns in map(wiring.ends, wiring.connections)
@@ -242,9 +243,9 @@ def measure(
     n_edges = min(strongest, largest)
 
     def metrics(step: int) -> dict[str, Any]:
-        return _metrics(run, step, edges, how, n_edges if step in pictured else 0)
+        return _metrics(run, step, edges, method, n_edges if step in pictured else 0)
 
-    # NumPy and LAPACK release the interpreter's lock: checkpoints are measured in parallel.
+    # NumPy and LAPACK release the GIL, so threads measure checkpoints in parallel.
     with ThreadPoolExecutor() as pool:
         per_step = list(pool.map(metrics, steps))
     quantity, curve = judged_curve(run, steps)
@@ -260,9 +261,9 @@ def measure(
             **({"picture": pictured, "rank": np.arange(n_edges)} if pictured else {}),
         },
         attrs={
-            "edges": edges.in_words(run),
-            "nodes": how.nodes,
-            "relational": how.in_words(),
+            "edges": edges.describe(run),
+            "nodes": method.nodes,
+            "relational": method.describe(),
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
             **of_steps,
@@ -272,25 +273,27 @@ def measure(
     )
 
 
-def _metrics(run: Run, step: int, edges: _Edges, how: _Relational, n_edges: int) -> dict[str, Any]:
-    """All metrics of a checkpoint, and its strongest edges where any are asked for."""
-    kept, weights = edges.at(run, step)
+def _metrics(
+    run: Run, step: int, edges: _Edges, method: _Relational, n_edges: int
+) -> dict[str, Any]:
+    """All metrics of a checkpoint, and its ``n_edges`` strongest edges."""
+    mask, weights = edges.at(run, step)
     return {
-        **_layers(kept, weights, run.wiring),
-        **_neuron_graph(kept, run.wiring, step),
-        **_relational_graph(weights, run.wiring, how),
+        **_layers(mask, weights, run.wiring),
+        **_neuron_graph(mask, run.wiring, step),
+        **_relational_graph(weights, run.wiring, method),
         **(strongest_edges(weights, run.wiring, n_edges) if n_edges else {}),
     }
 
 
 def _memorized(run: Run, steps: Sequence[int]) -> int:
-    """The first of the steps at which the training set is learned; the first where none is."""
+    """The first step from t_mem on; the first step if the run has not memorized."""
     t_mem = run.t_mem
     return next((step for step in steps if t_mem is not None and step >= t_mem), steps[0])
 
 
 def _check_partitions(partitions: int, n_steps: int) -> None:
-    """Refuse a number of partitions that is negative, or would take hours."""
+    """Reject a negative number of partitions, or one that takes hours."""
     check_at_least(0, partitions=partitions)
     graphs = partitions * n_steps
     if graphs > _MOST_GRAPHS:
@@ -305,7 +308,7 @@ def _check_partitions(partitions: int, n_steps: int) -> None:
 def _stacked(
     per_step: Sequence[Mapping[str, Any]],
 ) -> dict[str, Shaped[np.ndarray, "step ..."]]:
-    """Every metric over the steps that have it."""
+    """Each metric, stacked over the steps that have it."""
     return {
         name: np.stack([metrics[name] for metrics in per_step if name in metrics])
         for name in VARIABLES
@@ -314,12 +317,12 @@ def _stacked(
 
 
 def _layers(
-    kept: Mask, weights: Weights, wiring: Wiring
+    masks: Mask, weights: Weights, wiring: Wiring
 ) -> dict[str, Float[np.ndarray, "weight ..."]]:
-    """The metrics of each matrix by itself."""
+    """The metrics of each single matrix."""
     rows: dict[str, list[Any]] = {}
     for name in wiring.connections:
-        mask, weight = (wiring.matrix(name, part[name]) for part in (kept, weights))
+        mask, weight = (wiring.matrix(name, tensors[name]) for tensors in (masks, weights))
         first, second = top_singular_values(mask)
         bounds = [float(ramanujan_bound(mask, bound) - second) for bound in get_args(Bound)]
         of_matrix = {
@@ -335,9 +338,9 @@ def _layers(
     return {metric: np.array(values) for metric, values in rows.items()}
 
 
-def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
-    """Metrics of the neuron graph, and of one whose masks are shuffled."""
-    graph, shuffled = NeuronGraph(kept, wiring), NeuronGraph(kept.shuffled(step), wiring)
+def _neuron_graph(mask: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
+    """Metrics of the neuron graph, and of the graph with shuffled masks."""
+    graph, shuffled = NeuronGraph(mask, wiring), NeuronGraph(mask.shuffled(step), wiring)
     return {
         "path_length": graph.average_path_length,
         "diameter": graph.diameter,
@@ -351,29 +354,29 @@ def _neuron_graph(kept: Mask, wiring: Wiring, step: int) -> dict[str, Any]:
     }
 
 
-def _relational_graph(weights: Weights, wiring: Wiring, how: _Relational) -> dict[str, float]:
-    """L, C and small-world index, averaged over random ways of putting units into nodes.
+def _relational_graph(weights: Weights, wiring: Wiring, method: _Relational) -> dict[str, float]:
+    """L, C and small-world index, averaged over random assignments of units to nodes.
 
-    NaN where a layer has one unit, which makes no two nodes.
+    NaN if a layer has a single unit, and so the graph a single node.
     """
     undefined = dict.fromkeys(_RELATIONAL, float("nan"))
-    if how.nodes < 2:
+    if method.nodes < 2:
         return undefined
-    strengths = how.strengths(weights, wiring)
-    if how.kind == "weighted":
+    strengths = method.strengths(weights, wiring)
+    if method.kind == "weighted":
         means = np.mean([weighted_world(strength) for strength in strengths], axis=0)
         return undefined | dict(zip(_RELATIONAL[:2], means, strict=True))
-    if how.kind == "density":
-        graphs = [relational_graph(strength, how.density) for strength in strengths]
+    if method.kind == "density":
+        graphs = [relational_graph(strength, method.density) for strength in strengths]
     else:
-        graphs = list(map(relational_graph_above, strengths, how.thresholds))
+        graphs = list(map(relational_graph_above, strengths, method.thresholds))
     worlds = [small_world(graph) for graph in graphs]
     index = np.mean([world.small_world_index for world in worlds])
     means = [*np.mean(np.array(worlds), axis=0), index]
     return dict(zip(_RELATIONAL, map(float, means), strict=True))
 
 
-#: In the order of the fields of `SmallWorld`, and its index.
+#: The fields of `SmallWorld` in order, and the small-world index.
 _RELATIONAL = (
     "relational_path_length",
     "relational_clustering",
@@ -384,7 +387,7 @@ _RELATIONAL = (
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """Path length and clustering of both graphs, at the start and at the end."""
+    """Path length and clustering of both graphs, at the first and the last step."""
 
     def change(name: str) -> str:
         return format_change(dataset[name], ".2f")

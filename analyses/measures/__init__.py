@@ -1,1 +1,1 @@
-"""The mathematics that analyses share, without figures: for notebooks and other programs too."""
+"""Mathematics shared by analyses, for use in notebooks and other programs too."""

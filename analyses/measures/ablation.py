@@ -1,7 +1,7 @@
-"""What a network does without some neurons of its last hidden layer, from one forward pass.
+"""Ablations of neurons in the last hidden layer, from one forward pass.
 
-Nothing but linear maps follows that layer, so its outputs are a sum with fewer terms (`Readout`).
-Where more than that layer is touched, ``mechgrok.interventions`` say what to do.
+Only linear maps follow that layer, so its ablated outputs are a sum with fewer terms (`Readout`).
+For other ablations see ``mechgrok.interventions``.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,15 @@ from mechgrok.models.wiring import HiddenLayer
 
 
 class Readout(NamedTuple):
-    """The outputs of a model, taken apart: past + post @ writes.
+    """The outputs of a model, decomposed as past + post @ writes.
 
-    Nothing but linear maps follows the last hidden layer (the models have no layer norm), so that
-    the outputs without some neurons are this sum without their terms; of recurrent neurons, without
-    what they are after the last token.
+    Only linear maps follow the last hidden layer (the models have no layer norm), so ablating
+    neurons drops their terms from this sum; for recurrent neurons, those of the last token.
 
     Attributes:
-        past: what does not go through the neurons.
-        post: their activations.
-        writes: what each adds to the outputs when its activation is 1.
+        past: the outputs that bypass the neurons.
+        post: the neurons' activations.
+        writes: each neuron's contribution to the outputs per unit of activation.
 
     >>> import torch
     >>> one = Readout(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]), torch.eye(2))
@@ -41,33 +40,33 @@ class Readout(NamedTuple):
 
     @classmethod
     def of(cls, model: HookedModel, layer: HiddenLayer, inputs: Tensor) -> "Readout":
-        """The parts of a model's outputs for ``inputs``, in float64."""
-        seen = {}
+        """Decompose a model's outputs for ``inputs``, in float64."""
+        cache = {}
 
-        def look(post: Tensor, hook: Any) -> None:
-            seen["post"] = post if post.ndim == 2 else post[:, -1]
+        def store(post: Tensor, hook: Any) -> None:
+            cache["post"] = post if post.ndim == 2 else post[:, -1]
 
         def silence(post: Tensor, hook: Any) -> Tensor:
-            look(post, hook)
+            store(post, hook)
             return torch.zeros_like(post)
 
         with torch.no_grad():
             past = model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, silence)])
             if layer.recurrent:  # silenced after one token, neurons read zeros after the next
-                model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, look)])
-            return cls(past.double(), seen["post"].double(), model.output_side().double())
+                model.run_with_hooks(inputs, fwd_hooks=[(layer.hook, store)])
+            return cls(past.double(), cache["post"].double(), model.output_side().double())
 
     def without(self, which: Bool[Tensor, " neuron"]) -> Float[Tensor, "n d_output"]:
         """The outputs without the neurons in ``which``."""
         return self.past + self.post[:, ~which] @ self.writes[~which]
 
     def without_each(self) -> Iterator[Float[Tensor, "n d_output"]]:
-        """The outputs without neuron 0, without neuron 1, and so on."""
-        whole = self.past + self.post @ self.writes
+        """Yield the outputs without neuron 0, without neuron 1, and so on."""
+        outputs = self.past + self.post @ self.writes
         active = (self.post != 0).sum(1)
         for post, writes in zip(self.post.T, self.writes, strict=True):
-            rest = torch.addcmul(whole, post[:, None], writes, value=-1)
-            # Rounding must not decide between outputs that are equal: where no other neuron
-            # speaks, what is left is exactly what goes past them.
+            rest = torch.addcmul(outputs, post[:, None], writes, value=-1)
+            # Rounding must not decide between equal outputs: if no other neuron is active, the
+            # result is exactly the outputs that bypass the neurons.
             is_alone = active == (post != 0)
             yield torch.where(is_alone[:, None], self.past, rest)

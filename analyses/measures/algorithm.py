@@ -1,4 +1,4 @@
-"""Clock or pizza: how the logits of a network that adds depend on its two operands."""
+"""Measures of the addition algorithm (clock or pizza) from logits and gradients."""
 
 import torch
 from jaxtyping import Float, Integer
@@ -12,11 +12,11 @@ from mechgrok.models import HookedModel
 def distance_irrelevance(
     correct: Float[Tensor, " pair"], distance: Integer[Tensor, " pair"]
 ) -> float:
-    """How little the right answer's logit depends on the distance a − b of the operands.
+    """The independence of the right answer's logit from the operands' distance a − b.
 
     The standard deviation of the right answer's logit over the pairs of one distance, averaged over
-    distances, as a share of that over all pairs: 1 where the distance says nothing, 0 where it says
-    everything; NaN where all are the same.
+    distances, as a share of that over all pairs: 1 if the distance explains nothing, 0 if it
+    explains everything; NaN for constant logits.
 
     Source: Zhong et al. 2023 (arXiv 2306.17844), section 4.2.
 
@@ -36,13 +36,13 @@ def gradient_cosines(
 ) -> Float[Tensor, " n"]:
     """cos(∂Q_abc/∂E_a, ∂Q_abc/∂E_b), Q_abc the logit of answer c for the operands a and b.
 
-    E_a and E_b are the embeddings before positions are added. Its mean over triples (a, b, c) is
-    the gradient symmetricity: 1 for a network that reads nothing but E_a + E_b, as a pizza does.
+    E_a and E_b are the embeddings without positions. The mean over triples (a, b, c) is the
+    gradient symmetricity: 1 for a network that reads only E_a + E_b, such as a pizza.
 
     Args:
         model: with a hook point ``hook_embed [batch, pos, d_model]``.
-        inputs: a and b first.
-        answers: c of each.
+        inputs: tokens, starting with a and b.
+        answers: c of each input.
 
     Source: Zhong et al. 2023 (arXiv 2306.17844), section 4.1.
 
@@ -53,25 +53,26 @@ def gradient_cosines(
     >>> gradient_cosines(model, torch.tensor([[1, 3]]), torch.tensor([4])).round(decimals=3)
     tensor([1.])
     """
-    seen: list[Tensor] = []
+    leaves: list[Tensor] = []
 
     def leaf(embed: Tensor, hook: object) -> Tensor:
-        seen.append(embed.detach().requires_grad_())
-        return seen[-1]
+        leaves.append(embed.detach().requires_grad_())
+        return leaves[-1]
 
     logits = model.run_with_hooks(inputs, fwd_hooks=[("hook_embed", leaf)])
-    (slope,) = torch.autograd.grad(logits.gather(1, answers[:, None]).sum(), seen)
+    (slope,) = torch.autograd.grad(logits.gather(1, answers[:, None]).sum(), leaves)
     return torch.nn.functional.cosine_similarity(slope[:, 0], slope[:, 1], dim=-1)
 
 
 def circularity(
     points: Float[Tensor, "residue d"], components: int = 4
 ) -> Float[Tensor, " component"]:
-    """Of each of the first principal components, the share of variance that one frequency holds.
+    """The share of variance in one frequency, for each of the first principal components.
 
-    1 for residues on circles in order of k x; near 2/p for none. Its mean is the circularity.
+    1 for residues on circles in order of k x; near 2/p for random points. The mean is the
+    circularity.
 
-    Source: Zhong et al. 2023 (arXiv 2306.17844), appendix; their first four components.
+    Source: Zhong et al. 2023 (arXiv 2306.17844), appendix, for the first four components.
 
     >>> angle = 2 * torch.pi * 3 * torch.arange(11).double() / 11
     >>> circularity(torch.stack([angle.cos(), angle.sin()], 1), 2).round(decimals=6)
@@ -88,12 +89,12 @@ def by_distance(
     answer: Integer[Tensor, " pair"],
     distance: Integer[Tensor, " pair"],
 ) -> Float[Tensor, "distance n"]:
-    """The mean logit of the answers s + u over the pairs of each distance, s being the right one.
+    """The mean logit of answer s + u over the pairs of each distance, s the right answer.
 
     Args:
-        logits: of all answers, by their place in the residues' order.
-        answer: the place s of the right answer.
-        distance: the place of a less that of b, modulo n.
+        logits: of all answers, by position in the residues' order.
+        answer: the position s of the right answer.
+        distance: the position of a minus that of b, modulo n.
 
     >>> by_distance(torch.eye(3)[[0, 1]], torch.tensor([0, 1]), torch.tensor([2, 2]))[2]
     tensor([1., 0., 0.], dtype=torch.float64)
@@ -110,12 +111,12 @@ def wave_by_distance(
     """α_k(d): the coefficient of cos(w_k (a + b − c)) in the logits of the pairs of distance d.
 
     α_k(d) = (2/n) Σ_u L(d, u) cos(w_k u), w_k = 2πk/n (half of it at k = n/2; the mean at k = 0).
-    A clock multiplies cosines of w_k a and w_k b, so that its α_k is the same for all distances; a
-    pizza adds vectors on a circle, whose sum is short where they lie opposite: its α_k falls as
+    A clock multiplies cosines of w_k a and w_k b, so its α_k is the same for all distances. A pizza
+    adds vectors on a circle, whose sum is short if they are opposite: its α_k falls as
     |cos(w_k d / 2)|, to 0.
 
     Args:
-        mean: L, of `by_distance`.
+        mean: L, from `by_distance`.
 
     Source: the logits of clocks and pizzas, Zhong et al. 2023 (arXiv 2306.17844), section 3.
 
@@ -130,10 +131,10 @@ def wave_by_distance(
 
 
 def pizza_share(wave: Float[Tensor, " distance"], frequency: int) -> float:
-    """By how much the wave of a frequency falls where the operands lie opposite on its circle.
+    """The relative fall of a frequency's wave at opposite operands.
 
     With α(d) ≈ u + v |cos(w_k d / 2)| by least squares, 1 − u / (u + v): 0 for a clock, 1 for a
-    pizza. NaN where some distance has no pair, or where the fit is 0 at the top.
+    pizza. NaN if a distance has no pair, or if the fit is 0 at the top.
 
     >>> d = torch.arange(7).double()
     >>> top = torch.cos(torch.pi * 2 * d / 7).abs()

@@ -1,10 +1,10 @@
-"""Checks of the numbers that analyses take as options."""
+"""Checks of numerical options of analyses."""
 
 from mechgrok.errors import UserError
 
 
 def check_at_least(least: int, **numbers: int | None) -> None:
-    """Refuse numbers that are too small; None stands for a default.
+    """Reject numbers below a minimum; None is valid.
 
     Raises:
         UserError: a number is below ``least``.
@@ -17,7 +17,7 @@ def check_at_least(least: int, **numbers: int | None) -> None:
 
 
 def check_positive(**numbers: float | None) -> None:
-    """Refuse numbers that are not positive and finite; None stands for a default.
+    """Reject numbers that are not positive and finite; None is valid.
 
     Raises:
         UserError: a number is 0, negative, infinite or not a number.

@@ -1,4 +1,4 @@
-"""How a network folds its inputs, how small its weights compress, how many directions it uses."""
+"""Complexity measures: local complexity, compressed size, and participation ratio."""
 
 import bz2
 from collections.abc import Callable, Mapping, Sequence
@@ -12,18 +12,18 @@ from torch import Tensor
 from mechgrok.interventions.base import Hooks
 from mechgrok.models import HookedModel
 
-#: What the first layer reads, in every model.
+#: The hook of the first layer's input, in every model.
 FIRST = "blocks.0.hook_resid_pre"
-#: Vertices that go through a network at once.
+#: Vertices per forward pass.
 _VERTICES = 4096
-#: Widths of bins are tried from twice the largest weight down, half an octave each.
+#: Bin widths, relative to the largest weight, from 2 down by half octaves.
 _WIDTHS = 2.0 * 2.0 ** (-np.arange(60) / 2)
 
 
 def cross_polytope(
     dimensions: int, count: int, generator: torch.Generator
 ) -> Float[Tensor, "vertex d"]:
-    """±u for each of ``count`` orthonormal directions u, drawn at random.
+    """±u for ``count`` random orthonormal directions u.
 
     >>> vertices = cross_polytope(3, 2, torch.Generator().manual_seed(0))
     >>> (vertices @ vertices.T).round().int().tolist()
@@ -35,9 +35,9 @@ def cross_polytope(
 
 
 def straddling(pre: Float[Tensor, "example vertex neuron"]) -> Integer[Tensor, " example"]:
-    """How many ReLUs are on at some vertices around an example and off at others.
+    """The number of ReLUs that are on at some vertices around an example and off at others.
 
-    Each of these has its kink, a boundary between linear regions, within the vertices' hull.
+    The kink of such a ReLU, a boundary between linear regions, crosses the vertices' hull.
 
     >>> straddling(torch.tensor([[[1.0, 2.0, -1.0], [-1.0, 3.0, -2.0]]]))
     tensor([1])
@@ -48,20 +48,20 @@ def straddling(pre: Float[Tensor, "example vertex neuron"]) -> Integer[Tensor, "
 
 @torch.no_grad()
 def first_inputs(model: HookedModel, inputs: Tensor) -> Float[Tensor, "example d"]:
-    """What the first layer reads of each example, its positions one after another.
+    """The first layer's input for each example, with positions concatenated.
 
     >>> import mechgrok
     >>> run = mechgrok.Run("data/base")
     >>> first_inputs(run.model(-1), run.task.test.inputs[:4]).shape
     torch.Size([4, 500])
     """
-    seen: list[Tensor] = []
+    values: list[Tensor] = []
 
     def store(value: Tensor, hook: Any) -> None:
-        seen.append(value.flatten(1))
+        values.append(value.flatten(1))
 
     model.run_with_hooks(inputs, fwd_hooks=[(FIRST, store)])
-    return seen[0]
+    return values[0]
 
 
 @torch.no_grad()
@@ -71,18 +71,18 @@ def local_complexity(
     hooks: Sequence[str],
     vertices: Float[Tensor, "vertex d"],
 ) -> Integer[Tensor, "example layer"]:
-    """How many neurons of each layer change their sign around each example.
+    """The number of neurons in each layer that change sign around each example.
 
-    The density of linear regions around the data: the vertices are put around what the first layer
-    reads, go through the network, and a neuron counts that is positive at some and not at others.
+    A measure of the density of linear regions around the data: vertices around the first layer's
+    input pass through the network, and a neuron counts if it is positive at some vertices only.
 
     Source: Humayun, Balestriero and Baraniuk 2024 (arXiv 2402.15555), section 3.
 
     Args:
-        model: of ReLUs.
+        model: a ReLU network.
         inputs: the examples.
-        hooks: where the layers' pre-activations are, ``[batch, (position,) neuron]``. Of the last
-            one only the last position counts: the answer depends on no other.
+        hooks: hooks of the layers' pre-activations, ``[batch, (position,) neuron]``. For the last
+            hook only the last position counts, which determines the answer.
         vertices: relative to each example.
 
     >>> import mechgrok
@@ -93,34 +93,34 @@ def local_complexity(
     >>> bool(near.double().mean() < far.double().mean())
     True
     """
-    at_once = max(1, _VERTICES // len(vertices))
-    found = []
-    for chunk in inputs.split(at_once):
+    batch_size = max(1, _VERTICES // len(vertices))
+    rows = []
+    for chunk in inputs.split(batch_size):
         shifts = vertices.to(model.dtype).repeat(len(chunk), 1)
-        seen: dict[str, Tensor] = {}
+        cache: dict[str, Tensor] = {}
 
         def move(value: Tensor, hook: Any, shifts: Tensor = shifts) -> Tensor:
             return value + shifts.view_as(value)
 
-        def store(value: Tensor, hook: Any, seen: dict[str, Tensor] = seen) -> None:
-            seen[hook.name] = value
+        def store(value: Tensor, hook: Any, cache: dict[str, Tensor] = cache) -> None:
+            cache[hook.name] = value
 
         fwd_hooks: Hooks = [(FIRST, move), *((name, store) for name in hooks)]
         model.run_with_hooks(chunk.repeat_interleave(len(vertices), 0), fwd_hooks=fwd_hooks)
         counts = []
         for name in hooks:
-            pre = seen[name]
+            pre = cache[name]
             if pre.ndim == 3 and name == hooks[-1]:
                 pre = pre[:, -1]
             counts.append(straddling(pre.reshape(len(chunk), len(vertices), -1)))
-        found.append(torch.stack(counts, 1))
-    return torch.cat(found)
+        rows.append(torch.stack(counts, 1))
+    return torch.cat(rows)
 
 
 def participation_ratio(points: Float[Tensor, "point d"]) -> float:
-    """(Σλ)² / Σλ² over the eigenvalues λ of the covariance: how many directions points vary in.
+    """(Σλ)² / Σλ² over the eigenvalues λ of the covariance: the effective dimension of points.
 
-    d where they vary alike in all, 1 on a line, 0 where they coincide.
+    d for equal variance in all directions, 1 on a line, 0 for coinciding points.
 
     Source: Gao et al. 2017, "A theory of multineuronal dimensionality, dynamics and measurement".
 
@@ -135,12 +135,12 @@ def participation_ratio(points: Float[Tensor, "point d"]) -> float:
 
 
 def compressed_size(integers: Sequence[Integer[np.ndarray, "..."]]) -> int:
-    """Bytes of these numbers after bzip2, each in as few whole bytes as the largest takes.
+    """The size of the numbers in bytes under bzip2, in the narrowest integer type that fits.
 
     >>> compressed_size([np.zeros(10_000, dtype=int)]) < 60
     True
     """
-    flat = np.concatenate([each.ravel() for each in integers])
+    flat = np.concatenate([array.ravel() for array in integers])
     largest = int(np.abs(flat).max(initial=0))
     width = next(t for t in (np.int8, np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
     return len(bz2.compress(flat.astype(width).tobytes()))
@@ -150,14 +150,14 @@ def coarsest(
     parts: Mapping[str, Sequence[Tensor]],
     accepts: Callable[[Mapping[str, Tensor]], bool],
 ) -> tuple[float, int] | None:
-    """The widest bins to which weights can be rounded, and their size in bytes when compressed.
+    """The widest acceptable bins for rounding weights, and the compressed size in bytes.
 
-    One width for all: w becomes Δ round(w / Δ). Widths go down by half octaves from twice the
-    largest weight, where all are 0, until the network is accepted; None where none is.
+    All weights share one width: w becomes Δ round(w / Δ). Widths fall by half octaves from twice
+    the largest weight, which rounds all to 0, until the network is accepted; None if none is.
 
     Args:
-        parts: each weight as the factors that are rounded: itself, or two whose product it is.
-        accepts: whether a network with these weights is as good as before.
+        parts: the factors to round, for each weight: the weight itself, or two factors of it.
+        accepts: whether a network with the rounded weights is good enough.
 
     Source: DeMoss et al. 2024 (arXiv 2412.09810), who search widths and ranks by Bayesian
     optimization.
@@ -177,16 +177,16 @@ def coarsest(
                 weight = weight @ (factor * width)
             rounded[name] = weight
         if accepts(rounded):
-            every = [f.to(torch.int64).numpy() for factors in integers.values() for f in factors]
-            return float(width), compressed_size(every)
+            arrays = [f.to(torch.int64).numpy() for factors in integers.values() for f in factors]
+            return float(width), compressed_size(arrays)
     return None
 
 
 def truncated(weight: Float[Tensor, "... m n"], share: float) -> list[Tensor]:
-    """A weight as two factors of the lowest rank that keeps a share of its singular values' sum.
+    """Factor a weight at the lowest rank that keeps a share of its singular values' sum.
 
-    The weight itself where the factors would be no smaller, and where it is no matrix. Of heads,
-    all keep the rank that one of them needs.
+    Returns the weight alone if it is not a matrix or if the factors are not smaller. All heads
+    share the largest rank that a head needs.
 
     >>> [factor.shape for factor in truncated(torch.ones(4, 6), 0.9)]
     [torch.Size([4, 1]), torch.Size([1, 6])]
@@ -196,8 +196,8 @@ def truncated(weight: Float[Tensor, "... m n"], share: float) -> list[Tensor]:
     if weight.ndim < 2:
         return [weight]
     U, S, V = torch.linalg.svd(weight, full_matrices=False)
-    kept = S.cumsum(-1) < share * S.sum(-1, keepdim=True)
-    rank = int(kept.sum(-1).max()) + 1
+    is_below = S.cumsum(-1) < share * S.sum(-1, keepdim=True)
+    rank = int(is_below.sum(-1).max()) + 1
     m, n = weight.shape[-2:]
     if rank * (m + n) >= m * n:
         return [weight]

@@ -1,4 +1,4 @@
-"""On the cosets of which subgroup is a function on a group (nearly) constant?"""
+"""Find the subgroups on whose cosets functions on a group are (nearly) constant."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ from jaxtyping import Bool, Float, Integer
 
 from mechgrok.tasks.groups.group import Group
 
-#: How alike a function and its shift must be for the shift to be tried as a symmetry.
-_ALIKE = 0.5
+#: Smallest correlation of a function with its shift for the shift to count as a symmetry.
+_MIN_CORRELATION = 0.5
 
 
 class CosetStructure(NamedTuple):
-    """The largest subgroup on whose cosets each function is constant, as far as asked for.
+    """The largest subgroup on whose cosets each function is nearly constant.
 
     Attributes:
-        order: of the subgroup; 1, that of the trivial one, where no other will do.
-        concentration: the share of the function's variance that lies between the cosets.
-        left: whether they are the left cosets gH, or the right ones Hg.
+        order: the subgroup's order; 1 for the trivial subgroup.
+        concentration: the share of the function's variance between cosets.
+        left: whether the cosets are left cosets gH, or right cosets Hg.
 
     >>> CosetStructure(np.array([12]), np.array([1.0]), np.array([True])).order.tolist()
     [12]
@@ -29,7 +29,7 @@ class CosetStructure(NamedTuple):
 
 
 def subgroup(table: Integer[np.ndarray, "n n"], elements: Integer[np.ndarray, " m"]) -> np.ndarray:
-    """The elements of the subgroup that some elements generate, in order.
+    """The elements of the generated subgroup, in order.
 
     >>> table = np.add.outer(np.arange(12), np.arange(12)) % 12
     >>> subgroup(table, np.array([8])).tolist()
@@ -47,11 +47,11 @@ def subgroup(table: Integer[np.ndarray, "n n"], elements: Integer[np.ndarray, " 
 def concentration(
     functions: Float[np.ndarray, "n function"], cosets: Integer[np.ndarray, "coset m"]
 ) -> Float[np.ndarray, " function"]:
-    """1 − (variance within cosets) / (variance): 1 for a function that is constant on each.
+    """1 − (variance within cosets) / (variance): 1 for a function constant on each coset.
 
-    The share that lies between them; (k − 1)/(n − 1) on average for white noise over k cosets. NaN
-    for a constant function. Stander et al. 2023 (arXiv 2312.06581) look at the ratio of the sum of
-    the variances within to the variance, which is near 0 where this is near 1.
+    This is the share of variance between cosets; (k − 1)/(n − 1) on average for white noise over k
+    cosets, NaN for a constant function. Stander et al. 2023 (arXiv 2312.06581) use the ratio of
+    the sum of the variances within to the variance, which is near 0 when this is near 1.
 
     >>> f = np.array([[1.0], [5], [1], [5]])
     >>> concentration(f, np.array([[0, 2], [1, 3]])), concentration(f, np.array([[0, 1], [2, 3]]))
@@ -67,28 +67,28 @@ def concentration(
 def cosets_of(
     group: Group, members: Integer[np.ndarray, " m"], *, left: bool
 ) -> Integer[np.ndarray, "coset m"]:
-    """The left cosets gH, or the right ones Hg, of a subgroup H, each in a row.
+    """The left cosets gH, or the right cosets Hg, of a subgroup H, one per row.
 
     >>> from mechgrok.tasks.groups.families import named
     >>> cosets_of(named("C6"), np.array([0, 3]), left=True).tolist()
     [[0, 3], [1, 4], [2, 5]]
     """
-    every = group.table[:, members] if left else group.table[members].T
-    first = np.unique(every.min(1), return_index=True)[1]
-    return every[first]
+    cosets = group.table[:, members] if left else group.table[members].T
+    first = np.unique(cosets.min(1), return_index=True)[1]
+    return cosets[first]
 
 
 def coset_structure(
     group: Group, functions: Float[np.ndarray, "n function"], level: float = 0.95
 ) -> CosetStructure:
-    """The largest subgroup on whose cosets each function has ``level`` of its variance.
+    """The largest subgroup whose cosets explain ``level`` of each function's variance.
 
-    A function that is constant on the cosets gH does not change as it is shifted by an element h of
-    H: f(g h) = f(g). So no list of subgroups is needed: the shifts that f is most alike to (by
-    ⟨f(· h), f⟩, over the squared norm) generate ever larger subgroups, conjugates among them, and
-    the last one that still holds is taken.
+    A function constant on the cosets gH is invariant under shifts by any h in H: f(g h) = f(g).
+    The search therefore needs no list of subgroups: the shifts with the largest correlation
+    ⟨f(· h), f⟩ / ‖f‖² generate ever larger subgroups, conjugates included, and the result is the
+    last one that reaches the level.
 
-    Source: Stander et al. 2023 (arXiv 2312.06581), who go through all subgroups of S₅ and S₆.
+    Source: Stander et al. 2023 (arXiv 2312.06581), who enumerate all subgroups of S₅ and S₆.
 
     >>> from mechgrok.tasks.groups.families import named
     >>> s4 = named("S4")
@@ -99,26 +99,25 @@ def coset_structure(
     """
     centred = functions - functions.mean(0)
     norms = (centred**2).sum(0)
-    found = [_Found(1, 1.0, True)] * functions.shape[1]
+    best = [_Candidate(1, 1.0, True)] * functions.shape[1]
     for left in (True, False):
         shifts = group.table.T if left else group.table
-        alike = np.stack([(centred[shift] * centred).sum(0) for shift in shifts])
-        alike /= np.where(norms > 0, norms, np.inf)
+        correlation = np.stack([(centred[shift] * centred).sum(0) for shift in shifts])
+        correlation /= np.where(norms > 0, norms, np.inf)
         for at in range(functions.shape[1]):
-            if (larger := _largest(group, functions[:, [at]], alike[:, at], left, level)) is None:
-                continue
-            if larger.order > found[at].order:
-                found[at] = larger
-    order, held, left_ones = zip(*found, strict=True)
+            candidate = _largest(group, functions[:, [at]], correlation[:, at], left, level)
+            if candidate is not None and candidate.order > best[at].order:
+                best[at] = candidate
+    order, shares, are_left = zip(*best, strict=True)
     constant = ~np.isfinite(concentration(functions, np.arange(group.order)[:, None]))
     return CosetStructure(
         np.where(constant, group.order, np.array(order)),
-        np.where(constant, np.nan, np.array(held)),
-        np.array(left_ones),
+        np.where(constant, np.nan, np.array(shares)),
+        np.array(are_left),
     )
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     order: int
     concentration: float
     left: bool
@@ -127,22 +126,22 @@ class _Found(NamedTuple):
 def _largest(
     group: Group,
     function: Float[np.ndarray, "n 1"],
-    alike: Float[np.ndarray, " n"],
+    correlation: Float[np.ndarray, " n"],
     left: bool,
     level: float,
-) -> _Found | None:
-    """The largest of the subgroups that the most symmetric shifts generate, and that holds."""
+) -> _Candidate | None:
+    """The largest subgroup, generated by the most symmetric shifts, that reaches the level."""
     best, members = None, np.array([group.identity])
-    for h in np.argsort(-alike, kind="stable"):
-        if alike[h] < _ALIKE:
+    for h in np.argsort(-correlation, kind="stable"):
+        if correlation[h] < _MIN_CORRELATION:
             break
         if h in members:
             continue
         members = subgroup(group.table, np.append(members, h))
         if len(members) == group.order:
             break
-        held = float(concentration(function, cosets_of(group, members, left=left))[0])
-        if held < level:
+        share = float(concentration(function, cosets_of(group, members, left=left))[0])
+        if share < level:
             break
-        best = _Found(len(members), held, left)
+        best = _Candidate(len(members), share, left)
     return best

@@ -1,4 +1,4 @@
-"""The curvature of a loss: Hessian-vector products, its top eigenvalues, its trace, sharpness."""
+"""The curvature of a loss: Hessian-vector products, top eigenvalues, trace, sharpness."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ Product = Callable[[Float[Tensor, " n"]], Float[Tensor, " n"]]
 
 
 def flat(tensors: Sequence[Tensor]) -> Float[Tensor, " n"]:
-    """All entries of all tensors as one vector.
+    """Concatenate all entries of all tensors into one vector.
 
     >>> flat([torch.ones(1, 2), torch.zeros(1)])
     tensor([1., 1., 0.])
@@ -23,14 +23,14 @@ def flat(tensors: Sequence[Tensor]) -> Float[Tensor, " n"]:
 def derivatives(
     loss: Float[Tensor, ""], weights: Sequence[Tensor]
 ) -> tuple[Float[Tensor, " n"], Product]:
-    """The gradient and the Hessian of a loss by these weights, laid out as one vector.
+    """The gradient and the Hessian of a loss with respect to the weights as one vector.
 
-    The Hessian is given as products
-    H v = ∂(∂L/∂θ · v)/∂θ, by differentiating the gradient (Pearlmutter 1994): exact, at about twice
-    the work of a gradient. Where a ReLU has its kink, its second derivative is taken to be 0.
+    The Hessian is a function for products H v = ∂(∂L/∂θ · v)/∂θ, by differentiating the gradient
+    (Pearlmutter 1994): exact, at about twice the cost of a gradient. At the kink of a ReLU the
+    second derivative counts as 0.
 
     Args:
-        loss: with the graph that it was computed by.
+        loss: the loss with its autograd graph.
         weights: leaves of that graph.
 
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -38,7 +38,7 @@ def derivatives(
     >>> slope, hessian(torch.tensor([1.0, 0.0]))
     (tensor([4., 1.]), tensor([4., 2.]))
     """
-    slopes = _known(
+    slopes = _fill_missing(
         torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True), weights
     )
     gradient = flat(slopes)
@@ -46,38 +46,38 @@ def derivatives(
     def hessian(vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         if not gradient.requires_grad:  # the loss is linear in the weights
             return torch.zeros_like(vector)
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             gradient, weights, grad_outputs=vector, retain_graph=True, allow_unused=True
         )
-        return flat(_known(found, weights))
+        return flat(_fill_missing(slopes, weights))
 
     return gradient.detach(), hessian
 
 
-def _known(found: Sequence[Tensor | None], weights: Sequence[Tensor]) -> list[Tensor]:
-    """Derivatives, 0 by weights on which nothing depends."""
-    pairs = zip(found, weights, strict=True)
-    return [torch.zeros_like(weight) if each is None else each for each, weight in pairs]
+def _fill_missing(slopes: Sequence[Tensor | None], weights: Sequence[Tensor]) -> list[Tensor]:
+    """The derivatives, with 0 for unused weights."""
+    pairs = zip(slopes, weights, strict=True)
+    return [torch.zeros_like(weight) if slope is None else slope for slope, weight in pairs]
 
 
 def lanczos(
     product: Product, start: Float[Tensor, " n"], iterations: int
 ) -> tuple[Float[Tensor, " found"], Float[Tensor, " found"]]:
-    """The ends of the spectrum of a symmetric matrix of which only products are known.
+    """The ends of the spectrum of a symmetric matrix, from matrix-vector products.
 
     The Lanczos process with full reorthogonalization: after m iterations the eigenvalues of an
-    m × m tridiagonal matrix approach those of the matrix from inside, the outermost first. Where
-    the start lies in an invariant subspace of k dimensions it stops after k, and they are exact. Of
-    an eigenvalue that is there several times one is found.
+    m × m tridiagonal matrix approach those of the matrix from inside, the outermost first. If the
+    start is in an invariant subspace of k dimensions, it stops after k with exact values. It finds
+    a multiple eigenvalue once.
 
     Args:
         product: v → H v.
-        start: any vector that is not orthogonal to what is looked for; a random one.
-        iterations: m at most.
+        start: a random vector, not orthogonal to the wanted eigenvectors.
+        iterations: the largest m.
 
     Returns:
-        Ritz values, the largest first, and of each ‖H u − λ u‖, which bounds its distance from an
-        eigenvalue.
+        Ritz values, the largest first, and the residual ‖H u − λ u‖ of each, which bounds its
+        distance from an eigenvalue.
 
     Source: Lanczos 1950; Golub and Van Loan, Matrix Computations, chapter 10.
 
@@ -86,43 +86,43 @@ def lanczos(
     >>> values.round(decimals=9)
     tensor([ 3.,  1., -2.], dtype=torch.float64)
     """
-    if not start.any():  # of a network whose weights are all pruned
+    if not start.any():  # all weights are pruned
         return torch.zeros(1), torch.zeros(1)
     count = min(iterations, len(start))
     basis = start.new_empty(count + 1, len(start))
     basis[0] = start / start.norm()
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     for at in range(count):
         after = product(basis[at])
         diagonal.append(float(after @ basis[at]))
-        known = basis[: at + 1]
-        for _ in range(2):  # Once loses orthogonality to rounding, twice is enough.
-            after = after - (known @ after) @ known
-        beside.append(float(after.norm()))
-        scale = max(map(abs, [*diagonal, *beside]))
-        if beside[-1] <= 10 * torch.finfo(start.dtype).eps * scale:
-            beside[-1] = 0.0
+        previous = basis[: at + 1]
+        for _ in range(2):  # one pass loses orthogonality to rounding, two are enough
+            after = after - (previous @ after) @ previous
+        off_diagonal.append(float(after.norm()))
+        scale = max(map(abs, [*diagonal, *off_diagonal]))
+        if off_diagonal[-1] <= 10 * torch.finfo(start.dtype).eps * scale:
+            off_diagonal[-1] = 0.0
             break
-        basis[at + 1] = after / beside[-1]
-    values, vectors = eigh_tridiagonal(diagonal, beside[:-1])
-    residuals = beside[-1] * abs(vectors[-1])
+        basis[at + 1] = after / off_diagonal[-1]
+    values, vectors = eigh_tridiagonal(diagonal, off_diagonal[:-1])
+    residuals = off_diagonal[-1] * abs(vectors[-1])
     return torch.from_numpy(values[::-1].copy()), torch.from_numpy(residuals[::-1].copy())
 
 
 def hutchinson(
     product: Product, like: Float[Tensor, " n"], probes: int, generator: torch.Generator
 ) -> tuple[float, float]:
-    """The trace of a symmetric matrix of which only products are known, and its standard error.
+    """The trace of a symmetric matrix, from matrix-vector products, and its standard error.
 
     tr H = E[vᵀ H v] for v of independent signs ±1; the variance of one probe is twice the sum of
-    the squares beside the diagonal, so that a diagonal matrix takes one.
+    the squared off-diagonal entries, so one probe is exact for a diagonal matrix.
 
     Args:
         product: v → H v.
-        like: a vector of the matrix's width and type.
-        probes: how many v; the standard error is NaN for one.
-        generator: draws them.
+        like: a vector of the matrix's width and dtype.
+        probes: the number of vectors v; with one, the standard error is NaN.
+        generator: the source of random signs.
 
     Source: Hutchinson 1990.
 
@@ -130,25 +130,25 @@ def hutchinson(
     >>> hutchinson(lambda v: diagonal * v, diagonal, 2, torch.Generator().manual_seed(0))
     (2.0, 0.0)
     """
-    found = torch.empty(probes, dtype=torch.float64)
+    estimates = torch.empty(probes, dtype=torch.float64)
     for at in range(probes):
         signs = torch.randint(0, 2, like.shape, generator=generator).to(like) * 2 - 1
-        found[at] = signs.double() @ product(signs).double()
-    error = float(found.std() / probes**0.5) if probes > 1 else float("nan")
-    return float(found.mean()), error
+        estimates[at] = signs.double() @ product(signs).double()
+    error = float(estimates.std() / probes**0.5) if probes > 1 else float("nan")
+    return float(estimates.mean()), error
 
 
 def ascent(
     gradient: Float[Tensor, " n"], weights: Float[Tensor, " n"], radius: float, adaptive: bool
 ) -> Float[Tensor, " n"]:
-    """The step within a radius that raises the loss most, to first order; 0 where it is flat.
+    """The step within a radius that raises the loss most, to first order; 0 for zero gradient.
 
     Args:
         gradient: ∂L/∂θ.
         weights: θ.
         radius: ρ.
-        adaptive: the radius is that of ε / |θ|, entry by entry, which knows no scale of the
-            weights: ε = ρ θ² g / ‖θ g‖ (ASAM: Kwon et al. 2021, arXiv 2102.11600); else ε = ρ g /
+        adaptive: whether the radius limits ε / |θ|, entry by entry, independent of the weights'
+            scale: ε = ρ θ² g / ‖θ g‖ (ASAM: Kwon et al. 2021, arXiv 2102.11600); else ε = ρ g /
             ‖g‖ (SAM: Foret et al. 2021, arXiv 2010.01412).
 
     >>> g, w = torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0])

@@ -1,4 +1,4 @@
-"""The curve that says whether a run has generalized, at the steps of its checkpoints."""
+"""The curve that defines generalization, at the steps of checkpoints."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from mechgrok.runs import Run
 
 
 def judged_curve(run: Run, steps: Sequence[int]) -> tuple[str, Float[np.ndarray, " step"]]:
-    """The name and the values of the test curve that the task is judged by.
+    """The name and values of the test curve in the task's criterion.
 
-    Between evaluations it is interpolated linearly; a run that was never evaluated has NaN.
+    Interpolated linearly between evaluations; NaN for a run that was never evaluated.
 
     >>> import mechgrok
     >>> name, accuracy = judged_curve(mechgrok.Run("data/base"), [0, 30000])

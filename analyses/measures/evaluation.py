@@ -1,4 +1,4 @@
-"""Loss and accuracy of weights that no checkpoint holds."""
+"""Loss and accuracy of arbitrary weights on a run's task."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from mechgrok.tasks import Examples
 
 
 def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
-    """At most so many of the examples, drawn at random; all of them where there are no more.
+    """At most ``most`` random examples; all if there are no more.
 
     >>> few = subsample(Examples(torch.arange(10), torch.arange(10)), 3)
     >>> len(few.labels), bool((few.inputs == few.labels).all())
@@ -25,12 +25,12 @@ def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
 
 
 class Evaluator:
-    """Loss and accuracy of any weights on a run's task: effective weights, without a mask.
+    """Evaluates effective weights, without a mask, on a run's task.
 
     Args:
-        run: gives the model and the task.
+        run: the run with the model and the task.
         sides: "train", "test", or both.
-        most: examples of each side, at most.
+        most: the most examples of each side.
 
     >>> import mechgrok
     >>> run = mechgrok.Run("data/base")
@@ -49,7 +49,7 @@ class Evaluator:
     def __call__(
         self, weights: Mapping[str, Float[Tensor, "..."]]
     ) -> tuple[list[float], list[float]]:
-        """The losses and the accuracies of the sides, in their order."""
+        """The losses and the accuracies of the sides, in order."""
         load_weights(self.model, dict(weights))
         losses, accuracies = [], []
         for inputs, labels in self.examples:

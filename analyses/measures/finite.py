@@ -1,4 +1,4 @@
-"""The steps at which a run's weights are finite: a training that diverged leaves NaN behind."""
+"""Select the steps at which a run's weights are finite; diverged training produces NaN."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ from mechgrok.runs import Run
 
 
 def finite_steps(run: Run, steps: Sequence[int]) -> list[int]:
-    """Those of the steps at which all weights are finite, and so are the sums of their squares.
+    """The steps at which all weights and the sums of their squares are finite.
 
     Raises:
-        NotApplicable: there are none.
+        NotApplicable: no such step exists.
 
     >>> import mechgrok
     >>> finite_steps(mechgrok.Run("data/base"), [0, 30000])
@@ -22,7 +22,7 @@ def finite_steps(run: Run, steps: Sequence[int]) -> list[int]:
     finite = [step for step in steps if _is_finite(run, step)]
     if not finite:
         raise NotApplicable(
-            f"The weights of {run.path} are not finite numbers at any of the steps asked for "
+            f"The weights of {run.path} are not finite numbers at any of the selected steps "
             f"(from {steps[0]:,} to {steps[-1]:,}): choose others with --steps."
         )
     return finite
@@ -32,7 +32,7 @@ def last_finite_step(run: Run) -> int:
     """The last step at which weights are finite (`finite_steps`).
 
     Raises:
-        UserError: there is none.
+        UserError: no such step exists.
 
     >>> import mechgrok
     >>> last_finite_step(mechgrok.Run("data/base"))
@@ -45,7 +45,7 @@ def last_finite_step(run: Run) -> int:
 
 
 def _is_finite(run: Run, step: int) -> bool:
-    # The norm shows NaN, infinity, and weights whose products would overflow.
+    # The norm also detects weights whose products would overflow.
     weights = run.checkpoint(step).weights.values()
     return all(bool(torch.linalg.vector_norm(weight.float()).isfinite()) for weight in weights)
 
@@ -55,19 +55,19 @@ def select_finite_steps(
     steps: Sequence[int] | None,
     choose: Callable[[Sequence[int]], Sequence[int]] | None = None,
 ) -> tuple[list[int], dict[str, Any]]:
-    """The steps at which a run is measured, and what the attributes of the answer say of them.
+    """The steps to measure in a run, and the attributes that describe them in the dataset.
 
     Args:
         run: a run.
-        steps: the steps to measure; None for those that ``choose`` selects.
-        choose: selects from all steps of the run; all of them unless given.
+        steps: the steps to measure; None for the steps selected by ``choose``.
+        choose: selects from all steps of the run; default: all.
 
     Returns:
-        The steps at which weights are finite (`finite_steps`), and attributes: ``left_out``, the
-        other steps, if any; ``of_checkpoints``, the number of checkpoints that were chosen from.
+        The steps with finite weights (`finite_steps`), and attributes: ``left_out``, the other
+        steps, if any; with ``choose``, ``of_checkpoints``, the number of the run's checkpoints.
 
     Raises:
-        UserError: the run has no such step, or weights are finite at none.
+        UserError: the run has no such step, or no step has finite weights.
 
     >>> import mechgrok
     >>> select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
@@ -75,10 +75,10 @@ def select_finite_steps(
     >>> select_finite_steps(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
     [30000]
     """
-    chosen = every = run.select(steps)
+    chosen = selected = run.select(steps)
     if choose is not None and steps is None:
-        chosen = [int(step) for step in choose(every)]
+        chosen = [int(step) for step in choose(selected)]
     finite = finite_steps(run, chosen)
     missing = [int(step) for step in chosen if step not in set(finite)]
     attributes: dict[str, Any] = {"left_out": missing} if missing else {}
-    return finite, attributes | ({"of_checkpoints": len(every)} if choose is not None else {})
+    return finite, attributes | ({"of_checkpoints": len(selected)} if choose is not None else {})

@@ -1,4 +1,4 @@
-"""How numbers are written in findings and figures."""
+"""Format numbers for findings and figures."""
 
 import math
 from typing import SupportsFloat
@@ -8,7 +8,7 @@ import xarray as xr
 
 
 def format_number(value: SupportsFloat, form: str = ".3g") -> str:
-    """A number in a format of Python's; "undefined" where it is no finite number.
+    """A number in a Python format; "undefined" for NaN and infinity.
 
     >>> format_number(1234.5, ",.0f"), format_number(-0.001, ".2f"), format_number(math.nan)
     ('1,234', '0.00', 'undefined')
@@ -17,7 +17,7 @@ def format_number(value: SupportsFloat, form: str = ".3g") -> str:
     if not math.isfinite(value):
         return "undefined"
     text = f"{value:{form}}"
-    # Nothing is −0.00.
+    # Write −0.00 without the sign.
     return text if any(digit in text for digit in "123456789") else text.replace("-", "")
 
 
@@ -31,7 +31,7 @@ def format_percent(share: SupportsFloat) -> str:
 
 
 def format_change(values: xr.DataArray, form: str = ".3g") -> str:
-    """The first and the last finite value of a curve; one where they are written alike.
+    """The first and the last finite value of a curve; a single value if both look the same.
 
     >>> format_change(xr.DataArray([0.5, np.nan, 0.7]), ".1f"), format_change(xr.DataArray([2, 2]))
     ('0.5 → 0.7', '2')
@@ -44,7 +44,7 @@ def format_change(values: xr.DataArray, form: str = ".3g") -> str:
 def format_course(curve: xr.DataArray, form: str = ".3g") -> str:
     """The first, the highest and the last finite value of a curve over training.
 
-    The highest is left out where it is at an end.
+    Omits the highest if it is at an end.
 
     >>> format_course(xr.DataArray([1.0, 5.0, 2.0], {"step": [0, 1000, 2000]}))
     '1 → 5 (step 1,000) → 2'
@@ -58,7 +58,7 @@ def format_course(curve: xr.DataArray, form: str = ".3g") -> str:
 
 
 def format_steps(dataset: xr.Dataset) -> str:
-    """The first and the last step of an answer, or the only one.
+    """The first and the last step of a dataset, or the only step.
 
     >>> format_steps(xr.Dataset(coords={"step": [0, 30_000]}))
     'from step 0 to 30,000'
@@ -71,8 +71,8 @@ def with_skipped_note(finding: str, dataset: xr.Dataset) -> str:
     """A finding, followed by the number of checkpoints that were not measured, if any.
 
     Args:
-        finding: what was found.
-        dataset: an answer with the attributes of `mechgrok.analyses.measures.finite`.
+        finding: the text.
+        dataset: a dataset with the attributes of `mechgrok.analyses.measures.finite`.
 
     >>> with_skipped_note("rising", xr.Dataset(attrs={"left_out": [40, 60]}))
     'rising; 2 steps from 40 on skipped, where weights are not finite'

@@ -1,10 +1,10 @@
-"""Signals over the residues modulo p and their discrete Fourier transform."""
+"""The discrete Fourier transform of signals over the residues modulo p, and its measures."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from mechgrok.interventions.waves import projection as projection
@@ -34,8 +34,8 @@ def power_share(
 ) -> Float[Tensor, "*rest frequency"]:
     """Share of a signal's variance at each frequency: |F(ω)|² over Σ_{ω>0} |F(ω)|², ω = 0 aside.
 
-    By Parseval's theorem each frequency stands for itself and its mirror image p − ω; for even p
-    the frequency p/2 is its own. The entry at ω = 0 is 0. A constant signal has no variance: NaN.
+    By Parseval's theorem each frequency also counts for its mirror image p − ω; for even p, p/2 is
+    its own mirror image. The entry at ω = 0 is 0. A constant signal has no variance: NaN.
 
     >>> x = torch.arange(7)
     >>> two = torch.cos(2 * torch.pi * x / 7) + 2 * torch.sin(2 * torch.pi * 3 * x / 7)
@@ -60,20 +60,22 @@ def dominant_frequency(
 def joint_amplitude(
     amplitude: Callable[[Tensor], Tensor], signals: Float[Tensor, "path *rest x"]
 ) -> Float[Tensor, "*rest frequency"]:
-    """√Σ |F(ω)|² over the weights by which a neuron reads: several, where it has gates.
+    """√Σ |F(ω)|² over the input weights of a neuron, of which a gated neuron has several.
 
     Args:
-        amplitude: gives |F(ω)| of one signal, such as `amplitude_spectrum`.
-        signals: of each weight.
+        amplitude: computes |F(ω)| of one signal, such as `amplitude_spectrum`.
+        signals: one signal for each weight.
 
     >>> joint_amplitude(torch.abs, torch.tensor([[3.0, 0.0], [-4.0, 1.0]]))
     tensor([5., 1.])
     """
-    parts = [amplitude(signal) for signal in signals]
-    return parts[0] if len(parts) == 1 else torch.stack(parts).norm(dim=0)
+    spectra = [amplitude(signal) for signal in signals]
+    return spectra[0] if len(spectra) == 1 else torch.stack(spectra).norm(dim=0)
 
 
-def live(signal: Float[Tensor, "*rest neuron x"], tolerance: float = 0.01) -> Tensor:
+def live(
+    signal: Float[Tensor, "*rest neuron x"], tolerance: float = 0.01
+) -> Bool[Tensor, "*rest neuron"]:
     """Whether each neuron's weights are above ``tolerance`` times the largest neuron's L2 norm.
 
     >>> live(torch.tensor([[3.0, 4.0], [0.01, 0.0], [0.0, 0.0]]))
@@ -91,8 +93,8 @@ def spectral_entropy(
 ) -> Float[Tensor, "*rest"]:
     """H = −Σ_ω q(ω) ln q(ω) with q = spectrum / Σ spectrum, ω = 0 (the first entry) aside, in nats.
 
-    0 for a single wave, ln(number of frequencies) for a flat spectrum; NaN where all is zero.
-    Source: Minegishi et al. 2023 (arXiv 2310.19470, version 2), where it is averaged over neurons.
+    0 for a single wave, ln(number of frequencies) for a flat spectrum; NaN for a zero spectrum.
+    Source: Minegishi et al. 2023 (arXiv 2310.19470, version 2), who average it over neurons.
 
     >>> spectral_entropy(torch.tensor([[5.0, 0.0, 2.0, 0.0], [5.0, 1.0, 1.0, 1.0]]))
     tensor([0.0000, 1.0986])
@@ -106,9 +108,9 @@ def softmax_cross_entropy(
 ) -> Float[Tensor, "*rest"]:
     """H = −Σ_ω q(ω) ln softmax(q)(ω), q as in `spectral_entropy` but over ω = 1 … ⌊n/2⌋ − 1.
 
-    What the code of Minegishi et al. 2023 (arXiv 2310.19470) plots as Fourier entropy: it gives q
-    to a cross-entropy that takes logits. With m frequencies a flat spectrum has ln m and a single
-    wave ln(e + m − 1) − 1, so that for m = 32 all of it lies between 3.47 and 2.52.
+    The code of Minegishi et al. 2023 (arXiv 2310.19470) plots this as Fourier entropy: it passes q
+    to a cross-entropy that expects logits. With m frequencies a flat spectrum has ln m and a single
+    wave ln(e + m − 1) − 1, so for m = 32 all values are between 3.47 and 2.52.
 
     >>> softmax_cross_entropy(torch.tensor([[5.0, 1.0, 1.0, 9.0], [5.0, 2.0, 0.0, 9.0]]))
     tensor([0.6931, 0.3133])
@@ -120,8 +122,8 @@ def softmax_cross_entropy(
 def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
     """Gini coefficient of non-negative values: Σ_i Σ_j |x_i − x_j| / (2 n Σ x).
 
-    0 where all are equal, (n − 1)/n where one holds everything; NaN where all are zero. Nanda et
-    al. 2023 (arXiv 2301.05217) take it over Fourier norms as a measure of sparsity.
+    0 for equal values, (n − 1)/n for a single non-zero value; NaN for zeros. Nanda et al. 2023
+    (arXiv 2301.05217) use it over Fourier norms as a measure of sparsity.
 
     >>> gini(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 5.0]]))
     tensor([0.0000, 0.7500])
@@ -134,15 +136,14 @@ def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
 def key_frequencies(
     spectrum: Float[Tensor, " frequency"], of_noise: Float[Tensor, " frequency"] | None = None
 ) -> list[int]:
-    """The frequencies that stand out, strongest first: at least twice the mean over ω > 0.
+    """The key frequencies, strongest first: at least twice the mean over ω > 0.
 
-    None stands out of a flat spectrum by much; the strongest is always given, which is the first
-    where all are zero or not numbers.
+    The strongest is always included; it is the first if all are zero or NaN.
 
     Args:
         spectrum: an amplitude, a power or a share for each frequency, ω = 0 first.
-        of_noise: the share of white noise that each has, where these differ as representations
-            do: twice that share is taken in place of twice the mean.
+        of_noise: the share of each part in white noise, which differs for representations; the
+            threshold is then twice that share instead of twice the mean.
 
     >>> key_frequencies(torch.tensor([9.0, 0.1, 4.0, 0.1, 0.2, 5.0]))
     [5, 2]
@@ -150,8 +151,8 @@ def key_frequencies(
     entries = spectrum[1:].nan_to_num(0)
     strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
     expected = entries.mean() if of_noise is None else entries.sum() * of_noise[1:]
-    stands_out = (entries >= 2 * expected) & (entries > 0)
-    return [part for part in strongest if stands_out[part - 1]] or strongest[:1]
+    is_key = (entries >= 2 * expected) & (entries > 0)
+    return [part for part in strongest if is_key[part - 1]] or strongest[:1]
 
 
 # --- one wave -----------------------------------------------------------------------------------
@@ -160,8 +161,7 @@ def key_frequencies(
 class CosineFit(NamedTuple):
     """offset + amplitude · cos(2π frequency x / n − phase), the best single wave for a signal.
 
-    ``explained`` is the share of the signal's variance that the wave accounts for; NaN for a
-    constant signal.
+    ``explained`` is the share of the signal's variance in the wave; NaN for a constant signal.
 
     >>> x = torch.arange(5.0)
     >>> fit = cosine_fit(torch.cos(2 * torch.pi * x / 5))
@@ -185,8 +185,8 @@ class CosineFit(NamedTuple):
 def cosine_fit(signal: Float[Tensor, "*rest n"]) -> CosineFit:
     """The least-squares wave at the signal's dominant frequency (any offset, amplitude, phase).
 
-    Waves of different frequencies are orthogonal over the n positions, so it can be read off the
-    Fourier transform: amplitude 2|F(k)|/n (|F(k)|/n for k = n/2, which has no sine), phase −arg
+    Waves of different frequencies are orthogonal over the n positions, so the Fourier transform
+    gives the fit: amplitude 2|F(k)|/n (|F(k)|/n for k = n/2, which has no sine), phase −arg
     F(k) in (−π, π].
 
     >>> x = torch.arange(9)
@@ -214,12 +214,12 @@ def character_components(
 ) -> Float[Tensor, "*rest part"]:
     """The coefficient of each part's character χ(s c⁻¹) in logits over (right answer s, answer c).
 
-    For waves it is cos(w_k (s − c)), w_k = 2πk/n, and the coefficients are those of the
-    trigonometric algorithm of Nanda et al. 2023 (arXiv 2301.05217); for a group Re tr ρ(s c⁻¹),
-    s = a·b, and the algorithm is that of Chughtai et al. 2023 (arXiv 2302.03025). α = Σ_s v_s Σ_c
-    L(s, c) χ(s c⁻¹) / Σ_g χ(g)², with v the ``weight`` of the right answers, normalized to sum 1
-    (equal unless given): the least-squares fit Σ α χ(s c⁻¹), whatever the weight, because
-    characters are orthogonal over c for each s. Entry 0 is the mean.
+    For waves χ is cos(w_k (s − c)), w_k = 2πk/n, with the coefficients of the trigonometric
+    algorithm of Nanda et al. 2023 (arXiv 2301.05217); for a group χ is Re tr ρ(s c⁻¹), s = a·b,
+    with those of Chughtai et al. 2023 (arXiv 2302.03025). α = Σ_s v_s Σ_c L(s, c) χ(s c⁻¹) /
+    Σ_g χ(g)², with v the ``weight`` of the right answers, normalized to sum 1 (default: equal).
+    This is the least-squares fit Σ α χ(s c⁻¹) for any weight, because characters are orthogonal
+    over c for each s. Entry 0 is the mean.
 
     >>> from mechgrok.tasks.harmonics import Waves
     >>> n, s = 7, torch.arange(7)
@@ -238,13 +238,13 @@ def character_components(
 
 
 def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tensor, "*rest part"]:
-    """Share of the variance of a function of (a, b) that one part makes up.
+    """The share of each part in the variance of a function of (a, b).
 
-    For each frequency k: the eight directions cos and sin of w_k a, of w_k b and their products,
-    by which Nanda et al. 2023 (arXiv 2301.05217) assign neurons to frequencies. For each
-    representation ρ of a group: the entries of ρ(a), of ρ(b) and their products, among which are
-    those of ρ(a b). The entry of the constants is 0, and terms that mix two parts belong to none,
-    so the shares sum to at most 1. NaN for a constant function.
+    A frequency k has eight directions: cos and sin of w_k a, of w_k b and their products, by which
+    Nanda et al. 2023 (arXiv 2301.05217) assign neurons to frequencies. A representation ρ of a
+    group has the entries of ρ(a), of ρ(b) and their products, which include those of ρ(a b). The
+    entry of the constants is 0, and terms that mix two parts belong to none, so the shares sum to
+    at most 1. NaN for a constant function.
 
     >>> from mechgrok.tasks.harmonics import Waves
     >>> a = 2 * torch.pi * torch.arange(5) / 5
@@ -254,7 +254,7 @@ def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tens
     power = parts.pair_power(grid)
     power[..., 0, 0] = 0
     of_part = power[..., 0, :] + power[..., :, 0] + power.diagonal(dim1=-2, dim2=-1)
-    # A constant has no variance; what rounding leaves of it is in no part.
+    # A constant function has no variance apart from rounding.
     constant = grid.flatten(-2).amax(-1) == grid.flatten(-2).amin(-1)
     variance = power.sum((-2, -1)).masked_fill(constant, torch.nan)
     return of_part / variance[..., None]

@@ -1,4 +1,4 @@
-"""The geometry of points and matrices: principal components, planes of a frequency, ranks."""
+"""Geometry of points and matrices: principal components, planes of frequencies, ranks."""
 
 import numpy as np
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 def principal_components(
     gram: Float[Tensor, "point point"], count: int
 ) -> tuple[Float[np.ndarray, "point component"], Float[np.ndarray, " component"]]:
-    """Coordinates in the leading principal components, and the share of variance of each.
+    """Coordinates along the leading principal components, and the share of variance of each.
 
-    From the Gram matrix X Xᵀ of centred points X = U S Vᵀ: the coordinates are U S. The sign of a
-    component, which is free, is chosen so that the last point is on the positive side. Components
-    beyond the number of points, and all of them where the points coincide, are 0.
+    From the Gram matrix X Xᵀ of centred points X = U S Vᵀ: the coordinates are U S. The arbitrary
+    sign of a component is chosen to put the last point on the positive side. Components beyond the
+    number of points, and all components of coinciding points, are 0.
 
     >>> import torch
     >>> x = torch.tensor([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
@@ -39,8 +39,8 @@ def principal_plane(
 ) -> tuple[Float[Tensor, "step 2 point"], Float[Tensor, "step 2"]]:
     """The first two principal components of points at every step, and their shares of variance.
 
-    A component's sign means nothing; each is turned to agree with the step before. Where the
-    points coincide the shares are NaN.
+    The arbitrary sign of each component agrees with the step before. Shares of coinciding points
+    are NaN.
 
     >>> import torch
     >>> square = torch.tensor([[[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]]).double()
@@ -62,11 +62,11 @@ def principal_plane(
 def frequency_plane(
     points: Float[Tensor, "step residue d"], frequency: int
 ) -> Float[Tensor, "step 2 residue"]:
-    """Coordinates in the plane that the last step gives a frequency, its first axis the cosine.
+    """Coordinates in the last step's plane of a frequency, with the cosine as first axis.
 
-    For a frequency k it is spanned by u = Σ_x cos(2πkx/n) E_x and v = Σ_x sin(2πkx/n) E_x. The two
-    directions are made orthonormal by the rotation that changes them least (the polar factor), so
-    that a circle stays a circle.
+    For a frequency k the plane is spanned by u = Σ_x cos(2πkx/n) E_x and v = Σ_x sin(2πkx/n) E_x
+    at the last step. The axes are the closest orthonormal pair (the polar factor), so a circle
+    stays a circle.
 
     >>> import torch
     >>> angle = 2 * torch.pi * torch.arange(5).double() / 5
@@ -85,11 +85,11 @@ def frequency_plane(
 def part_plane(
     points: Float[Tensor, "step element d"], basis: Float[Tensor, "element m"]
 ) -> Float[Tensor, "step 2 element"]:
-    """Coordinates in the plane in which the last step's part of the points is widest.
+    """Coordinates in the plane in which a part of the last step's points is widest.
 
-    The part is what functions of the elements in the span of ``basis`` make up of the points, such
-    as those of a representation; the plane is that of its two largest principal components. A part
-    of one dimension has no second direction: its second coordinate is 0.
+    The part is the projection of the points on the functions in the span of ``basis``, such as
+    those of a representation; the plane contains its two largest principal components. The second
+    coordinate of a one-dimensional part is 0.
 
     >>> import torch
     >>> sign = torch.tensor([[1.0], [-1], [1], [-1]]).double() / 2
@@ -103,9 +103,9 @@ def part_plane(
 def part_axes(
     points: Float[Tensor, "element d"], basis: Float[Tensor, "element m"]
 ) -> Float[Tensor, "2 d"]:
-    """The two orthonormal directions in which a part of the points is widest, as in `part_plane`.
+    """The two orthonormal directions in which a part of the points is widest (see `part_plane`).
 
-    The second is 0 where the part has one dimension.
+    The second is 0 for a one-dimensional part.
 
     >>> import torch
     >>> sign = torch.tensor([[1.0], [-1], [1], [-1]]).double() / 2
@@ -114,15 +114,15 @@ def part_axes(
     """
     _, sizes, directions = torch.linalg.svd(basis.mT @ points, full_matrices=False)
     axes = points.new_zeros(2, points.shape[1])
-    kept = min(2, int((sizes > 1e-9 * sizes[0]).sum()))
-    axes[:kept] = directions[:kept] * directions[:kept].sum(1, keepdim=True).sign()
+    rank = min(2, int((sizes > 1e-9 * sizes[0]).sum()))
+    axes[:rank] = directions[:rank] * directions[:rank].sum(1, keepdim=True).sign()
     return axes
 
 
 def effective_rank(matrices: Float[Tensor, "step row column"]) -> Float[Tensor, " step"]:
-    """exp(−Σ_i q_i ln q_i), q_i = σ_i / Σ σ: how many singular values a matrix has, in effect.
+    """exp(−Σ_i q_i ln q_i), q_i = σ_i / Σ σ: the effective number of singular values.
 
-    1 where one singular value holds all, the rank where all are equal, 0 for a zero matrix. The
+    1 for a single non-zero singular value, the rank if all are equal, 0 for a zero matrix. The
     singular values are the roots of the eigenvalues of the smaller of W Wᵀ and Wᵀ W, in float64.
 
     Source: Roy and Vetterli 2007, "The effective rank".

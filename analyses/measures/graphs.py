@@ -1,10 +1,10 @@
-"""Networks as graphs: units are nodes, kept weights are edges; and what can be measured on them.
+"""Measures of networks as graphs, with units as nodes and unpruned weights as edges.
 
 The *neuron graph* has a node for every unit (input, residual dimension, neuron, output) and an edge
-for every kept weight. Unless a matrix is recurrent it is bipartite, so that it has no triangles and
-its clustering is counted in four-cycles. A layer by itself is a bipartite graph too, with singular
-values for a spectrum. Functions take masks or weights by name, as `Run.checkpoint` and `Mask` hold
-them. The *relational graph* is in `mechgrok.analyses.measures.relational`.
+for every unpruned weight. Without recurrent matrices it is bipartite, so it has no triangles and
+its clustering counts four-cycles. A single layer is also a bipartite graph, whose spectrum consists
+of singular values. Functions take masks or weights by name, as in `Run.checkpoint` and `Mask`. For
+the *relational graph* see `mechgrok.analyses.measures.relational`.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mechgrok.models import Wiring
 
-#: Which bound on the second singular value makes a layer a Ramanujan graph (`ramanujan_bound`).
+#: The bound on the second singular value of a Ramanujan graph (`ramanujan_bound`).
 Bound = Literal["biregular", "regular", "printed"]
 
 # --- one layer: a bipartite graph and its spectrum ----------------------------------------------
@@ -28,7 +28,7 @@ Bound = Literal["biregular", "regular", "printed"]
 def top_singular_values(
     matrix: Num[Tensor, "*rest d_in d_out"],
 ) -> Float[Tensor, "*rest 2"]:
-    """λ₀ ≥ λ₁, the two largest singular values; λ₁ = 0 where there is only one.
+    """λ₀ ≥ λ₁, the two largest singular values; λ₁ = 0 if there is only one.
 
     The bipartite graph with this biadjacency matrix has the eigenvalues ±λ_i.
 
@@ -40,10 +40,10 @@ def top_singular_values(
 
 
 def spectral_gap(matrix: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *rest"]:
-    """λ₀ − λ₁ of the bipartite graph of a layer: how well it mixes.
+    """λ₀ − λ₁ of a layer's bipartite graph, a measure of mixing.
 
     Args:
-        matrix: the layer's mask for the spectral gap; |w| on the kept edges for the *weighted* one.
+        matrix: the layer's mask for the spectral gap; |w| on the edges for the *weighted* one.
 
     Source: Hoang et al. 2023 (ICLR, "Revisiting pruning at initialization through the lens of
     Ramanujan graph").
@@ -58,16 +58,16 @@ def spectral_gap(matrix: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *re
 def ramanujan_bound(
     kept: Bool[Tensor, "*rest d_in d_out"], bound: Bound = "biregular"
 ) -> Float[Tensor, " *rest"]:
-    """What λ₁ stays below in the best of expanders with as many edges.
+    """The upper bound on λ₁ in optimal expanders with as many edges.
 
     With m edges between n_l and n_r units, average degrees d_l = m/n_l, d_r = m/n_r and
     d = 2m/(n_l + n_r), units without edges included:
 
     * ``biregular``: √(d_l − 1) + √(d_r − 1), the bound for bipartite graphs;
     * ``regular``: 2 √(d − 1) (Lubotzky, Phillips and Sarnak 1988);
-    * ``printed``: √(2 d − 1), as Minegishi et al. 2023 print it (arXiv 2310.19470, version 3).
+    * ``printed``: √(2 d − 1), as in Minegishi et al. 2023 (arXiv 2310.19470, version 3).
 
-    A root of a negative number (less than one edge per unit) counts as 0.
+    The root of a negative number (less than one edge per unit) counts as 0.
 
     >>> complete = torch.ones(5, 5, dtype=torch.bool)
     >>> [float(ramanujan_bound(complete, bound)) for bound in ("biregular", "regular", "printed")]
@@ -86,10 +86,10 @@ def ramanujan_bound(
 def ramanujan_gap(
     kept: Bool[Tensor, "*rest d_in d_out"], bound: Bound = "biregular"
 ) -> Float[Tensor, " *rest"]:
-    """Δ_r = bound − μ̂: positive for a Ramanujan graph, an expander as good as can be.
+    """Δ_r = bound − μ̂: positive for a Ramanujan graph, an optimal expander.
 
-    μ̂ is the largest eigenvalue that is not trivial. ±λ₀ are trivial in a bipartite graph, so μ̂ is
-    the third largest in magnitude, which is λ₁, the second singular value (Hoang et al. 2023).
+    μ̂ is the largest non-trivial eigenvalue. ±λ₀ are trivial in a bipartite graph, so μ̂ is the
+    third largest in magnitude, which is λ₁, the second singular value (Hoang et al. 2023).
 
     >>> float(ramanujan_gap(torch.ones(5, 5, dtype=torch.bool)).round(decimals=6))
     4.0
@@ -98,11 +98,11 @@ def ramanujan_gap(
 
 
 def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor, " *rest"]:
-    """4 C₄ / L₃: the share of paths of three edges that are closed to a cycle of four.
+    """4 C₄ / L₃: the share of paths of three edges that close to a cycle of four.
 
     C₄ = Σ_{u<v} s_uv (s_uv − 1) / 2 over pairs of units on one side, s_uv their common neighbours;
-    L₃ = Σ_{edges (u, v)} (k_u − 1)(k_v − 1), k the degrees. In a random bipartite graph it is about
-    the density; 1 in a complete one; NaN where there is no path of three edges.
+    L₃ = Σ_{edges (u, v)} (k_u − 1)(k_v − 1), k the degrees. About the density in a random bipartite
+    graph, 1 in a complete one, NaN without paths of three edges.
 
     Source: Robins and Alexander 2004; ``robins_alexander_clustering`` in networkx.
 
@@ -124,11 +124,10 @@ def four_cycle_clustering(kept: Num[Tensor, "*rest d_in d_out"]) -> Float[Tensor
 
 
 def left_side(wiring: Wiring) -> Bool[np.ndarray, " unit"]:
-    """One side of the neuron graph: every matrix joins a unit that is in it to one that is not,
-    unless it is recurrent.
+    """One side of the bipartite neuron graph, whose units only connect to the other side.
 
-    Groups an even number of matrices away from the inputs are on one side in every network here,
-    because a transformer reads its residual stream and writes to it in two matrices.
+    It consists of the groups an even number of matrices away from the inputs, in every network
+    without recurrent matrices: a transformer reads and writes its residual stream in two matrices.
 
     >>> import mechgrok
     >>> wiring = mechgrok.Run("data/base").wiring  # inputs, resid_pre, neurons, mlp_out, outputs
@@ -139,14 +138,14 @@ def left_side(wiring: Wiring) -> Bool[np.ndarray, " unit"]:
 
 
 class NeuronGraph:
-    """The graph whose nodes are a network's units and whose edges are its kept weights.
+    """The graph of a network's units, connected by unpruned weights.
 
     Args:
-        kept: which entries of each matrix are kept, by name: a `Mask`, or any such mapping.
-        wiring: which units the matrices join: ``run.wiring``.
+        kept: the mask of each matrix, by name: a `Mask` or another mapping.
+        wiring: the connections between units: ``run.wiring``.
 
     Attributes:
-        wiring: which units the matrices join.
+        wiring: the connections between units.
         adjacency: the symmetric 0/1 matrix ``[unit, unit]``, sparse.
 
     >>> import mechgrok
@@ -171,49 +170,49 @@ class NeuronGraph:
         ends = (np.concatenate([row, column]), np.concatenate([column, row]))
         ones = np.ones(2 * len(row), dtype=np.float32)
         self.adjacency: csr_array = coo_array((ones, ends), shape=(n, n)).tocsr()
-        # A transformer's unit may read a residual dimension and write to it: one edge all the same.
+        # A transformer's unit may read and write the same residual dimension: count one edge.
         self.adjacency.data[:] = 1
 
     @property
     def degrees(self) -> Integer[np.ndarray, " unit"]:
-        """The number of units that kept weights join to each unit."""
+        """The number of units connected to each unit."""
         return np.diff(self.adjacency.indptr)
 
     @cached_property
     def pairs_at_distance(self) -> Integer[np.ndarray, " distance"]:
-        """How many ordered pairs of units are 0, 1, 2, … edges apart (`pairs_at_distance`)."""
+        """The number of ordered pairs of units 0, 1, 2, … edges apart (`pairs_at_distance`)."""
         return pairs_at_distance(self.adjacency)
 
     @property
     def average_path_length(self) -> float:
-        """L = mean of d(i, j) over the pairs i ≠ j that a path joins; NaN without edges."""
+        """L = mean of d(i, j) over the connected pairs i ≠ j; NaN without edges."""
         return average_path_length(self.pairs_at_distance)
 
     @property
     def diameter(self) -> int:
-        """The largest distance between two units that a path joins."""
+        """The largest distance between two connected units."""
         return len(self.pairs_at_distance) - 1
 
     @property
     def connected_share(self) -> float:
-        """Share of the pairs i ≠ j that a path joins."""
+        """The share of connected pairs i ≠ j."""
         n = self.wiring.n_units
         return float(self.pairs_at_distance[1:].sum() / (n * (n - 1)))
 
     @property
     def n_components(self) -> int:
-        """Connected components, a unit without edges being one of its own."""
+        """The number of connected components, units without edges included."""
         return int(csgraph.connected_components(self.adjacency, directed=False)[0])
 
     @property
     def clustering(self) -> float:
-        """`four_cycle_clustering` of the whole graph; NaN where it is not bipartite.
+        """`four_cycle_clustering` of the whole graph; NaN if it is not bipartite.
 
-        It is not where a matrix is recurrent, or skips a group of units.
+        Recurrent matrices, and matrices that skip a group of units, make it not bipartite.
         """
         column = self.wiring.column
-        ends = self.wiring.connections.values()
-        if any((column[one.source] - column[one.target]) % 2 == 0 for one in ends):
+        connections = self.wiring.connections.values()
+        if any((column[c.source] - column[c.target]) % 2 == 0 for c in connections):
             return float("nan")
         left = left_side(self.wiring)
         return float(
@@ -222,12 +221,12 @@ class NeuronGraph:
 
 
 def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
-    """How many ordered pairs of nodes are 0, 1, 2, … edges apart, pairs without a path aside.
+    """The number of ordered pairs of nodes 0, 1, 2, … edges apart, without unconnected pairs.
 
-    Breadth-first from all nodes at once: what a node reaches in d + 1 steps is the union of what
-    its neighbours reach in d. The sets are rows of bits, and a node that reaches all is done; in a
-    network's graph, where nothing is more than a few edges apart, this is more than ten times as
-    fast as one search per node.
+    A breadth-first search from all nodes at once: the set reached by a node in d + 1 steps is the
+    union of the sets reached by its neighbours in d. Sets are rows of bits, and a node that reaches
+    all others is finished. For a network's graph, with its short distances, this is more than ten
+    times as fast as one search per node.
 
     Args:
         adjacency: a symmetric sparse matrix without self-loops; every stored entry is an edge.
@@ -238,7 +237,7 @@ def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
     """
     degrees = np.diff(adjacency.indptr)
     n = len(degrees)
-    # Units without edges reach nothing and would keep every other row from being done.
+    # Without this, units without edges would prevent every other row from finishing.
     graph = adjacency[degrees > 0][:, degrees > 0]
     n_joined = graph.shape[0]
     n_words = -(-n_joined // 64)
@@ -264,9 +263,9 @@ def pairs_at_distance(adjacency: csr_array) -> Integer[np.ndarray, " distance"]:
 def _union_with_neighbours(
     sets: Integer[np.ndarray, "node word"], edges: csr_array, nodes: Integer[np.ndarray, " row"]
 ) -> Integer[np.ndarray, "node word"]:
-    """The sets as they were, but those of ``nodes`` (the rows of ``edges``) grown by one step."""
+    """The sets, with those of ``nodes`` (the rows of ``edges``) grown by one step."""
     grown = sets.copy()
-    # In parts whose neighbours' sets stay in the processor's cache together.
+    # In parts whose neighbours' sets fit into the processor's cache together.
     per_part = max(1, 2**14 * len(nodes) // (edges.nnz * sets.shape[1]))
     for start in range(0, len(nodes), per_part):
         rows = nodes[start : start + per_part]
@@ -289,13 +288,13 @@ def average_path_length(pairs: Integer[np.ndarray, " distance"]) -> float:
 def strongest_edges(
     weights: Mapping[str, Float[Tensor, "..."]], wiring: Wiring, count: int
 ) -> dict[str, np.ndarray]:
-    """The ``count`` weights of each matrix that are largest, with the units they join.
+    """The ``count`` largest weights of each matrix, with the units that they connect.
 
     Args:
-        weights: by name, pruned ones zero.
-        wiring: says which matrices there are, and numbers the units.
-        count: edges of each matrix; of a matrix with fewer non-zero weights, the rest are 0 and
-            join −1 with −1.
+        weights: by name, with zeros for pruned weights.
+        wiring: the matrices, and the numbers of the units.
+        count: edges per matrix; a matrix with fewer non-zero weights is padded with weights 0
+            between units −1 and −1.
 
     Returns:
         ``edge_weight [weight, rank]``, largest |w| first, and ``edge_source``, ``edge_target``.

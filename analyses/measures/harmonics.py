@@ -1,4 +1,4 @@
-"""Waves, or representations of a group (`mechgrok.tasks.harmonics`), and labels for them."""
+"""Waves and representations of a group (`mechgrok.tasks.harmonics`), with labels for datasets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from mechgrok.tasks.harmonics import Waves as Waves
 from mechgrok.tasks.harmonics import harmonics as harmonics
 from mechgrok.tasks.harmonics import no_harmonics as no_harmonics
 
-#: The longest axis on which every part is named.
+#: The most parts named along an axis.
 _NAMED = 40
 
 
 def no_formula(task: Task) -> str | None:
-    """Why the answers are no function of two elements that has parts; None where they are.
+    """The reason why the answers are not a function of two residues or elements; None if they are.
 
     >>> from mechgrok.tasks import make_task
     >>> print(no_formula(make_task("add")), no_formula(make_task("group")))
@@ -35,7 +35,7 @@ def no_formula(task: Task) -> str | None:
 
 
 def part_coordinates(parts: Harmonics) -> dict[str, Any]:
-    """The coordinates of a dataset over parts: their numbers, and of a group their names too.
+    """The coordinates of a dataset over parts: their numbers, and for a group also their names.
 
     >>> import torch
     >>> part_coordinates(Waves(torch.arange(5)))
@@ -47,7 +47,7 @@ def part_coordinates(parts: Harmonics) -> dict[str, Any]:
 
 
 def part_units(parts: Harmonics) -> dict[str, str]:
-    """The units of a part's number, as `mechgrok.results.variables.described` takes them.
+    """The units of a part's number, for `mechgrok.results.variables.described`.
 
     >>> import torch
     >>> part_units(Waves(torch.arange(5)))
@@ -59,13 +59,13 @@ def part_units(parts: Harmonics) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class PartLabels:
-    """What the parts of datasets are called: frequencies, or representations of a group.
+    """Names for the parts of datasets: frequencies, or representations of a group.
 
     Attributes:
         word: "frequency" or "representation".
         plural: "frequencies" or "representations".
         symbol: ω or ρ.
-        names: of the first dataset's parts, in the order of ``frequency``, if it has them.
+        names: names of the first dataset's parts, in the order of ``frequency``, if any.
         axis: plotly's attributes of an axis of parts.
 
     >>> part_labels(xr.Dataset(coords={"frequency": [0, 1, 2]})).plural
@@ -80,7 +80,7 @@ class PartLabels:
 
 
 def part_labels(*datasets: xr.Dataset) -> PartLabels:
-    """The labels of the parts: of representations where all datasets are of groups.
+    """The labels of the parts: representations if all datasets are of groups, else frequencies.
 
     >>> part_labels(xr.Dataset(coords={"frequency": [0, 1, 2]})).axis
     {'title': 'frequency ω'}
@@ -99,10 +99,10 @@ def _part_names(dataset: xr.Dataset) -> list[str]:
 
 
 def _named_axis(names: Sequence[str]) -> dict[str, Any]:
-    """An axis of representations, each under its name where there are not too many."""
+    """An axis of representations, with names if there are at most `_NAMED`."""
     if len(names) > _NAMED:
         return {"title": "representation"}
-    # Long names on two lines: turned, they would run into what is below.
+    # Long names take two lines: rotated, they would overlap the row below.
     shown = [name.replace("-", "<br>").replace(" x ", "<br>x ") for name in names]
     ticks = {"tickvals": list(range(1, len(names) + 1)), "ticktext": shown, "tickangle": 0}
     # A blank title leaves space for the second line.

@@ -1,4 +1,4 @@
-"""The mask that a checkpoint's magnitudes give, and the edges that its own mask leaves."""
+"""Magnitude masks of checkpoints, and the edges of their graphs."""
 
 from collections.abc import Mapping
 
@@ -12,15 +12,15 @@ from mechgrok.runs.checkpoint import Checkpoint
 def magnitude_mask(
     weights: Mapping[str, Float[Tensor, "..."]], rate: float = 0.6, scope: Scope = "global"
 ) -> Mask:
-    """The mask that keeps the (1 − rate) largest absolute values of the matrices.
+    """The mask of the (1 − rate) largest absolute values of the matrices.
 
-    It is the lottery ticket that these weights would be given. Biases are not pruned. Of equal
-    values those that come first in ``weights`` are kept.
+    It is the lottery ticket drawn from these weights. Biases are not pruned. Among equal values,
+    the mask keeps the first in ``weights``.
 
     Args:
-        weights: by name; those that a mask has set to zero already are pruned first.
-        rate: the share k of the matrices' entries that is pruned, in [0, 1).
-        scope: "global": one threshold for all matrices; "layer": one for each.
+        weights: by name; zeros of an existing mask are pruned first.
+        rate: the pruned share k of the matrices' entries, in [0, 1).
+        scope: "global": one threshold for all matrices; "layer": one per matrix.
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), section 4.
 
@@ -37,10 +37,10 @@ def magnitude_mask(
 
 
 def kept_edges(saved: Checkpoint, rate: float = 0.6, scope: Scope = "global") -> Mask:
-    """Which entries of a checkpoint's matrices are edges of its graphs.
+    """The mask of the edges in a checkpoint's graphs.
 
-    A checkpoint with a mask keeps what the mask keeps (all of a matrix that it does not name). A
-    dense one has no zeros: its edges are those of its `magnitude_mask`.
+    It is the checkpoint's own mask, with all entries of matrices that the mask does not name; for a
+    dense checkpoint it is the `magnitude_mask`.
 
     Raises:
         UserError: the rate is outside [0, 1).

@@ -1,4 +1,4 @@
-"""What the weights of single neurons say: how much reaches them, since when they are dead."""
+"""Measures of single neurons from their weights: input norms, deaths, frequencies."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,14 +22,13 @@ from mechgrok.runs.checkpoint import Checkpoint
 
 
 class Census(NamedTuple):
-    """What reaches the neurons of a layer at one checkpoint.
+    """The input norms and edges of a layer's neurons at one checkpoint.
 
     Attributes:
-        input_norm: the L2 norm of a neuron's column of W_E W_in where neurons read the embedding
-            alone, else of its columns of all weights that it reads by; under the mask where there
-            is one.
-        unconnected: whether no weight into it is kept.
-        edges: how many weights into it and out of it are kept.
+        input_norm: the L2 norm of a neuron's column of W_E W_in if neurons read the embedding
+            alone, else of its columns in all input weights; under the mask, if any.
+        unconnected: whether all input weights are pruned.
+        edges: the number of unpruned input and output weights.
     """
 
     input_norm: Float[np.ndarray, " neuron"]
@@ -42,7 +41,7 @@ class Census(NamedTuple):
 
         Args:
             saved: a checkpoint.
-            kept: which of its weights are edges (`mechgrok.analyses.measures.masks.kept_edges`).
+            kept: the mask of its edges (`mechgrok.analyses.measures.masks.kept_edges`).
             layer: such as ``run.wiring.hidden[-1]``.
 
         >>> weights = {"W_in": torch.tensor([[3.0, 0.0], [4.0, 0.0]]), "W_out": torch.ones(2, 5)}
@@ -68,21 +67,21 @@ class Census(NamedTuple):
 def dead_since(
     dead: Bool[np.ndarray, "step neuron"], steps: Sequence[int]
 ) -> Integer[np.ndarray, " neuron"]:
-    """The first step of the spell of death that lasts to the end; −1 for those alive at the end.
+    """The step from which on each neuron is dead to the end; −1 if alive at the end.
 
     >>> dead_since(np.array([[True, False], [False, True], [False, True]]), [0, 10, 20])
     array([-1, 10])
     """
     alive_later = np.flip(np.logical_or.accumulate(np.flip(~dead, 0), 0), 0)
-    first = alive_later.sum(0)  # as many steps as have life at or after them
+    first = alive_later.sum(0)  # the number of steps with life at or after them
     return np.array([-1 if at == len(steps) else steps[at] for at in first])
 
 
 def strongest_frequency(run: Run, step: int) -> Integer[Tensor, " neuron"]:
-    """The strongest frequency of each neuron of the last hidden layer, residues in natural order.
+    """The strongest frequency of each neuron in the last hidden layer, residues in natural order.
 
-    Of its input weights, on the path by which the answer depends on the tokens. Neurons of a
-    deeper layer read no residues and are told apart by the answers that they write.
+    For a single hidden layer it is that of the input weights, on the path from the tokens to the
+    answer. Neurons of a deeper layer do not read residues: theirs is that of the output weights.
 
     >>> import mechgrok
     >>> run = mechgrok.Run("data/base")

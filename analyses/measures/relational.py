@@ -1,6 +1,6 @@
 """The relational graph of a network: a few nodes, each a block of units in every layer.
 
-It joins the nodes between which most weight lies (You et al. 2020, arXiv 2007.06559).
+Edges connect the pairs of nodes with most weight between them (You et al. 2020, arXiv 2007.06559).
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ def relational_weights(
 ) -> Float[np.ndarray, "node node"]:
     """Σ |w| between blocks of units: the weighted relational graph of a network.
 
-    Each group of units is split into ``nodes`` blocks as even as can be: unit u of a group of size
-    s belongs to node ⌊u · nodes / s⌋. The weight between nodes i and j is Σ |w| over all matrices
-    and over all entries that join block i to block j, in either direction; the diagonal is 0.
+    Each group of units is split into ``nodes`` nearly equal blocks: unit u of a group of size s
+    belongs to node ⌊u · nodes / s⌋. The weight between nodes i and j is Σ |w| over all matrices
+    and all entries between block i and block j, in either direction; the diagonal is 0.
 
     Args:
         weights: masked weights by name.
         nodes: at most the size of the narrowest hidden group, so that every node is in each layer.
-        wiring: which units the matrices join: ``run.wiring``.
-        seed: shuffle the units of each group first (neurons have no order); None leaves them as
-            they are numbered.
+        wiring: the connections between units: ``run.wiring``.
+        seed: shuffles the units of each group first (neurons have no order); None keeps their
+            order.
 
     Source: You et al. 2020 (arXiv 2007.06559).
 
@@ -54,13 +54,13 @@ def relational_weights(
             f"{narrowest}, the size of its narrowest hidden layer."
         )
     generator = np.random.default_rng(seed)
-    parts = []
+    blocks = []
     for group in wiring.groups.values():
         units = np.arange(group.size) if seed is None else generator.permutation(group.size)
         member = torch.zeros(group.size, nodes)
         member[torch.arange(group.size), torch.from_numpy(units * nodes // group.size)] = 1
-        parts.append(member)
-    members = torch.cat(parts)
+        blocks.append(member)
+    members = torch.cat(blocks)
     total = torch.zeros(nodes, nodes, dtype=torch.float64)
     for name in wiring.connections:
         source, target = (members[end.start : end.stop] for end in wiring.ends(name))
@@ -71,7 +71,7 @@ def relational_weights(
 
 
 def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -> igraph.Graph:
-    """The graph of the strongest pairs of nodes: a share ``density`` of all, none of weight 0.
+    """The graph of the strongest pairs of nodes, at most a share ``density``, none of weight 0.
 
     Raises:
         UserError: the density is outside (0, 1].
@@ -91,13 +91,13 @@ def relational_graph(strength: Float[np.ndarray, "node node"], density: float) -
 def _check_density(density: float) -> None:
     if not 0 < density <= 1:
         raise UserError(
-            f"A density of {density} is outside (0, 1]: it is the share of pairs of nodes that the "
-            "relational graph joins, such as 0.2."
+            f"A density of {density} is outside (0, 1]: give the share of connected pairs of nodes "
+            "in the relational graph, such as 0.2."
         )
 
 
 def threshold_of(strength: Float[np.ndarray, "node node"], density: float) -> float:
-    """The threshold above which `relational_graph_above` joins that share of all pairs of nodes.
+    """The threshold with which `relational_graph_above` connects that share of all pairs of nodes.
 
     Raises:
         UserError: the density is outside (0, 1].
@@ -114,7 +114,7 @@ def threshold_of(strength: Float[np.ndarray, "node node"], density: float) -> fl
 def relational_graph_above(
     strength: Float[np.ndarray, "node node"], threshold: float
 ) -> igraph.Graph:
-    """The graph of the pairs of nodes between which more weight lies than the threshold.
+    """The graph of the pairs of nodes with a weight above the threshold.
 
     >>> relational_graph_above(np.array([[0, 3, 1], [3, 0, 2], [1, 2, 0]]), 1.5).get_edgelist()
     [(0, 1), (1, 2)]
@@ -125,14 +125,14 @@ def relational_graph_above(
 
 
 class SmallWorld(NamedTuple):
-    """A graph's path length and clustering beside those of random graphs of the same density.
+    """Path length and clustering of a graph, and of random graphs of the same density.
 
     Attributes:
-        path_length: L, the mean distance between two nodes that a path joins.
+        path_length: L, the mean distance between two connected nodes.
         clustering: C, the mean over nodes of 2 e_i / (k_i (k_i − 1)), e_i the edges among the k_i
             neighbours; 0 for a node with fewer than two.
         random_path_length: the mean L of random graphs with as many nodes and edges.
-        random_clustering: their mean C.
+        random_clustering: the mean C of these graphs.
 
     >>> SmallWorld(2.0, 0.6, random_path_length=2.0, random_clustering=0.2).small_world_index
     2.9999999999999996
@@ -154,7 +154,7 @@ class SmallWorld(NamedTuple):
 
 
 def small_world(graph: igraph.Graph, samples: int = 50) -> SmallWorld:
-    """L, C, and the means of ``samples`` random graphs, the same ones at every call.
+    """L, C, and their means over ``samples`` random graphs, the same graphs at every call.
 
     >>> ring = igraph.Graph.Lattice([30], nei=3)  # neighbours are neighbours' neighbours
     >>> small_world(ring).clustering, small_world(ring).small_world_index > 1
@@ -167,14 +167,14 @@ def small_world(graph: igraph.Graph, samples: int = 50) -> SmallWorld:
 
 
 def weighted_world(strength: Float[np.ndarray, "node node"]) -> tuple[float, float]:
-    """L and C of the relational graph with all its weights, none thresholded away.
+    """L and C of the weighted relational graph, without a threshold.
 
-    L = w̄ · mean of d(i, j), where an edge is 1/w long and w̄ is the mean weight over pairs, so that
-    a graph of equal weights has L = 1 whatever they are. C = mean over nodes of Σ (ŵ_ij ŵ_jk
+    L = w̄ · mean of d(i, j), where an edge has length 1/w and w̄ is the mean weight over pairs, so
+    that a graph of equal weights has L = 1. C = mean over nodes of Σ (ŵ_ij ŵ_jk
     ŵ_ik)^⅓ / (k_i (k_i − 1)), ŵ = w / max w and k_i the neighbours of i (Onnela et al. 2005).
 
     Returns:
-        L, NaN where no two nodes are joined; and C.
+        L, NaN for a graph without edges; and C.
 
     >>> weighted_world(2 * (1 - np.eye(4)))
     (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Residues in the order in which a task is a shift: what `mechgrok.tasks.residues` knows."""
+"""Residues in the order in which a task is a shift, from `mechgrok.tasks.residues`."""
 
 from mechgrok.tasks.residues import OrderOption as OrderOption
 from mechgrok.tasks.residues import natural_order as natural_order

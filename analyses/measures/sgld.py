@@ -1,4 +1,4 @@
-"""Sampling around a network: SGLD chains side by side, whether they have mixed, and λ̂."""
+"""Sampling around a network: parallel SGLD chains, their mixing, and λ̂."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mechgrok.denormals import flushed_denormals
 
-#: The loss of each chain, by weights with a leading chain axis.
+#: Computes the loss of each chain, for weights with a leading chain axis.
 Losses = Callable[[], Float[Tensor, " chain"]]
 
 
@@ -26,19 +26,19 @@ def sgld(
     burn_in: int,
     generator: torch.Generator,
 ) -> Float[np.ndarray, "chain draw"]:
-    """The losses along chains of stochastic gradient Langevin dynamics around where they start.
+    """The losses along chains of stochastic gradient Langevin dynamics around their start.
 
     Each step is w ← w − ε/2 (nβ ∇L_n(w) + γ (w − w*)) + N(0, ε), which samples exp(−nβ L_n(w) −
-    γ/2 ‖w − w*‖²) where ε is small. All chains take a step at once, in place; they never meet.
+    γ/2 ‖w − w*‖²) for small ε. All chains step together, in place; they are independent.
 
     Args:
-        losses: of each chain at the weights as they are; of all examples, or of some.
-        weights: leaves that the losses depend on; w* of each chain.
-        n_beta: nβ, the examples times the inverse temperature.
+        losses: each chain's loss at the current weights, on all examples or on a batch.
+        weights: the leaves of the losses, starting at w* of each chain.
+        n_beta: nβ, the number of examples times the inverse temperature.
         step_size: ε.
         localization: γ.
-        draws: losses that are kept of each chain, one a step.
-        burn_in: steps before.
+        draws: losses to record per chain, one per step.
+        burn_in: steps before the first draw.
         generator: of the noise.
 
     Source: Welling and Teh 2011; with a localizing prior Lau et al. 2023 (arXiv 2308.12108), 4.3.
@@ -52,33 +52,33 @@ def sgld(
     ((2, 5), True)
     """
     starts = [weight.detach().clone() for weight in weights]
-    kept = torch.empty(len(weights[0]), draws, dtype=torch.float64)
+    drawn = torch.empty(len(weights[0]), draws, dtype=torch.float64)
     for step in range(burn_in + draws):
-        of_each = losses()
-        slopes = torch.autograd.grad(of_each.sum(), weights, allow_unused=True)
+        loss = losses()
+        slopes = torch.autograd.grad(loss.sum(), weights, allow_unused=True)
         if step >= burn_in:
-            kept[:, step - burn_in] = of_each.detach()
+            drawn[:, step - burn_in] = loss.detach()
         with torch.no_grad():
             for weight, start, slope in zip(weights, starts, slopes, strict=True):
                 noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
-                # The pull first: both are taken at w, and the slope is there already.
+                # The pull comes first: both terms are at w, and the slope is already computed.
                 weight.lerp_(start, step_size * localization / 2)
                 if slope is not None:
                     weight.sub_(slope, alpha=step_size * n_beta / 2)
                 weight.add_(noise, alpha=step_size**0.5)
-    return kept.numpy()
+    return drawn.numpy()
 
 
 class Coefficient(NamedTuple):
-    """λ̂ of each of some places, from chains around it.
+    """λ̂ at several places, from chains around each.
 
     Attributes:
-        value: nβ (mean loss of the draws − loss at the place), the mean over chains; as it comes
-            out, also below 0, where chains found something better than the place.
-        error: the Monte Carlo standard error, NaN where a chain has left the numbers.
-        rhat: how much chains differ from one another (rank-normalized split R̂); 1 where they say
-            the same, above 1.01 where they have not mixed; NaN where they do not move.
-        ess: draws that are worth an independent one each, of all chains together.
+        value: nβ (mean loss of the draws − loss at the place), the mean over chains; negative if
+            chains reach lower losses than the place.
+        error: the Monte Carlo standard error; NaN if a chain diverged.
+        rhat: the disagreement of chains (rank-normalized split R̂): 1 if they agree, above 1.01 if
+            they have not mixed; NaN for constant chains.
+        ess: the effective number of independent draws over all chains.
 
     >>> Coefficient(np.array([19.0]), np.array([0.4]), np.array([1.02]), np.array([104.0])).value
     array([19.])
@@ -95,27 +95,27 @@ def learning_coefficient(
     at_place: Float[np.ndarray, " place"],
     n_beta: float,
 ) -> Coefficient:
-    """The local learning coefficient λ̂ = nβ (E[L_n(w)] − L_n(w*)), with what it is worth.
+    """The local learning coefficient λ̂ = nβ (E[L_n(w)] − L_n(w*)), with error and diagnostics.
 
     Args:
         chains: the losses of `sgld`.
         at_place: L_n(w*).
-        n_beta: nβ, as the chains were sampled with.
+        n_beta: nβ of the chains.
 
     Source: Lau et al. 2023 (arXiv 2308.12108), definition 1; R̂ and effective sample size of Vehtari
     et al. 2021 (arXiv 1903.08008), by arviz-stats.
 
     >>> chains = 1 + 0.1 * np.random.default_rng(0).standard_normal((1, 4, 500))
-    >>> found = learning_coefficient(chains, np.zeros(1), 100)
-    >>> bool(abs(found.value[0] - 100) < 4 * found.error[0]), bool(found.rhat[0] < 1.01)
+    >>> llc = learning_coefficient(chains, np.zeros(1), 100)
+    >>> bool(abs(llc.value[0] - 100) < 4 * llc.error[0]), bool(llc.rhat[0] < 1.01)
     (True, True)
     """
-    from arviz_stats.base.array import array_stats  # Only who samples waits for it.
+    from arviz_stats.base.array import array_stats  # slow to import
 
-    known = np.isfinite(chains).all((1, 2)) & (np.ptp(chains, (1, 2)) > 0)
+    is_valid = np.isfinite(chains).all((1, 2)) & (np.ptp(chains, (1, 2)) > 0)
     value = n_beta * (chains.mean((1, 2)) - at_place)
     error, rhat, ess = (np.full(len(chains), np.nan) for _ in range(3))
-    for place in np.flatnonzero(known):
+    for place in np.flatnonzero(is_valid):
         error[place] = array_stats.mcse(chains[place])
         rhat[place] = array_stats.rhat(chains[place])
         ess[place] = array_stats.ess(chains[place])

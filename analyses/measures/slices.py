@@ -1,4 +1,4 @@
-"""Lines and planes through the space of weights, and barriers on them."""
+"""Lines and planes through weight space, and barriers on lines."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -11,7 +11,7 @@ from torch import Tensor
 from mechgrok.masks import Mask
 from mechgrok.models import Wiring
 
-#: What a barrier is measured from: `barrier`.
+#: The baseline of a barrier (see `barrier`).
 Above = Literal["interpolation", "mean"]
 
 
@@ -27,14 +27,14 @@ def between(a: Mapping[str, Tensor], b: Mapping[str, Tensor], share: float) -> d
 def barrier(
     losses: Float[np.ndarray, "*any position"], above: Above = "interpolation"
 ) -> Float[np.ndarray, "*any"]:
-    """How high a loss rises on a line between two networks.
+    """The height of the loss barrier on a line between two networks.
 
     Args:
-        losses: at evenly spaced places from one end to the other.
+        losses: at evenly spaced points from one end to the other.
         above: "interpolation": max_α L(α) − ((1 − α) L(0) + α L(1)) (Entezari et al. 2022, arXiv
-            2110.06296), 0 on the way down a slope that bends upwards; "mean": max_α L(α) − (L(0) +
-            L(1)) / 2 (Frankle et al. 2020, arXiv 1912.05671), the same where both ends are as good,
-            and half their difference at least where they are not.
+            2110.06296), 0 on a convex slope; "mean": max_α L(α) − (L(0) + L(1)) / 2 (Frankle et
+            al. 2020, arXiv 1912.05671), equal to the former for equal ends, and otherwise at least
+            half their difference.
 
     >>> losses = np.array([1.0, 4.0, 0.0])
     >>> float(barrier(losses)), float(barrier(losses, "mean"))
@@ -52,9 +52,9 @@ def barrier(
 def random_direction(
     weights: Mapping[str, Tensor], mask: Mask | None, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """A direction with independent entries of N(0, 1), and 0 where a weight is pruned.
+    """A direction with independent entries of N(0, 1), and 0 for pruned weights.
 
-    Under edge-popup the mask is that of the current scores; the scores do not move.
+    Under edge-popup the mask is that of the current scores, which stay fixed.
 
     >>> mask = Mask({"W": torch.tensor([[True, False]])})
     >>> random_direction({"W": torch.ones(1, 2)}, mask, torch.Generator())["W"].ne(0).tolist()
@@ -73,11 +73,11 @@ def filter_normalized(
     generator: torch.Generator,
     mask: Mask | None = None,
 ) -> dict[str, Tensor]:
-    """A random direction inside the mask, each of its filters as long as that of the weights.
+    """A random direction inside the mask, with the norm of each filter taken from the weights.
 
-    A filter is what one unit reads: a column of a matrix, by head where there are heads. Biases
-    stay as they are, and so does a unit of which every weight is pruned. Directions that are not
-    normalized so would look flat where weights are large.
+    A filter contains the input weights of one unit: a column of a matrix, per head if there are
+    heads. Biases and fully pruned units do not move. Without this normalization, the loss would
+    look flat around large weights.
 
     Source: Li et al. 2018 (arXiv 1712.09913), section 4.
 
@@ -91,9 +91,9 @@ def filter_normalized(
     matrices = {name: weight for name, weight in weights.items() if name in wiring.connections}
     direction = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for name, drawn in random_direction(matrices, mask, generator).items():
-        # Units that read all heads have a filter across them.
+        # A unit that reads all heads has one filter across them.
         over = (-3, -2) if wiring.connections[name].heads == "rows" else (-2,)
         length = torch.linalg.vector_norm(weights[name], dim=over, keepdim=True)
-        of_drawn = torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
-        direction[name] = drawn * torch.where(of_drawn > 0, length / of_drawn, 0)
+        drawn_length = torch.linalg.vector_norm(drawn, dim=over, keepdim=True)
+        direction[name] = drawn * torch.where(drawn_length > 0, length / drawn_length, 0)
     return direction

@@ -1,4 +1,4 @@
-"""Which checkpoints an analysis measures by default, where measuring all would take long."""
+"""Default selections of checkpoints for slow analyses."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def thin(steps: Sequence[int], count: int = 60) -> list[int]:
-    """At most ``count`` steps of a sequence: the first, the last, and even places between.
+    """At most ``count`` steps of a sequence: the first, the last, and evenly spaced ones between.
 
-    Evenly by position in the sequence, which is dense early, where most happens.
+    The spacing is even by position in the sequence, which is dense early in training.
 
     >>> thin(range(0, 1000, 10), 4)
     [0, 330, 660, 990]
@@ -22,7 +22,7 @@ def thin(steps: Sequence[int], count: int = 60) -> list[int]:
 def log_spaced(steps: Sequence[int], count: int) -> list[int]:
     """At most ``count`` of the steps: the first, the last, and between them evenly by logarithm.
 
-    Step 0, which has no logarithm, is one of them where it is the first.
+    Includes step 0, which has no logarithm, if it is the first.
 
     >>> log_spaced([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1000], 5)
     [0, 1, 10, 100, 1000]
@@ -36,24 +36,24 @@ def log_spaced(steps: Sequence[int], count: int) -> list[int]:
         return steps[-1:]
     if steps[0] == 0 and count > 2:
         return [0, *log_spaced(steps[1:], count - 1)]
-    places = np.log1p(np.asarray(steps, dtype=float))
+    logs = np.log1p(np.asarray(steps, dtype=float))
     chosen: list[int] = []
-    for left, place in zip(
-        range(count - 1, -1, -1), np.linspace(places[0], places[-1], count), strict=True
+    for remaining, target in zip(
+        range(count - 1, -1, -1), np.linspace(logs[0], logs[-1], count), strict=True
     ):
-        # Each step once: where steps are few, those that follow are taken.
-        low, high = (chosen[-1] + 1 if chosen else 0), len(steps) - left
-        chosen.append(low + int(np.abs(places[low:high] - place).argmin()))
+        # Choose each step once, and leave enough steps for the remaining targets.
+        low, high = (chosen[-1] + 1 if chosen else 0), len(steps) - remaining
+        chosen.append(low + int(np.abs(logs[low:high] - target).argmin()))
     return [steps[at] for at in chosen]
 
 
 def around_milestones(
     steps: Sequence[int], count: int, milestones: Mapping[str, float]
 ) -> list[int]:
-    """At most ``count`` of the steps: evenly by logarithm, and closer where the run generalizes.
+    """At most ``count`` of the steps, evenly spaced by logarithm, and denser around t_gen.
 
-    Of twelve, five are those nearest to t_mem and to 0.7, 0.85, 1 and 1.2 times t_gen, as far as
-    these were reached; the others are `log_spaced`.
+    Five of twelve are the steps nearest to t_mem and to 0.7, 0.85, 1 and 1.2 times t_gen, if
+    reached; the others are `log_spaced`.
 
     >>> around_milestones(range(0, 1001, 10), 8, {"t_gen": 500})
     [0, 10, 50, 220, 420, 500, 600, 1000]

@@ -1,7 +1,7 @@
-"""Papers made again: their runs, figures, tables and claims, with a verdict on each claim.
+"""Reproductions of papers: their runs, figures, tables and claims, with a verdict on each claim.
 
-The modules here know no paper by name. A paper is a package in this folder, or one of another
-project (`mechgrok.analyses.papers.paper`); what its items are made of is imported from here.
+The modules here are independent of any paper. A paper is a package in this folder or of another
+project (`mechgrok.analyses.papers.paper`), and imports the building blocks of its items from here.
 """
 
 from lazy_loader import attach_stub

@@ -1,8 +1,8 @@
-"""Claims of a paper, and the verdict of runs: a claim holds, differs, or is undecided.
+"""Claims of a paper, and their verdicts: a claim holds, differs, or is undecided.
 
-A claim is data: what the paper says and where, the quantity that would show it, and a rule that
-was fixed before any result was seen. The quantity has a value for each seed, and the rule says
-where the interval of their median (`mechgrok.analyses.papers.estimates`) must lie.
+A claim consists of the paper's statement and its source, a quantity that tests it, and a rule
+fixed before any result was known. The quantity has a value for each seed, and the rule sets the
+region for the interval of their median (`mechgrok.analyses.papers.estimates`).
 """
 
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ Verdict = Literal["holds", "differs", "undecided"]
 
 @dataclass(frozen=True)
 class Rule:
-    """Where the median must lie for a claim to hold.
+    """The region of the median in which a claim holds.
 
     Attributes:
-        low, high: the bounds of that region; None where it has none.
-        scale: how values are compared.
+        low, high: the bounds of the region; None for no bound.
+        scale: whether to compare values by ratio or difference.
     """
 
     low: float | None = None
@@ -31,11 +31,11 @@ class Rule:
     scale: Comparison = "linear"
 
     def judge(self, estimate: Estimate | None) -> Verdict:
-        """The claim holds if the interval lies within the region, differs if it lies outside."""
+        """The verdict: holds if the interval is inside the region, differs if it is outside."""
         if estimate is None or estimate.interval is None:
             return "undecided"
         low, high = estimate.interval
-        # A value on the bound of a region with one bound (a ratio of 1) decides nothing.
+        # For a region with one bound, a value on the bound (a ratio of 1) is undecided.
         one_sided = self.low is None or self.high is None
         above = self.low is None or (low > self.low if one_sided else low >= self.low)
         below = self.high is None or (high < self.high if one_sided else high <= self.high)
@@ -53,7 +53,7 @@ class Rule:
             side = "above" if self.low is not None else "below"
             region = f"{side} {number(self.low if self.low is not None else self.high or 0.0)}"
         return (
-            f"holds if the interval of the median lies {region}, differs if it lies outside, else "
+            f"holds if the interval of the median is {region}, differs if it is outside, else "
             "undecided"
         )
 
@@ -73,7 +73,7 @@ def within(low: float, high: float, scale: Comparison = "linear") -> Rule:
     return Rule(low, high, scale)
 
 
-#: Of a ratio of two times: the second comes earlier than the first, or later.
+#: Rules for a ratio of two times: the second is earlier, or later, than the first.
 EARLIER, LATER = above(1, "log"), below(1, "log")
 
 
@@ -84,10 +84,10 @@ class Claim:
     Attributes:
         text: the statement, paraphrased.
         source: version, figure or table.
-        quantity: what is measured for each seed.
-        rule: what decides.
-        values: the quantity of each seed, from the item's runs.
-        printed: the number in the paper; empty where it prints none.
+        quantity: a description of the quantity of each seed.
+        rule: decides the verdict.
+        values: computes the quantity of each seed from the item's runs.
+        printed: the number in the paper, if any.
     """
 
     text: str
@@ -114,7 +114,7 @@ class Claim:
         }
 
     def _estimate(self, values: list[Bounds]) -> Estimate | None:
-        """The median; its interval ends where the quantity can be no smaller or larger."""
+        """The median, with its interval clipped to the possible values of the quantity."""
         if not values:
             return None
         estimate = Estimate.of(values, self.rule.scale)

@@ -1,15 +1,15 @@
-"""Medians over seeds, with an interval, of values that may be known by their bounds alone.
+"""Medians over seeds, with intervals, for measured and for censored values.
 
-**Not within N steps is a value.** A value lies between two bounds (`Bounds`), which are equal where
-it was measured: t_gen of a run that did not generalize within 60,000 steps lies between 60,000 and
-infinity, and the ratio of two such values between the ratios of their bounds.
+**Censored values.** A value has two bounds (`Bounds`), which are equal if it was measured: t_gen of
+a run that did not generalize within 60,000 steps is between 60,000 and infinity, and the ratio of
+two such values is between the ratios of their bounds.
 
-**The interval of the median.** From six seeds on it is that of the sign test: between two of the
-ordered values, whatever the distribution, with 95 % or more. With fewer there is no such interval:
-from the smallest of three values to the largest it is 75 %. Then it is the wider of two at either
-end: that one, and Student's 95 % interval of the mean (of logarithms, for ratios and times). The
-second is wide where three values are far apart (its factor is 4.3) and supposes that they are about
-normal. A bound stands in for a value that is only known to lie beyond it. One seed has no interval.
+**The interval of the median.** From six seeds on it is the interval of the sign test: between two
+of the ordered values, for any distribution, with 95 % or more. Fewer seeds have no such interval:
+the range of three values has 75 %. The interval is then the wider, at either end, of the range and
+of Student's 95 % interval of the mean (of logarithms, for ratios and times). The latter is wide for
+three distant values (its factor is 4.3) and assumes nearly normal values. A bound replaces a
+censored value. One seed has no interval.
 """
 
 import math
@@ -21,15 +21,15 @@ import numpy as np
 
 from mechgrok.formatting import number
 
-#: Whether values are compared by their ratios or by their differences.
+#: Whether to compare values by ratio or by difference.
 Comparison = Literal["log", "linear"]
-#: The number of seeds from which on the sign test's interval of the median reaches 95 %.
+#: The smallest number of seeds for which the sign test's interval reaches 95 %.
 SIGN_TEST_FROM = 6
 _CONFIDENCE = 0.95
 
 
 class Bounds(NamedTuple):
-    """The bounds of a number, which are equal where it was measured.
+    """The bounds of a number, which are equal if it was measured.
 
     >>> Bounds.exactly(300) / Bounds.beyond(60_000)
     Bounds(low=0.0, high=0.005)
@@ -40,27 +40,27 @@ class Bounds(NamedTuple):
 
     @classmethod
     def exactly(cls, value: float) -> Self:
-        """A number that was measured."""
+        """A measured number."""
         return cls(float(value), float(value))
 
     @classmethod
     def beyond(cls, value: float) -> Self:
-        """A number that is larger than this: t_gen of a run that was stopped before."""
+        """A number above ``value``, such as t_gen of a run that stopped too early."""
         return cls(float(value), math.inf)
 
     def __truediv__(self, other: "Bounds") -> "Bounds":
-        """The ratio of two numbers, neither of which is negative."""
+        """The ratio of two non-negative numbers."""
         low = self.low / other.high if other.high else math.inf
         high = self.high / other.low if other.low else math.inf
         return Bounds(0.0 if math.isnan(low) else low, math.inf if math.isnan(high) else high)
 
     def as_json(self) -> list[float | None]:
-        """Both bounds, None for one that is infinite."""
+        """Both bounds, with None for infinity."""
         return [value if math.isfinite(value) else None for value in self]
 
     @classmethod
     def from_json(cls, bounds: Sequence[float | None]) -> Self:
-        """From what `as_json` gave."""
+        """Read the result of `as_json`."""
         low, high = bounds
         return cls(-math.inf if low is None else low, math.inf if high is None else high)
 
@@ -95,13 +95,13 @@ class Estimate:
             ValueError: there are no values.
         """
         if not values:
-            raise ValueError("No values have no median.")
+            raise ValueError("The median needs at least one value.")
         lows, highs = np.sort(np.array(values, dtype=float), axis=0).T
         median = Bounds(float(np.median(lows)), float(np.median(highs)))
         return cls(median, _interval(lows, highs, scale), len(values))
 
     def as_row(self) -> dict[str, Any]:
-        """As ``claims.json`` holds it; an infinite bound is None."""
+        """The columns of ``claims.json``, with None for infinite bounds."""
         median_low, median_high = self.median.as_json()
         low, high = self.interval.as_json() if self.interval else (None, None)
         return {
@@ -115,7 +115,7 @@ class Estimate:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self | None:
-        """From a row of ``claims.json``; None where no seed has a value."""
+        """Read a row of ``claims.json``; None if no seed has a value."""
         if row["median"] is None:
             return None
         median = Bounds.from_json((row["median_low"], row["median_high"]))
@@ -130,13 +130,13 @@ class Estimate:
 
 
 def sign_test_interval(n: int, confidence: float = _CONFIDENCE) -> tuple[int, float] | None:
-    """Which of n ordered values bound the median: the dth from either end, and how surely.
+    """The order statistics that bound the median of n values, and their confidence.
 
-    The median lies between the dth smallest and the dth largest of n values with probability
-    1 − 2 P(B < d), B binomial with n and ½, whatever their distribution.
+    The median is between the dth smallest and the dth largest of n values with probability
+    1 − 2 P(B < d), B binomial with n and ½, for any distribution.
 
     Returns:
-        d, from 1, and the confidence; None where no d reaches the confidence.
+        d, from 1, and the confidence; None if no d reaches the confidence.
 
     >>> sign_test_interval(3), sign_test_interval(6), sign_test_interval(6, 0.9)
     (None, (1, 0.96875), (1, 0.96875))
@@ -161,7 +161,7 @@ def _interval(lows: np.ndarray, highs: np.ndarray, scale: Comparison) -> Bounds 
 
 
 def _student(values: np.ndarray, scale: Comparison) -> tuple[float, float]:
-    """Student's interval of the mean of ordered values; all numbers where one has no logarithm."""
+    """Student's interval of the mean of ordered values; unbounded if a logarithm is undefined."""
     from scipy.stats import t
 
     if values[0] == values[-1]:  # without the rounding of a mean

@@ -1,4 +1,4 @@
-"""Figures of groups of runs that items share: curves over training, points over a setting."""
+"""Figures of groups of runs for items: curves over training, points over a setting."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +25,13 @@ from mechgrok.sweeps.survival import time_to_event
 
 #: The figures of an item, by name.
 Figures = dict[str, go.Figure]
-#: Groups of runs: their names in a figure, and the settings that select them
+#: Groups of runs: names in the figure, and settings that select the runs
 #: (`mechgrok.analyses.papers.quantities.select`).
 Groups = Mapping[str, Mapping[str, Any]]
 
 _TRAIN: dict[str, Any] = {"key": "train", "dash": "dash", "width": 1.2}
 _TEST: dict[str, Any] = {"key": "test"}
-#: Rows of `training_figure`: the height, the y axis, and the look of each column of the metrics.
+#: Rows of `training_figure`: the height, the y axis, and the style of each column of the metrics.
 _ROWS: dict[str, tuple[int, dict[str, Any], dict[str, dict[str, Any]]]] = {
     "accuracy": (280, SHARE, {"train_accuracy": _TRAIN, "test_accuracy": _TEST}),
     "loss": (280, {"type": "log"}, {"train_loss": _TRAIN, "test_loss": _TEST}),
@@ -45,12 +45,12 @@ WITH_NORMS = ("accuracy", "L1 Σ|w|", "L2 √Σw²")
 def training_figure(
     sweep: Sweep, groups: Groups, title: str, rows: Sequence[str] = ("accuracy",)
 ) -> go.Figure:
-    """Metrics of groups of runs over training: medians, the middle half, single runs faint.
+    """Metrics of groups of runs over training: medians, middle half, and faint single runs.
 
     Args:
-        sweep: of the runs.
-        groups: of the runs.
-        title: of the figure.
+        sweep: the sweep with the runs.
+        groups: the groups of runs.
+        title: the figure's title.
         rows: from top to bottom: accuracy, loss, and the norms of `WITH_NORMS`.
     """
     measured = _measured(sweep, groups, _metrics)
@@ -59,9 +59,9 @@ def training_figure(
         height, y, columns = _ROWS[name]
         panel = figure.row(height=height).over_training(y={"title": name, **y})
         for label, dataset in measured.items():
-            for column, look in columns.items():
+            for column, style in columns.items():
                 if dataset[column].notnull().any():
-                    panel.lines(dataset.step, dataset[column], run=label, **look)
+                    panel.lines(dataset.step, dataset[column], run=label, **style)
     return figure.draw()
 
 
@@ -74,16 +74,16 @@ def analysis_figure(
     drawing: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> go.Figure:
-    """The figure of an analysis, of groups of runs.
+    """The figure of an analysis for groups of runs.
 
     Args:
-        sweep: of the runs.
-        groups: of the runs.
-        analysis: its name.
-        at: the share of the run after which to measure, at the nearest checkpoint; the analysis's
-            own choice of checkpoints unless given.
-        drawing: options of drawing.
-        options: of measuring.
+        sweep: the sweep with the runs.
+        groups: the groups of runs.
+        analysis: the analysis's name.
+        at: the share of the run after which to measure, at the nearest checkpoint; default: the
+            analysis's own selection of checkpoints.
+        drawing: options for drawing.
+        options: options for measuring.
     """
 
     def measure(run: Run) -> xr.Dataset:
@@ -97,7 +97,7 @@ def analysis_figure(
 def _measured(
     sweep: Sweep, groups: Groups, measure: Callable[[Run], xr.Dataset]
 ) -> dict[str, xr.Dataset]:
-    """A dataset of each run, by a label, with the name of its group."""
+    """The dataset of each run by label, with its group in the attributes."""
     measured: dict[str, xr.Dataset] = {}
     for group, settings in groups.items():
         for at, member in enumerate(evaluated(sweep, **settings)):
@@ -119,7 +119,7 @@ def _medians(sweep: Sweep, groups: Groups) -> str:
     for group, settings in groups.items():
         if names := sorted(member.name for member in evaluated(sweep, **settings)):
             medians.append(f"{group} {time_to_event(sweep.table.loc[names], 't_gen')}")
-    return f"median t_gen: {'; '.join(medians)}" if medians else "no run is there"
+    return f"median t_gen: {'; '.join(medians)}" if medians else "no evaluated run"
 
 
 def setting_figure(
@@ -129,15 +129,15 @@ def setting_figure(
     x: str | Mapping[str, Any],
     panels: Mapping[str, Mapping[str, Quantity]],
 ) -> go.Figure:
-    """Quantities over a setting of the runs, in panels beside one another.
+    """Quantities over a setting of the runs, in panels side by side.
 
     Args:
-        sweep: of the runs.
-        title: of the figure.
-        setting: its name.
-        x: the title of its axis, or any of Plotly's attributes of an axis.
-        panels: quantities by their names in the legend, by the title of the y axis, which is
-            logarithmic unless they are shares.
+        sweep: the sweep with the runs.
+        title: the figure's title.
+        setting: the setting's name.
+        x: the title of the setting's axis, or any of Plotly's attributes of an axis.
+        panels: quantities by legend entry, by the title of the y axis, which is logarithmic
+            except for shares.
     """
     figure = Panels({}, title=title)
     row = figure.row(height=280, legend=any(len(quantities) > 1 for quantities in panels.values()))
@@ -158,16 +158,16 @@ def points(
     *,
     sideways: bool = False,
 ) -> None:
-    """A quantity of several kinds of runs: each seed a faint point, the medians joined by a line.
+    """Draw a quantity of several kinds of runs: seeds as faint points, medians joined by a line.
 
-    A value that is only known to be larger is an open triangle at its bound.
+    A censored value is an open triangle at its bound.
 
     Args:
-        panel: where to draw.
-        values: of each seed, by the kind of run: the value of a setting, or a name.
+        panel: the panel to draw on.
+        values: the value of each seed, by kind of run: a value of a setting, or a name.
         color: of points and line.
-        entry: in the legend.
-        sideways: kinds of runs on the y axis, and no line.
+        entry: the legend entry.
+        sideways: whether kinds of runs are on the y axis, without a line.
     """
     singles = [
         (kind, bounds, f"seed {seed}: {bounds}")
@@ -179,18 +179,18 @@ def points(
     faint: dict[str, Any] = {"mode": "markers", "opacity": 0.5, "marker": {"size": 7}}
     mode = "markers" if sideways else "lines+markers"
     strong: dict[str, Any] = {"mode": mode, "marker": {"size": 10}, "entry": entry}
-    for drawn, look in ((singles, faint), (middle, strong)):
-        shown = [each for each in drawn if _can_be_drawn(each[1])]
+    for points_, style in ((singles, faint), (middle, strong)):
+        shown = [point for point in points_ if _can_be_drawn(point[1])]
         kinds = [kind for kind, _, _ in shown]
         places = [bounds.low for _, bounds, _ in shown]
         x, y = (places, kinds) if sideways else (kinds, places)
         beyond = "triangle-right-open" if sideways else "triangle-up-open"
         symbols = [beyond if math.isinf(bounds.high) else "circle" for _, bounds, _ in shown]
-        look["marker"]["symbol"] = symbols
+        style["marker"]["symbol"] = symbols
         text = [text for _, _, text in shown]
-        panel.add("scatter", x=x, y=y, text=text, hover="%{text}", color=color, **look)
+        panel.add("scatter", x=x, y=y, text=text, hover="%{text}", color=color, **style)
 
 
 def _can_be_drawn(bounds: Bounds) -> bool:
-    """Whether anything but an upper bound is known."""
+    """Whether the value has a lower bound, or is exactly 0."""
     return bounds.low > 0 or bounds.high == 0

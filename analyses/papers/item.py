@@ -1,16 +1,16 @@
-"""An item of a paper: a figure or a table, the runs it needs, its claims, and its result.
+"""Items of a paper: a figure or a table with its runs, claims, and result.
 
 Each item is a module in its paper's package, named after the figure (``fig2a``), with
 
-* a docstring, whose first line says what the item shows;
+* a docstring, whose first line summarizes the item;
 * ``plan(scale) -> Plan``: the runs;
-* ``draw(sweep) -> {name: figure}``: its figures, from those runs;
-* ``CLAIMS``: the paper's claims about it, by short names
+* ``draw(sweep) -> {name: figure}``: the figures of these runs;
+* ``CLAIMS``: the paper's claims about the item, by short names
   (`mechgrok.analyses.papers.claims.Claim`);
-* optionally ``ALSO``, other figures that are the same item, and ``SETTINGS``, where the text and
-  the authors' code disagree, and which settings the runs here have;
-* optionally ``VERSION``, a whole number (1 unless given): raise it when the figures or the judged
-  quantities change, and the item is made again.
+* optionally ``ALSO``, other figures covered by the item, and ``SETTINGS``, the differences between
+  the text and the authors' code, and the settings used here;
+* optionally ``VERSION``, an integer (default: 1): increase it when the figures or the quantities
+  change, to rebuild the item.
 """
 
 import importlib
@@ -35,12 +35,12 @@ class Item:
     """A figure or a table of a paper; see this module's docstring.
 
     Attributes:
-        module: the module that defines it.
-        name: the module's, with dashes.
-        also: other names by which it is found.
-        shows: what it shows, in a line.
-        settings: where text and code disagree.
-        version: of its code.
+        module: the module that defines the item.
+        name: the module's name, with dashes.
+        also: alternative names.
+        shows: a one-line summary.
+        settings: differences between text and code.
+        version: the version of the item's code.
     """
 
     module: str
@@ -71,20 +71,20 @@ class Item:
 
     @property
     def title(self) -> str:
-        """Its name and the other figures that it is: ``fig2a (fig4a, fig7)``."""
+        """The name, with the other figures covered: ``fig2a (fig4a, fig7)``."""
         return f"{self.name} ({', '.join(self.also)})" if self.also else self.name
 
 
 @dataclass(frozen=True)
 class ItemResult:
-    """The figures and verdicts of an item, as ``items/NAME.json`` holds them.
+    """The figures and verdicts of an item, saved in ``items/NAME.json``.
 
     Attributes:
         claims: a row for each claim, as in ``claims.json``.
         figures: name, packed figure, title and subtitle of each, the endings of its files, and
-            ``undrawn``, why no picture could be drawn, where none could.
-        groups: for each stage, how many runs have been evaluated, of how many.
-        failed: what went wrong, in a sentence; empty where nothing did.
+            ``undrawn``, the reason if a picture could not be drawn.
+        groups: for each stage, the numbers of evaluated runs and of all runs.
+        failed: the error message; empty if the item succeeded.
     """
 
     claims: Sequence[dict[str, Any]] = ()
@@ -93,13 +93,13 @@ class ItemResult:
     failed: str = ""
 
     def save(self, folder: Path, name: str, key: Key) -> None:
-        """Write it into the paper's folder, under the item's name, with its key."""
+        """Write the result into the paper's folder, under the item's name, with its key."""
         make_folder(folder / "items")
         save_entries(_file(folder, name), {name: (key, vars(self))})
 
     @classmethod
     def read(cls, folder: Path, name: str) -> tuple[Key, Self]:
-        """An item's key and result in the paper's folder; a failed one if there is none."""
+        """An item's key and result in the paper's folder; a failed result if none is saved."""
         key, fields = load_entries(_file(folder, name)).get(name, (FAILED, None))
         try:
             return key, cls(**fields)
@@ -107,7 +107,7 @@ class ItemResult:
             return FAILED, cls(failed="it was not made.")
 
 
-#: The key of an item that failed, which no other key equals: it is made again.
+#: The key of a failed item, which differs from every other key, so that the item is rebuilt.
 FAILED = Key(version="failed", options={})
 
 

@@ -1,9 +1,9 @@
-"""Making a paper again: training the runs that its items need, drawing and judging each item.
+"""Reproduce a paper: train the runs of its items, then draw and judge each item.
 
-Everything lies in one folder: ``runs/`` is a sweep with the runs of all items, each trained once;
-``figures/`` holds every figure as HTML, SVG and PNG; ``items/`` the result of each item, from which
-`mechgrok.analyses.papers.page` writes the page. An item is drawn again where its runs or its
-version have changed. An interrupted process loses nothing: the next one continues.
+The paper's folder contains ``runs/``, a sweep with the runs of all items, each trained once;
+``figures/``, every figure as HTML, SVG and PNG; and ``items/``, the result of each item, from which
+`mechgrok.analyses.papers.page` writes the page. An item is rebuilt when its runs or its version
+change. After an interruption, the next process continues.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 #: Folders in the paper's folder: the sweep, and the figures.
 RUNS, FIGURES = "runs", "figures"
-#: Called after each item with how many are done, how many there are, and what was done.
+#: Called after each item with the number done, the total, and a message.
 Progress = Callable[[int, int, str], object]
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something other than a paper.
+    """Check that a folder is new, empty or a paper's.
 
     Raises:
-        UserError: it does.
+        UserError: it contains something else.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose another folder with --out.")
@@ -45,19 +45,19 @@ def check_folder(folder: Path) -> None:
 
 
 def sweep_of(folder: Path, paper: Paper, items: Sequence[Item], scale: Scale) -> Sweep:
-    """The runs of some items, in the sweep of all runs of the paper, whose folder is made if new.
+    """The runs of the items, in the sweep of all runs of the paper; makes the folder if needed.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder contains something else.
     """
     make_folder(folder)
-    whole = join(item.plan(scale) for item in paper.find_items())
-    prepare_sweep(folder / RUNS, whole, extend=True)
+    plan = join(item.plan(scale) for item in paper.find_items())
+    prepare_sweep(folder / RUNS, plan, extend=True)
     return runs_of(folder, items, scale)
 
 
 def runs_of(folder: Path, items: Sequence[Item], scale: Scale) -> Sweep:
-    """The runs of some items in a paper's folder."""
+    """The runs of the items in a paper's folder."""
     return Sweep(folder / RUNS, join(item.plan(scale) for item in items).members())
 
 
@@ -68,20 +68,20 @@ def make_items(
     *,
     fresh: bool = False,
     workers: int = 1,
-    progress: Progress = lambda done, total, words: None,
+    progress: Progress = lambda done, total, message: None,
 ) -> dict[str, ItemResult]:
-    """Draw and judge the items whose runs or version have changed, and save their results.
+    """Draw and judge the items with changed runs or version, and save their results.
 
     Args:
-        folder: the paper's folder, whose runs are there.
-        items: in order.
-        scale: of the runs.
-        fresh: draw and judge all items again.
-        workers: processes.
+        folder: the paper's folder, with its runs.
+        items: the items in order.
+        scale: the scale of the runs.
+        fresh: rebuild all items.
+        workers: the number of processes.
         progress: called after each item.
 
     Returns:
-        The result of each item, by its name.
+        The result of each item, by name.
     """
     stale = [item for item in items if fresh or not is_fresh(folder, item, scale)]
     done = len(items) - len(stale)
@@ -116,7 +116,7 @@ def make_item(folder: Path, module: str, scale: Scale) -> None:
 
 
 def _write_figure(folder: Path, item: str, name: str, figure: "go.Figure") -> dict[str, str]:
-    """Write a figure as HTML, and as SVG and PNG where a browser can draw it; see `ItemResult`."""
+    """Write a figure as HTML, and as SVG and PNG if a browser is installed; see `ItemResult`."""
     packed, (title, below) = untitled(figure)
     written = {"name": name, "packed": packed, "title": title, "below": below, "files": "html"}
     write_html(figure, folder / f"{item}-{name}.html")
@@ -124,15 +124,15 @@ def _write_figure(folder: Path, item: str, name: str, figure: "go.Figure") -> di
         for kind in ("svg", "png"):
             write_picture(figure, folder / f"{item}-{name}.{kind}")
             written["files"] += f",{kind}"
-    except UserError as error:  # The page shows it all the same.
+    except UserError as error:  # the page shows the interactive figure
         written["undrawn"] = str(error)
     return written
 
 
 def is_fresh(folder: Path, item: Item, scale: Scale) -> bool:
-    """Whether the item's result was made from the current runs by this version of the code.
+    """Whether the item's result is of the current runs and this version of the code.
 
-    It is not where a figure's file is missing, or where a browser can draw a picture that it lacks.
+    False if a figure's file is missing, or if a browser can now draw a missing picture.
     """
     key, result = ItemResult.read(folder, item.name)
     if key != _key(folder, item, scale):
@@ -147,7 +147,7 @@ def is_fresh(folder: Path, item: Item, scale: Scale) -> bool:
 
 
 def _key(folder: Path, item: Item, scale: Scale) -> Key:
-    """An item's version, and its runs as far as they are there."""
+    """The key of an item: its version and the files of its existing runs."""
     names = [
         f"{member.name}/{file}"
         for member in item.plan(scale).members()

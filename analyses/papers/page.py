@@ -1,6 +1,6 @@
-"""The page of a paper: verdicts first, then each item with its figures, numbers and rules.
+"""Write the page of a paper: verdicts first, then each item with figures, numbers and rules.
 
-Beside ``index.html`` stand ``claims.json``, ``claims.parquet`` and ``claims.md`` with the verdicts,
+Next to ``index.html`` are ``claims.json``, ``claims.parquet`` and ``claims.md`` with the verdicts,
 and ``runs.csv`` with a row for each run.
 """
 
@@ -27,7 +27,7 @@ from mechgrok.sweeps import Sweep
 
 _COLORS = {"holds": "#00734F", "differs": "#A3300C", "undecided": "#6b6b6b"}
 _HEADINGS = ("item", "the paper says", "verdict", "here: median [interval]", "the paper's number")
-#: A claim as ``claims.json`` has it.
+#: A claim as a row of ``claims.json``.
 Row = Mapping[str, Any]
 
 
@@ -38,17 +38,17 @@ def write_paper(
     results: Mapping[str, ItemResult],
     scale: Scale,
 ) -> Path:
-    """Write the page of some items and the files beside it.
+    """Write the page of the items and its data files.
 
     Args:
         folder: the paper's folder.
         paper: the paper.
-        items: in the order in which they appear.
-        results: by the item's name.
-        scale: of the runs.
+        items: the items in order of appearance.
+        results: the results by item name.
+        scale: the scale of the runs.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: writing a file fails.
     """
     rows = [{"item": item.name, **row} for item in items for row in results[item.name].claims]
     about = {"seeds": list(scale.seeds), "quick": scale.quick, "claims": rows}
@@ -79,7 +79,7 @@ def write_paper(
 
 
 def as_markdown(rows: Iterable[Row]) -> str:
-    """Claims as a table of Markdown: where, what, verdict, ours, and the paper's number."""
+    """Claims as a Markdown table: item, statement, verdict, our estimate, the paper's number."""
     lines = [_HEADINGS, ["---"] * len(_HEADINGS), *(_cells(row, "**{}**".format) for row in rows)]
     return "".join(
         f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |\n" for cells in lines
@@ -94,9 +94,9 @@ _COLUMNS = (
 
 
 def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
-    """A row for each run: what it is, the last step, t_mem and t_gen, also at 90 %, accuracies.
+    """A row for each run: settings, last step, t_mem and t_gen, t_gen at 90 %, and accuracies.
 
-    t_mem and t_gen are by the task's own criterion, and empty where a run did not reach it.
+    t_mem and t_gen use the task's own criterion, and are empty if the run did not reach it.
     """
     table = sweep.table.rename(columns={"plan": "network"})
     unlisted = ("steps", "checkpoint_every")
@@ -109,7 +109,7 @@ def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
 
 
 def _summary(paper: Paper, scale: Scale, rows: Sequence[Row]) -> str:
-    """The verdicts on all claims, and how a verdict comes about."""
+    """The verdicts on all claims, and an explanation of verdicts."""
     count = Counter(row["verdict"] for row in rows)
     counts = ", ".join(f"{count[verdict]} {verdict}" for verdict in _COLORS)
     n = len(scale.seeds)
@@ -119,8 +119,8 @@ def _summary(paper: Paper, scale: Scale, rows: Sequence[Row]) -> str:
     )
     warning = (
         "Quick: small networks on small tasks, trained for "
-        f"1/{scale.size.paper_steps} of the steps. It shows that everything runs; its verdicts say "
-        "nothing about the paper."
+        f"1/{scale.size.paper_steps} of the steps. This tests that everything runs; the verdicts "
+        "do not apply to the paper."
     )
     return (
         f'<section id="verdicts"><h2>{len(rows)} claims: {counts}</h2>'
@@ -131,23 +131,22 @@ def _summary(paper: Paper, scale: Scale, rows: Sequence[Row]) -> str:
 
 
 _HOW = (
-    "Each claim has a quantity, with a value for each seed, and a rule that was fixed before any "
-    "result was seen: the rule says where the interval of the median must lie. A run that has not "
-    "generalized by its last step counts as later than that, and a value that is only known to lie "
-    "beyond a bound is written >."
+    "Each claim has a quantity, with a value for each seed, and a rule fixed before any result was "
+    "known: the rule sets the region for the interval of the median. A run that has not "
+    "generalized by its last step is censored there, and > marks a censored value."
 )
-#: The interval with few seeds, and with many.
+#: Explanations of the interval with few seeds, and with many.
 _INTERVAL = (
-    "With fewer than six seeds no interval of the median reaches 95 % whatever the distribution "
-    "(smallest to largest of three values: 75 %). The interval is therefore the wider, at either "
-    "end, of that one and Student's 95 % interval of the mean, of logarithms for ratios and times, "
-    "which supposes that values are about normal.",
-    "The interval is the sign test's of the median, with 95 % or more, whatever the distribution.",
+    "With fewer than six seeds no interval of the median reaches 95 % for every distribution (the "
+    "range of three values: 75 %). The interval is therefore the wider, at either end, of the "
+    "range and of Student's 95 % interval of the mean (of logarithms, for ratios and times), "
+    "which assumes nearly normal values.",
+    "The interval is the sign test's for the median, with 95 % or more for any distribution.",
 )
 
 
 def _section(folder: Path, paper: Paper, item: Item, result: ItemResult, scale: Scale) -> str:
-    """One item: its claims, figures and settings, and the command that makes it."""
+    """The section of an item: claims, figures, settings, and the command to rebuild it."""
     parts = [f"<h2>{_text(item.title)}</h2>", _paragraph("question", item.shows)]
     if result.failed:
         parts.append(_paragraph("failed", f"Not made: {result.failed}"))
@@ -158,8 +157,8 @@ def _section(folder: Path, paper: Paper, item: Item, result: ItemResult, scale: 
     if item.settings:
         parts.append(_paragraph("below", item.settings, "Settings."))
     runs = ", ".join(
-        f"{there}{f' of {n}' if there < n else ''} {stage}"
-        for stage, (there, n) in result.groups.items()
+        f"{evaluated}{f' of {n}' if evaluated < n else ''} {stage}"
+        for stage, (evaluated, n) in result.groups.items()
     )
     parts.append(_paragraph("below", f"{runs}.", "Runs."))
     command = ["mechgrok", "paper", paper.name, item.name, *scale.to_argv(), "--out", str(folder)]
@@ -168,7 +167,7 @@ def _section(folder: Path, paper: Paper, item: Item, result: ItemResult, scale: 
 
 
 def _cells(row: Row, emphasize: Any = str) -> list[str]:
-    """A claim under `_HEADINGS`."""
+    """The cells of a claim under `_HEADINGS`."""
     verdict = emphasize(row["verdict"])
     return [row["item"], row["text"], verdict, _estimate(row), row["paper"] or "—"]
 
@@ -184,7 +183,7 @@ def _summary_cells(row: Row) -> list[str]:
 
 
 def _detailed_cells(row: Row) -> list[str]:
-    """A claim with its source, the values of the seeds, and the rule."""
+    """The cells of a claim with its source, the values of the seeds, and the rule."""
     source = f"{row['source']}: {row['paper']}" if row["paper"] else row["source"]
     values = "; ".join(f"seed {s}: {Bounds.from_json(v)}" for s, v in row["values"].items())
     quantity = f"{row['quantity']}; {values or 'no value'}"
@@ -196,7 +195,7 @@ def _detailed_cells(row: Row) -> list[str]:
 
 
 def _paragraph(kind: str, text: str, heading: str = "") -> str:
-    """A paragraph of one of the page's kinds, which begins with a heading or not."""
+    """A paragraph of a CSS class, optionally with a heading."""
     return f'<p class="{kind}">{f"<b>{heading}</b> " if heading else ""}{_text(text)}</p>'
 
 
@@ -210,7 +209,7 @@ def _verdict(row: Row) -> str:
 
 
 def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose cells are HTML."""
+    """A table of HTML cells."""
     head = "".join(f'<th scope="col">{_text(heading)}</th>' for heading in headings)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return (

@@ -1,8 +1,8 @@
-"""A paper whose figures, tables and claims can be made again, and where papers are found by name.
+"""Reproducible papers, and their registry.
 
-A paper is a package with one value ``PAPER`` and a module for each item
-(`mechgrok.analyses.papers.item`). The packages in this folder are papers; other packages announce
-theirs as entry points in the group ``mechgrok.papers``, under the package's own name:
+A paper is a package with a value ``PAPER`` and a module for each item
+(`mechgrok.analyses.papers.item`). The packages in this folder are papers; other packages register
+papers as entry points in the group ``mechgrok.papers``, under the package's own name:
 ``smith2024 = "my_package.smith2024:PAPER"``.
 """
 
@@ -18,17 +18,17 @@ from mechgrok.registry import Entry, entries
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper that can be made again.
+    """A reproducible paper.
 
     Attributes:
-        package: the package that holds its items; its last part is the paper's name.
-        title: of the paper.
+        package: the package of its items; the last component is the paper's name.
+        title: the paper's title.
         authors: in one line.
-        arxiv: its number on arXiv.
+        arxiv: the arXiv number.
         published: versions, journal and year.
         items: the names of its items, in order.
         full: the size of the paper's own runs.
-        quick: a size at which all runs train in minutes.
+        quick: a size with which all runs train in minutes.
     """
 
     package: str
@@ -42,20 +42,20 @@ class Paper:
 
     @property
     def name(self) -> str:
-        """The name by which it is found."""
+        """The paper's name: the last component of its package."""
         return self.package.rpartition(".")[2]
 
     def scale(
         self, seeds: Iterable[int], *, quick: bool = False, mnist: str | None = None
     ) -> Scale:
-        """The scale with these seeds, in full or quick."""
+        """The scale with these seeds, full or quick."""
         return Scale(self.quick if quick else self.full, tuple(seeds), quick, mnist)
 
     def find_items(self, names: Iterable[str] = ()) -> list[Item]:
-        """The items of these names in the paper's order; all items unless given.
+        """The named items in the paper's order; default: all.
 
         Raises:
-            UserError: the paper has no item of that name.
+            UserError: the paper has no item with that name.
         """
         items = [Item.load(f"{self.package}.{name.replace('-', '_')}") for name in self.items]
         by_name = {name: item.name for item in items for name in (item.name, *item.also)}
@@ -71,28 +71,30 @@ class Paper:
 
 
 def list_papers() -> dict[str, Entry]:
-    """All papers by name, none of them imported."""
+    """All papers by name, without importing them."""
     import mechgrok.analyses.papers as folder
 
-    here = [module.name for module in pkgutil.iter_modules(folder.__path__) if module.ispkg]
-    own = {name: Entry(name, f"{folder.__name__}.{name}", "PAPER") for name in here}
-    return own | entries("mechgrok.papers")
+    names = [module.name for module in pkgutil.iter_modules(folder.__path__) if module.ispkg]
+    builtin = {name: Entry(name, f"{folder.__name__}.{name}", "PAPER") for name in names}
+    return builtin | entries("mechgrok.papers")
 
 
 def find_paper(name: str) -> Paper:
-    """The paper of this name.
+    """The paper with this name.
 
     Raises:
-        UserError: there is none, or the package that announces it is not installed.
+        UserError: no paper has this name, or its package is not installed.
     """
-    known = list_papers()
-    if name not in known:
-        raise UserError(f"There is no paper {name!r}{near(name, known)}: choose {choices(known)}.")
+    papers = list_papers()
+    if name not in papers:
+        raise UserError(
+            f"There is no paper {name!r}{near(name, papers)}: choose {choices(papers)}."
+        )
     try:
-        paper: Paper = known[name].load()
+        paper: Paper = papers[name].load()
     except (ModuleNotFoundError, AttributeError) as error:
         raise UserError(
-            f"The paper {name} is announced by a package that lacks it ({error}): install that "
-            "package again, or remove it."
+            f"The package that registers the paper {name} does not contain it ({error}): reinstall "
+            "that package, or remove it."
         ) from None
     return paper

@@ -1,8 +1,8 @@
-"""What claims are about: a value for each seed, from the runs of a sweep.
+"""Quantities of claims: a value for each seed, from the runs of a sweep.
 
-A quantity is called with a sweep and returns a value for each seed; a seed without a run has none.
-Settings select the runs, as in `select`: ``t_gen(stage="base", seed=0)``. Two quantities have a
-ratio: ``t_gen(network="narrow") / t_gen(network="wide")``.
+Calling a quantity with a sweep returns a value for each seed with a run. Settings select the runs,
+as in `select`: ``t_gen(stage="base", seed=0)``. Quantities can be divided:
+``t_gen(network="narrow") / t_gen(network="wide")``.
 """
 
 import math
@@ -20,9 +20,9 @@ from mechgrok.measuring import analyze
 from mechgrok.runs import Run
 from mechgrok.sweeps import Member, Sweep
 
-#: The values of some quantity, by seed.
+#: The values of a quantity, by seed.
 BySeed = Mapping[object, Bounds]
-#: What any number, a share such as an accuracy, and a correlation can be.
+#: The possible values of any number, of a share such as an accuracy, and of a correlation.
 ANYTHING, A_SHARE, CORRELATION = Bounds(-math.inf, math.inf), Bounds(0.0, 1.0), Bounds(-1.0, 1.0)
 
 
@@ -31,7 +31,7 @@ class Quantity:
     """A value for each seed, from the runs of a sweep.
 
     Attributes:
-        values: from the sweep to the value of each seed.
+        values: maps the sweep to the value of each seed.
         possible: the bounds of any value of this quantity.
     """
 
@@ -43,7 +43,7 @@ class Quantity:
         return self.values(sweep)
 
     def __truediv__(self, other: "Quantity") -> "Quantity":
-        """The ratio of two quantities, for the seeds that have both."""
+        """The ratio of two quantities, for seeds with both."""
 
         def values(sweep: Sweep) -> BySeed:
             a, b = self(sweep), other(sweep)
@@ -53,7 +53,7 @@ class Quantity:
 
 
 def select(sweep: Sweep, **settings: Any) -> Sweep | None:
-    """The runs with these settings, as `Sweep.sel` selects them; None where there are none.
+    """The runs with these settings, selected by `Sweep.sel`; None if there are none.
 
     ``network="wide"`` selects the runs of a plan by the name of its base run
     (`mechgrok.analyses.papers.scale.Scale.plan`), at any scale.
@@ -67,7 +67,7 @@ def select(sweep: Sweep, **settings: Any) -> Sweep | None:
 
 
 def evaluated(sweep: Sweep, **settings: Any) -> list[Member]:
-    """The runs with these settings that have been evaluated at least once."""
+    """The runs with these settings and at least one evaluation."""
     selected = select(sweep, **settings)
     if selected is None:
         return []
@@ -84,14 +84,14 @@ def first_runs(sweep: Sweep, **settings: Any) -> dict[object, Run]:
 
 
 def rows(sweep: Sweep, accuracy: float | None = None, **settings: Any) -> Iterator[tuple[Any, Any]]:
-    """Seed and row of `Sweep.table` of each run with these settings."""
+    """Yield the seed and the row of `Sweep.table` for each run with these settings."""
     table = sweep.at(accuracy).table
     for member in evaluated(sweep, **settings):
         yield member.settings.get("seed"), table.loc[member.name]
 
 
 def _milestone(name: str, accuracy: float | None, settings: Mapping[str, Any]) -> Quantity:
-    """t_mem or t_gen; beyond the last step of a run that did not reach it."""
+    """t_mem or t_gen; censored at the last step of a run that did not reach it."""
 
     def bounds(row: Any) -> Bounds:
         if pd.isna(row[name]):
@@ -104,12 +104,12 @@ def _milestone(name: str, accuracy: float | None, settings: Mapping[str, Any]) -
 
 
 def t_gen(accuracy: float | None = None, **settings: Any) -> Quantity:
-    """The first step with this test accuracy (by the task's own criterion unless given)."""
+    """The first step with this test accuracy (default: the task's own criterion)."""
     return _milestone("t_gen", accuracy, settings)
 
 
 def t_mem(accuracy: float | None = None, **settings: Any) -> Quantity:
-    """The first step with this train accuracy (by the task's own criterion unless given)."""
+    """The first step with this train accuracy (default: the task's own criterion)."""
     return _milestone("t_mem", accuracy, settings)
 
 
@@ -143,7 +143,7 @@ def metric_at(
 
 
 def of_run(value: Callable[[Run], float], possible: Bounds = ANYTHING, **settings: Any) -> Quantity:
-    """Any number of a run; seeds for which it is not finite are left out."""
+    """A number computed from a run; skips seeds without a finite number."""
 
     def values(sweep: Sweep) -> BySeed:
         numbers = {seed: float(value(run)) for seed, run in first_runs(sweep, **settings).items()}
@@ -161,14 +161,13 @@ def answer(
     options: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Quantity:
-    """A number from an analysis.
+    """A number computed from an analysis.
 
     Args:
-        analysis: its name.
-        value: the number, of the analysis's dataset.
+        analysis: the analysis's name.
+        value: computes the number from the dataset.
         possible: the bounds of any such number.
-        at: the share of the run after which to take the number: the dataset is that of the nearest
-            checkpoint.
+        at: the share of the run after which to compute the number, at the nearest checkpoint.
         options: of the analysis.
         settings: of the runs.
     """
@@ -188,7 +187,7 @@ def nearest(steps: Sequence[int], at: float) -> int:
 
 
 def by_setting(sweep: Sweep, name: str, quantity: Quantity) -> dict[Any, BySeed]:
-    """A quantity of each seed, by the values of a setting of the runs, numbers in order."""
+    """A quantity of each seed, by the values of a setting, with numbers in order."""
     of_runs = dict.fromkeys(member.settings.get(name) for member in sweep.members)
     values: list[Any] = [value for value in of_runs if value is not None]
     if all(isinstance(value, int | float) for value in values):
@@ -202,12 +201,12 @@ def over_setting(
     reduce: Callable[[dict[Any, Bounds]], float | None],
     possible: Bounds = ANYTHING,
 ) -> Quantity:
-    """A number of each seed from the values of a quantity at all values of a setting.
+    """Reduce a quantity over all values of a setting to one number per seed.
 
     Args:
-        name: of the setting.
-        quantity: what is reduced.
-        reduce: from the quantity by the setting's values to a number; None where there is none.
+        name: the setting's name.
+        quantity: the quantity to reduce.
+        reduce: maps the quantity by the setting's values to a number, or None.
         possible: the bounds of any such number.
     """
 

@@ -1,8 +1,8 @@
-"""How large the runs of a paper are, and the plans of sweeps in which its items describe them.
+"""The size of a paper's runs, and the sweep plans of its items.
 
-A plan has base runs with a seed each, under the name of their network and task, and stages of runs
-made from them. Most runs keep only their first and last checkpoint: more are needed where a figure
-shows weights over training, or where further runs are made from a checkpoint in between.
+A plan has base runs, one per seed, named after their network and task, and stages of derived runs.
+Most runs keep only their first and last checkpoint; figures of weights over training, and runs
+derived from an intermediate checkpoint, need more.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,21 +12,21 @@ from typing import Any
 from mechgrok.configuration import presets
 from mechgrok.sweeps import Plan
 
-#: Base runs by name: the preset, and the settings that differ from it.
+#: Base runs by name: the preset, and overrides of its settings.
 BaseRuns = Mapping[str, tuple[str, Mapping[str, Any]]]
-#: A stage of a plan, as `Plan.read` takes it.
+#: A stage of a plan, in the form of `Plan.read`.
 Stage = dict[str, Any]
-#: A checkpoint every so many times the steps of a run leaves the first and the last.
+#: Multiple of a run's steps between checkpoints, which keeps only the first and the last.
 _BEYOND_THE_END = 4
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a paper's runs: that of the paper, or one that trains in minutes.
+    """The size of a paper's runs: the paper's own, or one that trains in minutes.
 
     Attributes:
         base_runs: the base runs at this size.
-        paper_steps: the number of the paper's steps for which one step stands.
+        paper_steps: the number of the paper's steps represented by one step.
     """
 
     base_runs: BaseRuns
@@ -38,10 +38,10 @@ class Scale:
     """The size and the seeds of the runs.
 
     Attributes:
-        size: of the paper's sizes.
-        seeds: of weights and split together.
-        quick: whether it is the paper's quick size.
-        mnist: a folder with MNIST's four files; they are downloaded unless given.
+        size: one of the paper's sizes.
+        seeds: each sets both initialization and split.
+        quick: whether this is the paper's quick size.
+        mnist: a folder with MNIST's four files; default: download.
     """
 
     size: Size
@@ -50,7 +50,7 @@ class Scale:
     mnist: str | None = None
 
     def to_argv(self) -> list[str]:
-        """The options of ``mechgrok paper`` that choose this scale.
+        """The options of ``mechgrok paper`` for this scale.
 
         >>> size = Size({})
         >>> Scale(size, (0, 1, 2)).to_argv(), Scale(size, (4, 5)).to_argv()
@@ -64,17 +64,17 @@ class Scale:
         return ["--seeds", seeds, *quick, *(["--mnist", self.mnist] if self.mnist else [])]
 
     def steps(self, steps: int) -> int:
-        """The number of steps that stands for so many of the paper's."""
+        """The number of steps for a number of the paper's steps."""
         if self.size.paper_steps == 1:
             return steps
         return max(10, 10 * round(steps / self.size.paper_steps / 10))
 
     def choose(self, full: str, quick: str) -> str:
-        """The values of a setting: those of the paper, or the fewer ones of a quick run."""
+        """The values of a setting: the paper's, or fewer for a quick run."""
         return quick if self.quick else full
 
     def plan(self, name: str, *stages: Stage) -> Plan:
-        """The base runs called ``name``, one a seed, and the stages of runs made from them."""
+        """The plan of the base runs ``name``, one per seed, and the stages of derived runs."""
         preset, settings = self.size.base_runs[name]
         settings = dict(settings)
         if preset == "mnist" and self.mnist:
@@ -87,14 +87,14 @@ class Scale:
         return Plan.read(fields | {"stage": list(stages)})
 
     def stage(self, make: str, name: str, steps: int, **options: Any) -> Stage:
-        """Runs made from each base run, which keep their first and last checkpoint.
+        """A stage of runs derived from each base run, which keep their first and last checkpoint.
 
         Args:
-            make: how they are made, as in a sweep's plan (`mechgrok.sweeps.Stage`).
-            name: of the stage, by which its runs are selected.
-            steps: the number of the paper's steps for which they train at most.
-            options: of what makes them, each a value or several; ``until_grokked`` in the paper's
-                steps.
+            make: the kind of derived run, as in a sweep's plan (`mechgrok.sweeps.Stage`).
+            name: the stage's name, which selects its runs.
+            steps: the most training steps, in the paper's steps.
+            options: options of the derivation, each with one or several values;
+                ``until_grokked`` in the paper's steps.
         """
         n = self.steps(steps)
         if "until_grokked" in options:
@@ -104,9 +104,9 @@ class Scale:
 
 
 def join(plans: Iterable[Plan]) -> Plan:
-    """Several plans as one, in which plans of one name are one with the stages of all."""
+    """Join plans into one, and merge the stages of plans with the same name."""
     joined: dict[str, Plan] = {}
-    for plan in (part for whole in plans for part in (whole, *whole.also)):
+    for plan in (plan for outer in plans for plan in (outer, *outer.also)):
         before = joined.get(plan.name, replace(plan, stages=()))
         stages = [stage for stage in plan.stages if stage not in before.stages]
         joined[plan.name] = replace(before, stages=(*before.stages, *stages), also=())

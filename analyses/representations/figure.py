@@ -1,4 +1,4 @@
-"""The figure of representations: characters in the logits, losses, shares, cosets."""
+"""The representations figure: characters in the logits, losses, shares, cosets."""
 
 from functools import partial
 from typing import Any
@@ -19,8 +19,8 @@ from mechgrok.analyses.drawing import (
 from mechgrok.analyses.measures.harmonics import part_labels
 
 #: An axis of the orders of subgroups.
-_SUBGROUP = {"title": "order of the subgroup on whose cosets (1: none)", "type": "category"}
-#: The legend entries of bars of shares, and their colours.
+_SUBGROUP = {"title": "order of the subgroup (1: none)", "type": "category"}
+#: Legend entries and colours of the bars of shares.
 _BARS = {
     "input": ("input weights, first path", "#56B4E9"),
     "ab": ("activations, ρ(ab)", "#009E73"),
@@ -52,7 +52,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         panel = shares.panel(title, x=labels.axis, y={"title": "share of variance", **SHARE})
         _draw_shares(panel, dataset, label)
         if cosets is not None and "coset_order" in dataset:
-            title = "neurons whose input weights are constant on cosets"
+            title = "neurons with input weights constant on cosets"
             _draw_cosets(cosets.panel(title, x=_SUBGROUP, y="neurons"), dataset, label)
         elif cosets is not None:
             cosets.empty()
@@ -60,7 +60,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _draw_keys(panel: Panel, dataset: xr.Dataset, label: str, variable: str) -> None:
-    """A curve for each key representation."""
+    """Draw a curve for each key representation."""
     names = part_labels(dataset).names
     for part in dataset.key.to_numpy().tolist():
         curve = dataset[variable].sel(frequency=part)
@@ -69,7 +69,7 @@ def _draw_keys(panel: Panel, dataset: xr.Dataset, label: str, variable: str) -> 
 
 
 def _draw_shares(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    """The share of each part in input weights, activations and output weights."""
+    """Draw the share of each part in input weights, activations and output weights."""
 
     def value(now: xr.Dataset, kind: str) -> dict[str, Any]:
         share = {
@@ -92,14 +92,14 @@ def _draw_shares(panel: Panel, dataset: xr.Dataset, label: str) -> None:
 
 
 def _draw_cosets(panel: Panel, dataset: xr.Dataset, label: str) -> None:
-    """How many neurons read cosets of subgroups of each order, by the representation they read."""
+    """Draw the number of neurons that read cosets, by subgroup order and representation."""
     names, orders = part_labels(dataset).names, np.unique(dataset.coset_order.to_numpy()).tolist()
 
     def counts(now: xr.Dataset, part: int) -> dict[str, Any]:
         reads, order_of = now.neuron_frequency.to_numpy(), now.coset_order.to_numpy()
 
-        def number(which: np.ndarray) -> list[int]:
-            return [int((which & (order_of == order)).sum()) for order in orders]
+        def number(mask: np.ndarray) -> list[int]:
+            return [int((mask & (order_of == order)).sum()) for order in orders]
 
         of_part = number(reads == part)
         return {"y": of_part, "base": number(reads < part), "customdata": of_part}

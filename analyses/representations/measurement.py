@@ -1,4 +1,4 @@
-"""The part of each representation in the logits, in weights and in neurons; cosets."""
+"""Measurements of representations in logits, weights and neurons, and of cosets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -30,16 +30,16 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
-#: Checkpoints that are measured unless steps are given.
+#: Number of checkpoints measured by default.
 _STOPS = 16
-#: Logits, and activations, that are in memory at once, as numbers.
+#: The most logits per batch.
 _LARGEST = 2**23
-#: The functions on pairs whose share of the activations is taken.
+#: The functions on pairs in `neuron_share`.
 _OF = ("a", "b", "ab")
 
 
 def applies(run: Run) -> str | None:
-    """The answers must be one function of two elements of a group, or of two residues."""
+    """Requires one function of two elements of a group, or of two residues."""
     return no_formula(run.task)
 
 
@@ -47,7 +47,7 @@ VARIABLES = {
     "similarity": Variable(
         "step, frequency",
         "cosine",
-        "cosine of L and tr ρ(a b c⁻¹), L the logits, each pair's mean over c aside",
+        "cosine of L and tr ρ(a b c⁻¹), L the logits, centred over c for each pair",
     ),
     "restricted_loss": Variable(
         "step, frequency", "nats", "cross-entropy of ρ's part of L alone, over all pairs"
@@ -72,20 +72,22 @@ VARIABLES = {
     "explained": Variable(
         "step",
         "share of variance",
-        "share of the variance of L that all key representations' parts are",
+        "share of all key representations' parts in the variance of L",
     ),
     "input_share": Variable(
         "step, path, frequency",
         "share of variance",
-        "share of the variance of the input side of all neurons, on each path",
+        "share of ρ in the variance of the input side of all neurons, on each path",
     ),
     "output_share": Variable(
-        "step, frequency", "share of variance", "share of the variance of W_out W_U over answers"
+        "step, frequency",
+        "share of variance",
+        "share of ρ in the variance of W_out W_U over answers",
     ),
     "neuron_share": Variable(
         "step, of, frequency",
         "share of variance",
-        "share of the variance of the last layer's activations that entries of ρ make up",
+        "share of entries of ρ in the variance of the last layer's activations",
     ),
     "neuron_frequency": Variable(
         "step, path, neuron",
@@ -95,19 +97,19 @@ VARIABLES = {
     "coset_order": Variable(
         "step, path, neuron",
         "elements",
-        "of a group: order of the largest subgroup on whose cosets the neuron's input weights "
-        "have {level} of their variance; 1 where there is none",
+        "of a group: order of the largest subgroup whose cosets explain {level} of the variance "
+        "of the neuron's input weights; 1 for none",
     ),
     "coset_left": Variable(
-        "step, path, neuron", "none", "of a group: whether these are left cosets"
+        "step, path, neuron", "none", "of a group: whether the cosets are left cosets"
     ),
     "key": Variable(
         "key",
         "{units of a frequency}",
         "key representations: similarity at the last step above {threshold}",
     ),
-    "path": Variable("path", "none", "a way from the tokens to the neurons"),
-    "of": Variable("of", "none", "what ρ is taken of: a, b, or a b"),
+    "path": Variable("path", "none", "a path from the tokens to the neurons"),
+    "of": Variable("of", "none", "the argument of ρ: a, b, or a b"),
 }
 
 
@@ -116,15 +118,16 @@ def measure(
     *,
     steps: Sequence[int] | None = None,
     threshold: Annotated[
-        float, "a representation is key if the last logits' cosine with its character is above"
+        float, "smallest cosine of the last logits with a key representation's character"
     ] = 0.005,
     level: Annotated[
-        float, "a neuron is constant on cosets if these hold this share of its variance"
+        float, "smallest share of a neuron's variance between the cosets that it is constant on"
     ] = 0.95,
 ) -> xr.Dataset:
-    """Characters in the logits, shares of each representation, cosets; at 16 checkpoints.
+    """Measure characters in the logits, shares of each representation, and cosets.
 
-    Over all pairs of the task. L are the logits, each pair's mean over c taken away.
+    At 16 checkpoints or at ``steps``, over all pairs of the task. L are the logits, centred over c
+    for each pair.
 
     Returns:
         `VARIABLES`.
@@ -134,7 +137,7 @@ def measure(
     """
     for name, value in (("threshold", threshold), ("level", level)):
         if not 0 < value < 1:
-            raise UserError(f"A {name} of {value} is not between 0 and 1: choose one that is.")
+            raise UserError(f"A {name} of {value} is not between 0 and 1: choose one between.")
     steps, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=_STOPS))
     task = run.task
     assert isinstance(task, BinaryOperation)
@@ -172,8 +175,8 @@ class _Sums(NamedTuple):
 
     Attributes:
         mean: the mean logits over the pairs with right answer s.
-        squares: Σ L², each pair's mean over c taken away, pairs weighted.
-        neurons: mean activations over the pairs with one a, one b, one right answer.
+        squares: Σ L² over weighted pairs, L centred over c.
+        neurons: mean activations over the pairs with equal a, equal b, or equal right answer.
         variance: Σ over neurons of the variance of the activations.
     """
 
@@ -202,17 +205,17 @@ class _Sums(NamedTuple):
             for name, place in _places(run, pairs, rows):
                 of[name].index_add_(0, place, post * weight[:, None])
                 count[name].index_add_(0, place, weight)
-        every = pairs.weight.sum()
-        whole = of["ab"].sum(0) / every
+        weights = pairs.weight.sum()
+        overall = of["ab"].sum(0) / weights
         of = {name: total / count[name].clamp(min=1e-9)[:, None] for name, total in of.items()}
-        variance = float((second / every - whole.square()).clamp(min=0).sum())
+        variance = float((second / weights - overall.square()).clamp(min=0).sum())
         return cls(mean / pairs.answer_weight.clamp(min=1)[:, None], squares, of, variance)
 
 
 def _passes(
     run: Run, step: int, pairs: Pairs, hook: str
 ) -> Iterator[tuple[slice, Float[Tensor, "pair c"], Float[Tensor, "pair neuron"]]]:
-    """Logits and activations of a few pairs at a time, in float64."""
+    """Yield logits and activations of batches of pairs, in float64."""
     model = run.model(step)
     size = max(1, _LARGEST // max(run.task.d_output, 1))
     for first in range(0, len(pairs.inputs), size):
@@ -225,8 +228,7 @@ def _passes(
 
 
 def _places(run: Run, pairs: Pairs, rows: slice) -> list[tuple[str, Integer[Tensor, " pair"]]]:
-    """The places of a, of b and of the right answer; where pairs stand for their mirror images
-    too, each operand at both."""
+    """The positions of a, of b and of the right answer; mirrored pairs have both operand orders."""
     place = torch.zeros(int(pairs.inputs.max()) + 1, dtype=torch.long)
     place[pairs.order] = torch.arange(len(pairs.order))
     a, b = place[pairs.inputs[rows, :2]].unbind(1)
@@ -236,11 +238,11 @@ def _places(run: Run, pairs: Pairs, rows: slice) -> list[tuple[str, Integer[Tens
 
 
 def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
-    """⟨L, χ⟩ / (‖L‖ ‖χ‖) for the character χ of every part; 0 where all logits are equal."""
+    """⟨L, χ⟩ / (‖L‖ ‖χ‖) for the character χ of every part; 0 for constant logits."""
     alpha = character_components(sums.mean, pairs.parts, pairs.answer_weight)
     norms = (pairs.parts.characters.square().sum(1) * pairs.weight.sum()).sqrt()
     cosine = alpha * norms / max(sums.squares, 1e-300) ** 0.5
-    cosine[0] = 0  # the constants, which were taken away
+    cosine[0] = 0  # the constants, which centring removes
     return cosine.numpy()
 
 
@@ -251,19 +253,19 @@ def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
 def _losses(
     run: Run, step: int, pairs: Pairs, sums: _Sums, key: Sequence[int]
 ) -> dict[str, Float[np.ndarray, "*part"]]:
-    """Losses and accuracies of each part's character, of all key ones, and without them."""
+    """Losses and accuracies of each character alone, of all key ones, and without them."""
     parts = pairs.parts
     alpha = character_components(sums.mean, parts, pairs.answer_weight)
     profiles = alpha[:, None] * parts.characters
     profiles[0] = 0
     together = profiles[list(key)].sum(0)
-    every = torch.cat([profiles, together[None]])
-    right = every[:, int(parts.difference[0, 0])]
-    loss = every.logsumexp(1) - right
-    ahead = every.amax(1, keepdim=True)
-    best = every >= ahead - 1e-9 * ahead.abs().clamp(min=1e-30)
+    logits = torch.cat([profiles, together[None]])
+    right = logits[:, int(parts.difference[0, 0])]
+    loss = logits.logsumexp(1) - right
+    top = logits.amax(1, keepdim=True)
+    best = logits >= top - 1e-9 * top.abs().clamp(min=1e-30)
     accuracy = best[:, int(parts.difference[0, 0])] / best.sum(1)
-    excluded = _without(run, step, pairs, every)
+    excluded = _excluded_losses(run, step, pairs, logits)
     power = together.square().sum() * pairs.weight.sum()
     return {
         "restricted_loss": loss[:-1].numpy(),
@@ -276,10 +278,10 @@ def _losses(
     }
 
 
-def _without(
+def _excluded_losses(
     run: Run, step: int, pairs: Pairs, profiles: Float[Tensor, "part n"]
 ) -> Float[Tensor, " part"]:
-    """The training loss of the logits less Σ α χ(s c⁻¹), for each profile α χ."""
+    """The training loss of the logits minus Σ α χ(s c⁻¹), for each profile α χ."""
     model, rows = run.model(step), pairs.train.nonzero().flatten()
     total = torch.zeros(len(profiles), dtype=torch.float64)
     for chunk in rows.split(max(1, _LARGEST // run.task.d_output)):
@@ -328,24 +330,24 @@ def _shares(
 def _neurons(
     run: Run, steps: Sequence[int], parts: Harmonics, level: float
 ) -> dict[str, Shaped[np.ndarray, "step path neuron"]]:
-    """The part that each neuron reads, and the cosets on which its input weights are constant."""
+    """The strongest part of each neuron, and the cosets with constant input weights."""
     sides = torch.stack(
         [run.input_side(steps, path=path)[:, parts.tokens] for path in run.wiring.input_paths], 1
     ).double()
     share = parts.power_share(parts.amplitude(sides.mT))
-    found = {"neuron_frequency": dominant_frequency(share).numpy()}
+    strongest = {"neuron_frequency": dominant_frequency(share).numpy()}
     if not isinstance(parts, Representations):
-        return found
+        return strongest
     order = np.ones(share.shape[:-1], dtype=np.int64)
     left = np.zeros(share.shape[:-1], dtype=bool)
     for step, path in np.ndindex(order.shape[:2]):
         cosets = coset_structure(parts.group, sides[step, path].numpy(), level)
         order[step, path], left[step, path] = cosets.order, cosets.left
-    return found | {"coset_order": order, "coset_left": left}
+    return strongest | {"coset_order": order, "coset_left": left}
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """The key representations, what they explain and answer, and how many neurons read cosets."""
+    """The key representations, their variance and accuracy, and the share of coset neurons."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     cosine = last.similarity.to_numpy()
     keys = sorted(dataset.key.to_numpy().tolist(), key=lambda part: -cosine[part])

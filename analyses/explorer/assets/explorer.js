@@ -1,10 +1,10 @@
-// Scrubbing: rows of numbers are fetched ahead and drawn on canvases, a step in a few milliseconds.
-// Everything else on the page is Python; this file draws, and says what was clicked.
+// Prefetches rows of numbers and draws them on canvases, a step in a few milliseconds. Reports clicks
+// to Dash; everything else on the page is Python.
 (() => {
   "use strict";
 
-  const LARGEST = 200e6; // bytes that are kept of one run; beyond, rows are fetched one by one
-  const CHUNK = 1.5e6; // bytes fetched at once in the background
+  const LARGEST = 200e6; // bytes cached per run; larger runs fetch rows one by one
+  const CHUNK = 1.5e6; // bytes per background request
   const VIRIDIS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141],
     [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
   const DIVERGING = [[5, 48, 97], [67, 147, 195], [209, 229, 240], [247, 247, 247],
@@ -17,9 +17,9 @@
   const tell = (id, props) => window.dash_clientside.set_props(id, props);
   const view = { at: 0, frequency: 1, neuron: 0, show: "correct", head: 0, mask: "", lock: "step" };
   let runs = [], listed = [], clicks = 0, playing = null, tip = null;
-  let urgent = Promise.resolve(); // what is looked at now is fetched before what may be, later
+  let urgent = Promise.resolve(); // visible rows load before prefetched rows
 
-  // --- rows of numbers, fetched ahead ---------------------------------------------------------
+  // --- prefetched rows of numbers -------------------------------------------------------------
 
   async function ask(path, query) {
     let answer;
@@ -29,7 +29,7 @@
       throw new Error("The server does not answer: is mechgrok explore still running?");
     }
     if (!answer.ok) throw new Error(answer.status === 422 ? await answer.text()
-      : `The server could not answer (${answer.status}): its terminal says why.`);
+      : `The server failed (${answer.status}): see its terminal for the error.`);
     return answer;
   }
 
@@ -66,8 +66,8 @@
       while (!this.fits && this.kept.size > 40) this.kept.delete(this.kept.keys().next().value);
     }
 
-    // The smallest and largest number of each array so far and its largest root mean square: the
-    // ends of its colours, of which a few loud neurons must not be all.
+    // Tracks minimum, maximum and largest root mean square of each array, for the ends of its colours:
+    // the root mean square limits the effect of outliers.
     widen(at) {
       for (const name of Object.keys(this.places)) {
         const now = this.extent[name] ?? [Infinity, -Infinity, 0], part = this.part(at, name);
@@ -82,7 +82,7 @@
       }
     }
 
-    // A row that is wanted now; of several asked for while one is on its way the last is fetched.
+    // Requests a row for display; while a request is pending, only the latest request counts.
     want(at) {
       const waits = this.wanted !== null;
       this.wanted = at;
@@ -104,7 +104,7 @@
       }
     }
 
-    // All rows, those beside `from` first; whoever asks meanwhile waits for the same.
+    // Loads all rows, starting near `from`; concurrent calls share one load.
     fill(from, done = () => {}) {
       this.waiting = [...(this.waiting ?? []), done];
       this.filling ??= this.fillFrom(from).finally(() => { this.filling = null; this.waiting = []; });
@@ -163,7 +163,7 @@
   const SCALES = { sequential: table(VIRIDIS), diverging: table(DIVERGING) };
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // A picture with one pixel for each number, to be drawn large.
+  // An image with one pixel per number, to be scaled up.
   function raster(rows, columns, colorAt) {
     const canvas = new OffscreenCanvas(columns, rows), context = canvas.getContext("2d");
     const image = context.createImageData(columns, rows);
@@ -186,7 +186,7 @@
 
   // --- pictures -------------------------------------------------------------------------------
 
-  // Each says what it shows of a run: a field of numbers with its axes, or points.
+  // Each function returns the content of a picture for a run: a grid of numbers with axes, or points.
   const PICTURES = {
     pairs: (run) => {
       const { p } = run.about, values = pairValues(run);
@@ -207,7 +207,7 @@
       return values && { values, rows, columns, ends: even(extent(run, "weights")),
         scale: "diverging", x: inputs(run), y: "neuron", unit: "weight",
         marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
-        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x % width)}${by(x)}: ${say4(values[neuron * columns + x])}; click: dead or alive` };
+        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x % width)}${by(x)}: ${say4(values[neuron * columns + x])}; click to kill or revive` };
     },
     spectra: (run) => {
       const values = run.now.part(run.at, "spectra");
@@ -228,7 +228,7 @@
       for (const part of [points, last.subarray(2 * n * k, 2 * n * (k + 1))])
         for (const value of part) reach = Math.max(reach, Math.abs(value));
       const { kind, symbol, names } = run.about.parts;
-      // Of a frequency residues go around a circle; a group's elements go nowhere.
+      // A line connects the residues of a frequency around the circle; elements of a group have none.
       return { points, n, k: k + 1, reach, unit: `${symbol} = ${names[k + 1]}`,
         around: kind === "frequency", name: (i) => kind === "frequency" ? i : element(run, i) };
     },
@@ -243,12 +243,12 @@
     mask: (run) => run.mask && { values: run.mask.kept, rows: run.mask.shape[0],
       columns: run.mask.shape[1], ends: [0, 1], scale: "sequential", x: "column", y: "row",
       unit: run.mask.weight, hover: (row, column) =>
-        `${run.mask.weight}[${row}, ${column}] ${run.mask.kept[row * run.mask.shape[1] + column] ? "kept" : "pruned"}; click: the other`,
+        `${run.mask.weight}[${row}, ${column}] ${run.mask.kept[row * run.mask.shape[1] + column] ? "kept" : "pruned"}; click to toggle`,
       click: (row, column) => clicked({ what: "edge", weight: run.mask.weight, row, column,
         kept: !!run.mask.kept[row * run.mask.shape[1] + column] }) },
   };
 
-  // How far the numbers reach: those of the whole network as far as they are known.
+  // The range of the numbers, without interventions if loaded.
   const extent = (run, name) => run.base.extent[name] ?? run.now.extent[name];
   const say4 = (value) => Number(value).toPrecision(4);
   const even = ([low, high, usual]) => { const end = Math.min(Math.max(-low, high), 4 * usual) || 1; return [-end, end]; };
@@ -279,7 +279,7 @@
       y: "a", unit, hover: (a, b) => `${pair(run, a, b)}: ${say4(cells[a * p + b])}` };
   }
 
-  // What operands and answers are called: residues, or a group's elements.
+  // The names of operands and answers: residues, or a group's elements.
   const element = (run, i) => run.about.elements?.[i] ?? i;
   const pair = (run, a, b) => `(${element(run, a)}, ${element(run, b)})`;
   const inputs = (run) => !run.about.p ? "input"
@@ -338,7 +338,7 @@
   const say3 = (value) => value && Math.abs(value) < 1e-3 ? Number(value).toExponential(1)
     : Number(Number(value).toPrecision(3));
 
-  // Training pairs: their outline, drawn once for a size.
+  // Outlines training pairs, cached by size.
   function outline(context, picture, left, top, w, h) {
     const run = picture.outlined, { p, n_train } = run.about, key = `${w}x${h}`;
     if (run.outlineKey !== key) {
@@ -356,7 +356,7 @@
     context.drawImage(run.outlines, left, top, w, h);
   }
 
-  // Residues x on their way around the circle, in the order of k x; elements of a group where they are.
+  // Draws residues x, connected around the circle in the order of k x, or elements of a group.
   function paintPoints(context, { points, n, k, reach, unit, around, name }, width, height, ink) {
     const half = Math.min(width, height) / 2 - 16, x = (i) => width / 2 + half * points[i] / reach;
     const y = (i) => height / 2 - half * points[n + i] / reach;
@@ -503,7 +503,7 @@
     context.setLineDash([]);
   }
 
-  // With interventions: a line where all steps are known, dots at those that are.
+  // The curve with interventions: a line over the loaded steps, with dots if there are few.
   function intervenedLine(context, run, quantity, x, y, color) {
     const known = [...run.now.kept.keys()].sort((a, b) => a - b), steps = known.map((at) => run.about.steps[at]);
     for (const [side, place] of [["train", 0], ["test", 2]]) {
@@ -514,9 +514,9 @@
     }
   }
 
-  // --- what a person does ---------------------------------------------------------------------
+  // --- user actions ---------------------------------------------------------------------------
 
-  // The same step, or the step at which the run is first as accurate as the first run is now.
+  // Moves the other runs to the same step, or to the first step with the first run's accuracy.
   function settle() {
     runs.forEach((run, number) => {
       if (number === 0) { run.at = view.at; return; }
@@ -610,7 +610,7 @@
     copy(link, "The link is copied.", "The link is in the address bar.");
   }
 
-  // Which picture, of which run, is under the pointer, and the place in it.
+  // The picture under the pointer, and the row and column in it.
   function under(event) {
     const canvas = event.target.closest?.("canvas");
     const [, name, number] = canvas?.id.match(/^([a-z]+)-(\d+)$/) ?? [];
@@ -674,9 +674,9 @@
     draw();
   }
 
-  // --- pictures to take home ------------------------------------------------------------------
+  // --- saving pictures ------------------------------------------------------------------------
 
-  // The few calls of a canvas that pictures are painted with, as SVG.
+  // Implements the canvas calls used by pictures, as SVG.
   class Svg {
     constructor(width, height) { Object.assign(this, { parts: [], path: "", textAlign: "left", width, height }); }
     clearRect() {}
@@ -730,7 +730,7 @@
     Object.assign(document.createElement("a"), { href, download: file }).click();
   }
 
-  // --- what Dash calls ------------------------------------------------------------------------
+  // --- callbacks of Dash ----------------------------------------------------------------------
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     explorer: {

@@ -8,10 +8,10 @@ from mechgrok.analyses.papers.scale import BaseRuns, Size
 _FULL: BaseRuns = {
     "add": ("paper-mlp", {"checkpoint_every": 1000, "checkpoint_at": [400]}),
     "half": ("paper-mlp", {"train_fraction": 0.5, "steps": 12_000, "checkpoint_at": [1000]}),
-    # Holds θ₀, which is all that a wide network is made from.
+    # Only for θ₀, from which wide networks are made.
     "start": ("paper-mlp", {"train_fraction": 0.5, "steps": 10}),
     "transformer": ("paper-transformer", {"steps": 10_000}),
-    # As wide as in the authors' code.
+    # The width of the authors' code.
     "narrow-transformer": ("paper-transformer", {"d_model": 128, "steps": 10_000}),
     "sub": ("sub", {}),
     "mul": ("mul", {}),

@@ -1,4 +1,4 @@
-"""Stages of runs, groups of runs, and claims that several items of the paper share."""
+"""Stages of runs, groups of runs, and claims shared by several items of the paper."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from mechgrok.analyses import papers
 from mechgrok.sweeps import Sweep
 
-#: How networks are pruned at initialization: the methods, and their names.
+#: Methods of pruning at initialization, and their names in figures.
 METHODS = {"random": "random", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
 #: The prune rates of version 3's figure 3, and those around the critical one.
 RATES = "0.1:0.9:0.1,0.81:0.89:0.01"
 
-# Groups of runs, by the names that they have in figures.
+# Groups of runs, by their names in figures.
 BASE: dict[str, dict[str, Any]] = {"base run": {"stage": "base"}}
 PAIR = BASE | {"grokked ticket": {"stage": "ticket"}}
 CONTROLLED: dict[str, dict[str, Any]] = {
@@ -26,8 +26,8 @@ AT_INITIALIZATION: dict[str, dict[str, Any]] = {
 def of_network(
     network: str, groups: dict[str, dict[str, Any]] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Groups of the runs of one network and task; base runs and tickets unless given."""
-    return {name: {"network": network, **of} for name, of in (groups or PAIR).items()}
+    """Groups of runs of one network and task; default: base runs and tickets."""
+    return {name: {"network": network, **group} for name, group in (groups or PAIR).items()}
 
 
 def ticket(scale: papers.Scale) -> papers.Stage:
@@ -37,12 +37,12 @@ def ticket(scale: papers.Scale) -> papers.Stage:
 
 
 def brief_ticket(scale: papers.Scale, steps: int) -> papers.Stage:
-    """A ticket at k = 0.6 of which only accuracies are needed."""
+    """A ticket at k = 0.6, for accuracies alone."""
     return scale.stage("ticket", "ticket", steps, rate=0.6, until_grokked=600)
 
 
 def controlled(scale: papers.Scale, steps: int = 30_000) -> papers.Stage:
-    """Dense networks of the ticket's L1 and L2 norm."""
+    """Dense networks with the ticket's L1 and L2 norm."""
     return scale.stage("ticket", "controlled", steps, rate=0.6, control="l1,l2")
 
 
@@ -62,7 +62,7 @@ def tickets_at_rates(scale: papers.Scale) -> papers.Stage:
 
 
 def pair_figures(sweep: Sweep, networks: Mapping[str, str]) -> papers.Figures:
-    """Accuracy of base runs and tickets over training, for each network and task, by its name."""
+    """Accuracy of base runs and tickets over training, for each network and task by name."""
     return {
         network: papers.training_figure(
             sweep, of_network(network), f"Base runs and their tickets: {name}"
@@ -72,7 +72,7 @@ def pair_figures(sweep: Sweep, networks: Mapping[str, str]) -> papers.Figures:
 
 
 def tickets_earlier(networks: Mapping[str, str], source: str) -> dict[str, papers.Claim]:
-    """The ticket generalizes earlier than the base run, for each network and task, by its name."""
+    """Claims that the ticket generalizes earlier than the base run, for each network by name."""
     return {
         f"ticket-earlier-{network}": papers.Claim(
             f"The grokked ticket generalizes earlier: {name}.",
@@ -86,14 +86,14 @@ def tickets_earlier(networks: Mapping[str, str], source: str) -> dict[str, paper
 
 
 def t_gen_ratio(first: str, second: str, **settings: Any) -> papers.Quantity:
-    """t_gen of the runs of one stage over that of another."""
+    """The ratio of t_gen in one stage to t_gen in another."""
     return papers.t_gen(stage=first, **settings) / papers.t_gen(stage=second, **settings)
 
 
 def controlled_later(
     norm: str, what: str, than: str, source: str, printed: str = "", **settings: Any
 ) -> papers.Claim:
-    """A dense network of the ticket's norm generalizes later than the ticket."""
+    """The claim that a dense network with the ticket's norm generalizes later than the ticket."""
     return papers.Claim(
         f"A dense {what} with the ticket's {norm.upper()} norm generalizes later than {than}.",
         source,

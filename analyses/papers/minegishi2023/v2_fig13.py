@@ -8,8 +8,8 @@ from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "The paper finds 18.75 % of the edges dead. A neuron is dead of which the mask of k = 0.6 "
-    "keeps no input edge; a seed whose mask has none has no run of either kind."
+    "The paper finds 18.75 % of the edges dead. A neuron is dead if the mask at k = 0.6 "
+    "prunes all of its input edges; seeds without dead neurons have no run of either kind."
 )
 
 
@@ -35,7 +35,7 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _dead_share(run: Run) -> float:
-    """Share of the hidden neurons of which the ticket's mask keeps no input edge."""
+    """The share of hidden neurons without input edges in the ticket's mask."""
     assert run.mask is not None
     dead: Any = ~run.mask["W_in"].any(0)
     return float(dead.float().mean())
@@ -43,9 +43,9 @@ def _dead_share(run: Run) -> float:
 
 CLAIMS = {
     "dead-share": papers.Claim(
-        "18.75 % of the edges hang on dead neurons.",
+        "18.75 % of the edges belong to dead neurons.",
         "v2, figure 13",
-        "share of the neurons that the ticket's mask leaves without an input edge",
+        "share of the neurons without input edges in the ticket's mask",
         papers.within(0.15, 0.25),
         papers.of_run(_dead_share, papers.A_SHARE, stage="ticket"),
         "0.1875",

@@ -20,16 +20,16 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Weights and spectra of every neuron, base run beside ticket, at three steps."""
+    """Weights and spectra of every neuron in base run and ticket, at three steps."""
     return {
-        f"{what}-{name}": papers.analysis_figure(sweep, shared.PAIR, analysis, at=at)
-        for what, analysis in (("weights", "periodicity"), ("spectra", "fourier"))
+        f"{kind}-{name}": papers.analysis_figure(sweep, shared.PAIR, analysis, at=at)
+        for kind, analysis in (("weights", "periodicity"), ("spectra", "fourier"))
         for name, at in STEPS.items()
     }
 
 
 def _share(at: float, stage: str) -> papers.Quantity:
-    """The median live neuron's share of power in its strongest frequency, so far into the run."""
+    """The median live neuron's share of power in its strongest frequency, at a share of the run."""
 
     def value(dataset: xr.Dataset) -> Any:
         return dataset.share.where(dataset.live).median()

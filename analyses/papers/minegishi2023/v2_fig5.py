@@ -8,9 +8,9 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig8-top",)
 SETTINGS = (
-    "The text defines an entropy of normalized spectra and does not say whether of amplitude or "
-    "power. The authors' code takes amplitudes at ω = 1 … 32 and −Σ q ln softmax(q), of which a "
-    "flat spectrum has 3.47 and a single wave 2.52. Both are shown."
+    "The text defines an entropy of normalized spectra without specifying amplitude or power. The "
+    "authors' code uses amplitudes at ω = 1 … 32 and −Σ q ln softmax(q), which is 3.47 for a flat "
+    "spectrum and 2.52 for a single wave. The figures show both."
 )
 
 
@@ -20,7 +20,7 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Entropy over training, in the plain definition and in the code's."""
+    """Entropy over training, in the plain definition and in that of the code."""
     return {
         "entropy": papers.analysis_figure(sweep, shared.PAIR, "entropy"),
         "paper-code": papers.analysis_figure(
@@ -30,7 +30,7 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _entropy(at: float, stage: str, **options: Any) -> papers.Quantity:
-    """The mean entropy of the input side, so far into the run."""
+    """The mean entropy of the input side, at a share of the run."""
     return papers.answer(
         "entropy", lambda ds: ds.input_entropy, at=at, options=options, stage=stage
     )

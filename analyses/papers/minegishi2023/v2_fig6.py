@@ -19,13 +19,13 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _rank_correlation(dataset: xr.Dataset) -> float:
-    """Of similarity and test accuracy, over checkpoints."""
-    whole = dataset.similarity.sel(layer="all").to_numpy()
-    return rank_correlation(whole, dataset.test_accuracy.to_numpy())
+    """The rank correlation of similarity and test accuracy over checkpoints."""
+    similarity = dataset.similarity.sel(layer="all").to_numpy()
+    return rank_correlation(similarity, dataset.test_accuracy.to_numpy())
 
 
 def _rise_before_t_gen(dataset: xr.Dataset) -> float:
-    """Similarity at the last checkpoint before t_gen less that at step 0."""
+    """Similarity at the last checkpoint before t_gen minus that at step 0."""
     t_gen = dataset.attrs.get("t_gen", float("nan"))
     early = dataset.similarity.sel(layer="all")[dataset.step < t_gen]
     return float(early[-1] - early[0]) if early.size else float("nan")

@@ -1,13 +1,11 @@
-"""Without weight decay a ticket of the right prune rate generalizes all the same."""
+"""A ticket of the right prune rate generalizes even without weight decay."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.minegishi2023 import shared
 from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig17",)
-SETTINGS = (
-    "5,000 steps without weight decay; the base runs that the tickets are taken from have it."
-)
+SETTINGS = "5,000 steps without weight decay; the tickets' base runs have weight decay."
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -25,11 +23,13 @@ def draw(sweep: Sweep) -> papers.Figures:
     }
     over_rate = {"best test accuracy": accuracies}
     rates = (0.3, 0.6, 0.7, 0.81, 0.9)
-    some = {f"k = {rate:g}": {"stage": "no-decay", "rate": rate} for rate in rates}
+    groups = {f"k = {rate:g}": {"stage": "no-decay", "rate": rate} for rate in rates}
     title = "Tickets with and without weight decay, over the prune rate"
     return {
         "rates": papers.setting_figure(sweep, title, "rate", "prune rate k", over_rate),
-        "accuracy": papers.training_figure(sweep, some, "Accuracy of tickets without weight decay"),
+        "accuracy": papers.training_figure(
+            sweep, groups, "Accuracy of tickets without weight decay"
+        ),
     }
 
 

@@ -1,4 +1,4 @@
-"""When each kind of network reaches 90 % and 95 % test accuracy."""
+"""The steps at which each kind of network reaches 90 % and 95 % test accuracy."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from mechgrok.analyses.papers.minegishi2023 import shared
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "Version 2's table is of one seed, at 90 %; version 3 takes 95 %. Its single line for pruning "
-    "at initialization does not name the method, and that for edge-popup does not say whether the "
-    "weights are trained too; here they are, from θ_mem of step 400. A number of the paper is said "
-    "to hold where the interval of ours lies within a factor of two of it."
+    "Version 2's table is of one seed, at 90 %; version 3 uses 95 %. Its single row for pruning at "
+    "initialization does not name the method, and the row for edge-popup does not specify whether "
+    "the weights are trained too; here they are, from θ_mem of step 400. A number of the paper "
+    "holds if our interval is within a factor of two of it."
 )
 #: The table's rows: the settings of the runs, and the number printed.
 ROWS: dict[str, tuple[dict[str, Any], float]] = {
@@ -31,7 +31,7 @@ ROWS: dict[str, tuple[dict[str, Any], float]] = {
 
 
 def plan(scale: papers.Scale) -> Plan:
-    """Every row of the table."""
+    """The runs of every row of the table."""
     search: dict[str, Any] = {"at": scale.choose("400", "0"), "score_weight_decay": 1}
     return scale.plan(
         "add",
@@ -43,7 +43,7 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """t_gen of every row at both accuracies, each seed a point, beside the paper's."""
+    """t_gen of every row at both accuracies, with a point for each seed, and the paper's t_gen."""
     subtitle = "a small point for each seed, a large one for the median; open triangles: later"
     figure = Panels({}, title="When each kind of network generalizes", subtitle=subtitle)
     row = figure.row(height=330, legend=True)

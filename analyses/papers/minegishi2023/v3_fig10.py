@@ -6,7 +6,7 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig10",)
 SETTINGS = (
-    "a − b (0 < b < a) and a² + b² have half of their pairs for training here, 40 % in the text, "
+    "Half of the pairs of a − b (0 < b < a) and a² + b² are for training here, 40 % in the text, "
     "with which some seeds do not reach 95 % within 30,000 steps."
 )
 OPERATIONS = {"sub": "a − b", "mul": "a · b", "x2y2": "a² + b²"}

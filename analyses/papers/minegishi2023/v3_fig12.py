@@ -1,4 +1,4 @@
-"""The same of a transformer: the ticket ahead of the base run and of dense networks of its norm."""
+"""A transformer's ticket is ahead of the base run and of dense networks with its norm."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.minegishi2023 import shared
@@ -7,14 +7,14 @@ from mechgrok.sweeps import Plan, Sweep
 ALSO = ("v3-fig13", "v3-fig16", "v2-fig9-transformer")
 SETTINGS = (
     "The text has d_emb = 500, learned positions and biases in the MLP, as here; the authors' code "
-    "has d_emb = 128, no positions and no biases. Of these its width is tried beside the text's. "
+    "has d_emb = 128, no positions and no biases. The runs here include the code's width too. "
     "10,000 steps."
 )
 NARROW = "narrow-transformer"
 
 
 def plan(scale: papers.Scale) -> Plan:
-    """Transformers, their tickets, and dense ones of the tickets' norms; narrow ones and theirs."""
+    """Transformers, their tickets, dense runs with the tickets' norms; narrow ones and tickets."""
     own = scale.stage("ticket", "ticket", 10_000, rate=0.6)
     return papers.join(
         [
@@ -25,10 +25,10 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Accuracy, L1 and L2 norm of the four kinds of runs over training; the narrow ones."""
+    """Accuracy, L1 and L2 norm of the four kinds of runs over training; accuracy of narrow ones."""
     wide = shared.of_network("transformer", shared.PAIR | shared.CONTROLLED)
-    title = "A transformer's ticket beside dense ones of its norm"
-    narrow_title = "Base runs and their tickets: a transformer of the authors' code's width"
+    title = "A transformer's ticket and dense transformers with its norm"
+    narrow_title = "Base runs and their tickets: a transformer with the width of the authors' code"
     return {
         "norms": papers.training_figure(sweep, wide, title, papers.WITH_NORMS),
         "narrow": papers.training_figure(sweep, shared.of_network(NARROW), narrow_title),

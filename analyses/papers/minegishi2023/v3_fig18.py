@@ -1,4 +1,4 @@
-"""Weights and masks of all ways of pruning: the grokked mask is periodic, others are not."""
+"""Weights and masks of all pruning methods: the grokked mask is periodic, others are not."""
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _periodicity(run: Run) -> float:
-    """Share of the strongest frequency in the paths that a mask leaves from residues to neurons.
+    """The share of the strongest frequency in a mask's paths from residues to neurons.
 
-    (mask of W_E)(mask of W_in) counts the ways from each residue to each neuron; its spectrum over
-    residues is taken neuron by neuron, and the mean is over neurons that have any.
+    (mask of W_E)(mask of W_in) counts the paths from each residue to each neuron; the spectrum is
+    over residues for each neuron, and the mean over neurons with paths.
     """
     assert run.mask is not None
     paths = run.mask["W_E"].double() @ run.mask["W_in"].double()

@@ -1,4 +1,4 @@
-"""A grokked ticket generalizes almost as it memorizes; tickets taken before t_gen do not."""
+"""A grokked ticket generalizes soon after memorizing; tickets drawn before t_gen do not."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.minegishi2023 import shared
@@ -6,9 +6,8 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig1", "v3-fig4a", "v2-fig12")
 SETTINGS = (
-    "Version 2 says that all 4,489 ordered pairs are used; version 3 and the authors' code take "
-    "the 2,278 unordered ones, as is done here. Tickets taken along the training are trained for "
-    "6,000 steps at most."
+    "Version 2 reports all 4,489 ordered pairs; version 3 and the authors' code use the 2,278 "
+    "unordered pairs, as here. Tickets drawn during training are trained for at most 6,000 steps."
 )
 
 
@@ -48,7 +47,7 @@ def _taken(*, before: bool) -> papers.Quantity:
             if row["at"] <= low / 2 if before else row["at"] >= high:
                 accuracies.setdefault(seed, []).append(row["best_test_accuracy"])
         pick = max if before else min
-        return {seed: papers.Bounds.exactly(pick(some)) for seed, some in accuracies.items()}
+        return {seed: papers.Bounds.exactly(pick(best)) for seed, best in accuracies.items()}
 
     return papers.Quantity(values, papers.A_SHARE)
 

@@ -1,4 +1,4 @@
-"""The delay τ over the prune rate: smallest between 0.5 and 0.7; at 0.9 capacity is gone."""
+"""The delay τ over the prune rate: smallest between 0.5 and 0.7; at 0.9 capacity is too small."""
 
 import math
 
@@ -7,7 +7,7 @@ from mechgrok.analyses.papers.minegishi2023 import shared
 from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig4b", "v2-fig12b")
-SETTINGS = "Tickets are trained for 10,000 steps at most; the paper does not say for how many."
+SETTINGS = "Tickets are trained for at most 10,000 steps; the paper does not give the number."
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -27,11 +27,11 @@ def draw(sweep: Sweep) -> papers.Figures:
     }
     title = "When tickets memorize and generalize, over the prune rate"
     rates = (0.3, 0.5, 0.7, 0.8, 0.9)
-    some = shared.BASE | {f"k = {rate:g}": {"stage": "rates", "rate": rate} for rate in rates}
+    groups = shared.BASE | {f"k = {rate:g}": {"stage": "rates", "rate": rate} for rate in rates}
     return {
         "rates": papers.setting_figure(sweep, title, "rate", "prune rate k", over_rate),
         "accuracy": papers.training_figure(
-            sweep, some, "Accuracy of tickets at several prune rates"
+            sweep, groups, "Accuracy of tickets at several prune rates"
         ),
     }
 
@@ -56,7 +56,7 @@ CLAIMS = {
         "0.7",
     ),
     "no-capacity": papers.Claim(
-        "At k = 0.9 too little capacity is left to generalize.",
+        "At k = 0.9 the remaining capacity is too small to generalize.",
         "v3, figure 3",
         "best test accuracy at k = 0.9 within 10,000 steps",
         papers.below(0.95),

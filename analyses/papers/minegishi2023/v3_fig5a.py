@@ -1,4 +1,4 @@
-"""The ticket is far ahead of dense networks of its norm; L2 norms meet, L1 norms do not."""
+"""The ticket is far ahead of dense networks with its norm; L2 norms converge, L1 norms do not."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.minegishi2023 import shared
@@ -6,9 +6,9 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig2", "v2-fig11", "v3-fig6")
 SETTINGS = (
-    "As in the authors' code, θ₀ is scaled to the norm that the ticket begins with (theirs: r₁ = "
-    "0.4153, r₂ = 0.6493). They add up per-layer norms (mechgrok analyze norms --whole mean); here "
-    "a norm is that of all weights."
+    "As in the authors' code, θ₀ is scaled to the ticket's initial norm (theirs: r₁ = 0.4153, r₂ = "
+    "0.6493). They sum per-layer norms (mechgrok analyze norms --whole mean); here a norm is over "
+    "all weights."
 )
 
 
@@ -19,7 +19,7 @@ def plan(scale: papers.Scale) -> Plan:
 
 def draw(sweep: Sweep) -> papers.Figures:
     """Accuracy, L1 and L2 norm of the four kinds of runs over training."""
-    title = "The ticket beside dense networks of equal norm"
+    title = "The ticket and dense networks of equal norm"
     return {
         "norms": papers.training_figure(
             sweep, shared.PAIR | shared.CONTROLLED, title, papers.WITH_NORMS

@@ -1,4 +1,4 @@
-"""Networks pruned at initialization are behind the base run, whatever the method."""
+"""Networks pruned at initialization are behind the base run, for every method."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.minegishi2023 import shared
@@ -7,7 +7,7 @@ from mechgrok.sweeps import Plan, Sweep
 ALSO = ("v2-fig3", "v3-fig14")
 SETTINGS = (
     "One threshold for all matrices and one round of SynFlow, as in the authors' code (Tanaka et "
-    "al. take 100). The authors train up to 50,000 epochs; the horizon here is 60,000 steps."
+    "al. use 100). The authors train for up to 50,000 epochs; the limit here is 60,000 steps."
 )
 
 

@@ -1,4 +1,4 @@
-"""Masks change most, over δt = 2,000 steps, where test accuracy jumps; on other tasks too."""
+"""Masks change most, over δt = 2,000 steps, when test accuracy jumps; on other tasks too."""
 
 import xarray as xr
 
@@ -8,8 +8,8 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig15",)
 SETTINGS = (
-    "δt is a 15th of the run: 2,000 steps of modular addition. The paper does not say over which "
-    "steps test accuracy is compared; here over the same."
+    "δt is a 15th of the run: 2,000 steps of modular addition. The paper does not specify the "
+    "interval of the change of test accuracy; here it is the same δt."
 )
 NAMES = {
     "add": "modular addition",
@@ -33,7 +33,7 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _peak_after_jump(dataset: xr.Dataset) -> float:
-    """Steps from where the test curve changes most over δt to where masks do, over δt."""
+    """Steps from the test curve's largest change over δt to the masks', as a share of δt."""
     largest = peak(dataset)
     change = dataset["accuracy_change" if "accuracy_change" in dataset else "log_loss_fall"]
     if largest is None or not change.notnull().any():

@@ -1,4 +1,4 @@
-"""Graph metrics over training: paths lengthen and clustering falls as it generalizes."""
+"""Graph metrics over training: paths lengthen and clustering falls during generalization."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,9 @@ from mechgrok.sweeps import Plan, Sweep
 ALSO = ("v3-fig20",)
 SETTINGS = (
     "The paper gives no node count, threshold or weighting of its relational graph, and prints the "
-    "bound √(2d − 1) where the graph-theoretic one is 2√(d − 1). Every definition is measured: of "
-    "32 nodes with 20 % of the pairs joined; with a threshold that is fixed when the run has "
-    "memorized (80 % of the pairs then); weighted; and the graph of single weights above 0.01."
+    "bound √(2d − 1) where the graph-theoretic one is 2√(d − 1). The figures cover every "
+    "definition: 32 nodes with 20 % of the pairs connected; a threshold fixed at memorization "
+    "(80 % of the pairs then); weighted; and the graph of single weights above 0.01."
 )
 #: Options of `mechgrok analyze graph`, by the definition of the graph.
 DEFINITIONS: dict[str, dict[str, Any]] = {
@@ -54,7 +54,7 @@ def _correlation(metric: str) -> Callable[[xr.Dataset], float]:
 
 
 def _claims(definition: str) -> dict[str, papers.Claim]:
-    """Path length L rises, and clustering C falls, with test accuracy."""
+    """The claims that path length L rises, and clustering C falls, with test accuracy."""
     single = definition == "single weights"
     path_length = "path_length" if single else "relational_path_length"
     clustering = "layer_clustering" if single else "relational_clustering"

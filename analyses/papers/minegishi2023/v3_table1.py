@@ -1,4 +1,4 @@
-"""Edge-popup as the authors run it: half of the pairs, θ_mem of step 1,000, learning rate 0.01."""
+"""Edge-popup with the authors' settings: half of the pairs, θ_mem of step 1,000, rate 0.01."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,24 +10,24 @@ from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig8",)
-#: A split on which no θ_mem here was trained.
+#: A split that no θ_mem was trained on.
 OTHER_SPLIT = 1_000
 SETTINGS = (
     "The text has 40 % of the pairs for training; every committed configuration of the authors has "
-    "50 %, θ_mem of step 1,000, AdamW at 0.01 and weight decay 1 on the scores even where the row "
-    'is called "without". Their script runs split seeds 0, 1 and 2 from one checkpoint of split 0: '
-    'θ_mem then already answers 50 % and 52 % of the "test" pairs of splits 1 and 2. Whether the '
-    "printed table was made so is not known. Here each seed has a θ_mem of its own split, and "
-    'beside it, as "another split", edge-popup from the same θ_mem on one that it has not seen. '
-    "Networks 16 times as wide are trained of one seed."
+    "50 %, θ_mem of step 1,000, AdamW at 0.01 and weight decay 1 on the scores, even in the row "
+    '"without". Their script runs split seeds 0, 1 and 2 from one checkpoint of split 0: θ_mem '
+    'then already answers 50 % and 52 % of the "test" pairs of splits 1 and 2. Whether the printed '
+    "table has this leak is unknown. Here each seed has a θ_mem of its own split, and also, as "
+    '"another split", edge-popup from the same θ_mem on a split that it was not trained on. '
+    "Networks 16 times as wide have one seed."
 )
-#: What is trained, by stage, and the share of the pairs in training, by network.
+#: The trained parameters, by stage, and the share of training pairs, by network.
 KINDS = {"weights": "weight decay", "mask": "edge-popup", "both": "edge-popup and weight decay"}
 SHARES = {"half": "50 %", "add": "40 %"}
 
 
 def plan(scale: papers.Scale) -> Plan:
-    """What is trained from θ_mem and from θ₀, at both training fractions, and wider networks."""
+    """Runs from θ_mem and from θ₀, at both training fractions, and wider networks."""
     at = scale.steps(1000)
     common: dict[str, Any] = {"learning_rate": 0.01}
     search = {"at": f"0,{at}", "score_weight_decay": 1, **common}
@@ -40,7 +40,7 @@ def plan(scale: papers.Scale) -> Plan:
     leaked: dict[str, Any] = search | {"at": at, "split_seed": OTHER_SPLIT}
     wide = search | {"at": 0, "width": scale.choose("4,8", "2")}
     widest = search | {"at": 0, "width": scale.choose("16", "4")}
-    # A network 16 times as wide takes 0.5 GB and half an hour a seed.
+    # A network 16 times as wide takes 0.5 GB and half an hour per seed.
     one = replace(scale, seeds=scale.seeds[:1])
     more = (
         scale.stage("popup", "leaked", 2000, **leaked),
@@ -56,7 +56,7 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Test accuracy of what is trained from either start, and over widths."""
+    """Test accuracy of runs from either start, and over widths."""
     figures: papers.Figures = {}
     for network, share in SHARES.items():
         groups = {
@@ -77,7 +77,7 @@ def draw(sweep: Sweep) -> papers.Figures:
 
 
 def _settings(sweep: Sweep, network: str, stage: str, *, from_mem: bool) -> dict[str, Any]:
-    """The settings of the runs that start from θ_mem, or from θ₀."""
+    """The settings of runs from θ_mem, or from θ₀."""
     steps = {int(str(m.settings["at"])) for m in sweep.members if m.stage == "mask"}
     name = "rewind" if stage == "weights" else "at"
     return {"network": network, "stage": stage, name: max(steps) if from_mem else min(steps)}
@@ -86,7 +86,7 @@ def _settings(sweep: Sweep, network: str, stage: str, *, from_mem: bool) -> dict
 def _accuracy(
     stage: str, step: int, network: str = "half", *, from_mem: bool = True
 ) -> papers.Quantity:
-    """Test accuracy at a step of what is trained from θ_mem or from θ₀."""
+    """Test accuracy at a step of runs from θ_mem or from θ₀."""
 
     def values(sweep: Sweep) -> papers.BySeed:
         settings = _settings(sweep, network, stage, from_mem=from_mem)
@@ -96,7 +96,7 @@ def _accuracy(
 
 
 def _accuracy_on_other_split(run: Run) -> float:
-    """Of θ_mem, before any search for edges."""
+    """The accuracy of θ_mem on another split, before any search for edges."""
     task = run.task
     other = type(task).model_validate(task.model_dump() | {"split_seed": OTHER_SPLIT})
     theta_mem = run.model(run.steps[1])  # the only checkpoint between the first and the last
@@ -115,7 +115,7 @@ CLAIMS = {
         "0.92 at the end; 0.68 ± 0.19 at 600",
     ),
     "as-the-text-says": papers.Claim(
-        "The same with 40 % of the pairs, as the text has it.",
+        "The same with 40 % of the pairs, as in the text.",
         "v3, table 1; v2, figure 8",
         "test accuracy of edge-popup from θ_mem at step 2,000, 40 % of the pairs",
         papers.above(0.9),
@@ -123,7 +123,7 @@ CLAIMS = {
         "0.92",
     ),
     "not-from-scratch": papers.Claim(
-        "From θ₀ edge-popup at the same width does not get there.",
+        "From θ₀ edge-popup at the same width does not generalize.",
         "v3, table 1; v2, figure 8",
         "test accuracy of edge-popup from θ₀ at step 2,000, 50 % of the pairs",
         papers.below(0.5),
