@@ -127,32 +127,32 @@ def test_transforms_are_typed_in_one_flag_or_in_several(mechgrok: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["train", "--rho", "0.1"], "rho is an option of the transform sam, which is not on"),
-        (["train", "--transform", "clp"], "did you mean clip?"),
-        (["train", "--set", "foo.bar=5"], "no setting 'foo'"),
-        (["train", "--set", "task=3"], "task has settings of its own"),
-        (["train", "--set", "task.name=5"], "A task's name is a text"),
-        (["train", "--set", "model.kind=5"], "no model 5"),
-        (["train", "--set", "training.momentun=5"], "did you mean momentum?"),
-        (["train", "--set", "training.steps=true"], "steps takes a number, not true"),
-        (["train", "--set", 'task.p="13"'], "p takes a number, not the text '13'"),
-        (["train", "--set", "training.betas=[0.9,false]"], "betas takes a number, not false"),
-        (["train", "--momentum", "0.9"], "optimizer adamw has no option 'momentum'"),
-        (["train", "--margin", "5"], "says nothing without --until-grokked"),
+        (["train", "--rho", "0.1"], "transform sam"),
+        (["train", "--transform", "clp"], "clip"),
+        (["train", "--set", "foo.bar=5"], "'foo'"),
+        (["train", "--set", "task=3"], "task.KEY=VALUE"),
+        (["train", "--set", "task.name=5"], "not 5"),
+        (["train", "--set", "model.kind=5"], "model 5"),
+        (["train", "--set", "training.momentun=5"], "momentum"),
+        (["train", "--set", "training.steps=true"], "not true"),
+        (["train", "--set", 'task.p="13"'], "'13'"),
+        (["train", "--set", "training.betas=[0.9,false]"], "not false"),
+        (["train", "--momentum", "0.9"], "'momentum'"),
+        (["train", "--margin", "5"], "--until-grokked"),
         (["train", "--lr", "inf"], "learning_rate = inf"),
         (["train", "--p", "1000000000"], "p = 1000000000"),
         (["train", "--steps", "1000000000"], "steps = 1000000000"),
         (["train", "--n-layers", "1000000"], "n_layers = 1000000"),
         (["train", "--d-mlp", "1000000000"], "d_mlp = 1000000000"),
-        (["train", "--seed", str(2**64)], f"--seed was given '{2**64}'"),
-        (["train", "--split-seed", str(2**64)], f"--split-seed was given '{2**64}'"),
-        (["import", "x", "--out", "y", "--set", "foo.bar=5"], "no setting 'foo'"),
-        (["ticket", "{run}", "--set", "task.p=5"], "A ticket has no setting 'task'"),
-        (["ticket", "{run}", "--rounds", "5"], "magnitude has no rounds"),
-        (["ticket", "{run}", "--set", "options.temperature=5"], "no option 'temperature'"),
-        (["ticket", "{run}", "--method", "magic"], "no pruning method 'magic'"),
-        (["fork", "{run}", "--at", "soon"], "soon is no step"),
-        (["fork", "{run}", "--at", "7"], "no checkpoint at step 7"),
+        (["train", "--seed", str(2**64)], f"'{2**64}'"),
+        (["train", "--split-seed", str(2**64)], f"'{2**64}'"),
+        (["import", "x", "--out", "y", "--set", "foo.bar=5"], "'foo'"),
+        (["ticket", "{run}", "--set", "task.p=5"], "'task'"),
+        (["ticket", "{run}", "--rounds", "5"], "magnitude"),
+        (["ticket", "{run}", "--set", "options.temperature=5"], "'temperature'"),
+        (["ticket", "{run}", "--method", "magic"], "'magic'"),
+        (["fork", "{run}", "--at", "soon"], "soon"),
+        (["fork", "{run}", "--at", "7"], "step 7"),
     ],
 )
 def test_what_means_nothing_is_refused(
@@ -166,9 +166,9 @@ def test_what_means_nothing_is_refused(
 
 
 def test_an_unknown_keyword_is_answered_with_one_like_it(tiny_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no option 'rat' \(did you mean rate\?\)"):
+    with pytest.raises(UserError, match=r"'rat' .*rate\?"):
         package.train_ticket(tiny_run, tmp_path / "t", rat=0.5)
-    with pytest.raises(UserError, match=r"'weight_decai' \(did you mean weight_decay\?\)"):
+    with pytest.raises(UserError, match=r"'weight_decai' .*weight_decay\?"):
         package.train_popup(tiny_run, tmp_path / "t", weight_decai=0.5)
 
 

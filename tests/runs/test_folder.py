@@ -62,7 +62,7 @@ class TestMaking:
         (path / MAKING).mkdir(parents=True)
         (path / MAKING / "metrics.csv").write_text("step")
         assert is_unfinished(path)
-        with pytest.raises(UserError, match="was interrupted in that"):
+        with pytest.raises(UserError, match="mechgrok train"):
             Run(path)
         assert create_run(path, OTHER).config.seed == 9
         assert not list(path.glob(".*"))
@@ -123,7 +123,7 @@ class TestReplacing:
         (hub / "config.json").write_text(json.dumps({"architectures": ["GPT2"], "d_model": 4}))
         (hub / "metrics.csv").write_text("mine")
         before = contents(hub)
-        with pytest.raises(UserError, match="something other than a run"):
+        with pytest.raises(UserError, match=r"--out|another folder"):
             create_run(hub, OTHER, overwrite=True)
         assert contents(hub) == before
 
@@ -147,7 +147,7 @@ class TestOneWriter:
                 lambda: train(copy, OTHER, overwrite=True),
                 lambda: resume(copy, steps=90),
             ):
-                with pytest.raises(UserError, match=rf"written by process {first.pid} on .* since"):
+                with pytest.raises(UserError, match=rf"process {first.pid} "):
                     second()
             assert Run(copy).config == before
         finally:
@@ -177,7 +177,7 @@ class TestGoingOn:
             file.unlink()
         before = contents(copy)
         assert resume(copy).finished
-        with pytest.raises(UserError, match="can be analyzed but not resumed"):
+        with pytest.raises(UserError, match="resume"):
             resume(copy, steps=90)
         assert contents(copy) == before
 
@@ -206,7 +206,7 @@ class TestGoingOn:
         state = load_file(copy / "resume.safetensors")
         state["W_in/exp_avg"] = torch.zeros(2, 2)
         save_file(state, copy / "resume.safetensors", metadata={"step": "60"})
-        with pytest.raises(UserError, match=r"W_in/exp_avg \[2, 2\].* another network"):
+        with pytest.raises(UserError, match=r"W_in/exp_avg \[2, 2\]"):
             resume(copy, steps=70)
 
     def test_a_torn_last_line_of_the_metrics_is_passed_over_and_mended(
@@ -223,7 +223,7 @@ class TestGoingOn:
     def test_metrics_that_are_no_numbers_are_named(self, copy: Path, last: str) -> None:
         with open(copy / "metrics.csv", "a") as file:
             file.write(f"{last}\n")
-        with pytest.raises(UserError, match=r"metrics\.csv (holds something else|has steps)"):
+        with pytest.raises(UserError, match=r"metrics\.csv"):
             _ = Run(copy).metrics
 
 

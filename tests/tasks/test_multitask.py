@@ -28,10 +28,10 @@ def test_every_row_is_an_equation_that_holds() -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"operations": ("add", "random")}, "choose --task random"),
-        ({"operations": ("add", "add")}, "name one twice"),
+        ({"operations": ("add", "random")}, "--task random"),
+        ({"operations": ("add", "add")}, "twice"),
         ({"operations": ()}, "operations"),
-        ({"operations": ("add", "div"), "p": 8}, "choose a prime"),
+        ({"operations": ("add", "div"), "p": 8}, "prime"),
     ],
 )
 def test_impossible_settings_are_refused(fields: dict, complaint: str) -> None:
