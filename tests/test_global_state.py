@@ -338,6 +338,7 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
     "resume": lambda it: mechgrok.resume("short", steps=20, progress=None),
     "resume_together": lambda it: [*mechgrok.resume_together(_begun(it)).values()],
     "sweep": _swept,
+    "score": lambda it: str(mechgrok.score),
     "task": _own_code,
     "train": lambda it: [
         mechgrok.train("run", "quick", **TRAINING),

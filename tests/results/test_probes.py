@@ -126,12 +126,12 @@ def test_runs_of_a_sweep_are_asked_too(tmp_path: Path) -> None:
     ("probes", "complaint"),
     [
         ("entropi:5", r"'entropi' .*entropy\?"),
-        ("entropy", "'entropy' .*entropy:100"),
+        ("entropy", "entropy:100"),
         ("entropy:0", "every = 0"),
-        ("entropy:5:path", "'entropy:5:path'"),
+        ("entropy:5:path", "interval"),
         ("entropy:5:paht=direct", "entropy .*'paht'"),
         ("trajectory:5", "trajectory"),
-        (7, "probe"),
+        (7, "entropy:100"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_anything_is_written(

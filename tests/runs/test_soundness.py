@@ -12,7 +12,7 @@ import pytest
 from mechgrok.errors import UserError
 from mechgrok.runs import Run, soundness, verify
 from mechgrok.tensors import header
-from mechgrok.training import course, train
+from mechgrok.training import recorder, train
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -94,7 +94,7 @@ def test_a_run_is_sound_at_every_moment_of_its_training(
         return both
 
     for name in ("write_checkpoint", "append_metrics", "write_state", "drop_checkpoints_but"):
-        monkeypatch.setattr(course, name, then_verify(getattr(course, name)))
+        monkeypatch.setattr(recorder, name, then_verify(getattr(recorder, name)))
 
     def watch(model: object, row: object) -> None:
         assert verify(tmp_path / "run") == []
