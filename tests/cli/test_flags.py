@@ -38,7 +38,7 @@ def test_every_setting_is_in_the_help_of_train(
     classes |= {
         name: registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry
     }
-    behind = "".join(shown.partition("Options stand behind a name")[2].split())
+    behind = "".join(shown.partition("Options follow a name")[2].split())
     for name, each in classes.items():
         for option in set(each.model_fields) - known:
             assert f"{option}=" in behind.partition(f"{name}:")[2], (name, option)

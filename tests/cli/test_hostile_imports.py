@@ -221,7 +221,7 @@ def other_formats(folder: Path) -> Iterator[tuple[str, Path, str]]:
         "Keras": (zipped("config.json", "model.weights.h5"), "numpy.savez"),
         "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "numpy.savez"),
         "TorchScript": (script.getvalue(), "state_dict()"),
-        "nothing": (b"", "fetch it again"),
+        "nothing": (b"", "it again"),
     }
     for name, (content, remedy) in contents.items():
         for suffix in ("pth", "safetensors", "npz", "ckpt"):
@@ -265,7 +265,7 @@ def hostile_files(folder: Path, proof: Path) -> Iterator[tuple[str, Path, str]]:
         yield name, file, _UNCODED if not name.endswith("-0") else "the file of the weights"
     for name, file in damaged_files(folder):
         others = {"negative.pth": _UNCODED, "table.csv": "name the", "list.json": "name the"}
-        yield name, file, others.get(name, "fetch it again")
+        yield name, file, others.get(name, "it again")
     yield from other_formats(folder)
     for name, value in (NUMPY_OBJECTS | {"an array of calls": None}).items():
         if value is None:

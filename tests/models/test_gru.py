@@ -169,7 +169,7 @@ def test_an_analysis_measures_it_or_says_why_not(run: Run, name: str) -> None:
     if name not in OF_ONE_WEIGHT:
         assert mechgrok.analyze(run, name, **few).sizes
         return
-    with pytest.raises(UserError, match="choose"):
+    with pytest.raises(UserError, match="several weights"):
         mechgrok.analyze(run, name)
 
 

@@ -45,7 +45,7 @@ def test_what_nobody_tells_is_absent(tmp_path: Path, tiny_run: Run) -> None:
     assert (run.t_mem, run.t_gen, run.milestones) == (None, None, {})
     assert run.caveat is not None
     card = (export(run, tmp_path / "hub") / "README.md").read_text()
-    assert "trained elsewhere and imported to mechgrok from `final.pth`" in card
+    assert "imported into mechgrok from `final.pth`" in card
     assert "| | all examples |" in card
     for invented in (
         "seeded",
@@ -401,7 +401,7 @@ def test_an_attention_rate_is_read_from_the_file_beside(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"attention rate.*0\.25"):
         run.to_transformer_lens()
     for wrong, words in (
-        ({"diff_vocab": 1}, "two vocabularies"),
+        ({"diff_vocab": 1}, "vocabularies"),
         ({"n_layers": 2}, "attention looks ahead"),
         ({"attn_coeff": 1.5}, "no rate between 0 and 1"),
         ({"attn_coeff": "half"}, "no number"),
