@@ -1,19 +1,19 @@
-"""Ask one or several runs a question: `mechgrok analyze --list` describes them"""
+"""Analyze one or several runs: `mechgrok analyze --list` describes the analyses"""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechgrok.cli.analysis_commands import AnalysisCommands, Out
 from mechgrok.cli.figures import Pictures, with_pictures
-from mechgrok.cli.questions import Out, Questions
 from mechgrok.results.analysis import analyses
 
 if TYPE_CHECKING:
     from mechgrok.measuring import AnalysisResult
 
 
-def write_answers(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
-    """Print the findings; write the figure and, where another folder is wanted, the tables."""
+def write_results(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
+    """Print the findings and write the figure; with ``out``, write the tables there too."""
     from mechgrok.files import make_folder
     from mechgrok.runs.labels import truncate
     from mechgrok.runs.parquet import write_parquet
@@ -25,18 +25,18 @@ def write_answers(result: "AnalysisResult", *, pictures: Pictures, out: Out = No
         print(f"{label}: {result.analysis.finding(dataset)}")
         table = dataset.encoding.get("source")
         if out is not None:
-            several = f"-{truncate(label)}" if len(result.measured) > 1 else ""
-            table = out / f"{stem.name}{several}.parquet"
+            suffix = f"-{truncate(label)}" if len(result.measured) > 1 else ""
+            table = out / f"{stem.name}{suffix}.parquet"
             write_parquet(dataset, table)
         if table is not None:
             print(f"  {table}")
     pictures.write(result.figure, stem.with_name(f"{stem.name}.html"), indent="  ")
 
 
-class AnalysisGroup(Questions):
+class AnalysisGroup(AnalysisCommands):
     """``mechgrok analyze NAME RUN…``"""
 
-    then = staticmethod(with_pictures(write_answers))
+    output = staticmethod(with_pictures(write_results))
 
 
 app = typer.Typer(
@@ -44,8 +44,8 @@ app = typer.Typer(
 )
 
 
-def _list(wanted: bool) -> None:
-    if not wanted:
+def _list(requested: bool) -> None:
+    if not requested:
         return
     from rich.console import Console
     from rich.table import Table
@@ -63,4 +63,4 @@ def analyze(
         bool, typer.Option("--list", callback=_list, is_eager=True, help="Describe all analyses.")
     ] = False,
 ) -> None:
-    """Ask runs a question; the answer goes to the run's `analysis/` as HTML and Parquet."""
+    """Analyze runs; the results go to the run's `analysis/` as HTML and Parquet."""

@@ -1,11 +1,11 @@
-"""Make a film of an analysis: its figure at every stop of the slider, as GIF or MP4"""
+"""Animate an analysis over training, as GIF or MP4"""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechgrok.cli.analysis_commands import AnalysisCommands, Out
 from mechgrok.cli.progress import status
-from mechgrok.cli.questions import Out, Questions
 
 if TYPE_CHECKING:
     from mechgrok.measuring import AnalysisResult
@@ -14,16 +14,12 @@ if TYPE_CHECKING:
 def film(
     result: "AnalysisResult",
     *,
-    mp4: Annotated[bool, typer.Option("--mp4", help="An MP4 instead of a GIF.")] = False,
-    fps: Annotated[
-        float, typer.Option(min=0.1, max=60, help="Stops of the slider in a second.")
-    ] = 6.0,
-    pixels: Annotated[
-        int, typer.Option(min=100, max=4000, help="Width of the film, in pixels.")
-    ] = 1000,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Write an MP4 instead of a GIF.")] = False,
+    fps: Annotated[float, typer.Option(min=0.1, max=60, help="Slider positions per second.")] = 6.0,
+    pixels: Annotated[int, typer.Option(min=100, max=4000, help="Width in pixels.")] = 1000,
     out: Out = None,
 ) -> None:
-    """Draw the figure at each stop and join the pictures."""
+    """Draw the figure at each position of its slider and join the frames."""
     from mechgrok.analyses.drawing.film import write_film
     from mechgrok.files import make_folder
 
@@ -35,10 +31,10 @@ def film(
     print(path)
 
 
-class FilmGroup(Questions):
+class FilmGroup(AnalysisCommands):
     """``mechgrok animate NAME RUN…``"""
 
-    then = staticmethod(film)
+    output = staticmethod(film)
 
 
 app = typer.Typer(
@@ -48,4 +44,7 @@ app = typer.Typer(
 
 @app.callback()
 def animate() -> None:
-    """A film of an analysis over training, in the run's `analysis/` (extra mechgrok[film])."""
+    """Animate an analysis over training; the film goes to the run's `analysis/`.
+
+    Needs the extra `mechgrok[film]`.
+    """

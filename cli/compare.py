@@ -1,4 +1,4 @@
-"""Set runs beside one another: one table, and accuracy, L1 and L2 overlaid in one figure"""
+"""Compare runs in one table, and their accuracy and norms in one figure"""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ from mechgrok.formatting import norm
 if TYPE_CHECKING:
     import pandas as pd
 
-#: How a column is headed and its numbers are written.
+#: Heading and number format of each column.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "density": ("density", "{:.3f}".format),
     "l1_start": ("L1 start", partial(norm, digits=0)),
@@ -32,28 +32,28 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 
 @with_pictures
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or of sweeps.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     *,
     pictures: Pictures,
     by: Annotated[
         str | None,
         typer.Option(
-            help="Group runs by settings: weight_decay or weight_decay,p. Of a sweep: all that "
-            "vary but the seeds, unless given."
+            help="Group runs by settings: weight_decay,p. Default for a sweep: all varied settings "
+            "but the seeds."
         ),
     ] = None,
     at_accuracy: AtAccuracy = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The figure's file; analysis/compare-….html of the first run."),
+        typer.Option(help="The figure's file; default: analysis/compare-….html in the first run."),
     ] = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
     form: Form = "table",
 ) -> None:
-    """Density, norms, t_mem, t_gen, τ_grok and final accuracies of runs, and their curves.
+    """Compare density, norms, t_mem, t_gen, τ_grok and final accuracies, and plot the curves.
 
-    Groups of runs, and sweeps, are told by their medians. As CSV or JSON it prints the numbers
-    alone, and makes no figure.
+    Groups and sweeps are summarized by medians. CSV and JSON output is the numbers alone, without
+    a figure.
     """
     from mechgrok.analyses.drawing.overlay import overlay
     from mechgrok.cli.groups import print_groups
@@ -61,39 +61,39 @@ def compare(
     from mechgrok.runs.comparison import compare as table_of
     from mechgrok.sweeps.groups import RunGroups
 
-    family = RunGroups.open(runs, by, at_accuracy=at_accuracy)
-    alone = table_of(family.runs, at_accuracy=at_accuracy) if family.by is None else None
+    groups = RunGroups.open(runs, by, at_accuracy=at_accuracy)
+    table = table_of(groups.runs, at_accuracy=at_accuracy) if groups.by is None else None
     if form != "table":
-        write_data(family.summary if alone is None else alone.rename_axis(index="run"), form)
+        write_data(groups.summary if table is None else table.rename_axis(index="run"), form)
         return
-    page = out or family.path / f"{family.stem('compare')}.html"
+    page = out or groups.path / f"{groups.stem('compare')}.html"
     ensure_writable(page)
-    if alone is None:
-        print_groups(family)
+    if table is None:
+        print_groups(groups)
     else:
-        print_table(alone)
-    for label, run in family.runs.items():
+        print_table(table)
+    for label, run in groups.runs.items():
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
-    pictures.write(overlay(family, log=log), page)
+    pictures.write(overlay(groups, log=log), page)
 
 
 def print_table(table: "pd.DataFrame") -> None:
-    """The comparison as a table on the terminal; a dash where something was not reached."""
+    """Print the comparison as a table; a dash means not reached."""
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(box=None, padding=(0, 1), header_style="bold")
-    drawn.add_column("run", overflow="fold")
+    rich_table = Table(box=None, padding=(0, 1), header_style="bold")
+    rich_table.add_column("run", overflow="fold")
     for heading, _ in COLUMNS.values():
-        drawn.add_column(heading, justify="right", no_wrap=True)
+        rich_table.add_column(heading, justify="right", no_wrap=True)
     for label, row in table.iterrows():
         cells = [
             "—" if pd.isna(row[column]) else form(row[column])
             for column, (_, form) in COLUMNS.items()
         ]
-        drawn.add_row(str(label), *cells)
+        rich_table.add_row(str(label), *cells)
     terminal = Console()
-    # A pipe has no width to fit: there, every column is printed whole.
-    (terminal if terminal.is_terminal else Console(width=200)).print(drawn)
+    # A pipe has no width to fit: print every column in full.
+    (terminal if terminal.is_terminal else Console(width=200)).print(rich_table)

@@ -1,4 +1,4 @@
-"""Answers as data, for other programs: CSV and JSON instead of a table that is read."""
+"""Results as data for other programs: CSV and JSON instead of a table."""
 
 import json
 import sys
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 Form = Annotated[
     Literal["table", "csv", "json"],
-    typer.Option("--format", help="A table to read, or the same numbers as CSV or JSON."),
+    typer.Option("--format", help="A readable table, or its numbers as CSV or JSON."),
 ]
 
 
 def write_data(rows: "pd.DataFrame", form: str) -> None:
-    """Print rows with their index as the first column; what is missing is empty, or null.
+    """Print rows with their index as the first column; missing values are empty, or null.
 
     Args:
-        rows: what to print.
-        form: csv or json, which is a list with an object for each row.
+        rows: the rows.
+        form: csv, or json for a list of one object per row.
     """
     rows = rows.reset_index()
     if form == "csv":
         rows.to_csv(sys.stdout, index=False)
     else:
-        there = rows.astype(object).where(rows.notna(), None)
-        print(json.dumps(there.to_dict("records"), indent=2, ensure_ascii=False))
+        nullable = rows.astype(object).where(rows.notna(), None)
+        print(json.dumps(nullable.to_dict("records"), indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""Explore a run live: scrub through training, intervene in the browser, take the Python home"""
+"""Explore a run in the browser: scrub through training, intervene, copy the Python"""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,23 +11,24 @@ from mechgrok.cli.options import OwnInterventions
 def explore(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, shown side by side.")],
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; any that is free.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port on 127.0.0.1; default: any free port."),
     ] = None,
     intervention: OwnInterventions = None,
     open_: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Opens a page on this machine alone, at the address that is printed.
+    """Explore runs on a local page, at the printed address.
 
-    Ctrl-C ends it. Needs the extra `mechgrok[explore]`.
+    Ctrl-C stops the server. Needs the extra `mechgrok[explore]`.
     """
-    from mechgrok.analyses.explorer import explore as page_of
+    from mechgrok.analyses.explorer import explore as open_page
     from mechgrok.cli.progress import status
 
     with status("opening the explorer"):
-        page = page_of(*runs, port=port, interventions=intervention or ())
-    print(f"{page.url}  (Ctrl-C ends it)", flush=True)
+        page = open_page(*runs, port=port, interventions=intervention or ())
+    print(f"{page.url}  (Ctrl-C stops it)", flush=True)
     if open_:
         import webbrowser
 

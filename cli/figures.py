@@ -1,4 +1,4 @@
-"""Where a figure goes: its page, and pictures of it beside the page."""
+"""Writing a figure: its HTML page, and PNG, SVG and PDF files next to it."""
 
 import inspect
 from collections.abc import Callable
@@ -17,12 +17,12 @@ _PANEL = "Figure"
 
 @dataclass(frozen=True)
 class Pictures:
-    """What becomes of a figure beside its page.
+    """How to export a figure.
 
     Attributes:
-        forms: the formats in which it is drawn too.
-        width: of the pictures, in centimetres, on a printed page; None for slides.
-        open: show the page in a browser.
+        forms: picture formats to write besides HTML.
+        width: width in centimetres in print; None for slides.
+        open: open the page in a browser.
     """
 
     forms: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Pictures:
     open: bool = False
 
     def write(self, figure: "go.Figure", page: Path, *, indent: str = "") -> None:
-        """Write the page and the pictures, say where they are, and show the page."""
+        """Write the page and the pictures and print their paths."""
         from mechgrok.analyses.drawing import write_html, write_picture
         from mechgrok.analyses.drawing.browser import one_browser
         from mechgrok.files import make_folder
@@ -54,40 +54,39 @@ def _flag(kind: Any, default: Any, *names: str, **option: Any) -> tuple[Any, Any
 
 
 _FLAGS = {
-    "open": _flag(bool, False, "--open", help="Show the figure in a browser."),
-    "png": _flag(bool, False, "--png", help="Draw a PNG too (extra mechgrok[png])."),
-    "svg": _flag(bool, False, "--svg", help="Draw an SVG too (extra mechgrok[png])."),
-    "pdf": _flag(bool, False, "--pdf", help="Draw a PDF too (extra mechgrok[png])."),
+    "open": _flag(bool, False, "--open", help="Open the figure in a browser."),
+    "png": _flag(bool, False, "--png", help="Write a PNG too (extra mechgrok[png])."),
+    "svg": _flag(bool, False, "--svg", help="Write an SVG too (extra mechgrok[png])."),
+    "pdf": _flag(bool, False, "--pdf", help="Write a PDF too (extra mechgrok[png])."),
     "width": _flag(
         float | None,
         None,
         "--width",
         min=2,
         max=200,
-        help="Pictures for print, this many centimetres wide: no title, small letters. PDF unless "
-        "other formats are asked for.",
+        help="Width in cm, for print: small type and no title. Default format: PDF.",
     ),
 }
 
 
 def with_pictures(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameter ``pictures`` is given by the flags for figures."""
+    """Decorator: build a command's parameter ``pictures`` from the flags for figures."""
 
     @wraps(command)
-    def flagged(*arguments: Any, **given: Any) -> None:
-        flags = {name: given.pop(name) for name in _FLAGS}
+    def wrapper(*arguments: Any, **options: Any) -> None:
+        flags = {name: options.pop(name) for name in _FLAGS}
         forms = tuple(form for form in ("png", "svg", "pdf") if flags[form])
         if flags["width"] is not None:
             forms = forms or ("pdf",)
         pictures = Pictures(forms, flags["width"], flags["open"])
-        command(*arguments, pictures=pictures, **given)
+        command(*arguments, pictures=pictures, **options)
 
     signature = inspect.signature(command)
-    kept = [each for each in signature.parameters.values() if each.name != "pictures"]
-    added = [
+    parameters = [p for p in signature.parameters.values() if p.name != "pictures"]
+    parameters += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
         for name, (kind, default) in _FLAGS.items()
     ]
-    flagged.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    flagged.__annotations__ = {each.name: each.annotation for each in [*kept, *added]}
-    return flagged
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper

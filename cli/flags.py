@@ -1,8 +1,6 @@
-"""Options of a configuration as options of a command: a field and its description are the flag.
+"""Command-line flags generated from the fields of pydantic configurations.
 
-A configuration is a pydantic class; what is written here is how the words of a command line reach
-its fields. Flags are left unset unless they are given, so that a preset's, a parent's or a field's
-own value stays.
+Unset flags are omitted, so that the value of a preset, a parent or the field's default applies.
 """
 
 import inspect
@@ -11,6 +9,7 @@ import math
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -37,38 +36,38 @@ from mechgrok.optimization.transforms.reading import names_in
 
 
 def _dashed(path: str) -> str:
-    """The last word of a path as a flag: --weight-decay for training.weight_decay."""
+    """The flag for a setting's path: --weight-decay for training.weight_decay."""
     return f"--{path.rpartition('.')[2].replace('_', '-')}"
 
 
-#: Fields whose flag is not their name in other letters, or not alone.
-_CALLED = {
+#: Fields with other flags than their own name.
+_NAMES = {
     **{path: (f"--{name}",) for name, path in PART_KEYS.items()},
     **{path: (_dashed(path), f"--{name}") for name, path in ALIASES.items()},
     "popup.score_seed": ("--seed",),
     "method": ("--method", "--scores"),
 }
-#: Fields whose flag takes no value: what it stands for, and the flag that gives another value.
+#: Flags without a value: the value, the flag that overrides it, and that flag's help.
 _SWITCHES = {"training.until_grokked": (1000, "margin", "With --until-grokked: steps after t_gen.")}
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One option of a command, and the setting that it gives.
+    """A command-line option and the setting that it sets.
 
     Attributes:
-        path: of the setting: ``training.steps``.
-        words: what is typed: ``--steps``.
+        path: path of the setting, such as ``training.steps``.
+        names: names of the option, such as ``--steps``.
         help: the field's description.
-        panel: under which heading the help shows it.
+        panel: heading in the help.
         annotation: the field's type.
-        default: what the help shows as its default.
-        hidden: whether the help leaves it out: an option of one method, which stands behind its
-            name, ``--transform sam:rho=0.1``.
+        default: the default that the help shows.
+        hidden: omit the flag from the help: it is an option of a single method, usually written
+            after the method's name, ``--transform sam:rho=0.1``.
     """
 
     path: str
-    words: tuple[str, ...]
+    names: tuple[str, ...]
     help: str
     panel: str
     annotation: Any
@@ -82,20 +81,22 @@ class Flag:
 
     @property
     def is_switch(self) -> bool:
-        """Whether it takes no value."""
+        """Whether the flag takes no value."""
         return self.annotation is bool
 
     def parameter(self) -> inspect.Parameter:
-        """The parameter by which typer knows the flag."""
-        words = self.words
-        if self.is_switch and len(words) == 1 and self.path not in _SWITCHES:
-            words = (f"{words[0]}/--no-{words[0].removeprefix('--')}",)
+        """The flag as a typer parameter."""
+        names, help_ = self.names, self.help
+        if self.is_switch and len(names) == 1 and self.path not in _SWITCHES:
+            names = (f"{names[0]}/--no-{names[0].removeprefix('--')}",)
+        if self.default is not None:
+            help_ = f"{help_.removesuffix('.')} (default: {self.default})."
         option = typer.Option(
-            *words,
-            help=self.help,
+            *names,
+            help=help_,
             rich_help_panel=self.panel,
             hidden=self.hidden,
-            show_default=self.default or False,
+            show_default=False,
             metavar=None if self.is_switch else _metavar(self.annotation),
         )
         kind: Any = bool if self.is_switch else list[str] if _is_list(self.annotation) else str
@@ -107,12 +108,12 @@ class Flag:
         )
 
     def read(self, text: Any) -> Any:
-        """The value that the words after the flag stand for.
+        """Parse the text after the flag.
 
         Raises:
-            UserError: they are not of the field's type.
+            UserError: the text is not of the field's type.
         """
-        if isinstance(text, list):  # Typed several times, or once.
+        if isinstance(text, list):  # A repeatable flag.
             text = ",".join(text)
         if not isinstance(text, str):
             return text
@@ -121,14 +122,18 @@ class Flag:
         value = text.split(",") if _is_list(self.annotation) else text
         if not is_numeric(self.annotation):
             return value
-        value = list(map(_as_whole, value)) if isinstance(value, list) else _as_whole(value)
+        value = (
+            list(map(_expand_exponent, value))
+            if isinstance(value, list)
+            else _expand_exponent(value)
+        )
         try:
             return TypeAdapter(self.annotation).validate_python(value)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
-            several = "; mechgrok sweep trains with several values" if "," in text else ""
+            hint = "; for several values use mechgrok sweep" if "," in text else ""
             raise UserError(
-                f"{self.words[0]} was given {text!r}: {message[0].lower()}{message[1:]}{several}."
+                f"{self.names[0]} was given {text!r}: {message[0].lower()}{message[1:]}{hint}."
             ) from None
 
 
@@ -145,11 +150,11 @@ def flags_of(
 
     Args:
         configuration: the class.
-        part: where its settings stand: ``training``; empty for those that stand alone.
-        panel: the heading in the help, or a function from a field's name to one.
-        but: fields that have none.
-        defaults: show each field's default in the help.
-        hidden: leave them out of the help.
+        part: the part of ``config.json`` that holds its settings, such as ``training``, or "".
+        panel: the heading in the help, or a function from a field's name to its heading.
+        but: fields without a flag.
+        defaults: show the fields' defaults in the help.
+        hidden: omit the flags from the help.
     """
     flags = []
     for name, field in configuration.model_fields.items():
@@ -157,32 +162,34 @@ def flags_of(
             continue
         path = f"{part}.{name}" if part else name
         heading = panel(name) if callable(panel) else panel
-        words = _CALLED.get(path, (_dashed(path),))
-        shown = _shown(field) if defaults else None
+        names = _NAMES.get(path, (_dashed(path),))
+        default = _default_text(field) if defaults else None
         if path in _SWITCHES:
-            usual, amount, help_ = _SWITCHES[path]
-            text = f"{field.description.split(';')[0]}".replace("this many", f"{usual:,}")
-            flags.append(Flag(path, words, text + ".", heading, bool))
+            value, amount, help_ = _SWITCHES[path]
+            text = field.description.split(";")[0].replace("this many", f"{value:,}")
+            flags.append(Flag(path, names, text + ".", heading, bool))
             flags.append(
                 Flag(f"{part}.{amount}", (f"--{amount}",), help_, heading, field.annotation)
             )
             continue
-        flags.append(Flag(path, words, field.description, heading, field.annotation, shown, hidden))
+        flags.append(
+            Flag(path, names, field.description, heading, field.annotation, default, hidden)
+        )
     return flags
 
 
 def merged(*lists: Iterable[Flag]) -> list[Flag]:
-    """All flags, each once: of several with the same path, the first."""
-    known: dict[str, Flag] = {}
-    for flag in (flag for flags in lists for flag in flags):
-        known.setdefault(flag.path, flag)
-    return list(known.values())
+    """All flags, without duplicates: the first flag of a path wins."""
+    by_path: dict[str, Flag] = {}
+    for flag in chain.from_iterable(lists):
+        by_path.setdefault(flag.path, flag)
+    return list(by_path.values())
 
 
 def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: a command's ``**given`` becomes one option for every flag.
+    """Decorator: replace a command's ``**given`` by one option per flag.
 
-    The command receives a dictionary of those that were given, by their paths.
+    The command receives ``given``, a dictionary of the typed flags by their paths.
     """
     flags = list(flags)
     by_parameter = {flag.parameter_name: flag for flag in flags}
@@ -195,20 +202,20 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
 
-        def command(**words: Any) -> None:
-            texts = {name: words.pop(name) for name in by_parameter}
+        def command(**options: Any) -> None:
+            texts = {name: options.pop(name) for name in by_parameter}
             given = {
                 by_parameter[name].path: by_parameter[name].read(text)
                 for name, text in texts.items()
                 if text is not None and text != []
             }
-            function(**words, given=_switched(given))
+            function(**options, given=_resolve_switches(given))
 
-        # Flags first: in their order the help shows its panels.
+        # The help orders its panels by the parameters: flags come first.
         parameters = [flag.parameter() for flag in flags] + own
-        parameters = [each for each in parameters if each.name != "given"]
+        parameters = [p for p in parameters if p.name != "given"]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
         command.__doc__ = function.__doc__
         command.__name__ = function.__name__
         return command
@@ -217,12 +224,12 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
 
 
 def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -> dict[str, Any]:
-    """Settings by their paths, and those of ``--set PATH=VALUE``, as a configuration's fields.
+    """Nest settings by path, and those of ``--set PATH=VALUE``, into a configuration's fields.
 
-    A name of a person's own code among them was typed by that person: it may be loaded.
+    User code among them was named on the command line, so it may be loaded.
 
     Raises:
-        UserError: an assignment has another form.
+        UserError: an assignment is malformed.
     """
     settings: dict[str, Any] = {}
     for path, value in given.items():
@@ -230,12 +237,10 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     for assignment in assignments or ():
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.split(".")):
-            raise UserError(f"--set {assignment} is not of the form task.KEY=VALUE.")
+            raise UserError(f"--set {assignment} is malformed: write task.KEY=VALUE.")
         if path in (*PARTS, "popup"):
-            raise UserError(
-                f"--set {assignment}: {path} has settings of its own, as {path}.KEY=VALUE."
-            )
-        part, dot, _ = path.partition(".")  # other commands have other parts, such as popup
+            raise UserError(f"--set {assignment} replaces a whole section: write {path}.KEY=VALUE.")
+        part, dot, _ = path.partition(".")  # commands add parts, such as popup
         put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
     names: list[Any] = names_in(value_at(settings, TRANSFORMS))
     names += named_parts(CONSTRAINTS, value_at(settings, "training.constraints"))
@@ -249,17 +254,17 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
     return settings
 
 
-def _as_whole(number: str) -> str:
-    """``10000`` for ``1e4``, as whole numbers are parsed; any other text as it is."""
+def _expand_exponent(number: str) -> str:
+    """``10000`` for ``1e4``; other texts unchanged."""
     try:
-        whole = float(number) if "e" in number.lower() else math.nan
+        value = float(number) if "e" in number.lower() else math.nan
     except ValueError:
         return number
-    return f"{whole:.0f}" if whole.is_integer() and abs(whole) < 2**53 else number
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 2**53 else number
 
 
 def typed_value(text: str) -> Any:
-    """What a text stands for: JSON where it is, null for none, else itself."""
+    """Parse a text as JSON if it is JSON; ``none`` is null; otherwise the text itself."""
     if text == "none":
         return None
     try:
@@ -268,23 +273,23 @@ def typed_value(text: str) -> Any:
         return text
 
 
-def _switched(given: dict[str, Any]) -> dict[str, Any]:
-    """Flags without a value as the values that they stand for."""
-    for path, (usual, amount, _) in _SWITCHES.items():
-        beside = f"{path.rpartition('.')[0]}.{amount}"
-        wanted, value = given.pop(path, None), given.pop(beside, None)
-        if value is not None and not wanted:
-            raise UserError(f"--{amount} {value} says nothing without {_dashed(path)}: give both.")
-        if wanted is not None:
-            given[path] = (usual if value is None else value) if wanted else None
+def _resolve_switches(given: dict[str, Any]) -> dict[str, Any]:
+    """Replace flags without a value by the values of their settings."""
+    for path, (default, amount, _) in _SWITCHES.items():
+        is_on = given.pop(path, None)
+        value = given.pop(f"{path.rpartition('.')[0]}.{amount}", None)
+        if value is not None and not is_on:
+            raise UserError(f"--{amount} {value} needs {_dashed(path)}: add it.")
+        if is_on is not None:
+            given[path] = (default if value is None else value) if is_on else None
     return given
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Refuse settings that something does not have.
+    """Refuse unknown settings.
 
     Raises:
-        UserError: it has no such setting.
+        UserError: ``what`` has no such setting.
     """
     known = list(known)
     for name in given:
@@ -292,7 +297,7 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> Non
             raise UserError(f"{what} has no setting {name!r}{near(name, known)}.")
 
 
-def _shown(field: FieldInfo) -> str | None:
+def _default_text(field: FieldInfo) -> str | None:
     default = field.default
     if default is None or default is False or field.is_required() or default == ():
         return None
@@ -301,11 +306,11 @@ def _shown(field: FieldInfo) -> str | None:
 
 def _is_list(annotation: Any) -> bool:
     if get_origin(annotation) in (Union, types.UnionType):
-        return any(_is_list(each) for each in get_args(annotation))
+        return any(map(_is_list, get_args(annotation)))
     return get_origin(annotation) in (tuple, list)
 
 
 def _metavar(annotation: Any) -> str:
     leaves = types_in(annotation) - {types.NoneType}
-    kind = "INTEGER" if leaves == {int} else "FLOAT" if leaves <= {int, float} else "TEXT"
-    return f"{kind},…" if _is_list(annotation) else kind
+    kind = "int" if leaves == {int} else "float" if leaves <= {int, float} else "str"
+    return f"<{kind},…>" if _is_list(annotation) else f"<{kind}>"

@@ -1,4 +1,4 @@
-"""Go on from a step of a run with other settings, as a run of its own"""
+"""Continue a run from a step with other settings, as a new run"""
 
 from functools import partial
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from mechgrok.cli.train import training_flags
 def fork(
     run: options.Parent,
     at: Annotated[
-        str, typer.Option(help="Step to go on from: a number, mem, gen or last.")
+        str, typer.Option(help="Step to continue from: a number, mem, gen or last.")
     ] = "last",
     out: options.ChildFolder = None,
     overwrite: options.Overwrite = False,
@@ -23,16 +23,16 @@ def fork(
     quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
-    """Go on from a step of a run with other training settings, as a new run.
+    """Continue a run from a step with other training settings, as a new run.
 
-    The fork's step 0 is the parent's step, with its weights, its mask and its scores; it is trained
-    for as many steps as the parent unless `--steps` is given. The optimizer begins anew, unless the
-    step is that of the parent's newest checkpoint, whose optimizer state is kept.
+    The fork starts at step 0 with the parent's weights, mask and scores at that step and trains for
+    the parent's number of steps. The optimizer state carries over only from the parent's newest
+    checkpoint; otherwise the optimizer starts afresh.
     """
     from mechgrok.cli.progress import train_and_report
     from mechgrok.configuration.origins import as_step
     from mechgrok.derived.children import resolve_step
-    from mechgrok.derived.forking import fork as begin
+    from mechgrok.derived.forking import fork as train_fork
     from mechgrok.runs import Run
 
     settings = nested(given["given"], set_)
@@ -40,11 +40,11 @@ def fork(
     training = settings.get("training", {})
     parent = Run(run)
     step = resolve_step(parent, as_step(at))
-    how = {"at": step, "overwrite": overwrite, "device": device, **training}
-    made = train_and_report(
+    arguments = {"at": step, "overwrite": overwrite, "device": device, **training}
+    child = train_and_report(
         training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(begin, parent, out or options.beside(run, f"fork-{step}"), **how),
+        partial(train_fork, parent, out or options.sibling(run, f"fork-{step}"), **arguments),
     )
-    kept = "was taken along" if made.config.origin.optimizer_state else "began anew"  # type: ignore
-    print(f"It began at step {step:,} of {run}; the optimizer's state {kept}.")
+    state = "carried over" if child.config.origin.optimizer_state else "new"  # type: ignore
+    print(f"Forked from step {step:,} of {run}; optimizer state: {state}.")

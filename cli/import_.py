@@ -1,4 +1,4 @@
-"""Open weights that were trained elsewhere as a run"""
+"""Import weights trained elsewhere as a run"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,20 +19,20 @@ def import_(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Files of weights: PyTorch pickles or safetensors; or one folder or git "
-            "repository with the steps of a run, step0, step100, …"
+            help="PyTorch or safetensors files; or one folder, or git repository, with steps "
+            "step0, step100, …"
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run's folder.")],
     steps: Annotated[
         str | None,
-        typer.Option(help="The step of each, 0,500,1000; from the files unless given."),
+        typer.Option(help="Steps of the files, 0,500,1000; default: read from the files."),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Leave an import of these files that is complete, else begin it anew.",
+            help="Keep a finished import of these files; redo an unfinished one.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -41,42 +41,39 @@ def import_(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any setting of the task, task.label_seed=3, or what is known of the training, "
-            "training.weight_decay=0.",
+            help="A setting of the task or the training: training.weight_decay=0; repeatable.",
         ),
     ] = None,
     split: Annotated[
         Path | None,
         typer.Option(
-            help="A file that holds the split they were trained on (train_data and test_data, or "
-            "train_indices), or a run that has it.",
+            help="A file with the training split (train_data and test_data, or train_indices), or "
+            "a run with the same split.",
             rich_help_panel="Task",
         ),
     ] = None,
     act: Annotated[
         str | None,
-        typer.Option(help="The neurons' non-linearity; relu unless the files tell."),
+        typer.Option(help="Activation function; default: from the files, else relu."),
     ] = None,
     **given: Any,
 ) -> None:
-    """Make a run of weights that were trained elsewhere, so that every analysis works on them.
+    """Import weights trained elsewhere as a run, for all analyses.
 
-    Options supply what a file does not say about its task, and are checked against the shapes of
-    the weights. Settings of the training that neither says stay unknown. Files are never unpickled
-    beyond tensors, dictionaries and lists.
+    Options describe the task as far as the files do not, and must fit the shapes of the weights.
+    Other training settings stay unknown. Unpickling is limited to tensors, dictionaries and lists.
     """
     from mechgrok.cli.progress import warnings_in_one_line
     from mechgrok.exchange.importing import import_run
 
     settings = nested(given["given"], set_)
     refuse_unknown(settings, ["task", "training"], "An import")
-    at = whole_numbers(steps) if steps else None
     with warnings_in_one_line():
         run = (_find_import(out, files) if resume else None) or import_run(
             files,
             out,
             task=settings.get("task", {}),
-            steps=at,
+            steps=whole_numbers(steps) if steps else None,
             act=act,
             split=split,
             training=settings.get("training"),
@@ -86,9 +83,9 @@ def import_(
 
 
 def _find_import(out: Path, files: list[Path]) -> "Run | None":
-    """The run that was made from these files earlier; None where there is none.
+    """The run of an earlier import of these files, or None.
 
-    An import is complete or absent, whatever kills it.
+    Imports are atomic: complete or absent.
 
     Raises:
         UserError: the folder holds another run.
@@ -100,14 +97,14 @@ def _find_import(out: Path, files: list[Path]) -> "Run | None":
     run = Run(out)
     if run.imported is None or list(run.imported.files) != [file.name for file in files]:
         raise UserError(
-            f"{out} holds another run than an import of these files: choose another folder, or "
-            "--overwrite."
+            f"{out} holds a run that is no import of these files: choose another folder, or "
+            "replace it with --overwrite."
         )
     return run
 
 
 def _print_summary(run: "Run") -> None:
-    """What was recognized, how well it answers, and what is assumed or unknown."""
+    """Print the recognized layout, the accuracies, and what is assumed or unknown."""
     import sys
 
     from mechgrok.exchange.importing import chance_level_warning
@@ -115,21 +112,18 @@ def _print_summary(run: "Run") -> None:
 
     origin = run.imported
     assert origin is not None
-    of_steps = "checkpoint" if len(run.steps) == 1 else "checkpoints"
-    print(f"{run.path}: {run.task}; {origin.layout}; {len(run.steps)} {of_steps}")
+    plural = "s" if len(run.steps) > 1 else ""
+    print(f"{run.path}: {run.task}; {origin.layout}; {len(run.steps)} checkpoint{plural}")
     last = run.metrics.iloc[-1]
     at_step = f"At step {run.steps[-1]:,}" if origin.steps_known else "At an unknown step"
     print(
         f"{at_step}: train accuracy {last.train_accuracy:.4f} and test accuracy "
         f"{last.test_accuracy:.4f}, loss {last.train_loss:.4g} and {last.test_loss:.4g}."
     )
-    print(f"The split: {split_in_words(run)}. Assumed: {assumed_in_words(run)}.")
+    print(f"Split: {split_in_words(run)}. Assumed: {assumed_in_words(run)}.")
     if origin.compared:
-        print("Its outputs are those of the file's own forward pass.")
+        print("Its outputs match the file's own forward pass.")
     else:
-        print(
-            "There is no forward pass to compare it with: the file names a model of mechgrok or "
-            "yours, and holds its weights."
-        )
+        print("Its outputs were not compared: the file holds a mechgrok model, or yours.")
     if warning := chance_level_warning(run):
         print(f"mechgrok: {warning}", file=sys.stderr)

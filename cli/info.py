@@ -1,4 +1,4 @@
-"""One screen about a run or a sweep: task, model, checkpoints, t_mem and t_gen, norms"""
+"""Summarize a run or a sweep: task, model, checkpoints, t_mem, t_gen, norms"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,15 +16,15 @@ def info(
     run: Annotated[Path, typer.Argument(help="The folder of a run or of a sweep.")],
     by: Annotated[
         str | None,
-        typer.Option(help="Of a sweep: the settings that make groups; all but the seeds."),
+        typer.Option(help="Group a sweep by settings; default: all but the seeds."),
     ] = None,
     at_accuracy: AtAccuracy = None,
     form: Form = "table",
 ) -> None:
-    """One screen about a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
+    """Summarize a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
 
-    Of a sweep: what was varied, how many runs are there, and the medians of its groups. As CSV or
-    JSON: a row with every setting and milestone of the run, or a row for each run of the sweep.
+    For a sweep: the varied settings, the number of runs and the medians of its groups. CSV and JSON
+    hold one row per run with all settings and milestones.
     """
     from mechgrok.errors import UserError
     from mechgrok.runs import Run
@@ -34,20 +34,20 @@ def info(
     if Sweep.is_at(run):
         sweep = Sweep(run, at_accuracy=at_accuracy)
         if form == "table":
-            _of_sweep(sweep, by)
+            _print_sweep(sweep, by)
         else:
             write_data(sweep.table, form)
         return
     if by is not None:
-        raise UserError(f"{run} is no sweep, so that --by {by} groups nothing: leave it out.")
-    opened = Run(run)
+        raise UserError(f"{run} is not a sweep, so --by {by} does not apply: omit it.")
+    source = Run(run)
     if form != "table":
-        write_data(row_of(opened, at_accuracy), form)
+        write_data(row_of(source, at_accuracy), form)
         return
-    print_facts(str(opened.path), facts(opened, at_accuracy))
+    print_facts(str(source.path), facts(source, at_accuracy))
 
 
-def _of_sweep(sweep: "Sweep", by: str | None) -> None:
+def _print_sweep(sweep: "Sweep", by: str | None) -> None:
     from mechgrok.cli.groups import print_groups
     from mechgrok.cli.sweep import print_status
     from mechgrok.grammar import show_value
@@ -65,7 +65,7 @@ def _of_sweep(sweep: "Sweep", by: str | None) -> None:
 
 
 def print_facts(title: str, facts: dict[str, str]) -> None:
-    """Facts by their headings, under a title."""
+    """Print headings and values under a title."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Do something to a network at all of its checkpoints: ablate, patch, prune, remove frequencies"""
+"""Intervene at every checkpoint: ablate, patch, prune, remove frequencies"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analyze import write_answers
+from mechgrok.cli.analysis_commands import By, Out, Steps
+from mechgrok.cli.analyze import write_results
 from mechgrok.cli.figures import Pictures, with_pictures
 from mechgrok.cli.mistakes import separate_file
 from mechgrok.cli.options import OwnInterventions
 from mechgrok.cli.progress import status
-from mechgrok.cli.questions import By, Out, Steps
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +24,7 @@ def intervene(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN… FILE", help="Folders of runs or sweeps, and the interventions in TOML."
+            metavar="RUN… FILE", help="Folders of runs or sweeps, and a TOML file of interventions."
         ),
     ],
     *,
@@ -35,10 +35,10 @@ def intervene(
     intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
 ) -> None:
-    """Accuracy and loss with interventions and without, at every checkpoint.
+    """Measure accuracy and loss with and without interventions, at every checkpoint.
 
-    The file holds a table for each, done in their order; the answer goes to the run's `analysis/`
-    as HTML and Parquet:
+    The file holds one table per intervention, applied in order; the results go to the run's
+    `analysis/` as HTML and Parquet:
 
         [[do]]
         kind = "Patch"
@@ -52,18 +52,18 @@ def intervene(
     from mechgrok.results.analysis import Analysis
     from mechgrok.sweeps.groups import RunGroups
 
-    interventions, runs = separate_file(paths)
-    for each in intervention or ():
-        vocabulary.add_intervention(each)
-    done = vocabulary.load_toml(interventions)
-    if not done:
-        raise UserError(f"{interventions} holds no intervention: write a table [[do]] for each.")
+    file, runs = separate_file(paths)
+    for name in intervention or ():
+        vocabulary.add_intervention(name)
+    applied = vocabulary.load_toml(file)
+    if not applied:
+        raise UserError(f"{file} holds no intervention: write one [[do]] table for each.")
 
     def measure(run: "Run", *, steps: Sequence[int] | None = None) -> "xr.Dataset":
-        return vocabulary.intervene(run, done, steps=steps)
+        return vocabulary.intervene(run, applied, steps=steps)
 
-    question = Analysis(
-        f"intervene-{interventions.stem}",
+    analysis = Analysis(
+        f"intervene-{file.stem}",
         "Interventions over training",
         vocabulary.__name__,
         measure,
@@ -72,11 +72,11 @@ def intervene(
         lambda run: None,
     )
     result = measure_all(
-        question,
+        analysis,
         RunGroups.open(runs, by),
         steps=steps,
-        fresh=True,  # What a patch is taken from may have changed since the last answer.
+        fresh=True,  # The source of a patch may have changed since the last result.
         drawing={"log": log},
         status=status,
     )
-    write_answers(result, pictures=pictures, out=out)
+    write_results(result, pictures=pictures, out=out)

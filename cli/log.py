@@ -11,10 +11,10 @@ def log(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     to: Annotated[
         list[str],
-        typer.Option(help="tensorboard, wandb, trackio, or your own: file.py:Class; repeatable."),
+        typer.Option(help="tensorboard, wandb, trackio or your own file.py:Class; repeatable."),
     ],
 ) -> None:
-    """Send what was measured while runs were trained; `mechgrok train --log` sends it meanwhile."""
+    """Send the metrics of trained runs to loggers; `mechgrok train --log` sends them live."""
     from mechgrok.cli.progress import status, warnings_in_one_line
     from mechgrok.loggers import find_loggers
     from mechgrok.loggers import log as send

@@ -1,4 +1,4 @@
-"""The ``mechgrok`` command: a table of subcommands, each imported when it is called."""
+"""The ``mechgrok`` command: subcommands, imported when called."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ from mechgrok.cli.streams import prepare_streams
 from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory
 from mechgrok.registry import Entry
 
-#: The subcommands in the panels of the help.
+#: The subcommands by panel of the help.
 PANELS = {
     "Make runs": ("train", "presets", "ticket", "popup", "fork"),
     "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
     "Many runs": ("sweep", "compare", "paper", "papers"),
     "Exchange": ("import", "export", "push", "log"),
 }
-#: Every subcommand and the module that holds it; the module's first line is its help.
+#: Each subcommand's module, whose first line is its help.
 COMMANDS = {
     name: Entry(name, f"mechgrok.cli.{'import_' if name == 'import' else name}")
     for names in PANELS.values()
@@ -31,14 +31,14 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """A group of commands that lists their names and help without importing any of them."""
+    """A group of commands that lists names and help without importing them."""
 
     def entries(self) -> Mapping[str, Entry]:
         """The commands by name."""
         return COMMANDS
 
     def load(self, entry: Entry) -> Any:
-        """The command of one entry, imported: the module's ``app``, or the function it names."""
+        """Import the command of an entry: its module's ``app``, or the function named like it."""
         module = entry.load()
         if hasattr(module, "app"):
             return typer.main.get_command(module.app)
@@ -46,7 +46,7 @@ class LazyGroup(TyperGroup):
         return as_command(entry.name, function)
 
     def advice(self, args: list[str]) -> str:
-        """What may have been meant by words that begin with no command of the group."""
+        """A suggestion for words that begin with no command of the group."""
         return advice_on_command(args, list(self.entries()))
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -67,7 +67,7 @@ class LazyGroup(TyperGroup):
 
 
 def as_command(name: str, function: Any) -> Any:
-    """A function as a command, its typed parameters as arguments and options."""
+    """Make a command of a function; its parameters become arguments and options."""
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     single.command(name, epilog=getattr(function, "epilog", None))(function)
     command = typer.main.get_command(single)
@@ -80,8 +80,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         print(version("mechgrok"))
@@ -94,51 +94,51 @@ def mechgrok(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train networks that grok, keep every checkpoint, and ask the sequence questions."""
+    """Train networks that grok, and analyze training at every checkpoint."""
 
 
-#: The words after ``mechgrok``, as they were typed.
+#: The command line after ``mechgrok``.
 typed: list[str] = []
 
 
-#: What the operating system says of a path that cannot be one.
-_OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP)
-#: And of an output that takes no more.
-_OF_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+#: Errors for an invalid path.
+_PATH_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP)
+#: Errors for a full output device.
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 _LONGEST_WORD = 200
 
 
 def _in_one_line(error: Exception) -> str:
-    """A message in one line that a terminal can show, the middle of long words left out.
+    """A message as one printable line, with long words abbreviated.
 
-    Names out of files and of files may hold line ends, or what a terminal takes for commands.
+    File names and file contents may hold line ends or terminal control sequences.
     """
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
-    words = "".join(shown).split(" ")
+    letters = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
+    words = "".join(letters).split(" ")
     half = _LONGEST_WORD // 2
     return " ".join(
         word if len(word) <= _LONGEST_WORD else f"{word[:half]}…{word[-half:]}" for word in words
     )
 
 
-def _where_help_is(error: TyperException) -> str:
-    """The command that shows what could have been typed, behind a mistake in what was."""
+def _help_hint(error: TyperException) -> str:
+    """The end of a parser's message: how to show the command's help."""
     context = getattr(error, "ctx", None)
-    return f"; {context.command_path} --help shows what it takes." if context else "."
+    return f"; see {context.command_path} --help." if context else "."
 
 
 #: Commands that import neither torch nor SciPy.
 _LIGHT = {"info", "presets"}
-#: Bytes of address space below which those cannot be imported; then some of what they load fails,
-#: and some (OpenBLAS) tries again for ever.
+#: Least address space, in bytes, for torch and SciPy: with less, some libraries fail to load and
+#: others (OpenBLAS) retry for ever.
 _LEAST_ADDRESS_SPACE = 1_500_000_000
 
 
 def _check_address_space() -> None:
-    """Refuse to begin where ``ulimit -v`` leaves too little to import what computes.
+    """Refuse to start if ``ulimit -v`` is too small to import torch and SciPy.
 
     Raises:
-        ExternalError: it does.
+        ExternalError: it is.
     """
     import resource
 
@@ -147,12 +147,12 @@ def _check_address_space() -> None:
     if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE and not light:
         raise ExternalError(
             f"{TOO_LITTLE_MEMORY[:-1]} (ulimit -v allows {limit / 1e9:.1f} GB; "
-            f"{_LEAST_ADDRESS_SPACE / 1e9:.1f} GB are the least)."
+            f"at least {_LEAST_ADDRESS_SPACE / 1e9:.1f} GB are needed)."
         )
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; a person's mistake is one sentence on stderr and exit code 2."""
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
     typed[:] = sys.argv[1:] if args is None else args
     prepare_streams()
     command = typer.main.get_command(app)
@@ -163,30 +163,30 @@ def main(args: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         print("mechgrok: stopped.", file=sys.stderr)
         code = 130
-    except BrokenPipeError:  # Who read the output has seen enough.
+    except BrokenPipeError:  # The reader closed the pipe.
         code = _discard_stdout()
     except Exception as error:
-        said = _explained(error)
-        if said is None:
+        explanation = _explain(error)
+        if explanation is None:
             raise
-        message, code = said
+        message, code = explanation
         if message:
             print(f"mechgrok: {message}", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _explained(error: Exception) -> tuple[str, int] | None:
-    """A sentence and an exit code for what a person or the machine did; None for a bug."""
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """A sentence and an exit code for a user's or the machine's error; None for a bug."""
     if isinstance(error, UserError):
         return _in_one_line(error), error.exit_code
     if isinstance(error, TyperException):
         message = error.format_message()
         if advice := advice_on_option(error):
             message = f"{message.partition(' (')[0]}: {advice}"
-        return message and f"{message.rstrip('.')}{_where_help_is(error)}", 2
-    if isinstance(error, OSError) and error.errno in _OF_NAMES:
+        return message and f"{message.rstrip('.')}{_help_hint(error)}", 2
+    if isinstance(error, OSError) and error.errno in _PATH_ERRORS:
         return f"{_in_one_line(error)}: choose another path.", 2
-    if isinstance(error, OSError) and error.errno in _OF_OUTPUT and error.filename is None:
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None:
         return f"The output cannot be written ({error.strerror}).", _discard_stdout()
     if lacks_memory(error):
         return TOO_LITTLE_MEMORY, ExternalError.exit_code
@@ -194,7 +194,7 @@ def _explained(error: Exception) -> tuple[str, int] | None:
 
 
 def _discard_stdout() -> int:
-    """Let Python end without trying once more to write what could not be written; exit code 1."""
+    """Keep Python from retrying a failed write at exit; return exit code 1."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExternalError.exit_code
 

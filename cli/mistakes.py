@@ -1,4 +1,4 @@
-"""What to type instead: advice after unknown commands and options, and words in another order"""
+"""Advice after unknown commands and options, and misordered arguments."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Any
 from mechgrok.errors import UserError, near
 from mechgrok.registry import ANALYSES, entries
 
-#: What other programs call options of ours, which are not like them in letters.
-_OPTIONS = {
+#: Our options by the names that other programs use.
+_SYNONYMS = {
     "sparsity": "rate",
     "epochs": "steps",
     "iterations": "steps",
@@ -29,14 +29,14 @@ _OPTIONS = {
 
 
 def advice_on_command(words: Sequence[str], commands: Sequence[str]) -> str:
-    """What may have been meant by words that begin with no command: ``analyze fourier demo``."""
+    """A suggestion for words that begin with no command, such as ``analyze fourier demo``."""
     if words[0] in entries(ANALYSES):
         return f" (did you mean mechgrok analyze {shlex.join(words)}?)"
     return near(words[0], commands)
 
 
 def advice_on_option(error: Any) -> str:
-    """What to type instead of an option that a command does not have; empty where unknown.
+    """A suggestion for an option that the command does not have, or "".
 
     Args:
         error: the command line parser's NoSuchOption.
@@ -46,16 +46,16 @@ def advice_on_option(error: Any) -> str:
     option = error.option_name.lstrip("-")
     command = error.ctx.command_path.removeprefix("mechgrok ")
     if command == "train" and option == "seeds":
-        return "train a run for every seed with mechgrok sweep FOLDER --seeds 0:3"
+        return "to train one run per seed, use mechgrok sweep FOLDER --seeds 0:3"
     if command == "train" and option == "preset":
-        return "write the preset alone: mechgrok train quick"
+        return "write only the preset's name: mechgrok train quick"
     if command == "sweep" and _is_setting(option):
         name = option.replace("-", "_")
         return f"sweep a setting with --over {name}=VALUE,VALUE, or fix it with --set {name}=VALUE"
-    known = [name.lstrip("-") for each in error.ctx.command.params for name in each.opts]
+    known = [name.lstrip("-") for param in error.ctx.command.params for name in param.opts]
     if option == "density" and "rate" in known:
-        return "--rate is the share that is pruned, 1 − density"
-    if (ours := _OPTIONS.get(option)) in known:
+        return "use --rate, the pruned share, 1 − density"
+    if (ours := _SYNONYMS.get(option)) in known:
         return f"did you mean --{ours}?"
     return near(option, known).strip(" ()").replace("mean ", "mean --")
 
@@ -73,13 +73,13 @@ def check_analysis(words: Sequence[str]) -> None:
     """Refuse two likely mistakes after ``mechgrok analyze``: several names, or the run first.
 
     Raises:
-        UserError: one of them was made; the message is the command to type.
+        UserError: with the right command.
     """
     names, known = words[0].split(","), entries(ANALYSES)
     runs = shlex.join(words[1:])
     if len(names) > 1 and all(name in known for name in names):
         raise UserError(
-            f"mechgrok analyze takes one analysis; for several on one page: mechgrok report {runs} "
+            f"mechgrok analyze takes one analysis; for several, use mechgrok report {runs} "
             f"--only {words[0]}."
         )
     later = [word for word in words[1:] if word in known]
@@ -89,10 +89,10 @@ def check_analysis(words: Sequence[str]) -> None:
 
 
 def separate_file(paths: Sequence[Path]) -> tuple[Path, list[Path]]:
-    """The one file among paths, and the folders of runs: in whatever order they were typed.
+    """Separate the one file among paths from the folders of runs, in any order.
 
     Raises:
-        UserError: there is no file among them, or several, or nothing beside it.
+        UserError: there are no files or several, or no folders.
     """
     files = [path for path in paths if path.suffix == ".toml" or path.is_file()]
     if len(files) != 1 or len(paths) < 2:

@@ -1,4 +1,4 @@
-"""Make every figure, table and claim of a paper again, on one page"""
+"""Reproduce the figures, tables and claims of a paper, on one page"""
 
 import shlex
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mechgrok.analyses.papers.item import Item, ItemResult
     from mechgrok.sweeps import Executor, Outcome
 
-#: The paper that is made where none is named.
+#: The default paper.
 DEFAULT = "minegishi2023"
 
 
@@ -26,26 +26,31 @@ def paper(
         list[str] | None,
         typer.Argument(
             metavar="[PAPER] [ITEMS]...",
-            help="A paper (`mechgrok papers` lists them; minegishi2023 unless named) and its "
-            "figures and tables, such as v3-fig3 v2-table1; all of them unless named.",
+            help="A paper (see `mechgrok papers`; default: minegishi2023), and items such as "
+            "v3-fig3 v2-table1 (default: all).",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder; paper, or another paper's name, unless given.")
+        Path | None, typer.Option(help="The folder; default: paper, or another paper's name.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="How many seeds, or which, as in 0:5; 3, or 1 if quick.")
+        str | None,
+        typer.Option(
+            help="A number of seeds, or seeds such as 0:5; default: 3, or 1 with --quick."
+        ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks, in minutes: a test that all works.")
+        bool, typer.Option("--quick", help="Train small networks, in minutes, as a smoke test.")
     ] = False,
     mnist: Annotated[
-        Path | None, typer.Option(help="A folder with MNIST's four files; downloaded otherwise.")
+        Path | None, typer.Option(help="A folder with MNIST's four files; default: download.")
     ] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="List the items and how long each takes here.")
+        bool, typer.Option("--list", help="List the items and how long they take on this machine.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Draw and judge all items again.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Redraw and re-evaluate all items.")
+    ] = False,
     jobs: Jobs = None,
     device: WhereDevice = "auto",
     together: TogetherOrNot = "auto",
@@ -53,19 +58,18 @@ def paper(
     ray_timeout: RayTimeout = 60.0,
     quiet: Quiet = False,
 ) -> None:
-    """Make a paper's figures and tables again, and judge whether each of its claims holds.
+    """Reproduce a paper's figures and tables, and test its claims.
 
-    Runs that several items need are trained once. Finished runs are kept: after Ctrl-C or a crash
-    the same command continues. `index.html` opens without a network; claims are also in
-    `claims.json` and `claims.parquet`, figures in `figures/` as HTML, SVG and PNG.
+    Items share runs. After Ctrl-C or a crash, the same command resumes. `index.html` works offline;
+    claims are also in `claims.json` and `claims.parquet`, figures in `figures/`.
     """
-    known, items = _paper_and_items(names or [])
-    scale = known.scale(_seeds(seeds or ("1" if quick else "3")), quick=quick, mnist=_images(mnist))
+    paper, items = _paper_and_items(names or [])
+    scale = paper.scale(_seeds(seeds or ("1" if quick else "3")), quick=quick, mnist=_images(mnist))
     if list_:
         _list(items, scale)
         return
     folder = out or Path(
-        ("paper" if known.name == DEFAULT else known.name) + ("-quick" if quick else "")
+        ("paper" if paper.name == DEFAULT else paper.name) + ("-quick" if quick else "")
     )
     from mechgrok.analyses.papers.making import check_folder
     from mechgrok.analyses.papers.page import write_paper
@@ -73,31 +77,31 @@ def paper(
 
     check_folder(folder)
     executor = executor_of(jobs, device, together, ray, ray_timeout)
-    failed = _train(folder, known, items, scale, executor, quiet)
+    failed = _train(folder, paper, items, scale, executor, quiet)
     results = _draw(folder, items, scale, fresh, jobs, quiet)
-    page = write_paper(folder, known, items, results, scale)
+    page = write_paper(folder, paper, items, results, scale)
     _report(page, results, failed)
 
 
 def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":
-    """The paper that the first name is, or the default one, and its items of the other names.
+    """The paper of the first name, or the default paper, and its items of the other names.
 
     Raises:
         UserError: there is no such paper or item.
     """
     from mechgrok.analyses.papers import find_paper, list_papers
 
-    # A name that is nearly a paper's is a mistyped paper rather than an item.
-    of_paper = 1 if names and near(names[0], list_papers()) else 0
-    known = find_paper(names[0] if of_paper else DEFAULT)
-    return known, known.find_items(names[of_paper:])
+    # A name similar to a paper's is a mistyped paper rather than an item.
+    n_papers = 1 if names and near(names[0], list_papers()) else 0
+    paper = find_paper(names[0] if n_papers else DEFAULT)
+    return paper, paper.find_items(names[n_papers:])
 
 
 def _images(folder: Path | None) -> str | None:
-    """The absolute path of the folder, which the runs' settings hold.
+    """The absolute path of the MNIST folder, for the runs' settings.
 
     Raises:
-        UserError: it lacks one of MNIST's files.
+        UserError: one of MNIST's files is missing.
     """
     if folder is None:
         return None
@@ -108,21 +112,21 @@ def _images(folder: Path | None) -> str | None:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    """The seeds: ``3`` means 0, 1 and 2; anything else is read as a sweep's values.
+    """Parse seeds: ``3`` means 0, 1 and 2; other texts are values as in a sweep.
 
     Raises:
-        UserError: they are not whole numbers from 0 on.
+        UserError: the values are not whole numbers from 0 on.
     """
     from mechgrok.grammar import parse_values
 
     values = list(range(int(text))) if text.isdecimal() else parse_values(text)
     if not values or not all(type(value) is int and value >= 0 for value in values):
-        raise UserError(f"--seeds {text} are no seeds: give how many, 3, or which, 0:3.")
+        raise UserError(f"--seeds {text} is invalid: give a number of seeds, 3, or seeds, 0:3.")
     return tuple(int(str(value)) for value in values)
 
 
 def _list(items: "list[Item]", scale: "Scale") -> None:
-    """List the items, how many runs each needs, and how long they would take here."""
+    """List the items, their numbers of runs and the estimated time on this machine."""
     from mechgrok.analyses.papers import join
     from mechgrok.cli.progress import status
     from mechgrok.formatting import duration, n_bytes
@@ -135,8 +139,8 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
     try:
         with status("training a few steps of each kind of run"):
             costs = CostModel(members)
-    except UserError as error:  # a data set that is not there
-        print(f"mechgrok: How long they take is not known: {error}", file=sys.stderr)
+    except UserError as error:  # a missing data set
+        print(f"mechgrok: The time is unknown: {error}", file=sys.stderr)
     for item in items:
         runs = plans[item.name].members()
         time = duration(costs.of(runs).seconds / cores) if costs else ""
@@ -145,15 +149,14 @@ def _list(items: "list[Item]", scale: "Scale") -> None:
     if costs is not None:
         total = costs.of(members)
         print(
-            f"All of them share {total.runs} runs: at most {duration(total.seconds / cores)} with "
-            f"{cores} at a time, at the current load of this machine, and {n_bytes(total.bytes)} "
-            "on disk"
+            f"Together: {total.runs} runs, at most {duration(total.seconds / cores)} with {cores} "
+            f"at a time at this machine's current load, and {n_bytes(total.bytes)} on disk"
         )
 
 
 def _train(
     folder: Path,
-    known: "Paper",
+    paper: "Paper",
     items: "list[Item]",
     scale: "Scale",
     executor: "Executor",
@@ -162,7 +165,7 @@ def _train(
     """Train the missing runs, and return those that failed.
 
     Raises:
-        typer.Exit: it was interrupted; the command that continues has been printed.
+        typer.Exit: training was interrupted; the command that resumes it has been printed.
     """
     from mechgrok.analyses.papers.making import sweep_of
     from mechgrok.cli.main import typed
@@ -170,7 +173,7 @@ def _train(
     from mechgrok.sweeps.progress import SweepProgress
     from mechgrok.sweeps.running import complete
 
-    sweep = sweep_of(folder, known, items, scale)
+    sweep = sweep_of(folder, paper, items, scale)
     with SweepProgress(sweep, quiet=quiet) as progress:
         outcomes = complete(sweep, executor, display=progress)
     return failed_runs(sweep, outcomes, shlex.join(["mechgrok", *typed]))
@@ -179,30 +182,30 @@ def _train(
 def _draw(
     folder: Path, items: "list[Item]", scale: "Scale", fresh: bool, jobs: int | None, quiet: bool
 ) -> "dict[str, ItemResult]":
-    """Draw and judge the items, under a progress display."""
+    """Draw and evaluate the items, with a progress display."""
     from mechgrok.analyses.papers.making import make_items
-    from mechgrok.cli.progress import progress_of_pieces
+    from mechgrok.cli.progress import progress_callback
     from mechgrok.processes import usable_cores
 
-    with progress_of_pieces("drawing", quiet=quiet) as progress:
+    with progress_callback("drawing", quiet=quiet) as progress:
         return make_items(
             folder, items, scale, fresh=fresh, workers=jobs or usable_cores(), progress=progress
         )
 
 
 def _report(page: Path, results: "Mapping[str, ItemResult]", failed: "list[Outcome]") -> None:
-    """Print the verdicts, a line each, and what failed, which the exit code says too."""
+    """Print one line per verdict, and the failures, which also set the exit code."""
     rows = [(name, row) for name, result in results.items() for row in result.claims]
     width = max((len(row["verdict"]) for _, row in rows), default=0)
     for name, row in rows:
         print(f"{row['verdict']:{width}}  {name}: {row['text']}")
     for name, result in results.items():
         if result.failed:
-            print(f"mechgrok: {name} was not made: {result.failed}", file=sys.stderr)
+            print(f"mechgrok: {name} failed: {result.failed}", file=sys.stderr)
     undrawn = [f["undrawn"] for r in results.values() for f in r.figures if "undrawn" in f]
     if undrawn:
         print(
-            f"mechgrok: {len(undrawn)} figures were written as HTML alone. {undrawn[0]}",
+            f"mechgrok: {len(undrawn)} figures were written only as HTML. {undrawn[0]}",
             file=sys.stderr,
         )
     print(page)

@@ -1,4 +1,4 @@
-"""List the papers that `mechgrok paper` can make again"""
+"""List the papers that `mechgrok paper` reproduces"""
 
 import sys
 
@@ -6,7 +6,7 @@ from mechgrok.errors import UserError
 
 
 def papers() -> None:
-    """List the papers that `mechgrok paper` can make again, with their items and claims."""
+    """List the papers that `mechgrok paper` reproduces, with their items and claims."""
     import pandas as pd
 
     from mechgrok.analyses.papers import find_paper, list_papers
@@ -15,7 +15,7 @@ def papers() -> None:
     for name in list_papers():
         try:
             paper = find_paper(name)
-        except UserError as error:  # The others are listed all the same.
+        except UserError as error:  # List the others.
             print(f"mechgrok: {error}", file=sys.stderr)
             continue
         items = paper.find_items()

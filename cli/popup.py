@@ -1,4 +1,4 @@
-"""Edge-popup: look for a generalizing network inside a run's weights by training a mask"""
+"""Edge-popup: find a generalizing subnetwork of a run by training a mask"""
 
 from functools import partial
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_fl
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import PopupOptions
 
-SEARCH = "Where and how it looks"
+SEARCH = "Search"
 
 
 @with_flags(
@@ -25,7 +25,9 @@ def popup(
     from_init: Annotated[
         bool,
         typer.Option(
-            "--from-init", help="The initial weights instead: --at 0.", rich_help_panel=SEARCH
+            "--from-init",
+            help="Same as --at 0: search the initial weights.",
+            rich_help_panel=SEARCH,
         ),
     ] = False,
     resume: options.ResumeChild = False,
@@ -35,10 +37,10 @@ def popup(
     quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
-    """Train a score for every edge of a run's network; the highest-scored edges are on.
+    """Train a score per edge of a run's network; the mask keeps the highest-scored edges.
 
-    The weights are those of the first checkpoint that has memorized everything (θ_mem), and are
-    frozen, unless told otherwise. Every checkpoint holds the scores and the mask they select.
+    By default the weights are frozen at the first checkpoint with a memorized training set (θ_mem).
+    Each checkpoint holds the scores and their mask.
     """
     from mechgrok.cli.progress import train_and_report
     from mechgrok.derived.edge_popup import train_popup
@@ -50,13 +52,11 @@ def popup(
     search, training = settings.get("popup", {}), settings.get("training", {})
     parent = Run(run)
     if from_init and search.setdefault("at", 0) != 0:
-        raise UserError(
-            f"--from-init starts from step 0, so --at {search['at']} contradicts it: give one."
-        )
-    how = {"resume": resume, "overwrite": overwrite, "device": device, **search, **training}
+        raise UserError(f"--from-init contradicts --at {search['at']}: give one of them.")
+    arguments = {"resume": resume, "overwrite": overwrite, "device": device, **search, **training}
     train_and_report(
         training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(train_popup, parent, out or options.beside(run, "popup"), **how),
+        partial(train_popup, parent, out or options.sibling(run, "popup"), **arguments),
         retype=True,
     )

@@ -1,4 +1,4 @@
-"""List the presets that `mechgrok train` starts from, or show one"""
+"""List the presets of `mechgrok train`, or show one"""
 
 from typing import Annotated
 
@@ -6,9 +6,9 @@ import typer
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Show the settings of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A preset, to show its settings.")] = None,
 ) -> None:
-    """List the presets that `mechgrok train NAME` starts from; with a name, print its settings."""
+    """List the presets of `mechgrok train`, or print the settings of one."""
     import json
 
     from mechgrok.configuration import presets as known

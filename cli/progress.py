@@ -1,4 +1,4 @@
-"""How commands that take long show their progress, and say how a training ended."""
+"""Progress displays of long commands, and reports of finished training."""
 
 import shlex
 import sys
@@ -25,19 +25,19 @@ def train_and_report(
     retype: bool = False,
     learned: "Criterion | None" = None,
 ) -> "Run":
-    """Run ``start(progress=…)`` under a progress display and say how the run it trains ended.
+    """Train with a progress display and report how the run ended.
 
     Args:
-        steps: that will be trained.
-        quiet: no progress.
-        start: trains.
-        retype: after Ctrl-C the command that was typed resumes, rather than `mechgrok train`.
-        learned: say once when the test curve meets it, and how to stop there.
+        steps: number of training steps.
+        quiet: show no progress.
+        start: trains a run; takes the keyword ``progress``.
+        retype: after Ctrl-C, suggest the typed command with --resume instead of `mechgrok train`.
+        learned: criterion of generalization, to report once, with the flag that stops there.
     """
     from mechgrok.cli.main import typed
     from mechgrok.training import Diverged, Interrupted
 
-    began = time.monotonic()
+    started = time.monotonic()
     try:
         with (
             TrainingProgress(steps, quiet=quiet, learned=learned) as progress,
@@ -45,39 +45,38 @@ def train_and_report(
         ):
             run = start(progress=progress)
     except Interrupted as stopped:
-        words = ["train", "--out", str(stopped.path)]
+        command = ["train", "--out", str(stopped.path)]
         if retype:
-            words = [word for word in typed if word not in ("--overwrite", "--resume")]
-        again = shlex.join(["mechgrok", *words, "--resume"])
+            command = [word for word in typed if word not in ("--overwrite", "--resume")]
+        again = shlex.join(["mechgrok", *command, "--resume"])
         print(f"Stopped at step {stopped.step:,} and saved; resume with: {again}", file=sys.stderr)
         raise typer.Exit(130) from None
     except Diverged as diverged:
         print(f"mechgrok: {diverged}", file=sys.stderr)
         raise typer.Exit(1) from None
-    reached = {"t_mem": run.t_mem, "t_gen": run.t_gen}
-    words = [
-        f"{name} {value:,}" if value is not None else f"{name} not reached"
-        for name, value in reached.items()
-    ]
+    milestones = ", ".join(
+        f"{name} not reached" if step is None else f"{name} {step:,}"
+        for name, step in {"t_mem": run.t_mem, "t_gen": run.t_gen}.items()
+    )
     print(
-        f"{run.path}: {run.task}; {', '.join(words)}; {len(run.steps)} checkpoints in "
-        f"{time.monotonic() - began:.0f} s"
+        f"{run.path}: {run.task}; {milestones}; {len(run.steps)} checkpoints in "
+        f"{time.monotonic() - started:.0f} s"
     )
     return run
 
 
 @contextmanager
 def status(text: str) -> Iterator[None]:
-    """Say on stderr what takes longer than a moment, while it lasts."""
+    """Show a status line on stderr while the block runs, if it takes a moment."""
     with Progress(text):
         yield
 
 
 @contextmanager
-def progress_of_pieces(
+def progress_callback(
     text: str, *, quiet: bool = False
 ) -> Iterator[Callable[[int, int, str], object]]:
-    """A callback for each piece of work: how many are done, how many there are, and what it was."""
+    """A callback for each finished piece of work: number done, total, and its name."""
     with Progress(text, quiet=quiet) as progress:
         yield lambda done, total, piece: progress.update(done / total, f"{done}/{total} {piece}")
 

@@ -1,4 +1,4 @@
-"""Send all checkpoints of a run to a model hub, a revision step0, step100, … for each"""
+"""Upload all checkpoints of a run to a model hub, one revision per step"""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,25 +10,23 @@ from mechgrok.cli.options import Checkpoints, License
 
 def push(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    repository: Annotated[str, typer.Argument(help="Where to: user/name.")],
+    repository: Annotated[str, typer.Argument(help="The repository, user/name.")],
     steps: Checkpoints = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a repository that only you see.")
-    ] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
     license: License = "unknown",
-    timeout: Annotated[
-        float, typer.Option(help="Seconds that the hub may take over one checkpoint.")
-    ] = 300,
+    timeout: Annotated[float, typer.Option(help="Seconds allowed per checkpoint.")] = 300,
 ) -> None:
-    """Send weights, configuration and model card of every checkpoint (extra mechgrok[hub]).
+    """Upload the weights, configuration and model card of every checkpoint.
 
-    Log in before: `hf auth login`.
+    Log in first: `hf auth login`. Needs the extra `mechgrok[hub]`.
     """
     from mechgrok.cli.progress import status
-    from mechgrok.exchange.hub import push as send
+    from mechgrok.exchange.hub import push as upload
     from mechgrok.runs import Run
 
-    opened = Run(run)
-    chosen = opened.select(steps) if steps else None
-    with status(f"sending {repository}"):
-        print(send(opened, repository, chosen, private=private, license=license, timeout=timeout))
+    source = Run(run)
+    selected = source.select(steps) if steps else None
+    with status(f"uploading to {repository}"):
+        print(
+            upload(source, repository, selected, private=private, license=license, timeout=timeout)
+        )

@@ -1,4 +1,4 @@
-"""All analyses that apply to one or several runs on one page that opens without a network"""
+"""Write every applicable analysis of one or several runs to one offline page"""
 
 import sys
 import time
@@ -7,52 +7,53 @@ from typing import Annotated
 
 import typer
 
-from mechgrok.cli.progress import progress_of_pieces
+from mechgrok.cli.progress import progress_callback
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps, measured each.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; analysis/report.html in the first folder."),
+        typer.Option(help="The page; default: analysis/report.html in the first folder."),
     ] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Analyses to ask, with commas: accuracy,fourier.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is kept.")] = False,
+    only: Annotated[str | None, typer.Option(help="Analyses to include: accuracy,fourier.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again instead of reusing results.")
+    ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as there are cores, up to 8.")
+        int | None, typer.Option(min=1, help="Processes; default: one per core, up to 8.")
     ] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """One page with every analysis that applies: facts, findings and figures, self-contained.
+    """Write one self-contained page with every applicable analysis: facts, findings, figures.
 
-    An analysis that fails is named in its section and ends the command with exit code 1; the page
-    is written all the same.
+    If an analysis fails, its section says why, the page is written, and the exit code is 1.
     """
-    from mechgrok.reports.report import report as make
+    from mechgrok.reports.report import report as write_report
 
     began = time.monotonic()
     names = None if only is None else only.replace(" ", "").split(",")
     try:
-        with progress_of_pieces("measuring") as progress:
-            made = make(runs, out, only=names, fresh=fresh, workers=workers, progress=progress)
+        with progress_callback("measuring") as progress:
+            written = write_report(
+                runs, out, only=names, fresh=fresh, workers=workers, progress=progress
+            )
     except KeyboardInterrupt:
         print(
-            "Stopped: what was measured is kept, so that the next report goes on from there.",
+            "Stopped: finished analyses are kept, so the next report resumes from there.",
             file=sys.stderr,
         )
         raise typer.Exit(130) from None
-    for failure in made.failures:
+    for failure in written.failures:
         print(f"mechgrok: {failure}", file=sys.stderr)
-    size = made.path.stat().st_size / 1e6
+    size = written.path.stat().st_size / 1e6
     print(
-        f"{made.path}: {len(made.shown)} of {len(made.sections)} analyses, {size:.1f} MB, in "
-        f"{time.monotonic() - began:.0f} s"
+        f"{written.path}: {len(written.shown)} of {len(written.sections)} analyses, {size:.1f} MB, "
+        f"in {time.monotonic() - began:.0f} s"
     )
     if open_:
         import webbrowser
 
-        webbrowser.open(made.path.resolve().as_uri())
-    if made.failures or not made.shown:
+        webbrowser.open(written.path.resolve().as_uri())
+    if written.failures or not written.shown:
         raise typer.Exit(1)

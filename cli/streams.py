@@ -1,4 +1,4 @@
-"""Standard output and error of whatever shell there is: any encoding, and full devices."""
+"""Standard output and error that survive any encoding and a full device."""
 
 import io
 import sys
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def prepare_streams() -> None:
-    """Let no letter and no full device end a command.
+    """Keep unencodable characters and failing writes from ending a command.
 
-    Letters that the shell's encoding lacks are shown as question marks, and what stderr, which
-    shows progress, does not take is lost.
+    Characters outside the shell's encoding print as question marks; failed writes to stderr, which
+    shows progress, are dropped.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -20,7 +20,7 @@ def prepare_streams() -> None:
 
 
 class Lossy:
-    """A stream to which writing never fails.
+    """A stream whose writes never fail.
 
     >>> Lossy(io.StringIO()).write("step 10")
     7
@@ -33,12 +33,12 @@ class Lossy:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write what can be written; the length of the text."""
+        """Write as much as possible; return the length of the text."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Send on what can be sent on."""
+        """Flush, ignoring errors."""
         with suppress(OSError):
             self._stream.flush()

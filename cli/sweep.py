@@ -1,4 +1,4 @@
-"""Train a grid of runs, and tickets and searches made of them, into one folder"""
+"""Train a grid of runs, and tickets and searches derived from them"""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechgrok.cli.options import (
-    HOW,
+    EXECUTION,
     AtAccuracy,
     Jobs,
     Quiet,
@@ -23,63 +23,68 @@ from mechgrok.grammar import parse_assignments
 if TYPE_CHECKING:
     from mechgrok.sweeps import Executor, Outcome, Plan, Sweep
 
-RUNS, MADE = "Which runs", "What is made of them"
-#: A grid of more runs than this takes --yes.
+GRID, DERIVED = "Grid", "Derived runs"
+#: Larger grids need --yes.
 _MANY = 10_000
 
 Preset = Annotated[
     str | None,
     typer.Argument(
-        help="What the base runs start from; or a plan: a file such as sweep.toml, or "
-        "accelerators, which comes with mechgrok."
+        help="The preset of the base runs; or a plan: a file such as sweep.toml, or the shipped "
+        "plan accelerators."
     ),
 ]
 Over = Annotated[
     list[str] | None,
     typer.Option(
-        help="Values of a setting: weight_decay=0.3,1,3 or p=59,67 or d_mlp=24:96:24. Several "
-        "of these make a grid.",
-        rich_help_panel=RUNS,
+        help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid.",
+        rich_help_panel=GRID,
     ),
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option(help="Seeds of weights and split together: 0:8 are eight.", rich_help_panel=RUNS),
+    typer.Option(help="Seeds of both weights and split: 0:8 for eight.", rich_help_panel=GRID),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", help="A setting that all base runs share: steps=5000.", rich_help_panel=RUNS
+        "--set",
+        help="A setting shared by all base runs: steps=5000; repeatable.",
+        rich_help_panel=GRID,
     ),
 ]
 Tickets = Annotated[
     list[str] | None,
     typer.Option(
-        help="Tickets of every base run, by the options of mechgrok ticket and their values: "
-        "rate=0.1:0.9:0.1,scope=layer. of=NAME makes them of another stage, name=NAME names "
-        "this one.",
-        rich_help_panel=MADE,
+        help="Tickets of every base run, with options of mechgrok ticket: "
+        "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents.",
+        rich_help_panel=DERIVED,
     ),
 ]
 Popups = Annotated[
     list[str] | None,
     typer.Option(
-        help="The same for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.", rich_help_panel=MADE
+        help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.", rich_help_panel=DERIVED
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Resume the sweep in the folder.", rich_help_panel=HOW)
+    bool,
+    typer.Option("--resume", help="Resume the sweep in the folder.", rich_help_panel=EXECUTION),
 ]
 Extend = Annotated[
     bool,
-    typer.Option("--extend", help="Add these runs to another sweep's folder.", rich_help_panel=HOW),
+    typer.Option(
+        "--extend", help="Add these runs to another sweep's folder.", rich_help_panel=EXECUTION
+    ),
 ]
-Status = Annotated[bool, typer.Option("--status", help="Say what is there, and train nothing.")]
+Status = Annotated[
+    bool, typer.Option("--status", help="Show which runs are finished; train nothing.")
+]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say how many runs, how long, how many bytes; no more.")
+    bool, typer.Option("--dry-run", help="Estimate runs, time and disk space; train nothing.")
 ]
 Yes = Annotated[
-    bool, typer.Option("--yes", help="I mean more than 10,000 runs.", rich_help_panel=HOW)
+    bool, typer.Option("--yes", help="Confirm more than 10,000 runs.", rich_help_panel=EXECUTION)
 ]
 
 
@@ -104,11 +109,11 @@ def sweep(
     at_accuracy: AtAccuracy = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train a grid of runs into one folder, each a run folder of its own.
+    """Train a grid of runs in one folder, one run folder each.
 
     Values are `0.3,1,3`, `0:8` (8 excluded), `0.1:0.9:0.1` or lists, `[0.9,0.98],[0.9,0.999]`.
-    What is there is kept, what is unfinished is resumed, what is missing is trained. The plan is
-    `sweep.toml` in the folder: edit it, and `--resume`.
+    Finished runs are kept, unfinished ones resumed. The folder's `sweep.toml` is the plan: edit it
+    and `--resume`.
     """
     from mechgrok.sweeps import Sweep
 
@@ -119,7 +124,7 @@ def sweep(
         plan = _plan(*given)
     if len(plan) > _MANY and not yes:
         raise UserError(
-            f"The plan has {len(plan):,} runs, more than {_MANY:,}: type --yes if you mean that."
+            f"The plan has {len(plan):,} runs, more than {_MANY:,}: confirm with --yes."
         )
     if dry_run:
         _print_costs(out, plan, jobs)
@@ -138,26 +143,26 @@ def _plan(
     ticket: list[str] | None,
     popup: list[str] | None,
 ) -> "Plan":
-    """The plan that was typed, whose code may be loaded; or that of a file."""
+    """The plan of the command line, whose user code may be loaded, or of a file."""
     from mechgrok.cli.flags import typed_value
     from mechgrok.configuration import presets
     from mechgrok.sweeps.running import make_plan
 
     axes: dict[str, str] = {}
-    for each in over or ():
-        axes |= parse_assignments(each, "--over", "weight_decay=0.3,1,3")
+    for text in over or ():
+        axes |= parse_assignments(text, "--over", "weight_decay=0.3,1,3")
     settings: dict[str, Any] = {}
-    for each in set_ or ():
-        name, equals, text = each.partition("=")
+    for assignment in set_ or ():
+        name, equals, text = assignment.partition("=")
         if not equals or not name:
-            raise UserError(f"--set {each} is not of the form steps=5000.")
+            raise UserError(f"--set {assignment} is malformed: write steps=5000.")
         settings[name] = typed_value(text)
     return make_plan(
         preset or presets.DEFAULT,
         over=axes,
         seeds=seeds,
-        tickets=[parse_assignments(each, "--ticket", "rate=0.4,0.6") for each in ticket or ()],
-        popups=[parse_assignments(each, "--popup", "rate=0.4,0.6") for each in popup or ()],
+        tickets=[parse_assignments(text, "--ticket", "rate=0.4,0.6") for text in ticket or ()],
+        popups=[parse_assignments(text, "--popup", "rate=0.4,0.6") for text in popup or ()],
         settings=settings,
     )
 
@@ -165,10 +170,10 @@ def _plan(
 def executor_of(
     jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
 ) -> "Executor":
-    """What makes the runs: this machine or a cluster, which must be there.
+    """This machine, or a Ray cluster, as the executor of runs.
 
     Raises:
-        UserError: the device or the cluster is not there.
+        UserError: there is no such device or cluster.
     """
     from mechgrok.sweeps.running import on_this_machine
 
@@ -177,7 +182,9 @@ def executor_of(
     from mechgrok.sweeps.cluster import Cluster
 
     if jobs is not None:
-        raise UserError("--jobs is for this machine: a cluster makes a run on each of its cores.")
+        raise UserError(
+            "--jobs does not apply to a cluster, which trains one run per core: omit it."
+        )
     cluster = Cluster(ray, "cuda" if device == "cuda" else "cpu", ray_timeout)
     cluster.check()
     return cluster
@@ -196,50 +203,53 @@ def _make(
     from mechgrok.sweeps.progress import SweepProgress
     from mechgrok.sweeps.running import complete, prepare_sweep
 
-    found = prepare_sweep(out, plan, extend=extend)
-    with SweepProgress(found, quiet=quiet) as progress:
-        outcomes = complete(found, executor, display=progress)
-    n_done = len(found.finished)
+    sweep = prepare_sweep(out, plan, extend=extend)
+    with SweepProgress(sweep, quiet=quiet) as progress:
+        outcomes = complete(sweep, executor, display=progress)
+    n_done = len(sweep.finished)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
-    if n_done and n_done + n_failed == len(found):
-        print_groups(RunGroups.of_sweep(found.at(at_accuracy)))
-    print(f"{found.path}: {n_done} of {len(found)} runs are there")
-    again = shlex.join(["mechgrok", "sweep", str(found.path), "--resume"])
-    if failed_runs(found, outcomes, again):
+    if n_done and n_done + n_failed == len(sweep):
+        print_groups(RunGroups.of_sweep(sweep.at(at_accuracy)))
+    print(f"{sweep.path}: {n_done} of {len(sweep)} runs are finished")
+    again = shlex.join(["mechgrok", "sweep", str(sweep.path), "--resume"])
+    if failed_runs(sweep, outcomes, again):
         raise typer.Exit(1)
 
 
 def failed_runs(sweep: "Sweep", outcomes: "list[Outcome]", again: str) -> "list[Outcome]":
-    """The outcomes of the runs that failed, after each was reported on stderr.
+    """Report failed runs on stderr, and return their outcomes.
 
     Args:
-        sweep: what was made.
-        outcomes: how its runs ended; a run that never began has none.
-        again: the command that resumes the sweep, for where it was interrupted; that ends this one.
+        sweep: the sweep.
+        outcomes: how its runs ended, without runs that never started.
+        again: the command that resumes the sweep, printed after an interruption.
+
+    Raises:
+        typer.Exit: the sweep was interrupted.
     """
     failed = [outcome for outcome in outcomes if outcome.how == "failed"]
     for outcome in failed:
         print(f"mechgrok: {outcome.member.name} failed: {outcome.words}", file=sys.stderr)
     n_done = len(sweep.finished)
     if n_done + len(failed) < len(sweep):
-        halfway = sum(outcome.how == "interrupted" for outcome in outcomes)
+        n_partial = sum(outcome.how == "interrupted" for outcome in outcomes)
         print(
-            f"Stopped: {n_done} of {len(sweep)} runs are finished, {halfway} were saved on the "
-            f"way; resume them with: {again}",
+            f"Stopped: {n_done} of {len(sweep)} runs are finished, {n_partial} are partly trained; "
+            f"resume with: {again}",
             file=sys.stderr,
         )
         raise typer.Exit(130)
     return failed
 
 
-def print_status(found: "Sweep") -> None:
-    """How many runs there are, and which of them are not finished."""
-    status = found.table["status"]
+def print_status(sweep: "Sweep") -> None:
+    """Print the number of runs by status, and the names of the unfinished ones."""
+    status = sweep.table["status"]
     counts = status.value_counts()
     kinds = ("finished", "unfinished", "diverged", "missing", "damaged")
-    told = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if kind in counts)
-    print(f"{found.path}: {len(found)} runs: {told}")
-    steps = found.table["step"].dropna().to_dict()
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in kinds if kind in counts)
+    print(f"{sweep.path}: {len(sweep)} runs: {summary}")
+    steps = sweep.table["step"].dropna().to_dict()
     for kind in ("unfinished", "diverged", "damaged"):
         names = list(status.index[status == kind])
         for name in names[:10]:
@@ -260,16 +270,16 @@ def _print_costs(out: Path, plan: "Plan", jobs: int | None) -> None:
 
     members = plan.members()
     check_stages(members)
-    there = Sweep(out).finished if Sweep.is_at(out) else set()
-    missing = [member for member in members if member.name not in there]
+    finished = Sweep(out).finished if Sweep.is_at(out) else set()
+    missing = [member for member in members if member.name not in finished]
     with status("training a few steps of each kind of run"):
         estimate = CostModel(members, missing).of(missing)
     jobs = min(jobs or usable_cores(), max(1, len(missing)))
     stages = Counter(member.stage for member in members)
     counts = ", ".join(f"{count:,} {stage}" for stage, count in stages.items())
-    print(f"{out}: {len(members):,} runs ({counts}), of which {len(missing):,} are to be trained")
+    print(f"{out}: {len(members):,} runs ({counts}), {len(missing):,} of them to train")
     print(
         f"at most about {duration(estimate.seconds / jobs)} with {jobs} at a time "
-        f"({duration(estimate.seconds)} of one core), as busy as this machine is now"
+        f"({duration(estimate.seconds)} of one core) at this machine's current load"
     )
-    print(f"about {n_bytes(estimate.bytes)} on the disk")
+    print(f"about {n_bytes(estimate.bytes)} on disk")

@@ -1,4 +1,4 @@
-"""Prune a run, rewind it and train the ticket; or one of its controls"""
+"""Prune a run, rewind it and train the ticket, or a control"""
 
 from functools import partial
 from typing import Annotated, Any
@@ -11,9 +11,9 @@ from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import TicketOptions
 from mechgrok.masks.methods import SCORES
 
-PRUNED, START = "What is pruned", "What the ticket starts from"
-#: Settings of what a ticket starts from; all others are of what is pruned.
-_OF_START = ("control", "rewind", "reinit")
+PRUNING, START = "Pruning", "Initial weights"
+#: Settings in the panel of the initial weights.
+_START_SETTINGS = ("control", "rewind", "reinit")
 
 
 @with_flags(
@@ -21,7 +21,7 @@ _OF_START = ("control", "rewind", "reinit")
         flags_of(
             TicketOptions,
             "",
-            lambda name: START if name in _OF_START else PRUNED,
+            lambda name: START if name in _START_SETTINGS else PRUNING,
             but=("options",),
             defaults=True,
         ),
@@ -36,17 +36,16 @@ def ticket(
     device: options.Device = "auto",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting, by its path: options.temperature=100."),
+        typer.Option("--set", help="Any setting by its path: options.temperature=100; repeatable."),
     ] = None,
     quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
-    """Prune a run at a step, rewind its weights to the start, and train what is left.
+    """Prune a run, rewind the remaining weights to their initial values, and train them.
 
-    Magnitude pruning and imp prune the last checkpoint; most other methods prune at initialization.
-    `--control` trains the dense network of the same norm, `--shuffle-mask` the same density
-    elsewhere. The ticket is a run like any other and knows its parent. It is trained for as many
-    steps as its parent, so that the two can be compared; `--until-grokked` stops it earlier.
+    Controls: `--control` trains a dense network of the same norm, `--shuffle-mask` a shuffled mask
+    of the same density. The ticket is a run and records its parent. It trains for the parent's
+    number of steps, for comparison; `--until-grokked` stops earlier.
     """
     from mechgrok.cli.progress import train_and_report
     from mechgrok.derived.tickets import train_ticket
@@ -56,18 +55,18 @@ def ticket(
     refuse_unknown(settings, [*TicketOptions.model_fields, "training"], "A ticket")
     training = settings.pop("training", {})
     parent = Run(run)
-    how = {"resume": resume, "overwrite": overwrite, "device": device, **settings, **training}
+    arguments = {"resume": resume, "overwrite": overwrite, "device": device, **settings, **training}
     train_and_report(
         training.get("steps") or options.planned_steps(parent),
         quiet,
-        partial(train_ticket, parent, out or options.beside(run, _kind(settings)), **how),
+        partial(train_ticket, parent, out or options.sibling(run, _kind(settings)), **arguments),
         retype=True,
         learned=None if training.get("until_grokked") is not None else parent.task.criterion,
     )
 
 
 def _kind(settings: dict[str, Any]) -> str:
-    """What a ticket with these settings is, for the name of its folder."""
+    """The kind of ticket, for the name of its folder."""
     control = settings.get("control")
     method = SCORES.describe(settings.get("method", "magnitude"))["name"].rpartition(":")[2]
     kind = [method] if method != "magnitude" else [] if control else ["ticket"]

@@ -1,4 +1,4 @@
-"""Train a network and keep its checkpoints: the paper's MLP on a + b mod 67 unless told"""
+"""Train a network and keep its checkpoints; default: the paper's MLP on a + b mod 67"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ from mechgrok.optimization.transforms import TRANSFORMS
 from mechgrok.optimization.transforms.base import Transform
 from mechgrok.tasks.making import TASKS
 
-#: The parts of ``config.json`` that can be set; the others record how a run was made.
+#: The sections of ``config.json`` that users can set; the others record the run's origin.
 _SETTABLE = ("task", "model", "training", "seed")
 
 
-#: The panel of the help for each setting of the training.
+#: The help panel of each training setting.
 _PANELS = {
     **dict.fromkeys(TrainingConfig.model_fields, "Training"),
     **dict.fromkeys(
@@ -41,41 +41,41 @@ _PANELS = {
 
 
 def training_flags(panel: str | None = None) -> list[Flag]:
-    """A flag for every setting of the training, and for every option of an optimizer.
+    """Flags for all training settings and options of optimizers and transforms.
 
     Args:
-        panel: where the help shows them, for commands that have other settings before.
+        panel: one help panel for all settings; default: several panels.
     """
     methods = [registry.load(name) for registry in (OPTIMIZERS, TRANSFORMS) for name in registry]
     return merged(
         flags_of(TrainingConfig, "training", lambda name: panel or _PANELS[name]),
-        *(flags_of(each, "training", "Optimizer", but=("name",), hidden=True) for each in methods),
+        *(flags_of(kind, "training", "Optimizer", but=("name",), hidden=True) for kind in methods),
     )
 
 
 def task_flags() -> list[Flag]:
-    """A flag for every setting of every task that is registered."""
-    usual, modular, *others = task_classes()
+    """Flags for all settings of the registered tasks."""
+    base, modular, *others = task_classes()
     internal = ("fixed_split",)
     return merged(
-        flags_of(usual, "task", "Task", but=internal),
+        flags_of(base, "task", "Task", but=internal),
         flags_of(modular, "task", "Task", but=internal),
-        *(flags_of(each, "task", "Task", hidden=True) for each in (usual, *others)),
+        *(flags_of(task, "task", "Task", hidden=True) for task in (base, *others)),
     )
 
 
 def _all_flags() -> list[Flag]:
-    usual, *models = model_classes()
+    base, *models = model_classes()
     return merged(
         task_flags(),
-        flags_of(usual, "model", "Model"),
-        *(flags_of(each, "model", "Model", hidden=True) for each in models),
+        flags_of(base, "model", "Model"),
+        *(flags_of(model, "model", "Model", hidden=True) for model in models),
         flags_of(RunConfig, "", "Model"),
         training_flags(),
     )
 
 
-def _options_behind_names() -> str:
+def _method_options() -> str:
     """The options of every task, model, optimizer and transform, with their defaults."""
     kinds: dict[str, tuple[Any, Mapping[str, Any]]] = {
         "task": (TASKS.load("add"), {name: TASKS.load(name) for name in TASKS.own}),
@@ -83,25 +83,25 @@ def _options_behind_names() -> str:
         "optimizer": (Optimizer, {name: OPTIMIZERS.load(name) for name in OPTIMIZERS}),
         "transform": (Transform, {name: TRANSFORMS.load(name) for name in TRANSFORMS}),
     }
-    lines = ["Options stand behind a name, as in `--transform sam:rho=0.1`:"]
+    lines = ["Options follow a name after colons, as in `--transform sam:rho=0.1`. Defaults:"]
     for flag, (base, methods) in kinds.items():
-        written = [_with_options(name, each, base) for name, each in methods.items()]
-        lines.append(f"`--{flag}` {', '.join(each for each in written if ':' in each)}")
+        texts = [_with_options(name, method, base) for name, method in methods.items()]
+        lines.append(f"`--{flag}` {', '.join(text for text in texts if ':' in text)}")
     return "\n\n".join(lines)
 
 
 def _with_options(name: str, method: type[BaseModel], base: type[BaseModel]) -> str:
-    """``sam:rho=0.05``: a method with the options that are not those of all."""
+    """A method with its own options, such as ``sam:rho=0.05``."""
     options = {
         option: field.get_default(call_default_factory=True)
         for option, field in method.model_fields.items()
         if option not in base.model_fields and field.description
     }
-    shown = (
+    texts = (
         f"{option}={show_list(value) if isinstance(value, tuple) else show_value(value)}"
         for option, value in options.items()
     )
-    return ":".join([name, *shown])
+    return ":".join([name, *texts])
 
 
 @with_flags(_all_flags())
@@ -109,7 +109,7 @@ def train(
     preset: Annotated[
         str | None,
         typer.Argument(
-            help="What to start from; `mechgrok presets` lists them. The default is paper-mlp."
+            help="The preset to start from (see `mechgrok presets`); default: paper-mlp."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(
@@ -119,7 +119,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Resume the run in the folder; with --steps, to another last step.",
+            help="Resume the run in the folder, to --steps if given.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -127,8 +127,7 @@ def train(
     log: Annotated[
         list[str] | None,
         typer.Option(
-            help="Send the metrics to tensorboard, wandb or trackio too, or your own, "
-            "file.py:Class.",
+            help="Log the metrics to tensorboard, wandb, trackio or your own file.py:Class.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -137,27 +136,29 @@ def train(
     ] = "auto",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting of config.json, by its path: task.label_seed=3."),
+        typer.Option(
+            "--set", help="Any setting of config.json by its path: task.label_seed=3; repeatable."
+        ),
     ] = None,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
     """Train a network and keep its checkpoints.
 
-    Without arguments: the paper's MLP on a + b mod 67, unordered pairs, 30,000 steps, to `ckpts/`.
+    Default: the paper's MLP on a + b mod 67, unordered pairs, for 30,000 steps, in `ckpts/`.
     """
     settings = nested(given["given"], set_)
-    refuse_unknown(settings, _SETTABLE, "A run that is trained")
+    refuse_unknown(settings, _SETTABLE, "A run")
     if resume:
         _resume(out, settings, device, quiet, log or ())
     else:
-        _begin(preset, out, settings, overwrite, device, quiet, log or ())
+        _start(preset, out, settings, overwrite, device, quiet, log or ())
 
 
-train.epilog = _options_behind_names()  # type: ignore[attr-defined]
+train.epilog = _method_options()  # type: ignore[attr-defined]
 
 
-def _begin(
+def _start(
     preset: str | None,
     out: Path,
     given: dict[str, Any],
@@ -170,20 +171,19 @@ def _begin(
 
     fields = presets.load(presets.DEFAULT if preset is None else preset)
     if preset is None and given.get("model", {}).get("kind", "mlp") != "mlp":
-        fields["model"] = {}  # Nobody asked for the sizes of the paper's MLP.
+        fields["model"] = {}  # The sizes are those of the preset's MLP.
     config = RunConfig.make(**presets.merge(fields, given))
-    if lost := presets.left_out(fields, given) if preset else []:
+    if ignored := presets.left_out(fields, given) if preset else []:
         print(
-            f"mechgrok: ignored settings of the preset {preset}, which do not apply to your "
-            f"choices: {', '.join(lost)}.",
+            f"mechgrok: ignored settings of the preset {preset} that do not apply: "
+            f"{', '.join(ignored)}.",
             file=sys.stderr,
         )
     if not config.model.knows_order and getattr(config.task, "order_matters", False):
+        descending = "--pairs descending, " if "pairs" in type(config.task).model_fields else ""
         print(
-            f"mechgrok: An MLP sums its tokens and cannot tell (a, b) from (b, a), so that it will "
-            f"never fit {config.task}: "
-            f"{'--pairs descending, ' if 'pairs' in type(config.task).model_fields else ''}"
-            "--model positional-mlp or --model transformer would.",
+            f"mechgrok: An MLP sums its tokens, so it cannot distinguish (a, b) from (b, a) or fit "
+            f"{config.task}: use {descending}--model positional-mlp or --model transformer.",
             file=sys.stderr,
         )
     train_and_report(
@@ -193,7 +193,7 @@ def _begin(
     )
 
 
-#: Settings of the training that may change when a run is resumed.
+#: Training settings that may change on resuming.
 _CHANGEABLE = {"steps", "checkpoint_every"}
 
 
@@ -205,15 +205,15 @@ def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Seq
     training = given.get("training", {})
     changed = {name: training.pop(name) for name in _CHANGEABLE & training.keys()}
     saved = run.config.model_dump(mode="json")
-    wanted = RunConfig.make(**presets.merge(saved, given)).model_dump(mode="json")
-    for path, before, after in _differences(saved, wanted):
+    requested = RunConfig.make(**presets.merge(saved, given)).model_dump(mode="json")
+    for path, before, after in _differences(saved, requested):
         raise UserError(
             f"{out} was trained with {path} = {before}, so it cannot be resumed with {after}: "
-            "leave the option out, train into another folder, or use mechgrok fork."
+            "omit the option, train in another folder, or use mechgrok fork."
         )
-    # The words are checked as a configuration is: `resume` takes numbers.
-    settled = RunConfig.make(training=changed).training
-    numbers = {argument: getattr(settled, argument) for argument in changed}
+    # Validate the texts: `resume` takes numbers.
+    validated = RunConfig.make(training=changed).training
+    numbers = {name: getattr(validated, name) for name in changed}
     train_and_report(
         numbers.get("steps") or run.config.recipe.steps,
         quiet,
@@ -222,13 +222,13 @@ def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Seq
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two nested dictionaries differ."""
+    """Path and both values of each difference between two nested dictionaries."""
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return [] if before == after else [(path, before, after)]
     return [
-        found
+        difference
         for key in dict.fromkeys([*before, *after])
-        for found in _differences(
+        for difference in _differences(
             before.get(key), after.get(key), f"{path}.{key}" if path else str(key)
         )
     ]

@@ -1,4 +1,4 @@
-"""Read all of a run and compare it with the digests that were written with it"""
+"""Check every file of a run against its stored digest"""
 
 import sys
 from pathlib import Path
@@ -8,30 +8,26 @@ import typer
 
 
 def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders.")]) -> None:
-    """Read every checkpoint, the states to go on from and the metrics, and say what is damaged.
+    """Check the checkpoints, resume states and metrics of runs for damage.
 
-    Exit code 1 where anything is. Checkpoints of version 0.1 carry no digest: of those only the
-    form can be checked, which is said.
+    The exit code is 1 if there is any. Checkpoints of version 0.1 have no digest, so only their
+    format is checked.
     """
     from mechgrok.runs import Run
     from mechgrok.runs.soundness import undigested
-    from mechgrok.runs.soundness import verify as problems_of
+    from mechgrok.runs.soundness import verify as find_problems
 
     damaged = False
     for path in runs:
         run = Run(path)
-        problems = problems_of(run)
+        problems = find_problems(run)
         damaged |= bool(problems)
         for problem in problems:
             print(f"mechgrok: {problem}", file=sys.stderr)
         if not problems:
-            without = len(undigested(run))
-            words = f" ({without} of them without a digest)" if without else ""
-            going_on = (
-                "" if run.is_unlocked else "; it is being written, or its training was killed"
-            )
-            print(
-                f"{path}: {len(run.steps)} checkpoints{words} are as they were written{going_on}."
-            )
+            n_undigested = len(undigested(run))
+            note = f" ({n_undigested} of them without a digest)" if n_undigested else ""
+            locked = "" if run.is_unlocked else "; the run is in progress, or was killed"
+            print(f"{path}: {len(run.steps)} checkpoints{note} are intact{locked}.")
     if damaged:
         raise typer.Exit(1)

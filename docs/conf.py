@@ -1,8 +1,8 @@
-"""How the documentation is built: `make docs`, then docs/_build/html/index.html.
+"""Sphinx configuration: `make docs` writes docs/_build/html/index.html.
 
-Pages with code cells are executed, each in a folder of its own in which ``data/`` are the runs that
-ship with the project; what they showed is kept in ``_build/.jupyter_cache`` until they change. The
-pages of ``reference/`` about commands, names and variables are generated from the code.
+Pages with code cells are executed in folders of their own, in which ``data/`` holds the shipped
+runs; ``_build/.jupyter_cache`` caches their outputs. The pages in ``reference/`` about commands,
+names and variables are generated from the code.
 """
 
 import sys
@@ -33,7 +33,7 @@ html_theme_options = {"sidebar_hide_name": False}
 html_show_sourcelink = False
 
 myst_enable_extensions = ["colon_fence", "attrs_inline", "attrs_block"]
-# Formulas are few: written in Unicode, so that nothing has to be fetched to show them.
+# Formulas are in Unicode, so that pages work offline.
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(BUILD / ".jupyter_cache")
@@ -53,7 +53,7 @@ python_maximum_signature_line_length = 90
 
 
 def setup(app: Any) -> None:
-    """Generate what is generated, before Sphinx looks for its pages."""
+    """Generate pages before Sphinx collects them, and connect events."""
     api.write(HERE / "reference" / "api")
     commands.write(HERE / "reference")
     variables.write(HERE / "reference")

@@ -34,9 +34,9 @@ def test_train_takes_a_preset_and_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "words"),
     [
-        ("quikc", {}, "no preset 'quikc'"),
-        ("quick", {"weigth_decay": 3}, "did you mean weight_decay"),
-        ("quick", {"weight_decay": -3}, "greater than or equal to 0"),
+        ("quikc", {}, "'quikc'"),
+        ("quick", {"weigth_decay": 3}, "weight_decay"),
+        ("quick", {"weight_decay": -3}, "weight_decay = -3"),
         ("quick", {"task": "file-that-is-not-there.py:f"}, "file-that-is-not-there.py"),
     ],
 )

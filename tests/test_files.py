@@ -24,7 +24,7 @@ def test_a_pipe_that_takes_a_files_place_at_the_last_moment_is_not_waited_for(
         return seen
 
     monkeypatch.setattr(files, "check_plain", swapped)
-    with pytest.raises(files.NotPlain, match="a named pipe, not a file"):
+    with pytest.raises(files.NotPlain, match="named pipe"):
         files.read_bytes(path)
 
 
@@ -32,7 +32,7 @@ def test_a_text_is_bounded_and_its_line_ends_are_one(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_bytes(b"a = 1\r\nb = 2\rc = 3\n")
     assert files.read_text(path, 19) == "a = 1\nb = 2\nc = 3\n"
-    with pytest.raises(OSError, match="larger than 18 bytes"):
+    with pytest.raises(OSError, match="18 bytes"):
         files.read_text(path, 18)
 
 
@@ -55,7 +55,7 @@ def test_no_device_is_replaced(device: str, tmp_path: Path) -> None:
     link = tmp_path / "page.html"
     link.symlink_to(device)
     for write in (lambda: files.write_text(link, "page"), lambda: files.ensure_writable(link)):
-        with pytest.raises(UserError, match="it is a device, not a file"):
+        with pytest.raises(UserError, match="device"):
             write()
     assert link.is_symlink()
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]

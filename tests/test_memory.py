@@ -28,9 +28,9 @@ def test_examples_weights_and_a_step_are_counted() -> None:
 
 def test_what_is_too_large_is_refused_with_its_sizes(tmp_path: Path) -> None:
     check_memory(config())
-    with pytest.raises(UserError, match=r"a \+ b mod 100000.* TB for the activations"):
+    with pytest.raises(UserError, match=r"100000.* TB .*activations"):
         train(tmp_path / "run", config(p=100_000))
-    with pytest.raises(UserError, match="TB for the weights"):
+    with pytest.raises(UserError, match=r"TB .*weights"):
         check_memory(RunConfig.make(model={"d_mlp": 10**7, "n_layers": 1000}))
     assert not list(tmp_path.iterdir())
 
@@ -40,13 +40,13 @@ def test_on_a_gpu_its_memory_counts_and_the_machines_for_the_examples(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 10**6))
-    with pytest.raises(UserError, match="this GPU has 1 MB"):
+    with pytest.raises(UserError, match=r"GPU .*1 MB"):
         train(tmp_path / "run", config(d_mlp=10_000), device="cuda")
     check_memory(config(d_mlp=10_000), "cpu")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 10**15))
     monkeypatch.setattr(memory, "machine_memory", lambda: 28 * (2 + 1) * 8)
     check_memory(config(d_mlp=10_000), "cuda")
-    with pytest.raises(UserError, match=r"2 kB for the examples.*this machine has"):
+    with pytest.raises(UserError, match=r"2 kB .*examples.*machine"):
         check_memory(config(p=11), "cuda")
     assert not list(tmp_path.iterdir())
 
@@ -62,7 +62,7 @@ def test_a_wider_network_is_counted_too(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "machine_memory", lambda: 2_000_000)
-    with pytest.raises(UserError, match="this machine has 2 MB"):
+    with pytest.raises(UserError, match=r"machine .*2 MB"):
         train_popup(tiny_run, tmp_path / "wide", at=0, width=100, steps=1)
 
 

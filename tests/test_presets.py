@@ -101,5 +101,5 @@ def test_a_task_of_ones_own_takes_the_settings_of_the_preset_that_it_has(tmp_pat
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"'qick'.*: choose paper-mlp, d15, .* or x2y2"):
+    with pytest.raises(UserError, match=r"'qick'.*paper-mlp, d15, .*x2y2"):
         presets.load("qick")

@@ -50,11 +50,11 @@ def test_an_optimizer_s_options_stand_beside_the_training_s() -> None:
 @pytest.mark.parametrize(
     ("training", "complaint"),
     [
-        ({"momentum": 0.9}, "optimizer adamw has no option 'momentum'"),
-        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "optimizer sgd has no option 'betas'"),
-        ({"optimizer": "adamv"}, r"no optimizer 'adamv' \(did you mean adam\?\): choose adamw"),
-        ({"optimizer": 5}, "An optimizer is named"),
-        ({"wieght_decay": 5}, r"'training.wieght_decay' \(did you mean weight_decay\?\)"),
+        ({"momentum": 0.9}, "adamw .*'momentum'"),
+        ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "sgd .*'betas'"),
+        ({"optimizer": "adamv"}, r"'adamv' .*adam\?.*adamw"),
+        ({"optimizer": 5}, "5"),
+        ({"wieght_decay": 5}, r"wieght_decay' .*weight_decay\?"),
         ({"learning_rate": float("inf")}, "learning_rate = inf"),
         ({"batch_seed": 2**64}, "batch_seed"),
     ],
@@ -107,7 +107,7 @@ def test_a_new_operation_is_one_function(restored: None) -> None:
     task = make_task("x3-y", p=7)
     assert str(task) == "a³ − b mod 7, ordered pairs"
     assert all(c == (a**3 - b) % 7 for (a, b), c in zip(*(s.tolist() for s in task.examples)))  # noqa: B905
-    with pytest.raises(UserError, match="a³ − b is not commutative"):
+    with pytest.raises(UserError, match=r"a³ − b .*--pairs ordered"):
         make_task("x3-y", p=7, pairs="unordered")
     assert make_task("multitask", operations=["add", "x3-y"], p=7).n_examples == 98
 
@@ -146,7 +146,7 @@ def test_a_new_pruning_method_is_one_function(tiny_run: Run, restored: None) -> 
     mask = prune(model, tiny_run.task, 0.5, "smallest", sharpness=3)
     usual = prune(model, tiny_run.task, 0.5, "magnitude")
     assert not (mask & usual).n_kept
-    with pytest.raises(UserError, match="smallest has no option 'rounds': choose sharpness"):
+    with pytest.raises(UserError, match=r"smallest .*'rounds'.*sharpness"):
         prune(model, tiny_run.task, 0.5, "smallest", rounds=3)
 
 
@@ -230,7 +230,7 @@ def test_a_package_that_is_gone_breaks_no_list(monkeypatch: pytest.MonkeyPatch) 
     registry.entries.cache_clear()
     found = registry.entries("mechgrok.tasks")
     assert [entry.description for entry in found.values()] == ["", "", ""]
-    with pytest.raises(UserError, match="reinstall or uninstall"):
+    with pytest.raises(UserError, match="uninstall"):
         make_task("stale")
     registry.entries.cache_clear()
 

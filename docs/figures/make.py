@@ -1,4 +1,4 @@
-"""Draw the figures of docs/analyses anew: python docs/figures/make.py BASE TICKET [NAME …]
+"""Redraw the figures of docs/analyses: python docs/figures/make.py BASE TICKET [NAME …]
 
 BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ckpts/
 --until-grokked`). Needs the extra mechgrok[png].
@@ -12,7 +12,7 @@ from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 
 HERE = Path(__file__).parent
-#: Each figure's runs: both, or the base run alone where two would crowd it.
+#: Figures of both runs, and figures of the base run alone.
 BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
 BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
 BASE = (
@@ -28,11 +28,11 @@ BASE = (
 
 
 def draw(name: str, runs: dict[str, Run]) -> None:
-    """Write NAME.png of the runs beside this file."""
+    """Write NAME.png of the runs to this folder."""
     analysis = Analysis.load(name)
     measured = {label: analysis(run) for label, run in runs.items()}
     figure, file = analysis.draw(measured), HERE / f"{name}.png"
-    # A pixel for a pixel: at twice the size the pictures of all pages would take 8 MB.
+    # At double resolution the figures would take 8 MB.
     with one_browser() as browser:
         height = figure.layout.height or 800
         file.write_bytes(browser.draw(figure, "png", width=1000, height=height))

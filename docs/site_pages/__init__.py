@@ -1,1 +1,1 @@
-"""What the documentation is made with, besides Sphinx: generated pages, and live figures."""
+"""Extensions of the Sphinx build: generated pages and live figures."""

@@ -1,4 +1,4 @@
-"""The reference of every public name: a page for each package, filled in by autodoc."""
+"""The API reference: one page per package, filled by autodoc."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-#: Packages whose ``__all__`` is public.
+#: Packages with a public ``__all__``.
 PACKAGES = (
     "mechgrok.configuration",
     "mechgrok.runs",
@@ -26,12 +26,12 @@ PACKAGES = (
     "mechgrok.loggers",
     "mechgrok.analyses.drawing",
 )
-#: A package whose modules are public, each of them with all that it defines.
+#: A package of public modules, documented completely.
 MEASURES = "mechgrok.analyses.measures"
 
 
 def write(into: Path) -> None:
-    """The pages, and the page of ``mechgrok``, which says where each of its names is described."""
+    """Write the pages of the packages, and that of ``mechgrok``, which links to them."""
     into.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         _write(into, package, _package(importlib.import_module(package)))
@@ -45,7 +45,7 @@ def write(into: Path) -> None:
     modules = "\n".join(f"   {MEASURES}.{name}" for name in names)
     (into / "index.rst").write_text(
         f"{_title('API')}\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n\n"
-        f"The mathematics apart from the questions\n{'-' * 40}\n\n"
+        f"Measures\n{'-' * 8}\n\n"
         f".. toctree::\n   :maxdepth: 1\n\n{modules}\n",
         encoding="utf-8",
     )
@@ -88,7 +88,7 @@ def _documented(name: str, value: Any) -> str:
 
 
 def _top() -> str:
-    """``mechgrok``: its names, each with a line and a link; those at home nowhere else in full."""
+    """The page of ``mechgrok``: a line and link per name, and the names of no other package."""
     module = importlib.import_module("mechgrok")
     homes = {
         name: package
@@ -113,9 +113,9 @@ _LITERAL = re.compile(r"(``.*?``)")
 
 
 def escape_bars(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """|x| in a docstring is a magnitude, not a substitution of reStructuredText."""
-    for at, line in enumerate(lines):
+    """Escape |x|, which is a magnitude in our docstrings and a substitution in reStructuredText."""
+    for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = _LITERAL.split(line)
             parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
-            lines[at] = "".join(parts)
+            lines[number] = "".join(parts)

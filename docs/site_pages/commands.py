@@ -1,4 +1,4 @@
-"""The reference of the command line, from the commands themselves."""
+"""The command-line reference, generated from the commands."""
 
 import inspect
 from pathlib import Path
@@ -8,14 +8,14 @@ from mechgrok.cli.main import COMMANDS, LazyGroup
 
 _HEAD = """# Commands
 
-`mechgrok COMMAND --help` says the same in a terminal. Exit codes: 0, 2 for a mistake in what was
-typed or in a file, 130 after Ctrl-C, 1 where something else failed.
+`mechgrok COMMAND --help` shows the same in a terminal. Exit codes: 0 for success, 2 for a mistake
+in the command or in a file, 130 after Ctrl-C, 1 for other failures.
 
 """
 
 
 def write(into: Path) -> None:
-    """One page of all commands with their arguments and options."""
+    """Write one page of all commands with their arguments and options."""
     group = LazyGroup(name="mechgrok")
     parts = [_command(name, group.load(entry)) for name, entry in COMMANDS.items()]
     into.mkdir(parents=True, exist_ok=True)
@@ -29,10 +29,13 @@ def _command(name: str, command: Any) -> str:
 
 
 def _group(name: str, group: Any) -> str:
-    """A command whose first word chooses what it does, as an analysis."""
-    inner = [group.get_command(None, each) for each in group.list_commands(None)]
+    """A command with subcommands, such as an analysis."""
+    subcommands = [group.get_command(None, name) for name in group.list_commands(None)]
     lines = [f"## {name}", "", _usage(f"mechgrok {name}", group), "", _text(group.help), ""]
-    lines += [f"* `{each.name}`: {_line(each.short_help or each.help)}" for each in inner]
+    lines += [
+        f"* `{command.name}`: {_line(command.short_help or command.help)}"
+        for command in subcommands
+    ]
     return "\n".join([*lines, "", *_parameters(group)]) + "\n"
 
 
@@ -42,8 +45,8 @@ def _page(heading: str, typed: str, command: Any) -> str:
 
 
 def _usage(typed: str, command: Any) -> str:
-    words = [_argument(each) for each in command.params if each.param_type_name == "argument"]
-    return "\n".join(["```text", " ".join([typed, "[OPTIONS]", *words]), "```"])
+    arguments = [_argument(p) for p in command.params if p.param_type_name == "argument"]
+    return "\n".join(["```text", " ".join([typed, "[OPTIONS]", *arguments]), "```"])
 
 
 def _argument(parameter: Any) -> str:
@@ -53,16 +56,17 @@ def _argument(parameter: Any) -> str:
 
 
 def _parameters(command: Any) -> list[str]:
-    """A table of the options; options of one panel together."""
-    rows = ["| option | default | what it is |", "| --- | --- | --- |"]
-    for each in command.params:
-        if each.name == "help":
+    """A table of arguments and options."""
+    rows = ["| option | default | description |", "| --- | --- | --- |"]
+    for parameter in command.params:
+        if parameter.name == "help":
             continue
-        if each.param_type_name == "argument":
-            typed = f"`{_argument(each)}`"
+        if parameter.param_type_name == "argument":
+            names = f"`{_argument(parameter)}`"
         else:
-            typed = ", ".join(f"`{word}`" for word in (*each.opts, *each.secondary_opts))
-        rows.append(f"| {typed} | {_default(each)} | {_line(getattr(each, 'help', ''))} |")
+            names = ", ".join(f"`{n}`" for n in (*parameter.opts, *parameter.secondary_opts))
+        help_ = _line(getattr(parameter, "help", ""))
+        rows.append(f"| {names} | {_default(parameter)} | {help_} |")
     return [*rows, ""] if len(rows) > 2 else []
 
 
@@ -80,7 +84,7 @@ def _default(parameter: Any) -> str:
 
 
 def _line(text: str | None) -> str:
-    """In one line of a table."""
+    """A text as one line of a table."""
     return " ".join(inspect.cleandoc(text or "").split()).replace("|", "\\|")
 
 

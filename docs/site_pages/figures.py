@@ -1,14 +1,14 @@
-"""Figures in executed pages: live, and drawn by one plotly.js that lies beside the pages.
+"""Live figures in executed pages, which share one copy of plotly.js.
 
-`prepare_kernels` writes an IPython profile whose start-up lets every cell that ends with a Plotly
-figure show it without a copy of plotly.js; `add_plotly` gives the script to pages that hold one.
+`prepare_kernels` writes an IPython profile that shows Plotly figures without a copy of plotly.js;
+`add_plotly` adds the script to pages with figures.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-#: Runs in every kernel before the first cell.
+#: Start-up code of every kernel.
 _START = """
 import os
 import warnings
@@ -17,7 +17,7 @@ from pathlib import Path
 import plotly.io as pio
 from plotly.io.base_renderers import MimetypeRenderer
 
-os.environ["TQDM_DISABLE"] = "1"  # a bar that runs is nothing on a page
+os.environ["TQDM_DISABLE"] = "1"  # no progress bars on pages
 warnings.filterwarnings("ignore", message="IProgress not found")
 if not Path("data").exists():
     Path("data").symlink_to({data!r}, target_is_directory=True)
@@ -39,18 +39,18 @@ pio.templates.default = "plotly_white"
 
 
 def prepare_kernels(build: Path, root: Path) -> None:
-    """Let kernels that are started from now on find the shipped runs and show live figures."""
+    """Configure new kernels to find the shipped runs and show live figures."""
     startup = build / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "00-figures.py").write_text(_START.format(data=str(root / "data")), encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(build / "ipython")
-    # Kernels are started elsewhere: what they import is this tree.
+    # Kernels start in other folders but import this tree.
     path = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
 
 
 def copy_plotly(into: Path) -> None:
-    """plotly.js, as the installed Plotly has it."""
+    """Copy plotly.js from the installed Plotly."""
     from plotly.offline import get_plotlyjs
 
     into.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def copy_plotly(into: Path) -> None:
 def add_plotly(
     app: Any, pagename: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Before the page is written: the script, ahead of the figures, where the page has any."""
+    """Sphinx event: add the script to a page with figures."""
     if "plotly-graph-div" in context.get("body", ""):
         path = context["pathto"]("_static/plotly.min.js", resource=True)
         context["metatags"] = context.get("metatags", "") + f'<script src="{path}"></script>'

@@ -1,4 +1,4 @@
-"""The list of every analysis's variables, from the tables that their Datasets are made of."""
+"""The variables of every analysis, from the tables that define their Datasets."""
 
 import re
 from collections.abc import Mapping
@@ -12,18 +12,17 @@ _HEAD = """# Variables
 
 The variables of each analysis's Dataset: `mechgrok.analyze(run, "fourier").share`, or a column of
 `analysis/fourier.parquet`. Units and definition are in each variable's attributes too
-(`.attrs["units"]`, `.attrs["definition"]`), with the numbers of that run filled in. The units of
-the loss are nats for a cross-entropy. Frequencies are in cycles per n residues; on a group they are
-the numbers of representations and have no units. A variable whose only dimension is its own name is
-a coordinate.
+(`.attrs["units"]`, `.attrs["definition"]`), with that run's numbers. A cross-entropy loss is in
+nats. Frequencies are in cycles per n residues; on a group they are the numbers of representations,
+without units. A variable whose only dimension is its own name is a coordinate.
 
-## Coordinates of many analyses
+## Shared coordinates
 
 """
 
 
 def write(into: Path) -> None:
-    """One page, with a section for each analysis."""
+    """Write one page with a section per analysis."""
     parts = [_HEAD + _table(SHARED)]
     for name in analyses():
         analysis = Analysis.load(name)
@@ -36,19 +35,19 @@ def write(into: Path) -> None:
 
 
 def link(app: Any, page: str, source: list[str]) -> None:
-    """From the page of an analysis to its variables."""
+    """Sphinx event: link the page of an analysis to its variables."""
     folder, _, name = page.rpartition("/")
     if folder == "analyses":
         source[0] += f"\n\n[The variables of its Dataset](../reference/variables.md#{name})\n"
 
 
 def _table(variables: Mapping[str, Variable]) -> str:
-    rows = ["| variable | dimensions | units | what it is |", "| --- | --- | --- | --- |"]
+    rows = ["| variable | dimensions | units | definition |", "| --- | --- | --- | --- |"]
     for name, (dims, units, definition) in as_listed(variables).items():
         rows.append(f"| `{name}` | {_text(dims)} | {_text(units)} | {_text(definition)} |")
     return "\n".join([*rows, ""])
 
 
 def _text(text: str) -> str:
-    """As it is, whatever Markdown would make of it."""
+    """Escape Markdown."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)

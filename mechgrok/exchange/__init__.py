@@ -1,4 +1,4 @@
-"""Files of other programs and places: import, export, hubs."""
+"""Import, export and model hubs."""
 
 from lazy_loader import attach_stub
 

@@ -1,4 +1,4 @@
-"""Writing the network of a run to a folder for a model hub."""
+"""Exporting a network of a run to a folder for model hubs."""
 
 import glob
 import json
@@ -25,7 +25,7 @@ from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
 
-#: What hubs call a license that nobody has named.
+#: The hubs' name for an unspecified license.
 UNKNOWN_LICENSE = "unknown"
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 
@@ -34,21 +34,21 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
 def export(
     run: RunLike, out: str | Path, step: int = -1, *, license: str = UNKNOWN_LICENSE
 ) -> Path:
-    """Write the network at ``step`` to a new folder, in the form that model hubs take.
+    """Write the network at ``step`` to a new folder, in the format of model hubs.
 
     The folder holds ``model.safetensors`` (weights under TransformerLens's names, masked ones as
     zeros), ``config.json`` (the shape, under TransformerLens's names for a transformer, and the
-    run's configuration under ``mechgrok``) and ``README.md``, a model card with what was measured.
+    run's configuration under ``mechgrok``) and ``README.md``, a model card with loss and accuracy.
 
     Args:
         run: the run, or its folder.
         out: a folder that is absent or empty.
         step: the checkpoint; a negative one counts from the last.
-        license: of the weights, as model hubs call it, for the model card.
+        license: license of the weights, by its name on model hubs, for the model card.
 
     Raises:
-        UserError: the step has no checkpoint, the folder is taken or cannot be written, or the
-            license has no such name.
+        UserError: the step has no checkpoint, the folder is not empty or not writable, or the
+            license's name is invalid.
     """
     run = open_run(run)
     (step,) = run.select([step])
@@ -59,22 +59,22 @@ def export(
 
 
 def check_license(license: str) -> None:
-    """Refuse what cannot be the name of a license on a model hub."""
+    """Refuse an invalid license name."""
     if not _LICENSE.fullmatch(license):
         raise UserError(
-            f"{license!r} is no name of a license on a model hub: write mit, apache-2.0, "
-            "cc-by-4.0, other or unknown."
+            f"{license!r} is not a license name on model hubs: write mit, apache-2.0, cc-by-4.0, "
+            "other or unknown."
         )
 
 
 def write_network(run: Run, step: int, folder: Path, license: str = UNKNOWN_LICENSE) -> None:
-    """Write the three files of one network into an existing folder."""
+    """Write the three files of a network into an existing folder."""
     model, mask = run.model(step), run.mask_at(step)
-    # What an import reads to have the network back.
+    # An import restores the network from these.
     parts = {"task", "model", "training", "seed", "origin"}
     network = run.config.model_dump(mode="json", include=parts)
     if mask is not None:
-        network["mask"] = {name: pack_bits(kept.numpy()) for name, kept in mask.items()}
+        network["mask"] = {name: pack_bits(bits.numpy()) for name, bits in mask.items()}
     metadata = {"format": "pt", "step": str(step), "mechgrok": json.dumps(network)}
     write_tensors(folder / WEIGHTS, contiguous_weights(model), metadata)
     config = {"architectures": [model_class(model.config.kind).__name__]}
@@ -87,14 +87,14 @@ def write_network(run: Run, step: int, folder: Path, license: str = UNKNOWN_LICE
 
 @contextmanager
 def new_folder(out: str | Path) -> Iterator[Path]:
-    """A folder to be filled, which takes its place at ``out`` whole or not at all.
+    """A temporary folder that replaces ``out`` on success.
 
     Raises:
-        UserError: the place is taken, or cannot be written.
+        UserError: ``out`` is not an empty folder, or is not writable.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder: choose another one with --out.")
+        raise UserError(f"{out} is not an empty folder: choose another with --out.")
     remove_abandoned(out.parent, glob.escape(out.name))
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
@@ -111,19 +111,19 @@ def new_folder(out: str | Path) -> Iterator[Path]:
 
 
 def _is_native(model: HookedModel) -> TypeGuard[HookedTransformer]:
-    """Whether TransformerLens has a network that computes the same."""
+    """Whether TransformerLens has an equivalent model."""
     return isinstance(model, HookedTransformer) and model.config.attention_rate == 1
 
 
 def _model_card(run: Run, model: HookedModel, step: int, license: str) -> str:
-    """What the network is, how it was made as far as known, what it does, and how to load it."""
+    """The model card: the network, its origin, its measurements, and how to load it."""
     imported, mask = run.imported, run.mask_at(step)
     library = "transformer-lens" if _is_native(model) else "mechgrok"
     templates = files(__package__).joinpath("model_card")
-    made_by = "A network from a run of mechgrok"
+    origin = "A network trained with mechgrok"
     if imported is not None:
         names = ", ".join(f"`{file}`" for file in imported.files)
-        made_by = f"A network that was trained elsewhere and imported to mechgrok from {names}"
+        origin = f"A network trained elsewhere and imported into mechgrok from {names}"
     rows = [f"| `{name}` | {list(w.shape)} |" for name, w in contiguous_weights(model).items()]
     return Template(templates.joinpath("README.md").read_text("utf-8")).substitute(
         library=library,
@@ -131,7 +131,7 @@ def _model_card(run: Run, model: HookedModel, step: int, license: str) -> str:
         task=run.task,
         architecture=model_class(model.config.kind).__name__,
         at_step=f" at step {step:,}" if imported is None or imported.steps_known else "",
-        made_by=made_by,
+        made_by=origin,
         n_parameters=f"{model.n_parameters():,}",
         density=f" Of the masked weights {mask.density:.1%} are kept." if mask else "",
         facts="\n".join(f"- {fact}" for fact in _facts(run)),
@@ -142,7 +142,7 @@ def _model_card(run: Run, model: HookedModel, step: int, license: str) -> str:
 
 
 def _facts(run: Run) -> list[str]:
-    """The task, the model and the training, with what is known and nothing else."""
+    """The known facts of the task, the model and the training."""
     config, training, imported = run.config, run.config.training, run.imported
     task = run.task.model_dump_json(
         exclude={"train_fraction", "split_seed"} if run.caveat else {"fixed_split"}
@@ -171,7 +171,7 @@ def _facts(run: Run) -> list[str]:
 
 
 def _measured(run: Run, model: HookedModel) -> str:
-    """The table of losses and accuracies, on both sides of the split where it is known."""
+    """The table of losses and accuracies, on both sides of a known split."""
     task, sides = run.task, {"train": "train", "test": "test"}
     examples = task.train, task.test
     if run.caveat is not None:

@@ -1,9 +1,9 @@
-"""A whole sequence of checkpoints for a model hub, a revision ``step{N}`` for each.
+"""Publishing a sequence of checkpoints, with one revision ``step{N}`` per step.
 
-That is how Pythia's checkpoints are published (Biderman et al. 2023, arXiv 2304.01373): whoever
-loads ``revision="step2000"`` has the network at step 2,000, and ``main`` is the last. Here the
-sequence is a folder with a folder for each step, a git repository with a branch for each, or is
-sent to a hub; `mechgrok.exchange.importing` reads the first two back.
+Pythia's checkpoints are published in this layout (Biderman et al. 2023, arXiv 2304.01373):
+``revision="step2000"`` is the network at step 2,000, ``main`` the last. The sequence becomes one
+folder per step, a git repository with one branch per step, or an upload to a hub;
+`mechgrok.exchange.importing` reads the first two.
 """
 
 import shutil
@@ -22,7 +22,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
 T = TypeVar("T")
-#: The revision of the last step, beside its own.
+#: A second revision of the last step.
 LAST = "main"
 
 
@@ -40,24 +40,24 @@ def export_sequence(
     Args:
         run: the run.
         out: a folder that is absent or empty.
-        steps: the checkpoints; all unless given.
-        branches: make a git repository with a branch for each step, instead of folders.
-        license: of the weights, as model hubs call it, for the model cards.
+        steps: the checkpoints; default: all.
+        branches: write a git repository with one branch per step instead of folders.
+        license: license of the weights, by its name on model hubs, for the model cards.
 
     Raises:
-        UserError: a step has no checkpoint, or the folder is taken or cannot be written, or git is
-            not installed or fails.
+        UserError: a step has no checkpoint, the folder is not empty or not writable, or git is not
+            installed or fails.
     """
-    chosen = run.select(steps)
+    selected = run.select(steps)
     check_license(license)
     with new_folder(out) as folder:
         if branches:
-            _write_branches(run, chosen, folder, license)
+            _write_branches(run, selected, folder, license)
         else:
-            for step in chosen:
+            for step in selected:
                 (folder / revision_of(step)).mkdir()
                 write_network(run, step, folder / revision_of(step), license)
-            shutil.copy(folder / revision_of(chosen[-1]) / "README.md", folder / "README.md")
+            shutil.copy(folder / revision_of(selected[-1]) / "README.md", folder / "README.md")
     return Path(out)
 
 
@@ -72,32 +72,32 @@ def push(
     timeout: float = 300,
     progress: Callable[[int], object] = lambda step: None,
 ) -> str:
-    """Send the networks of all checkpoints to a model hub, a revision for each; its address.
+    """Upload the networks of all checkpoints to a model hub; returns the repository's URL.
 
-    The sender is the account that `huggingface_hub` knows (``hf auth login``, or ``HF_TOKEN``).
-    What is there already is replaced.
+    Uses the account of `huggingface_hub` (``hf auth login``, or ``HF_TOKEN``) and replaces existing
+    revisions.
 
     Args:
         run: the run.
-        repository: ``user/name``; made where it is not there.
-        steps: the checkpoints; all unless given.
-        private: make a repository that only its owner sees.
-        license: of the weights, as model hubs call it, for the model cards.
-        timeout: seconds that the hub may take to make the repository, and for each revision.
-        progress: called with each step that has been sent.
+        repository: ``user/name``; created if missing.
+        steps: the checkpoints; default: all.
+        private: create a private repository.
+        license: license of the weights, by its name on model hubs, for the model cards.
+        timeout: seconds allowed to create the repository and for each revision.
+        progress: called with each uploaded step.
 
     Raises:
         UserError: huggingface_hub is not installed.
-        ExternalError: the hub cannot be reached, refuses, or does not answer in time.
+        ExternalError: the hub is unreachable, refuses, or does not answer in time.
     """
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UserError("Sending to a hub needs the extra mechgrok[hub]: install it.") from None
-    chosen, hub = run.select(steps), HfApi()
+        raise UserError("Uploading to a hub needs the extra mechgrok[hub]: install it.") from None
+    selected, hub = run.select(steps), HfApi()
     check_license(license)
 
-    def send(folder: Path, step: int, revision: str) -> None:
+    def upload(folder: Path, step: int, revision: str) -> None:
         if revision != LAST:
             hub.create_branch(repository, branch=revision, exist_ok=True)
         hub.upload_folder(
@@ -107,40 +107,40 @@ def push(
             revision=revision,
         )
 
-    def ask(call: Callable[..., T], *arguments: object, **options: object) -> T:
+    def request(call: Callable[..., T], *arguments: object, **options: object) -> T:
         try:
             return _within(timeout, lambda: call(*arguments, **options))
-        # Which exceptions a missing network raises depends on the version of huggingface_hub.
+        # The exceptions of a missing network depend on the version of huggingface_hub.
         except Exception as error:
             raise ExternalError(
-                f"{repository} could not be sent ({in_a_sentence(error)}): check that the network "
-                "reaches the hub and that you are logged in (hf auth login), and send it again."
+                f"The upload to {repository} failed ({in_a_sentence(error)}): check the network "
+                "and your login (hf auth login), and try again."
             ) from None
 
-    url = ask(hub.create_repo, repository, private=private, exist_ok=True)
-    for step in chosen:
+    url = request(hub.create_repo, repository, private=private, exist_ok=True)
+    for step in selected:
         with _network_files(run, step, license) as folder:
-            for revision in _revisions(step, chosen):
-                ask(send, folder, step, revision)
+            for revision in _revisions(step, selected):
+                request(upload, folder, step, revision)
         progress(step)
     return str(url)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """What a call returns or raises; huggingface_hub itself would wait for ever.
+    """Call with a timeout, which huggingface_hub itself lacks.
 
     Raises:
-        TimeoutError: it took longer. Its thread ends with the process.
+        TimeoutError: the call took longer; its thread ends with the process.
     """
     outcome: Future[T] = Future()
 
-    def work() -> None:
+    def run() -> None:
         try:
             outcome.set_result(call())
         except BaseException as error:
             outcome.set_exception(error)
 
-    Thread(target=work, daemon=True).start()
+    Thread(target=run, daemon=True).start()
     try:
         return outcome.result(seconds)
     except TimeoutError:
@@ -148,7 +148,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def _revisions(step: int, steps: Sequence[int]) -> list[str]:
-    """The revisions that hold a step of a sequence."""
+    """The revisions of a step."""
     return [revision_of(step)] + [LAST] * (step == steps[-1])
 
 
@@ -161,7 +161,7 @@ def _network_files(run: Run, step: int, license: str) -> Iterator[Path]:
 
 
 def _write_branches(run: Run, steps: Sequence[int], repository: Path, license: str) -> None:
-    """A repository whose branches are the steps, written by one ``git fast-import``."""
+    """Write a git repository with one branch per step, by one ``git fast-import``."""
     git(repository, "init", "--quiet", f"--initial-branch={LAST}")
     with TemporaryFile() as commits:
         for step in steps:
@@ -179,4 +179,5 @@ def _write_branches(run: Run, steps: Sequence[int], repository: Path, license: s
 
 
 def _data(content: bytes) -> bytes:
+    """A data command of ``git fast-import``."""
     return b"data %d\n%b\n" % (len(content), content)

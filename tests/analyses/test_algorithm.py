@@ -139,7 +139,7 @@ def test_phases_align_as_a_network_generalizes() -> None:
 
 @pytest.mark.parametrize("given", [{"triples": 0}, {"checkpoints": 0}])
 def test_numbers_out_of_range_are_refused(tiny_run: Run, given: dict[str, int]) -> None:
-    with pytest.raises(UserError, match=r"= 0 is too few: give 1 or more"):
+    with pytest.raises(UserError, match=r"= 0 .*1 or more"):
         algorithm.measure(tiny_run, **given)
 
 
@@ -201,7 +201,7 @@ def test_the_published_pizza_is_one_on_each_of_its_circles(tmp_path: Path) -> No
 @PUBLISHED
 def test_two_vocabularies_are_measured_as_published_but_not_imported(tmp_path: Path) -> None:
     file = SAVED / "model_18c9ev5v5p.pt"
-    with pytest.raises(UserError, match="tokens of two vocabularies"):
+    with pytest.raises(UserError, match="vocabular"):
         import_run([file], tmp_path / "run")
     (saved,) = read(file)
     network = recognize(saved.state, file)

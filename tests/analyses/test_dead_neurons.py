@@ -195,7 +195,7 @@ def test_runs_are_drawn_side_by_side(tiny_run: Run, masked_run: Run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 1.0}, "prune rate"),
+        ({"rate": 1.0}, "rate"),
         ({"tolerance": 1.5}, "tolerance"),
         ({"knockouts": 0}, "knockouts = 0"),
     ],

@@ -177,11 +177,11 @@ def test_runs_of_different_shape_are_drawn_side_by_side(tiny_run: Run, tiny_tran
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": -0.1}, "prune rate"),
+        ({"rate": -0.1}, "rate"),
         ({"density": 0.0}, "density"),
         ({"nodes": 1}, "nodes"),
         ({"partitions": -1}, "partitions = -1"),
-        ({"partitions": 10**9}, r"relational graphs, which take about [\d,.]+ hours"),
+        ({"partitions": 10**9}, r"[\d,.]+ hours"),
         ({"strongest": 0}, "strongest = 0"),
     ],
 )

@@ -235,9 +235,9 @@ def test_half_of_the_way_is_the_mean() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"radius": 0.0}, "radius = 0 is not positive"),
-        ({"positions": 2}, "positions = 2 is too few: give 3 or more"),
-        ({"checkpoints": 0}, "checkpoints = 0 is too few"),
+        ({"radius": 0.0}, "radius = 0"),
+        ({"positions": 2}, "positions = 2 .*3 or more"),
+        ({"checkpoints": 0}, "checkpoints = 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tiny_run: Run, given: dict, words: str) -> None:
@@ -246,7 +246,7 @@ def test_numbers_out_of_range_are_refused(tiny_run: Run, given: dict, words: str
 
 
 def test_lines_join_networks_of_one_shape(tiny_run: Run, deep_run: Run) -> None:
-    with pytest.raises(UserError, match=r"has no weight W_E of shape \(7, 12\)"):
+    with pytest.raises(UserError, match=r"W_E .*\(7, 12\)"):
         landscape.measure(tiny_run, to=deep_run.path)
 
 

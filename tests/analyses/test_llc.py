@@ -206,11 +206,11 @@ def test_a_warning_says_where_chains_have_not_mixed(tiny_run: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"chains": 1}, "chains = 1 is too few: give 2 or more"),
-        ({"draws": 3}, "draws = 3 is too few: give 4 or more"),
-        ({"step_size": 0.0}, "step_size = 0 is not positive"),
-        ({"localization": -1.0}, "localization = -1 is not positive"),
-        ({"batch_size": 0}, "batch_size = 0 is too few"),
+        ({"chains": 1}, "chains = 1 .*2 or more"),
+        ({"draws": 3}, "draws = 3 .*4 or more"),
+        ({"step_size": 0.0}, "step_size = 0"),
+        ({"localization": -1.0}, "localization = -1"),
+        ({"batch_size": 0}, "batch_size = 0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tiny_run: Run, given: dict, words: str) -> None:

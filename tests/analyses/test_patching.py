@@ -100,9 +100,9 @@ def test_more_checkpoints_lie_where_the_run_generalizes() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"checkpoints": 1}, "checkpoints = 1 is too few: give 2 or more"),
-        ({"examples": 0}, "examples = 0 is too few"),
-        ({"hooks": ["blocks.0.mlp.hook_pos"]}, "no hook point 'blocks.0.mlp.hook_pos'"),
+        ({"checkpoints": 1}, "checkpoints = 1 .*2 or more"),
+        ({"examples": 0}, "examples = 0"),
+        ({"hooks": ["blocks.0.mlp.hook_pos"]}, "'blocks.0.mlp.hook_pos'"),
     ],
 )
 def test_bad_options_are_refused(tiny_run: Run, given: dict, words: str) -> None:

@@ -198,7 +198,7 @@ def test_phases_end_where_the_curves_say() -> None:
 
 
 def test_a_frequency_that_is_none_is_refused(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="4 is no frequency of 7 residues: choose from 1 to 3"):
+    with pytest.raises(UserError, match=r"4 .*1 to 3"):
         progress.measure(tiny_run, key=[4])
 
 

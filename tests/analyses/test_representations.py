@@ -116,7 +116,7 @@ def test_the_sign_can_be_taken_out_and_kept(run: Run) -> None:
         np.testing.assert_allclose(kept.sel(state="intervened"), kept.sel(state="whole"), rtol=1e-5)
         removed = intervene(run, [Remove(frequencies=[1], of=of)]).loss.isel(step=0)
         np.testing.assert_allclose(removed.sel(state="intervened"), np.log(6), rtol=1e-5)
-    with pytest.raises(UserError, match="'sgn': choose sign or standard"):
+    with pytest.raises(UserError, match=r"'sgn'.*sign or standard"):
         intervene(run, [Remove(frequencies=["sgn"])])
 
 
@@ -135,7 +135,7 @@ def test_on_addition_cosines_are_the_coefficients_of_progress(tiny_run: Run) -> 
 @pytest.mark.parametrize("option", ["threshold", "level"])
 @pytest.mark.parametrize("value", [0.0, 1.0, float("nan")])
 def test_an_option_that_tells_nothing_is_refused(run: Run, option: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"A {option} of {value}"):
+    with pytest.raises(UserError, match=f"{option} .*{value}"):
         representations.measure(run, **{option: value})
 
 

@@ -132,9 +132,9 @@ def test_a_ticket_at_its_own_rate_keeps_its_mask(masked_run: Run) -> None:
 
 
 def test_a_reference_of_another_shape_is_refused(tiny_run: Run, tiny_transformer_run: Run) -> None:
-    with pytest.raises(UserError, match="has no weight W_E of shape"):
+    with pytest.raises(UserError, match="W_E"):
         similarity.measure(tiny_run, reference=tiny_transformer_run.path)
-    with pytest.raises(UserError, match=r"prune rate of 1\.5"):
+    with pytest.raises(UserError, match=r"1\.5"):
         similarity.measure(tiny_run, rate=1.5)
 
 
@@ -160,7 +160,7 @@ def test_the_peak_is_where_the_distance_rises_again() -> None:
 
 @pytest.mark.parametrize("lag", [0, -10])
 def test_a_lag_goes_forward(tiny_run: Run, lag: int) -> None:
-    with pytest.raises(UserError, match=f"A lag of {lag} steps"):
+    with pytest.raises(UserError, match=f"lag .*{lag}"):
         similarity.measure(tiny_run, lag=lag)
 
 

@@ -60,7 +60,7 @@ def test_a_run_of_one_checkpoint_stands_still(tiny_run: Run) -> None:
 
 
 def test_a_path_takes_two_components(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="choose 2 or more"):
+    with pytest.raises(UserError, match="2 or more"):
         trajectory.measure(tiny_run, components=1)
     few = trajectory.measure(tiny_run, steps=[0, 60], components=5)
     assert few.explained.to_numpy().round(6).tolist() == [1, 0, 0, 0, 0]

@@ -168,10 +168,10 @@ def test_an_entry_point_makes_it_a_task_by_name(
 @pytest.mark.parametrize(
     ("name", "fields", "complaint"),
     [
-        ("triangle", {"p": "many"}, "p takes a number, not the text 'many'"),
-        ("triangle", {"q": 3}, "has no option 'q'"),
-        ("square", {}, "defines no 'square'"),
-        ("bare", {}, "decorate the function with @mechgrok.task"),
+        ("triangle", {"p": "many"}, "'many'"),
+        ("triangle", {"q": 3}, "'q'"),
+        ("square", {}, "'square'"),
+        ("bare", {}, "@mechgrok.task"),
     ],
 )
 def test_mistakes_in_naming_it(source: Path, name: str, fields: dict, complaint: str) -> None:
@@ -182,9 +182,9 @@ def test_mistakes_in_naming_it(source: Path, name: str, fields: dict, complaint:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("lonely", r"must return a pair \(inputs, labels\), not a Tensor"),
-        ("uneven", r"inputs of shape \(3, 1\) and labels of shape \(4,\)"),
-        ("negative", "tokens below 0"),
+        ("lonely", "Tensor"),
+        ("uneven", r"\(3, 1\).*\(4,\)"),
+        ("negative", "below 0"),
     ],
 )
 def test_mistakes_in_writing_it(source: Path, name: str, complaint: str) -> None:
@@ -193,7 +193,7 @@ def test_mistakes_in_writing_it(source: Path, name: str, complaint: str) -> None
 
 
 def test_a_parameter_cannot_take_the_place_of_a_field_of_every_task() -> None:
-    with pytest.raises(UserError, match="parameter 'split_seed'"):
+    with pytest.raises(UserError, match="'split_seed'"):
 
         @custom.task
         def late(split_seed: int = 0) -> tuple[list, list]:
@@ -207,7 +207,7 @@ def test_modules_and_files_that_are_gone(source: Path, mechgrok: Any) -> None:
     ended = mechgrok("info", "ckpts")
     assert ended.code == 2
     assert str(source) in ended.err
-    with pytest.raises(UserError, match="module no_such_module is not installed"):
+    with pytest.raises(UserError, match="no_such_module"):
         make_task("no_such_module:task")
 
 

@@ -212,16 +212,16 @@ def other_formats(folder: Path) -> Iterator[tuple[str, Path, str]]:
     contents = {
         "an LFS pointer": (pointer, "git lfs pull"),
         "an annex pointer": (b"/annex/objects/SHA256E-s12--ab.pth\n", "git annex get"),
-        "a web page": (b"\n<!DOCTYPE html><html>404</html>", "download the file itself"),
-        "JSON": (b'{"message": "Not Found"}', "name the file of the weights"),
-        "a table": (b"step,train_loss\n0,1.5\n", "name the file of the weights"),
-        "prose": (b"hello", "name the file of the weights"),
+        "a web page": (b"\n<!DOCTYPE html><html>404</html>", "the file itself"),
+        "JSON": (b'{"message": "Not Found"}', "the file of the weights"),
+        "a table": (b"step,train_loss\n0,1.5\n", "the file of the weights"),
+        "prose": (b"hello", "the file of the weights"),
         "gzip": (gzip.compress(b"x"), "decompress it"),
         "a ZIP archive": (zipped("readme.md"), "unpack it"),
         "Keras": (zipped("config.json", "model.weights.h5"), "numpy.savez"),
         "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(64), "numpy.savez"),
         "TorchScript": (script.getvalue(), "state_dict()"),
-        "nothing": (b"", "fetch it again"),
+        "nothing": (b"", "it again"),
     }
     for name, (content, remedy) in contents.items():
         for suffix in ("pth", "safetensors", "npz", "ckpt"):
@@ -256,16 +256,16 @@ NUMPY_OBJECTS = {
     "a text": np.str_("words"),
     "a date": np.datetime64("2020-01-01"),
 }
-_UNCODED = "save the weights alone"
+_UNCODED = "torch.save(model.state_dict()"
 
 
 def hostile_files(folder: Path, proof: Path) -> Iterator[tuple[str, Path, str]]:
     """Every file that is refused because of what it is, with the remedy."""
     for name, file in hostile_pickles(folder, proof):
-        yield name, file, _UNCODED if not name.endswith("-0") else "name the file of the weights"
+        yield name, file, _UNCODED if not name.endswith("-0") else "the file of the weights"
     for name, file in damaged_files(folder):
         others = {"negative.pth": _UNCODED, "table.csv": "name the", "list.json": "name the"}
-        yield name, file, others.get(name, "fetch it again")
+        yield name, file, others.get(name, "it again")
     yield from other_formats(folder)
     for name, value in (NUMPY_OBJECTS | {"an array of calls": None}).items():
         if value is None:

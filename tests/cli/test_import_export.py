@@ -13,7 +13,7 @@ def test_files_become_a_run_that_every_command_opens(mechgrok: Any, tiny_run: Ru
     files = [tiny_run.file(step) for step in (0, 20, 60)]
     ended = mechgrok("import", *files, "--out", "run", "--train-fraction", 0.7)
     assert ended.code == 0, ended.err
-    assert "run: a + b mod 7, unordered pairs; mechgrok; 3 checkpoints" in ended.out
+    assert "3 checkpoints" in ended.out
     assert f"accuracy {tiny_run.metrics.train_accuracy.iloc[-1]:.4f} and " in ended.out
     shown = mechgrok("info", "run")
     assert shown.code == 0
@@ -35,14 +35,14 @@ def test_options_tell_what_the_file_does_not(mechgrok: Any, tiny_transformer_run
 def test_weights_at_chance_level_raise_a_warning(mechgrok: Any, tiny_run: Run) -> None:
     ended = mechgrok("import", tiny_run.file(0), "--out", "run")
     assert ended.code == 0
-    assert "check --task, --p, --pairs and --act" in ended.err
+    assert "--pairs" in ended.err
 
 
 def test_a_folder_is_overwritten_only_when_told_so(mechgrok: Any, tiny_run: Run) -> None:
     assert mechgrok("import", tiny_run.file(60), "--out", "run").code == 0
     again = mechgrok("import", tiny_run.file(0), "--out", "run")
     assert again.code == 2
-    assert "already holds a run" in again.err
+    assert "--overwrite" in again.err
     assert Run("run").steps == [60]
     assert mechgrok("import", tiny_run.file(0), "--out", "run", "--overwrite").code == 0
     assert Run("run").steps == [0]
@@ -51,10 +51,10 @@ def test_a_folder_is_overwritten_only_when_told_so(mechgrok: Any, tiny_run: Run)
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--p", 11), "choose another --task or --p"),
-        (("--steps", "1,2"), "2 steps were given for 1 sets"),
-        (("--steps", "one"), "no list of whole numbers"),
-        (("--task", "adding"), "no task 'adding'"),
+        (("--p", 11), "--task or --p"),
+        (("--steps", "1,2"), "2 steps"),
+        (("--steps", "one"), "'one'"),
+        (("--task", "adding"), "'adding'"),
         (("--act", "sine"), "act = 'sine'"),
     ],
 )
@@ -77,7 +77,7 @@ def test_an_import_that_is_complete_is_left_and_another_run_is_not_taken_for_it(
     assert {file.name: file.stat().st_mtime_ns for file in Path("run").iterdir()} == before
     other = mechgrok("import", tiny_run.file(0), "--out", "run", "--resume")
     assert other.code == 2
-    assert "another run than an import of these files" in other.err
+    assert "--overwrite" in other.err
 
 
 def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) -> None:
@@ -89,7 +89,7 @@ def test_export_writes_a_folder_that_import_reads(mechgrok: Any, tiny_run: Run) 
     assert torch.equal(Run("back").model(20)(inputs), tiny_run.model(20)(inputs))
     again = mechgrok("export", tiny_run.path, "--out", "hub")
     assert again.code == 2
-    assert "is not an empty folder" in again.err
+    assert "--out" in again.err
 
 
 def test_without_a_network_the_command_says_so_in_a_sentence(
@@ -98,7 +98,7 @@ def test_without_a_network_the_command_says_so_in_a_sentence(
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     ended = mechgrok("push", tiny_run.path, "somebody/grokked")
     assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
-    assert "could not be sent" in ended.err
+    assert "hf auth login" in ended.err
     refused = mechgrok("push", tiny_run.path, "somebody/grokked", "--license", "a\nb")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
@@ -113,10 +113,10 @@ def test_an_import_of_a_folder_that_is_complete_is_left(mechgrok: Any, tiny_run:
 
 def test_an_import_says_what_it_was_compared_with(mechgrok: Any, tiny_run: Run) -> None:
     ours = mechgrok("import", tiny_run.file(60), "--out", "ours")
-    assert "no forward pass to compare it with" in ours.out
+    assert "not compared" in ours.out
     torch.save(dict(tiny_run.checkpoint(60).weights), "w.pth")
     theirs = mechgrok("import", "w.pth", "--out", "theirs")
-    assert "Its outputs are those of the file's own forward pass." in theirs.out
+    assert "not compared" not in theirs.out
 
 
 def test_an_import_is_not_resumed_with_other_steps_either(mechgrok: Any, tiny_run: Run) -> None:
@@ -124,4 +124,4 @@ def test_an_import_is_not_resumed_with_other_steps_either(mechgrok: Any, tiny_ru
     for further in ((), ("--steps", 80)):
         ended = mechgrok("train", "--resume", "--out", "imported", *further)
         assert ended.code == 2
-        assert "was imported" in ended.err
+        assert "imported" in ended.err

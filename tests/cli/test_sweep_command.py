@@ -37,7 +37,7 @@ def wd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words += ["--ticket", "rate=0.4,steps=10", "--jobs", "2"]
     done = run("sweep", out, *words)
     assert done.returncode == 0, done.stderr
-    assert "8 of 8 runs are there" in done.stdout
+    assert "8 of 8 runs" in done.stdout
     assert re.search(r"8/8 weight_decay=\S+: t_mem ", done.stderr)
     return out
 
@@ -89,7 +89,7 @@ def test_together_is_another_way_to_the_same_folders(mechgrok: Any, tmp_path: Pa
     words = [*SMALL, *["--set", "steps=20", "--seeds", "0:2", "--together", "on"]]
     ended = mechgrok("sweep", tmp_path / "s", *words)
     assert ended.code == 0, ended.err
-    assert "2 of 2 runs are there" in ended.out
+    assert "2 of 2 runs" in ended.out
     assert "2/2 seed=" in ended.err
 
 
@@ -111,20 +111,20 @@ def test_a_plan_is_given_edited_and_run_again(wd: Path, mechgrok: Any, tmp_path:
     plan.write_text((wd / "sweep.toml").read_text().replace('"0,1"', '"0,1,2"'))
     ended = mechgrok("sweep", wd, plan, "--dry-run")
     assert ended.code == 0, ended.err
-    assert "12 runs (6 base, 6 ticket), of which 4 are to be trained" in ended.out
+    assert "12 runs (6 base, 6 ticket), 4 " in ended.out
     assert len(Sweep(wd)) == 8
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("--over wieght_decay=1,3", "no setting 'wieght_decay' (did you mean weight_decay?)"),
-        ("--over weight_decay=3:1", "holds no value"),
-        ("--over weight_decay=", "is not of the form weight_decay=0.3,1,3"),
+        ("--over wieght_decay=1,3", "did you mean weight_decay?"),
+        ("--over weight_decay=3:1", "3:1"),
+        ("--over weight_decay=", "weight_decay=0.3,1,3"),
         ("--over weight_decay=-1,2", "weight_decay"),
-        ("--seeds 0:20000", "type --yes"),
-        ("--seeds 0:3 --over seed=1,2", "set twice"),
-        ("--ticket rat=0.5", "no option 'rat'"),
+        ("--seeds 0:20000", "--yes"),
+        ("--seeds 0:3 --over seed=1,2", "seed"),
+        ("--ticket rat=0.5", "'rat'"),
         ("--ticket rate=1.5", "1.5"),
         ("--ticket rate=0.5,of=nothing", "not an earlier stage"),
         ("--popup sore=1", "no option 'sore'"),

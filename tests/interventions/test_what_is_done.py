@@ -104,7 +104,7 @@ def test_a_head_is_silenced_and_an_mlp_has_none(tiny_transformer_run: Run, tiny_
     found = outputs(tiny_transformer_run, Ablate(heads=[1]))
     expected = by_hand(tiny_transformer_run, "blocks.0.attn.hook_z", silence)
     torch.testing.assert_close(found, expected)
-    with pytest.raises(UserError, match="no attention heads"):
+    with pytest.raises(UserError, match="heads"):
         outputs(tiny_run, Ablate(heads=[0]))
 
 
@@ -264,7 +264,7 @@ def test_the_dead_are_those_that_no_kept_weight_reaches(tiny_run: Run):
         (lambda: Ablate(neurons=[1], heads=[1]), "takes heads without"),
         (lambda: Ablate(neurons=[-1]), "neurons"),
         (lambda: Ablate(neurons=[True]), "neurons"),
-        (lambda: Ablate(neuron=[1]), "no option 'neuron' .did you mean neurons"),
+        (lambda: Ablate(neuron=[1]), "'neuron' .*neurons"),
         (lambda: Patch(hook=HOOK), "from_step, from_run or both"),
         (lambda: Remask(rate=1.0), "rate"),
         (lambda: Remask(rate=float("nan")), "rate"),
@@ -280,17 +280,17 @@ def test_what_makes_no_sense_is_refused_when_it_is_made(make: Callable[[], Any],
 @pytest.mark.parametrize(
     ("intervention", "message"),
     [
-        (Ablate(neurons=[8]), "no 8 among the neurons: choose from 0 to 7"),
-        (Ablate(neurons=[1], layer=1), "no layer 1"),
-        (Ablate(hook="blocks.0.mlp.hook_pots"), "did you mean blocks.0.mlp.hook_post"),
-        (Ablate(hook=HOOK, neurons=[99]), "no 99"),
-        (Patch(hook=HOOK, from_step=7), "no checkpoint at step 7"),
+        (Ablate(neurons=[8]), "8 .*0 to 7"),
+        (Ablate(neurons=[1], layer=1), "layer 1"),
+        (Ablate(hook="blocks.0.mlp.hook_pots"), "blocks.0.mlp.hook_post"),
+        (Ablate(hook=HOOK, neurons=[99]), "99"),
+        (Patch(hook=HOOK, from_step=7), "step 7"),
         (Patch(hook=HOOK, from_run="nowhere/at/all"), "nowhere/at/all"),
         (Remove(frequencies=[9]), "from 1 to 3"),
         (Remask(rate=0.5, method="magic"), "magic"),
-        (Remask(rate=0.5, options={"seed": 1}), "no option 'seed'"),
-        (Edges(weight="W_in", cut=[(99, 0)]), r"has no entry \[99, 0\]"),
-        (Edges(weight="W_nothing", cut=[(0, 0)]), "no weight 'W_nothing'"),
+        (Remask(rate=0.5, options={"seed": 1}), "'seed'"),
+        (Edges(weight="W_in", cut=[(99, 0)]), r"\[99, 0\]"),
+        (Edges(weight="W_nothing", cut=[(0, 0)]), "'W_nothing'"),
     ],
 )
 def test_what_a_network_does_not_have_is_refused(
@@ -307,5 +307,5 @@ def test_runs_of_other_shapes_and_inputs_are_not_patched_from(
         outputs(tiny_run, Patch(hook=HOOK, from_step=-1, from_run=str(tiny_transformer_run.path)))
     with pytest.raises(UserError, match="has other inputs"):
         outputs(tiny_run, Patch(hook=HOOK, from_step=-1, from_run=str(deep_run.path)))
-    with pytest.raises(UserError, match="has no frequencies"):
+    with pytest.raises(UserError, match="frequencies"):
         outputs(deep_run, Remove(frequencies=[1]))

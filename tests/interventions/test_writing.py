@@ -122,7 +122,7 @@ def test_a_new_kind_is_one_class(tiny_run: Run, monkeypatch: pytest.MonkeyPatch)
         ("[[do]]\nkind = 'Remask'\nrate = 'nan'", "rate"),
         ("[[do]]\nkind = 'Remask'\nrate = nan", "rate"),
         ("[[do]]\nkind = 'Remask'\nrate = 0.5\noptions = {a = [1]}", "options"),
-        ("do = [" + "{kind = 'Revive'}," * 1001 + "]", "more than 1000"),
+        ("do = [" + "{kind = 'Revive'}," * 1001 + "]", "1000"),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence(text: str, message: str | None, tiny_run: Run):

@@ -147,7 +147,7 @@ def test_chunks_of_steps_make_no_difference(
 
 def test_a_path_that_a_network_lacks_is_refused(tiny_run: Run) -> None:
     assert tiny_run.wiring.path_name() == "direct"
-    with pytest.raises(UserError, match=r"no path 'attention'.*choose --path direct"):
+    with pytest.raises(UserError, match=r"'attention'.*--path direct"):
         tiny_run.input_side(path="attention")
 
 
@@ -261,12 +261,12 @@ def test_a_model_can_be_pickled(shape: ModelShape) -> None:
 
 def test_a_wiring_that_leads_nowhere_is_refused() -> None:
     groups = {"in": Group(3, "token"), "neurons": Group(2, "neuron")}
-    with pytest.raises(UserError, match="no group 'neuron': choose in or neurons"):
+    with pytest.raises(UserError, match=r"'neuron'.*in or neurons"):
         Wiring.between(groups, {"W": ("in", "neuron")}, {"neurons": "hook_post"})
-    with pytest.raises(UserError, match="No matrix reads the neurons 'neurons'"):
+    with pytest.raises(UserError, match=r"reads .*'neurons'"):
         Wiring.between(groups, {"W": ("in", "neurons")}, {"neurons": "hook_post"})
     only_recurrent = {"U": ("neurons", "neurons"), "W": ("neurons", "in")}
-    with pytest.raises(UserError, match="No matrix writes to the neurons 'neurons'"):
+    with pytest.raises(UserError, match=r"writes .*'neurons'"):
         Wiring.between(groups, only_recurrent, {"neurons": "hook_post"})
     with pytest.raises(UserError, match="neurons"):
         Wiring.between(groups, {"W": ("in", "neurons")}, {})

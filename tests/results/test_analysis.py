@@ -260,11 +260,11 @@ def test_analyze_answers_by_name(run: Run) -> None:
 
 
 def test_an_unknown_analysis_or_option_is_named(run: Run) -> None:
-    with pytest.raises(UserError, match=r"no analysis 'entropie'.*: choose"):
+    with pytest.raises(UserError, match=r"'entropie'.*choose"):
         mechgrok.analyze(run, "entropie")
-    with pytest.raises(UserError, match="accuracy has no option 'colour': it has none"):
+    with pytest.raises(UserError, match=r"accuracy .*'colour'"):
         mechgrok.analyze(run, "accuracy", colour="red")
-    with pytest.raises(UserError, match="no checkpoint at step 7; the nearest is at"):
+    with pytest.raises(UserError, match=r"step 7.*nearest"):
         mechgrok.analyze(run, "fourier", steps=[7])
 
 

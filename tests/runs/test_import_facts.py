@@ -45,7 +45,7 @@ def test_what_nobody_tells_is_absent(tmp_path: Path, tiny_run: Run) -> None:
     assert (run.t_mem, run.t_gen, run.milestones) == (None, None, {})
     assert run.caveat is not None
     card = (export(run, tmp_path / "hub") / "README.md").read_text()
-    assert "trained elsewhere and imported to mechgrok from `final.pth`" in card
+    assert "imported into mechgrok from `final.pth`" in card
     assert "| | all examples |" in card
     for invented in (
         "seeded",
@@ -73,7 +73,7 @@ def test_the_optimizer_tells_its_settings_and_its_steps(tmp_path: Path, tiny_run
         epoch=4,
         config={"weight_decay": 1, "lr": 0.01},
     )
-    with pytest.warns(UserWarning, match="weight decay of 1 in its configuration and of 0.1 in"):
+    with pytest.warns(UserWarning, match="weight decay of 1 .*0.1"):
         run = import_run([file], tmp_path / "run")
     assert run.steps == [5]
     assert run.imported is not None
@@ -97,7 +97,7 @@ def test_an_epoch_of_batches_tells_no_step(tmp_path: Path, tiny_run: Run) -> Non
 
 def test_epochs_taken_for_steps_are_said_so(tmp_path: Path, tiny_run: Run) -> None:
     file = saved(tmp_path / "w.pth", tiny_run, epoch=4)
-    with pytest.warns(UserWarning, match="each epoch is taken for one step"):
+    with pytest.warns(UserWarning, match="epoch"):
         import_run([file], tmp_path / "run")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -257,7 +257,7 @@ def test_an_unknown_operation_is_refused_or_named(tmp_path: Path, tiny_run: Run)
     for told, ours in (("x2xyy2", "x2+xy+y2"), ("multiply", "mul"), ("addition", "add")):
         file = saved(tmp_path / "w.pth", tiny_run, config={"fn_name": told})
         assert import_run([file], tmp_path / f"run-{told}").task.name == ours
-    for told, complaint in (("rand", "labels drawn at random"), ("only_add", "no operation here")):
+    for told, complaint in (("rand", "--task"), ("only_add", "--task")):
         file = saved(tmp_path / "w.pth", tiny_run, config={"fn_name": told})
         with pytest.raises(UserError, match=complaint):
             import_run([file], tmp_path / "run")
@@ -267,12 +267,12 @@ def test_an_unknown_operation_is_refused_or_named(tmp_path: Path, tiny_run: Run)
 @pytest.mark.parametrize(
     ("beside", "complaint"),
     [
-        ({"p": "13; rm"}, "p = '13; rm', which is no whole number"),
-        ({"config": {"p": 10**9}}, "p is to be 1000000000: choose another --p"),
-        ({"lr": "x"}, "lr = 'x', which is no number"),
-        ({"lr": float("nan")}, "lr = nan, which is no number"),
+        ({"p": "13; rm"}, "p = '13; rm'"),
+        ({"config": {"p": 10**9}}, "1000000000: .*--p"),
+        ({"lr": "x"}, "lr = 'x'"),
+        ({"lr": float("nan")}, "lr = nan"),
         ({"weight_decay": -1.0}, "weight_decay = -1.0"),
-        ({"act_fn": "gelu_new"}, "neurons of the kind 'gelu_new', which the models here lack"),
+        ({"act_fn": "gelu_new"}, "'gelu_new'"),
     ],
 )
 def test_facts_that_cannot_be(
@@ -333,16 +333,16 @@ def test_a_ticket_of_an_import_says_what_it_assumed_and_needs_a_known_start(
     tmp_path: Path, tiny_run: Run
 ) -> None:
     late = import_run([saved(tmp_path / "4.pth", tiny_run, epoch=4, lr=0.5)], tmp_path / "late")
-    with pytest.raises(UserError, match="without its initial weights, its checkpoints begin at"):
+    with pytest.raises(UserError, match="initial weights"):
         train_ticket(late, tmp_path / "ticket", steps=1)
     unknown = import_run([saved(tmp_path / "final.pth", tiny_run)], tmp_path / "unknown")
     with pytest.raises(UserError, match="the step of its weights is unknown"):
         train_ticket(unknown, tmp_path / "ticket", steps=1)
-    with pytest.warns(UserWarning, match="assumed are optimizer adamw, weight decay 1") as warned:
+    with pytest.warns(UserWarning, match="optimizer adamw, weight decay 1") as warned:
         ticket = train_ticket(late, tmp_path / "ticket", steps=1, rewind=5)
     assert "may depend on this run's test set" in str(warned[1].message)
     assert (ticket.config.recipe.learning_rate, ticket.config.seed) == (0.5, None)
-    with pytest.raises(UserError, match="is not known, because the split it was trained on is"):
+    with pytest.raises(UserError, match="split"):
         train_ticket(late, tmp_path / "other", at="mem", rewind=5)
 
 
@@ -361,7 +361,7 @@ def test_sources_survive_where_they_would_be_overwritten(tmp_path: Path, tiny_ru
     run = import_run([tiny_run.file(step) for step in (0, 20, 60)], tmp_path / "run")
     (tmp_path / "link").symlink_to(run.path)
     for out in (run.path, tmp_path / "link"):
-        with pytest.raises(UserError, match="which the run would replace"):
+        with pytest.raises(UserError, match="--out"):
             import_run([run.file(0), run.file(60)], out, overwrite=True)
     assert Run(run.path).steps == [0, 20, 60]
     assert verify(run.path) == []
@@ -380,7 +380,7 @@ def test_a_flipped_bit_in_a_file_of_ours_is_seen(tmp_path: Path, tiny_run: Run) 
     content = bytearray((export(tiny_run, tmp_path / "hub") / "model.safetensors").read_bytes())
     content[-5] ^= 1
     (tmp_path / "damaged.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="holds other values than were written"):
+    with pytest.raises(UserError, match=r"damaged.safetensors"):
         import_run([tmp_path / "damaged.safetensors"], tmp_path / "run")
 
 
@@ -401,7 +401,7 @@ def test_an_attention_rate_is_read_from_the_file_beside(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no attention rate.* 0\.25"):
         run.to_transformer_lens()
     for wrong, words in (
-        ({"diff_vocab": 1}, "two vocabularies"),
+        ({"diff_vocab": 1}, "vocabularies"),
         ({"n_layers": 2}, "attention looks ahead"),
         ({"attn_coeff": 1.5}, "no rate between 0 and 1"),
         ({"attn_coeff": "half"}, "no number"),

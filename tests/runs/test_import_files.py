@@ -50,7 +50,7 @@ def test_what_stands_beside_weights_and_is_no_number_is_ignored_and_said_so(
 ) -> None:
     value, called = BESIDE[what]
     np.savez(tmp_path / "w.npz", **weights(), beside=value)
-    with pytest.warns(UserWarning, match=rf"were ignored: beside \({called}"):
+    with pytest.warns(UserWarning, match=rf"beside \({called}"):
         run = import_run([tmp_path / "w.npz"], tmp_path / "run")
     assert np.array_equal(run.weights("W_in")[0].numpy(), weights()["W_in"].astype("f4"))
 
@@ -76,7 +76,7 @@ def test_what_is_no_number_in_place_of_a_weight_or_a_split_is_named(
         import_run([tmp_path / "w.npz"], tmp_path / "run")
     np.savez(tmp_path / "w.npz", **weights())
     np.save(tmp_path / "split.npy", value)
-    with pytest.raises(UserError, match=rf"split\.npy holds {called}"):
+    with pytest.raises(UserError, match=rf"split\.npy .*{called}"):
         import_run([tmp_path / "w.npz"], tmp_path / "run", split=tmp_path / "split.npy")
     assert not (tmp_path / "run").exists()
 

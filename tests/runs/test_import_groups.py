@@ -87,14 +87,14 @@ def test_the_split_and_the_settings_are_theirs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"group": "MonsterGroup"}, "no group of theirs"),
-        ({"group": "AlternatingGroup", "group_parameter": 4}, "no group of theirs"),
-        ({"group_parameter": "3"}, "no group of theirs"),
-        ({"group_parameter": 9}, "more than 5,040 elements"),
-        ({"group_parameter": 4}, "6 different tokens"),
-        ({"frac_train": 2.0}, "leaves a side empty"),
-        ({"frac_train": -1.0}, "leaves a side empty"),
-        ({"lr": "fast"}, "no number"),
+        ({"group": "MonsterGroup"}, "MonsterGroup"),
+        ({"group": "AlternatingGroup", "group_parameter": 4}, "AlternatingGroup"),
+        ({"group_parameter": "3"}, "3"),
+        ({"group_parameter": 9}, "5,040"),
+        ({"group_parameter": 4}, "6 .*tokens"),
+        ({"frac_train": 2.0}, "2"),
+        ({"frac_train": -1.0}, "-1"),
+        ({"lr": "fast"}, "'fast'"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, fields: dict, complaint: str) -> None:

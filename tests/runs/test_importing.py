@@ -244,7 +244,7 @@ def test_layers_without_numbers_stand_as_their_shapes_or_their_writer_have_them(
     assert torch.equal(run.weights("W_in")[0], state["zero.weight"].T)
     state |= {"also.weight": nn.Linear(8, 8).weight.detach()}
     save_file(state, tmp_path / "many.safetensors")
-    with pytest.raises(UserError, match="neither by their names nor by their shapes"):
+    with pytest.raises(UserError, match=r"0.weight, 1.weight"):
         import_run([tmp_path / "many.safetensors"], tmp_path / "other", task=task)
 
 
@@ -303,7 +303,7 @@ def test_an_import_that_computes_something_else_is_refused(
     torch.save(net.state_dict(), tmp_path / "net.pt")
     task = {"name": "parity", "n": 6, "samples": 30}
     monkeypatch.setattr(making, "recognize", losing)
-    with pytest.raises(UserError, match="its own forward pass has other outputs"):
+    with pytest.raises(UserError, match=r"net\.pt .*layout"):
         import_run([tmp_path / "net.pt"], tmp_path / "run", task=task)
     assert not (tmp_path / "run").exists()
 
@@ -312,7 +312,7 @@ def test_an_import_that_computes_something_else_is_refused(
 def test_a_mask_of_other_values_is_refused(tmp_path: Path, tiny_run: Run, value: float) -> None:
     state = state_of(tiny_run.model())
     torch.save(state | {"W_in_mask": torch.full_like(state["W_in"], value)}, tmp_path / "mlp.pt")
-    with pytest.raises(UserError, match="W_in_mask with values other than 0 and 1"):
+    with pytest.raises(UserError, match=r"W_in_mask .*0 and 1"):
         import_run([tmp_path / "mlp.pt"], tmp_path / "run")
 
 
@@ -344,7 +344,7 @@ def test_weights_are_of_no_later_step_than_their_training_had(
     tmp_path: Path, tiny_run: Run
 ) -> None:
     files = [tiny_run.file(60), tiny_run.file(20)]
-    with pytest.raises(UserError, match="step 60 come from no training of 5 steps"):
+    with pytest.raises(UserError, match=r"step 60 .*5 steps.*--steps"):
         import_run(files, tmp_path / "run", training={"steps": 5})
     assert not (tmp_path / "run").exists()
     run = import_run(files, tmp_path / "run", training={"steps": 60})
@@ -365,7 +365,7 @@ def test_untrained_weights_are_at_chance_level_and_trained_ones_are_not(
     assert chance_level_warning(right) is None
     untrained = import_run([tiny_run.file(0)], tmp_path / "untrained")
     assert untrained.metrics.train_accuracy.max() < 2 / 7
-    assert "which is chance" in str(chance_level_warning(untrained))
+    assert "--pairs" in str(chance_level_warning(untrained))
 
 
 def _state(**changes: Any) -> dict[str, Any]:
@@ -376,30 +376,30 @@ def _state(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ({"a": torch.zeros(2)}, r"no known layout: it holds a \[2\]; expected is a transformer"),
-        ({"losses": [1.0, 2.0]}, r"no tensors by name but \['losses'\]; expected is"),
-        ([torch.zeros(2)], "holds a list, not a dictionary"),
+        ({"a": torch.zeros(2)}, r"a \[2\].*embed.W_E"),
+        ({"losses": [1.0, 2.0]}, r"\['losses'\].*embed.W_E"),
+        ([torch.zeros(2)], "list.* dictionary"),
         (
             {k: v for k, v in state_of(transformer()).items() if k != "pos_embed.W_pos"},
-            "lacks 'pos_embed.W_pos'",
+            "'pos_embed.W_pos'",
         ),
-        (_state(**{"blocks.0.attn.W_K": None}), "lacks 'blocks.0.attn.W_K'"),
+        (_state(**{"blocks.0.attn.W_K": None}), "'blocks.0.attn.W_K'"),
         (_state(**{"blocks.0.mlp.W_out": torch.zeros(12, 11)}), r"W_out is \[12, 11\]"),
         (
             _state(**{"blocks.0.mlp.b_in": torch.zeros(11)}),
-            r"b_in is \[11\], but the others need d_mlp = 10",
+            r"b_in .*\[11\].*d_mlp = 10",
         ),
-        (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "no layer norm"),
-        (_state(**{"unembed.b_U": torch.ones(6)}), "holds unembed.b_U"),
-        (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), "no one weight of its shape"),
+        (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "blocks.0.ln1.w|ln1.w"),
+        (_state(**{"unembed.b_U": torch.ones(6)}), "unembed.b_U"),
+        (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), r"embed.W_E_mask \[3, 3\]"),
         (
             {"embed.W_E": torch.zeros(12, 7), "inproj.W": torch.zeros(8, 11)}
             | {"outproj.W": torch.zeros(12, 8), "unembed.W_U": torch.zeros(12, 7)},
-            "shapes that do not fit together",
+            r"inproj.W .*\[8, 11\]",
         ),
         (
             {"0.weight": torch.zeros(4, 3), "2.weight": torch.zeros(2, 5)},
-            r"2.weight is \[2, 5\], but the others need d_mlp = 4",
+            r"2.weight .*\[2, 5\].*d_mlp = 4",
         ),
     ],
 )
@@ -420,11 +420,11 @@ def test_biases_that_are_zero_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "complaint"),
     [
-        ({"p": 6}, "reads 6 different tokens, but a [+] b mod 6, ordered pairs has 7"),
-        ({"equals": False, "p": 6}, "has 3 positions, .* has 2 tokens.*: give --equals"),
+        ({"p": 6}, "6 .*tokens.* 7.*--p"),
+        ({"equals": False, "p": 6}, "3 positions.* 2 tokens.*--equals"),
         ({"p": 1}, "p = 1"),
-        ({"name": "parity"}, "reads 6 different numbers, but parity of 3 out of 40 bits has 40"),
-        ({"name": "adding"}, "no task 'adding'"),
+        ({"name": "parity"}, "6 .*40.*--task"),
+        ({"name": "adding"}, "'adding'"),
     ],
 )
 def test_a_task_that_does_not_fit_the_shapes(
@@ -441,14 +441,14 @@ def test_four_tokens_are_not_mended_by_an_equals_sign(tmp_path: Path, task: dict
     config = TransformerConfig(d_model=12, n_heads=2, d_mlp=10)
     model = HookedTransformer(config, d_vocab=9, n_ctx=4, d_output=9)
     torch.save(state_of(model), tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"give another --task, whose examples have 4 tokens"):
+    with pytest.raises(UserError, match=r"--task.* 4 tokens"):
         import_run([tmp_path / "w.pth"], tmp_path / "run", task=task)
 
 
 def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
     for name, d_model in (("1.pth", 12), ("2.pth", 6)):
         torch.save(state_of(transformer(d_model)), tmp_path / name)
-    with pytest.raises(UserError, match="holds another network than"):
+    with pytest.raises(UserError, match=r"2\.pth .*1\.pth"):
         import_run([tmp_path / "1.pth", tmp_path / "2.pth"], tmp_path / "run")
 
 
@@ -456,17 +456,17 @@ def test_steps_that_are_unknown_or_too_few(tmp_path: Path) -> None:
     for name in ("a.pth", "b.pth"):
         torch.save(state_of(transformer()), tmp_path / name)
     files = [tmp_path / "a.pth", tmp_path / "b.pth"]
-    with pytest.raises(UserError, match="give one for each with --steps"):
+    with pytest.raises(UserError, match="--steps"):
         import_run(files, tmp_path / "run")
-    with pytest.raises(UserError, match="1 steps were given for 2 sets"):
+    with pytest.raises(UserError, match=r"1 .*2 "):
         import_run(files, tmp_path / "run", steps=[5])
     assert import_run(files, tmp_path / "run", steps=[5, 3]).steps == [3, 5]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match=r"nothing.pth"):
         import_run([tmp_path / "nothing.pth"], tmp_path / "run")
-    with pytest.raises(UserError, match="name at least one file"):
+    with pytest.raises(UserError, match="file"):
         import_run([], tmp_path / "run")
 
 

@@ -25,14 +25,14 @@ def test_runs_of_one_name_are_told_apart_by_the_folder_above(tiny_run: Run, tmp_
         shutil.copytree(tiny_run.path, tmp_path / seed / "run")
     runs = [Run(tmp_path / seed / "run") for seed in ("seed-0", "seed-1")]
     assert list(labelled(runs)) == ["seed-0-run", "seed-1-run"]
-    with pytest.raises(UserError, match="given twice"):
+    with pytest.raises(UserError, match="twice"):
         labelled([tiny_run, tiny_run])
 
 
 def test_steps_can_be_said_in_words(tiny_run: Run) -> None:
     assert tiny_run.select("0:40:20, last") == [0, 20, 40, 60]
     assert tiny_run.select("20") == [20]
-    with pytest.raises(UserError, match="no checkpoint at step 42; the nearest is at 40"):
+    with pytest.raises(UserError, match=r"step 42.* 40"):
         tiny_run.select("42")
     for nonsense in ("a", "1:2:x", "41:42", ""):
         with pytest.raises(UserError, match=f"--steps {nonsense}"):

@@ -35,5 +35,5 @@ def test_a_run_is_given_by_itself_or_by_its_path(
 
 def test_a_path_that_holds_no_run_is_a_sentence(tmp_path: Path) -> None:
     for name, function in TAKES_A_RUN.items():
-        with pytest.raises(mechgrok.UserError, match="is not a run"):
+        with pytest.raises(mechgrok.UserError, match="mechgrok train"):
             function(str(tmp_path / name), tmp_path / "out")

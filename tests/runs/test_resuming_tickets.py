@@ -57,7 +57,7 @@ def test_iterative_pruning_goes_on_from_the_rounds_that_exist(
 
 def test_a_taken_folder_is_refused_before_any_round(tiny_run: Run, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.path, tmp_path / "imp")
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="--overwrite"):
         train_ticket(tiny_run, tmp_path / "imp", **IMP)
     assert [folder.name for folder in tmp_path.iterdir()] == ["imp"]
 
@@ -92,7 +92,7 @@ def test_the_same_words_go_on(tiny_run: Run, tmp_path: Path, make: Any) -> None:
     parts = tmp_path / "parts"
     with pytest.raises(Interrupted):
         make(tiny_run, parts, progress=interrupt_at(3), **options)
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="--overwrite"):
         make(tiny_run, parts, **options)
     with pytest.raises(UserError, match="a different run"):
         make(tiny_run, parts, resume=True, **options | {"rate": 0.4})

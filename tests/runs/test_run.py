@@ -47,7 +47,7 @@ def test_a_transformers_weights_are_found_by_the_end_of_their_name(
 ) -> None:
     run = tiny_transformer_run
     assert torch.equal(run.weights("W_Q"), run.weights("blocks.0.attn.W_Q"))
-    with pytest.raises(UserError, match="no weight 'W_X'"):
+    with pytest.raises(UserError, match="'W_X'"):
         run.weights("W_X")
 
 
@@ -85,21 +85,21 @@ def test_never_reached_is_none(copy: Path) -> None:
 
 
 def test_a_missing_step_names_the_nearest(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="no checkpoint at step 42; the nearest is at 40"):
+    with pytest.raises(UserError, match=r"step 42.* 40"):
         tiny_run.model(42)
 
 
 def test_a_truncated_checkpoint_is_named(copy: Path) -> None:
     path = Run(copy).file(40)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"step_00000040\.safetensors is truncated"):
+    with pytest.raises(UserError, match=r"step_00000040\.safetensors"):
         Run(copy).model(40)
     assert Run(copy).model(60) is not None
 
 
 def test_a_foreign_checkpoint_is_named(copy: Path) -> None:
     save_file({"W": torch.zeros(2)}, Run(copy).file(40))
-    with pytest.raises(UserError, match="not this run's checkpoint"):
+    with pytest.raises(UserError, match=r"step_00000040\.safetensors"):
         Run(copy).model(40)
 
 
@@ -149,19 +149,19 @@ def test_a_newer_layout_need_not_say_who_made_it(copy: Path, versions: object) -
     fields = json.loads((copy / "config.json").read_text())
     fields |= {"format": FORMAT + 1, "versions": versions}
     (copy / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(UserError, match="a newer version"):
+    with pytest.raises(UserError, match="update mechgrok"):
         Run(copy)
 
 
 def test_nothing_is_overwritten_unasked(copy: Path, tmp_path: Path) -> None:
     before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="--overwrite"):
         create_run(copy, RunConfig())
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter1.tex").write_text("x")
     for overwrite in (False, True):
-        with pytest.raises(UserError, match="something other than a run"):
+        with pytest.raises(UserError, match="thesis"):
             create_run(other, RunConfig(), overwrite=overwrite)
     assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
     assert (other / "chapter1.tex").read_text() == "x"
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_the_run_whole(
         save(tensors, path, metadata=metadata)
 
     monkeypatch.setattr(safetensors.torch, "save_file", save_until_full)
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(UserError, match="No space left"):
         train(tmp_path / "run", tiny_run.config)
     broken = Run(tmp_path / "run")
     assert not list(broken.path.glob("*.partial")) + list(broken.path.glob(".*.partial"))

@@ -74,7 +74,7 @@ def test_a_header_whose_shapes_are_no_numbers_is_refused(copy: Path, shape: obje
     described["W_E"]["shape"] = shape
     text = json.dumps(described).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
-    with pytest.raises(UserError, match=r"step_00000000\.safetensors is truncated or no"):
+    with pytest.raises(UserError, match=r"step_00000000\.safetensors"):
         header(file)
 
 

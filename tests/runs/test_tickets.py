@@ -237,7 +237,7 @@ class TestDeadNeurons:
         assert torch.equal(revived.checkpoint(0).weights["W_in"][:, :2], theta[:, :2])
 
     def test_where_none_is_dead_it_says_so(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"No neuron of .* is dead .* higher --rate"):
+        with pytest.raises(UserError, match="--rate"):
             train_ticket(tiny_run, tmp_path / "t", rate=0.01, revive="dead")
         assert not (tmp_path / "t").exists()
 
@@ -259,7 +259,7 @@ class TestSteps:
     def test_a_step_without_a_checkpoint_is_answered_with_the_nearest(
         self, tiny_run: Run, tmp_path: Path
     ) -> None:
-        with pytest.raises(UserError, match="no checkpoint at step 58; the nearest is at 60"):
+        with pytest.raises(UserError, match=r"step 58.* 60"):
             train_ticket(tiny_run, tmp_path / "t", at=58)
         assert not (tmp_path / "t").exists()
 
@@ -268,7 +268,7 @@ class TestSteps:
         run.metrics["train_accuracy"] = 0.9
         run.metrics["test_accuracy"] = 0.0
         for at, what in (("mem", "memorized"), ("gen", "generalized")):
-            with pytest.raises(UserError, match=f"never {what}"):
+            with pytest.raises(UserError, match=what):
                 resolve_step(run, at)  # type: ignore[arg-type]
 
     def test_an_unfinished_parent_is_pruned_only_at_a_step_that_is_named(
@@ -280,7 +280,7 @@ class TestSteps:
         shutil.copytree(tiny_run.path, path)
         (path / "step_00000060.safetensors").unlink()
         run = Run(path)
-        with pytest.raises(UserError, match=r"unfinished \(step 55 of 60\)"):
+        with pytest.raises(UserError, match="step 55 of 60"):
             train_ticket(run, tmp_path / "t")
         assert not (tmp_path / "t").exists()
         assert origin(train_ticket(run, tmp_path / "t", at=40, steps=1)).step == 40
@@ -289,12 +289,12 @@ class TestSteps:
 class TestMistakes:
     @pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5])
     def test_rates_outside_0_and_1(self, tiny_run: Run, rate: float, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=f"prune rate of {rate} is outside"):
+        with pytest.raises(UserError, match=f"{rate}"):
             train_ticket(tiny_run, tmp_path / "t", rate=rate)
         assert not (tmp_path / "t").exists()
 
     def test_a_rate_that_leaves_nothing_to_train(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="nothing can be trained"):
+        with pytest.raises(UserError, match="--scope layer"):
             train_ticket(tiny_run, tmp_path / "t", rate=0.999)
         assert not (tmp_path / "t").exists()
 
@@ -309,7 +309,7 @@ class TestMistakes:
         last = tiny_transformer_run.checkpoint(-1)
         last.weights["blocks.0.attn.W_Q"] *= 1e-6
         write_checkpoint(tmp_path / "parent", Checkpoint(last.step, last.weights))
-        with pytest.warns(UserWarning, match=r"empties blocks\.0\.attn\.W_Q") as warned:
+        with pytest.warns(UserWarning, match=r"blocks\.0\.attn\.W_Q") as warned:
             ticket = train_ticket(Run(tmp_path / "parent"), tmp_path / "t", steps=1)
         assert warned[0].filename == __file__  # the line that called, not one of ours
         assert ticket.mask is not None
@@ -317,7 +317,7 @@ class TestMistakes:
 
     def test_the_parents_own_folder(self, tiny_run: Run) -> None:
         before = tiny_run.steps
-        with pytest.raises(UserError, match="is the parent itself"):
+        with pytest.raises(UserError, match="--out"):
             train_ticket(tiny_run, tiny_run.path, overwrite=True)
         assert Run(tiny_run.path).steps == before
 

@@ -128,7 +128,7 @@ def test_an_answer_that_does_not_come_ends_a_sweep_in_a_sentence(
         yield Silenced()
 
     monkeypatch.setattr(cluster, "_connected", connected)
-    with pytest.raises(ExternalError, match="did not answer within 7 seconds"):
+    with pytest.raises(ExternalError, match="7 seconds"):
         Cluster(timeout=7)(tmp_path, [], done=[], display=NullDisplay())
 
 
@@ -142,7 +142,7 @@ def test_a_cluster_without_what_a_run_needs_is_not_waited_for(
     tasks.began = time.monotonic()
     tasks._check_resources()
     tasks.began -= 6
-    with pytest.raises(ExternalError, match=f"no node with a {lacking} for 5 seconds"):
+    with pytest.raises(ExternalError, match=f"{lacking} .*5 seconds"):
         tasks._check_resources()
 
 

@@ -33,9 +33,9 @@ def test_plain_runs_are_grouped_by_a_setting_that_differs(made: Sweep) -> None:
     assert RunGroups.open(paths, "weight_decay").groups.keys() == {(0.3,), (1.0,)}
     both = [*paths, *(run.path for run in made.sel(stage="ticket", rate=0.4))]
     assert RunGroups.open(both, "rate").groups.keys() == {(0.4,), (None,)}
-    with pytest.raises(UserError, match="d_mlp is 6 in all of these runs: group by weight_decay"):
+    with pytest.raises(UserError, match=r"d_mlp .*6 .*weight_decay"):
         RunGroups.open(paths, "d_mlp")
-    with pytest.raises(UserError, match="no setting 'wieght_decay'"):
+    with pytest.raises(UserError, match="'wieght_decay'"):
         RunGroups.open(paths, "wieght_decay")
 
 

@@ -43,9 +43,9 @@ def test_runs_are_chosen_by_their_settings(made: Sweep) -> None:
     assert len(made.sel(stage="base", weight_decay=1)) == 2
     assert len(made.sel(rate=0.6, seed="0:1")) == 2
     assert made.sel(stage="base").dims == {"weight_decay": [0.3, 1], "seed": [0, 1]}
-    with pytest.raises(UserError, match="varies no 'width'"):
+    with pytest.raises(UserError, match="'width'"):
         made.sel(width=3)
-    with pytest.raises(UserError, match="no run with seed = 7"):
+    with pytest.raises(UserError, match="seed = 7"):
         made.sel(seed=7)
 
 
@@ -89,10 +89,10 @@ def test_a_run_killed_after_its_last_checkpoint_is_not_taken_for_finished(made: 
 
 
 def test_another_plan_and_another_folder_are_refused(made: Sweep, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="another sweep's plan"):
+    with pytest.raises(UserError, match="--extend"):
         sweep(made.path, "quick", seeds="0:3", **TINY)
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(UserError, match="something other than a sweep"):
+    with pytest.raises(UserError, match="another folder"):
         sweep(tmp_path, "quick", seeds="0:3", **TINY)
 
 
@@ -114,7 +114,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"over": {"weight_decay": "3:1"}}, "holds no value"),
+        ({"over": {"weight_decay": "3:1"}}, "3:1"),
         ({"over": {"wieght_decay": "1,3"}}, "wieght_decay"),
         ({"stage": [{"make": "tickets"}]}, "cannot make 'tickets'"),
         ({"stage": [{"of": "popup"}]}, "not an earlier stage"),
@@ -159,7 +159,7 @@ def test_runs_that_differ_never_share_a_folder() -> None:
 def test_a_larger_plan_takes_the_place_of_a_smaller_one_but_not_of_another(tmp_path: Path) -> None:
     prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:2"))
     assert len(prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:4"))) == 4
-    with pytest.raises(UserError, match="another sweep's plan"):
+    with pytest.raises(UserError, match="--extend"):
         prepare_sweep(tmp_path / "s", make_plan("quick", seeds="0:3"))
     other = make_plan("quick", over={"d_mlp": "8,9"})
     assert len(prepare_sweep(tmp_path / "s", other, extend=True)) == 6
@@ -206,7 +206,7 @@ def test_a_damaged_run_is_told_of_and_stops_no_other(made: Sweep, tmp_path: Path
     (tmp_path / "wd" / hurt / "config.json").write_text("{")
     shutil.rmtree(tmp_path / "wd" / gone)
     assert Sweep(tmp_path / "wd").table.status[hurt] == "damaged"
-    with pytest.raises(SweepFailed, match=r"config\.json cannot be read as JSON"):
+    with pytest.raises(SweepFailed, match=r"config\.json"):
         sweep(tmp_path / "wd", made.plan, where=here)
     assert Sweep(tmp_path / "wd").table.status[gone] == "finished"
 
@@ -297,7 +297,7 @@ def test_settings_that_take_several_values_are_swept(
 
 
 def test_one_number_where_two_are_needed_is_refused() -> None:
-    with pytest.raises(UserError, match=r"betas takes 2 values, as in \[0.9,0.98\], not 0.9"):
+    with pytest.raises(UserError, match=r"betas .*\[0.9,0.98\]"):
         make_plan("quick", over={"betas": "0.9,0.98"}).members()
 
 

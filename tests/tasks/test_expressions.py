@@ -46,14 +46,14 @@ def test_what_is_no_polynomial_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["x^1001", "x^600 y^600", "x^999999999999999999999", "x" * 1001])
 def test_what_is_too_large_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"too long|power above"):
+    with pytest.raises(UserError, match=r"long|power"):
         make_task("expression", expression=text)
 
 
 def test_pairs_are_unordered_where_x_and_y_can_be_exchanged() -> None:
     assert make_task("expression", expression="x*y + x + y").pairs == "unordered"
     assert make_task("expression", expression="x^3 + x*y").pairs == "ordered"
-    with pytest.raises(UserError, match=r"x - y is not commutative"):
+    with pytest.raises(UserError, match=r"x - y .*--pairs ordered"):
         make_task("expression", expression="x - y", pairs="unordered")
 
 

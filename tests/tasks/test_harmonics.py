@@ -68,7 +68,7 @@ def test_the_fourier_basis_is_orthonormal_and_its_names_say_what_its_rows_are(p:
 
 def test_over_an_even_number_of_residues_the_last_wave_is_a_cosine_alone() -> None:
     assert fourier_basis(4).names == ("const", "cos 1", "sin 1", "cos 2")
-    with pytest.raises(UserError, match="no functions on 0 residues"):
+    with pytest.raises(UserError, match="0 residues"):
         fourier_basis(0)
 
 
@@ -133,7 +133,7 @@ def test_a_task_knows_its_parts() -> None:
 def test_parts_are_called_by_name_or_number() -> None:
     group = of("S4")
     assert group.numbered(["standard", 1, "2+2", "3"]) == [2, 1, 4, 3]
-    with pytest.raises(UserError, match="'std': choose sign, standard"):
+    with pytest.raises(UserError, match=r"'std'.*sign, standard"):
         group.numbered(["std"])
     with pytest.raises(UserError, match="0 is not a representation of S4: choose from 1 to 4"):
         group.numbered([0])

@@ -83,7 +83,7 @@ def test_files_that_do_not_belong_together_are_refused(
 def test_a_truncated_file_is_named(folder: Path) -> None:
     file = folder / IMAGES
     file.write_bytes(file.read_bytes()[:-4])
-    with pytest.raises(UserError, match=f"{IMAGES} is truncated"):
+    with pytest.raises(UserError, match=IMAGES):
         _ = make_task("mnist", folder=folder, limit=7).examples
 
 
@@ -93,7 +93,7 @@ def test_more_images_than_there_are(folder: Path) -> None:
 
 
 def test_a_train_fraction_means_nothing_here() -> None:
-    with pytest.raises(UserError, match="choose the number of training images with limit"):
+    with pytest.raises(UserError, match="limit"):
         make_task("mnist", train_fraction=0.3)
 
 
@@ -141,7 +141,7 @@ def test_a_download_is_checked_and_kept(
     monkeypatch.setattr(images, "MNIST_MIRROR", f"http://127.0.0.1:{server.server_port}/")
     try:
         # What is served now is not the published data set.
-        with pytest.raises(UserError, match="is not the published MNIST"):
+        with pytest.raises(UserError, match="--folder"):
             images.download_mnist()
         assert not list((tmp_path / "cache").rglob("*.gz"))
         monkeypatch.setattr(images, "MNIST_FILES", sums)

@@ -108,5 +108,5 @@ def test_two_residues_share_an_output_and_have_a_token_each() -> None:
 
 
 def test_a_regression_has_no_other_objective() -> None:
-    with pytest.raises(UserError, match="is a regression"):
+    with pytest.raises(UserError, match="objective"):
         RunConfig.make(task={"name": "polynomial", "objective": "stablemax"})

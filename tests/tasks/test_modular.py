@@ -53,7 +53,7 @@ def test_random_labels_are_a_fixed_draw() -> None:
     labels = make_task("random", p=23).examples.labels
     assert torch.equal(labels, make_task("random", p=23).examples.labels)
     assert not torch.equal(labels, make_task("random", p=23, label_seed=1).examples.labels)
-    with pytest.raises(UserError, match="no formula"):
+    with pytest.raises(UserError, match="formula"):
         make_task("random").answer(torch.tensor([1]), torch.tensor([2]))
 
 
@@ -82,9 +82,9 @@ def test_loss_keeps_a_gradient_where_float32_has_none() -> None:
     [
         ("plus", {}, "plus"),
         ("add", {"p": 1}, "p = 1"),
-        ("sub", {"pairs": "unordered"}, "not commutative"),
-        ("div", {"pairs": "unordered"}, "not commutative"),
-        ("div", {"p": 6}, "not\n? ?prime"),
+        ("sub", {"pairs": "unordered"}, "--pairs ordered"),
+        ("div", {"pairs": "unordered"}, "--pairs ordered"),
+        ("div", {"p": 6}, "prime"),
         ("add", {"pairs": "sorted"}, "sorted"),
         ("add", {"modulus": 5}, "modulus"),
         ("add", {"train_fraction": 1.5}, "train_fraction = 1.5"),
@@ -99,7 +99,7 @@ def test_mistakes_are_named(name: str, options: dict, names_it: str) -> None:
 def test_a_side_must_not_be_empty(fraction: float) -> None:
     task = make_task("add", p=5, train_fraction=fraction)
     if fraction < 0.5:
-        with pytest.raises(UserError, match="train side"):
+        with pytest.raises(UserError, match="train"):
             _ = task.n_train
     else:
         assert task.n_train == 14  # rounded down: one example is left to test on

@@ -49,9 +49,9 @@ def test_a_network_that_answers_right_is_measured_so(objective: str, d_output: i
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"n": 3, "k": 4}, "choose k ≤ n"),
-        ({"n": 4, "samples": 17}, "only 16 different inputs"),
-        ({"objective": "absolute"}, "no objective 'absolute'"),
+        ({"n": 3, "k": 4}, "k ≤ n"),
+        ({"n": 4, "samples": 17}, "16"),
+        ({"objective": "absolute"}, "'absolute'"),
     ],
 )
 def test_impossible_settings_are_refused(fields: dict, complaint: str) -> None:
@@ -62,7 +62,7 @@ def test_impossible_settings_are_refused(fields: dict, complaint: str) -> None:
 def test_a_transformer_is_refused() -> None:
     from mechgrok.models import TransformerConfig
 
-    with pytest.raises(UserError, match="choose --model mlp"):
+    with pytest.raises(UserError, match="--model mlp"):
         make_model(TransformerConfig(), make_task("parity"))
 
 

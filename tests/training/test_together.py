@@ -370,7 +370,7 @@ def test_a_damaged_member_is_told_of_and_the_others_go_on(tmp_path: Path) -> Non
 
 def test_a_taken_folder_is_refused_before_any_is_written(tmp_path: Path, tiny_run: Run) -> None:
     first, *_ = configs(NETWORKS["mlp"])
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="--overwrite"):
         train_together({tmp_path / "new": first, tiny_run.path: first}, device="cpu")
     assert not (tmp_path / "new").exists()
 
@@ -419,7 +419,7 @@ def test_a_network_with_numbers_that_are_no_parameters_is_trained_alone(tmp_path
         )
         for scale in (1.0, 1.5)
     ]
-    with pytest.warns(UserWarning, match="Scaled on add cannot be trained together"):
+    with pytest.warns(UserWarning, match="Scaled"):
         runs = together(tmp_path, members)
     for index, run in enumerate(runs):
         alone = train(tmp_path / f"alone-{index}", members[index], device="cpu")
@@ -494,7 +494,7 @@ def test_folders_are_paths_or_text_and_runs_are_configurations_presets_or_tasks(
     assert list(outcomes) == [tmp_path / "text", tmp_path / "path"]
     halves, whole = (Run(path).checkpoint(0).weights["W_in"] for path in outcomes)
     assert halves.norm() < whole.norm()
-    with pytest.raises(UserError, match="no preset 'qick'"):
+    with pytest.raises(UserError, match="'qick'"):
         train_together({"other": "qick"})
 
 

@@ -1,4 +1,4 @@
-"""Opening weights that were trained elsewhere as a run."""
+"""Importing weights trained elsewhere as a run."""
 
 from lazy_loader import attach_stub
 

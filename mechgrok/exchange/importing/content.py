@@ -1,8 +1,8 @@
-"""What files of weights hold: safetensors, NumPy archives, PyTorch pickles and JSON.
+"""Reading safetensors, NumPy archives, PyTorch pickles and JSON.
 
-The first bytes of a file decide what it is, not its name. Pickles that hold anything but tensors,
-dictionaries, lists, text and numbers (`mechgrok.exchange.importing.numbers`) are refused, and
-nothing in them is executed.
+The first bytes of a file determine its format, not its name. Pickles may hold only tensors,
+dictionaries, lists, text and numbers (`mechgrok.exchange.importing.numbers`), and none of their
+code is executed.
 """
 
 import json
@@ -27,9 +27,9 @@ from mechgrok.files import check_plain, open_plain, read_text
 from mechgrok.tensors import DIGEST, digest
 
 Kind = Literal["safetensors", "json", "npy", "npz", "pickle"]
-#: Bytes that tell the kind of a file.
+#: Number of bytes that identify a format.
 _START = 512
-#: How other files begin, what they are, and what to do.
+#: First bytes of other formats, their description and the remedy.
 _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer to the file", "get the file with git lfs pull"),
     (b"/annex/objects/", "a git-annex pointer to the file", "get the file with git annex get"),
@@ -37,12 +37,12 @@ _FOREIGN = (
     (b"\x1f\x8b", "compressed with gzip", "decompress it"),
     (b"\x89HDF", "an HDF5 file, as Keras writes", "save its weights with numpy.savez"),
 )
-#: Members of other ZIP archives; the first that is there counts.
+#: Members of other ZIP archives, in order of precedence.
 _FOREIGN_ZIP = (
     ("constants.pkl", "a TorchScript module, which holds code", "save its state_dict() instead"),
     ("model.weights.h5", "a Keras model", "save its weights with numpy.savez"),
 )
-#: NumPy's kinds of arrays that are not numbers.
+#: NumPy's non-numeric kinds of arrays.
 _NOT_NUMBERS = {
     "U": "text",
     "S": "bytes",
@@ -55,7 +55,7 @@ _NOT_NUMBERS = {
 
 @dataclass(frozen=True)
 class NotNumbers:
-    """An array of a NumPy file that cannot become a tensor: ``what`` it holds instead."""
+    """A non-numeric array of a NumPy file; ``what`` describes its content."""
 
     what: str
 
@@ -64,14 +64,14 @@ def kind_of(path: Path) -> Kind:
     """The format of a file.
 
     Raises:
-        UserError: it is none that can be read: what it is, and what to do.
+        UserError: the format is unsupported; the message gives the format and the remedy.
     """
     with path.open("rb") as opened:
         start = opened.read(_START)
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     is_text = all(byte >= 32 or byte in b"\t\r\n" for byte in start)
     if not start:
-        raise UserError(f"{path} is empty: fetch it again.")
+        raise UserError(f"{path} is empty: download it again.")
     if start[7:9] == b"\0{":  # after the length of the header
         return "safetensors"
     for beginning, what, remedy in _FOREIGN:
@@ -84,7 +84,9 @@ def kind_of(path: Path) -> Kind:
     if start.startswith(b"PK"):
         return _kind_of_zip(path)
     if is_text:
-        raise UserError(f"{path} is a text, not a file of weights: name the file of the weights.")
+        raise UserError(
+            f"{path} is a text file, not a file of weights: name the file of the weights."
+        )
     return "safetensors" if path.suffix == ".safetensors" else "pickle"
 
 
@@ -93,7 +95,7 @@ def _kind_of_zip(path: Path) -> Kind:
         with ZipFile(path) as archive:
             names = [name.rpartition("/")[2] for name in archive.namelist()]
     except (BadZipFile, ValueError, NotImplementedError, EOFError):
-        return "npz" if path.suffix == ".npz" else "pickle"  # whose reader says what is damaged
+        return "npz" if path.suffix == ".npz" else "pickle"  # its reader reports the damage
     for member, what, remedy in _FOREIGN_ZIP:
         if member in names:
             raise UserError(f"{path} is {what}: {remedy}.")
@@ -108,10 +110,10 @@ def _kind_of_zip(path: Path) -> Kind:
 
 
 def read_content(path: Path) -> Any:
-    """What a file holds: tensors, numbers, text and containers of them.
+    """Read a file: tensors, numbers, text and containers of them.
 
-    The metadata of a safetensors file stands beside its tensors, parsed as JSON where it is JSON.
-    Arrays of a NumPy archive that hold no numbers become `NotNumbers`.
+    Metadata of a safetensors file joins its tensors, parsed if it is JSON. Non-numeric arrays of a
+    NumPy archive become `NotNumbers`.
 
     Raises:
         UserError: the file is missing, damaged or of another format, or holds code.
@@ -119,9 +121,7 @@ def read_content(path: Path) -> Any:
     try:
         check_plain(path)
     except OSError as error:
-        raise UserError(
-            f"{path} is not there or cannot be read ({error}): name files that hold weights."
-        ) from None
+        raise UserError(f"{path} cannot be read ({error}): name files of weights.") from None
     try:
         return _READERS[kind_of(path)](path)
     except UserError:
@@ -130,14 +130,14 @@ def read_content(path: Path) -> Any:
         what = re.search(r"GLOBAL (\S+)", str(error))
         raise UserError(
             f"{path} holds Python objects{f' ({what[1]})' if what else ''}, which can carry code, "
-            "so it was not loaded: save the weights alone, torch.save(model.state_dict(), …) or "
-            "safetensors."
+            "so it was not loaded: save only the weights, by torch.save(model.state_dict(), …) or "
+            "as safetensors."
         ) from None
-    # Readers meet damage with whatever their own code happens to raise.
+    # Damaged files make the readers raise arbitrary exceptions.
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"{path} is damaged or cannot be read ({reason}): fetch it again, or convert it to "
+            f"{path} is damaged or unreadable ({reason}): download it again, or convert it to "
             "safetensors."
         ) from None
 
@@ -148,11 +148,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     written = metadata.pop(DIGEST, None)
     if written is not None and written != digest(state, metadata):
-        raise UserError(f"{path} holds other values than were written: fetch it again.")
-    return {name: _parsed(text) for name, text in metadata.items()} | state
+        raise UserError(f"{path} does not match its digest: download it again.")
+    return {name: _parse_json(text) for name, text in metadata.items()} | state
 
 
-def _parsed(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -162,7 +162,7 @@ def _parsed(text: str) -> Any:
 def _read_npy(path: Path) -> Any:
     value = _from_numpy(partial(np.load, path, allow_pickle=False))
     if isinstance(value, NotNumbers):
-        raise UserError(f"{path} holds {value.what}, where numbers are needed.")
+        raise UserError(f"{path} holds {value.what} instead of numbers.")
     return value
 
 
@@ -172,7 +172,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 
 def _from_numpy(load: Callable[[], np.ndarray]) -> Tensor | bool | int | float | str | NotNumbers:
-    """A tensor, the number or text of an array without dimensions, or what else it holds."""
+    """A tensor, or the number or text of an array without dimensions."""
     try:
         array = load()
     except ValueError as error:
@@ -184,20 +184,20 @@ def _from_numpy(load: Callable[[], np.ndarray]) -> Tensor | bool | int | float |
         return str(array)
     if kind in _NOT_NUMBERS:
         return NotNumbers(_NOT_NUMBERS[kind])
-    # In this machine's byte order; long doubles, which torch does not have, as doubles.
+    # Native byte order; long doubles, which torch lacks, as doubles.
     widest = {"f": 8, "c": 16}.get(kind, size)
     array = array.astype(f"{kind}{min(size, widest)}")
     return torch.from_numpy(array) if array.ndim else array.item()
 
 
 def _read_pickle(path: Path) -> Any:
-    """By the loader that makes tensors and containers only."""
+    """Read with the loader that is limited to tensors and containers."""
     with (
         open_plain(path) as file,
         warnings.catch_warnings(),
         torch.serialization.safe_globals(NUMBERS),
     ):
-        warnings.simplefilter("ignore")  # about protocols, of files that are refused anyway
+        warnings.simplefilter("ignore")  # about protocols of refused files
         return torch.load(file, map_location="cpu", weights_only=True)
 
 

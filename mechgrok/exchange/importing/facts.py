@@ -1,6 +1,6 @@
-"""What a file says beside its weights: about the task, the network and the training.
+"""Metadata in a file of weights: task, network and training settings.
 
-Every value is checked before it is used. What no file says stays unknown.
+Every value is validated. Missing values stay unknown.
 """
 
 import math
@@ -20,7 +20,7 @@ from mechgrok.models.hooked import ACTIVATIONS
 _OPERATIONS = {theirs: ours for ours, names in NAMES["operations"].items() for theirs in names}
 _ACTIVATIONS = {name: name for name in ACTIVATIONS} | NAMES["activations"]
 _OPTIMIZERS = NAMES["places"]["optimizer"]
-#: The sum as Zhong et al. 2023 write it down; it is read, never run.
+#: The sum in the files of Zhong et al. 2023; parsed, never executed.
 _SUM = re.compile(r"lambda x: \(x\[0\]\+x\[1\]\)%([0-9]{1,6})")
 #: Settings of a training that do not affect the weights.
 _RECORDING = ("checkpoint_every", "checkpoint_at", "keep", "probes", "threads")
@@ -28,15 +28,15 @@ _RECORDING = ("checkpoint_every", "checkpoint_at", "keep", "probes", "threads")
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file says beside its weights, checked.
+    """The validated metadata of one file.
 
     Attributes:
         task: fields of the task, by our names.
-        model: fields of the network's configuration that its weights do not show.
+        model: fields of the model's configuration that the weights do not determine.
         training: fields of `TrainingConfig`.
-        seed: of the initial weights.
-        split_is_known: whether ``task`` determines the split that was trained on.
-        assumed: what an earlier import of one of our networks had assumed.
+        seed: seed of the initial weights.
+        split_is_known: whether ``task`` determines the training split.
+        assumed: assumptions of an earlier import of one of our networks.
         group: the group whose elements the file numbers (`mechgrok.exchange.importing.groups`).
         notes: warnings about facts that contradict each other.
     """
@@ -52,15 +52,15 @@ class Facts:
 
 
 def read_facts(content: Mapping[str, Any], path: Path, *, task_is_given: bool = False) -> Facts:
-    """The facts in what a file holds beside its weights.
+    """Read and validate a file's metadata.
 
     Args:
-        content: what the file holds.
+        content: the file's content.
         path: the file, for messages.
-        task_is_given: the person named a task, which replaces the file's.
+        task_is_given: the user named a task, which replaces the file's.
 
     Raises:
-        UserError: a value is of the wrong type, or names something that mechgrok does not have.
+        UserError: a value has the wrong type, or is unsupported.
     """
     if isinstance(ours := content.get("mechgrok"), dict):
         return _facts_of_mechgrok(ours)
@@ -81,36 +81,36 @@ def read_facts(content: Mapping[str, Any], path: Path, *, task_is_given: bool = 
     model = _activation(named["act"], path) if "act" in named else {}
     if "attention_rate" in named:
         model |= _attention_rate(named["attention_rate"], settings, path)
-        if found := _SUM.fullmatch(str(settings.get("funcs"))):
-            task = {"name": "add", "p": int(found[1]), "pairs": "ordered"} | task
+        if match := _SUM.fullmatch(str(settings.get("funcs"))):
+            task = {"name": "add", "p": int(match[1]), "pairs": "ordered"} | task
     is_known = {"split_seed", "train_fraction"} <= task.keys()
     return Facts(task, model, training, split_is_known=is_known, notes=notes)
 
 
 def with_settings(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file holds, and the settings of its script, wherever its trainer keeps them."""
+    """A file's content, merged with its settings from any of the usual places."""
     settings = dict(content)
     for table in (content.get(key) for key in NAMES["places"]["settings"]):
-        if isinstance(table, dict):  # in which an optimizer's name is not its state
+        if isinstance(table, dict):  # there, "optimizer" is a name, not a state
             settings |= {key: value for key, value in table.items() if key not in _OPTIMIZERS}
     return settings
 
 
 def optimizer_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The state dict of the optimizer, wherever a trainer keeps it; empty where there is none."""
+    """The optimizer's state dict from any of the usual places, or an empty one."""
     states = [content.get(key) for key in _OPTIMIZERS]
-    states += [each for state in states if isinstance(state, list) for each in state[:1]]
+    states += [first for state in states if isinstance(state, list) for first in state[:1]]
     return next((state for state in states if isinstance(state, dict)), {})
 
 
 def batch_size_in(settings: Mapping[str, Any]) -> int | None:
-    """Examples per batch, under any of the usual names; None without one."""
+    """Examples per batch, under any of the usual names, or None."""
     sizes = (value for key, value in settings.items() if "batch_size" in str(key))
     return next((size for size in sizes if type(size) is int and size > 0), None)
 
 
 def merge(all_facts: Sequence[Facts]) -> Facts:
-    """The facts of several files: a field counts where all files agree that have it."""
+    """Merge the facts of several files, without fields on which they disagree."""
 
     def agreed(part: str) -> dict[str, Any]:
         tables = [getattr(facts, part) for facts in all_facts]
@@ -130,7 +130,7 @@ def merge(all_facts: Sequence[Facts]) -> Facts:
 
 
 def _facts_of_mechgrok(fields: Mapping[str, Any]) -> Facts:
-    """From what `mechgrok.exchange.exporting` wrote, or from a run's own configuration."""
+    """The facts in an export of mechgrok, or in a run's configuration."""
 
     def table(of: Mapping[str, Any], name: str) -> dict[str, Any]:
         return dict(of[name]) if isinstance(of.get(name), dict) else {}
@@ -150,7 +150,7 @@ def _facts_of_mechgrok(fields: Mapping[str, Any]) -> Facts:
 
 
 def _named(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings by our names, numbers checked."""
+    """The settings by our names, with validated numbers."""
     named = {}
     for name, keys in NAMES["settings"].items():
         key = next((key for key in keys if settings.get(key) is not None), None)
@@ -158,9 +158,9 @@ def _named(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
             continue
         value = named[name] = settings[key]
         if name == "p" and (type(value) is not int or value < 1):
-            raise UserError(f"{path} tells {key} = {value!r}, which is no whole number above 0.")
+            raise UserError(f"{path} has {key} = {value!r}, which is not a positive integer.")
         if name not in ("name", "act") and not _is_number(value):
-            raise UserError(f"{path} tells {key} = {value!r}, which is no number.")
+            raise UserError(f"{path} has {key} = {value!r}, which is not a number.")
     return named
 
 
@@ -173,11 +173,11 @@ def _operation(name: object, path: Path) -> str:
         return _OPERATIONS[name]
     if name in ("rand", "random"):
         raise UserError(
-            f"{path} was trained on labels drawn at random, which it does not hold: name a task to "
-            "look at it with --task."
+            f"{path} was trained on random labels, which it does not hold: name a task for the "
+            "analyses with --task."
         )
     raise UserError(
-        f"{path} was trained on {name!r}, which is no operation here: name the task with --task "
+        f"{path} was trained on {name!r}, an unknown operation: name the task with --task "
         f"({choices(NAMES['operations'])}, or your own, file.py:name)."
     )
 
@@ -185,7 +185,7 @@ def _operation(name: object, path: Path) -> str:
 def _activation(name: object, path: Path) -> dict[str, Any]:
     if (known := _ACTIVATIONS.get(str(name).lower())) is None:
         raise UserError(
-            f"{path} has neurons of the kind {name!r}, which the models here lack: they have "
+            f"{path} has the unsupported activation function {name!r}: mechgrok has "
             f"{choices(ACTIVATIONS)}."
         )
     return {"act": known}
@@ -195,32 +195,32 @@ def _attention_rate(rate: float, settings: Mapping[str, Any], path: Path) -> dic
     """The attention rate of a transformer of Zhong et al. 2023.
 
     Raises:
-        UserError: it is one of their variants that our transformer does not have.
+        UserError: the file holds a variant that our transformer does not support.
     """
     if settings.get("diff_vocab"):
         raise UserError(
-            f"{path} reads a and b as tokens of two vocabularies (diff_vocab), which the tasks "
-            "here do not have: it cannot be imported."
+            f"{path} has separate vocabularies for a and b (diff_vocab), which mechgrok does not "
+            "support: it cannot be imported."
         )
     if settings.get("n_layers", 1) != 1:
         raise UserError(
-            f"{path} has {settings['n_layers']} blocks whose attention looks ahead, which that of "
-            "the models here does not: it cannot be imported."
+            f"{path} has {settings['n_layers']} blocks with non-causal attention, which mechgrok "
+            "does not support: it cannot be imported."
         )
     if not 0 <= rate <= 1:
-        raise UserError(f"{path} tells attn_coeff = {rate:g}, which is no rate between 0 and 1.")
+        raise UserError(f"{path} has attn_coeff = {rate:g}, which is outside 0 to 1.")
     return {"attention_rate": float(rate)}
 
 
 def _training(
     named: Mapping[str, Any], optimizer: Mapping[str, Any], path: Path
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The training settings in a file; the optimizer's own override the script's."""
+    """The training settings in a file; the optimizer's override the script's."""
     script = {name: named[name] for name in ("learning_rate", "weight_decay") if name in named}
     known = _of_optimizer(optimizer)
     notes = tuple(
-        f"{path.name} tells a {name.replace('_', ' ')} of {value:g} in its configuration and of "
-        f"{known[name]:g} in its optimizer, which counts."
+        f"{path.name} has a {name.replace('_', ' ')} of {value:g} in its configuration and of "
+        f"{known[name]:g} in its optimizer, which is used."
         for name, value in script.items()
         if known.get(name, value) != value
     )
@@ -228,10 +228,9 @@ def _training(
 
 
 def _of_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in the parameter groups of a PyTorch optimizer, where all groups agree.
+    """The settings on which all parameter groups of a PyTorch optimizer agree.
 
-    The optimizer is known where it alone has such options: Adam and AdamW share theirs until
-    torch 2.7, which tells them apart.
+    The options identify the optimizer, except that Adam and AdamW have the same before torch 2.7.
     """
     tables = state.get("param_groups")
     if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
@@ -249,9 +248,9 @@ def _of_optimizer(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in one parameter group."""
+    """The settings of one parameter group."""
     known = {}
-    # initial_lr is the learning rate before a schedule, at the end of which lr may be 0.
+    # initial_lr precedes a schedule, which may end at lr = 0.
     for key in ("lr", "initial_lr", "weight_decay", "momentum"):
         value = plain_number(table.get(key))
         if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
@@ -262,7 +261,7 @@ def _of_parameters(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_number(value: Any) -> Any:
-    """A tensor of one number as that number; everything else as it is."""
+    """The number in a one-element tensor; other values unchanged."""
     is_number = isinstance(value, Tensor) and value.numel() == 1 and not value.is_meta
     return value.item() if is_number else value
 

@@ -1,8 +1,7 @@
-"""What a file's own network computes, from its tensors as they stand in the file.
+"""Forward passes of imported files' own networks, on their tensors as stored.
 
-The forward passes here are those of the scripts that save such files, in their names and their
-orientation, and do not use `mechgrok.exchange.importing.layouts`: where both agree, the import is
-the network that was saved.
+They follow the scripts that save such files, in their names and orientations, and do not use
+`mechgrok.exchange.importing.layouts`: agreement of both shows that the import is correct.
 """
 
 import re
@@ -19,7 +18,7 @@ from mechgrok.models.hooked import ACTIVATIONS
 
 _Weights = Mapping[str, Float[Tensor, "..."]]
 _Act = Callable[[Tensor], Tensor]
-#: Random inputs that are compared.
+#: Number of random inputs to compare.
 _N_INPUTS = 16
 _EMBEDDINGS = ("W_E", "embed.W_E")
 _UNEMBEDDINGS = ("W_U", "unembed.W_U")
@@ -33,17 +32,17 @@ def check_outputs(
 ) -> bool:
     """Compare the outputs of a file's network with those of its import.
 
-    Inputs are random, and the precision is double, so that only rounding remains.
+    Inputs are random and weights double precision, so that only rounding errors remain.
 
     Args:
         model: the import; its weights become doubles.
-        stored: the effective weights by the file's names, layer by layer; empty where no layout
-            was recognized, and then nothing is compared.
-        file: where the weights are from, for the message.
-        order: our number of each element that the file numbers; the same unless given.
+        stored: the effective weights by the file's names, layer by layer; if empty, nothing is
+            compared.
+        file: the file, for the message.
+        order: our index of each element that the file numbers; default: the same.
 
     Returns:
-        Whether there was something to compare: the file's outputs are finite.
+        Whether the outputs were compared: the file's are finite.
 
     Raises:
         UserError: the outputs differ.
@@ -68,8 +67,8 @@ def check_outputs(
         return False
     if not difference <= 1e-6 * theirs.abs().max():
         raise UserError(
-            f"{file} was not read as the network that it holds: its own forward pass has other "
-            f"outputs, by up to {float(difference):.3g}. Save its weights in another layout."
+            f"{file} was misread: the outputs of its own forward pass differ by up to "
+            f"{float(difference):.3g}; save its weights in another layout."
         )
     return True
 
@@ -85,11 +84,12 @@ def _outputs(
     return _mlp(weights, inputs, act)
 
 
-def _mlp(weights: _Weights, x: Tensor, act: _Act) -> Tensor:
-    """Products in a row: of ``torch.nn.Linear`` layers, of Minegishi et al. 2023 (every matrix
-    [d_out, d_in] but the unembedding), and under our names, in the orientation in which each matrix
-    reads what the one before it writes: all [d_in, d_out], or all the other way, or all but the
-    last."""
+def _mlp(
+    weights: _Weights, x: Float[Tensor, "batch d_vocab"], act: _Act
+) -> Float[Tensor, "batch d_output"]:
+    """A chain of matrices: ``torch.nn.Linear`` layers, the MLP of Minegishi et al. 2023 (every
+    matrix [d_out, d_in] but the unembedding), or our names in the orientation that makes the widths
+    match: none transposed, all, or all but the last."""
     hidden = [name for name in weights if re.fullmatch(r"W_hidden_\d+|mlps\.\d+\.W", name)]
     hidden.sort(key=lambda name: int(re.findall(r"\d+", name)[0]))
     names = ["W_E", "embed.W_E", "W_in", "inproj.W", *hidden, "W_out", "outproj.W", *_UNEMBEDDINGS]
@@ -114,13 +114,13 @@ def _mlp(weights: _Weights, x: Tensor, act: _Act) -> Tensor:
 def _transformer(
     weights: _Weights, tokens: Integer[Tensor, "batch pos"], act: _Act, rate: float
 ) -> Float[Tensor, "batch d_output"]:
-    """Nanda et al. 2023 and TransformerLens, which swaps the axes of all but the unembedding.
+    """The transformer of Nanda et al. 2023, and of TransformerLens with transposed weights.
 
-    At an attention rate (Zhong et al. 2023) the pattern lies between softmax and 1 for each token.
+    The attention rate (Zhong et al. 2023) interpolates between softmax and 1 for each token.
     """
     is_older = weights["blocks.0.attn.W_O"].ndim == 2
 
-    def turned(name: str) -> Tensor:  # as TransformerLens has it
+    def turned(name: str) -> Tensor:  # in TransformerLens's orientation
         return weights[name].mT if is_older else weights[name]
 
     n_ctx = tokens.shape[1]
@@ -131,9 +131,9 @@ def _transformer(
     for block in takewhile(lambda block: f"{block}.attn.W_Q" in weights, blocks):
         q, k, v = (x[:, None] @ turned(f"{block}.attn.W_{name}") for name in "QKV")
         scores = q @ k.mT / q.shape[-1] ** 0.5
-        seen = torch.ones(n_ctx, n_ctx).tril().bool()
-        pattern = scores.masked_fill(~seen, -torch.inf).softmax(-1)
-        z = (rate * pattern + (1 - rate) * seen) @ v
+        causal = torch.ones(n_ctx, n_ctx).tril().bool()
+        pattern = scores.masked_fill(~causal, -torch.inf).softmax(-1)
+        z = (rate * pattern + (1 - rate) * causal) @ v
         x = x + z.transpose(1, 2).flatten(2) @ turned(f"{block}.attn.W_O").reshape(-1, x.shape[-1])
         pre = x @ turned(f"{block}.mlp.W_in") + weights.get(f"{block}.mlp.b_in", 0)
         x = x + act(pre) @ turned(f"{block}.mlp.W_out") + weights.get(f"{block}.mlp.b_out", 0)

@@ -1,4 +1,4 @@
-"""Recognizing networks by the names and shapes of their tensors: the table is `layouts.toml`."""
+"""Recognizing networks by the names and shapes of their tensors, listed in `layouts.toml`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ EXPECTED = (
     "W_U, or embed.W_E, inproj.W, outproj.W, unembed.W_U, or W_x, W_y, W, W_U), or a stack of "
     "linear layers (0.weight, 2.weight …)"
 )
-#: Names of masks, and which weights each may belong to.
+#: Patterns of mask names, and of the names of their weights.
 _MASKS = (
     (r"mask\.(.+)", "{}"),
     (r"(.*\.|)weight_mask_?(in|out|[KQVO])", "{}W_{}"),  # Minegishi et al. 2023
@@ -33,7 +33,7 @@ _MASKS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of file stores the weights of one of our models; ``layouts.toml`` explains."""
+    """The layout of one of our models' weights in one kind of file; see ``layouts.toml``."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class Layout:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, names: Mapping[str, Any]) -> list["_Row"]:
-        """One row per weight, for as many layers as the file's ``names`` show."""
+        """One row per weight, for the number of layers in the file's ``names``."""
         patterns = [re.escape(self.names.get(name, name)) for name in self.axes if "{}" in name]
         matches = (
             re.fullmatch(pattern.replace(r"\{\}", "([0-9]+)"), name)
@@ -66,13 +66,13 @@ class Layout:
 
 
 def _numbered(name: str, layer: int) -> str:
-    """A layer's name: our hidden layers count from 1, everything else from 0."""
+    """The name of a layer; our hidden layers count from 1, all others from 0."""
     return name.replace("{}", str(layer + 1 if "_hidden_" in name else layer))
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One weight: our name, the file's, and its axes here and there."""
+    """One weight: our name and axes, and the file's."""
 
     ours: str
     theirs: str
@@ -84,8 +84,8 @@ class _Row:
     def is_bias(self) -> bool:
         return self.ours.rpartition(".")[2].startswith("b_")
 
-    def turned(self, tensors: State, sizes: Mapping[str, int]) -> Tensor:
-        """The tensor of the file, in our orientation."""
+    def oriented(self, tensors: State, sizes: Mapping[str, int]) -> Float[Tensor, "..."]:
+        """The file's tensor in our orientation."""
         tensor = tensors[self.theirs]
         if not self.transposed or tensor.ndim < 2:
             return tensor
@@ -103,14 +103,14 @@ class Network:
     """A recognized network: weights by our names, and the shape of the model.
 
     Attributes:
-        layout: its name.
-        weights: by our names, in our orientation.
+        layout: name of the layout.
+        weights: weights by our names, in our orientation.
         model: fields of the model's configuration.
-        mask: the masks that the file holds, by our names.
-        axes: of our weights; empty where the file's configuration names one of our models.
-        sizes: of the axes; without ``n_ctx`` where the file does not tell.
-        stored: the effective weights by the file's names, layer by layer.
-        notes: warnings for the person who imports.
+        mask: the file's masks by our names.
+        axes: axes of our weights; empty if the file's configuration names one of our models.
+        sizes: sizes of the axes, without ``n_ctx`` if it is unknown.
+        stored: effective weights by the file's names, layer by layer.
+        notes: warnings for the user.
     """
 
     layout: str
@@ -123,17 +123,17 @@ class Network:
     notes: tuple[str, ...] = ()
 
     def select(self, axis: str, index: Integer[Tensor, " n"]) -> "Network":
-        """The network with the entries ``index`` of an axis, in that order."""
+        """The network with entries ``index`` of an axis, in this order."""
 
-        def selected(tensors: State) -> State:
+        def select_in(tensors: State) -> State:
             along = {n: self.axes[n].index(axis) for n in tensors if axis in self.axes.get(n, ())}
             return tensors | {n: tensors[n].index_select(dim, index) for n, dim in along.items()}
 
-        return replace(self, weights=selected(self.weights), mask=selected(self.mask))
+        return replace(self, weights=select_in(self.weights), mask=select_in(self.mask))
 
 
 class _Misfit(Exception):
-    """Why a layout does not fit, and how much of it does: names, then shapes."""
+    """Why a layout does not fit, and the number of names and shapes that do."""
 
     def __init__(self, complaint: str, *fitting: int) -> None:
         super().__init__(complaint)
@@ -141,26 +141,26 @@ class _Misfit(Exception):
 
 
 def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
-    """The network that a state dict holds, in our names and orientations.
+    """Recognize a state dict as one of our networks.
 
     Args:
         state: tensors by name.
         path: the file, for messages.
-        ordered: whether the order of the tensors is the writer's own.
+        ordered: whether the tensors are in the writer's order.
 
     Raises:
-        UserError: no layout has its names, or its shapes do not fit together.
+        UserError: no layout has these names, or the shapes are inconsistent.
     """
-    weights, masks = _separated(_without_prefix(state), path)
+    weights, masks = _separate_masks(_without_prefix(state), path)
     causal = [weights.pop(name) for name in list(weights) if name.endswith(".attn.mask")]
-    # No method here prunes biases, and every measure of a mask is one of its matrices.
+    # Masks here cover matrices only.
     pruned = [name for name, mask in masks.items() if mask.ndim == 1 and not mask.all()]
     weights |= {name: weights[name] * masks[name] for name in pruned}
     layout, rows, sizes = _fit_any(weights, path, ordered=ordered)
     present = [row for row in rows if row.theirs in weights]
     masked = [row for row in present if row.theirs in masks and not row.is_bias]
-    mask = {row.ours: row.turned(masks, sizes) for row in masked}
-    ours = {row.ours: row.turned(weights, sizes) for row in present}
+    mask = {row.ours: row.oriented(masks, sizes) for row in masked}
+    ours = {row.ours: row.oriented(weights, sizes) for row in present}
     stored = {row.theirs: weights[row.theirs] for row in present}
     model = _model_fields(layout, ours, sizes)
     if layout.kind == "transformer" or model.get("bias"):
@@ -173,70 +173,70 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
     if len(lengths) == 1:
         sizes.setdefault("n_ctx", lengths.pop())
     note = (
-        f"{path.name} prunes biases ({', '.join(pruned)}): they are zero where it does, but masks "
-        "hold matrices alone, so a ticket may train them again."
+        f"{path.name} prunes biases ({', '.join(pruned)}): they are set to zero, but masks cover "
+        "only matrices, so a ticket may train them again."
     )
     return Network(
         layout.name,
         ours,
         model,
-        mask=mask if any((kept == 0).any() for kept in mask.values()) else {},
+        mask=mask if any((bits == 0).any() for bits in mask.values()) else {},
         axes={row.ours: row.axes for row in rows},
         sizes=sizes,
-        stored=stored | {name: stored[name] * kept for name, kept in masks.items()},
+        stored=stored | {name: stored[name] * bits for name, bits in masks.items()},
         notes=(note,) * bool(pruned),
     )
 
 
 def listed(state: State) -> str:
-    """The names and shapes of the first tensors, for a message."""
-    shown = [f"{name} {list(value.shape)}" for name, value in islice(state.items(), 8)]
-    return ", ".join(shown) + (f" and {len(state) - 8} more" if len(state) > 8 else "")
+    """Names and shapes of the first tensors, for a message."""
+    texts = [f"{name} {list(value.shape)}" for name, value in islice(state.items(), 8)]
+    return ", ".join(texts) + (f" and {len(state) - 8} more" if len(state) > 8 else "")
 
 
 def _without_prefix(state: State) -> State:
-    """The tensors without what all their names begin with, as ``module.`` or ``model.``."""
+    """Remove a prefix of all names, such as ``module.`` or ``model.``."""
     while len({name.partition(".")[0] for name in state}) == 1 and all("." in n for n in state):
         state = {name.partition(".")[2]: value for name, value in state.items()}
     return state
 
 
-def _separated(state: State, path: Path) -> tuple[State, State]:
-    """The weights of a state dict, and its masks by the names of their weights.
+def _separate_masks(state: State, path: Path) -> tuple[State, State]:
+    """Separate the weights of a state dict from its masks, keyed by their weights.
 
     Raises:
-        UserError: a mask holds other values than 0 and 1, or has no weight of its shape.
+        UserError: a mask holds values other than 0 and 1, or has no weight of its shape.
     """
     patterns = {name: pattern for name in state if (pattern := _weight_of_mask(name))}
     weights = {
         # torch.nn.utils.prune keeps the weight of weight_mask as weight_orig.
         short if f"{(short := name.removesuffix('_orig'))}_mask" in patterns else name: value
         for name, value in state.items()
-        # Scores chose the mask of edge-popup, which the file holds too.
+        # The scores of edge-popup are redundant: the file holds their mask.
         if name not in patterns and not (patterns and name.startswith("scores."))
     }
-    for copy in ("x_embed", "y_embed"):  # Chughtai et al. keep the embedding under two more names
+    for copy in ("x_embed", "y_embed"):  # duplicates of the embedding by Chughtai et al.
         if {copy, "embed.W_E"} <= weights.keys() and weights[copy].equal(weights["embed.W_E"]):
             del weights[copy]
     masks = {}
     for name, pattern in patterns.items():
-        mask, beside = state[name], [w for w in weights if re.fullmatch(pattern, w)]
-        if len(beside) != 1 or weights[beside[0]].shape != mask.shape:
+        mask, owners = state[name], [w for w in weights if re.fullmatch(pattern, w)]
+        if len(owners) != 1 or weights[owners[0]].shape != mask.shape:
             raise UserError(
-                f"{path} holds the mask {name} {list(mask.shape)}, but no one weight of its shape "
-                f"beside it: it holds {listed(weights)}."
+                f"{path} holds the mask {name} {list(mask.shape)}, but no single weight of this "
+                f"shape: it holds {listed(weights)}."
             )
         if not ((mask == 0) | (mask == 1)).all():
             raise UserError(
                 f"{path} holds the mask {name} with values other than 0 and 1: multiply it into "
-                "its weight, or leave it out."
+                "its weight, or remove it."
             )
-        masks[beside[0]] = mask
+        masks[owners[0]] = mask
     return weights, masks
 
 
 def _weight_of_mask(name: str) -> str | None:
-    """A pattern of the names of the weights that a mask may belong to; None for other names."""
+    """A pattern for the weight's name of a mask's name; None for other names."""
     matches = ((re.fullmatch(pattern, name), weight) for pattern, weight in _MASKS)
     return next((w.format(*map(re.escape, match.groups())) for match, w in matches if match), None)
 
@@ -250,7 +250,7 @@ def _fit_any(
     """The first layout that fits the weights, its rows, and the sizes of its axes.
 
     Raises:
-        UserError: none fits: what is wrong with the one that fits most of them.
+        UserError: none fits; the message explains the closest misfit.
     """
     layouts = LAYOUTS
     if weights and all(name.endswith(("weight", "bias")) for name in weights):
@@ -265,7 +265,7 @@ def _fit_any(
     if any(best.fitting):
         raise UserError(f"{path} {best}.")
     raise UserError(
-        f"{path} is of no known layout: it holds {listed(weights)}; expected is {EXPECTED}."
+        f"{path} has an unknown layout: it holds {listed(weights)}; expected: {EXPECTED}."
     )
 
 
@@ -283,19 +283,18 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
             known = (axis for axis in dict.fromkeys(row.axes) if axis in before)
             needed = ", ".join(f"{axis} = {before[axis]}" for axis in known)
             raise _Misfit(
-                f"holds shapes that do not fit together: {row.theirs} is {shape}, but the others "
+                f"holds inconsistent shapes: {row.theirs} is {shape}, but the others "
                 f"need {needed or 'other dimensions'}",
                 n_known,
                 n_fitting,
             )
     placed = {row.theirs for row in present}
     for name in (name for name in weights if name not in placed):
-        # A bias of zeros changes nothing.
+        # A bias of zeros has no effect.
         if not name.rpartition(".")[2].startswith("b_") or weights[name].any():
             raise _Misfit(
-                f"holds {name} {list(weights[name].shape)}, for which the models here have no "
-                "place (no layer norm, and no biases of attention or unembedding): it cannot be "
-                "imported",
+                f"holds {name} {list(weights[name].shape)}, which mechgrok's models do not support "
+                "(no layer norm, no biases in attention or unembedding): it cannot be imported",
                 n_known,
                 len(present),
             )
@@ -303,7 +302,7 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
 
 
 def _size(axis: str, sizes: Mapping[str, int]) -> int:
-    """The size of an axis, which may be a product; 0 where it is not known yet."""
+    """The size of an axis, which may be a product; 0 if unknown."""
     return prod(int(part) if part.isdigit() else sizes.get(part, 0) for part in axis.split("*"))
 
 
@@ -320,7 +319,7 @@ def _model_fields(layout: Layout, weights: State, sizes: Mapping[str, int]) -> d
 
 
 def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:
-    """The layout of a stack of ``torch.nn.Linear``, made for the names of its layers."""
+    """The layout of a stack of ``torch.nn.Linear`` layers."""
     layers = [name.removesuffix("weight") for name in weights if name.endswith("weight")]
     if len(layers) < 2 or any(weights[f"{layer}weight"].ndim != 2 for layer in layers):
         raise UserError(f"{path} holds no stack of two or more linear layers: {listed(weights)}.")
@@ -337,10 +336,10 @@ def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:
 
 
 def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -> list[str]:
-    """The layers from first to last: by the number in their names, else as they were written.
+    """The layers from first to last, by the numbers in their names or else as written.
 
     Raises:
-        UserError: neither tells, and the shapes fit together in several orders.
+        UserError: the file is unordered, and the shapes allow several orders.
     """
     numbered = [re.fullmatch(r"(.*?)([0-9]{1,9})(\D*)", layer) for layer in layers]
     if all(numbered) and len({(m[1], m[3]) for m in numbered if m}) == 1:
@@ -350,13 +349,13 @@ def _in_order(layers: list[str], weights: State, path: Path, *, ordered: bool) -
     fitting = [order for order in permutations(layers) if _is_chain(order, weights)]
     if len(fitting) > 1:
         raise UserError(
-            f"{path} tells the order of its layers neither by their names nor by their shapes "
+            f"The names and shapes in {path} leave the order of its layers open "
             f"({listed(weights)}): number them, 0.weight, 1.weight …."
         )
     return list(fitting[0]) if fitting else layers
 
 
 def _is_chain(layers: Sequence[str], weights: State) -> bool:
-    """Whether each layer reads as many numbers as the one before it writes."""
+    """Whether the width of each layer's input equals that of the previous output."""
     shapes = [weights[f"{layer}weight"].shape for layer in layers]
     return all(before[0] == after[1] for before, after in pairwise(shapes))

@@ -1,4 +1,4 @@
-"""Making a run from files of weights, measured anew at every step."""
+"""Importing files of weights as a run, with metrics evaluated at every step."""
 
 import os
 import warnings
@@ -23,7 +23,7 @@ from mechgrok.exchange.importing import groups, splits
 from mechgrok.exchange.importing.facts import Facts, merge, read_facts
 from mechgrok.exchange.importing.forward import check_outputs
 from mechgrok.exchange.importing.layouts import Network, recognize
-from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, settle_steps
+from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, resolve_steps
 from mechgrok.exchange.revisions import files_of
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask
@@ -49,29 +49,27 @@ def import_run(
     training: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """Make a run folder from weights that were trained elsewhere, measured anew at every step.
+    """Import weights trained elsewhere as a run, with metrics evaluated at every step.
 
-    What neither the files nor the arguments say stays unknown: the run's ``config.training`` and
-    ``config.seed`` are None, and ``config.origin`` says what is known, what had to be assumed, and
-    where the split comes from. Where the split is not known, train and test are two random parts
-    of all examples.
+    Settings in neither files nor arguments stay unknown: ``config.training`` and ``config.seed``
+    are None, and ``config.origin`` records known settings, assumptions and the source of the split.
+    If the split is unknown, train and test are two random parts of all examples.
 
     Args:
-        files: the files; each holds the weights of one step, or of several. Or one folder with
-            the steps of a run in folders ``step0``, ``step1000``, …, or a git repository with such
-            branches.
+        files: files with the weights of one or several steps each; or one folder with folders
+            ``step0``, ``step1000``, …, or a git repository with such branches.
         out: the run's folder, absent or empty.
-        task: the task's fields (``name``, ``p``, ``pairs`` …) as far as they are known; the rest
-            comes from the files and from the shapes of the weights.
-        steps: the steps of the weights, in the order of the files; unless given, those in the
-            files or their names.
-        act: the neurons' non-linearity; relu unless given or in a file.
-        split: a file that holds the split, or a run that has it.
-        training: settings that the weights were trained with, as far as they are known.
+        task: known fields of the task (``name``, ``p``, ``pairs`` …); the rest comes from the files
+            and the shapes of the weights.
+        steps: steps of the weights, in the order of the files; default: from the files or their
+            names.
+        act: activation function; default: from the files, else relu.
+        split: a file with the split, or a run with the same split.
+        training: known training settings of the weights.
         overwrite: replace the run that ``out`` holds.
 
     Raises:
-        UserError: a file cannot be read or recognized, holds code, or does not fit the others or
+        UserError: a file is unreadable, unrecognized, holds code, or does not fit the others or
             the task.
     """
     paths, out = [Path(file) for file in files], Path(out)
@@ -79,20 +77,20 @@ def import_run(
     for path in [*paths, *([Path(split)] if split is not None else [])]:
         if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
             raise UserError(
-                f"{path} lies in {out}, which the run would replace: choose another folder with "
-                "--out."
+                f"{path} is inside {out}, which the import would replace: choose another folder "
+                "with --out."
             )
     user_code.allow((task or {}).get("name"))
     given = _Given(dict(task or {}), act, split, dict(training or {}), steps)
     names = tuple(path.name for path in paths)
-    with TemporaryDirectory() as checked_out, new_run(out, overwrite=overwrite) as folder:
+    with TemporaryDirectory() as checkout, new_run(out, overwrite=overwrite) as folder:
         if len(paths) == 1 and paths[0].is_dir():
-            paths = files_of(paths[0], Path(checked_out))
+            paths = files_of(paths[0], Path(checkout))
         sources = [source for path in paths for source in _sources(path, given)]
         rows, compared = [], True
         config, at = _configuration(sources, given, names)
         for step, source in zip(at, sources, strict=True):
-            network, model = _fitted(source, config)
+            network, model = _fit_to_task(source, config)
             checkpoint = Checkpoint(step, network.weights, Mask(network.mask) or None)
             write_checkpoint(folder, checkpoint)
             examples = config.task.train, config.task.test
@@ -111,15 +109,15 @@ def import_run(
 
 @in_neutral_state
 def chance_level_warning(run: Run) -> str | None:
-    """A sentence if the last weights of an imported run do no better than chance, else None."""
+    """A warning if the last weights of an imported run are at chance level, else None."""
     last = run.metrics.iloc[-1]
     chance = 1 / run.task.d_output
     best = max(last.train_accuracy, last.test_accuracy)
     if run.task.criterion.quantity != "accuracy" or run.task.d_output < 2 or best > 2 * chance:
         return None
     return (
-        f"The weights get {best:.1%} of {run.task} right, which is chance: if they were trained, "
-        "then on something else; check --task, --p, --pairs and --act."
+        f"The accuracy on {run.task} is {best:.1%}, which is chance level: unless the weights are "
+        "untrained, check --task, --p, --pairs and --act."
     )
 
 
@@ -134,7 +132,7 @@ def doubt(run: Run) -> str | None:
 
 @dataclass(frozen=True)
 class _Given:
-    """What the person says, which overrides what the files say."""
+    """The user's settings, which override those of the files."""
 
     task: dict[str, Any]
     act: str | None
@@ -145,7 +143,7 @@ class _Given:
 
 @dataclass(frozen=True)
 class _Source:
-    """One set of weights, and what its file says."""
+    """One set of weights, and its file's metadata."""
 
     file: Path
     network: Network
@@ -156,7 +154,7 @@ class _Source:
 
     @property
     def order(self) -> Integer[Tensor, " n"] | None:
-        """Our number of each element of a group that the file numbers in its own way."""
+        """Our index of each group element, if the file has another order."""
         group = self.facts.group
         return None if group is None else torch.from_numpy(groups.places(group))
 
@@ -180,32 +178,32 @@ def _network(saved: Saved, facts: Facts) -> Network:
     if "kind" not in facts.model:
         try:
             return recognize(saved.state, saved.file, ordered=saved.ordered)
-        except UserError as error:  # perhaps because something was ignored
+        except UserError as error:  # perhaps because of ignored entries
             raise UserError(" ".join([str(error), *saved.notes])) from None
     weights = {name: t for name, t in saved.state.items() if not name.startswith("scores.")}
     masks = {name: weights.pop(name) for name in list(weights) if name.startswith("mask.")}
-    mask = {name.removeprefix("mask."): kept for name, kept in masks.items()}
+    mask = {name.removeprefix("mask."): bits for name, bits in masks.items()}
     ours = saved.content["mechgrok"]
-    # Exported files have the mask in their metadata.
+    # Exports have the mask in their metadata.
     for name, bits in (ours["mask"] if isinstance(ours.get("mask"), dict) else {}).items():
         if name not in weights:
-            raise UserError(f"{saved.file} holds a mask of {name}, which it does not hold.")
+            raise UserError(f"{saved.file} holds a mask of {name}, but not {name} itself.")
         shape = weights[name].shape
         mask[name] = torch.from_numpy(unpack_bits(bits, shape.numel())).reshape(shape)
     return Network("mechgrok", weights, facts.model, mask)
 
 
-def _fitted(source: _Source, config: RunConfig) -> tuple[Network, HookedModel]:
-    """The network with our tokens and the task's answers, and the model that has its weights.
+def _fit_to_task(source: _Source, config: RunConfig) -> tuple[Network, HookedModel]:
+    """The network with our tokens and outputs, and a model with its weights.
 
     Raises:
-        UserError: it does not fit the task.
+        UserError: the network does not fit the task.
     """
     network, task, order = source.network, config.task, source.order
     if order is not None:
         theirs = torch.argsort(order)
-        others = torch.arange(len(order), network.sizes["d_vocab"])  # "="
-        network = network.select("d_vocab", torch.cat([theirs, others]))
+        rest = torch.arange(len(order), network.sizes["d_vocab"])  # "="
+        network = network.select("d_vocab", torch.cat([theirs, rest]))
         network = network.select("d_output", theirs)
     elif network.sizes:
         network = network.select("d_output", torch.arange(task.d_output))
@@ -238,9 +236,8 @@ def _configuration(
     for other in sources:
         if (other.network.model, other.network.sizes) != (network.model, network.sizes):
             raise UserError(
-                f"{other.file} holds another network than {sources[0].file}: "
-                f"{other.network.model | other.network.sizes} instead of "
-                f"{network.model | network.sizes}."
+                f"{other.file} and {sources[0].file} hold different networks: "
+                f"{other.network.model | other.network.sizes} and {network.model | network.sizes}."
             )
     sides = next(((source.sides, source.file) for source in sources if source.sides), None)
     if given.split is not None:
@@ -251,7 +248,7 @@ def _configuration(
     task, split = _with_split(task, facts, given, sides)
     model = network.model | facts.model | ({"act": given.act} if given.act else {})
     assumed += [f"model.{name}" for name in ("act", "init_scale") if name not in model]
-    at, steps_known = settle_steps(given.steps, [source.step for source in sources])
+    at, steps_known = resolve_steps(given.steps, [source.step for source in sources])
     training = facts.training | given.training
     _check_training(training, max(at) if steps_known else 0)
     origin = ImportOrigin(
@@ -268,43 +265,43 @@ def _configuration(
 
 
 def _check_training(known: Mapping[str, Any], last: int) -> None:
-    """Refuse settings that no training can have, and fewer steps than the ``last`` of the files."""
+    """Refuse invalid training settings, and fewer steps than the ``last`` of the files."""
     try:
         training = TrainingConfig(**known)
     except ValidationError as error:
         raise UserError(sentence(error, "training")) from None
     if "steps" in known and training.steps < last:
         raise UserError(
-            f"Weights of step {last:,} come from no training of {training.steps:,} steps: give "
-            "training.steps as it was, or the steps of the files with --steps."
+            f"Weights of step {last:,} cannot come from a training of {training.steps:,} steps: "
+            "correct training.steps, or give the steps of the files with --steps."
         )
 
 
 def _task_fields(
     source: _Source, facts: Facts, given: _Given, sides: splits.Sides | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """What was given, over what the files say, over what the shapes tell; and what was assumed."""
-    sizes, told, assumed = source.network.sizes, dict(facts.task), []
-    name = given.task.get("name", told.get("name"))
+    """The task's fields (from the user, else the files, else the shapes), and the assumed ones."""
+    sizes, stored, assumed = source.network.sizes, dict(facts.task), []
+    name = given.task.get("name", stored.get("name"))
     if name is None:
         name = "add"
         assumed.append("task.name")
-    if told.get("name") not in (name, None):
-        told = {}  # the person names another task than the file
+    if stored.get("name") not in (name, None):
+        stored = {}  # the user names another task than the file
     fields: dict[str, Any] = {"name": name}
     if name in OPERATIONS.own and "d_vocab" in sizes:
-        d_vocab, p = sizes["d_vocab"], given.task.get("p", told.get("p"))
+        d_vocab, p = sizes["d_vocab"], given.task.get("p", stored.get("p"))
         equals = sizes.get("n_ctx") == 3 or ("n_ctx" not in sizes and p == d_vocab - 1)
         fields |= {"equals": equals, "p": d_vocab - equals}
         if isinstance(p, int) and p > d_vocab:
             raise UserError(
-                f"The network in {source.file} reads {d_vocab} different tokens, but p is to be "
-                f"{p}: choose another --p."
+                f"The network in {source.file} has {d_vocab} different tokens, fewer than p = {p}: "
+                "choose another --p."
             )
         pairs = None if sides is None else splits.pairs_in(sides)
         if pairs is not None:
             fields["pairs"] = pairs
-        elif "pairs" not in given.task | told:
+        elif "pairs" not in given.task | stored:
             assumed.append("task.pairs")
             if source.network.model["kind"] == "transformer":
                 fields["pairs"] = "ordered"
@@ -312,35 +309,35 @@ def _task_fields(
         fields["equals"] = sizes.get("n_ctx") == 3
     is_split_given = bool({"train_fraction", "split_seed"} & given.task.keys())
     if is_split_given and given.task.get("fixed_split") is None:
-        told.pop("fixed_split", None)
-    return fields | told | given.task, assumed
+        stored.pop("fixed_split", None)
+    return fields | stored | given.task, assumed
 
 
 def _check_fits(network: Network, task: Task, path: Path) -> None:
-    """Refuse a task whose sizes are not those of the network."""
+    """Refuse a task whose sizes differ from the network's."""
     sizes = network.sizes
     if not sizes:
         return
     reads_tokens, n_ctx = task.input_kind == "tokens", sizes.get("n_ctx", task.n_ctx)
     if reads_tokens and n_ctx != task.n_ctx:
         equals = bool(getattr(task, "equals", False))
-        remedy = f"another --task, whose examples have {n_ctx} tokens"
+        remedy = f"another --task, with {n_ctx} tokens per example"
         if hasattr(task, "equals") and n_ctx == task.n_ctx + (-1 if equals else 1):
             remedy = f"--{'no-' * equals}equals"
         raise UserError(
             f"The network in {path} has {n_ctx} positions, but {task} has {task.n_ctx} tokens per "
             f"example: give {remedy}."
         )
-    # Some of the tokens are no answers ("=").
+    # Some tokens are not answers ("=").
     widths = {task.d_output, max(task.d_output, task.d_vocab) if reads_tokens else task.d_output}
     inputs = "tokens" if reads_tokens else "numbers"
-    for axis, holds, fitting in (
+    for axis, fact, fitting in (
         ("d_vocab", f"reads {sizes['d_vocab']} different {inputs}", {task.d_vocab}),
         ("d_output", f"has {sizes['d_output']} outputs", widths),
     ):
         if sizes[axis] not in fitting:
             raise UserError(
-                f"The network in {path} {holds}, but {task} has {getattr(task, axis)}: choose "
+                f"The network in {path} {fact}, but {task} has {getattr(task, axis)}: choose "
                 "another --task or --p."
             )
 
@@ -348,14 +345,14 @@ def _check_fits(network: Network, task: Task, path: Path) -> None:
 def _with_split(
     task: Task, facts: Facts, given: _Given, sides: tuple[splits.Sides, Path] | None
 ) -> tuple[Task, Literal["file", "option"] | None]:
-    """The task with the split that the weights were trained on, and how that is known."""
+    """The task with the training split of the weights, and the split's source."""
     if given.split is None and "split_seed" in given.task:
         return task, "option"
     if sides is not None:
         fields = task.model_dump(exclude={"split_seed", "train_fraction"})
         task = saved_task(**fields | {"fixed_split": splits.split_of(sides[0], task, sides[1])})
         return task, "file" if given.split is None else "option"
-    told = facts.task.get("train_fraction")
-    if facts.split_is_known and given.task.get("train_fraction", told) == told:
+    fraction = facts.task.get("train_fraction")
+    if facts.split_is_known and given.task.get("train_fraction", fraction) == fraction:
         return task, "file"
     return task, None

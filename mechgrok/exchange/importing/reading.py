@@ -1,4 +1,4 @@
-"""The state dicts in a file of weights, their steps, and what else the file says.
+"""The state dicts in a file of weights, their steps and metadata.
 
 A file is a bare state dict, or holds one under ``model``, ``state_dict`` or ``model_state_dict``,
 or a list of them under ``checkpoints`` or ``state_dicts``.
@@ -27,41 +27,40 @@ from mechgrok.exchange.importing.layouts import EXPECTED, State
 from mechgrok.exchange.importing.tables import NAMES
 from mechgrok.runs.folder import is_run
 
-#: Constants of TransformerLens's attention, which are no weights and not always finite.
+#: Constants of TransformerLens's attention: not weights, and not always finite.
 _CONSTANTS = ("IGNORE", "rotary_sin", "rotary_cos")
-#: A name that tells a step: 2000.pth, epoch_2000.pth, ckpt-2000.pt.
+#: A file name with a step: 2000.pth, epoch_2000.pth, ckpt-2000.pt.
 _STEP = re.compile(
     r"(?:.*(?:step|epoch|iter|iteration|checkpoint|ckpt)[_\-=]?)?([0-9]{1,12})", re.I
 )
-#: A checkpoint of a run of ours, whose configuration stands beside it.
+#: A checkpoint of a mechgrok run, with its configuration in the same folder.
 _CHECKPOINT = re.compile(r"step_[0-9]{8,}\.safetensors")
-#: Weights of Zhong et al. 2023, whose configuration stands beside them: config_NAME.json.
+#: Weights of Zhong et al. 2023, with config_NAME.json in the same folder.
 _ZHONG = re.compile(r"model_(\w+)\.pt")
-#: What the Trainer of transformers calls its weights.
+#: Weight files of transformers' Trainer.
 _TRAINER_FILES = ("model.safetensors", "pytorch_model.bin")
-#: Larger steps are not believed.
+#: Larger steps are ignored.
 _LAST_STEP = 10**12
-#: A tensor may share its memory with others, or repeat itself; beyond this many numbers to each
-#: byte of the file it is a trap.
+#: Tensors may share or repeat memory, but more numbers per byte of the file are an attack.
 _NUMBERS_PER_BYTE = 64
-#: The warning where a step is derived from an epoch.
+#: The warning after deriving steps from epochs.
 EPOCHS_AS_STEPS = (
-    "The files count epochs and no steps: each epoch is taken for one step, as where the whole "
-    "training set is one batch; --steps says otherwise."
+    "The files count epochs, not steps: each epoch is taken as one step (full-batch training); "
+    "override with --steps."
 )
 
 
 @dataclass(frozen=True)
 class Saved:
-    """One state dict of a file, and all else that the file says.
+    """One state dict of a file, and the file's metadata.
 
     Attributes:
         file: the file.
         state: the tensors by name, in float32.
-        step: the optimizer steps taken, where the file or its name tells.
-        content: what else the file holds; untrusted.
-        ordered: whether the order of the tensors is the writer's (safetensors sorts them by name).
-        notes: warnings for the person who imports.
+        step: number of optimizer steps, if the file or its name has it.
+        content: the rest of the file; untrusted.
+        ordered: whether the tensors are in the writer's order (safetensors sorts them by name).
+        notes: warnings for the user.
     """
 
     file: Path
@@ -73,7 +72,7 @@ class Saved:
 
 
 def read(path: Path) -> Iterator[Saved]:
-    """The state dicts in a file, with the steps and whatever else the file says.
+    """The state dicts in a file, with steps and metadata.
 
     Raises:
         UserError: the file is missing or damaged, holds code, or holds no tensors.
@@ -85,16 +84,18 @@ def read(path: Path) -> Iterator[Saved]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of weights.")
     ignored = {name: value.what for name, value in content.items() if isinstance(value, NotNumbers)}
-    content = _beside(path) | {n: value for n, value in content.items() if n not in ignored}
+    content = _neighbouring_metadata(path) | {
+        n: value for n, value in content.items() if n not in ignored
+    }
     listed = ", ".join(f"{name} ({what})" for name, what in ignored.items())
     note = f"{path.name} has entries that are not numbers and were ignored: {listed}."
     notes = (note,) * bool(ignored)
     lists = (content[key] for key in places["list_of_weights"] if content.get(key))
-    if many := next((states for states in lists if isinstance(states, list)), None):
+    if states := next((values for values in lists if isinstance(values, list)), None):
         containers = (*places["weights"], *places["list_of_weights"])
         others = {key: value for key, value in content.items() if key not in containers}
-        steps, guess = _steps_of(content, len(many))
-        for step, state in zip(steps, many, strict=True):
+        steps, guess = _steps_of(content, len(states))
+        for step, state in zip(steps, states, strict=True):
             yield Saved(path, _tensors(state, path), step, others, True, (*notes, *guess))
         return
     state, others = content, {k: v for k, v in content.items() if not _is_weight(v)}
@@ -107,23 +108,24 @@ def read(path: Path) -> Iterator[Saved]:
     yield Saved(path, _tensors(state, path), step, others, is_ordered, (*notes, *guess))
 
 
-def _beside(path: Path) -> dict[str, Any]:
-    """What other files in the folder say: configurations, and a trainer's state."""
+def _neighbouring_metadata(path: Path) -> dict[str, Any]:
+    """Metadata in other files of the folder: configurations, and a trainer's state."""
     if _CHECKPOINT.fullmatch(path.name) and is_run(path.parent):
         return {"mechgrok": read_content(path.parent / "config.json")}
     if (config := groups.read_config(path)) is not None:
         return {"config": config}
-    if named := _ZHONG.fullmatch(path.name):
-        file = path.with_name(f"config_{named[1]}.json")
+    if match := _ZHONG.fullmatch(path.name):
+        file = path.with_name(f"config_{match[1]}.json")
         return {"config": read_content(file)} if file.is_file() else {}
-    said: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     state = path.with_name("trainer_state.json")
     if path.name in _TRAINER_FILES and state.is_file():
-        with suppress(UserError):  # what cannot be read stays unknown
+        with suppress(UserError):  # unreadable files stay unknown
             trainer = read_content(state)
-            said["global_step"] = trainer.get("global_step") if isinstance(trainer, dict) else None
-            said["optimizer"] = read_content(path.with_name("optimizer.pt"))
-    return said
+            if isinstance(trainer, dict):
+                metadata["global_step"] = trainer.get("global_step")
+            metadata["optimizer"] = read_content(path.with_name("optimizer.pt"))
+    return metadata
 
 
 def _is_weight(value: object) -> bool:
@@ -134,20 +136,20 @@ def _tensors(state: Any, path: Path) -> State:
     """The tensors of a state dict in float32.
 
     Raises:
-        UserError: there are none, or one is empty, not finite, or not a plain tensor of numbers.
+        UserError: there are none, or one is empty, not finite, or not a dense real tensor.
     """
     items = state.items() if isinstance(state, dict) else ()
-    found = {
+    tensors = {
         name: value
         for name, value in items
         if isinstance(name, str) and isinstance(value, Tensor) and not name.endswith(_CONSTANTS)
     }
-    if not found:
+    if not tensors:
         holds = list(state)[:8] if isinstance(state, dict) else type(state).__name__
-        raise UserError(f"{path} holds no tensors by name but {holds}; expected is {EXPECTED}.")
-    if sum(map(Tensor.numel, found.values())) > _NUMBERS_PER_BYTE * path.stat().st_size:
-        raise UserError(f"{path} holds tensors of more numbers than a file of its size can.")
-    return {name: _checked(value, name, path) for name, value in found.items()}
+        raise UserError(f"{path} holds {holds} instead of named tensors; expected: {EXPECTED}.")
+    if sum(map(Tensor.numel, tensors.values())) > _NUMBERS_PER_BYTE * path.stat().st_size:
+        raise UserError(f"{path} holds more numbers than a file of its size can.")
+    return {name: _checked(value, name, path) for name, value in tensors.items()}
 
 
 def _checked(value: Tensor, name: str, path: Path) -> Tensor:
@@ -162,8 +164,8 @@ def _checked(value: Tensor, name: str, path: Path) -> Tensor:
         raise UserError(f"{path} holds {name}, which is {kind}: save dense real numbers.")
     if not (numbers := value.float().contiguous()).isfinite().all():
         raise UserError(
-            f"{path} holds numbers in {name} that are not finite: the training diverged, or the "
-            "file is damaged; import an earlier checkpoint."
+            f"{path} holds non-finite numbers in {name}: the training diverged, or the file is "
+            "damaged; import an earlier checkpoint."
         )
     return numbers
 
@@ -172,11 +174,11 @@ def _checked(value: Tensor, name: str, path: Path) -> Tensor:
 
 
 def _step(content: Mapping[str, Any], path: Path) -> tuple[int | None, tuple[str, ...]]:
-    """The optimizer steps taken, as far as the file or its name tells, and a warning.
+    """The number of optimizer steps from the file or its name, or None, and a warning.
 
-    The optimizer's own count comes first, then the trainer's. ``epoch`` N counts from 0 in the
-    scripts of Nanda et al. and Minegishi et al., which save after the update: N + 1 steps. Where
-    there are batches, an epoch tells no step.
+    The optimizer's count takes precedence, then the trainer's. The scripts of Nanda et al. and
+    Minegishi et al. count ``epoch`` from 0 and save after the update: N + 1 steps. With
+    mini-batches, an epoch gives no step.
     """
     for step in (_optimizer_step(content), content.get("global_step"), content.get("step")):
         if _is_step(step):
@@ -214,24 +216,30 @@ def _is_step(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < _LAST_STEP
 
 
-def settle_steps(given: Sequence[int] | None, told: list[int | None]) -> tuple[list[int], bool]:
-    """The step of every state dict, and whether they are known.
+def resolve_steps(given: Sequence[int] | None, stored: list[int | None]) -> tuple[list[int], bool]:
+    """The step of every state dict, and whether the steps are known.
 
-    A single state dict whose step is unknown is kept at step 0.
+    A single state dict of unknown step becomes step 0.
+
+    Args:
+        given: the user's steps.
+        stored: the steps in the files.
 
     Raises:
-        UserError: there are too few or too many, or two are the same, or one is not known.
+        UserError: the number of steps is wrong, two are equal, or one is unknown.
     """
-    if given is None and told == [None]:
+    if given is None and stored == [None]:
         return [0], False
-    if given is not None and len(given) != len(told):
-        raise UserError(f"{len(given)} steps were given for {len(told)} sets of weights.")
-    steps = [step for step in (told if given is None else given) if step is not None]
+    if given is not None and len(given) != len(stored):
+        raise UserError(f"{len(given)} steps were given for {len(stored)} sets of weights.")
+    steps = [step for step in (stored if given is None else given) if step is not None]
     if wrong := [step for step in steps if not _is_step(step)]:
-        raise UserError(f"--steps {wrong[0]} is no step: they count from 0 to {_LAST_STEP - 1:,}.")
-    if len(set(steps)) < len(told):
         raise UserError(
-            f"The files tell the steps {told}, which leaves some unknown or equal: give one for "
-            "each with --steps."
+            f"--steps {wrong[0]} is not a step: give numbers from 0 to {_LAST_STEP - 1:,}."
+        )
+    if len(set(steps)) < len(stored):
+        raise UserError(
+            f"The steps in the files are unknown or equal ({stored}): give one for each with "
+            "--steps."
         )
     return steps, True

@@ -1,4 +1,4 @@
-"""The split that weights were trained on, where a file holds it."""
+"""The training split in a file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ Sides = tuple[Tensor, Tensor | None]
 
 
 def sides_in(content: Mapping[str, Any], path: Path) -> Sides | None:
-    """The two sides that a file holds under one of the usual names.
+    """The two sides of a split in a file, under any of the usual names, or None.
 
     Raises:
         UserError: the value is neither rows, nor tokens, nor a mask over all examples.
@@ -33,10 +33,10 @@ def sides_in(content: Mapping[str, Any], path: Path) -> Sides | None:
 
 
 def read_sides(path: Path) -> Sides:
-    """The two sides in the run, or the pickle, safetensors, NumPy or JSON file, of ``--split``.
+    """The two sides in the run, or pickle, safetensors, NumPy or JSON file, of ``--split``.
 
     Raises:
-        UserError: it holds none.
+        UserError: it holds no split.
     """
     if path.is_dir():
         task = Run(path).task
@@ -49,7 +49,7 @@ def read_sides(path: Path) -> Sides:
     sides = sides_in(content, path) if isinstance(content, dict) else None
     if sides is None:
         names = ", ".join(train for train, _ in NAMES["places"]["split"])
-        raise UserError(f"{path} holds no training set: it must have one of {names}.")
+        raise UserError(f"{path} holds no training set: it needs one of {names}.")
     return sides
 
 
@@ -68,14 +68,14 @@ def _numbers(side: Any, name: str, path: Path) -> Tensor:
         or numbers.is_floating_point()
     ):
         raise UserError(
-            f"{path} holds a split under {name} that is not understood: expected are the numbers "
-            "of the examples, their tokens (a, b), or a true or false for each."
+            f"{path} holds an invalid split under {name}: it must be indices of the examples, "
+            "their tokens (a, b), or one boolean per example."
         )
     return numbers.bool() if name.startswith("is_") or name.endswith("_mask") else numbers
 
 
 def pairs_in(sides: Sides) -> Literal["unordered", "ordered", "descending"] | None:
-    """Which pairs (a, b) a split is made of; None where it names rows."""
+    """The kind of pairs (a, b) in a split; None if it holds indices."""
     if sides[0].ndim != 2 or sides[0].dtype == torch.bool or sides[0].shape[1] not in (2, 3):
         return None
     pairs = torch.cat(
@@ -91,10 +91,10 @@ def split_of(sides: Sides, task: Task, path: Path) -> Split:
     """The split of a task's examples into the two sides.
 
     Raises:
-        UserError: they are no examples of the task, or overlap, or the task has its own split.
+        UserError: they are not examples of the task, or overlap, or the task has its own split.
     """
     if type(task).train_index is not Task.train_index:
-        raise UserError(f"{task} has its own split, and cannot take one from a file.")
+        raise UserError(f"{task} has its own split and cannot use one from a file.")
     train, *test = [_rows(side, task, path) for side in sides if side is not None]
     try:
         return Split.of_rows(len(task.examples.labels), train, *test)
@@ -107,19 +107,17 @@ def _rows(side: Tensor, task: Task, path: Path) -> list[int]:
     n = len(task.examples.labels)
     if side.dtype == torch.bool:
         if side.numel() != n:
-            raise UserError(
-                f"{path} holds a mask of {side.numel()} examples as its split, but {task} has {n}."
-            )
+            raise UserError(f"{path} holds a split of {side.numel()} examples, but {task} has {n}.")
         return side.flatten().nonzero().flatten().tolist()
     if side.ndim == 1:
         return side.tolist()
     inputs = task.examples.inputs
     row_of = {tuple(tokens): row for row, tokens in enumerate(inputs.tolist())}
-    end = inputs[0, side.shape[1] :].tolist()  # "=", where pairs are listed without it
+    end = inputs[0, side.shape[1] :].tolist()  # "=", if the pairs omit it
     examples = [(*tokens, *end) for tokens in side.tolist()]
     if foreign := next((example for example in examples if example not in row_of), None):
         raise UserError(
-            f"{path} was trained on {foreign[: side.shape[1]]}, which is no example of {task}: "
+            f"{path} was trained on {foreign[: side.shape[1]]}, which is not an example of {task}: "
             "choose another --task, --p or --pairs."
         )
     return [row_of[example] for example in examples]

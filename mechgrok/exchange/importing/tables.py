@@ -1,4 +1,4 @@
-"""The tables of other people's names and layouts, which stand in TOML beside this module."""
+"""Tables of other projects' names and layouts, from the TOML files next to this module."""
 
 import tomllib
 from importlib.resources import files
@@ -9,7 +9,7 @@ def _table(name: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(name).read_text("utf-8"))
 
 
-#: ``names.toml``: what scripts and trainers call what they save.
+#: Names in the files of scripts and trainers.
 NAMES = _table("names.toml")
-#: ``layouts.toml``: the layouts of files of weights.
+#: Layouts of weight files.
 LAYOUTS = _table("layouts.toml")

@@ -46,7 +46,7 @@ def test_without_a_browser_a_figure_is_refused_at_once(
     assert find_browser() is None
     with one_browser() as opened:
         for _ in range(2):
-            with pytest.raises(UserError, match=r"No browser .*mechgrok\[png\]"):
+            with pytest.raises(UserError, match=r"mechgrok\[png\]"):
                 opened.draw(FIGURE, "png", **SIZE)
         assert opened._process is None
 
@@ -54,11 +54,11 @@ def test_without_a_browser_a_figure_is_refused_at_once(
 @pytest.mark.parametrize(
     ("program", "complaint"),
     [
-        (f"exec {SLEEP}", "did not start within 3 seconds"),
-        (f"{SLEEP} & wait", "did not start within 3 seconds"),
-        (f"trap '' TERM INT HUP; while true; do {SLEEP}; done", "did not start within 3 seconds"),
-        ("kill -STOP $$", "did not start within 3 seconds"),
-        ("exit 0", "could not start"),
+        (f"exec {SLEEP}", "3 seconds"),
+        (f"{SLEEP} & wait", "3 seconds"),
+        (f"trap '' TERM INT HUP; while true; do {SLEEP}; done", "3 seconds"),
+        ("kill -STOP $$", "3 seconds"),
+        ("exit 0", "start"),
         ("cat > /dev/null; exit 3", "browser"),
     ],
 )

@@ -87,5 +87,5 @@ def test_a_width_that_no_page_has_is_refused(
 
 
 def test_what_does_not_move_makes_no_film(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no slider"):
+    with pytest.raises(UserError, match="slider"):
         write_film(go.Figure(), tmp_path / "f.gif")

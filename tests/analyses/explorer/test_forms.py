@@ -210,13 +210,13 @@ def test_a_folder_is_made_absolute_and_nonsense_refused() -> None:
     assert read_options("Patch", {"from_run": "runs/a"})["from_run"] == str(
         Path("runs/a").resolve()
     )
-    with pytest.raises(UserError, match="write it as"):
+    with pytest.raises(UserError, match="write"):
         read_options("Edges", {"cut": "[1, "})
 
 
 def test_only_an_intervention_that_a_person_named_is_loaded(scale: str, tmp_path: Path) -> None:
     text = '[[do]]\nkind = "Scale"\nneurons = [1]'
-    with pytest.raises(UserError, match="no intervention 'Scale'"):
+    with pytest.raises(UserError, match="'Scale'"):
         from_toml(text)
     chosen = add_intervention(scale)
     assert from_toml(text) == [chosen(neurons=[1])]
@@ -225,7 +225,7 @@ def test_only_an_intervention_that_a_person_named_is_loaded(scale: str, tmp_path
     )
     with pytest.raises(UserError, match="no intervention"):
         add_intervention(f"{tmp_path / 'other.py'}:Ablate")
-    with pytest.raises(UserError, match="Keep is an intervention of mechgrok"):
+    with pytest.raises(UserError, match=r"Keep .*rename"):
         add_intervention(f"{tmp_path / 'other.py'}:Mine")
 
 

@@ -65,7 +65,7 @@ def test_known_smallest_primitive_roots(p: int, g: int) -> None:
 
 @pytest.mark.parametrize("p", [1, 4, 9, 15])
 def test_a_composite_modulus_has_no_discrete_logarithm(p: int) -> None:
-    with pytest.raises(UserError, match=f"{p} is not prime"):
+    with pytest.raises(UserError, match=f"{p} .*prime"):
         primitive_root(p)
 
 

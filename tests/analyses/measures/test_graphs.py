@@ -291,13 +291,13 @@ def test_random_graphs_are_as_clustered_as_they_are_dense():
 @pytest.mark.parametrize("nodes", [1, 6])
 def test_more_nodes_than_neurons_are_refused(nodes: int):
     weights = {name: mask.float() for name, mask in mlp_mask().items()}
-    with pytest.raises(UserError, match="from 2 up to 5"):
+    with pytest.raises(UserError, match=r"2 .*5"):
         relational_weights(weights, nodes, MLP)
 
 
 @pytest.mark.parametrize("density", [0.0, 1.5])
 def test_impossible_densities_are_refused(density: float):
-    with pytest.raises(UserError, match=r"outside \(0, 1\]"):
+    with pytest.raises(UserError, match=r"\(0, 1\]"):
         relational_graph(np.ones((4, 4)), density)
 
 

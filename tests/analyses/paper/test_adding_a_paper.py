@@ -55,7 +55,7 @@ def test_a_folder_among_the_papers_is_a_paper(
     (item,) = paper.find_items()
     assert item.shows == "Test accuracy of narrow and wide networks"
     assert paper.name == "smith2024"
-    with pytest.raises(UserError, match="did you mean smith2024"):
+    with pytest.raises(UserError, match="smith2024"):
         papers.find_paper("smith2042")
 
 

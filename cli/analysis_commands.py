@@ -1,4 +1,4 @@
-"""Commands for every analysis: their options read from the functions' signatures."""
+"""Subcommands for every analysis, with options from its functions' signatures."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,24 +16,29 @@ from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.results.variables import as_listed
 
 Runs = Annotated[
-    list[Path], typer.Argument(help="Folders of runs or sweeps, measured each and overlaid.")
+    list[Path], typer.Argument(help="Folders of runs or sweeps; several are overlaid.")
 ]
 By = Annotated[
     str | None,
-    typer.Option(help="Group runs by settings: weight_decay,p; a sweep: all but the seeds."),
+    typer.Option(
+        help="Group runs by settings: weight_decay,p; default for a sweep: all but the seeds."
+    ),
 ]
 Steps = Annotated[
-    str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; all.")
+    str | None,
+    typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; default: all."),
 ]
-Out = Annotated[Path | None, typer.Option(help="Folder for the results.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, whatever is on disk.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for the results; default: the run's analysis/.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again instead of reusing results.")]
 
 
-class Questions(LazyGroup):
-    """A subcommand for every analysis, which asks it of runs and does something with the answer."""
+class AnalysisCommands(LazyGroup):
+    """A subcommand for every analysis, which measures runs and outputs the result."""
 
-    #: What is done: its keyword-only parameters are further options of every subcommand.
-    then: Callable[..., None]
+    #: Outputs the result; its keyword-only parameters are options of every subcommand.
+    output: Callable[..., None]
 
     def entries(self) -> Mapping[str, Entry]:
         return analyses()
@@ -45,8 +50,8 @@ class Questions(LazyGroup):
         if args and not args[0].startswith("-") and args[0] not in self.entries():
             if user_code.is_own(own := user_code.analysis_name(args[0])):
                 user_code.allow(own)
-                found = Analysis.load(args[0])
-                return found.name, self.command_of(found), args[1:]
+                analysis = Analysis.load(args[0])
+                return analysis.name, self.command_of(analysis), args[1:]
             from mechgrok.registry import ANALYSES, find
 
             check_analysis(args)
@@ -54,21 +59,21 @@ class Questions(LazyGroup):
         return super().resolve_command(ctx, args)
 
     def command_of(self, analysis: Analysis) -> Any:
-        """The subcommand that asks ``analysis``."""
-        return as_command(analysis.name, asking(analysis, type(self).then))
+        """The subcommand of ``analysis``."""
+        return as_command(analysis.name, make_command(analysis, type(self).output))
 
 
-def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]:
-    """The function behind ``mechgrok analyze NAME``: its parameters are the analysis's options."""
+def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., None]:
+    """The function behind ``mechgrok analyze NAME``; its parameters are the analysis's options."""
     measuring, drawing = _options(analysis.measure), _options(analysis.draw)
-    after = {
-        name: each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, each in inspect.signature(then).parameters.items()
+    output_options = {
+        name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(output).parameters.items()
         if name != "result"
     }
 
     def command(
-        runs: list[Path], by: str | None, steps: str | None, fresh: bool, **given: Any
+        runs: list[Path], by: str | None, steps: str | None, fresh: bool, **options: Any
     ) -> None:
         from mechgrok.measuring import measure_all
         from mechgrok.sweeps.groups import RunGroups
@@ -78,42 +83,43 @@ def asking(analysis: Analysis, then: Callable[..., None]) -> Callable[..., None]
             RunGroups.open(runs, by),
             steps=steps or None,
             fresh=fresh,
-            measuring={name: given[name] for name in measuring},
-            drawing={name: given[name] for name in drawing},
+            measuring={name: options[name] for name in measuring},
+            drawing={name: options[name] for name in drawing},
             status=status,
         )
-        then(result, **{name: given[name] for name in after})
+        output(result, **{name: options[name] for name in output_options})
 
-    def parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(name, keyword, annotation=kind, default=default)
+    def option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default
+        )
 
     parameters = [
-        parameter("runs", Runs, inspect.Parameter.empty),
-        parameter("by", By, None),
-        parameter("steps", Steps, None),
-        parameter("fresh", Fresh, False),
-        *after.values(),
+        option("runs", Runs, inspect.Parameter.empty),
+        option("by", By, None),
+        option("steps", Steps, None),
+        option("fresh", Fresh, False),
+        *output_options.values(),
         *(
-            parameter(name, Annotated[kind, typer.Option(help=help_)], default)
+            option(name, Annotated[kind, typer.Option(help=help_)], default)
             for name, (kind, help_, default) in (measuring | drawing).items()
         ),
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = "\n\n".join([analysis.about, *_variables(analysis)])
     return command
 
 
 def _variables(analysis: Analysis) -> list[str]:
-    """What its Dataset holds, in a paragraph; none where it does not say."""
-    listed = as_listed(analysis.variables).items()
-    names = [f"`{name} [{each.dims}]`" for name, each in listed if each.dims != name]
+    """A paragraph that lists the variables of its Dataset, or nothing."""
+    variables = as_listed(analysis.variables).items()
+    names = [f"`{name} [{v.dims}]`" for name, v in variables if v.dims != name]
     return [f"Variables: {', '.join(names)}."] if names else []
 
 
 def _options(function: Callable[..., Any]) -> dict[str, tuple[Any, str, Any]]:
-    """The keyword options of ``measure`` or ``draw``: type, help (from Annotated), default."""
+    """Type, help and default of each keyword option of ``measure`` or ``draw``."""
     hints = get_type_hints(function, include_extras=True)
     options = {}
     for name, parameter in inspect.signature(function).parameters.items():
