@@ -1,8 +1,8 @@
 """Claims of a paper, and their verdicts: a claim holds, differs, or is undecided.
 
 A claim consists of the paper's statement and its source, a quantity that tests it, and a rule,
-which is best fixed before any result is known. The quantity has a value for each seed, and the rule sets the
-region for the interval of their median (`mechgrok.analyses.papers.estimates`).
+A claim consists of the paper's statement and its source, a quantity that tests it, and a rule,
+best fixed before any result is known. The quantity has a value for each seed, and the rule sets the
 """
 
 from dataclasses import dataclass, replace
