@@ -1,7 +1,6 @@
 """Claims of a paper, and their verdicts: a claim holds, differs, or is undecided.
 
 A claim consists of the paper's statement and its source, a quantity that tests it, and a rule,
-A claim consists of the paper's statement and its source, a quantity that tests it, and a rule,
 best fixed before any result is known. The quantity has a value for each seed, and the rule sets the
 """
 
