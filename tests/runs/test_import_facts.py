@@ -402,9 +402,9 @@ def test_an_attention_rate_is_read_from_the_file_beside(tmp_path: Path) -> None:
         run.to_transformer_lens()
     for wrong, words in (
         ({"diff_vocab": 1}, "vocabularies"),
-        ({"n_layers": 2}, "attention looks ahead"),
-        ({"attn_coeff": 1.5}, "no rate between 0 and 1"),
-        ({"attn_coeff": "half"}, "no number"),
+        ({"n_layers": 2}, "2 blocks"),
+        ({"attn_coeff": 1.5}, "attn_coeff = 1.5"),
+        ({"attn_coeff": "half"}, "attn_coeff = .half"),
     ):
         file.write_text(json.dumps(beside | wrong))
         with pytest.raises(UserError, match=words):
