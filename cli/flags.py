@@ -17,22 +17,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from mechgrok import user_code
-from mechgrok.configuration.probe import read_probes
 from mechgrok.configuration.settings import (
     ALIASES,
     NAMING_CODE,
     PART_KEYS,
     PARTS,
-    PROBES,
-    TRANSFORMS,
+    SEVERAL_NAMES,
     path_of,
     put,
+    trust_and_normalize,
     value_at,
 )
 from mechgrok.errors import UserError, near
-from mechgrok.fields import is_numeric, named_parts, types_in
-from mechgrok.optimization.constraints import CONSTRAINTS
-from mechgrok.optimization.transforms.reading import names_in
+from mechgrok.fields import is_numeric, types_in
 
 
 def _dashed(path: str) -> str:
@@ -242,15 +239,13 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
             raise UserError(f"--set {assignment} replaces a whole section: write {path}.KEY=VALUE.")
         part, dot, _ = path.partition(".")  # commands add parts, such as popup
         put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
-    names: list[Any] = names_in(value_at(settings, TRANSFORMS))
-    names += named_parts(CONSTRAINTS, value_at(settings, "training.constraints"))
-    names += [probe.name for probe in read_probes(value_at(settings, PROBES))]
     for path in NAMING_CODE:
         named = value_at(settings, path)
         named = named.get("name") if isinstance(named, dict) else named
-        names += named if isinstance(named, list) else [named]
-    for name in names:
-        user_code.allow(name)
+        for name in named if isinstance(named, list) else [named]:
+            user_code.allow(name)
+    for path in SEVERAL_NAMES:
+        trust_and_normalize(path, value_at(settings, path))
     return settings
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, in_a_sentence
 
 
 def papers() -> None:
@@ -15,10 +15,10 @@ def papers() -> None:
     for name in list_papers():
         try:
             paper = find_paper(name)
-        except UserError as error:  # List the others.
-            print(f"mechgrok: {error}", file=sys.stderr)
+            items = paper.find_items()
+        except (UserError, ImportError, AttributeError) as error:  # List the others.
+            print(f"mechgrok: {name} cannot be listed: {in_a_sentence(error)}", file=sys.stderr)
             continue
-        items = paper.find_items()
         claims = sum(len(item.claims) for item in items)
         rows.append({"name": name, "title": paper.title, "items": len(items), "claims": claims})
     print(pd.DataFrame(rows).to_string(index=False))

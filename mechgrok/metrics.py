@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Maps a network, its task and the training set to a number.
 Metric = Callable[["HookedModel", "Task", "Examples"], "Float[Tensor, ''] | float"]
 
+#: The columns of every run.
+USUAL = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
+
 METRICS: Registry[Metric] = Registry("metric", "mechgrok.metrics")
 
 
@@ -100,7 +103,7 @@ def read_metric_names(value: Any) -> tuple[str, ...]:
     )
     for name in names:
         METRICS.load(name)
-    columns = [column_of(name) for name in names]
+    columns = [*USUAL, *map(column_of, names)]
     if repeated := next((column for column in columns if columns.count(column) > 1), None):
-        raise UserError(f"Two metrics are called {repeated}: rename one.")
+        raise UserError(f"Two columns of metrics.csv would be called {repeated}: rename a metric.")
     return names

@@ -28,8 +28,13 @@ ALIASES = {
     "probe": "training.probes",
     "metric": "training.metrics",
 }
-#: Settings whose text holds several names with options.
-TRANSFORMS, PROBES = "training.transforms", "training.probes"
+#: Settings that hold several names with options, which may name user code.
+SEVERAL_NAMES = (
+    "training.transforms",
+    "training.constraints",
+    "training.probes",
+    "training.metrics",
+)
 #: Further settings whose value may name user code.
 NAMING_CODE = {"task.name", "task.operations", "model.kind", "training.optimizer", "method"}
 
@@ -128,24 +133,23 @@ def trust_and_normalize(name: str, value: Any) -> Any:
     """Trust the user code that a value given by the user names, and make its path absolute."""
     from mechgrok.configuration.probe import read_probes
     from mechgrok.fields import named_parts
-    from mechgrok.optimization.constraints import CONSTRAINTS
-    from mechgrok.optimization.transforms import reading
+    from mechgrok.optimization import CONSTRAINTS
+    from mechgrok.optimization import TRANSFORMS as transforms
 
-    if name in (TRANSFORMS, "transforms", "transform"):
-        for transform in reading.names_in(value):
-            user_code.allow(transform)
-        return reading.absolute(value) if isinstance(value, str) else value
-    if name in ("training.constraints", "constraints", "constraint"):
-        parts = named_parts(CONSTRAINTS, value)
-        for each in parts:
-            user_code.allow(getattr(each, "name", each))
+    name = ALIASES.get(name, name).rpartition(".")[2]
+    registries: dict[str, Any] = {"transforms": transforms, "constraints": CONSTRAINTS}
+    if registry := registries.get(name):
+        parts = named_parts(registry, value)
+        for part in parts:
+            given = getattr(part, "name", None) or registry.describe(part)["name"]
+            user_code.allow(given)
         return "+".join(map(user_code.absolute, parts)) if isinstance(value, str) else value
-    if name in (PROBES, "probes", "probe"):
+    if name == "probes":
         probes = read_probes(value)
         for probe in probes:
             user_code.allow(probe.name)
         return "+".join(map(str, probes))
-    if name in ("training.metrics", "metrics", "metric"):
+    if name == "metrics":
         names = value.replace("+", ",").split(",") if isinstance(value, str) else list(value or ())
         for metric in names:
             user_code.allow(metric)

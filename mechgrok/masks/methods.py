@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mechgrok.errors import UserError, choices
 from mechgrok.registry import Registry
@@ -31,6 +31,9 @@ def score(function: Any = None, *, scores: Scored = "initial") -> Any:
         scores: whether a ticket scores the weights at initialization or the trained ones, by
             default.
     """
+
+    if scores not in get_args(Scored):
+        raise UserError(f"A score has scores={scores!r}: choose {choices(get_args(Scored))}.")
 
     def register(function: Any) -> Any:
         function.scores = scores

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mechgrok import user_code
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
 from mechgrok.masks.methods import SCORES, check_options, score
@@ -58,7 +59,8 @@ def prune(
     common = {"model": model, "task": task, "rate": rate, "scope": scope}
     names = inspect.signature(function).parameters
     arguments = {name: value for name, value in common.items() if name in names}
-    return Mask.from_scores(function(**arguments, **options), rate, scope)
+    with user_code.reraise_as_user_error(method):
+        return Mask.from_scores(function(**arguments, **options), rate, scope)
 
 
 @score(scores="trained")

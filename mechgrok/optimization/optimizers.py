@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings, make_named
 from mechgrok.registry import Registry
@@ -244,7 +245,8 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
     ]
     config = networks[0][1]
     training = config.recipe
-    optimizer = training.optimizer.make(groups, training.learning_rate)
+    with user_code.reraise_as_user_error(training.optimizer.name):
+        optimizer = training.optimizer.make(groups, training.learning_rate)
     if not training.transforms and not training.constraints:
         return optimizer
     from mechgrok.optimization.constraints.base import Weights

@@ -114,14 +114,15 @@ class Analysis:
             raise UserError(f"The analysis {name} in {source} lacks {' and '.join(missing)}().")
         if description is None:
             description = (module.__doc__ or "").partition("\n")[0].rstrip(".")
+        guarded = user_code.reraise_as_user_error(key)
         return cls(
             name,
             description,
             source,
-            in_neutral_state(module.measure),
-            in_neutral_state(module.draw),
-            in_neutral_state(_with_caveat(module.finding)),
-            in_neutral_state(getattr(module, "applies", lambda run: None)),
+            in_neutral_state(guarded(module.measure)),
+            in_neutral_state(guarded(module.draw)),
+            in_neutral_state(_with_caveat(guarded(module.finding))),
+            in_neutral_state(guarded(getattr(module, "applies", lambda run: None))),
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
             key,
@@ -253,6 +254,11 @@ class Analysis:
     ) -> "xr.Dataset":
         """Measure, and store the names of analysis and run in the attributes."""
         measured = self.measure(run, steps=steps, **options)
+        if not hasattr(measured, "assign_attrs"):
+            raise UserError(
+                f"The measure of {self.name} returned a {type(measured).__name__}: return an "
+                "xarray.Dataset."
+            )
         return measured.assign_attrs(analysis=self.loaded_by, run=run.name)
 
     def _stored(

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from mechgrok.errors import UserError
 from mechgrok.files import LARGEST_TEXT, append_text, read_bytes, write_text, write_whole
+from mechgrok.metrics import USUAL as METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The columns of every run; those of further metrics (`mechgrok.metrics`) follow.
-METRICS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
 NAME = "metrics.csv"
 
 

@@ -11,6 +11,7 @@ from mechgrok.metrics import METRICS, column_of, norms
 from mechgrok.models import HookedModel
 from mechgrok.tasks import Examples, Task
 from mechgrok.training.memory import OUTPUTS_AT_ONCE
+from mechgrok.user_code import reraise_as_user_error
 
 
 def on_device(data: Examples, model: HookedModel) -> Examples:
@@ -78,7 +79,11 @@ def further_metrics(
     model: HookedModel, task: Task, train_set: Examples, names: Sequence[str]
 ) -> dict[str, float]:
     """A run's further metrics, by column."""
-    return {column_of(name): float(METRICS.load(name)(model, task, train_set)) for name in names}
+    row = {}
+    for name in names:
+        with reraise_as_user_error(name):
+            row[column_of(name)] = float(METRICS.load(name)(model, task, train_set))
+    return row
 
 
 def split(data: Examples, size: int) -> list[Examples]:

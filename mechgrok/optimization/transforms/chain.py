@@ -13,6 +13,7 @@ from mechgrok.errors import UserError
 from mechgrok.optimization.constraints.base import Constraint, Weights
 from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
+from mechgrok.user_code import reraise_as_user_error
 
 #: Prefix of a transform's state in ``resume.safetensors``.
 STATE = "transforms."
@@ -86,7 +87,8 @@ class Chain:
         weights, gradients = self._with_gradients()
         self._before = [weight.clone() for weight in weights]
         for transform in self._perturbing:
-            shifts = transform.lookahead(gradients, weights) or ()
+            with reraise_as_user_error(transform.name):
+                shifts = transform.lookahead(gradients, weights) or ()
             for weight, shift in zip(weights, shifts, strict=True):
                 weight.add_(shift)
 
@@ -110,17 +112,20 @@ class Chain:
                 arguments["step"] = self._step
             if "generator" in further:
                 arguments["generator"] = _generator(self._seed, self._step, index)
-            gradients = transform.change(gradients, weights, state, **arguments)
+            with reraise_as_user_error(transform.name):
+                gradients = transform.change(gradients, weights, state, **arguments)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
         for group, learning_rate in self._learning_rates:
             for transform in self._scaling:
-                learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
+                with reraise_as_user_error(transform.name):
+                    learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
             group["lr"] = learning_rate
         self.optimizer.step()
         for constraint, memory in self._memories():
             if constraint.is_active(self._step):
-                constraint.project(self._network, memory, self._step)  # type: ignore[arg-type]
+                with reraise_as_user_error(constraint.name):
+                    constraint.project(self._network, memory, self._step)  # type: ignore[arg-type]
         self._step += 1
 
     def _memories(self) -> Iterator[tuple[Constraint, Mapping[str, State]]]:

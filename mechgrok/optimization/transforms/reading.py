@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mechgrok import user_code
 from mechgrok.errors import UserError, choices
 from mechgrok.fields import make_named, named_parts
 from mechgrok.optimization.transforms import TRANSFORMS
@@ -25,19 +24,6 @@ def read_transforms(value: Any) -> tuple[Transform, ...]:
         UserError: a transform or an option is unknown.
     """
     return tuple(make_named(TRANSFORMS, Transform, part) for part in named_parts(TRANSFORMS, value))
-
-
-def names_in(value: Any) -> list[str]:
-    """The names of the transforms in a value, parsed or not."""
-    return [
-        part.name if isinstance(part, Transform) else TRANSFORMS.describe(part)["name"]
-        for part in named_parts(TRANSFORMS, value)
-    ]
-
-
-def absolute(text: str) -> str:
-    """The same text, with absolute paths to user code."""
-    return "+".join(map(user_code.absolute, named_parts(TRANSFORMS, text)))
 
 
 def transform_options() -> dict[str, list[str]]:
