@@ -222,7 +222,7 @@ class TestMistakes:
         assert not (tmp_path / "p").exists()
 
     def test_a_wider_network_has_no_trained_weights(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"4 times as wide.* at step 60.*--from-init"):
+        with pytest.raises(UserError, match=r"step 60.*--from-init"):
             train_popup(tiny_run, tmp_path / "p", at=60, width=4)
         assert not (tmp_path / "p").exists()
 
@@ -232,7 +232,7 @@ class TestMistakes:
             train_popup(tiny_run, tmp_path / "p", at=60, rate=rate)
 
     def test_a_rate_that_leaves_a_weight_without_edges(self, tiny_run: Run, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"W_E.*lower --rate"):
+        with pytest.raises(UserError, match=r"W_E.*--rate"):
             train_popup(tiny_run, tmp_path / "p", at=60, rate=0.999)
         assert not (tmp_path / "p").exists()
 

@@ -58,11 +58,11 @@ def test_what_cannot_be_drawn_is_told(tiny_run: Run, tmp_path: Path) -> None:
     answer = mechgrok.analyze(tiny_run, "norms")
     other = mechgrok.analyze(tiny_run, "accuracy")
     wrong = {
-        "name an analysis": lambda: mechgrok.draw(tiny_run),
-        "give the analysis's name": lambda: mechgrok.draw({"a": answer, "b": other}),
-        "at least one run": lambda: mechgrok.draw([], "norms"),
-        "has no option 'sides'": lambda: mechgrok.draw(tiny_run, "norms", sides=3),
-        "give them with runs": lambda: mechgrok.draw(answer, steps=[0]),
+        r"draw\(runs, 'fourier'\)": lambda: mechgrok.draw(tiny_run),
+        "norms|accuracy|analys": lambda: mechgrok.draw({"a": answer, "b": other}),
+        "run": lambda: mechgrok.draw([], "norms"),
+        "'sides'": lambda: mechgrok.draw(tiny_run, "norms", sides=3),
+        "steps": lambda: mechgrok.draw(answer, steps=[0]),
     }
     for words, call in wrong.items():
         with pytest.raises(UserError, match=words):
@@ -70,7 +70,7 @@ def test_what_cannot_be_drawn_is_told(tiny_run: Run, tmp_path: Path) -> None:
 
 
 def test_runs_come_first(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match=r"draw\(runs, .fourier.\)"):
+    with pytest.raises(UserError, match=r"draw\(runs, 'fourier'\)"):
         mechgrok.draw("norms", tiny_run)  # type: ignore[arg-type]
 
 

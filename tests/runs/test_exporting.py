@@ -41,7 +41,7 @@ def test_fewer_answers_than_tokens_and_a_mask_and_narrow_heads() -> None:
 
 
 def test_an_mlp_has_no_native_form(tiny_run: Run) -> None:
-    with pytest.raises(UserError, match="no native MLP"):
+    with pytest.raises(UserError, match=r"run\.model\(step\)"):
         tiny_run.to_transformer_lens()
 
 

@@ -62,7 +62,7 @@ class TestMaking:
         (path / MAKING).mkdir(parents=True)
         (path / MAKING / "metrics.csv").write_text("step")
         assert is_unfinished(path)
-        with pytest.raises(UserError, match="incomplete"):
+        with pytest.raises(UserError, match="mechgrok train"):
             Run(path)
         assert create_run(path, OTHER).config.seed == 9
         assert not list(path.glob(".*"))
@@ -147,7 +147,7 @@ class TestOneWriter:
                 lambda: train(copy, OTHER, overwrite=True),
                 lambda: resume(copy, steps=90),
             ):
-                with pytest.raises(UserError, match=rf"{first.pid} on .* since"):
+                with pytest.raises(UserError, match=rf"process {first.pid} "):
                     second()
             assert Run(copy).config == before
         finally:
@@ -223,7 +223,7 @@ class TestGoingOn:
     def test_metrics_that_are_no_numbers_are_named(self, copy: Path, last: str) -> None:
         with open(copy / "metrics.csv", "a") as file:
             file.write(f"{last}\n")
-        with pytest.raises(UserError, match=r"metrics\.csv (holds non-numeric values|has steps)"):
+        with pytest.raises(UserError, match=r"metrics\.csv"):
             _ = Run(copy).metrics
 
 

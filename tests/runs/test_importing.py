@@ -353,7 +353,7 @@ def test_weights_are_of_no_later_step_than_their_training_had(
 
 def test_an_imported_run_is_not_resumed(tmp_path: Path, tiny_run: Run) -> None:
     run = import_run([tiny_run.file(0)], tmp_path / "run")
-    with pytest.raises(UserError, match="imported without its optimizer"):
+    with pytest.raises(UserError, match="imported"):
         resume(run.path, steps=100)
     assert run.steps == [0]
 

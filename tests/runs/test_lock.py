@@ -17,7 +17,7 @@ def test_a_disk_that_interrupts_each_flock_is_not_asked_for_ever(
     monkeypatch.setattr(fcntl, "flock", lambda descriptor, how: time.sleep(3))
     monkeypatch.setattr(lock, "_FLOCK_TIMEOUT", 0.1)
     with (
-        pytest.raises(ExternalError, match=r"within 0\.1 seconds: try again"),
+        pytest.raises(ExternalError, match=r"0\.1 seconds"),
         lock.writing(tmp_path / "run"),
     ):
         pass

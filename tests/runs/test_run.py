@@ -105,7 +105,7 @@ def test_a_foreign_checkpoint_is_named(copy: Path) -> None:
 
 def test_another_models_checkpoint_is_named(copy: Path) -> None:
     save_file({"W_E": torch.zeros(2, 2)}, Run(copy).file(40), metadata={"step": "40"})
-    with pytest.raises(UserError, match="not this run's checkpoint"):
+    with pytest.raises(UserError, match=r"step_00000040\.safetensors"):
         Run(copy).model(40)
 
 
@@ -218,12 +218,9 @@ def test_names_of_weights_need_no_model_and_the_mask_is_read_once(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (
-            lambda w: {k.replace("W_in", "W_ix"): v for k, v in w.items()},
-            r"W_in has shape none instead",
-        ),
-        (lambda w: w | {"W_in": w["W_in"][:, :2].clone()}, r"W_in has shape \(\d+, 2\) instead"),
-        (lambda w: w | {"b_in": torch.zeros(3)}, r"b_in has shape \(3,\) instead of none"),
+        (lambda w: {k.replace("W_in", "W_ix"): v for k, v in w.items()}, "W_in"),
+        (lambda w: w | {"W_in": w["W_in"][:, :2].clone()}, r"W_in .*\[\d+, 2\]"),
+        (lambda w: w | {"b_in": torch.zeros(3)}, r"b_in .*\[3\]"),
     ],
     ids=["another name", "another shape", "one more"],
 )

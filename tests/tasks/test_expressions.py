@@ -40,7 +40,7 @@ def test_like_terms_are_one() -> None:
      "1.5x", "* x", "x ** ** 2", "a+b", "x²³^2", "٣x", "x\x00"],
 )  # fmt: skip
 def test_what_is_no_polynomial_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="not a polynomial"):
+    with pytest.raises(UserError, match="polynomial"):
         make_task("expression", expression=text)
 
 

@@ -125,7 +125,7 @@ def test_a_task_knows_its_parts() -> None:
     assert harmonics(make_task("group", group="C7")).names == ("0", "1", "2", "3")
     assert harmonics(make_task("mul", p=7)).n == 6
     assert harmonics(make_task("group", group="Q8")).kind == "representation"
-    with pytest.raises(UserError, match="not a product of residues"):
+    with pytest.raises(UserError, match="--order"):
         harmonics(make_task("group", group="S3"), "multiplicative")
     assert "not modular" in str(no_harmonics(make_task("parity")))
 
@@ -135,7 +135,7 @@ def test_parts_are_called_by_name_or_number() -> None:
     assert group.numbered(["standard", 1, "2+2", "3"]) == [2, 1, 4, 3]
     with pytest.raises(UserError, match=r"'std'.*sign, standard"):
         group.numbered(["std"])
-    with pytest.raises(UserError, match="0 is not a representation of S4: choose from 1 to 4"):
+    with pytest.raises(UserError, match=r"0 .*1 to 4"):
         group.numbered([0])
 
 

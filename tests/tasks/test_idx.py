@@ -37,13 +37,13 @@ def test_every_type_of_the_format(
 @pytest.mark.parametrize(
     ("harm", "complaint"),
     [
-        (lambda whole: whole[:-1], "truncated: its header declares 40 bytes, but it has 39"),
+        (lambda whole: whole[:-1], "40 bytes.* 39"),
         (lambda whole: whole[:9], "truncated"),
-        (lambda whole: whole + b"\0", "too long"),
-        (lambda whole: b"\x89PNG\r\n", "not an IDX file: it begins with 89 50 4e 47"),
-        (lambda whole: b"\0\0\x07\1\0\0\0\1\0", "not an IDX file"),
-        (lambda whole: b"", "begins with nothing"),
-        (lambda whole: gzip.compress(whole)[:-9], "cannot be read"),
+        (lambda whole: whole + b"\0", "broken"),
+        (lambda whole: b"\x89PNG\r\n", "IDX .*89 50 4e 47"),
+        (lambda whole: b"\0\0\x07\1\0\0\0\1\0", "IDX"),
+        (lambda whole: b"", "IDX|nothing"),
+        (lambda whole: gzip.compress(whole)[:-9], "broken"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused(

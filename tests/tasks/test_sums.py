@@ -22,7 +22,7 @@ def test_labels_are_sums(p: int, terms: int) -> None:
 
 
 def test_an_objective_for_two_classes_is_refused() -> None:
-    with pytest.raises(UserError, match="two classes, not 5"):
+    with pytest.raises(UserError, match="cross-entropy"):
         RunConfig.make(task={"name": "sum", "p": 5, "objective": "hinge"})
 
 
@@ -34,7 +34,7 @@ def test_two_terms_are_addition_of_ordered_pairs() -> None:
 
 @pytest.mark.parametrize("terms", [6, 32])
 def test_more_than_fits_is_refused_before_it_is_made(terms: int) -> None:
-    with pytest.raises(UserError, match=r"needs .* of memory"):
+    with pytest.raises(UserError, match="memory"):
         check_memory(RunConfig.make(task={"name": "sum", "p": 97, "terms": terms}))
 
 

@@ -101,7 +101,7 @@ def test_runs_made_from_a_run_diverge_in_the_same_words(tmp_path: Path) -> None:
     parent = train(tmp_path / "parent", config(steps=20))
     for name, make in {"fork": fork, "ticket": train_ticket, "popup": train_popup}.items():
         options = {"at": 0} | HOT | ({"train_weights": True} if name == "popup" else {})
-        with pytest.raises(Diverged, match="stopped"):
+        with pytest.raises(Diverged, match="step"):
             make(parent, tmp_path / name, **options)
         assert Run(tmp_path / name).diverged is not None
 

