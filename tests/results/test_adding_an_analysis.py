@@ -55,7 +55,7 @@ def test_an_analysis_from_outside_is_listed_asked_and_reported(
     answer = mechgrok(
         "analyze", "sharpness", tiny_run.path, "--out", out, "--quantile", 0.9, path=installed
     )
-    assert "output largest" in answer
+    assert "largest output" in answer
     assert len(list(out.glob("sharpness-*.html"))) == 1
     page = installed / "report.html"
     only = ("--only", "accuracy,sharpness", "--out", page)
@@ -78,7 +78,7 @@ def test_a_file_is_an_analysis_too(installed: Path, tiny_run: Run) -> None:
     answer = mechgrok(
         "analyze", file, tiny_run.path, "--quantile", 0.9, "--out", out, path=elsewhere
     )
-    assert "output largest" in answer
+    assert "largest output" in answer
     assert len(list(out.glob("sharpness-*.html"))) == 1
     by_name = analyze(tiny_run, str(file), quantile=0.9)
     spec = importlib.util.spec_from_file_location("sharpness", file)

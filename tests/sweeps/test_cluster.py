@@ -81,8 +81,8 @@ def test_runs_come_out_as_here_to_the_byte_though_a_node_is_killed(
     ("address", "words"),
     [
         ("127.0.0.1:9", "Nothing answers at 127.0.0.1:9"),
-        ("nowhere", "no address of a Ray cluster"),
-        ("ray://head:10001", "no address of a Ray cluster"),
+        ("nowhere", "host:port"),
+        ("ray://head:10001", "host:port"),
         ("127.0.0.1:99999", "Nothing answers at 127.0.0.1:99999"),
     ],
 )

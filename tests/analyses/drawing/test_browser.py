@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,16 @@ pytest.importorskip("kaleido")
 SLEEP = f"{sys.executable} -c 'import time; time.sleep(1000)'"
 FIGURE = go.Figure(go.Scatter(y=[1, 2]))
 SIZE = {"width": 100, "height": 80}
+
+
+def ends(pid: int) -> bool:
+    """Whether a process that was killed is gone, or a zombie, within ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie":
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +87,7 @@ def test_a_browser_that_does_not_answer_is_ended_and_named(
         monkeypatch.setattr(browser, "START", 1000.0)
         with pytest.raises(UserError, match=complaint):
             opened.draw(FIGURE, "png", **SIZE)
-    pid = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.browser

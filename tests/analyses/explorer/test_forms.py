@@ -223,7 +223,7 @@ def test_only_an_intervention_that_a_person_named_is_loaded(scale: str, tmp_path
     (tmp_path / "other.py").write_text(
         "Ablate = 3\nfrom mechgrok.interventions import Keep as Mine"
     )
-    with pytest.raises(UserError, match="no intervention"):
+    with pytest.raises(UserError, match=r"other\.py:Ablate"):
         add_intervention(f"{tmp_path / 'other.py'}:Ablate")
     with pytest.raises(UserError, match=r"Keep .*rename"):
         add_intervention(f"{tmp_path / 'other.py'}:Mine")
