@@ -33,7 +33,7 @@ class Call:
 
     def __init__(self, proof: Path, how: str) -> None:
         self.call: tuple[Any, ...] = {
-            "system": (os.system, (f"touch {proof}",)),
+            "system": (os.system, (f": > {proof}",)),
             "eval": (eval, (f"open({str(proof)!r}, 'w')",)),
             "open": (open, (str(proof), "w")),
             "getattr": (getattr, (str, "format")),

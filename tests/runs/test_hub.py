@@ -152,7 +152,7 @@ def test_git_lfs_files_are_found_where_git_lfs_keeps_them(tiny_run: Run, tmp_pat
 def test_a_hostile_repository_runs_nothing(tiny_run: Run, tmp_path: Path) -> None:
     out = export_sequence(tiny_run, tmp_path / "repository", [0], branches=True)
     program = tmp_path / "program"
-    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\n")
+    program.write_text(f"#!/bin/sh\n: > {tmp_path}/was-run\n")
     program.chmod(0o755)
     config = (
         f"[core]\n fsmonitor = {program}\n pager = {program}\n sshCommand = {program}\n"
