@@ -11,7 +11,8 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.derived.children import changed_training, relative_path, resolve_step
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
-from mechgrok.optimization.transforms.chain import without_transforms
+from mechgrok.optimization.constraints.applied import MEMORY
+from mechgrok.optimization.transforms.chain import STATE, without
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room
@@ -84,5 +85,8 @@ def _state_at(parent: Run, step: int, config: RunConfig) -> dict[str, Any]:
         return {}
     if saved_step != step:
         return {}
-    same = [t.name for t in before.transforms] == [t.name for t in config.recipe.transforms]
-    return state if same else without_transforms(state)
+    after = config.recipe
+    same_transforms = [t.name for t in before.transforms] == [t.name for t in after.transforms]
+    dropped = [] if same_transforms else [STATE]
+    dropped += [] if before.constraints == after.constraints else [MEMORY]
+    return without(state, dropped)

@@ -249,14 +249,14 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
         optimizer = training.optimizer.make(groups, training.learning_rate)
     if not training.transforms and not training.constraints:
         return optimizer
+    from mechgrok.optimization.constraints.applied import AppliedConstraints
     from mechgrok.optimization.constraints.base import Weights
     from mechgrok.optimization.transforms.chain import Chain
 
-    network = None
-    if training.constraints:
-        network = Weights(networks[0][0], config.task)
-        for constraint in training.constraints:
-            constraint.check(network)
+    constraints = None
+    if training.constraints:  # Then the network is alone (`TrainingConfig.separable`).
+        weights = Weights(networks[0][0], config.task)
+        constraints = AppliedConstraints(training.constraints, weights)
     return Chain(
         optimizer,
         training.transforms,
@@ -264,8 +264,7 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
         step=step,
         steps=training.steps,
         seed=config.seed or 0,
-        constraints=training.constraints,
-        network=network,
+        constraints=constraints,
     )
 
 
@@ -320,7 +319,8 @@ def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[st
     """
     from torch import Tensor
 
-    from mechgrok.optimization.transforms.chain import MEMORY, STATE, states_of
+    from mechgrok.optimization.constraints.applied import MEMORY
+    from mechgrok.optimization.transforms.chain import STATE, states_of
 
     parameters, states = parameters_by_name(model), states_of(optimizer)
     for entry, value in state.items():

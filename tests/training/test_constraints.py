@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechgrok import Run, UserError, sweep, train, train_ticket
+from mechgrok import Run, UserError, fork, sweep, train, train_ticket
 from mechgrok.optimization.constraints.reading import read_constraints
 from mechgrok.training import Interrupted, resume, train_together
 
@@ -170,6 +170,17 @@ def test_a_constraint_of_ones_own_is_a_class_in_a_file(tmp_path: Path) -> None:
     run = short(tmp_path / "run", f"{file}:Positive:of=W_out")
     assert run.weights("W_out")[1:].min() >= 0
     assert run.weights("W_U")[1:].min() < 0
+
+
+def test_a_fork_keeps_its_parents_constraints_or_drops_them(tmp_path: Path) -> None:
+    constraints = "norm:of=each:times=0.5"
+    whole = short(tmp_path / "whole", constraints, steps=60)
+    parent = short(tmp_path / "parent", constraints)
+    same = fork(parent, tmp_path / "same", steps=20, progress=None)
+    for name in parent.weight_names:
+        assert norms(same, name) == pytest.approx(norms(whole, name)[-1], rel=1e-6)
+    free = fork(parent, tmp_path / "free", steps=20, constraints="none", progress=None)
+    assert norms(free)[-1] != pytest.approx(norms(parent)[-1], rel=1e-3)
 
 
 def test_constraints_are_an_axis_of_a_sweep(tmp_path: Path) -> None:

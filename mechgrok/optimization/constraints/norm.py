@@ -64,7 +64,7 @@ class Norm(Constraint):
         if self.times is not None and step == self.at:
             names = weights.names(self.of)
             for name, norm in zip(names, weights.norms(names), strict=True):
-                memory[name]["reference"] = norm
+                memory[name].setdefault("reference", norm)  # A fork carries its parent's.
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
         for names in self._groups(weights):

@@ -1,7 +1,7 @@
 """An optimizer with transforms before it and constraints after it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mechgrok.errors import UserError
-from mechgrok.optimization.constraints.base import Constraint, Weights
+from mechgrok.optimization.constraints.applied import AppliedConstraints
 from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
 from mechgrok.user_code import reraise_as_user_error
 
 #: Prefix of a transform's state in ``resume.safetensors``.
 STATE = "transforms."
-#: And that of a constraint.
-MEMORY = "constraints."
 
 
 class Chain:
@@ -31,8 +29,7 @@ class Chain:
         step: the run's current step.
         steps: the run's number of steps.
         seed: the run's seed.
-        constraints: the constraints, in order.
-        network: the network's weights, which the constraints act on.
+        constraints: the network's constraints, if any.
     """
 
     def __init__(
@@ -44,8 +41,7 @@ class Chain:
         step: int = 0,
         steps: int = 1,
         seed: int = 0,
-        constraints: Sequence[Constraint] = (),
-        network: Weights | None = None,
+        constraints: AppliedConstraints | None = None,
     ) -> None:
         self.optimizer, self.weights = optimizer, list(weights)
         self._step, self._steps, self._seed = step, steps, seed
@@ -62,10 +58,9 @@ class Chain:
         groups = _groups_of(optimizer) if self._scaling else []
         self._learning_rates = [(group, group["lr"]) for group in groups]
         self._before: list[Tensor] = []
-        self._constraints = [(each, f"{MEMORY}{index}.") for index, each in enumerate(constraints)]
-        self._network = network
-        if network is not None:
-            self.transform_state |= {prefix: defaultdict(dict) for _, prefix in self._constraints}
+        self._constraints = constraints
+        if constraints is not None:
+            self.transform_state |= constraints.state
 
     @property
     def state(self) -> dict[Any, dict[str, Any]]:
@@ -102,8 +97,8 @@ class Chain:
     @torch.no_grad()
     def step(self) -> None:
         """Update the weights with their gradients, and apply the constraints."""
-        for constraint, memory in self._memories():
-            constraint.begin(self._network, memory, self._step)  # type: ignore[arg-type]
+        if self._constraints is not None:
+            self._constraints.begin(self._step)
         weights, gradients = self._with_gradients()
         for index, (transform, further) in self._changing.items():
             state = [self.transform_state[f"{STATE}{index}."][weight] for weight in weights]
@@ -122,51 +117,15 @@ class Chain:
                     learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
             group["lr"] = learning_rate
         self.optimizer.step()
-        for constraint, memory in self._memories():
-            if constraint.is_active(self._step):
-                with reraise_as_user_error(constraint.name):
-                    constraint.project(self._network, memory, self._step)  # type: ignore[arg-type]
+        if self._constraints is not None:
+            self._constraints.project(self._step)
         self._step += 1
 
-    def _memories(self) -> Iterator[tuple[Constraint, Mapping[str, State]]]:
-        """Each constraint with what it stores about weights, by their names."""
-        if self._network is not None:
-            for constraint, prefix in self._constraints:
-                yield constraint, _ByName(self._network.raw, self.transform_state[prefix])
-
-    def _freeze(self) -> None:
-        """Remove the gradients of frozen weights, so that nothing changes these weights."""
-        if self._network is None:
-            return
-        self._network.frozen = {
-            name
-            for constraint, _ in self._constraints
-            if constraint.is_active(self._step)
-            for name in constraint.frozen(self._network)
-        }
-        for name in self._network.frozen:
-            self._network.raw[name].grad = None
-
     def _with_gradients(self) -> tuple[list[nn.Parameter], list[Tensor]]:
-        self._freeze()
+        if self._constraints is not None:
+            self._constraints.freeze(self._step)
         trained = [(weight, weight.grad) for weight in self.weights if weight.grad is not None]
         return [weight for weight, _ in trained], [gradient for _, gradient in trained]
-
-
-class _ByName(Mapping[str, State]):
-    """The state of weights by their names, empty where there is none yet."""
-
-    def __init__(self, weights: Mapping[str, nn.Parameter], state: dict[Any, State]) -> None:
-        self._weights, self._state = weights, state
-
-    def __getitem__(self, name: str) -> State:
-        return self._state[self._weights[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
 
 
 def _generator(*seeds: int) -> torch.Generator:
@@ -195,12 +154,12 @@ def states_of(optimizer: TorchOptimizer) -> dict[str, dict[Any, dict[str, Any]]]
     return {"": optimizer.state} | getattr(optimizer, "transform_state", {})
 
 
-def without_transforms(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state from disk, without that of transforms and constraints."""
+def without(state: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
+    """An optimizer's state from disk, without entries whose key starts with one of the prefixes."""
     return {
         entry: value
         for entry, value in state.items()
-        if not entry.rpartition("/")[2].startswith((STATE, MEMORY))
+        if not entry.rpartition("/")[2].startswith(tuple(prefixes))
     }
 
 
