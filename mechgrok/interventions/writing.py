@@ -123,6 +123,11 @@ def load_toml(path: str | Path) -> list[Intervention]:
     path = Path(path)
     try:
         text = read_text(path, _LARGEST_FILE)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} does not exist: write interventions to it as tables [[do]], such as kind = "
+            '"Ablate" and neurons = [3].'
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as interventions ({_short(error)}).") from None
     try:
