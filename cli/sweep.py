@@ -83,6 +83,15 @@ Status = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Estimate runs, time and disk space; train nothing.")
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Train the I-th of N shares of the runs; shares can run at once on one folder.",
+        rich_help_panel=EXECUTION,
+    ),
+]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Confirm more than 10,000 runs.", rich_help_panel=EXECUTION)
 ]
@@ -105,6 +114,7 @@ def sweep(
     together: TogetherOrNot = "auto",
     ray: RayAddress = None,
     ray_timeout: RayTimeout = 60.0,
+    shard: ShardOption = None,
     yes: Yes = False,
     at_accuracy: AtAccuracy = None,
     quiet: Quiet = False,
@@ -132,7 +142,7 @@ def sweep(
         print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
         executor = executor_of(jobs, device, together, ray, ray_timeout)
-        _make(out, plan, extend, executor, at_accuracy, quiet)
+        _make(out, plan, extend, executor, shard, at_accuracy, quiet)
 
 
 def _plan(
@@ -195,6 +205,7 @@ def _make(
     plan: "Plan",
     extend: bool,
     executor: "Executor",
+    shard: str | None,
     at_accuracy: float | None,
     quiet: bool,
 ) -> None:
@@ -202,16 +213,20 @@ def _make(
     from mechgrok.sweeps.groups import RunGroups
     from mechgrok.sweeps.progress import SweepProgress
     from mechgrok.sweeps.running import complete, prepare_sweep
+    from mechgrok.sweeps.shards import Shard
 
-    sweep = prepare_sweep(out, plan, extend=extend)
+    share = None if shard is None else Shard.parse(shard)
+    sweep = prepare_sweep(out, plan, extend=extend, shard=share)
     with SweepProgress(sweep, quiet=quiet) as progress:
-        outcomes = complete(sweep, executor, display=progress)
+        outcomes = complete(sweep, executor, display=progress, shard=share)
     n_done = len(sweep.finished)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
     if n_done and n_done + n_failed == len(sweep):
         print_groups(RunGroups.of_sweep(sweep.at(at_accuracy)))
-    print(f"{sweep.path}: {n_done} of {len(sweep)} runs are finished")
-    again = shlex.join(["mechgrok", "sweep", str(sweep.path), "--resume"])
+    share_note = "" if share is None else f" of shard {share}"
+    print(f"{sweep.path}: {n_done} of {len(sweep)} runs{share_note} are finished")
+    same_shard = [] if share is None else ["--shard", str(share)]
+    again = shlex.join(["mechgrok", "sweep", str(sweep.path), "--resume", *same_shard])
     if failed_runs(sweep, outcomes, again):
         raise typer.Exit(1)
 

@@ -19,6 +19,7 @@ from mechgrok.sweeps.local import run_members
 from mechgrok.sweeps.order import in_order
 from mechgrok.sweeps.plan import Member, Plan
 from mechgrok.sweeps.progress import show_sweep
+from mechgrok.sweeps.shards import Shard
 from mechgrok.training.machine import find_device
 
 #: Whether to train runs of one shape together in one loop.
@@ -82,6 +83,7 @@ def sweep(
     device: str = "auto",
     together: Together = "auto",
     where: Executor | None = None,
+    shard: str | None = None,
     extend: bool = False,
     display: Display | Literal["auto"] | None = "auto",
     **settings: Any,
@@ -106,6 +108,7 @@ def sweep(
         together: whether to train runs of one shape in one loop: "on", "off", or "auto" for on a
             GPU only. With "off" on a CPU, every run has the same bytes as if trained alone.
         where: the executor; default: processes on this machine.
+        shard: train one share of the runs: "3/20". Shards can run at once on one folder.
         extend: add these runs to an existing sweep with another plan.
         display: receives progress events; "auto" shows a bar in notebooks only.
         settings: settings of all base runs, by name.
@@ -120,16 +123,17 @@ def sweep(
     if not isinstance(plan, Plan):
         plan = make_plan(plan, over, seeds, tickets, popups, settings)
     executor = where or on_this_machine(jobs, device, together)
-    prepared = prepare_sweep(Path(out), plan, extend=extend)
+    share = None if shard is None else Shard.parse(shard)
+    prepared = prepare_sweep(Path(out), plan, extend=extend, shard=share)
     with show_sweep(display, prepared) as receiver:
-        outcomes = complete(prepared, executor, display=receiver)
-    trained = Sweep(prepared.path)
+        outcomes = complete(prepared, executor, display=receiver, shard=share)
+    trained = Sweep(prepared.path, prepared.members)
     n_failed = sum(outcome.how == "failed" for outcome in outcomes)
     if len(trained.finished) + n_failed < len(trained):  # A run that never began has no outcome.
         raise SweepInterrupted(f"{trained.path} was interrupted")
     if n_failed:
         raise SweepFailed(trained.path, outcomes)
-    return trained
+    return Sweep(trained.path)
 
 
 def on_this_machine(jobs: int | None, device: str, together: str) -> Executor:
@@ -156,8 +160,10 @@ def _is_gpu(device: str) -> bool:
     return Path("/proc/driver/nvidia").exists() and find_device("auto") == "cuda"
 
 
-def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
-    """Create or open the sweep with this plan at ``out``.
+def prepare_sweep(
+    out: Path, plan: Plan, *, extend: bool = False, shard: Shard | None = None
+) -> Sweep:
+    """Create or open the sweep with this plan at ``out``, or a shard of it.
 
     A plan that contains all runs of the existing plan replaces it.
 
@@ -166,9 +172,10 @@ def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
             setting of the plan is invalid; nothing is written.
     """
     check_stages(plan.members())
-    if Sweep.is_at(out):
+    occupied = out.exists() and (not out.is_dir() or any(not _is_partial(f) for f in out.iterdir()))
+    if Sweep.is_at(out):  # Checked last, because another shard may create it meanwhile.
         plan = _join(out, Plan.load(out / PLAN), plan, extend)
-    elif out.exists() and (not out.is_dir() or any(not _is_partial(f) for f in out.iterdir())):
+    elif occupied:
         raise UserError(f"{out} holds something other than a sweep: choose another folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -176,7 +183,8 @@ def prepare_sweep(out: Path, plan: Plan, *, extend: bool = False) -> Sweep:
         raise UserError(f"The folder {out} cannot be created ({error}).") from None
     if not Sweep.is_at(out) or Plan.load(out / PLAN) != plan:
         write_text(out / PLAN, plan.as_toml())
-    return Sweep(out)
+    sweep = Sweep(out)
+    return sweep if shard is None else Sweep(out, shard.of(sweep.members))
 
 
 def _is_partial(file: Path) -> bool:
@@ -220,15 +228,19 @@ def check_stages(members: Iterable[Member]) -> None:
             checked.add(combination)
 
 
-def complete(sweep: Sweep, where: Executor, *, display: Display | None = None) -> list[Outcome]:
+def complete(
+    sweep: Sweep, where: Executor, *, display: Display | None = None, shard: Shard | None = None
+) -> list[Outcome]:
     """Train the missing and unfinished runs of a sweep, and return their outcomes.
+
+    Shards lock folders of their own, so that several can run at once.
 
     Raises:
         UserError: a member's folder holds another run, or another process writes to the sweep.
     """
     from mechgrok.sweeps.making import check_same
 
-    with writing(sweep.path):
+    with writing(sweep.path if shard is None else sweep.path / shard.folder):
         done = sweep.finished
         for member in sweep.members:
             if member.name in done:
