@@ -57,5 +57,5 @@ def test_the_lines_of_the_dockerfile_install_a_working_command(tmp_path: Path) -
     for line in runs:
         subprocess.run(["sh", "-c", line], cwd=source, env=environment, check=True, timeout=1500)
     command = [f"{venv}/bin/mechgrok", "train", "quick", "--steps", "20", "--out", "base"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=120)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=600)
     assert (tmp_path / "base/config.json").exists()

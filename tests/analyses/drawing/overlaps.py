@@ -1,0 +1,81 @@
+"""Measure whether texts of a figure overlap, or leave it, in a real browser."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: Boxes of all visible texts of a figure, and the figure's own box, in pixels.
+_BOXES = """() => {
+  const plot = document.querySelector('.js-plotly-plot').getBoundingClientRect();
+  const texts = [...document.querySelectorAll('.js-plotly-plot svg text')].filter(text => {
+    const style = getComputedStyle(text);
+    return text.textContent.trim() && style.visibility !== 'hidden' && style.opacity !== '0'
+      && style.display !== 'none' && text.getBoundingClientRect().width > 0
+      && !text.closest('.hoverlayer, .modebar, defs');
+  });
+  const boxes = texts.map(text => {
+    const box = text.getBoundingClientRect();
+    let angle = 0;
+    for (let node = text; node && node.tagName !== 'svg'; node = node.parentNode) {
+      const turn = /rotate\\((-?[\\d.]+)/.exec(node.getAttribute('transform') || '');
+      if (turn) angle += Number(turn[1]);
+    }
+    return {text: text.textContent.trim(), left: box.left, top: box.top, right: box.right,
+            bottom: box.bottom, slanted: angle % 90 !== 0};
+  });
+  return {boxes, width: document.documentElement.clientWidth, left: plot.left, top: plot.top,
+          right: plot.right, bottom: plot.bottom};
+}"""
+
+Box = dict[str, Any]
+
+
+@contextmanager
+def opened_pages(browser_path: str, width: int, height: int = 900) -> Iterator[Any]:
+    """A page of a headless browser with a window of this size."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        try:
+            yield browser.new_page(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
+
+
+def text_faults(page: Any, html: Path) -> list[str]:
+    """The pairs of overlapping texts of the figure in ``html``, and the texts that leave it."""
+    page.goto(html.as_uri())
+    page.wait_for_function("document.querySelector('.js-plotly-plot .main-svg')", timeout=60_000)
+    page.wait_for_timeout(500)
+    seen = page.evaluate(_BOXES)
+    boxes: list[Box] = seen["boxes"]
+    faults = [f"{box['text']!r} leaves the figure" for box in boxes if _leaves(box, seen)]
+    for index, box in enumerate(boxes):
+        for other in boxes[index + 1 :]:
+            if not (box["slanted"] or other["slanted"]) and _overlap(box, other):
+                faults.append(f"{box['text']!r} and {other['text']!r} overlap")
+    return faults
+
+
+def _leaves(box: Box, figure: Box) -> bool:
+    return bool(
+        box["left"] < max(0, figure["left"]) - 2
+        or box["right"] > min(figure["width"], figure["right"]) + 2
+        or box["top"] < figure["top"] - 2
+        or box["bottom"] > figure["bottom"] + 2
+    )
+
+
+def _overlap(box: Box, other: Box) -> bool:
+    """Whether two boxes share more than their line spacing: 3 pixels in both directions."""
+    across = min(box["right"], other["right"]) - max(box["left"], other["left"])
+    down = min(box["bottom"], other["bottom"]) - max(box["top"], other["top"])
+    return bool(across > 3 and down > 3)
+
+
+def count_faults(browser_path: str, files: Sequence[Path], width: int) -> dict[str, list[str]]:
+    """`text_faults` of several figures at one width, by file name."""
+    with opened_pages(browser_path, width) as page:
+        return {file.stem: text_faults(page, file) for file in files}
