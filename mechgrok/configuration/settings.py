@@ -144,7 +144,7 @@ def trust_and_normalize(name: str, value: Any) -> Any:
             Phase(at=phase.at, **{n: trust_and_normalize(n, v) for n, v in phase.settings.items()})
             for phase in phases_in(value)
         ]
-        return "+".join(map(str, phases)) if isinstance(value, str) else phases
+        return "+".join(map(str, phases)) if isinstance(value, str) else phases or None
     if name == "probes":
         probes = read_probes(value)
         for probe in probes:

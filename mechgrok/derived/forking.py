@@ -62,12 +62,12 @@ def fork(
     if out.resolve() == parent.path.resolve():
         raise UserError(f"{out} is the parent itself: choose another folder with --out.")
     shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    training, state = _training(parent, step, settings), _state_at(parent, step)
+    training = _training(parent, step, settings)
     origin = ForkOrigin(parent=relative_path(parent, out), step=step)
     config = RunConfig.make(**shared, training=training, popup=parent.config.popup, origin=origin)
     before, after = (config.at(max(0, last)).recipe for last in (step - 1, step))
-    carries = bool(carried_state(state, before, after))
-    origin = origin.model_copy(update={"optimizer_state": carries})
+    state = carried_state(_state_at(parent, step), before, after)
+    origin = origin.model_copy(update={"optimizer_state": bool(state)})
     config = config.model_copy(update={"origin": origin})
     check_room(out, overwrite=overwrite)
     with writing(out):
@@ -96,6 +96,7 @@ def _training(parent: Run, step: int, settings: dict[str, Any]) -> dict[str, Any
     own = changed_training(parent, of_run) | {"phases": ()}
     training = checked(TrainingConfig, own, "fork").model_dump(mode="json")
     listed = [Phase(at=begin, **values) for begin, values in phases.items()]
+    training["checkpoint_at"].append(step)  # Without changes no phase begins there.
     return training | {"steps": step + training["steps"], "phases": listed}
 
 

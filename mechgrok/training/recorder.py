@@ -69,7 +69,7 @@ class RunRecorder:
             training.steps, training.checkpoint_every, training.checkpoint_at
         )
         phases = tuple(phase.at for phase in training.phases)
-        self._save_at = Steps((*schedule.parts, phases, (step,)))
+        self._save_at = Steps((*schedule.parts, phases))
         self._keep = None
         if training.keep is not None:
             self._keep = log_spaced(schedule, training.keep).union(training.checkpoint_at, phases)
