@@ -12,7 +12,7 @@ from mechgrok import Phase, Run, RunConfig, UserError, fork, sweep, train, train
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.runs.facts import facts
 from mechgrok.runs.state import read_state
-from mechgrok.training import Interrupted, resume, train_together
+from mechgrok.training import Interrupted, create_run, resume, train_together
 from mechgrok.training.recorder import stopping_step
 from mechgrok.training.together import bundles
 
@@ -159,7 +159,8 @@ def test_t_mem_and_t_gen_are_known_since_the_last_phase(tmp_path: Path) -> None:
 
 def test_until_grokked_counts_from_the_last_phase() -> None:
     task = RunConfig.preset("quick").task
-    rows = [{"step": float(step), "test_accuracy": 1.0, "test_loss": 0.0} for step in range(0, 60, 10)]
+    learned = {"test_accuracy": 1.0, "test_loss": 0.0}
+    rows = [{"step": float(step), **learned} for step in range(0, 60, 10)]
     training = TrainingConfig(steps=100, until_grokked=5, phases="30:weight_decay=0")
     assert stopping_step(rows, task, training) == 35
     assert stopping_step(rows[:3], task, training) == float("inf")
@@ -174,14 +175,16 @@ def test_a_run_without_phases_is_written_as_before(tmp_path: Path) -> None:
 
 def test_runs_with_equal_phases_train_together(tmp_path: Path) -> None:
     texts = {
-        "a": "20:train_fraction=0.6+30:weight_decay=0", "b": "20:train_fraction=0.6+30:weight_decay=3",
-        "c": "20:train_fraction=0.2+30:weight_decay=0", "d": "none",
-    }  # fmt: skip
+        "a": "20:train_fraction=0.6+30:weight_decay=0",
+        "b": "20:train_fraction=0.6+30:weight_decay=3",
+        "c": "20:train_fraction=0.2+30:weight_decay=0",
+        "d": "none",
+    }
     configs = {
         tmp_path / name: RunConfig.preset("quick", phases=text, seed=seed, **SHORT)
         for seed, (name, text) in enumerate(texts.items())
     }
-    runs = [train_step_0(tmp_path / "new" / path.name, config) for path, config in configs.items()]
+    runs = [create_run(tmp_path / "new" / path.name, config) for path, config in configs.items()]
     assert [len(group) for group in bundles(runs, 16)] == [2, 1, 1]
     train_together(configs)
     for seed, (name, text) in enumerate(texts.items()):
@@ -190,12 +193,6 @@ def test_runs_with_equal_phases_train_together(tmp_path: Path) -> None:
         assert together.steps == alone.steps
         for weight, expected in alone.checkpoint(-1).weights.items():
             torch.testing.assert_close(together.checkpoint(-1).weights[weight], expected)
-
-
-def train_step_0(out: Path, config: RunConfig) -> Run:
-    from mechgrok.training import create_run
-
-    return create_run(out, config)
 
 
 def test_tickets_and_edge_popup_go_through_their_parent_s_phases(tmp_path: Path) -> None:
