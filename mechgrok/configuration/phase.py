@@ -15,8 +15,8 @@ from mechgrok.grammar import parse_value, show_value
 
 #: The settings of a task that can change during training.
 TASK_SETTINGS = ("train_fraction", "split_seed", "label_noise", "noise_seed", "objective")
-#: Settings whose value is a name, with options or a place in a file after colons.
-_NAMED = ("optimizer", "transforms", "constraints", "objective")
+#: Settings whose value is a name with options after colons.
+_WITH_OPTIONS = ("optimizer", "transforms", "constraints")
 _FORM = "write 5000:weight_decay=0, with the step before the settings"
 #: Before the step of a phase that follows another one.
 _BETWEEN = re.compile(r"[,+](?=\s*-?\d+:([\w.]+)=)")
@@ -58,7 +58,7 @@ def short_name(name: str) -> str:
     return ALIASES.get(name, name).rpartition(".")[2]
 
 
-def parse_phases(text: str, known: Collection[str]) -> list[Phase]:
+def parse_phases(text: str, known: Collection[str], options: Collection[str] = ()) -> list[Phase]:
     """Parse phases, separated by commas or plus signs: ``5000:weight_decay=0``.
 
     Options of an optimizer, a transform or a constraint follow its name after colons.
@@ -66,6 +66,7 @@ def parse_phases(text: str, known: Collection[str]) -> list[Phase]:
     Args:
         text: the phases.
         known: the names of the settings that can change.
+        options: those of them that are options of an optimizer or a transform.
 
     >>> phases = parse_phases("50:wd=0:constraints=norm:value=3+80:lr=1", ["weight_decay", "lr"])
     >>> [(phase.at, phase.settings) for phase in phases]
@@ -74,7 +75,7 @@ def parse_phases(text: str, known: Collection[str]) -> list[Phase]:
     Raises:
         UserError: the text is not of this form.
     """
-    return [_parse_phase(part.strip(), known) for part in _split(text, known)]
+    return [_parse_phase(part.strip(), known, options) for part in _split(text, known)]
 
 
 def _split(text: str, known: Collection[str]) -> list[str]:
@@ -86,13 +87,15 @@ def _split(text: str, known: Collection[str]) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _parse_phase(text: str, known: Collection[str]) -> Phase:
+def _parse_phase(text: str, known: Collection[str], options: Collection[str]) -> Phase:
     at, *parts = text.split(":")
     texts: dict[str, str] = {}
     for part in parts:
         name, equals, value = part.partition("=")
         last = next(reversed(texts), "")
-        if last in _NAMED and short_name(name) not in known:
+        is_option = short_name(name) not in known or name in options
+        is_place = last == "objective" and not equals  # mine.py:loss
+        if is_place or (last in _WITH_OPTIONS and texts[last] != "none" and is_option):
             texts[last] += f":{part}"
         elif not equals or not value:
             raise UserError(f"The phase {text} gives {name!r} no value: {_FORM}.")

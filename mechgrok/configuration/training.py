@@ -265,11 +265,12 @@ def phases_in(value: Any) -> list[Phase]:
     Raises:
         UserError: a text is no phase, or a setting cannot change during training.
     """
-    known = sorted({*training_options(), *TASK_SETTINGS} - FIXED - {"name"})
+    fields = {*TrainingConfig.model_fields, *TASK_SETTINGS}
+    known = sorted({*training_options(), *fields} - FIXED - {"name"})
     if value is None or value in ("", "none"):
         return []
     if isinstance(value, str):
-        return parse_phases(value, known)
+        return parse_phases(value, known, {*known} - fields)
     if isinstance(value, list | tuple):
         return [phase for part in value for phase in phases_in(part)]
     if isinstance(value, Phase):

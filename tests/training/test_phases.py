@@ -255,6 +255,7 @@ def test_a_phase_is_a_text_an_object_or_a_dictionary(given: Any) -> None:
         ("5:transforms=clop", "clip"),
         ("5:max_norm=3", "--transform clip"),
         ("5:momentum=0.9", "momentum"),
+        ("5:transforms=none:tempo=2", "cannot change 'tempo'"),
         ("5:objective=mose", "mse"),
         ("5:constraints=norm:of=W_X:value=3", "W_E, W_in, W_out or W_U"),
         ("5:optimizer=muon:matrices=non", "inside"),
@@ -269,6 +270,14 @@ def test_what_cannot_change_is_refused_before_anything_is_written(
         short(tmp_path / "run", phases)
     assert remedy in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_options_follow_the_name_that_they_belong_to() -> None:
+    text = "5:transforms=sam:rho=0.1,clip:lr=2+9:constraints=frequencies:keep=1+3:of=W_E:wd=0"
+    first, second = RunConfig.preset("quick", phases=text).recipe.phases
+    assert [part["name"] for part in first.settings["transforms"]] == ["sam", "clip"]
+    assert (first.settings["learning_rate"], second.settings["weight_decay"]) == (2, 0)
+    assert second.settings["constraints"][0]["keep"] == "1+3"
 
 
 def test_code_of_one_s_own_may_act_from_a_step_on(tmp_path: Path) -> None:
