@@ -84,6 +84,7 @@ class RunRecorder:
             self._probing = Probing(self.run, training.probes)
         parts = (*self._save_at.parts, *self._probe_at.parts)
         self._evaluate_at = Steps((*parts, *evaluation_steps(training.steps).parts))
+        self._last_task = self.run.task_at(training.last_phase)
         self._end = self._find_end()
 
     @property
@@ -147,7 +148,7 @@ class RunRecorder:
             drop_checkpoints_but(self.run.path, self._keep, going_on=not self.is_over)
 
     def _find_end(self) -> float:
-        return min(self.training.steps, stopping_step(self.rows, self.run.task, self.training))
+        return min(self.training.steps, stopping_step(self.rows, self._last_task, self.training))
 
 
 def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingConfig) -> float:
