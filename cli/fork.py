@@ -41,8 +41,9 @@ def fork(
     parent = Run(run)
     step = resolve_step(parent, as_step(at))
     arguments = {"at": step, "overwrite": overwrite, "device": device, **changes}
+    steps = changes.get("steps")
     child = train_and_report(
-        step + (changes.get("steps") or options.planned_steps(parent)),
+        step + (steps if isinstance(steps, int) else options.planned_steps(parent)),
         quiet,
         partial(train_fork, parent, out or options.sibling(run, f"fork-{step}"), **arguments),
     )
