@@ -19,7 +19,7 @@ TASK_SETTINGS = ("train_fraction", "split_seed", "label_noise", "noise_seed", "o
 _WITH_OPTIONS = ("optimizer", "transforms", "constraints")
 _FORM = "write 5000:weight_decay=0, with the step before the settings"
 #: Before the step of a phase that follows another one.
-_BETWEEN = re.compile(r"[,+](?=\s*-?\d+:([\w.]+)=)")
+_BETWEEN = re.compile(r"([,+])(?=\s*-?\d+:([\w.]+)=)")
 
 
 class Phase(Settings):
@@ -68,7 +68,8 @@ def parse_phases(text: str, known: Collection[str], options: Collection[str] = (
         known: the names of the settings that can change.
         options: those of them that are options of an optimizer or a transform.
 
-    >>> phases = parse_phases("50:wd=0:constraints=norm:value=3+80:lr=1", ["weight_decay", "lr"])
+    >>> known = ["weight_decay", "learning_rate", "constraints"]
+    >>> phases = parse_phases("50:wd=0:constraints=norm:value=3+80:lr=1", known)
     >>> [(phase.at, phase.settings) for phase in phases]
     [(50, {'weight_decay': 0, 'constraints': 'norm:value=3'}), (80, {'learning_rate': 1})]
 
@@ -81,7 +82,8 @@ def parse_phases(text: str, known: Collection[str], options: Collection[str] = (
 def _split(text: str, known: Collection[str]) -> list[str]:
     parts, start = [], 0
     for match in _BETWEEN.finditer(text):
-        if short_name(match[1]) in known:  # Otherwise keep=1+3:of=W_E would be two phases.
+        # Two phases in "5:lr=1+9:lr=2", but not in "5:constraints=frequencies:keep=1+3:of=W_E".
+        if match[1] == "," or short_name(match[2]) in known:
             parts.append(text[start : match.start()])
             start = match.end()
     return [*parts, text[start:]]
