@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from mechgrok import user_code
+from mechgrok.configuration.aliases import ALIASES
 from mechgrok.configuration.settings import (
-    ALIASES,
     NAMING_CODE,
     PART_KEYS,
     PARTS,
@@ -113,6 +113,8 @@ class Flag:
         if isinstance(text, list):  # A repeatable flag.
             text = ",".join(text)
         if not isinstance(text, str):
+            return text
+        if self.path in SEVERAL_NAMES:
             return text
         if text.lower() == "none" and types.NoneType in get_args(self.annotation):
             return None

@@ -23,11 +23,11 @@ def fork(
     quiet: options.Quiet = False,
     **given: Any,
 ) -> None:
-    """Continue a run from a step with other training settings, as a new run.
+    """Continue a run from a step with other settings, as a new run.
 
-    The fork starts at step 0 with the parent's weights, mask and scores at that step and trains for
-    the parent's number of steps. The optimizer state carries over only from the parent's newest
-    checkpoint; otherwise the optimizer starts afresh.
+    The fork shares the parent's checkpoints up to that step, where a phase with the new settings
+    begins, and trains for --steps more; default: as many as the parent. The optimizer state carries
+    over only from the parent's newest two checkpoints; otherwise the optimizer starts afresh.
     """
     from mechgrok.cli.progress import train_and_report
     from mechgrok.configuration.origins import as_step
@@ -36,13 +36,14 @@ def fork(
     from mechgrok.runs import Run
 
     settings = nested(given["given"], set_)
-    refuse_unknown(settings, ["training"], "A fork")
-    training = settings.get("training", {})
+    refuse_unknown(settings, ["training", "task"], "A fork")
+    changes = settings.get("training", {}) | settings.get("task", {})
     parent = Run(run)
     step = resolve_step(parent, as_step(at))
-    arguments = {"at": step, "overwrite": overwrite, "device": device, **training}
+    arguments = {"at": step, "overwrite": overwrite, "device": device, **changes}
+    steps = changes.get("steps")
     child = train_and_report(
-        training.get("steps") or options.planned_steps(parent),
+        step + (steps if isinstance(steps, int) else options.planned_steps(parent)),
         quiet,
         partial(train_fork, parent, out or options.sibling(run, f"fork-{step}"), **arguments),
     )

@@ -1,3 +1,4 @@
+from .configuration import Phase as Phase
 from .configuration import RunConfig as RunConfig
 from .configuration import TrainingConfig as TrainingConfig
 from .derived import fork as fork

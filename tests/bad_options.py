@@ -229,6 +229,15 @@ export base --out e --step 999999999999999999999999999999
 export base --out /proc/x/y
 export base
 fork base -q --at 7 --out x
+fork base -q --at 20 --phase 10:weight_decay=1 --out x
+fork base -q --at 20 --set task.p=5 --out x
+fork base -q --at 20 --set training.steps=x --out x
+train quick -q --phase -5:weight_decay=0 --out x
+train quick -q --phase 99999:weight_decay=0 --out x
+train quick -q --phase 5:steps=3 --out x
+train quick -q --phase 5:wd=0 --phase 5:lr=1 --out x
+train quick -q --phase 5:d_mlp=64 --out x
+train quick -q --phase 5 --out x
 fork base -q --out base
 fork base -q --out base/../base --overwrite
 ticket base -q --method imp --rounds 1000000 --steps 1 --out x

@@ -1,4 +1,4 @@
-"""Marks on panels over training: t_mem and t_gen of the runs, and tinted intervals."""
+"""Marks on panels over training: t_mem, t_gen and phases of the runs, and tinted intervals."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Marks = list[dict[str, Any]]
 
 _DASHES = {"t_mem": "dot", "t_gen": "dash"}
+_PHASE, _PHASE_COLOR = "phase", "#999999"
 #: A white outline around letters drawn on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
 #: Height and width of a line's name in pixels.
@@ -23,7 +24,10 @@ _NAME_HEIGHT, _NAME_WIDTH = 38, 13
 
 
 def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, int, str]]:
-    """Name, step and colour of each milestone reached by a run, or by the median of a group."""
+    """Name, step and colour of each milestone reached by a run, or by the median of a group.
+
+    The beginning of a phase is a milestone, too, once for all runs with a phase from that step.
+    """
     members: dict[str, list[str]] = {}
     for label in labels:
         members.setdefault(figure.groups.get(label, label), []).append(label)
@@ -33,13 +37,17 @@ def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, i
             at = median_milestone([figure.measured[label] for label in group], mark)
             if at is not None and at >= 0:
                 milestones.append((mark, int(at), figure.run_colors[group[-1]]))
-    return milestones
+    attributes = [figure.measured[label].attrs for group in members.values() for label in group]
+    phases = {
+        int(at) for attrs in attributes for name, at in attrs.items() if name.startswith("phase_")
+    }
+    return [*milestones, *((_PHASE, at, _PHASE_COLOR) for at in phases)]
 
 
 def milestone_lines(
     panel: Panel, axis: StepAxis, pixels: float, named: bool
 ) -> tuple[Marks, Marks]:
-    """Lines at t_mem (dotted) and t_gen (dashed), and their names.
+    """Lines at t_mem (dotted), t_gen (dashed) and the beginnings of phases, and their names.
 
     Args:
         panel: a panel over training.
@@ -49,15 +57,15 @@ def milestone_lines(
             first line of each kind.
     """
     milestones = all_milestones(panel.figure, panel.milestones_of)
-    has_few_runs = len({color for _, _, color in milestones}) <= 4
+    has_few_runs = len({color for mark, _, color in milestones if mark in _DASHES}) <= 4
     # Names of close lines are stacked: the horizontal positions of the names at each height.
     heights: list[list[float]] = [[] for _ in range(int((panel.row.height - 20) / _NAME_HEIGHT))]
     references = _axis_references(panel)
     lines, names, named_marks = [], [], set()
     for step, mark, color in sorted((step, mark, color) for mark, step, color in milestones):
-        color = color if len(panel.figure.measured) > 1 else "#555555"
+        color = color if len(panel.figure.measured) > 1 or mark == _PHASE else "#555555"
         x, at = float(axis.place(step)), pixels * axis.share(step)
-        line = {"color": color, "dash": _DASHES[mark], "width": 1.2}
+        line = {"color": color, "dash": _DASHES.get(mark), "width": 0.8 if mark == _PHASE else 1.2}
         lines.append(
             {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **references}
         )

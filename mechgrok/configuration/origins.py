@@ -128,7 +128,8 @@ class ForkOrigin(Settings):
 
     Attributes:
         parent: the parent's folder, relative to the run's.
-        step: the parent's checkpoint that is the fork's step 0.
+        step: the parent's checkpoint from which the fork continues. Forks of version 0.2 count
+            their steps from it.
         optimizer_state: whether the optimizer's state was copied rather than initialized.
     """
 

@@ -18,6 +18,7 @@ from pydantic import (
 from mechgrok import user_code
 from mechgrok.configuration import presets
 from mechgrok.configuration.origins import ForkOrigin, ImportOrigin, PopupOrigin, TicketOrigin
+from mechgrok.configuration.phase import Phase
 from mechgrok.configuration.training import TrainingConfig, training_options
 from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
@@ -103,6 +104,28 @@ class RunConfig(Settings):
             _ = self.task.training_objective, self.task.d_output
         return self
 
+    @model_validator(mode="after")
+    def _check_phases(self) -> Self:
+        for phase in self.training.phases if self.training else ():
+            self.at(phase.at)
+        return self
+
+    def at(self, step: int) -> Self:
+        """The configuration in force at a step: with the settings of all phases that have begun.
+
+        Raises:
+            UserError: the run was imported, or a phase has an invalid setting.
+        """
+        if self.training is None or not self.training.phases:
+            return self
+        fields = {**dict(self), "training": self.training.model_copy(update={"phases": ()})}
+        for phase in self.training.phases:
+            if phase.at <= step:
+                fields["training"] = fields["training"].changed(phase)
+                if phase.of_task:
+                    fields["task"] = _other_split(fields["task"], phase)
+        return self.make(**fields)
+
     def user_code(self) -> set[str]:
         """The names of the user code in the configuration."""
         return set(_user_code_names(self.model_dump(mode="json")))
@@ -168,6 +191,20 @@ class RunConfig(Settings):
             raise UserError(
                 sentence(error, "configuration", [*_options(cls), *training_options()])
             ) from None
+
+
+def _other_split(task: Task, phase: Phase) -> Task:
+    """A task with a phase's settings.
+
+    Raises:
+        UserError: the split is fixed row by row, or a setting is out of range.
+    """
+    if task.fixed_split is not None and {"train_fraction", "split_seed"} & phase.of_task.keys():
+        raise UserError(
+            f"The phase at step {phase.at:,} cannot change the training set of {task.name}, whose "
+            "split was imported row by row: drop train_fraction and split_seed."
+        )
+    return saved_task(**task.model_dump(mode="json") | phase.of_task)
 
 
 def resolve_config(config: RunConfig | str | None, settings: Mapping[str, Any]) -> RunConfig:

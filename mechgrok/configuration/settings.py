@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mechgrok import user_code
+from mechgrok.configuration.aliases import ALIASES
 from mechgrok.errors import UserError, choices, near
 from mechgrok.grammar import split_options
 
@@ -19,19 +20,11 @@ if TYPE_CHECKING:
 PARTS = ("task", "model", "training")
 #: The setting that chooses a part, by the part's name.
 PART_KEYS = {"task": "task.name", "model": "model.kind"}
-#: Short names of settings.
-ALIASES = {
-    "lr": "training.learning_rate",
-    "wd": "training.weight_decay",
-    "transform": "training.transforms",
-    "constraint": "training.constraints",
-    "probe": "training.probes",
-    "metric": "training.metrics",
-}
 #: Settings that hold several names with options, which may name user code.
 SEVERAL_NAMES = (
     "training.transforms",
     "training.constraints",
+    "training.phases",
     "training.probes",
     "training.metrics",
 )
@@ -131,7 +124,9 @@ def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def trust_and_normalize(name: str, value: Any) -> Any:
     """Trust the user code that a value given by the user names, and make its path absolute."""
+    from mechgrok.configuration.phase import Phase
     from mechgrok.configuration.probe import read_probes
+    from mechgrok.configuration.training import phases_in
     from mechgrok.fields import named_parts
     from mechgrok.optimization import CONSTRAINTS
     from mechgrok.optimization import TRANSFORMS as transforms
@@ -144,6 +139,12 @@ def trust_and_normalize(name: str, value: Any) -> Any:
             given = getattr(part, "name", None) or registry.describe(part)["name"]
             user_code.allow(given)
         return "+".join(map(user_code.absolute, parts)) if isinstance(value, str) else value
+    if name == "phases":
+        phases = [
+            Phase(at=phase.at, **{n: trust_and_normalize(n, v) for n, v in phase.settings.items()})
+            for phase in phases_in(value)
+        ]
+        return "+".join(map(str, phases)) if isinstance(value, str) else phases or None
     if name == "probes":
         probes = read_probes(value)
         for probe in probes:

@@ -1,16 +1,21 @@
 """The settings of training, including those of the optimizer and of transforms."""
 
-from typing import Annotated, Any
+import itertools
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     SerializeAsAny,
+    ValidationError,
     model_validator,
 )
+from pydantic_core import to_jsonable_python
 
+from mechgrok.configuration.phase import TASK_SETTINGS, Phase, make_phase, parse_phases
 from mechgrok.configuration.probe import Probe, read_probes
 from mechgrok.configuration.schedule import usual_interval
+from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 from mechgrok.metrics import read_metric_names
 from mechgrok.optimization.constraints.base import Constraint
@@ -25,8 +30,33 @@ from mechgrok.optimization.transforms.reading import (
 )
 from mechgrok.tasks.base import Seed
 
+#: The training settings that cannot change during training.
+FIXED = {
+    *("steps", "until_grokked", "checkpoint_every", "checkpoint_at", "keep"),
+    *("probes", "metrics", "threads", "phases"),
+}
 #: The training settings of version 0.1, which wrote every optimizer's options into every run.
 _VERSION_0_1 = {"optimizer", "betas", "momentum", "l1", "l2", "batch_seed", "checkpoint_every"}
+
+
+def _read_phases(value: Any) -> tuple[Phase, ...]:
+    """Phases in order, with their settings in the form of ``config.json``.
+
+    Raises:
+        UserError: a setting is unknown or cannot change, a value is out of range, or two phases
+            begin at one step.
+    """
+    phases = sorted(phases_in(value), key=lambda phase: phase.at)
+    for earlier, later in itertools.pairwise(phases):
+        if earlier.at == later.at:
+            raise UserError(
+                f"Two phases begin at step {later.at:,}: write their settings as one phase, "
+                f"{later.at}:weight_decay=0:learning_rate=0.01."
+            )
+    return tuple(
+        Phase(at=phase.at, **{name: _plain(name, v) for name, v in phase.settings.items()})
+        for phase in phases
+    )
 
 
 class TrainingConfig(Settings):
@@ -102,6 +132,12 @@ class TrainingConfig(Settings):
         description="Number of checkpoints to keep, evenly spaced in log(step), with the first and "
         "the last; default: all.",
     )
+    phases: Annotated[tuple[Phase, ...], BeforeValidator(_read_phases)] = Field(
+        default=(),
+        exclude_if=lambda phases: not phases,
+        description="Settings that change at a step: 5000:weight_decay=0:train_fraction=0.5; "
+        "repeatable.",
+    )
     probes: Annotated[tuple[Probe, ...], BeforeValidator(read_probes)] = Field(
         default=(),
         exclude_if=lambda probes: not probes,
@@ -167,6 +203,42 @@ class TrainingConfig(Settings):
         rest = {key: fields[key] for key in fields if key not in names}
         return rest | {"transforms": with_options(transforms, options)}
 
+    @model_validator(mode="after")
+    def _phases_end_in_time(self) -> Self:
+        for phase in self.phases:
+            if phase.at > self.steps:
+                raise UserError(
+                    f"The phase at step {phase.at:,} is beyond the last step, {self.steps:,}: let "
+                    "it begin earlier, train for more --steps, or drop it with --phase none."
+                )
+        return self
+
+    @property
+    def last_phase(self) -> int:
+        """The step at which the last phase begins; 0 without phases."""
+        return self.phases[-1].at if self.phases else 0
+
+    def changed(self, phase: Phase) -> Self:
+        """The settings with those of a phase.
+
+        Raises:
+            UserError: a value is out of range, or an option belongs to no method in use.
+        """
+        try:
+            return self.model_validate(self.model_dump(mode="json") | phase.of_training)
+        except ValidationError as error:
+            what = f"phase at step {phase.at:,}"
+            raise UserError(sentence(error, what, training_options())) from None
+
+    def phase_column(self, step: int) -> dict[str, int]:
+        """The number of the phase, from 0, as in ``metrics.csv``; empty without phases."""
+        number = sum(phase.at <= step for phase in self.phases)
+        return {"phase": number} if self.phases else {}
+
+    def next_phase(self, step: int) -> float:
+        """The step after ``step`` at which a phase begins; infinity if none does."""
+        return next((phase.at for phase in self.phases if phase.at > step), float("inf"))
+
     @property
     def method(self) -> str:
         """The transforms and the optimizer as text: ``clip:max_norm=1, adamw``."""
@@ -185,6 +257,38 @@ class TrainingConfig(Settings):
     def looks_ahead(self) -> bool:
         """Whether a step takes a second gradient at shifted weights."""
         return any(overrides(transform, "lookahead") for transform in self.transforms)
+
+
+def phases_in(value: Any) -> list[Phase]:
+    """The phases in a text, in dictionaries, in `Phase` objects, or in a list of these.
+
+    Raises:
+        UserError: a text is no phase, or a setting cannot change during training.
+    """
+    fields = {*TrainingConfig.model_fields, *TASK_SETTINGS}
+    known = sorted({*training_options(), *fields} - FIXED - {"name"})
+    if value is None or value in ("", "none"):
+        return []
+    if isinstance(value, str):
+        return parse_phases(value, known, {*known} - fields)
+    if isinstance(value, list | tuple):
+        return [phase for part in value for phase in phases_in(part)]
+    if isinstance(value, Phase):
+        value = {"at": value.at, **value.settings}
+    if not isinstance(value, dict):
+        raise UserError(f"{value!r} is not a phase: write it as 5000:weight_decay=0.")
+    return [make_phase(value, known)]
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting's value in the form of ``config.json``; an optimizer and so on with its options."""
+    if name not in TrainingConfig.model_fields:
+        return value
+    try:
+        training = TrainingConfig.model_validate({name: value})
+    except ValidationError as error:
+        raise UserError(sentence(error, "phase")) from None
+    return to_jsonable_python(getattr(training, name))
 
 
 def _options_of(optimizer: Any) -> set[str]:

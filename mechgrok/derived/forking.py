@@ -1,23 +1,22 @@
-"""Forks: new runs that continue a run from one of its steps with other settings."""
+"""Forks: runs that share another run's first steps and continue with one phase more."""
 
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
-from mechgrok.configuration.keywords import split_options
+from mechgrok.configuration.keywords import checked
 from mechgrok.configuration.origins import At, ForkOrigin
+from mechgrok.configuration.phase import Phase, short_name
 from mechgrok.configuration.run_config import RunConfig
+from mechgrok.configuration.settings import trust_and_normalize
+from mechgrok.configuration.training import FIXED, TrainingConfig, phases_in
 from mechgrok.derived.children import changed_training, relative_path, resolve_step
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
-from mechgrok.optimization.constraints.applied import MEMORY
-from mechgrok.optimization.transforms.chain import STATE, without
+from mechgrok.optimization.carrying import carried_state
 from mechgrok.runs import Run, RunLike, open_run
-from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
-from mechgrok.runs.state import read_state
+from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.training import create_run
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
@@ -33,13 +32,14 @@ def fork(
     overwrite: bool = False,
     device: str = "auto",
     progress: Shown = "auto",
-    **training: Any,
+    **settings: Any,
 ) -> Run:
-    """Continue a run from one of its steps, with other training settings, in the folder ``out``.
+    """Continue a run from one of its steps, with other settings, in the folder ``out``.
 
-    The fork's step 0 is the parent's step ``at``: the same weights, mask and edge-popup scores. The
-    optimizer's state is copied if it is the same optimizer and the parent still has its state at
-    that step (that of the newest checkpoint); ``origin.optimizer_state`` tells whether it was.
+    A fork is the run with one `Phase` more, which begins at the step ``at``. It has the parent's
+    checkpoints and metrics up to there, and counts its steps like the parent. The optimizer's state
+    carries over, as into any phase, if the parent still has it at that step (that of the newest
+    checkpoint); ``origin.optimizer_state`` tells whether it did.
 
     Args:
         parent: the run to continue.
@@ -48,45 +48,62 @@ def fork(
         overwrite: replace the run in ``out``.
         device: "auto", "cpu" or "cuda".
         progress: as for `mechgrok.train`.
-        training: training settings that differ from the parent's.
+        settings: settings that differ from the parent's from that step on. ``steps`` is the number
+            of steps after it; default: the parent's number of steps. ``phases`` are later ones;
+            default: the parent's.
 
     Raises:
-        UserError: the step has no checkpoint, or ``out`` cannot be used.
+        UserError: the step has no checkpoint, a setting cannot change during training, or ``out``
+            cannot be used.
     """
     parent = open_run(parent)
-    _, training = split_options(training, BaseModel, "A fork")
     device = find_device(device)
     out, step = Path(out), resolve_step(parent, at)
     if out.resolve() == parent.path.resolve():
         raise UserError(f"{out} is the parent itself: choose another folder with --out.")
     shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    training = changed_training(parent, training)
+    training = _training(parent, step, settings)
     origin = ForkOrigin(parent=relative_path(parent, out), step=step)
     config = RunConfig.make(**shared, training=training, popup=parent.config.popup, origin=origin)
-    state = _state_at(parent, step, config)
+    before, after = (config.at(max(0, last)).recipe for last in (step - 1, step))
+    state = carried_state(_state_at(parent, step), before, after)
     origin = origin.model_copy(update={"optimizer_state": bool(state)})
     config = config.model_copy(update={"origin": origin})
-    saved = parent.checkpoint(step)
-    start = Checkpoint(0, saved.weights, saved.mask, saved.scores)
     check_room(out, overwrite=overwrite)
     with writing(out):
-        create_run(out, config, start, state=state, overwrite=overwrite, device=device)
+        create_run(
+            out, config, parent.checkpoint(step), state=state, before=parent, overwrite=overwrite,
+            device=device,
+        )  # fmt: skip
         return resume(out, device=device, progress=progress)
 
 
-def _state_at(parent: Run, step: int, config: RunConfig) -> dict[str, Any]:
-    """The parent's optimizer state at ``step``; empty if unavailable or of another optimizer."""
-    before = parent.config.training
-    if before is None or before.optimizer.name != config.recipe.optimizer.name:
-        return {}
+def _training(parent: Run, step: int, settings: dict[str, Any]) -> dict[str, Any]:
+    """The parent's training settings with a phase at ``step``, unless no setting changes."""
+    changes = {short_name(name): trust_and_normalize(name, v) for name, v in settings.items()}
+    of_run = {name: changes.pop(name) for name in FIXED & changes.keys()}
+    inherited = parent.config.training.phases if parent.config.training else ()
+    later = phases_in(of_run.pop("phases")) if "phases" in of_run else inherited
+    phases: dict[int, dict[str, Any]] = {p.at: p.settings for p in inherited if p.at <= step}
+    for phase in [*later, *phases_in({"at": step, **changes} if changes else None)]:
+        if phase.at >= step:
+            phases[phase.at] = phases.get(phase.at, {}) | phase.settings
+        elif phase not in inherited:
+            raise UserError(
+                f"The phase at step {phase.at:,} is before the fork's first step, {step:,}: let it "
+                "begin there or later."
+            )
+    own = changed_training(parent, of_run) | {"phases": ()}
+    training = checked(TrainingConfig, own, "fork").model_dump(mode="json")
+    listed = [Phase(at=begin, **values) for begin, values in phases.items()]
+    training["checkpoint_at"].append(step)  # Without changes no phase begins there.
+    return training | {"steps": step + training["steps"], "phases": listed}
+
+
+def _state_at(parent: Run, step: int) -> dict[str, Any]:
+    """The parent's optimizer state at ``step``; empty if it was not kept."""
     try:
-        saved_step, state = read_state(parent.path)
+        states = [read_state(parent.path), before_the_newest(parent.path)]
     except UserError:
         return {}
-    if saved_step != step:
-        return {}
-    after = config.recipe
-    same_transforms = [t.name for t in before.transforms] == [t.name for t in after.transforms]
-    dropped = [] if same_transforms else [STATE]
-    dropped += [] if before.constraints == after.constraints else [MEMORY]
-    return without(state, dropped)
+    return next((state for saved_step, state in states if saved_step == step), {})

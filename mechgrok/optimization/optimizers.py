@@ -59,6 +59,11 @@ class Optimizer(Settings):
             UserError: it cannot.
         """
 
+    @property
+    def state_kind(self) -> object:
+        """Equal for optimizers that can continue with each other's state, in a later phase."""
+        return self.name
+
     def __str__(self) -> str:
         return self.name
 
@@ -113,6 +118,10 @@ class SGD(Optimizer):
 
         return fused.SGD(groups, lr=learning_rate, momentum=self.momentum)
 
+    @property
+    def state_kind(self) -> object:
+        return self.name, self.momentum > 0
+
 
 @OPTIMIZERS.register("muon")
 class Muon(Optimizer):
@@ -144,6 +153,10 @@ class Muon(Optimizer):
     betas: tuple[Decay, Decay] = Field(
         default=(0.9, 0.98), description="Decay rates of Adam's two moments: 0.9,0.98."
     )
+
+    @property
+    def state_kind(self) -> object:
+        return self.name, self.matrices
 
     def check(self, wiring: Wiring) -> None:
         inside = (wiring.layout(name).inside for name in wiring.connections)

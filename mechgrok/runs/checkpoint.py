@@ -1,6 +1,8 @@
 """Reading and writing checkpoints, ``step_00000000.safetensors`` and on."""
 
+import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -117,6 +119,17 @@ def mask_density(folder: Path, step: int) -> float | None:
         masks = [file.get_tensor(name) for name in file.keys() if name.startswith(MASK)]  # noqa: SIM118
     entries = sum(mask.size for mask in masks)
     return int(sum(mask.astype(bool).sum() for mask in masks)) / entries if entries else None
+
+
+def link_checkpoints(source: Path, target: Path, step: int) -> None:
+    """Give a run the checkpoints of another before ``step``: hard links where possible."""
+    for earlier in checkpoints(source):
+        if earlier < step:
+            file = checkpoint_file(source, earlier).resolve()
+            try:
+                os.link(file, checkpoint_file(target, earlier))
+            except OSError:  # on another file system
+                shutil.copy2(file, checkpoint_file(target, earlier))
 
 
 def drop_checkpoints_after(folder: Path, step: int) -> None:

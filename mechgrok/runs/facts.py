@@ -4,6 +4,7 @@ from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from mechgrok.formatting import norm
+from mechgrok.grammar import show_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,11 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         facts["density"] = f"{density:.3f}"
     for name in ("t_mem", "t_gen"):
         facts.setdefault(name, f"{reached[name]:,}" if name in reached else "not reached")
+    if run.phases:
+        since, begin = run.since_last_phase(at_accuracy), run.phases[-1].at
+        for name in ("t_mem", "t_gen"):
+            shown = f"{since[name]:,}" if name in since else "not reached"
+            facts[f"{name} from {begin:,} on"] = shown
     facts["τ_grok"] = f"{reached['tau_grok']:,.1f}" if "tau_grok" in reached else "—"
     facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
     if metrics.empty:
@@ -68,6 +74,9 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     if not run.metrics.empty:
         reached = run.milestones_at(at_accuracy)
         row |= {mark: reached.get(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
+        if run.phases:
+            since = run.since_last_phase(at_accuracy)
+            row |= {f"{mark}_since_phase": since.get(mark) for mark in ("t_mem", "t_gen")}
         row |= {str(name): value for name, value in run.metrics.iloc[-1].items()}
     row["step"] = run.steps[-1] if run.steps else None
     return pd.DataFrame([row], index=pd.Index([run.name], name="run"))
@@ -81,9 +90,25 @@ def _training(run: "Run", training: "TrainingConfig") -> dict[str, str]:
         + (f"dropout {training.dropout:g}, " if training.dropout else "")
         + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
         + (f", {training.threads} threads" if training.threads > 1 else ""),
+        **_phases(run, training),
         "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
         f"of {training.steps:,}{unfinished}",
     }
+
+
+def _phases(run: "Run", training: "TrainingConfig") -> dict[str, str]:
+    """The settings of each phase, by its first step."""
+    facts = {}
+    for phase in training.phases:
+        config = run.config.at(phase.at)
+        values = []
+        for name, given in phase.settings.items():
+            value = getattr(config.recipe, name, getattr(config.task, name, given))
+            several = isinstance(value, tuple)
+            shown = (", ".join(map(str, value)) or "none") if several else show_value(value)
+            values.append(f"{name.replace('_', ' ')} {shown}")
+        facts[f"from step {phase.at:,}"] = ", ".join(values)
+    return facts
 
 
 def _start_and_end(metrics: "pd.DataFrame", diverged: bool) -> dict[str, str]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from mechgrok.configuration.phase import Phase
     from mechgrok.masks import Mask
     from mechgrok.models import HookedModel, Wiring
     from mechgrok.models.wiring import LinearPath
@@ -80,6 +81,10 @@ class Run:
         """The task with its data and split."""
         return self.config.task
 
+    def task_at(self, step: int) -> Task:
+        """The task with the train/test split in force at ``step``, which a phase may change."""
+        return self.config.at(step).task
+
     @cached_property
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
@@ -119,18 +124,21 @@ class Run:
         """A warning about an uncertain train/test split; None if the split is known."""
         return self.imported.caveat if self.imported else None
 
-    def _first_step_learned(self, side: str, accuracy: float | None = None) -> int | None:
-        task = self.task
+    def _first_step_learned(
+        self, side: str, accuracy: float | None = None, since: int = 0
+    ) -> int | None:
+        task = self.task_at(since)
         quantity, level = task.train_criterion if side == "train" else task.criterion
         if accuracy is not None:
             quantity, level = "accuracy", self._checked_accuracy(accuracy)
-        curve = self.metrics[f"{side}_{quantity}"]
+        table = self.metrics[self.metrics.step >= since]
+        curve = table[f"{side}_{quantity}"]
         learned = curve >= level if quantity == "accuracy" else curve <= level
         if not learned.any() or self.caveat:
             return None
         if self.imported and learned.iloc[0]:
             return None  # at an unknown step before the first checkpoint
-        return int(self.metrics.step[learned].iloc[0])
+        return int(table.step[learned].iloc[0])
 
     @property
     def diverged(self) -> int | None:
@@ -162,7 +170,7 @@ class Run:
 
     @property
     def milestones(self) -> dict[str, float]:
-        """The reached ones of t_mem, t_gen and tau_grok."""
+        """The reached ones of t_mem, t_gen and tau_grok, and the steps at which phases began."""
         return self.milestones_at(None)
 
     def milestones_at(self, accuracy: float | None) -> dict[str, float]:
@@ -178,7 +186,31 @@ class Run:
         t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
         tau = t_gen / t_mem if t_mem and t_gen is not None else None
         reached = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
-        return {name: value for name, value in reached.items() if value is not None}
+        begun = {f"phase_{n}": phase.at for n, phase in enumerate(self.phases, 1)}
+        return {name: at for name, at in reached.items() if at is not None} | begun
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that have begun, up to the last evaluation."""
+        last = -1 if self.metrics.empty else int(self.metrics.step.iloc[-1])
+        training = self.config.training
+        return tuple(phase for phase in (training.phases if training else ()) if phase.at <= last)
+
+    def since_last_phase(self, accuracy: float | None = None) -> dict[str, int]:
+        """The reached ones of t_mem and t_gen, from the step on at which the last phase began.
+
+        Steps count from the beginning of the run; those of a run without phases are its t_mem and
+        t_gen.
+
+        Args:
+            accuracy: as for `milestones_at`.
+        """
+        since = self.phases[-1].at if self.phases else 0
+        steps = {
+            f"t_{name}": self._first_step_learned(side, accuracy, since)
+            for name, side in (("mem", "train"), ("gen", "test"))
+        }
+        return {name: step for name, step in steps.items() if step is not None}
 
     def _checked_accuracy(self, accuracy: float) -> float:
         if not 0 < accuracy <= 1:
@@ -203,7 +235,8 @@ class Run:
         last = self.steps[-1]
         if last >= training.steps:
             return True
-        margin, t_gen = training.until_grokked, self.t_gen
+        margin = training.until_grokked
+        t_gen = self._first_step_learned("test", since=training.last_phase)
         return margin is not None and t_gen is not None and last >= t_gen + margin
 
     @property

@@ -100,7 +100,7 @@ def _width(member: Member) -> int:
 def _measure(member: Member, root: RunConfig) -> _Cost:
     """Time a few steps in a temporary folder."""
     brief: dict[str, object] = {"steps": _STEPS, "checkpoint_every": _STEPS, "until_grokked": None}
-    brief |= {"checkpoint_at": (), "keep": None, "probes": ()}
+    brief |= {"checkpoint_at": (), "keep": None, "probes": (), "phases": ()}
     config = root.model_copy(update={"training": root.recipe.model_copy(update=brief)})
     times: list[float] = []
 

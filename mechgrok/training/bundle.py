@@ -47,7 +47,7 @@ class Bundle:
         runs: the run of each network; their tasks differ only in the split.
         optimizers: the optimizers that update the weights, each once. Empty if the networks are not
             trained: then there are no mini-batches, no penalties and no dropout.
-        steps: each run's step, which determines its mini-batches.
+        steps: each run's step, which determines its phase and its mini-batches.
     """
 
     def __init__(
@@ -57,15 +57,16 @@ class Bundle:
         optimizers: Sequence[TorchOptimizer],
         steps: Sequence[int],
     ) -> None:
-        self.models, self.optimizers, self._runs = models, optimizers, runs
-        self.task = runs[0].task
+        self.models, self.optimizers = models, optimizers
+        self.configs = [run.config.at(step) for run, step in zip(runs, steps, strict=True)]
+        self.task = self.configs[0].task
         self._stack(models)
         sides = [
-            [on_device(side, model) for side in (run.task.train, run.task.test)]
-            for run, model in zip(runs, models, strict=True)
+            [on_device(side, model) for side in (config.task.train, config.task.test)]
+            for config, model in zip(self.configs, models, strict=True)
         ]
         self.train, self.test = (stacked(list(side)) for side in zip(*sides, strict=True))
-        recipes = [run.config.recipe if optimizers else TrainingConfig() for run in runs]
+        recipes = [c.recipe if optimizers else TrainingConfig() for c in self.configs]
         self._steps = list(steps)
         self._batches: list[Iterator[Examples]] = []
         n_train = len(sides[0][0].labels)
@@ -75,8 +76,8 @@ class Bundle:
                 for (train, _), recipe, step in zip(sides, recipes, steps, strict=True)
             ]
         self._dropout = [
-            Dropout(model, recipe, run.task.train.inputs.to(model.device))
-            for model, recipe, run in zip(models, recipes, runs, strict=True)
+            Dropout(model, recipe, config.task.train.inputs.to(model.device))
+            for model, recipe, config in zip(models, recipes, self.configs, strict=True)
             if recipe.dropout
         ]
         factors = [penalty_factors(recipe) for recipe in recipes]
@@ -211,16 +212,11 @@ class Bundle:
         columns["l1"], columns["l2"] = self.map(norms)
         table = torch.stack(list(columns.values()), dim=1).tolist()
         rows = [dict(zip(columns, row, strict=True)) for row in table]
-        for row, model, run in zip(rows, self.models, self._runs, strict=True):
-            if metrics := run.config.recipe.metrics:
-                data = on_device(run.task.train, model)
-                row |= further_metrics(model, run.task, data, metrics)
+        for row, model, config in zip(rows, self.models, self.configs, strict=True):
+            if metrics := config.recipe.metrics:
+                data = on_device(config.task.train, model)
+                row |= further_metrics(model, config.task, data, metrics)
         return rows
-
-    def release(self, index: int) -> None:
-        """Stop training a member, even if other members share its optimizer."""
-        for members in self._parts.values():
-            members[index].grad = None
 
     @torch.no_grad()
     def check(self) -> None:

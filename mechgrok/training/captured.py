@@ -6,24 +6,23 @@ a step reads or writes must stay in place, no number may return to the CPU, and 
 their steps on the GPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
-from mechgrok.configuration.training import TrainingConfig
 from mechgrok.training.bundle import Bundle, PerMember
 
 #: Steps before the capture, in which libraries and optimizers allocate their state.
 _WARM_UP = 3
 
 
-def make_step(bundle: Bundle, trainings: Sequence[TrainingConfig]) -> Callable[[], PerMember]:
+def make_step(bundle: Bundle) -> Callable[[], PerMember]:
     """The step function of a bundle, captured if it runs on a GPU and supports it.
 
     Two kinds of steps are not captured: those with mini-batches, which differ at every step, and
     those that are not `TrainingConfig.separable`, whose step count may live in Python.
     """
-    separable = all(training.separable for training in trainings)
+    separable = all(config.recipe.separable for config in bundle.configs)
     if bundle.device.type == "cuda" and bundle.has_fixed_inputs and separable:
         return CapturedStep(bundle.step)
     return bundle.step

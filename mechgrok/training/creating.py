@@ -12,7 +12,7 @@ from mechgrok.models import make_model, wiring_of
 from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
-from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
+from mechgrok.runs.checkpoint import Checkpoint, link_checkpoints, write_checkpoint
 from mechgrok.runs.folder import check_room, new_run, write_config
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.runs.state import write_state
@@ -27,6 +27,7 @@ def create_run(
     start: Checkpoint | None = None,
     *,
     state: Mapping[str, Any] | None = None,
+    before: Run | None = None,
     overwrite: bool = False,
     device: str = "cpu",
 ) -> Run:
@@ -37,6 +38,7 @@ def create_run(
         config: the run's configuration.
         start: the first checkpoint, such as a ticket's masked weights; default: fresh weights.
         state: the optimizer's initial state; default: none.
+        before: a run whose earlier checkpoints and metrics are the new run's too.
         overwrite: replace the run in the folder, once the new one is complete.
         device: the device to train on, "cpu" or "cuda", whose memory is checked.
 
@@ -45,25 +47,53 @@ def create_run(
             training needs more memory than the device has.
     """
     path = Path(path)
-    check_memory(config, device)
-    if config.training is not None:
-        config.training.optimizer.check(wiring_of(config.model, config.task))
+    phases = [config.at(step) for step in _phases(config)]
+    for phase in phases:
+        check_memory(phase, device)
+        if phase.training is not None:
+            phase.training.optimizer.check(wiring_of(phase.model, phase.task))
     _ = config.task.examples  # Unavailable data must not cost the run that is replaced.
     check_room(path, overwrite=overwrite)
     if start is None:
         model = make_model(config.model, config.task, config.seed or 0)
         start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
     with new_run(path, overwrite=overwrite) as making:
+        if before is not None:
+            link_checkpoints(before.path, making, start.step)
         write_checkpoint(making, start)
-        metrics = config.training.metrics if config.training else ()
-        write_metrics(making, [], map(column_of, metrics))
-        if state:
+        write_metrics(making, _rows(config, start.step, before), _further_columns(config))
+        if state is not None:
             write_state(making, start.step, dict(state))
         for name in config.user_code():
             user_code.remember(name)
         write_config(making, config)
         if config.training is not None and config.training.probes:
             check_probes(Run(making))
-        if config.training is not None and config.training.constraints:
-            make_optimizer(load_for_training(Run(making), start.step), config)  # checks them
+        for phase in phases:
+            if phase.training is not None and phase.training.constraints:
+                make_optimizer(load_for_training(Run(making), start.step), phase)  # checks them
     return Run(path)
+
+
+def _phases(config: RunConfig) -> list[int]:
+    """The first steps of the beginning and of all phases."""
+    return [0, *(phase.at for phase in (config.training.phases if config.training else ()))]
+
+
+def _further_columns(config: RunConfig) -> list[str]:
+    """The columns of ``metrics.csv`` that not every run has."""
+    if config.training is None:
+        return []
+    return [*config.training.phase_column(0), *map(column_of, config.training.metrics)]
+
+
+def _rows(config: RunConfig, step: int, before: Run | None) -> list[dict[str, float]]:
+    """The metrics of another run before ``step``, with the numbers of this run's phases."""
+    if before is None:
+        return []
+    table = before.metrics[before.metrics.step < step]
+    return [
+        {str(column): value for column, value in row.items()}
+        | config.recipe.phase_column(row["step"])
+        for row in table.to_dict("records")
+    ]

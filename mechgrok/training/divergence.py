@@ -49,6 +49,7 @@ def stop_if_diverged(
     if bad is None:
         return
     step, loss = int(rows[-1]["step"]) - len(losses) + bad, values[bad]
+    config = config.at(step)
     known = next((row for row in rows if row["step"] == step), dict.fromkeys(METRICS, nan))
     last = known | {"step": step, "train_loss": loss}
     drop_metrics_from(path, step)

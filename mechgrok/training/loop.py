@@ -1,6 +1,6 @@
 """The training loop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.models import HookedModel
+from mechgrok.optimization.carrying import resume_optimizers
 from mechgrok.optimization.fused import TorchOptimizer
-from mechgrok.optimization.optimizers import load_optimizer, make_optimizer
+from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.progress import show_training
 from mechgrok.runs import Run
@@ -131,9 +132,7 @@ def resume(
         ):
             recorder = RunRecorder(run.path, step, lambda row: (show(row), send(row)))
             model = load_for_training(recorder.run, step, device)
-            optimizer = make_optimizer(model, run.config, step)
-            load_optimizer(optimizer, model, state)
-            train_to_end(recorder, model, optimizer, watch)
+            train_to_end(recorder, model, state, watch)
     return Run(out)
 
 
@@ -156,49 +155,84 @@ def open_resumable(path: str | Path) -> Run:
 def train_to_end(
     recorder: RunRecorder,
     model: HookedModel,
-    optimizer: TorchOptimizer,
+    state: dict[str, Any],
     watch: Watch | None = None,
 ) -> None:
-    """Train a network from its run's current step to the last.
+    """Train a network from its run's current step to the last, phase by phase.
+
+    Args:
+        recorder: the run.
+        model: its network at the current step.
+        state: the optimizer's state there, as in ``resume.safetensors``.
+        watch: as for `train`.
 
     Raises:
         Interrupted: Ctrl-C; the run is saved.
         Diverged: a loss is not finite; earlier steps are saved.
     """
-    task, training = recorder.run.task, recorder.training
-    train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
-    batches = make_batches(train_set, training, recorder.step)
-    losses: list[Tensor] = []
-    dropout = Dropout(model, training, task.train.inputs) if training.dropout else None
-
-    def gradient() -> Tensor:
-        optimizer.zero_grad()
-        if dropout is None:
-            return backpropagate(model, task, batch, training)
-        factors = dropout.factors(recorder.step, len(batch.labels), model.device)
-        with dropout.applied(model, factors):
-            return backpropagate(model, task, batch, training)
-
+    training, losses = recorder.training, list[Tensor]()
     with threads(training.threads), flushed_denormals(), interrupts() as interrupted:
         while True:
-            stopping = bool(interrupted)
-            if recorder.is_due(stopping):
-                row = evaluate(model, task, train_set, test_set, training.metrics)
-                recorder.record(row, losses)
-                losses.clear()
-                if watch is not None:
-                    with torch.no_grad():
-                        watch(model, dict(recorder.rows[-1]))
-                stopping = stopping or bool(interrupted)
-                recorder.save(model, optimizer, stopping)
-                if recorder.is_over:
-                    return
-                if stopping:
-                    raise Interrupted(recorder.step, recorder.run.path)
+            start, end = recorder.step, training.next_phase(recorder.step)
+            (optimizer,) = resume_optimizers([(model, recorder.run.config)], [start], [state])
+            config = recorder.run.config.at(start)
+            task = config.task
+            train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
+            step = _make_step(model, config, optimizer, train_set, start)
+            while recorder.step < end:
+                stopping = bool(interrupted)
+                if recorder.is_due(stopping):
+                    row = evaluate(model, task, train_set, test_set, training.metrics)
+                    recorder.record(row, losses)
+                    losses.clear()
+                    if watch is not None:
+                        with torch.no_grad():
+                            watch(model, dict(recorder.rows[-1]))
+                    stopping = stopping or bool(interrupted)
+                    recorder.save(model, optimizer, stopping)
+                    if recorder.is_over:
+                        return
+                    if stopping:
+                        raise Interrupted(recorder.step, recorder.run.path)
+                losses.append(step())
+                recorder.step += 1
+            state = optimizer_state(optimizer, model)
 
-            batch = next(batches)
-            losses.append(take_step([optimizer], gradient))
-            recorder.step += 1
+
+def _make_step(
+    model: HookedModel,
+    config: RunConfig,
+    optimizer: TorchOptimizer,
+    train_set: Examples,
+    start: int,
+) -> Callable[[], Tensor]:
+    """A function that takes one training step and returns the loss before it.
+
+    Args:
+        model: the network.
+        config: the configuration in force.
+        optimizer: updates the network's weights.
+        train_set: the training set, from `on_device`.
+        start: the number of the first step.
+    """
+    task, training = config.task, config.recipe
+    dropout = Dropout(model, training, task.train.inputs) if training.dropout else None
+    numbered = enumerate(make_batches(train_set, training, start), start)
+
+    def step() -> Tensor:
+        number, batch = next(numbered)
+
+        def gradient() -> Tensor:
+            optimizer.zero_grad()
+            if dropout is None:
+                return backpropagate(model, task, batch, training)
+            factors = dropout.factors(number, len(batch.labels), model.device)
+            with dropout.applied(model, factors):
+                return backpropagate(model, task, batch, training)
+
+        return take_step([optimizer], gradient)
+
+    return step
 
 
 def make_batches(data: Examples, training: TrainingConfig, start: int) -> Iterator[Examples]:

@@ -65,12 +65,14 @@ class RunRecorder:
             for row in self.run.metrics.to_dict("records")
         ]
         self._n_written = len(self.rows)
-        self._save_at = checkpoint_steps(
+        schedule = checkpoint_steps(
             training.steps, training.checkpoint_every, training.checkpoint_at
         )
+        phases = tuple(phase.at for phase in training.phases)
+        self._save_at = Steps((*schedule.parts, phases))
         self._keep = None
         if training.keep is not None:
-            self._keep = log_spaced(self._save_at, training.keep) | set(training.checkpoint_at)
+            self._keep = log_spaced(schedule, training.keep).union(training.checkpoint_at, phases)
         every = [probe.every for probe in training.probes]
         self._probe_at = Steps(tuple(range(0, training.steps + 1, n) for n in every))
         self._probing = None
@@ -82,6 +84,7 @@ class RunRecorder:
             self._probing = Probing(self.run, training.probes)
         parts = (*self._save_at.parts, *self._probe_at.parts)
         self._evaluate_at = Steps((*parts, *evaluation_steps(training.steps).parts))
+        self._last_task = self.run.task_at(training.last_phase)
         self._end = self._find_end()
 
     @property
@@ -105,7 +108,7 @@ class RunRecorder:
             ExternalError: the run's folder was deleted, moved or replaced.
         """
         self._check_folder()
-        self.rows.append({"step": self.step, **row})
+        self.rows.append({"step": self.step, **row, **self.training.phase_column(self.step)})
         stop_if_diverged(self.run.path, self.run.config, losses, self.rows, self._n_written)
         self.progress(self.rows[-1])
         self._end = self._find_end()
@@ -145,13 +148,14 @@ class RunRecorder:
             drop_checkpoints_but(self.run.path, self._keep, going_on=not self.is_over)
 
     def _find_end(self) -> float:
-        return min(self.training.steps, stopping_step(self.rows, self.run.task, self.training))
+        return min(self.training.steps, stopping_step(self.rows, self._last_task, self.training))
 
 
 def stopping_step(rows: list[dict[str, float]], task: Task, training: TrainingConfig) -> float:
-    """The step at which ``until_grokked`` ends the run; infinity before t_gen."""
+    """The step at which ``until_grokked`` ends the run; infinity before t_gen in its last phase."""
     if training.until_grokked is None:
         return float("inf")
+    rows = [row for row in rows if row["step"] >= training.last_phase]
     reached = (row["step"] for row in rows if task.criterion.is_met(row))
     return next(reached, float("inf")) + training.until_grokked
 

@@ -20,8 +20,9 @@ from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel
+from mechgrok.optimization.carrying import resume_optimizers
 from mechgrok.optimization.fused import TorchOptimizer
-from mechgrok.optimization.optimizers import load_optimizer, make_optimizers
+from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, recover
@@ -159,19 +160,31 @@ def bundles(runs: Iterable[Run], size: int) -> list[list[Run]]:
 
 
 def shape_of(run: Run) -> tuple[object, ...]:
-    """The settings that the runs of one bundle must share."""
-    task, training, popup = run.task, run.config.recipe, run.config.popup
+    """What the runs of one bundle must share: shapes, and the steps of phases to come."""
+    masked, step, config = run.masked_weights, run.steps[-1], run.config
+    training, popup = config.recipe, config.popup
+    phases = tuple(phase.at for phase in training.phases if phase.at > step)
+    return (
+        config.model.model_dump_json(exclude={"init", "init_scale"}),
+        masked,
+        popup and (popup.rate, popup.train_weights),
+        training.threads,
+        # A phase may change the shapes, so it must begin for all at once.
+        phases and (step, *phases),
+        *(_shape_of_steps(config.at(begin), step) for begin in (step, *phases)),
+    )
+
+
+def _shape_of_steps(config: RunConfig, step: int) -> tuple[object, ...]:
+    """The settings that decide the shapes of a training step."""
+    task, training = config.task, config.recipe
     n_train = task.n_sides[0]
     in_batches = (training.batch_size or n_train) < n_train
     return (
-        run.config.model.model_dump_json(exclude={"init", "init_scale"}),
         task.model_dump_json(exclude={"split_seed", "noise_seed", "fixed_split", "train_fraction"}),
         task.n_sides,
-        run.masked_weights,
-        popup and (popup.rate, popup.train_weights),
         # The last batch of an epoch is smaller, so epochs must end together.
-        (training.batch_size, run.steps[-1]) if in_batches else None,
-        training.threads,
+        (training.batch_size, step) if in_batches else None,
         training.dropout > 0,
         training.looks_ahead,  # It costs all members a second gradient.
     )
@@ -179,26 +192,30 @@ def shape_of(run: Run) -> tuple[object, ...]:
 
 @dataclass(eq=False)
 class _Member:
-    """One member of a bundle, with its losses since the last evaluation."""
+    """One member of a bundle, with its losses since the last evaluation.
+
+    Attributes:
+        state: the optimizer's state at the step at which the member entered the bundle.
+        optimizer: the optimizer in the bundle, which several members may share.
+    """
 
     recorder: RunRecorder
     model: HookedModel
     state: dict[str, Any]
     losses: list[Tensor] = field(default_factory=list)
+    optimizer: TorchOptimizer = field(init=False)
 
     @property
     def path(self) -> Path:
         return self.recorder.run.path
 
-    def record(
-        self, row: dict[str, float], optimizer: TorchOptimizer, stopping: bool
-    ) -> MemberOutcome | None:
+    def record(self, row: dict[str, float], stopping: bool) -> MemberOutcome | None:
         """Record and save an evaluation; returns the outcome if the member ends here."""
         recorder = self.recorder
         try:
             recorder.record(row, self.losses)
             self.losses.clear()
-            recorder.save(self.model, optimizer, stopping)
+            recorder.save(self.model, self.optimizer, stopping)
         except (UserError, Diverged) as error:
             return error
         if recorder.is_over:
@@ -227,27 +244,16 @@ def _train(members: list[_Member], end: Ended) -> None:
     """Train the members of a bundle to their ends."""
     if not members:
         return
-    recorders = [member.recorder for member in members]
-    optimizers = make_optimizers(
-        [(member.model, member.recorder.run.config) for member in members],
-        [recorder.step for recorder in recorders],
-    )
-    remaining = list(zip(members, optimizers, strict=True))
-    for member, optimizer in remaining:
-        load_optimizer(optimizer, member.model, member.state)
-    with threads(recorders[0].training.threads), flushed_denormals(), interrupts() as interrupted:
-        if len(remaining) > 1 and _is_stackable(remaining):
-            while len(remaining) > 1:
-                remaining = _train_until_some_leave(remaining, end, interrupted)
-    for member, optimizer in remaining:
-        _train_alone(member, optimizer, end)
+    n_threads = members[0].recorder.training.threads
+    with threads(n_threads), flushed_denormals(), interrupts() as interrupted:
+        if len(members) > 1 and _is_stackable(members):
+            while len(members) > 1:
+                members = _train_until_some_leave(members, end, interrupted)
+    for member in members:
+        _train_alone(member, end)
 
 
-#: Members with their optimizers, which several may share.
-_Bundled = list[tuple[_Member, TorchOptimizer]]
-
-
-def _is_stackable(members: _Bundled) -> bool:
+def _is_stackable(members: list[_Member]) -> bool:
     try:
         _stack(members).check()
     except CannotStack as error:
@@ -256,63 +262,68 @@ def _is_stackable(members: _Bundled) -> bool:
     return True
 
 
-def _stack(members: _Bundled) -> Bundle:
-    return Bundle(
-        [member.model for member, _ in members],
-        [member.recorder.run for member, _ in members],
-        list({id(optimizer): optimizer for _, optimizer in members}.values()),
-        [member.recorder.step for member, _ in members],
+def _stack(members: list[_Member]) -> Bundle:
+    runs = [member.recorder.run for member in members]
+    steps = [member.recorder.step for member in members]
+    optimizers = resume_optimizers(
+        [(member.model, run.config) for member, run in zip(members, runs, strict=True)],
+        steps,
+        [member.state for member in members],
     )
+    for member, optimizer in zip(members, optimizers, strict=True):
+        member.optimizer = optimizer
+    distinct = list({id(optimizer): optimizer for optimizer in optimizers}.values())
+    return Bundle([member.model for member in members], runs, distinct, steps)
 
 
-def _train_until_some_leave(members: _Bundled, end: Ended, interrupted: list[int]) -> _Bundled:
-    """Train members until some of them have left; returns the remaining ones.
+def _train_until_some_leave(
+    members: list[_Member], end: Ended, interrupted: list[int]
+) -> list[_Member]:
+    """Train members until some have left, or a phase begins; returns the remaining ones.
 
     Raises:
         Interrupted: Ctrl-C; all members are saved.
     """
     bundle = _stack(members)
-    step = make_step(bundle, [member.recorder.training for member, _ in members])
+    step = make_step(bundle)
+    first = members[0].recorder
+    n_steps = first.training.next_phase(first.step) - first.step
     # On a GPU, members that have left stay in the batch until they make up a quarter of it: that
     # costs less than capturing the step again.
     max_departed = len(bundle) // 4 if bundle.device.type == "cuda" else 0
     remaining = dict(enumerate(members))  # by index in the bundle
-    while remaining and len(bundle) - len(remaining) <= max_departed:
+    while remaining and len(bundle) - len(remaining) <= max_departed and n_steps > 0:
         outcomes = _evaluate(bundle, remaining, bool(interrupted))
         for index, outcome in outcomes.items():
-            end(remaining.pop(index)[0].path, outcome)
+            end(remaining.pop(index).path, outcome)
         for outcome in outcomes.values():
             if isinstance(outcome, Interrupted):
                 raise outcome
         if remaining:
             losses = step()
-            for index, (member, _) in remaining.items():
+            n_steps -= 1
+            for index, member in remaining.items():
                 member.losses.append(losses[index])
                 member.recorder.step += 1
-    for index in set(range(len(bundle))) - remaining.keys():
-        bundle.release(index)
+    for member in remaining.values():
+        member.state = optimizer_state(member.optimizer, member.model)
     return list(remaining.values())
 
 
 def _evaluate(
-    bundle: Bundle, members: Mapping[int, tuple[_Member, TorchOptimizer]], stopping: bool
+    bundle: Bundle, members: Mapping[int, _Member], stopping: bool
 ) -> dict[int, MemberOutcome]:
     """Evaluate the members that are due; returns the outcomes of those that end."""
-    due = [index for index, (member, _) in members.items() if member.recorder.is_due(stopping)]
+    due = [index for index, member in members.items() if member.recorder.is_due(stopping)]
     rows = bundle.evaluate() if due else []
-    outcomes = {}
-    for index in due:
-        member, optimizer = members[index]
-        outcome = member.record(rows[index], optimizer, stopping)
-        if outcome is not None:
-            outcomes[index] = outcome
-    return outcomes
+    outcomes = {index: members[index].record(rows[index], stopping) for index in due}
+    return {index: outcome for index, outcome in outcomes.items() if outcome is not None}
 
 
-def _train_alone(member: _Member, optimizer: TorchOptimizer, end: Ended) -> None:
+def _train_alone(member: _Member, end: Ended) -> None:
     outcome: MemberOutcome
     try:
-        train_to_end(member.recorder, member.model, optimizer)
+        train_to_end(member.recorder, member.model, member.state)
         outcome = Run(member.path)
     except (UserError, Diverged) as error:
         outcome = error

@@ -240,8 +240,10 @@ class TestFork:
         )
         assert ended.code == 0, ended.err
         fork = Run("f")
-        assert (fork.weights("W_in", [0]) == tiny_run.weights("W_in", [20])).all()
-        assert fork.config.training.weight_decay == 3
+        for step in (0, 20):
+            assert (fork.weights("W_in", [step]) == tiny_run.weights("W_in", [step])).all()
+        assert (fork.config.at(19).training.weight_decay, fork.steps[-1]) == (1, 30)
+        assert fork.config.at(20).training.weight_decay == 3
         assert fork.config.origin.step == 20  # type: ignore[union-attr]
         assert "optimizer state: new" in ended.out
 
@@ -254,7 +256,7 @@ class TestFork:
 
         shutil.copytree(tiny_run.path, "longer")
         mechgrok("train", "--resume", "--out", "longer", "--steps", 70, "-q")
-        assert (Run("f").weights("W_in", [10]) == Run("longer").weights("W_in", [70])).all()
+        assert (Run("f").weights("W_in", [70]) == Run("longer").weights("W_in", [70])).all()
 
 
 def test_a_ticket_goes_on_by_its_own_words(mechgrok: Any, tiny_run: Run) -> None:

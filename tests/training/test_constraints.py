@@ -178,7 +178,7 @@ def test_a_fork_keeps_its_parents_constraints_or_drops_them(tmp_path: Path) -> N
     parent = short(tmp_path / "parent", constraints)
     same = fork(parent, tmp_path / "same", steps=20, progress=None)
     for name in parent.weight_names:
-        assert norms(same, name) == pytest.approx(norms(whole, name)[-1], rel=1e-6)
+        assert norms(same, name)[1:] == pytest.approx(norms(whole, name)[-1], rel=1e-6)
     free = fork(parent, tmp_path / "free", steps=20, constraints="none", progress=None)
     assert norms(free)[-1] != pytest.approx(norms(parent)[-1], rel=1e-3)
 

@@ -34,7 +34,8 @@ class Norm(Constraint):
         default=None, description="Hold the norm at this multiple of the norm at step `at`."
     )
     at: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="With times: the step of the reference norm."
+        default=0,
+        description="With times: the step of the reference norm; in a later phase, its first step.",
     )
     max: Positive | None = Field(default=None, description="Scale the norm down to this value.")
 
@@ -61,10 +62,11 @@ class Norm(Constraint):
                 )
 
     def begin(self, weights: Weights, memory: Memory, step: int) -> None:
-        if self.times is not None and step == self.at:
-            names = weights.names(self.of)
-            for name, norm in zip(names, weights.norms(names), strict=True):
-                memory[name].setdefault("reference", norm)  # A fork carries its parent's.
+        names = weights.names(self.of)
+        if self.times is None or step < self.at or "reference" in memory[names[0]]:
+            return
+        for name, norm in zip(names, weights.norms(names), strict=True):
+            memory[name]["reference"] = norm
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
         for names in self._groups(weights):

@@ -72,6 +72,11 @@ class Transform(Settings):
         """The factor on the learning rate at ``step`` of ``steps``."""
         return 1.0
 
+    @property
+    def state_kind(self) -> object:
+        """Equal for transforms that can continue with each other's state, in a later phase."""
+        return self.name
+
     def __str__(self) -> str:
         """The transform as text: ``grokfast-ema:alpha=0.98:lamb=2``."""
         options = self.model_dump(exclude={"name"})

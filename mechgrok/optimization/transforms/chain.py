@@ -154,15 +154,6 @@ def states_of(optimizer: TorchOptimizer) -> dict[str, dict[Any, dict[str, Any]]]
     return {"": optimizer.state} | getattr(optimizer, "transform_state", {})
 
 
-def without(state: dict[str, Any], prefixes: Sequence[str]) -> dict[str, Any]:
-    """An optimizer's state from disk, without entries whose key starts with one of the prefixes."""
-    return {
-        entry: value
-        for entry, value in state.items()
-        if not entry.rpartition("/")[2].startswith(tuple(prefixes))
-    }
-
-
 def take_step(
     optimizers: Sequence[TorchOptimizer], gradient: Callable[[], Float[Tensor, "*member"]]
 ) -> Float[Tensor, "*member"]:

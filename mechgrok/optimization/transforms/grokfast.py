@@ -69,6 +69,10 @@ class GrokfastMA(_Grokfast):
     )
     lamb: Amplification = 5.0
 
+    @property
+    def state_kind(self) -> object:
+        return self.name, self.window_size
+
     def _amplified(self, gradient: Tensor, state: State) -> Tensor:
         if not state:
             state["window"] = gradient.new_zeros(self.window_size, *gradient.shape)

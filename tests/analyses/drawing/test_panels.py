@@ -81,6 +81,13 @@ def test_milestones_are_named_at_their_lines() -> None:
     assert names == {"t_mem": np.log10(20), "t_gen": np.log10(500)}
 
 
+def test_a_phase_is_a_thin_line_once_for_all_its_runs() -> None:
+    runs = {name: waves([0, 100, 1000], t_gen=500, phase_1=200) for name in ("base", "b")}
+    shapes = draw(runs).layout.shapes
+    assert [shape.line.width for shape in shapes if shape.x0 == 200] == [0.8]
+    assert {shape.line.width for shape in shapes if shape.x0 == 500} == {1.2}
+
+
 def test_step_0_has_a_place_on_a_logarithmic_axis() -> None:
     axis = StepAxis(np.array([0, 100, 30_000]), log=True)
     zero, first, last = axis.place([0, 100, 30_000])
