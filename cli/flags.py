@@ -19,10 +19,10 @@ from pydantic.fields import FieldInfo
 from mechgrok import user_code
 from mechgrok.configuration.settings import (
     ALIASES,
+    NAMES_WITH_OPTIONS,
     NAMING_CODE,
     PART_KEYS,
     PARTS,
-    SEVERAL_NAMES,
     path_of,
     put,
     trust_and_normalize,
@@ -244,7 +244,7 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
         named = named.get("name") if isinstance(named, dict) else named
         for name in named if isinstance(named, list) else [named]:
             user_code.allow(name)
-    for path in SEVERAL_NAMES:
+    for path in NAMES_WITH_OPTIONS:
         trust_and_normalize(path, value_at(settings, path))
     return settings
 
