@@ -113,8 +113,8 @@ class Waves(Start):
         import torch
 
         if self.phases == "random":
-            drawn_phases = torch.rand(2, len(own), generator=drawn.generator, dtype=torch.float64)
-            a, b = 2 * torch.pi * drawn_phases
+            uniform = torch.rand(2, len(own), generator=drawn.generator, dtype=torch.float64)
+            a, b = 2 * torch.pi * uniform
             return a, a if alike else b
         sizes = own.bincount()
         rank = torch.arange(len(own)) - (sizes.cumsum(0) - sizes)[own]
@@ -281,9 +281,8 @@ def _line(task: Task) -> _Line:
         a, b = numbers.T
         table = torch.full((p, p), -1)
         table[a, b] = labels
-        slopes = [_slope(table, p), _slope(table.T, p)]
-        if None not in slopes:
-            alpha, beta = slopes
+        alpha, beta = _slope(table, p), _slope(table.T, p)
+        if alpha is not None and beta is not None:
             rest = (labels - alpha * a - beta * b) % p
             if bool((rest == rest[0]).all()):
                 return _Line(alpha, beta, int(rest[0]))

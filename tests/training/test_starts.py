@@ -83,9 +83,7 @@ def test_output_phases_are_the_sums_of_input_phases(phases: str, tmp_path: Path)
     into = [weights[f"W_E_{position}"] @ weights["W_in"] for position in (0, 1)]
     out = (weights["W_out"] @ weights["W_U"]).T
     angle = [torch.fft.rfft(table.double(), dim=0)[3].angle() for table in (*into, out)]
-    assert torch.allclose(
-        torch.exp(1j * (angle[0] + angle[1] - angle[2])).real, torch.ones(48).double()
-    )
+    assert (angle[0] + angle[1] - angle[2]).cos() == pytest.approx(np.ones(48))
     assert bool((angle[0] == angle[1]).all()) == (phases == "spread")
 
 
@@ -262,7 +260,7 @@ def test_starts_are_an_axis_of_a_sweep(tmp_path: Path) -> None:
     many = sweep(tmp_path / "many", "quick", over={"start": texts}, seeds="0:2", jobs=1, **SHORT)
     starts = [run.config.start for run in many.runs.values()]
     assert [start and start.name for start in starts] == [None] * 2 + ["waves"] * 2 + ["run"] * 2
-    for run in many.sel(start=texts[2]).runs.values():
+    for run in many.sel(start=str(read_start(texts[2]))).runs.values():
         assert torch.equal(run.checkpoint(0).weights["W_U"], source.checkpoint(-1).weights["W_U"])
     # Another call opens the sweep with its plan, and trains nothing again.
     again = sweep(tmp_path / "many", "quick", over={"start": texts}, seeds="0:2", jobs=1, **SHORT)
@@ -322,7 +320,7 @@ def test_texts_are_read_as_they_are_written() -> None:
         ("planted:frequencies=1:of=W_in", {}, "W_E or W_U"),
         ("run", {}, "run:ckpts@30000"),
         ("run:nowhere", {}, "nowhere"),
-        ("run:SOURCE@7", {}, "10"),
+        ("run:SOURCE@7", {}, "nearest"),
         ("run:SOURCE:weights=W_X", {}, "W_E, W_in, W_out or W_U"),
         ("run:SOURCE", {"d_mlp": 9}, "same widths"),
         ("run:SOURCE", {"model.kind": "positional-mlp"}, "same kind of model"),
