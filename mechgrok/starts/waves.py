@@ -169,8 +169,7 @@ def _chain(wiring: Wiring) -> _Chain:
     Raises:
         UserError: it has other matrices, or not one layer of neurons.
     """
-    ends = wiring.connections
-    layers = wiring.hidden
+    ends, layers = wiring.connections, wiring.hidden
     if len(layers) == 1 and len(layers[0].reads) == len(layers[0].writes) == 1:
         (reads,), (writes,) = layers[0].reads, layers[0].writes
         embeddings = [name for name in ends if ends[name].target == ends[reads].source]
@@ -236,23 +235,23 @@ def _write_inputs(
     """Write the waves of a and b, and their factors, into the matrices before the neurons."""
     if not chain.embeddings:
         waves, factors = sides[0]
-        made[chain.reads][: len(waves)] = (waves @ factors).float()
+        made[chain.reads][: len(waves)] = waves @ factors
         return
     columns = _columns(wiring, chain, sides[0][0].shape[1])
     for name, (column, row), (waves, factors) in zip(
         chain.embeddings, columns, sides, strict=False
     ):
-        made[name][: len(waves), column : column + waves.shape[1]] = waves.float()
-        made[chain.reads][row : row + len(factors)] = factors.float()
+        made[name][: len(waves), column : column + waves.shape[1]] = waves
+        made[chain.reads][row : row + len(factors)] = factors
 
 
 def _write_outputs(made: dict[str, Tensor], chain: _Chain, factors: Tensor, waves: Tensor) -> None:
     """Write the factors and the waves over the answers into the matrices behind the neurons."""
     if not chain.unembeds:
-        made[chain.writes][:] = (factors @ waves).float()
+        made[chain.writes][:] = factors @ waves
         return
-    made[chain.writes][:, : len(waves)] = factors.float()
-    made[chain.unembeds[0]][: len(waves)] = waves.float()
+    made[chain.writes][:, : len(waves)] = factors
+    made[chain.unembeds[0]][: len(waves)] = waves
 
 
 class _Line(NamedTuple):
