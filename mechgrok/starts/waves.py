@@ -33,8 +33,8 @@ class Waves(Start):
     W_E holds the waves, W_in and W_out the phases, W_U the waves over the answers. All other
     entries are 0. A network with one embedding for both numbers has φ_a = φ_b.
 
-    Source: Gromov 2023 (arXiv 2301.02679), with random phases; Doshi et al. 2024 (arXiv
-    2406.03495), with factors α and β.
+    Source: Gromov 2023 (arXiv 2301.02679), with random phases. Doshi et al. 2024 (arXiv 2406.03495)
+    extend it to sums of more terms and to products.
     """
 
     name: str = "waves"
@@ -287,7 +287,7 @@ def _line(task: Task) -> _Line:
                 return _Line(alpha, beta, int(rest[0]))
     raise UserError(
         f"No analytic solution is known here for {task}: choose a sum of two numbers, such as add, "
-        "or another start."
+        "or a start other than waves."
     )
 
 
