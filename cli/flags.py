@@ -19,10 +19,10 @@ from pydantic.fields import FieldInfo
 from mechgrok import user_code
 from mechgrok.configuration.aliases import ALIASES
 from mechgrok.configuration.settings import (
+    NAMES_WITH_OPTIONS,
     NAMING_CODE,
     PART_KEYS,
     PARTS,
-    SEVERAL_NAMES,
     path_of,
     put,
     trust_and_normalize,
@@ -114,7 +114,7 @@ class Flag:
             text = ",".join(text)
         if not isinstance(text, str):
             return text
-        if self.path in SEVERAL_NAMES:
+        if self.path in NAMES_WITH_OPTIONS:
             return text
         if text.lower() == "none" and types.NoneType in get_args(self.annotation):
             return None
@@ -246,7 +246,7 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
         named = named.get("name") if isinstance(named, dict) else named
         for name in named if isinstance(named, list) else [named]:
             user_code.allow(name)
-    for path in SEVERAL_NAMES:
+    for path in NAMES_WITH_OPTIONS:
         trust_and_normalize(path, value_at(settings, path))
     return settings
 

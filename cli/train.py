@@ -25,7 +25,7 @@ from mechgrok.optimization.transforms.base import Transform
 from mechgrok.tasks.making import TASKS
 
 #: The sections of ``config.json`` that users can set; the others record the run's origin.
-_SETTABLE = ("task", "model", "training", "seed")
+_SETTABLE = ("task", "model", "training", "seed", "start")
 
 
 #: The help panel of each training setting.

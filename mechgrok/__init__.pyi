@@ -23,6 +23,7 @@ from .reports import explore as explore
 from .reports import report as report
 from .runs import Run as Run
 from .runs import compare as compare
+from .starts import Start as Start
 from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
 from .tasks import Regression as Regression

@@ -75,6 +75,8 @@ def sentence(
                 f"choose that {kind} too (--{kind} {having[0]})."
             )
         return f"The {what} has no option {field!r}{near(first['loc'][-1], known)}."
+    if first["type"] == "missing":
+        return f"The {what} needs {field}: give it a value."
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"The {what} was given {field} = {first['input']!r}: {message}."
 

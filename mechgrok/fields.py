@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, sentence
-from mechgrok.grammar import parse_list, show_list
+from mechgrok.grammar import parse_list, show_list, show_value
 from mechgrok.registry import Registry
 
 Named = TypeVar("Named", bound=BaseModel)
@@ -106,6 +106,12 @@ def make_named(registry: Registry[type[Named]], base: type[Named], value: Any) -
         return chosen(**options | {"name": user_code.absolute(name)})
     except ValidationError as error:
         raise UserError(sentence(error, f"{registry.kind} {name}", chosen.model_fields)) from None
+
+
+def show_named(named: Any) -> str:
+    """Settings with a name as text, without defaults: ``norm:value=30``."""
+    options = named.model_dump(exclude={"name"}, exclude_defaults=True)
+    return ":".join([named.name, *(f"{key}={show_value(v)}" for key, v in options.items())])
 
 
 #: Between two names with options: ``clip,sam:rho=0.1``, in a sweep ``clip+sam:rho=0.1``.

@@ -25,6 +25,8 @@ from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig
 from mechgrok.models.config import MLPConfig
 from mechgrok.models.making import ModelConfig
+from mechgrok.starts.base import Start
+from mechgrok.starts.reading import read_start
 from mechgrok.tasks.base import Seed, Task
 from mechgrok.tasks.making import make_task, saved_task
 
@@ -56,6 +58,7 @@ class RunConfig(Settings):
         model: the network's shape and the scale of its initial weights.
         training: training settings; None for imported weights.
         seed: seed of the initial weights; None if unknown.
+        start: what replaces drawn initial weights, if anything.
         popup: edge-popup's settings, if used.
         origin: the derivation from another run or from files, if any.
         versions: versions of the packages that made the run.
@@ -68,6 +71,12 @@ class RunConfig(Settings):
     model: ModelConfig = MLPConfig()
     training: TrainingConfig | None = Field(default_factory=TrainingConfig)
     seed: Seed | None = Field(default=0, description="Seed of the initial weights.")
+    start: Annotated[SerializeAsAny[Start] | None, BeforeValidator(read_start)] = Field(
+        default=None,
+        exclude_if=lambda start: start is None,
+        description="Initial weights: run:ckpts@30000:weights=W_E+W_U, low-rank:small@5000, waves, "
+        "planted:frequencies=1+3, or your own: file.py:Name; default: drawn.",
+    )
     popup: PopupConfig | None = None
     origin: (
         Annotated[

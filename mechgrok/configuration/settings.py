@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 PARTS = ("task", "model", "training")
 #: The setting that chooses a part, by the part's name.
 PART_KEYS = {"task": "task.name", "model": "model.kind"}
-#: Settings that hold several names with options, which may name user code.
-SEVERAL_NAMES = (
+#: Settings that hold names with options, which may name user code.
+NAMES_WITH_OPTIONS = (
+    "start",
     "training.transforms",
     "training.constraints",
     "training.phases",
@@ -66,7 +67,7 @@ def path_of(name: str) -> str:
     Raises:
         UserError: there is no such setting, or several parts have one of that name.
     """
-    known = {"seed": "seed", **PART_KEYS, **ALIASES}
+    known = {"seed": "seed", "start": "start", **PART_KEYS, **ALIASES}
     if name in known:
         return known[name]
     part, dot, field = name.partition(".")
@@ -130,6 +131,7 @@ def trust_and_normalize(name: str, value: Any) -> Any:
     from mechgrok.fields import named_parts
     from mechgrok.optimization import CONSTRAINTS
     from mechgrok.optimization import TRANSFORMS as transforms
+    from mechgrok.starts.reading import STARTS, read_start
 
     name = ALIASES.get(name, name).rpartition(".")[2]
     registries: dict[str, Any] = {"transforms": transforms, "constraints": CONSTRAINTS}
@@ -145,6 +147,12 @@ def trust_and_normalize(name: str, value: Any) -> Any:
             for phase in phases_in(value)
         ]
         return "+".join(map(str, phases)) if isinstance(value, str) else phases or None
+    if name == "start":
+        given = value.get("name") if isinstance(value, Mapping) else value
+        if str(given).partition(":")[0] not in STARTS:  # run:ckpts is no code.
+            user_code.allow(given)
+        start = read_start(value)
+        return value if isinstance(value, Mapping) else start and str(start)
     if name == "probes":
         probes = read_probes(value)
         for probe in probes:

@@ -32,7 +32,8 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})"
         + (f"; {task.label_noise:.3g} of the train labels replaced" if task.label_noise else ""),
         "model": ", ".join(f"{key} {value}" for key, value in model if value is not None),
-        "weights": f"{run.n_parameters:,}{seed}",
+        "weights": f"{run.n_parameters:,}{seed}"
+        + (f", start {run.config.start}" if run.config.start is not None else ""),
     }
     facts |= facts_of_import(run) if training is None else _training(run, training)
     for name in ("origin", "popup"):

@@ -212,6 +212,8 @@ def setting_of(run: Run, name: str) -> Value:
     Raises:
         UserError: there is no such setting.
     """
+    if name == "start":
+        return None if run.config.start is None else str(run.config.start)
     config = run.config.model_dump(mode="json")
     origin, popup = config["origin"] or {}, config["popup"] or {}
     if name == STAGE:
@@ -256,7 +258,8 @@ def _differing(runs: Iterable[Run]) -> list[str]:
     configs = [flatten(run.config.model_dump(mode="json"), _NO_SETTINGS) for run in runs]
     names: dict[str, None] = {}
     for path in dict.fromkeys(path for config in configs for path in config):
-        name = STAGE if path == "origin.kind" else path.rpartition(".")[2]
+        part, _, name = path.rpartition(".")
+        name = {"origin.kind": STAGE}.get(path, "start" if part == "start" else name)
         differs = len({str(config.get(path)) for config in configs}) > 1
         if differs and name not in (*SEEDS, *_OF_ONE_RUN):
             names[name] = None

@@ -6,9 +6,10 @@ from typing import Any
 
 from mechgrok import user_code
 from mechgrok.configuration.run_config import RunConfig
+from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
-from mechgrok.models import make_model, wiring_of
+from mechgrok.models import wiring_of
 from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
@@ -18,6 +19,7 @@ from mechgrok.runs.metrics import write_metrics
 from mechgrok.runs.state import write_state
 from mechgrok.training.memory import check_memory
 from mechgrok.training.recorder import load_for_training
+from mechgrok.training.starting import first_checkpoint
 
 
 @in_neutral_state
@@ -36,15 +38,16 @@ def create_run(
     Args:
         path: the folder; absent or empty, unless ``overwrite`` is set.
         config: the run's configuration.
-        start: the first checkpoint, such as a ticket's masked weights; default: fresh weights.
+        start: the first checkpoint, such as a ticket's masked weights; default: fresh weights, or
+            those of the configuration's start.
         state: the optimizer's initial state; default: none.
         before: a run whose earlier checkpoints and metrics are the new run's too.
         overwrite: replace the run in the folder, once the new one is complete.
         device: the device to train on, "cpu" or "cuda", whose memory is checked.
 
     Raises:
-        UserError: the folder is not empty or not writable, the task's data is unavailable, or
-            training needs more memory than the device has.
+        UserError: the folder is not empty or not writable, the task's data is unavailable,
+            training needs more memory than the device has, or the start cannot be used.
     """
     path = Path(path)
     phases = [config.at(step) for step in _phases(config)]
@@ -55,8 +58,11 @@ def create_run(
     _ = config.task.examples  # Unavailable data must not cost the run that is replaced.
     check_room(path, overwrite=overwrite)
     if start is None:
-        model = make_model(config.model, config.task, config.seed or 0)
-        start = Checkpoint(0, {name: p.detach() for name, p in model.named_parameters()})
+        config, start = first_checkpoint(config)
+    elif config.start is not None:
+        raise UserError(
+            f"The run starts from given weights and not from {config.start}: give one of them."
+        )
     with new_run(path, overwrite=overwrite) as making:
         if before is not None:
             link_checkpoints(before.path, making, start.step)

@@ -26,6 +26,7 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, finish_replacing, recover, write_config
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
+from mechgrok.starts import Start
 from mechgrok.tasks import Examples
 from mechgrok.training import create_run
 from mechgrok.training.dropout import Dropout
@@ -46,7 +47,7 @@ def train(
     out: str | Path,
     config: RunConfig | str | None = None,
     *,
-    start: Checkpoint | None = None,
+    start: Checkpoint | Start | str | None = None,
     overwrite: bool = False,
     device: str = "auto",
     progress: Shown = "auto",
@@ -59,7 +60,8 @@ def train(
     Args:
         out: an absent or empty folder.
         config: a configuration, or the name of a preset; default: the paper's MLP on a + b mod 67.
-        start: weights and mask to start from; default: fresh weights.
+        start: a start, such as ``"waves"``, or weights and mask to start from; default: fresh
+            weights.
         overwrite: replace the run in ``out``.
         device: "auto" (CUDA if available), "cpu" or "cuda".
         progress: called with each row of metrics after its evaluation; "auto" is a progress bar in
@@ -77,6 +79,8 @@ def train(
     """
     device = find_device(device)
     check_room(Path(out), overwrite=overwrite)
+    if start is not None and not isinstance(start, Checkpoint):
+        settings["start"], start = start, None
     config = resolve_config(config, settings)
     find_loggers(log)  # Unknown loggers raise before the folder is created.
     with writing(Path(out)):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import Field
 
 from mechgrok.errors import UserError, choices, near
-from mechgrok.fields import Settings
-from mechgrok.grammar import show_value
+from mechgrok.fields import Settings, show_named
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -108,6 +107,18 @@ class Weights:
             return names
         return [self._full_name(name) for name in of.split("+")]
 
+    def token_axis(self, name: str) -> int:
+        """The axis of a matrix along which tokens or answers lie.
+
+        Raises:
+            UserError: it has none.
+        """
+        units = self.wiring.axes(name) if name in self.wiring.connections else ()
+        for axis, unit in enumerate(units):
+            if unit in ("token", "input", "output") and self.raw[name].ndim == 2:
+                return axis
+        raise UserError(f"{name} has no axis of tokens: choose W_E or W_U.")
+
     def _full_name(self, name: str) -> str:
         fitting = [full for full in self.raw if full == name or full.endswith(f".{name}")]
         if len(fitting) != 1:
@@ -196,5 +207,4 @@ class Constraint(Settings):
 
     def __str__(self) -> str:
         """The text that `read_constraints` parses: ``norm:of=all:value=30``."""
-        fields: dict[str, Any] = self.model_dump(exclude={"name"}, exclude_defaults=True)
-        return ":".join([self.name, *(f"{key}={show_value(v)}" for key, v in fields.items())])
+        return show_named(self)

@@ -43,7 +43,7 @@ class Frequencies(Constraint):
             raise UserError(f"The constraint frequencies does not apply: {reason}")
         self._projection(weights)
         for name in weights.names(self.of):
-            self._axis(weights, name)
+            weights.token_axis(name)
             if weights.is_masked(name):
                 raise UserError(
                     f"{name} has a mask, under which its frequencies cannot be chosen: leave it "
@@ -54,7 +54,7 @@ class Frequencies(Constraint):
         tokens, projection = weights.stored(str(self), lambda: self._projection(weights))
         for name in weights.names(self.of):
             raw = weights.raw[name]
-            rows = raw if self._axis(weights, name) == 0 else raw.mT
+            rows = raw if weights.token_axis(name) == 0 else raw.mT
             rows[tokens] = projection.to(rows) @ rows[tokens]
 
     def _projection(self, weights: Weights) -> tuple[Tensor, Float[Tensor, "n n"]]:
@@ -67,15 +67,3 @@ class Frequencies(Constraint):
         kept = named if self.keep else [part for part in everything if part not in named]
         basis = parts.functions([0, *kept])
         return parts.tokens, basis @ basis.T
-
-    def _axis(self, weights: Weights, name: str) -> int:
-        """The axis of a matrix along which tokens or answers lie.
-
-        Raises:
-            UserError: it has none.
-        """
-        units = weights.wiring.axes(name) if name in weights.wiring.connections else ()
-        for axis, unit in enumerate(units):
-            if unit in ("token", "output") and weights.raw[name].ndim == 2:
-                return axis
-        raise UserError(f"{name} has no axis of tokens: choose W_E or W_U.")
