@@ -71,6 +71,11 @@ class TrainingConfig(Settings):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
     )
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0,
+        exclude_if=lambda temperature: temperature == 1,
+        description="Temperature T of the softmax: the loss is that of logits / T.",
+    )
     l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="Penalty l1·Σ|θ| on the loss."
     )

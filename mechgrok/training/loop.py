@@ -30,6 +30,7 @@ from mechgrok.training import create_run
 from mechgrok.training.dropout import Dropout
 from mechgrok.training.evaluation import evaluate, on_device
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.loss import loss_at
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.recorder import (
     Interrupted,
@@ -174,16 +175,18 @@ def train_to_end(
     def gradient() -> Tensor:
         optimizer.zero_grad()
         if dropout is None:
-            return backpropagate(model, task, batch, training)
+            return backpropagate(model, task, batch, training, step_loss)
         factors = dropout.factors(recorder.step, len(batch.labels), model.device)
         with dropout.applied(model, factors):
-            return backpropagate(model, task, batch, training)
+            return backpropagate(model, task, batch, training, step_loss)
 
     with threads(training.threads), flushed_denormals(), interrupts() as interrupted:
         while True:
             stopping = bool(interrupted)
+            step_loss = loss_at(training, recorder.step, lambda: model(train_set.inputs))
             if recorder.is_due(stopping):
-                row = evaluate(model, task, train_set, test_set, training.metrics)
+                metrics, temperature = training.metrics, step_loss.temperature
+                row = evaluate(model, task, train_set, test_set, metrics, temperature)
                 recorder.record(row, losses)
                 losses.clear()
                 if watch is not None:

@@ -152,23 +152,24 @@ def _reachable(start: set[str], after: Mapping[str, set[str]]) -> set[str]:
 
 
 class Constraint(Settings):
-    """A condition that the weights satisfy after every step.
+    """A condition that training satisfies: of the weights, the logits or the activations.
 
-    A subclass adds its options as fields and overrides `project`, and perhaps `begin`, `frozen` and
-    `check`. Constraints are applied after the optimizer's step, in their order; an optimizer's
-    moments are left as they are.
+    A subclass adds its options as fields and overrides one or several methods: `project` changes
+    the weights after the optimizer's step, `frozen` excludes weights from it, `temperature` sets
+    the temperature of the softmax before it, and `penalty` adds a term to the loss. Constraints are
+    applied in their order; an optimizer's moments are left as they are.
     """
 
     name: str
     since: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="First step after which the constraint is applied."
+        default=0, description="First step at which the constraint is applied, from 0."
     )
     until: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Step from which it is not applied any more; never unless given."
     )
 
     def is_active(self, step: int) -> bool:
-        """Whether it is applied after step ``step``, counted from 0."""
+        """Whether it is applied at step ``step``, counted from 0."""
         return self.since <= step and (self.until is None or step < self.until)
 
     def check(self, weights: Weights) -> None:
@@ -177,6 +178,10 @@ class Constraint(Settings):
         Raises:
             UserError: it names a weight that the network lacks, or cannot be satisfied.
         """
+
+    def conflicts(self, other: Constraint) -> bool:
+        """Whether both constraints cannot be satisfied at one step."""
+        return False
 
     def frozen(self, weights: Weights) -> list[str]:
         """The weights that get no gradient and no decay while the constraint is active."""
@@ -194,7 +199,30 @@ class Constraint(Settings):
             step: the number of the step that was taken, from 0.
         """
 
+    def temperature(self, logits: Float[Tensor, "n answer"]) -> float:
+        """The temperature that divides the logits in the loss of a step.
+
+        Args:
+            logits: the training set's logits before the step.
+        """
+        raise NotImplementedError
+
+    def penalty(
+        self, activations: Sequence[Float[Tensor, "batch *pos neuron"]]
+    ) -> Float[Tensor, ""]:
+        """A term of the loss.
+
+        Args:
+            activations: those of each hidden layer for the examples of a step.
+        """
+        raise NotImplementedError
+
     def __str__(self) -> str:
         """The text that `read_constraints` parses: ``norm:of=all:value=30``."""
         fields: dict[str, Any] = self.model_dump(exclude={"name"}, exclude_defaults=True)
         return ":".join([self.name, *(f"{key}={show_value(v)}" for key, v in fields.items())])
+
+
+def overrides(constraint: Constraint, method: str) -> bool:
+    """Whether a constraint overrides a method, such as ``temperature``."""
+    return getattr(type(constraint), method) is not getattr(Constraint, method)

@@ -49,6 +49,11 @@ class Norm(Constraint):
             )
         return self
 
+    def conflicts(self, other: Constraint) -> bool:
+        if not isinstance(other, Norm) or self.max is not None or other.max is not None:
+            return False
+        return self.of == other.of or EACH in (self.of, other.of)
+
     def is_active(self, step: int) -> bool:
         reference_known = self.times is None or step >= self.at
         return reference_known and super().is_active(step)
