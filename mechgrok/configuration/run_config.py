@@ -108,8 +108,8 @@ class RunConfig(Settings):
         has_temperature = self.training is not None and self.training.temperature != 1
         if has_temperature and (reason := self.task.no_softmax):
             raise UserError(
-                f"A temperature divides the logits of a softmax, but {reason}: omit the temperature "
-                "or choose --objective cross-entropy."
+                f"A temperature divides the logits of a softmax, but {reason}: omit the "
+                "temperature or choose --objective cross-entropy."
             )
         return self
 

@@ -4,6 +4,7 @@ Every field of ``config.json`` has a path such as ``training.weight_decay``. The
 ``weight_decay``, is enough if no other part of the configuration has a field of that name.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ ALIASES = {
     "probe": "training.probes",
     "metric": "training.metrics",
 }
+#: The path of a field within a part; a weight's may contain numbers and plus signs.
+_FIELD = re.compile(r"[\w+]+(\.[\w+]+)*")
 #: Settings that hold several names with options, which may name user code.
 SEVERAL_NAMES = (
     "training.transforms",
@@ -76,9 +79,11 @@ def path_of(name: str) -> str:
     known = {"seed": "seed", **PART_KEYS, **ALIASES}
     if name in known:
         return known[name]
+    if name.startswith("weights."):
+        name = f"training.{name}"
     part, dot, field = name.partition(".")
     if dot:
-        if part not in PARTS or not all(key.isidentifier() for key in field.split(".")):
+        if part not in PARTS or not _FIELD.fullmatch(field):
             raise UserError(
                 f"There is no setting {name!r}: write it as config.json has it, such as "
                 "training.weight_decay."

@@ -23,6 +23,7 @@ from mechgrok.optimization.transforms.reading import (
     transform_options,
     with_options,
 )
+from mechgrok.optimization.weight_settings import WeightSettings, read_weight_settings
 from mechgrok.tasks.base import Seed
 
 #: The training settings of version 0.1, which wrote every optimizer's options into every run.
@@ -70,6 +71,13 @@ class TrainingConfig(Settings):
     )
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
+    )
+    weights: Annotated[dict[str, WeightSettings], BeforeValidator(read_weight_settings)] = Field(
+        default={},
+        exclude_if=lambda weights: not weights,
+        description="Learning rate and weight decay of single weights, by name, by kind (biases, "
+        "matrices) or by side (input, inside, output): "
+        "W_E:learning_rate=1e-4,biases:weight_decay=0.",
     )
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1.0,

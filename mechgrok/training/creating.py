@@ -10,6 +10,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
 from mechgrok.models import make_model, wiring_of
 from mechgrok.optimization.optimizers import make_optimizer
+from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
@@ -47,7 +48,9 @@ def create_run(
     path = Path(path)
     check_memory(config, device)
     if config.training is not None:
-        config.training.optimizer.check(wiring_of(config.model, config.task))
+        wiring = wiring_of(config.model, config.task)
+        config.training.optimizer.check(wiring)
+        by_weight(config.training.weights, wiring)
     _ = config.task.examples  # Unavailable data must not cost the run that is replaced.
     check_room(path, overwrite=overwrite)
     if start is None:

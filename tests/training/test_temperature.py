@@ -105,16 +105,17 @@ def test_members_have_their_own_temperatures(tmp_path: Path, model: str) -> None
         "held": {"constraints": "logits:scale=2"},
         "late": {"constraints": "logits:scale=2:since=15:until=25"},
     }
-    choices = {
-        name: choice | {"model": model, "metrics": METRICS} for name, choice in choices.items()
-    }
+    common = SHORT | {"model": model, "metrics": METRICS}
     configs = {
-        tmp_path / name: RunConfig.preset("quick", **SHORT, **choice)
+        tmp_path / name: RunConfig.preset("quick", **common, **choice)
         for name, choice in choices.items()
     }
     assert all(isinstance(run, Run) for run in train_together(configs).values())
     for name, choice in choices.items():
-        together, alone = Run(tmp_path / name), short(tmp_path / f"{name}-alone", **choice)
+        together, alone = (
+            Run(tmp_path / name),
+            short(tmp_path / f"{name}-alone", **common, **choice),
+        )
         torch.testing.assert_close(
             torch.tensor(together.metrics.to_numpy()),
             torch.tensor(alone.metrics.to_numpy()),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from mechgrok.errors import UserError, choices, near
 from mechgrok.fields import Settings
 from mechgrok.grammar import show_value
+from mechgrok.optimization.selection import ALL, EACH, select
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
 Memory = Mapping[str, dict[str, "Tensor"]]
 
 T = TypeVar("T")
-
-#: Groups of weights that a constraint can act on besides single weights.
-ALL, EACH, SIDES = "all", "each", ("input", "inside", "output")
 
 
 class Weights:
@@ -94,61 +89,12 @@ class Weights:
         return self.stored(f"of {of}", lambda: self.find(of))
 
     def find(self, of: str) -> list[str]:
-        """The names that ``of`` stands for: all, a side, or names joined with a plus sign.
+        """The names that ``of`` stands for (`mechgrok.optimization.selection.select`).
 
         Raises:
-            UserError: the network has no such weight, or none on that side.
+            UserError: the network has no such weight.
         """
-        if of in (ALL, EACH):
-            return list(self.raw)
-        if of in SIDES:
-            names = [name for name, side in self._side.items() if side == of]
-            if not names:
-                raise UserError(f"The network has no matrix on the side {of}: name a weight.")
-            return names
-        return [self._full_name(name) for name in of.split("+")]
-
-    def _full_name(self, name: str) -> str:
-        fitting = [full for full in self.raw if full == name or full.endswith(f".{name}")]
-        if len(fitting) != 1:
-            raise UserError(
-                f"The network has {'several weights' if fitting else 'no weight'} {name!r}"
-                f"{near(name, self.raw)}: choose {choices(fitting or self.raw)}, or all, each, "
-                "input, inside or output."
-            )
-        return fitting[0]
-
-    @cached_property
-    def _side(self) -> dict[str, str]:
-        """The side of each matrix: before the first layer of neurons, after the last, or between.
-
-        A matrix is on the input side if no neuron comes before it, and on the output side if none
-        comes after it.
-        """
-        connections = self.wiring.connections
-        after: dict[str, set[str]] = defaultdict(set)
-        for connection in connections.values():
-            after[connection.source].add(connection.target)
-        neurons = {layer.group for layer in self.wiring.hidden}
-        reached = _reachable(neurons, after)
-        side = {}
-        for name, connection in connections.items():
-            if connection.source not in reached:
-                side[name] = "input"
-            else:
-                onward = _reachable({connection.target}, after)
-                side[name] = "inside" if onward & neurons else "output"
-        return side
-
-
-def _reachable(start: set[str], after: Mapping[str, set[str]]) -> set[str]:
-    """The groups of units that can be reached from some groups, including these."""
-    reached: set[str] = set()
-    frontier = set(start)
-    while frontier:
-        reached |= frontier
-        frontier = {group for source in frontier for group in after.get(source, ())} - reached
-    return reached
+        return list(self.raw) if of in (ALL, EACH) else select(of, self.wiring)
 
 
 class Constraint(Settings):

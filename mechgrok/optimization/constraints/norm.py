@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.optimization.constraints.base import EACH, Constraint, Memory, Weights
+from mechgrok.optimization.constraints.base import Constraint, Memory, Weights
+from mechgrok.optimization.selection import EACH
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
