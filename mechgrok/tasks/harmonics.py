@@ -130,6 +130,27 @@ class Harmonics(ABC):
         """
         return [self._index(part) for part in parts]
 
+    def parse(self, text: str) -> list[int]:
+        """The numbers of parts joined with plus signs, which names may contain: ``sign+3+1+1``.
+
+        Raises:
+            UserError: a part is unknown, or is part 0.
+
+        >>> from mechgrok.tasks import make_task
+        >>> harmonics(make_task("group", group="S5")).parse("sign+3+1+1")
+        [1, 5]
+        """
+        pieces, parts = text.split("+"), []
+        while pieces:
+            ends = range(len(pieces), 0, -1)
+            name = next(
+                (n for n in ("+".join(pieces[:end]) for end in ends) if n in self.names), ""
+            )
+            n_pieces = name.count("+") + 1
+            parts.append(name or pieces[0])
+            pieces = pieces[n_pieces:]
+        return self.numbered(parts)
+
     def _index(self, part: int | str) -> int:
         if isinstance(part, str):
             known = {name: index for index, name in enumerate(self.names) if index}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
@@ -47,7 +47,7 @@ class Weights:
         self.wiring: Wiring = model.wiring
         self.task = task
         self._hooks = mask_hooks(model)
-        self._stored: dict[str, Any] = {}
+        self._stored: dict[Hashable, Any] = {}
         self.frozen: set[str] = set()
 
     def __getitem__(self, name: str) -> Float[Tensor, ...]:
@@ -63,22 +63,28 @@ class Weights:
         """Whether a mask is on the weight."""
         return name in self._hooks
 
-    def norms(self, names: Sequence[str]) -> Float[Tensor, " weight"]:
-        """‖w‖₂ of each of some weights, under their masks, in float64."""
+    def norms(self, names: Sequence[str]) -> list[float]:
+        """‖w‖₂ of each of some weights, under their masks."""
         import torch
 
-        return torch.stack(torch._foreach_norm([self[name] for name in names])).double()
+        weights = [self[name] if name in self._hooks else self.raw[name] for name in names]
+        return torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
 
-    def scale(self, names: Sequence[str], factor: Float[Tensor, "..."] | float) -> None:
-        """Multiply the entries of weights that their masks keep by a factor."""
-        for name in names:
+    def scale(self, names: Sequence[str], factors: Sequence[float | Float[Tensor, "..."]]) -> None:
+        """Multiply the entries of weights that their masks keep, each by its factor."""
+        import torch
+
+        if not self._hooks and names and not isinstance(factors[0], torch.Tensor):
+            torch._foreach_mul_([self.raw[name] for name in names], list(factors))
+            return
+        for name, factor in zip(names, factors, strict=True):
             raw = self.raw[name]
             if name in self._hooks:
                 raw.copy_(raw.where(~self._hooks[name].kept(), raw * factor))
             else:
                 raw.mul_(factor)
 
-    def stored(self, key: str, make: Callable[[], T]) -> T:
+    def stored(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returns, made once for a network."""
         if key not in self._stored:
             self._stored[key] = make()

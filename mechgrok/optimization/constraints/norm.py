@@ -13,6 +13,9 @@ from mechgrok.optimization.selection import EACH
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+#: Names of weights whose common norm is held by scaling the trained ones.
+_TrainedAndFrozen = tuple[list[str], list[str]]
+
 
 class Norm(Constraint):
     """‖θ‖₂ of effective weights, held by scaling the trained ones with one factor.
@@ -68,38 +71,52 @@ class Norm(Constraint):
 
     def begin(self, weights: Weights, memory: Memory, step: int) -> None:
         if self.times is not None and step == self.at:
+            import torch
+
             names = weights.names(self.of)
             for name, norm in zip(names, weights.norms(names), strict=True):
-                memory[name].setdefault("reference", norm)  # A fork carries its parent's.
+                reference = torch.tensor(norm, dtype=torch.float64, device=weights.raw[name].device)
+                memory[name].setdefault("reference", reference)  # A fork carries its parent's.
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
-        for names in self._groups(weights):
-            trained = [name for name in names if weights.is_trained(name)]
-            if not trained:
-                continue
-            norm = float(weights.norms(trained).norm())
-            frozen = [name for name in names if name not in trained]
-            rest = float(weights.norms(frozen).norm()) if frozen else 0.0
-            target = self._target(names, memory)
+        names, groups = weights.stored(
+            (id(self), frozenset(weights.frozen)), lambda: self._trained_groups(weights)
+        )
+        norms = dict(zip(names, weights.norms(names), strict=True))
+        factors: dict[str, float] = {}
+        for trained, frozen in groups:
+            norm = math.hypot(*[norms[name] for name in trained])
+            rest = math.hypot(*[norms[name] for name in frozen])
+            target = self._target([*trained, *frozen], memory)
             if self.max is not None and math.hypot(norm, rest) <= target:
                 continue
             if rest >= target or not norm:
                 raise UserError(
-                    f"The norm of {' and '.join(names)} cannot be held at {target:.4g} at step "
-                    f"{step + 1:,}: "
+                    f"The norm of {' and '.join([*trained, *frozen])} cannot be held at "
+                    f"{target:.4g} at step {step + 1:,}: "
                     + (
                         "that of frozen weights is larger."
                         if norm
                         else "all trained weights are 0."
                     )
                 )
-            weights.scale(trained, math.sqrt(target**2 - rest**2) / norm)
+            factors |= dict.fromkeys(trained, math.sqrt(target**2 - rest**2) / norm)
+        weights.scale(list(factors), list(factors.values()))
 
     def _target(self, names: list[str], memory: Memory) -> float:
         """The norm to hold."""
         if self.times is None:
             return self.value or self.max or 0.0
         return self.times * math.hypot(*(float(memory[name]["reference"]) for name in names))
+
+    def _trained_groups(self, weights: Weights) -> tuple[list[str], list[_TrainedAndFrozen]]:
+        """All weights, and the trained and the frozen ones of each norm that can be held now."""
+        groups = []
+        for group in self._groups(weights):
+            trained = [name for name in group if weights.is_trained(name)]
+            if trained:
+                groups.append((trained, [name for name in group if name not in trained]))
+        return [name for trained, frozen in groups for name in [*trained, *frozen]], groups
 
     def _groups(self, weights: Weights) -> list[list[str]]:
         """The names of the weights of each norm that is held."""
