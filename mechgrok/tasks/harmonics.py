@@ -142,13 +142,11 @@ class Harmonics(ABC):
         """
         pieces, parts = text.split("+"), []
         while pieces:
-            ends = range(len(pieces), 0, -1)
-            name = next(
-                (n for n in ("+".join(pieces[:end]) for end in ends) if n in self.names), ""
-            )
-            n_pieces = name.count("+") + 1
-            parts.append(name or pieces[0])
-            pieces = pieces[n_pieces:]
+            longest_first = range(len(pieces), 0, -1)
+            fits = (end for end in longest_first if "+".join(pieces[:end]) in self.names)
+            end = next(fits, 1)
+            parts.append("+".join(pieces[:end]))
+            pieces = pieces[end:]
         return self.numbered(parts)
 
     def _index(self, part: int | str) -> int:
