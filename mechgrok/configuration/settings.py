@@ -6,6 +6,7 @@ Every field of ``config.json`` has a path such as ``training.weight_decay``. The
 
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,8 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
             # An optimizer given by name.
             inner = settings[part] = {"name": inner}
         settings = inner
-    settings[key] = value
+    # Later paths may lead into a dictionary.
+    settings[key] = deepcopy(value) if isinstance(value, dict) else value
 
 
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Settings of single weights: a name overrides a kind, and a kind overrides a side."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mechgrok import Run, RunConfig, UserError, sweep, train
 from mechgrok.models import make_model, raw_weights, wiring_of
 from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.optimization.weight_settings import by_weight
+from mechgrok.sweeps.plan import Plan
 from mechgrok.training import resume, train_together
 
 SHORT: dict[str, Any] = {"p": 7, "d_model": 8, "d_mlp": 8, "steps": 40, "checkpoint_every": 10}
@@ -128,6 +130,22 @@ def test_members_have_their_own_settings_and_resume(tmp_path: Path) -> None:
     longer = resume(tmp_path / "slow-alone", steps=50, progress=None)
     whole = short(tmp_path / "whole", weights=choices["slow"], steps=50)
     assert longer.file(50).read_bytes() == whole.file(50).read_bytes()
+
+
+def test_a_plan_sets_some_weights_and_sweeps_another() -> None:
+    text = """
+        preset = "quick"
+        [set.weights."W_E+W_U"]
+        weight_decay = 0
+        [over]
+        "weights.W_in.learning_rate" = "1,2"
+    """
+    plan = Plan.read(tomllib.loads(text))
+    found = [settings_of(member.config) for member in plan.members() if member.config]
+    assert [settings["W_in"][0] for settings in found] == [1, 2]
+    assert all(settings["W_E"][1] == settings["W_U"][1] == 0 for settings in found)
+    assert Plan.read(tomllib.loads(plan.as_toml())) == plan
+    assert dict(plan.set["weights"]) == {"W_E+W_U": {"weight_decay": 0}}
 
 
 @pytest.mark.parametrize(
