@@ -240,7 +240,8 @@ def nested(given: Mapping[str, Any], assignments: Iterable[str] | None = None) -
         if path in (*PARTS, "popup"):
             raise UserError(f"--set {assignment} replaces a whole section: write {path}.KEY=VALUE.")
         part, dot, _ = path.partition(".")  # commands add parts, such as popup
-        put(settings, path if dot and part not in PARTS else path_of(path), typed_value(text))
+        known = (*PARTS, "weights")
+        put(settings, path if dot and part not in known else path_of(path), typed_value(text))
     for path in NAMING_CODE:
         named = value_at(settings, path)
         named = named.get("name") if isinstance(named, dict) else named
@@ -296,7 +297,7 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str) -> Non
 
 def _default_text(field: FieldInfo) -> str | None:
     default = field.default
-    if default is None or default is False or field.is_required() or default == ():
+    if default is None or default is False or field.is_required() or default in ((), {}):
         return None
     return str(default)
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mechgrok.models import HookedModel
     from mechgrok.tasks import Examples, Task
 
-#: Maps a network, its task and the training set to a number.
-Metric = Callable[["HookedModel", "Task", "Examples"], "Float[Tensor, ''] | float"]
+#: Maps a network, its task and the training set to a number. It may take the softmax's
+#: ``temperature``, too.
+Metric = Callable[..., "Float[Tensor, ''] | float"]
 
 #: The columns of every run.
 USUAL = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "l1", "l2")
@@ -30,13 +31,15 @@ METRICS: Registry[Metric] = Registry("metric", "mechgrok.metrics")
 
 
 @METRICS.register("gradient_norm")
-def gradient_norm(model: "HookedModel", task: "Task", train: "Examples") -> "Float[Tensor, '']":
+def gradient_norm(
+    model: "HookedModel", task: "Task", train: "Examples", temperature: float = 1
+) -> "Float[Tensor, '']":
     """‖∂L/∂θ‖₂ of the full training loss, without penalties, over all trained weights."""
     import torch
 
     with torch.enable_grad():
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        loss = task.loss(model(train.inputs), train.labels)
+        loss = task.loss_at(temperature)(model(train.inputs), train.labels)
         slopes = torch.autograd.grad(loss, weights, allow_unused=True)
     squares = [slope.double().square().sum() for slope in slopes if slope is not None]
     return torch.stack(squares).sum().sqrt()
@@ -49,6 +52,14 @@ def logit_scale(model: "HookedModel", task: "Task", train: "Examples") -> "Float
     Source: Khanh 2026 (arXiv 2606.18465).
     """
     return scale_of(model(train.inputs))
+
+
+@METRICS.register("temperature")
+def temperature_of(
+    model: "HookedModel", task: "Task", train: "Examples", temperature: float
+) -> float:
+    """The temperature of the softmax, which a constraint may change at every step."""
+    return temperature
 
 
 def scale_of(logits: "Float[Tensor, 'n answer']") -> "Float[Tensor, '']":
@@ -84,7 +95,7 @@ def column_of(name: str) -> str:
 
 
 def read_metric_names(value: Any) -> tuple[str, ...]:
-    """Parse names of metrics from text with commas or plus signs, or from a list.
+    """Parse names of metrics from text with commas or plus signs, or from a list of such texts.
 
     >>> read_metric_names("gradient_norm,logit_scale")
     ('gradient_norm', 'logit_scale')
@@ -92,14 +103,12 @@ def read_metric_names(value: Any) -> tuple[str, ...]:
     Raises:
         UserError: a name is unknown, or two metrics share a column.
     """
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        value = [part.strip() for part in value.replace("+", ",").split(",")]
-        value = [] if value in ([""], ["none"]) else value
+    texts = [value] if isinstance(value, str) else [str(text) for text in value or ()]
+    parts = [part.strip() for text in texts for part in text.replace("+", ",").split(",")]
     names = tuple(
-        user_code.absolute(name) if user_code.is_own(name) else str(name).replace("-", "_")
-        for name in value
+        user_code.absolute(name) if user_code.is_own(name) else name.replace("-", "_")
+        for name in parts
+        if name not in ("", "none")
     )
     for name in names:
         METRICS.load(name)

@@ -135,6 +135,16 @@ class RunConfig(Settings):
                     fields["task"] = _other_split(fields["task"], phase)
         return self.make(**fields)
 
+    @model_validator(mode="after")
+    def _check_temperature(self) -> Self:
+        has_temperature = self.training is not None and self.training.temperature != 1
+        if has_temperature and (reason := self.task.no_softmax):
+            raise UserError(
+                f"A temperature divides the logits of a softmax, but {reason}: omit the "
+                "temperature or choose --objective cross-entropy."
+            )
+        return self
+
     def user_code(self) -> set[str]:
         """The names of the user code in the configuration."""
         return set(_user_code_names(self.model_dump(mode="json")))

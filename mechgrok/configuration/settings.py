@@ -4,7 +4,9 @@ Every field of ``config.json`` has a path such as ``training.weight_decay``. The
 ``weight_decay``, is enough if no other part of the configuration has a field of that name.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 PARTS = ("task", "model", "training")
 #: The setting that chooses a part, by the part's name.
 PART_KEYS = {"task": "task.name", "model": "model.kind"}
+#: The path of a field within a part; a weight's may contain numbers and plus signs.
+_FIELD = re.compile(r"[\w+]+(\.[\w+]+)*")
 #: Settings that hold names with options, which may name user code.
 NAMES_WITH_OPTIONS = (
     "start",
@@ -70,9 +74,11 @@ def path_of(name: str) -> str:
     known = {"seed": "seed", "start": "start", **PART_KEYS, **ALIASES}
     if name in known:
         return known[name]
+    if name.startswith("weights."):
+        name = f"training.{name}"
     part, dot, field = name.partition(".")
     if dot:
-        if part not in PARTS or not all(key.isidentifier() for key in field.split(".")):
+        if part not in PARTS or not _FIELD.fullmatch(field):
             raise UserError(
                 f"There is no setting {name!r}: write it as config.json has it, such as "
                 "training.weight_decay."
@@ -108,7 +114,8 @@ def put(settings: dict[str, Any], path: str, value: Any) -> None:
             # An optimizer given by name.
             inner = settings[part] = {"name": inner}
         settings = inner
-    settings[key] = value
+    # Later paths may lead into a dictionary.
+    settings[key] = deepcopy(value) if isinstance(value, dict) else value
 
 
 def nest(settings: Mapping[str, Any]) -> dict[str, Any]:

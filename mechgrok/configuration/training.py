@@ -28,6 +28,7 @@ from mechgrok.optimization.transforms.reading import (
     transform_options,
     with_options,
 )
+from mechgrok.optimization.weight_settings import WeightSettings, read_weight_settings
 from mechgrok.tasks.base import Seed
 
 #: The training settings that cannot change during training.
@@ -100,6 +101,18 @@ class TrainingConfig(Settings):
     )
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=1.0, description="Weight decay; decoupled for adamw, else added to the gradient."
+    )
+    weights: Annotated[dict[str, WeightSettings], BeforeValidator(read_weight_settings)] = Field(
+        default={},
+        exclude_if=lambda weights: not weights,
+        description="Learning rate and weight decay of single weights, by name, by kind (biases, "
+        "matrices) or by side (input, inside, output): "
+        "W_E:learning_rate=1e-4,biases:weight_decay=0.",
+    )
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1.0,
+        exclude_if=lambda temperature: temperature == 1,
+        description="Temperature T of the softmax: the loss is that of logits / T.",
     )
     l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="Penalty l1·Σ|θ| on the loss."

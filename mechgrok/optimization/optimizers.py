@@ -6,7 +6,7 @@ in your own file (``--optimizer file.py:Name``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -14,6 +14,7 @@ from pydantic import Field
 from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings, make_named
+from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class Optimizer(Settings):
 
         Args:
             groups: dictionaries of parameters (``params``), their ``weight_decay``, and their
-                ``layouts`` as matrices (`mechgrok.models.wiring.Layout`; None for a vector).
-            learning_rate: the learning rate.
+                ``layouts`` as matrices (`mechgrok.models.wiring.Layout`; None for a vector). A
+                group with a learning rate of its own holds it as ``lr``, as in torch.optim.
+            learning_rate: the learning rate of the other groups.
         """
         raise NotImplementedError
 
@@ -178,10 +180,7 @@ class Muon(Optimizer):
 
         def part(by_muon: bool) -> list[dict[str, Any]]:
             return [
-                {
-                    "params": [p for p in group["params"] if (p in layouts) == by_muon],
-                    "weight_decay": group["weight_decay"],
-                }
+                group | {"params": [p for p in group["params"] if (p in layouts) == by_muon]}
                 for group in groups
             ]
 
@@ -223,7 +222,7 @@ def make_optimizers(
     """The optimizer of each network; similar networks share a separable one.
 
     Networks are similar if their options, transforms and learning rate are the same; each
-    parameter has its own weight decay.
+    parameter has its own weight decay, and perhaps its own learning rate.
 
     Args:
         networks: the networks with their configurations.
@@ -244,17 +243,13 @@ def make_optimizers(
 
 def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> TorchOptimizer:
     """One optimizer for similar networks, behind their transforms if any."""
-    by_decay: dict[float, dict[nn.Parameter, Layout | None]] = {}
+    by_settings: dict[tuple[tuple[str, float], ...], dict[nn.Parameter, Layout | None]] = {}
     for model, config in networks:
-        for parameters, weight_decay in _groups(model, config):
-            by_decay.setdefault(weight_decay, {}).update(parameters)
+        for parameter, layout, settings in _parameters(model, config):
+            by_settings.setdefault(tuple(settings.items()), {})[parameter] = layout
     groups: list[dict[str, Any]] = [
-        {
-            "params": list(parameters),
-            "weight_decay": weight_decay,
-            "layouts": list(parameters.values()),
-        }
-        for weight_decay, parameters in by_decay.items()
+        {"params": list(parameters), "layouts": list(parameters.values()), **dict(settings)}
+        for settings, parameters in by_settings.items()
     ]
     config = networks[0][1]
     training = config.recipe
@@ -281,25 +276,30 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
     )
 
 
-def _groups(
+def _parameters(
     model: HookedModel, config: RunConfig
-) -> Iterator[tuple[dict[nn.Parameter, Layout | None], float]]:
-    """A network's trained parameters with their layouts, and the weight decay on them."""
+) -> Iterator[tuple[nn.Parameter, Layout | None, dict[str, float]]]:
+    """A network's trained parameters with their layouts, weight decay and learning rate if any."""
     from mechgrok.masks.popup import scores_of
     from mechgrok.models import raw_weights
 
-    wiring = model.wiring
+    training, wiring = config.recipe, model.wiring
 
-    def layouts(parameters: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, Layout | None]:
-        return {
-            parameter: wiring.layout(name) if name in wiring.connections else None
-            for name, parameter in parameters.items()
-            if parameter.requires_grad
-        }
+    def layout(name: str) -> Layout | None:
+        return wiring.layout(name) if name in wiring.connections else None
 
-    yield layouts(raw_weights(model)), config.recipe.weight_decay
+    own = by_weight(training.weights, wiring)
+    for name, parameter in raw_weights(model).items():
+        if parameter.requires_grad:
+            chosen = own.get(name, {})
+            settings = {"weight_decay": chosen.get("weight_decay", training.weight_decay)}
+            if "learning_rate" in chosen:
+                settings["lr"] = chosen["learning_rate"]
+            yield parameter, layout(name), settings
     if config.popup is not None:
-        yield layouts(scores_of(model)), config.popup.score_weight_decay
+        for name, parameter in scores_of(model).items():
+            if parameter.requires_grad:
+                yield parameter, layout(name), {"weight_decay": config.popup.score_weight_decay}
 
 
 def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Integer, Shaped
     from torch import Tensor
 
+#: Maps outputs and labels to the mean loss.
+Loss: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 #: A seed of a generator: torch and numpy both take 63 bits.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -244,10 +247,22 @@ class Task(Settings):
         """The objective's loss, in float64."""
         return self.training_objective.loss(outputs, labels)
 
+    def loss_at(self, temperature: float) -> Loss:
+        """The loss of outputs / T at a temperature T, as a function of outputs and labels."""
+        if temperature == 1:
+            return self.loss
+        return lambda outputs, labels: self.loss(outputs / temperature, labels)
+
     def loss_and_gradient(
-        self, outputs: Float[Tensor, "n d_output"], labels: Shaped[Tensor, "n ..."]
+        self,
+        outputs: Float[Tensor, "n d_output"],
+        labels: Shaped[Tensor, "n ..."],
+        temperature: float = 1,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_output"]]:
         """The loss of a batch and ∂L/∂outputs, both detached; the outputs may be overwritten."""
+        if temperature != 1:
+            loss, gradient = self.loss_and_gradient(outputs.div_(temperature), labels)
+            return loss, gradient.div_(temperature)
         with_gradient = self.training_objective.with_gradient
         if with_gradient is not None and type(self).loss is Task.loss:
             return with_gradient(outputs, labels)
@@ -256,6 +271,14 @@ class Task(Settings):
         outputs = outputs.detach().requires_grad_()
         loss = self.loss(outputs, labels)
         return loss.detach(), torch.autograd.grad(loss, outputs)[0]
+
+    @property
+    def no_softmax(self) -> str | None:
+        """Why the loss has no softmax, whose temperature could be set; None if it has one."""
+        if type(self).loss is not Task.loss:
+            return f"{self.name} has its own loss"
+        objective = self.training_objective
+        return None if objective.softmax else f"the loss of {self.name} is {objective}"
 
     @property
     def loss_units(self) -> str:

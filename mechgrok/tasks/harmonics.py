@@ -130,6 +130,25 @@ class Harmonics(ABC):
         """
         return [self._index(part) for part in parts]
 
+    def parse(self, text: str) -> list[int]:
+        """The numbers of parts joined with plus signs, which names may contain: ``sign+3+1+1``.
+
+        Raises:
+            UserError: a part is unknown, or is part 0.
+
+        >>> from mechgrok.tasks import make_task
+        >>> harmonics(make_task("group", group="S5")).parse("sign+3+1+1")
+        [1, 5]
+        """
+        pieces, parts = text.split("+"), []
+        while pieces:
+            longest_first = range(len(pieces), 0, -1)
+            fits = (end for end in longest_first if "+".join(pieces[:end]) in self.names)
+            end = next(fits, 1)
+            parts.append("+".join(pieces[:end]))
+            pieces = pieces[end:]
+        return self.numbered(parts)
+
     def _index(self, part: int | str) -> int:
         if isinstance(part, str):
             known = {name: index for index, name in enumerate(self.names) if index}

@@ -48,6 +48,7 @@ class Objective:
         by_sign: whether two classes share one output and differ in its sign.
         with_gradient: (outputs, labels) → the mean loss and its hand-coded gradient at the outputs;
             None to use autograd.
+        softmax: whether outputs are logits of a softmax, which a temperature divides.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Objective:
     train_criterion: Criterion = _RIGHT
     by_sign: bool = False
     with_gradient: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    softmax: bool = False
 
     def d_output(self, classes: int) -> int:
         """The number of outputs for this number of classes.
@@ -87,9 +89,10 @@ OBJECTIVES: Registry[Objective] = Registry(
                 losses.accuracy,
                 "nats",
                 with_gradient=losses.cross_entropy_with_gradient,
+                softmax=True,
             ),
             *(
-                Objective(f"cross-entropy-{precision}", loss, losses.accuracy, "nats")
+                Objective(f"cross-entropy-{precision}", loss, losses.accuracy, "nats", softmax=True)
                 for precision, loss in (
                     ("float64", losses.cross_entropy_float64),
                     ("float32", losses.cross_entropy_float32),
@@ -101,6 +104,7 @@ OBJECTIVES: Registry[Objective] = Registry(
                 losses.accuracy,
                 "nats of stablemax",
                 with_gradient=losses.stablemax_with_gradient,
+                softmax=True,
             ),
             Objective("mse", losses.mse, losses.accuracy, "mean squared error", by_sign=True),
             Objective("hinge", losses.hinge, losses.accuracy, "mean hinge loss", by_sign=True),

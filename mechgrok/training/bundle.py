@@ -5,7 +5,8 @@ matrix product becomes one batched product, and members are independent.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from mechgrok.training.dropout import Dropout, Factors
 from mechgrok.training.evaluation import further_metrics, on_device, scores
 from mechgrok.training.gradients import penalty, penalty_factors
 from mechgrok.training.loop import make_batches
+from mechgrok.training.loss import Activations, StepLoss, loss_at, recorded_activations
 
 #: One value per member.
 PerMember = Float[Tensor, " member"]
@@ -67,7 +69,7 @@ class Bundle:
         ]
         self.train, self.test = (stacked(list(side)) for side in zip(*sides, strict=True))
         recipes = [c.recipe if optimizers else TrainingConfig() for c in self.configs]
-        self._steps = list(steps)
+        self._recipes, self._steps = recipes, list(steps)
         self._batches: list[Iterator[Examples]] = []
         n_train = len(sides[0][0].labels)
         if (recipes[0].batch_size or n_train) < n_train:
@@ -86,6 +88,7 @@ class Bundle:
             name: torch.tensor([factor.get(name, 0.0) for factor in factors], **like_weights)
             for name in sorted({name for factor in factors for name in factor})
         }
+        self._loss: _BundleLoss | None = None
 
     def _stack(self, models: Sequence[HookedModel]) -> None:
         self._one = _Applied(models[0])
@@ -137,17 +140,35 @@ class Bundle:
             inputs: with a leading member axis.
             factors: dropout factors with a leading member axis; default: no dropout.
         """
+        return self._outputs_and_activations(inputs, factors)[0]
+
+    def _outputs_and_activations(
+        self, inputs: Tensor | TokenCounts, factors: Factors | None, record: bool = False
+    ) -> tuple[Tensor, Activations]:
+        """`outputs`, and the activations of the hidden layers if they are to be recorded."""
         counts = inputs if isinstance(inputs, TokenCounts) else None
 
-        def run(model: HookedModel, *parts: Tensor) -> Tensor:
+        def run(model: HookedModel, *parts: Tensor) -> tuple[Tensor, Activations]:
             own, scales = (counts, parts) if counts is not None else (parts[0], parts[1:])
-            if not scales:
-                return model(own)
-            with self._dropout[0].applied(model, scales):
-                return model(own)
+            with ExitStack() as hooks:
+                if scales:
+                    hooks.enter_context(self._dropout[0].applied(model, scales))
+                recorded = hooks.enter_context(recorded_activations(model)) if record else []
+                return model(own), recorded
 
         stacks = (factors or []) if isinstance(inputs, TokenCounts) else [inputs, *(factors or [])]
         return self.map(run, *stacks)
+
+    def _loss_now(self) -> "_BundleLoss":
+        """The members' losses at their steps."""
+        if self._loss is None:
+            logits = cache(lambda: self.outputs(self.train.inputs))
+            members = [
+                loss_at(recipe, step, lambda index=index: logits()[index])
+                for index, (recipe, step) in enumerate(zip(self._recipes, self._steps, strict=True))
+            ]
+            self._loss = _BundleLoss(self.task, members, self.models[0])
+        return self._loss
 
     def _factors(self, n: int) -> Factors:
         """Dropout factors at each member's step."""
@@ -159,7 +180,13 @@ class Bundle:
 
     def losses(self, data: Examples, factors: Factors | None = None) -> PerMember:
         """Each member's objective: its mean loss plus its penalty."""
-        losses = loss_of_each(self.task, self.outputs(data.inputs, factors), data.labels)
+        loss = self._loss_now()
+        outputs, activations = self._outputs_and_activations(
+            data.inputs, factors, record=loss.is_penalized
+        )
+        losses = loss.of_each(outputs, data.labels)
+        if loss.is_penalized:
+            losses = losses + loss.penalties(activations)
         if not self._penalties:
             return losses
         names = list(self._penalties)
@@ -201,21 +228,24 @@ class Bundle:
 
         losses = take_step(self.optimizers, gradient)
         self._steps = [step + 1 for step in self._steps]
+        if any(recipe.constraints for recipe in self._recipes):
+            self._loss = None
         return losses
 
     @torch.no_grad()
     def evaluate(self) -> list[dict[str, float]]:
         """One row of metrics per member, as from `mechgrok.training.evaluate`."""
-        loss, accuracy = partial(loss_of_each, self.task), partial(accuracy_of_each, self.task)
+        loss, accuracy = self._loss_now(), partial(accuracy_of_each, self.task)
         sides = {"train": [self.train], "test": [self.test]}
-        columns = scores(sides, self.outputs, loss, accuracy)
+        columns = scores(sides, self.outputs, loss.of_each, accuracy)
         columns["l1"], columns["l2"] = self.map(norms)
         table = torch.stack(list(columns.values()), dim=1).tolist()
         rows = [dict(zip(columns, row, strict=True)) for row in table]
-        for row, model, config in zip(rows, self.models, self.configs, strict=True):
+        members = zip(rows, self.models, self.configs, loss.members, strict=True)
+        for row, model, config, own in members:
             if metrics := config.recipe.metrics:
                 data = on_device(config.task.train, model)
-                row |= further_metrics(model, config.task, data, metrics)
+                row |= further_metrics(model, config.task, data, metrics, own.temperature)
         return rows
 
     @torch.no_grad()
@@ -240,6 +270,40 @@ class Bundle:
                     f"{name} cannot be trained together (a stacked network gives other outputs "
                     "than alone: does it hold numbers that are neither parameters nor buffers?)"
                 )
+
+
+class _BundleLoss:
+    """The members' losses at one step.
+
+    Args:
+        task: their task.
+        members: the loss of each member.
+        model: one of the networks.
+    """
+
+    def __init__(self, task: Task, members: Sequence[StepLoss], model: HookedModel) -> None:
+        self.task, self.members = task, members
+        self.is_penalized = any(member.penalties for member in members)
+        temperatures = [member.temperature for member in members]
+        self._temperature: Tensor | None = None
+        if any(temperature != 1 for temperature in temperatures):
+            like_weights: dict[str, Any] = {"dtype": model.dtype, "device": model.device}
+            self._temperature = torch.tensor(temperatures, **like_weights)[:, None, None]
+
+    def of_each(
+        self, outputs: Float[Tensor, "member n d_output"], labels: Shaped[Tensor, "member n ..."]
+    ) -> PerMember:
+        """Each member's mean loss at its temperature, without penalties."""
+        if self._temperature is not None:
+            outputs = outputs / self._temperature
+        return loss_of_each(self.task, outputs, labels)
+
+    def penalties(self, activations: Activations) -> PerMember:
+        """Each member's penalty on its activations, which have a leading member axis."""
+        by_member = zip(*activations, strict=True)
+        return torch.stack(
+            [member.penalty(list(own)) for member, own in zip(self.members, by_member, strict=True)]
+        )
 
 
 class _Applied(nn.Module):

@@ -11,6 +11,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
 from mechgrok.models import wiring_of
 from mechgrok.optimization.optimizers import make_optimizer
+from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint, link_checkpoints, write_checkpoint
@@ -54,7 +55,9 @@ def create_run(
     for phase in phases:
         check_memory(phase, device)
         if phase.training is not None:
-            phase.training.optimizer.check(wiring_of(phase.model, phase.task))
+            wiring = wiring_of(phase.model, phase.task)
+            phase.training.optimizer.check(wiring)
+            by_weight(phase.training.weights, wiring)
     _ = config.task.examples  # Unavailable data must not cost the run that is replaced.
     check_room(path, overwrite=overwrite)
     if start is None:

@@ -1,5 +1,6 @@
 """Evaluation: the metrics of one network, or of several stacked ones, at one step."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
@@ -27,6 +28,7 @@ def evaluate(
     train_set: Examples,
     test_set: Examples,
     metrics: Sequence[str] = (),
+    temperature: float = 1,
 ) -> dict[str, float]:
     """One row of metrics: loss and accuracy on both sides, L1 and L2 norm of the weights.
 
@@ -38,14 +40,16 @@ def evaluate(
         train_set: the training set, from `on_device`.
         test_set: the test set, from `on_device`.
         metrics: names of further metrics in `mechgrok.metrics.METRICS`.
+        temperature: divides the logits in the loss.
     """
     size = max(1, OUTPUTS_AT_ONCE // task.d_output)
     sides = {"train": split(train_set, size), "test": split(test_set, size)}
     row = {
-        name: value.item() for name, value in scores(sides, model, task.loss, task.accuracy).items()
+        name: value.item()
+        for name, value in scores(sides, model, task.loss_at(temperature), task.accuracy).items()
     }
     row["l1"], row["l2"] = (norm.item() for norm in norms(model))
-    return row | further_metrics(model, task, train_set, metrics)
+    return row | further_metrics(model, task, train_set, metrics, temperature)
 
 
 def scores(
@@ -76,13 +80,20 @@ def scores(
 
 
 def further_metrics(
-    model: HookedModel, task: Task, train_set: Examples, names: Sequence[str]
+    model: HookedModel,
+    task: Task,
+    train_set: Examples,
+    names: Sequence[str],
+    temperature: float = 1,
 ) -> dict[str, float]:
     """A run's further metrics, by column."""
     row = {}
     for name in names:
         with reraise_as_user_error(name):
-            row[column_of(name)] = float(METRICS.load(name)(model, task, train_set))
+            metric = METRICS.load(name)
+            takes = inspect.signature(metric).parameters
+            at = {"temperature": temperature} if "temperature" in takes else {}
+            row[column_of(name)] = float(metric(model, task, train_set, **at))
     return row
 
 

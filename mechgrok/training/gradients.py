@@ -8,13 +8,18 @@ from torch import Tensor
 
 from mechgrok.models import HookedModel, effective_weights
 from mechgrok.tasks import Examples, Task
+from mechgrok.training.loss import StepLoss, recorded_activations
 
 if TYPE_CHECKING:
     from mechgrok.configuration.training import TrainingConfig
 
 
 def backpropagate(
-    model: HookedModel, task: Task, batch: Examples, training: "TrainingConfig"
+    model: HookedModel,
+    task: Task,
+    batch: Examples,
+    training: "TrainingConfig",
+    step_loss: StepLoss = StepLoss(),
 ) -> Tensor:
     """Add the gradients of a batch's loss to the weights' ``grad`` and return the loss.
 
@@ -22,14 +27,22 @@ def backpropagate(
     through the model. Either may be coded by hand, which is faster than autograd for a small
     network.
     """
-    outputs, pull_back = model.vjp(batch.inputs)
-    loss, at_outputs = task.loss_and_gradient(outputs, batch.labels)
+    if step_loss.penalties:
+        with recorded_activations(model) as activations:
+            outputs, pull_back = model.vjp(batch.inputs)
+        on_activations = step_loss.penalty(activations)
+        on_activations.backward(retain_graph=True)  # pull_back needs the graph, too.
+    else:
+        outputs, pull_back = model.vjp(batch.inputs)
+    loss, at_outputs = task.loss_and_gradient(outputs, batch.labels, step_loss.temperature)
     pull_back(at_outputs)
-    if not (training.l1 or training.l2):
-        return loss
-    further = penalty(model, penalty_factors(training))
-    further.backward()
-    return loss + further.detach()
+    if step_loss.penalties:
+        loss = loss + on_activations.detach()
+    if training.l1 or training.l2:
+        further = penalty(model, penalty_factors(training))
+        further.backward()
+        loss = loss + further.detach()
+    return loss
 
 
 def penalty_factors(training: "TrainingConfig") -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from mechgrok.training import create_run
 from mechgrok.training.dropout import Dropout
 from mechgrok.training.evaluation import evaluate, on_device
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.loss import StepLoss, loss_at
 from mechgrok.training.machine import find_device, interrupts, threads
 from mechgrok.training.recorder import (
     Interrupted,
@@ -182,11 +184,14 @@ def train_to_end(
             config = recorder.run.config.at(start)
             task = config.task
             train_set, test_set = (on_device(side, model) for side in (task.train, task.test))
+            logits = partial(model, train_set.inputs)
             step = _make_step(model, config, optimizer, train_set, start)
             while recorder.step < end:
                 stopping = bool(interrupted)
+                step_loss = loss_at(config.recipe, recorder.step, logits)
                 if recorder.is_due(stopping):
-                    row = evaluate(model, task, train_set, test_set, training.metrics)
+                    metrics, temperature = training.metrics, step_loss.temperature
+                    row = evaluate(model, task, train_set, test_set, metrics, temperature)
                     recorder.record(row, losses)
                     losses.clear()
                     if watch is not None:
@@ -198,7 +203,7 @@ def train_to_end(
                         return
                     if stopping:
                         raise Interrupted(recorder.step, recorder.run.path)
-                losses.append(step())
+                losses.append(step(step_loss))
                 recorder.step += 1
             state = optimizer_state(optimizer, model)
 
@@ -209,8 +214,8 @@ def _make_step(
     optimizer: TorchOptimizer,
     train_set: Examples,
     start: int,
-) -> Callable[[], Tensor]:
-    """A function that takes one training step and returns the loss before it.
+) -> Callable[[StepLoss], Tensor]:
+    """A function that takes one training step with a `StepLoss` and returns the loss before it.
 
     Args:
         model: the network.
@@ -223,16 +228,16 @@ def _make_step(
     dropout = Dropout(model, training, task.train.inputs) if training.dropout else None
     numbered = enumerate(make_batches(train_set, training, start), start)
 
-    def step() -> Tensor:
+    def step(step_loss: StepLoss) -> Tensor:
         number, batch = next(numbered)
 
         def gradient() -> Tensor:
             optimizer.zero_grad()
             if dropout is None:
-                return backpropagate(model, task, batch, training)
+                return backpropagate(model, task, batch, training, step_loss)
             factors = dropout.factors(number, len(batch.labels), model.device)
             with dropout.applied(model, factors):
-                return backpropagate(model, task, batch, training)
+                return backpropagate(model, task, batch, training, step_loss)
 
         return take_step([optimizer], gradient)
 

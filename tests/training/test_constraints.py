@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from mechgrok import Run, UserError, fork, sweep, train, train_ticket
+from mechgrok import Run, RunConfig, UserError, fork, sweep, train, train_ticket
+from mechgrok.models import make_model
 from mechgrok.optimization.constraints.reading import read_constraints
+from mechgrok.optimization.constraints.sphere import Sphere
+from mechgrok.tasks.harmonics import harmonics
 from mechgrok.training import Interrupted, resume, train_together
+from mechgrok.training.evaluation import on_device
+from mechgrok.training.gradients import backpropagate
+from mechgrok.training.loss import StepLoss
 
 SHORT: dict[str, Any] = {"p": 7, "d_model": 8, "d_mlp": 8, "steps": 40, "checkpoint_every": 10}
 
@@ -117,8 +123,6 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_runs_trained_together_hold_their_own_constraints(tmp_path: Path) -> None:
-    from mechgrok import RunConfig
-
     held = {"a": "norm:value=6", "b": "norm:value=5", "c": "none"}
     configs = {
         tmp_path / name: RunConfig.preset("quick", constraints=text, **SHORT)
@@ -146,6 +150,9 @@ def test_runs_trained_together_hold_their_own_constraints(tmp_path: Path) -> Non
         ("frequencies:of=W_in:keep=1", "W_E or W_U"),
         ("frequencies:of=W_E", "keep=1+3+16"),
         ("frequencies:keep=99", "choose from 1"),
+        ("frequencies:keep=0", "choose from 1"),
+        ("sphere:radius=0", "greater than 0"),
+        ("logits", "scale"),
     ],
 )
 def test_what_cannot_be_held_is_refused_before_anything_is_written(
@@ -191,3 +198,96 @@ def test_constraints_are_an_axis_of_a_sweep(tmp_path: Path) -> None:
         False,
         True,
     ]
+
+
+SPHERE = "sphere:coefficient=0.3:radius=2"
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "two layers": {"n_layers": 2},
+    "transformer": {"model": "transformer"},
+    "deep transformer": {"model": "transformer", "n_layers": 2},
+    "positional": {"model": "positional-mlp", "pairs": "ordered"},
+}
+
+
+@pytest.mark.parametrize("radius", [None, 2.0])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_penalty_of_a_sphere_is_part_of_the_loss(name: str, radius: float | None) -> None:
+    config = RunConfig.preset("quick", **SHORT | NETWORKS[name])
+    sphere = Sphere(coefficient=0.3, radius=radius)
+    model, task = make_model(config.model, config.task), config.task
+    activations = []
+    hooks = [
+        (layer.hook, lambda activation, hook: activations.append(activation))
+        for layer in model.wiring.hidden
+    ]
+    outputs = model.run_with_hooks(task.train.inputs, mode="full", fwd_hooks=hooks)
+    wanted = task.loss(outputs, task.train.labels)
+    assert len(activations) == len(model.wiring.hidden)
+    for activation in activations:
+        norms = activation.square().sum(-1).sqrt()
+        wanted = wanted + 0.3 * (norms - (radius or norms.mean())).square().mean()
+    gradients = torch.autograd.grad(wanted, list(model.parameters()), allow_unused=True)
+    batch = on_device(task.train, model)
+    found = backpropagate(model, task, batch, config.recipe, StepLoss(penalties=(sphere,)))
+    assert float(found) == pytest.approx(float(wanted.detach()), rel=1e-5)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert gradient is not None
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sphere_holds_the_norm_of_activations(tmp_path: Path) -> None:
+    def spread(run: Run) -> float:
+        hook = "blocks.0.mlp.hook_post"
+        _, cache = run.model(-1).run_with_cache(run.task.train.inputs)
+        return float((cache[hook].norm(dim=-1) - 2).square().mean())
+
+    settings: dict[str, Any] = {"steps": 300, "learning_rate": 0.01, "checkpoint_every": 100}
+    free = short(tmp_path / "free", "none", **settings)
+    held = short(tmp_path / "held", "sphere:coefficient=10:radius=2", **settings)
+    early = short(tmp_path / "early", "sphere:coefficient=10:radius=2:until=100", **settings)
+    assert spread(held) < 0.01 < spread(free)
+    assert torch.equal(early.weights("W_E", [100]), held.weights("W_E", [100]))
+    assert spread(early) > spread(held)
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_members_on_spheres_of_their_own(tmp_path: Path, name: str) -> None:
+    choices = {"a": SPHERE, "b": "sphere:coefficient=1+norm:value=6", "c": "none"}
+    settings = SHORT | NETWORKS[name] | {"dropout": 0.1}
+    train_together(
+        {
+            tmp_path / member: RunConfig.preset("quick", constraints=text, **settings)
+            for member, text in choices.items()
+        }
+    )
+    for member, text in choices.items():
+        alone = short(tmp_path / f"{member}-alone", text, **settings)
+        for weight in alone.weight_names:
+            torch.testing.assert_close(
+                Run(tmp_path / member).weights(weight), alone.weights(weight), rtol=1e-3, atol=1e-5
+            )
+
+
+def test_only_some_representations_of_a_group_are_left(tmp_path: Path) -> None:
+    settings = {"task": "group", "group": "S4", "d_model": 8, "d_mlp": 8, "steps": 20}
+    kept = {"standard": {"standard"}, "sign+2+2+standard-sign": {"sign", "2+2", "standard-sign"}}
+    for keep, names in kept.items():
+        run = train(
+            tmp_path / keep,
+            constraints=f"frequencies:of=W_E+W_U:keep={keep}",
+            progress=None,
+            **settings,
+        )
+        parts = harmonics(run.task)
+        for signal in (run.weights("W_E", [20])[0].mT, run.weights("W_U", [20])[0]):
+            share = parts.power_share(parts.amplitude(signal)).mean(0)
+            for part, of_part in zip(parts.names[1:], share[1:].tolist(), strict=True):
+                assert (of_part > 1e-3) == (part in names)
+    removed = train(
+        tmp_path / "removed", constraints="frequencies:remove=sign", progress=None, **settings
+    )
+    parts = harmonics(removed.task)
+    amplitude = parts.amplitude(removed.weights("W_E", [20])[0].mT)
+    assert amplitude[:, parts.names.index("sign")].max() < 1e-5
+    assert amplitude[:, parts.names.index("standard")].min() > 1e-3

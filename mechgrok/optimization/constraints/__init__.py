@@ -1,4 +1,4 @@
-"""Constraints: conditions that weights satisfy after every step, by name, applied in order.
+"""Constraints: conditions on weights, logits or activations in training, by name, in order.
 
 A new one is one file here and its line below, or in another package (entry points of
 ``mechgrok.constraints``), or in a file of your own: ``--constraint file.py:Name``.
@@ -15,5 +15,7 @@ CONSTRAINTS: Registry[type[Constraint]] = Registry(
         "rows": "mechgrok.optimization.constraints.rows:Rows",
         "freeze": "mechgrok.optimization.constraints.freeze:Freeze",
         "frequencies": "mechgrok.optimization.constraints.frequencies:Frequencies",
+        "logits": "mechgrok.optimization.constraints.logits:Logits",
+        "sphere": "mechgrok.optimization.constraints.sphere:Sphere",
     },
 )

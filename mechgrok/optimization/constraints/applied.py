@@ -1,13 +1,14 @@
 """The constraints of one network, applied step by step."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
-from mechgrok.optimization.constraints.base import Constraint, Weights
-from mechgrok.user_code import reraise_as_user_error
+from mechgrok.optimization.constraints.base import Constraint, Weights, overrides
+from mechgrok.user_code import is_own, reraise_as_user_error
 
 #: Prefix of a constraint's state in ``resume.safetensors``.
 MEMORY = "constraints."
@@ -38,18 +39,32 @@ class AppliedConstraints:
             self._constraints.append((constraint, memory))
             by_weight = {weights.raw[name]: entries for name, entries in memory.items()}
             self.state[f"{MEMORY}{index}."] = defaultdict(dict, by_weight)
+        self._begin, self._project = self._overridden("begin"), self._overridden("project")
+        self._freezing = [c for c in constraints if overrides(c, "frozen")]
+
+    def _overridden(self, method: str) -> list[tuple[Constraint, Callable[[int], None]]]:
+        """The constraints that override a method, with the method as a function of the step."""
+        calls = []
+        for constraint, memory in self._constraints:
+            if overrides(constraint, method):
+                call = partial(getattr(constraint, method), self._weights, memory)
+                if is_own(constraint.name):  # Only then, because it takes microseconds.
+                    call = reraise_as_user_error(constraint.name)(call)
+                calls.append((constraint, call))
+        return calls
 
     def begin(self, step: int) -> None:
         """Let constraints store values of the weights before a step."""
-        for constraint, memory in self._constraints:
-            with reraise_as_user_error(constraint.name):
-                constraint.begin(self._weights, memory, step)
+        for _, begin in self._begin:
+            begin(step)
 
     def freeze(self, step: int) -> None:
         """Remove the gradients of frozen weights, so that nothing changes these weights."""
+        if not self._freezing:
+            return
         self._weights.frozen = {
             name
-            for constraint, _ in self._constraints
+            for constraint in self._freezing
             if constraint.is_active(step)
             for name in constraint.frozen(self._weights)
         }
@@ -58,7 +73,6 @@ class AppliedConstraints:
 
     def project(self, step: int) -> None:
         """Make the weights satisfy the constraints after a step."""
-        for constraint, memory in self._constraints:
+        for constraint, project in self._project:
             if constraint.is_active(step):
-                with reraise_as_user_error(constraint.name):
-                    constraint.project(self._weights, memory, step)
+                project(step)

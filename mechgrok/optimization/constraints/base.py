@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from mechgrok.errors import UserError, choices, near
 from mechgrok.fields import Settings, show_named
+from mechgrok.optimization.selection import ALL, EACH, select
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 Memory = Mapping[str, dict[str, "Tensor"]]
 
 T = TypeVar("T")
-
-#: Groups of weights that a constraint can act on besides single weights.
-ALL, EACH, SIDES = "all", "each", ("input", "inside", "output")
 
 
 class Weights:
@@ -51,7 +46,7 @@ class Weights:
         self.wiring: Wiring = model.wiring
         self.task = task
         self._hooks = mask_hooks(model)
-        self._stored: dict[str, Any] = {}
+        self._stored: dict[Hashable, Any] = {}
         self.frozen: set[str] = set()
 
     def __getitem__(self, name: str) -> Float[Tensor, ...]:
@@ -67,22 +62,28 @@ class Weights:
         """Whether a mask is on the weight."""
         return name in self._hooks
 
-    def norms(self, names: Sequence[str]) -> Float[Tensor, " weight"]:
-        """‖w‖₂ of each of some weights, under their masks, in float64."""
+    def norms(self, names: Sequence[str]) -> list[float]:
+        """‖w‖₂ of each of some weights, under their masks."""
         import torch
 
-        return torch.stack(torch._foreach_norm([self[name] for name in names])).double()
+        weights = [self[name] if name in self._hooks else self.raw[name] for name in names]
+        return torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
 
-    def scale(self, names: Sequence[str], factor: Float[Tensor, "..."] | float) -> None:
-        """Multiply the entries of weights that their masks keep by a factor."""
-        for name in names:
+    def scale(self, names: Sequence[str], factors: Sequence[float | Float[Tensor, "..."]]) -> None:
+        """Multiply the entries of weights that their masks keep, each by its factor."""
+        import torch
+
+        if not self._hooks and names and not isinstance(factors[0], torch.Tensor):
+            torch._foreach_mul_([self.raw[name] for name in names], list(factors))
+            return
+        for name, factor in zip(names, factors, strict=True):
             raw = self.raw[name]
             if name in self._hooks:
                 raw.copy_(raw.where(~self._hooks[name].kept(), raw * factor))
             else:
                 raw.mul_(factor)
 
-    def stored(self, key: str, make: Callable[[], T]) -> T:
+    def stored(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returns, made once for a network."""
         if key not in self._stored:
             self._stored[key] = make()
@@ -93,93 +94,33 @@ class Weights:
         return self.stored(f"of {of}", lambda: self.find(of))
 
     def find(self, of: str) -> list[str]:
-        """The names that ``of`` stands for: all, a side, or names joined with a plus sign.
+        """The names that ``of`` stands for (`mechgrok.optimization.selection.select`).
 
         Raises:
-            UserError: the network has no such weight, or none on that side.
+            UserError: the network has no such weight.
         """
-        if of in (ALL, EACH):
-            return list(self.raw)
-        if of in SIDES:
-            names = [name for name, side in self._side.items() if side == of]
-            if not names:
-                raise UserError(f"The network has no matrix on the side {of}: name a weight.")
-            return names
-        return [self._full_name(name) for name in of.split("+")]
-
-    def token_axis(self, name: str) -> int:
-        """The axis of a matrix along which tokens or answers lie.
-
-        Raises:
-            UserError: it has none.
-        """
-        units = self.wiring.axes(name) if name in self.wiring.connections else ()
-        for axis, unit in enumerate(units):
-            if unit in ("token", "input", "output") and self.raw[name].ndim == 2:
-                return axis
-        raise UserError(f"{name} has no axis of tokens: choose W_E or W_U.")
-
-    def _full_name(self, name: str) -> str:
-        fitting = [full for full in self.raw if full == name or full.endswith(f".{name}")]
-        if len(fitting) != 1:
-            raise UserError(
-                f"The network has {'several weights' if fitting else 'no weight'} {name!r}"
-                f"{near(name, self.raw)}: choose {choices(fitting or self.raw)}, or all, each, "
-                "input, inside or output."
-            )
-        return fitting[0]
-
-    @cached_property
-    def _side(self) -> dict[str, str]:
-        """The side of each matrix: before the first layer of neurons, after the last, or between.
-
-        A matrix is on the input side if no neuron comes before it, and on the output side if none
-        comes after it.
-        """
-        connections = self.wiring.connections
-        after: dict[str, set[str]] = defaultdict(set)
-        for connection in connections.values():
-            after[connection.source].add(connection.target)
-        neurons = {layer.group for layer in self.wiring.hidden}
-        reached = _reachable(neurons, after)
-        side = {}
-        for name, connection in connections.items():
-            if connection.source not in reached:
-                side[name] = "input"
-            else:
-                onward = _reachable({connection.target}, after)
-                side[name] = "inside" if onward & neurons else "output"
-        return side
-
-
-def _reachable(start: set[str], after: Mapping[str, set[str]]) -> set[str]:
-    """The groups of units that can be reached from some groups, including these."""
-    reached: set[str] = set()
-    frontier = set(start)
-    while frontier:
-        reached |= frontier
-        frontier = {group for source in frontier for group in after.get(source, ())} - reached
-    return reached
+        return list(self.raw) if of in (ALL, EACH) else select(of, self.wiring)
 
 
 class Constraint(Settings):
-    """A condition that the weights satisfy after every step.
+    """A condition that training satisfies: of the weights, the logits or the activations.
 
-    A subclass adds its options as fields and overrides `project`, and perhaps `begin`, `frozen` and
-    `check`. Constraints are applied after the optimizer's step, in their order; an optimizer's
-    moments are left as they are.
+    A subclass adds its options as fields and overrides one or several methods: `project` changes
+    the weights after the optimizer's step, `frozen` excludes weights from it, `temperature` sets
+    the temperature of the softmax before it, and `penalty` adds a term to the loss. Constraints are
+    applied in their order; an optimizer's moments are left as they are.
     """
 
     name: str
     since: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="First step after which the constraint is applied."
+        default=0, description="First step at which the constraint is applied, from 0."
     )
     until: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Step from which it is not applied any more; never unless given."
     )
 
     def is_active(self, step: int) -> bool:
-        """Whether it is applied after step ``step``, counted from 0."""
+        """Whether it is applied at step ``step``, counted from 0."""
         return self.since <= step and (self.until is None or step < self.until)
 
     def check(self, weights: Weights) -> None:
@@ -188,6 +129,10 @@ class Constraint(Settings):
         Raises:
             UserError: it names a weight that the network lacks, or cannot be satisfied.
         """
+
+    def conflicts(self, other: Constraint) -> bool:
+        """Whether both constraints cannot be satisfied at one step."""
+        return False
 
     def frozen(self, weights: Weights) -> list[str]:
         """The weights that get no gradient and no decay while the constraint is active."""
@@ -205,6 +150,29 @@ class Constraint(Settings):
             step: the number of the step that was taken, from 0.
         """
 
+    def temperature(self, logits: Float[Tensor, "n answer"]) -> float:
+        """The temperature that divides the logits in the loss of a step.
+
+        Args:
+            logits: the training set's logits before the step.
+        """
+        raise NotImplementedError
+
+    def penalty(
+        self, activations: Sequence[Float[Tensor, "batch *pos neuron"]]
+    ) -> Float[Tensor, ""]:
+        """A term of the loss.
+
+        Args:
+            activations: those of each hidden layer for the examples of a step.
+        """
+        raise NotImplementedError
+
     def __str__(self) -> str:
         """The text that `read_constraints` parses: ``norm:of=all:value=30``."""
         return show_named(self)
+
+
+def overrides(constraint: Constraint, method: str) -> bool:
+    """Whether a constraint overrides a method, such as ``temperature``."""
+    return getattr(type(constraint), method) is not getattr(Constraint, method)

@@ -51,7 +51,7 @@ class Frequencies(Constraint):
                 )
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
-        tokens, projection = weights.stored(str(self), lambda: self._projection(weights))
+        tokens, projection = weights.stored(id(self), lambda: self._projection(weights))
         for name in weights.names(self.of):
             raw = weights.raw[name]
             rows = raw if weights.token_axis(name) == 0 else raw.mT
@@ -62,8 +62,9 @@ class Frequencies(Constraint):
         from mechgrok.tasks.harmonics import harmonics
 
         parts = harmonics(weights.task)
-        named = parts.numbered(str(self.keep or self.remove).split("+"))
+        chosen = self.remove if self.keep is None else self.keep
+        named = parts.parse(str(chosen))
         everything = range(1, len(parts.names))
-        kept = named if self.keep else [part for part in everything if part not in named]
+        kept = [part for part in everything if (part in named) != (self.keep is None)]
         basis = parts.functions([0, *kept])
         return parts.tokens, basis @ basis.T

@@ -8,9 +8,13 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.optimization.constraints.base import EACH, Constraint, Memory, Weights
+from mechgrok.optimization.constraints.base import Constraint, Memory, Weights
+from mechgrok.optimization.selection import EACH
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+#: Names of weights whose common norm is held by scaling the trained ones.
+_TrainedAndFrozen = tuple[list[str], list[str]]
 
 
 class Norm(Constraint):
@@ -50,6 +54,11 @@ class Norm(Constraint):
             )
         return self
 
+    def conflicts(self, other: Constraint) -> bool:
+        if not isinstance(other, Norm) or self.max is not None or other.max is not None:
+            return False
+        return self.of == other.of or EACH in (self.of, other.of)
+
     def is_active(self, step: int) -> bool:
         reference_known = self.times is None or step >= self.at
         return reference_known and super().is_active(step)
@@ -62,40 +71,56 @@ class Norm(Constraint):
                 )
 
     def begin(self, weights: Weights, memory: Memory, step: int) -> None:
-        names = weights.names(self.of)
-        if self.times is None or step < self.at or "reference" in memory[names[0]]:
+        if self.times is None or step < self.at:
             return
+        names = weights.names(self.of)
+        if "reference" in memory[names[0]]:
+            return
+        import torch
+
         for name, norm in zip(names, weights.norms(names), strict=True):
-            memory[name]["reference"] = norm
+            reference = torch.tensor(norm, dtype=torch.float64, device=weights.raw[name].device)
+            memory[name]["reference"] = reference
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
-        for names in self._groups(weights):
-            trained = [name for name in names if weights.is_trained(name)]
-            if not trained:
-                continue
-            norm = float(weights.norms(trained).norm())
-            frozen = [name for name in names if name not in trained]
-            rest = float(weights.norms(frozen).norm()) if frozen else 0.0
-            target = self._target(names, memory)
+        names, groups = weights.stored(
+            (id(self), frozenset(weights.frozen)), lambda: self._trained_groups(weights)
+        )
+        norms = dict(zip(names, weights.norms(names), strict=True))
+        factors: dict[str, float] = {}
+        for trained, frozen in groups:
+            norm = math.hypot(*[norms[name] for name in trained])
+            rest = math.hypot(*[norms[name] for name in frozen])
+            target = self._target([*trained, *frozen], memory)
             if self.max is not None and math.hypot(norm, rest) <= target:
                 continue
             if rest >= target or not norm:
                 raise UserError(
-                    f"The norm of {' and '.join(names)} cannot be held at {target:.4g} at step "
-                    f"{step + 1:,}: "
+                    f"The norm of {' and '.join([*trained, *frozen])} cannot be held at "
+                    f"{target:.4g} at step {step + 1:,}: "
                     + (
                         "that of frozen weights is larger."
                         if norm
                         else "all trained weights are 0."
                     )
                 )
-            weights.scale(trained, math.sqrt(target**2 - rest**2) / norm)
+            factors |= dict.fromkeys(trained, math.sqrt(target**2 - rest**2) / norm)
+        weights.scale(list(factors), list(factors.values()))
 
     def _target(self, names: list[str], memory: Memory) -> float:
         """The norm to hold."""
         if self.times is None:
             return self.value or self.max or 0.0
         return self.times * math.hypot(*(float(memory[name]["reference"]) for name in names))
+
+    def _trained_groups(self, weights: Weights) -> tuple[list[str], list[_TrainedAndFrozen]]:
+        """All weights, and the trained and the frozen ones of each norm that can be held now."""
+        groups = []
+        for group in self._groups(weights):
+            trained = [name for name in group if weights.is_trained(name)]
+            if trained:
+                groups.append((trained, [name for name in group if name not in trained]))
+        return [name for trained, frozen in groups for name in [*trained, *frozen]], groups
 
     def _groups(self, weights: Weights) -> list[list[str]]:
         """The names of the weights of each norm that is held."""

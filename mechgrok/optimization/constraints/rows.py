@@ -33,9 +33,17 @@ class Rows(Constraint):
 
     def project(self, weights: Weights, memory: Memory, step: int) -> None:
         for name in self._matrices(weights):
-            if weights.is_trained(name):
+            if not weights.is_trained(name):
+                continue
+            raw = weights.raw[name]
+            if raw.ndim == 2 and not weights.is_masked(name):
+                raw.renorm_(2, 0 if self.along == "row" else 1, self.max)
+            else:
                 norms = weights[name].norm(dim=-1 if self.along == "row" else -2, keepdim=True)
-                weights.scale([name], (self.max / norms).clamp(max=1).nan_to_num(1.0))
+                weights.scale([name], [(self.max / norms).clamp(max=1).nan_to_num(1.0)])
 
     def _matrices(self, weights: Weights) -> list[str]:
-        return [name for name in weights.names(self.of) if weights.raw[name].ndim > 1]
+        names = weights.names(self.of)
+        return weights.stored(
+            f"matrices of {self.of}", lambda: [n for n in names if weights.raw[n].ndim > 1]
+        )

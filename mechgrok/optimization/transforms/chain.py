@@ -99,6 +99,21 @@ class Chain:
         """Update the weights with their gradients, and apply the constraints."""
         if self._constraints is not None:
             self._constraints.begin(self._step)
+            self._constraints.freeze(self._step)
+        if self._changing:
+            self._change_gradients()
+        for group, learning_rate in self._learning_rates:
+            for transform in self._scaling:
+                with reraise_as_user_error(transform.name):
+                    learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        if self._constraints is not None:
+            self._constraints.project(self._step)
+        self._step += 1
+
+    def _change_gradients(self) -> None:
+        """Apply the transforms of gradients."""
         weights, gradients = self._with_gradients()
         for index, (transform, further) in self._changing.items():
             state = [self.transform_state[f"{STATE}{index}."][weight] for weight in weights]
@@ -111,15 +126,6 @@ class Chain:
                 gradients = transform.change(gradients, weights, state, **arguments)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
-        for group, learning_rate in self._learning_rates:
-            for transform in self._scaling:
-                with reraise_as_user_error(transform.name):
-                    learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
-            group["lr"] = learning_rate
-        self.optimizer.step()
-        if self._constraints is not None:
-            self._constraints.project(self._step)
-        self._step += 1
 
     def _with_gradients(self) -> tuple[list[nn.Parameter], list[Tensor]]:
         if self._constraints is not None:
