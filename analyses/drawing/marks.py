@@ -1,4 +1,4 @@
-"""Marks on panels over training: t_mem and t_gen of the runs, and tinted intervals."""
+"""Marks on panels over training: milestones of the runs, and tinted intervals."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Plotly shapes or annotations.
 Marks = list[dict[str, Any]]
 
-_DASHES = {"t_mem": "dot", "t_gen": "dash"}
+_DASHES = {"t_mem": "dot", "t_gen": "dash", "t_collapse": "longdashdot"}
 #: A white outline around letters drawn on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
 #: Height and width of a line's name in pixels.
@@ -39,7 +39,7 @@ def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, i
 def milestone_lines(
     panel: Panel, axis: StepAxis, pixels: float, named: bool
 ) -> tuple[Marks, Marks]:
-    """Lines at t_mem (dotted) and t_gen (dashed), and their names.
+    """Lines at t_mem (dotted), t_gen (dashed) and the first collapse, and their names.
 
     Args:
         panel: a panel over training.

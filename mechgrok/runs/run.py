@@ -28,6 +28,7 @@ from mechgrok.runs.checkpoint import (
 from mechgrok.runs.folder import read_config
 from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics
+from mechgrok.runs.milestones import Collapse, Learned
 from mechgrok.runs.steps import parse_steps, whole_numbers
 
 # torch and the models are imported lazily: a run's description needs neither.
@@ -119,18 +120,28 @@ class Run:
         """A warning about an uncertain train/test split; None if the split is known."""
         return self.imported.caveat if self.imported else None
 
-    def _first_step_learned(self, side: str, accuracy: float | None = None) -> int | None:
+    def learned(self, side: str, accuracy: float | None = None) -> Learned:
+        """When the "train" or "test" curve meets its criterion; a NaN does not meet it.
+
+        Empty if the steps are unknown: for an import without its split, or with a first checkpoint
+        that already meets the criterion.
+
+        Args:
+            side: "train" or "test".
+            accuracy: as for `milestones_at`.
+
+        Raises:
+            UserError: as for `milestones_at`.
+        """
         task = self.task
         quantity, level = task.train_criterion if side == "train" else task.criterion
         if accuracy is not None:
             quantity, level = "accuracy", self._checked_accuracy(accuracy)
-        curve = self.metrics[f"{side}_{quantity}"]
-        learned = curve >= level if quantity == "accuracy" else curve <= level
-        if not learned.any() or self.caveat:
-            return None
-        if self.imported and learned.iloc[0]:
-            return None  # at an unknown step before the first checkpoint
-        return int(self.metrics.step[learned].iloc[0])
+        curve = self.metrics.set_index("step")[f"{side}_{quantity}"]
+        is_met = curve >= level if quantity == "accuracy" else curve <= level
+        if self.caveat or (self.imported and is_met[:1].any()):
+            return Learned()
+        return Learned.of(is_met)
 
     @property
     def diverged(self) -> int | None:
@@ -145,7 +156,7 @@ class Run:
         None if it never does, or if the step is unknown: for an import without its split, or with a
         first checkpoint that already meets the criterion.
         """
-        return self._first_step_learned("train")
+        return self.learned("train").first
 
     @property
     def t_gen(self) -> int | None:
@@ -153,7 +164,26 @@ class Run:
 
         None as for `t_mem`.
         """
-        return self._first_step_learned("test")
+        return self.learned("test").first
+
+    @property
+    def t_gen_sustained(self) -> int | None:
+        """The first evaluated step from which on the *test* curve meets the criterion at all steps.
+
+        It is known only up to the last evaluation: a longer run could collapse. None as for
+        `t_mem`, and if the last evaluation does not meet the criterion.
+        """
+        return self.learned("test").sustained
+
+    @property
+    def collapses(self) -> tuple[Collapse, ...]:
+        """The intervals after t_gen in which the *test* curve does not meet the criterion."""
+        return self.learned("test").collapses
+
+    @property
+    def collapsed_share(self) -> float | None:
+        """The share of the evaluations after t_gen in collapses; None without such evaluations."""
+        return self.learned("test").collapsed_share
 
     @property
     def tau_grok(self) -> float | None:
@@ -162,7 +192,10 @@ class Run:
 
     @property
     def milestones(self) -> dict[str, float]:
-        """The reached ones of t_mem, t_gen and tau_grok."""
+        """The reached ones of t_mem, t_gen, t_gen_sustained, t_collapse and tau_grok.
+
+        ``t_collapse`` is the step of the first collapse.
+        """
         return self.milestones_at(None)
 
     def milestones_at(self, accuracy: float | None) -> dict[str, float]:
@@ -175,9 +208,14 @@ class Run:
         Raises:
             UserError: the accuracy is not a share, or the task has no accuracy.
         """
-        t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
-        tau = t_gen / t_mem if t_mem and t_gen is not None else None
-        reached = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
+        t_mem, test = self.learned("train", accuracy).first, self.learned("test", accuracy)
+        reached = {
+            "t_mem": t_mem,
+            "t_gen": test.first,
+            "t_gen_sustained": test.sustained,
+            "t_collapse": test.collapses[0].step if test.collapses else None,
+            "tau_grok": test.first / t_mem if t_mem and test.first is not None else None,
+        }
         return {name: value for name, value in reached.items() if value is not None}
 
     def _checked_accuracy(self, accuracy: float) -> float:
