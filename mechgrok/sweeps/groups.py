@@ -187,9 +187,10 @@ class RunGroups:
     def summary(self) -> pd.DataFrame:
         """A table with a row per group: its name, settings, and statistics of its runs.
 
-        ``runs`` and ``generalized`` are counts. The milestones are Kaplan–Meier medians,
-        missing if half of the runs or more have not reached them. ``…_low`` and ``…_high`` are
-        their 95 % intervals, or the range of fewer than six runs; an open end is missing. ``test_accuracy`` is the median at the last step.
+        ``runs`` and ``generalized`` are counts. The milestones are Kaplan–Meier
+        medians, missing if half of the runs or more have not reached them. ``…_low`` and ``…_high``
+        are their 95 % intervals, or the range of fewer than six runs; an open end is missing.
+        ``test_accuracy`` is the median at the last step.
         """
         rows = {}
         for key, labels in self.groups.items():

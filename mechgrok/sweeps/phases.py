@@ -1,8 +1,8 @@
 """The phases of learning, defined by when a run memorizes and generalizes.
 
-Source of all but "collapsed": Liu et al. 2022 (arXiv 2205.10343), with accuracies of 90 % (``--at-accuracy 0.9``), 10⁵
-steps, and at most 10³ steps from memorizing to generalizing for comprehension. Here "never" means
-within the steps of the run.
+Source of all but "collapsed": Liu et al. 2022 (arXiv 2205.10343), with accuracies of 90 %
+(``--at-accuracy 0.9``), 10⁵ steps, and at most 10³ steps from memorizing to generalizing for
+comprehension. Here "never" means within the steps of the run.
 """
 
 from collections import Counter
