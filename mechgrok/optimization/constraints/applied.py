@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from mechgrok.optimization.constraints.base import Constraint, Weights
-from mechgrok.user_code import reraise_as_user_error
 
 #: Prefix of a constraint's state in ``resume.safetensors``.
 MEMORY = "constraints."
@@ -32,8 +31,7 @@ class AppliedConstraints:
         self._constraints: list[tuple[Constraint, dict[str, dict[str, Any]]]] = []
         self.state: dict[str, dict[nn.Parameter, dict[str, Any]]] = {}
         for index, constraint in enumerate(constraints):
-            with reraise_as_user_error(constraint.name):
-                constraint.check(weights)
+            constraint.check(weights)
             memory: dict[str, dict[str, Any]] = {name: {} for name in weights.raw}
             self._constraints.append((constraint, memory))
             by_weight = {weights.raw[name]: entries for name, entries in memory.items()}
@@ -42,8 +40,7 @@ class AppliedConstraints:
     def begin(self, step: int) -> None:
         """Let constraints store values of the weights before a step."""
         for constraint, memory in self._constraints:
-            with reraise_as_user_error(constraint.name):
-                constraint.begin(self._weights, memory, step)
+            constraint.begin(self._weights, memory, step)
 
     def freeze(self, step: int) -> None:
         """Remove the gradients of frozen weights, so that nothing changes these weights."""
@@ -60,5 +57,4 @@ class AppliedConstraints:
         """Make the weights satisfy the constraints after a step."""
         for constraint, memory in self._constraints:
             if constraint.is_active(step):
-                with reraise_as_user_error(constraint.name):
-                    constraint.project(self._weights, memory, step)
+                constraint.project(self._weights, memory, step)

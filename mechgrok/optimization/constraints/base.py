@@ -154,10 +154,12 @@ def _reachable(start: set[str], after: Mapping[str, set[str]]) -> set[str]:
 class Constraint(Settings):
     """A condition that the weights satisfy after every step.
 
-    A subclass adds its options as fields and overrides `project`, and perhaps `begin`, `frozen` and
+    A subclass adds its options as fields and overrides `project`, `begin` or `frozen`, and perhaps
     `check`. Constraints are applied after the optimizer's step, in their order; an optimizer's
     moments are left as they are.
     """
+
+    effective_methods = ("project", "begin", "frozen")
 
     name: str
     since: Annotated[int, Field(ge=0)] = Field(
