@@ -8,7 +8,12 @@ from pydantic import BaseModel
 from mechgrok.configuration.keywords import split_options
 from mechgrok.configuration.origins import At, ForkOrigin
 from mechgrok.configuration.run_config import RunConfig
-from mechgrok.derived.children import changed_training, relative_path, resolve_step
+from mechgrok.derived.children import (
+    changed_training,
+    for_each_run,
+    relative_path,
+    resolve_step,
+)
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.optimization.constraints.applied import MEMORY
@@ -24,6 +29,7 @@ from mechgrok.training.machine import find_device
 from mechgrok.training.recorder import Shown
 
 
+@for_each_run
 @in_neutral_state
 def fork(
     parent: RunLike,
@@ -42,7 +48,7 @@ def fork(
     that step (that of the newest checkpoint); ``origin.optimizer_state`` tells whether it was.
 
     Args:
-        parent: the run to continue.
+        parent: the run to continue; or a sweep, to continue each of its runs in ``out/NAME``.
         out: the fork's folder; absent or empty.
         at: the parent's step.
         overwrite: replace the run in ``out``.

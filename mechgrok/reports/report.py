@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from mechgrok.reports.page import Section
     from mechgrok.runs import Run
-    from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.groups import RunGroups
+    from mechgrok.sweeps.groups import RunGroups, RunsLike
 
 #: Called after every unit of work with the units done, their total, and a description.
 Progress = Callable[[int, int, str], object]
@@ -79,7 +78,7 @@ class _Drawn:
 
 @in_neutral_state
 def report(
-    runs: "Run | Sweep | str | Path | Iterable[Run | Sweep | str | Path]",
+    runs: "RunsLike | Iterable[RunsLike]",
     out: str | Path | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -136,7 +135,7 @@ def report(
     return Report(page, sections)
 
 
-def _groups(sources: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
+def _groups(sources: "Sequence[RunsLike]") -> "RunGroups":
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.groups import RunGroups
@@ -146,7 +145,7 @@ def _groups(sources: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
     return RunGroups.open([s.path if isinstance(s, Run | Sweep) else s for s in sources])
 
 
-def _name(source: "Run | Sweep | str | Path") -> str:
+def _name(source: "RunsLike") -> str:
     return Path(source).resolve().name if isinstance(source, str | Path) else source.name
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
-from mechgrok.runs import Run, RunLike, open_run
+from mechgrok.runs import Run, RunCollection, RunLike, open_run
 
 #: The columns of milestones, and their types.
 MILESTONES = {
@@ -20,11 +20,13 @@ MILESTONES = {
 
 
 @in_neutral_state
-def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) -> pd.DataFrame:
+def compare(
+    runs: Mapping[str, RunLike] | RunCollection, *, at_accuracy: float | None = None
+) -> pd.DataFrame:
     """A table with a row per run, indexed by label.
 
     Args:
-        runs: runs, or their folders, by label.
+        runs: runs, or their folders, by label; or a sweep.
         at_accuracy: the accuracy for t_mem and t_gen; default: each task's own criterion.
 
     Returns:
@@ -37,6 +39,8 @@ def compare(runs: Mapping[str, RunLike], *, at_accuracy: float | None = None) ->
     Raises:
         UserError: a run has no metrics yet.
     """
+    if isinstance(runs, RunCollection):
+        runs = runs.runs
     return pd.DataFrame.from_dict(
         {label: _row(open_run(run), at_accuracy) for label, run in runs.items()}, orient="index"
     ).astype(MILESTONES)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite, prod
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.errors import UserError
@@ -484,6 +484,18 @@ class Run:
 
 #: A run, or the path of its folder.
 RunLike = Run | str | PathLike[str]
+
+
+@runtime_checkable
+class RunCollection(Protocol):
+    """Several runs by name; `mechgrok.Sweep` is one."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The runs, by name."""
+
+    def stack(self, answers: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """Combine datasets of the runs into one."""
 
 
 def open_run(run: RunLike) -> Run:

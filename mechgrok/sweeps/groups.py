@@ -27,6 +27,8 @@ _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes",
 #: The steps at which a run memorizes and generalizes, and τ_grok.
 MILESTONES = ("t_mem", "t_gen", "t_gen_sustained", "tau_grok")
 Key = tuple[Value, ...]
+#: A run or a sweep, or the path of its folder.
+RunsLike = Run | Sweep | str | Path
 
 
 @dataclass(frozen=True, eq=False)

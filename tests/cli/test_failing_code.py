@@ -42,6 +42,7 @@ class Broken(mechgrok.Transform):
 
 class Failing(mechgrok.Optimizer):
     name: str = "failing"
+    beta: float = 0.9
 
     def make(self, groups, learning_rate):
         return [][0]
@@ -174,6 +175,12 @@ def test_what_overrides_nothing_is_refused(options: str, methods: str, typed: Ca
     assert ended.code == 2
     assert methods in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def test_a_misspelled_option_of_ones_own_optimizer_gets_the_nearest(typed: Callable) -> None:
+    ended = typed(f"{TRAIN} --out run --optimizer mine.py:Failing:bta=0.5")
+    assert ended.code == 2
+    assert "did you mean beta?" in ended.err
 
 
 def test_an_exception_in_an_intervention_is_a_sentence(
