@@ -58,8 +58,8 @@ def milestones_and_accuracies(
     if metrics.empty:
         raise UserError(f"{run.path} has no metrics yet: train it first.")
     last, reached = metrics.iloc[-1], run.milestones_at(at_accuracy)
-    reached["collapsed_share"] = run.learned("test", at_accuracy).collapsed_share
     milestones = {name: reached.get(name) for name in MILESTONES}
+    milestones["collapsed_share"] = run.learned("test", at_accuracy).collapsed_share
     accuracies = {side: float(last[side]) for side in ("train_accuracy", "test_accuracy")}
     best = {"best_test_accuracy": float(metrics.test_accuracy.max())}
     return {"step": int(last.step), **milestones, **accuracies, **best}
