@@ -33,7 +33,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
     """Accuracy and loss at every evaluation, or at the given steps.
 
     Returns:
-        `VARIABLES`; the attributes hold t_mem, t_gen and tau_grok where reached.
+        `VARIABLES`; the attributes hold the milestones that were reached.
     """
     table = run.metrics
     if steps is not None:
@@ -49,13 +49,14 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
 
 
 def finding(dataset: xr.Dataset) -> str:
-    """t_mem, t_gen and τ_grok as far as they were reached, and the last value of the test curve."""
+    """The milestones as far as they were reached, and the last value of the test curve."""
     attrs, name = dataset.attrs, f"test_{dataset.attrs['criterion']}"
     marks = ", ".join(f"{m} {attrs[m]:,}" if m in attrs else f"no {m}" for m in ("t_mem", "t_gen"))
+    collapse = f", collapses at {attrs['t_collapse']:,}" if "t_collapse" in attrs else ""
     delay = f", τ_grok {attrs['tau_grok']:,.1f}" if "tau_grok" in attrs else ""
     last = dataset[name].dropna("step")[-1:]
     return (
-        f"{marks}{delay} at {attrs['criterion']} {attrs['level']:g}; "
+        f"{marks}{collapse}{delay} at {attrs['criterion']} {attrs['level']:g}; "
         f"{name.replace('_', ' ')} {format_change(last)} at step {int(dataset.step[-1]):,}"
     )
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
@@ -28,7 +29,12 @@ from mechgrok.analyses.drawing import (
     frequency_color,
 )
 from mechgrok.analyses.measures.formats import format_percent
-from mechgrok.analyses.measures.fourier import dominant_frequency, joint_amplitude, live
+from mechgrok.analyses.measures.fourier import (
+    dominant_frequency,
+    joint_amplitude,
+    key_frequencies,
+    live,
+)
 from mechgrok.analyses.measures.harmonics import (
     harmonics,
     no_harmonics,
@@ -41,6 +47,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
+VERSION = 2
 
 
 def applies(run: Run) -> str | None:
@@ -163,11 +170,10 @@ def finding(dataset: xr.Dataset) -> str:
     n_live, use, labels = int(last.live.sum()), last.use.to_numpy(), part_labels(dataset)
     if not n_live:
         return f"no neuron is alive at step {int(last.step):,}"
-    key = [labels.names[at] for at in np.argsort(use)[::-1] if use[at] > 0.05]
+    key = ", ".join(labels.names[at] for at in key_frequencies(torch.from_numpy(use)))
     return (
         f"{n_live} live neurons hold {format_percent(_median_share(last))} of their power in one "
-        f"{labels.word} (median) at step {int(last.step):,}; key {labels.plural} "
-        f"{', '.join(key) or 'none'} (above 5% of the power)"
+        f"{labels.word} (median) at step {int(last.step):,}; key {labels.plural} {key}"
     )
 
 

@@ -15,6 +15,8 @@ from mechgrok.formatting import norm
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Shown only if a run collapses.
+_COLLAPSES = ("t_gen_sustained", "collapsed_share")
 #: Heading and number format of each column.
 COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "density": ("density", "{:.3f}".format),
@@ -24,6 +26,8 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "l2_end": ("L2 end", norm),
     "t_mem": ("t_mem", "{:,}".format),
     "t_gen": ("t_gen", "{:,}".format),
+    "t_gen_sustained": ("sustained", "{:,}".format),
+    "collapsed_share": ("collapsed", "{:.1%}".format),
     "tau_grok": ("τ_grok", "{:,.1f}".format),
     "train_accuracy": ("train", "{:.2%}".format),
     "test_accuracy": ("test", "{:.2%}".format),
@@ -86,12 +90,17 @@ def print_table(table: "pd.DataFrame") -> None:
 
     rich_table = Table(box=None, padding=(0, 1), header_style="bold")
     rich_table.add_column("run", overflow="fold")
-    for heading, _ in COLUMNS.values():
+    columns = {
+        name: column
+        for name, column in COLUMNS.items()
+        if table["t_collapse"].notna().any() or name not in _COLLAPSES
+    }
+    for heading, _ in columns.values():
         rich_table.add_column(heading, justify="right", no_wrap=True)
     for label, row in table.iterrows():
         cells = [
             "—" if pd.isna(row[column]) else form(row[column])
-            for column, (_, form) in COLUMNS.items()
+            for column, (_, form) in columns.items()
         ]
         rich_table.add_row(str(label), *cells)
     terminal = Console()

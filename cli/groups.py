@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mechgrok.sweeps.groups import RunGroups
 
+_HEADINGS = {"tau_grok": "τ_grok", "t_gen_sustained": "t_gen, sustained"}
+
 
 def print_groups(groups: "RunGroups") -> None:
-    """Print one row per group: settings, runs, generalized runs, t_mem, t_gen and τ_grok.
+    """Print one row per group: settings, runs, generalized runs and milestones.
 
     Medians are Kaplan-Meier estimates, with 95 % intervals in brackets, or for fewer than six runs
     the range in parentheses; ``> 5,000`` if half of the runs or more have not reached it by then.
@@ -21,7 +23,8 @@ def print_groups(groups: "RunGroups") -> None:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for name in groups.by or ():
         table.add_column(name, justify="right")
-    for heading in ("runs", "generalized", "t_mem", "t_gen", "τ_grok", "test accuracy"):
+    milestones = [_HEADINGS.get(name, name) for name in groups.milestones]
+    for heading in ("runs", "generalized", *milestones, "test accuracy"):
         table.add_column(heading, justify="right", no_wrap=True)
     for key, labels in groups.groups.items():
         t_gen = groups.times["t_gen"][key]
@@ -30,7 +33,7 @@ def print_groups(groups: "RunGroups") -> None:
             *(show_value(value) if value is not None else "—" for value in key),
             f"{t_gen.n}",
             f"{t_gen.n_reached}",
-            *(str(times[key]) for times in groups.times.values()),
+            *(str(groups.times[name][key]) for name in groups.milestones),
             percent(accuracy),
         )
     terminal = Console()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.options import Jobs, Quiet, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
-from mechgrok.errors import UserError, near
+from mechgrok.errors import UserError, choices, near
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,9 +91,17 @@ def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":
     """
     from mechgrok.analyses.papers import find_paper, list_papers
 
+    papers = list_papers()
     # A name similar to a paper's is a mistyped paper rather than an item.
-    n_papers = 1 if names and near(names[0], list_papers()) else 0
+    n_papers = 1 if names and near(names[0], papers) else 0
     paper = find_paper(names[0] if n_papers else DEFAULT)
+    known = [name for item in paper.find_items() for name in (item.name, *item.also)]
+    if names and not n_papers and names[0] not in known:
+        raise UserError(
+            f"There is no paper {names[0]!r}, and {DEFAULT} has no such item"
+            f"{near(names[0], known)}: choose a paper ({choices(papers)}) or items "
+            f"({choices(paper.items)})."
+        )
     return paper, paper.find_items(names[n_papers:])
 
 

@@ -6,7 +6,9 @@ import typer
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="A preset, to show its settings.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A preset, or its TOML file, to show its settings.")
+    ] = None,
 ) -> None:
     """List the presets of `mechgrok train`, or print the settings of one."""
     import json

@@ -14,7 +14,10 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; default: analysis/report.html in the first folder."),
+        typer.Option(
+            help="The page; default: analysis/report.html in the first folder, "
+            "report-NAME.html with --only."
+        ),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Analyses to include: accuracy,fourier.")] = None,
     fresh: Annotated[

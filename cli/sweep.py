@@ -30,8 +30,8 @@ _MANY = 10_000
 Preset = Annotated[
     str | None,
     typer.Argument(
-        help="The preset of the base runs; or a plan: a file such as sweep.toml, or the shipped "
-        "plan accelerators."
+        help="The preset of the base runs, or a TOML file of settings; or a plan: a file such as "
+        "sweep.toml, or the shipped plan accelerators."
     ),
 ]
 Over = Annotated[

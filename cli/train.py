@@ -109,7 +109,8 @@ def train(
     preset: Annotated[
         str | None,
         typer.Argument(
-            help="The preset to start from (see `mechgrok presets`); default: paper-mlp."
+            help="The preset to start from (see `mechgrok presets`), or a TOML file of settings; "
+            "default: paper-mlp."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(

@@ -4,16 +4,16 @@ import json
 import re
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mechgrok import user_code
-from mechgrok.errors import UserError, sentence
+from mechgrok.errors import UserError, choices, sentence
 from mechgrok.grammar import parse_list, show_list, show_value
 from mechgrok.registry import Registry
 
-Named = TypeVar("Named", bound=BaseModel)
+Named = TypeVar("Named", bound="Settings")
 
 
 def types_in(annotation: Any) -> set[Any]:
@@ -54,6 +54,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    #: The methods of which a subclass with a name must override one, because without any it does
+    #: nothing.
+    effective_methods: ClassVar[tuple[str, ...]] = ()
+
     @model_validator(mode="before")
     @classmethod
     def _numbers_are_numbers(cls, fields: Any) -> Any:
@@ -92,9 +96,11 @@ def make_named(registry: Registry[type[Named]], base: type[Named], value: Any) -
         value: as `Registry.describe` takes it; what is made already is returned as it is.
 
     Raises:
-        UserError: the name or an option is unknown, or a value is out of range.
+        UserError: the name or an option is unknown, a value is out of range, or the class overrides
+            none of its ``effective_methods``.
     """
     if isinstance(value, base):
+        _check_effective(registry.kind, base, type(value))
         return value
     options = registry.describe(value)
     name, chosen = options["name"], registry.load(options["name"])
@@ -102,6 +108,7 @@ def make_named(registry: Registry[type[Named]], base: type[Named], value: Any) -
         raise UserError(
             f"{name} is no {registry.kind}: make it a subclass of mechgrok.{base.__name__}."
         )
+    _check_effective(registry.kind, base, chosen)
     try:
         return chosen(**options | {"name": user_code.absolute(name)})
     except ValidationError as error:
@@ -112,6 +119,19 @@ def show_named(named: Any) -> str:
     """Settings with a name as text, without defaults: ``norm:value=30``."""
     options = named.model_dump(exclude={"name"}, exclude_defaults=True)
     return ":".join([named.name, *(f"{key}={show_value(v)}" for key, v in options.items())])
+
+
+def _check_effective(what: str, base: type[Settings], chosen: type[Settings]) -> None:
+    """Refuse a subclass that would do nothing.
+
+    Raises:
+        UserError: it overrides no effective method.
+    """
+    methods = base.effective_methods
+    if methods and all(getattr(chosen, name) is getattr(base, name) for name in methods):
+        raise UserError(
+            f"The {what} {chosen.__name__} does nothing: override {choices(methods)} in it."
+        )
 
 
 #: Between two names with options: ``clip,sam:rho=0.1``, in a sweep ``clip+sam:rho=0.1``.

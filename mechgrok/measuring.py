@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import xarray as xr
 
-    from mechgrok.runs import Run
-    from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.groups import RunGroups
+    from mechgrok.sweeps.groups import RunGroups, RunsLike
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def measure_all(
 
 @in_neutral_state
 def analyze(
-    run: "Run | Sweep | str | Path",
+    run: "RunsLike",
     name: "str | ModuleType",
     *,
     steps: Sequence[int] | None = None,
@@ -118,7 +116,7 @@ def analyze(
 
 @in_neutral_state
 def draw(
-    what: "xr.Dataset | Mapping[str, xr.Dataset] | Run | Sweep | str | Path | Sequence[Any]",
+    what: "xr.Dataset | Mapping[str, xr.Dataset] | RunsLike | Sequence[RunsLike]",
     name: "str | ModuleType | None" = None,
     *,
     by: str | Sequence[str] | None = None,

@@ -11,11 +11,14 @@ import importlib.util
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, lacks_memory
 from mechgrok.files import read_text, write_text
 from mechgrok.global_state import usual_in_process
 from mechgrok.grammar import split_options
@@ -114,7 +117,33 @@ def load(name: str, kind: str) -> Any:
         found = getattr(load_module(name, kind), attribute, None)
     if found is None:
         raise UserError(f"{where} defines no {attribute!r}: name a {kind} that it defines.")
+    if isinstance(found, type):
+        _guard(found, name)
     return found
+
+
+#: The classes whose methods raise UserErrors.
+_guarded: WeakSet[type] = WeakSet()
+
+
+def _guard(chosen: type, name: str) -> None:
+    """Make a class's methods `reraise_as_user_error`, those of bases in its module included."""
+    raising: Any = reraise_as_user_error(name)
+    for kind in chosen.__mro__:
+        if kind.__module__ != chosen.__module__ or kind in _guarded:
+            continue
+        _guarded.add(kind)
+        for key, value in list(vars(kind).items()):
+            if key.startswith("__") and key != "__init__":
+                continue
+            if isfunction(value):
+                setattr(kind, key, raising(value))
+            elif isinstance(value, staticmethod | classmethod):
+                setattr(kind, key, type(value)(raising(value.__func__)))
+            elif isinstance(value, property) and value.fget is not None:
+                setattr(kind, key, value.getter(raising(value.fget)))
+            elif isinstance(value, cached_property):
+                value.func = raising(value.func)
 
 
 @contextmanager
@@ -125,14 +154,15 @@ def reraise_as_user_error(name: object) -> Iterator[None]:
         name: of the code that runs; for a registered name, exceptions pass unchanged.
 
     Raises:
-        UserError: the code raised an exception or called ``sys.exit``.
+        UserError: the code raised an exception or called ``sys.exit``. A lack of memory passes
+            unchanged.
     """
     try:
         yield
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if not is_own(name):
+        if not is_own(name) or lacks_memory(error):
             raise
         raise UserError(
             f"The code in {name} failed{_place(error, str(name))}: {_message(error)}."

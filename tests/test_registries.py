@@ -52,7 +52,7 @@ def test_an_optimizer_s_options_stand_beside_the_training_s() -> None:
     [
         ({"momentum": 0.9}, "adamw .*'momentum'"),
         ({"optimizer": "sgd", "betas": (0.9, 0.99)}, "sgd .*'betas'"),
-        ({"optimizer": "adamv"}, r"'adamv' .*adam\?.*adamw"),
+        ({"optimizer": "adamv"}, "'adamv'.*adamw"),
         ({"optimizer": 5}, "5"),
         ({"wieght_decay": 5}, r"wieght_decay' .*weight_decay\?"),
         ({"learning_rate": float("inf")}, "learning_rate = inf"),

@@ -14,4 +14,6 @@ By default, 30 checkpoints are measured, evenly spaced by log step.
 from mechgrok.analyses.algorithm.figure import draw
 from mechgrok.analyses.algorithm.measurement import VARIABLES, applies, finding, measure
 
-__all__ = ["VARIABLES", "applies", "draw", "finding", "measure"]
+VERSION = 2
+
+__all__ = ["VARIABLES", "VERSION", "applies", "draw", "finding", "measure"]

@@ -48,10 +48,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _strongest(dataset: xr.Dataset) -> list[int]:
-    """The strongest key frequencies at the last step, in ascending order."""
-    strength = np.abs(dataset.strength.isel(step=-1).sel(frequency=dataset.key).to_numpy())
-    keys = dataset.key.to_numpy()[np.argsort(-strength)[:_MOST_KEYS]]
-    return sorted(keys.tolist())
+    """The strongest key frequencies at the last step."""
+    return dataset.key.to_numpy()[:_MOST_KEYS].tolist()
 
 
 def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:

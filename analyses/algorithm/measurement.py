@@ -109,7 +109,7 @@ VARIABLES = {
         "step", "cosine", "mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes"
     ),
     "frequency": Variable("frequency", "{cycles per n}", "k = 0 … ⌊n/2⌋, w_k = 2πk/n"),
-    "key": Variable("key", "{cycles per n}", "key frequencies at the last step"),
+    "key": Variable("key", "{cycles per n}", "key frequencies at the last step, strongest first"),
     "circle": Variable("circle", "none", "the embedding's content: the key's circle alone, or all"),
     "distance": Variable(
         "distance", "residues", "position of a minus position of b, in the residues' order"
@@ -151,7 +151,7 @@ def measure(
     values = {name: np.stack([getattr(row, name) for row in rows]) for name in rows[0]._fields}
     waves = values.pop("wave")
     strength = waves @ sums.weight_of_distance
-    keys = sorted(key_frequencies(torch.from_numpy(np.abs(strength[-1]))))
+    keys = key_frequencies(torch.from_numpy(np.abs(strength[-1])))
     alone = np.array([[_isolated_wave(run, step, sums, k) for k in keys] for step in at])
     wave = np.stack([alone, waves[:, keys]], axis=1)
     return described(

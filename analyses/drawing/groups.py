@@ -126,7 +126,7 @@ def representatives(measured: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]
 
 
 def median_milestone(datasets: Sequence[xr.Dataset], mark: str) -> float | None:
-    """The Kaplan–Meier median of t_mem or t_gen over runs; None if it is censored."""
+    """The Kaplan–Meier median of a milestone over runs; None if it is censored."""
     reached = [dataset.attrs.get(mark) for dataset in datasets]
     if len(datasets) == 1:
         return reached[0]

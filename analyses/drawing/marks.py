@@ -1,4 +1,4 @@
-"""Marks on panels over training: t_mem, t_gen and phases of the runs, and tinted intervals."""
+"""Marks on panels over training: milestones and phases of the runs, and tinted intervals."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Plotly shapes or annotations.
 Marks = list[dict[str, Any]]
 
-_DASHES = {"t_mem": "dot", "t_gen": "dash"}
+_DASHES = {"t_mem": "dot", "t_gen": "dash", "t_collapse": "longdashdot"}
 _PHASE, _PHASE_COLOR = "phase", "#999999"
 #: A white outline around letters drawn on curves.
 _HALO = ", ".join(["0px 0px 2px white"] * 4)
@@ -47,7 +47,7 @@ def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, i
 def milestone_lines(
     panel: Panel, axis: StepAxis, pixels: float, named: bool
 ) -> tuple[Marks, Marks]:
-    """Lines at t_mem (dotted), t_gen (dashed) and the beginnings of phases, and their names.
+    """Lines at t_mem (dotted), t_gen (dashed), the first collapse and phases, and their names.
 
     Args:
         panel: a panel over training.

@@ -20,13 +20,20 @@ from mechgrok.sweeps.groups import Key, RunGroups
 from mechgrok.sweeps.survival import TimeToEvent
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
-_SYMBOLS = {"t_mem": "square", "t_gen": "circle", "tau_grok": "circle"}
+_SYMBOLS = {
+    "t_mem": "square",
+    "t_gen": "circle",
+    "t_gen_sustained": "diamond",
+    "tau_grok": "circle",
+}
 #: The symbol of censored times.
 _CENSORED = "triangle-up-open"
 
 
 def add_milestones(figure: Panels, family: RunGroups) -> None:
-    """Add a row with t_mem, t_gen and τ_grok over a setting, if a setting has several values.
+    """Add a row with the milestones over a setting, if a setting has several values.
+
+    The sustained t_gen is among them if a run collapses.
 
     Args:
         figure: the figure to extend.
@@ -39,11 +46,12 @@ def add_milestones(figure: Panels, family: RunGroups) -> None:
     along = max(names, key=lambda name: len(values_of(family, name)))
     axis = setting_axis(along, values_of(family, along))
     row = figure.row(height=260, legend=True)
-    y = _log_axis(family, ("t_mem", "t_gen")) | {"title": "training step"}
+    times = tuple(name for name in family.milestones if name != "tau_grok")
+    y = _log_axis(family, times) | {"title": "training step"}
     steps = row.panel("when runs memorize and generalize", x=axis, y=y, width=1.3)
     y = _log_axis(family, ("tau_grok",)) | {"title": "τ_grok = t_gen / t_mem"}
     delay = row.panel("the delay", x=axis, y=y)
-    for panel, marks in ((steps, ("t_mem", "t_gen")), (delay, ("tau_grok",))):
+    for panel, marks in ((steps, times), (delay, ("tau_grok",))):
         for mark in marks:
             _draw(panel, family, along, mark, is_numeric=axis.get("type") != "category")
 

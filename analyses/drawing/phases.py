@@ -13,7 +13,7 @@ from mechgrok.grammar import show_value
 from mechgrok.sweeps.groups import Key, RunGroups
 from mechgrok.sweeps.phases import DELAY, PHASES, Phase, commonest, phase_of
 
-_COLORS = dict(zip(PHASES, (COLORS[2], COLORS[0], COLORS[4], DEAD), strict=True))
+_COLORS = dict(zip(PHASES, (COLORS[2], COLORS[0], COLORS[3], COLORS[4], DEAD), strict=True))
 _STEPPED = [
     [(at + end) / len(PHASES), color] for at, color in enumerate(_COLORS.values()) for end in (0, 1)
 ]
@@ -55,6 +55,8 @@ def add_phases(figure: Panels, family: RunGroups) -> None:
             texttemplate="%{text}", hover=f"{x} %{{x}}, {y} %{{y}}<br>%{{hovertext}}",
         )  # fmt: skip
         for phase, color in _COLORS.items():
+            if phase == "collapsed" and not family.has_collapses:
+                continue
             marker = {"symbol": "square", "size": 12, "color": color}
             panel.add("scatter", x=[None], y=[None], mode="markers", marker=marker, entry=phase)
 
@@ -86,9 +88,9 @@ def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
     table = family.table.loc[family.groups[key]]
     reached = (
         [None if value != value else float(value) for value in table[mark].astype(float)]
-        for mark in ("t_mem", "t_gen")
+        for mark in ("t_mem", "t_gen", "t_gen_sustained")
     )
-    phases: list[Phase] = [phase_of(t_mem, t_gen) for t_mem, t_gen in zip(*reached, strict=True)]
+    phases: list[Phase] = [phase_of(*steps) for steps in zip(*reached, strict=True)]
     most, n = commonest(phases)
     details = ", ".join(f"{phases.count(p)} {p}" for p in PHASES if p in phases)
     return PHASES.index(most), f"{n}/{len(phases)}", details

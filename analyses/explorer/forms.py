@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dash import dcc, html
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreSchema, PydanticOmit
 
 from mechgrok.analyses.explorer.tables import Shown
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, choices
 from mechgrok.grammar import parse_value
 from mechgrok.interventions import INTERVENTIONS
 from mechgrok.masks.methods import SCORES
@@ -24,13 +26,16 @@ def forms(shown: Shown) -> list[Any]:
 
 def form(kind: str, shown: Shown, *, is_open: bool = False) -> Any:
     """The form of one kind: its fields, and a button that adds it to the list."""
-    about = (INTERVENTIONS.load(kind).__doc__ or "").partition("\n")[0]
+    loaded = INTERVENTIONS.load(kind)
+    about, schemas = (loaded.__doc__ or "").partition("\n")[0], fields_of(kind)
+    if omitted := [name for name in loaded.model_fields if name not in schemas]:
+        about += f" {choices(omitted)} can be set only in Python: JSON has no such type."
     fields = [
         html.Label(
             [html.Span(name.replace("_", " ").capitalize()), _control(kind, name, field, shown)],
             title=field.get("description", ""),
         )
-        for name, field in fields_of(kind).items()
+        for name, field in schemas.items()
     ]
     add = html.Button(kind, id={"add": kind}, title=f"Add {kind} to the list")
     return html.Details(
@@ -44,9 +49,17 @@ def form(kind: str, shown: Shown, *, is_open: bool = False) -> Any:
     )
 
 
+class _Schemas(GenerateJsonSchema):
+    """JSON schemas without the fields whose types have none."""
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> Any:
+        raise PydanticOmit
+
+
 def fields_of(kind: str) -> dict[str, Field]:
-    """The JSON schemas of an intervention's fields, by name."""
-    return INTERVENTIONS.load(kind).model_json_schema().get("properties", {})
+    """The JSON schemas of an intervention's fields, by name, without fields that have none."""
+    schema = INTERVENTIONS.load(kind).model_json_schema(schema_generator=_Schemas)
+    return schema.get("properties", {})
 
 
 def read_options(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,12 +80,12 @@ def _control(kind: str, name: str, field: Field, shown: Shown) -> Any:
     control_id = {"id": {"kind": kind, "field": name}}
     shapes, offered, default = list(_shapes(field)), _offered(field, shown), field.get("default")
     only = shapes[0] if len(shapes) == 1 else {}
-    if choices := _choices(only) or (offered if _is_text(field) else []):
+    if options := _choices(only) or (offered if _is_text(field) else []):
         return dcc.Dropdown(
-            options=choices,
+            options=options,
             value=_written(default) or None,
             clearable="default" in field and default is None,
-            searchable=len(choices) > 8,
+            searchable=len(options) > 8,
             **control_id,
         )
     example = _written(default) or ", ".join(offered)
@@ -120,7 +133,7 @@ def _offered(field: Field, shown: Shown) -> list[str]:
         case "methods":
             return list(SCORES)
         case "frequencies" if shown.parts:
-            return [shown.parts.names[part] for part in sorted(shown.key)]
+            return [shown.parts.names[part] for part in shown.key]
         case _:
             return []
 

@@ -138,7 +138,11 @@ def key_frequencies(
 ) -> list[int]:
     """The key frequencies, strongest first: at least twice the mean over ω > 0.
 
-    The strongest is always included; it is the first if all are zero or NaN.
+    All analyses use this definition, each for its own spectrum: `embedding` and `fourier` for
+    shares of power, `progress` and `algorithm` for |α|, the coefficients of the logits. Of a
+    group's representations, which are few, `embedding` takes every one above white noise, and
+    `representations` those whose character resembles the logits. The strongest is always included;
+    it is the first if all are zero or NaN.
 
     Args:
         spectrum: an amplitude, a power or a share for each frequency, ω = 0 first.

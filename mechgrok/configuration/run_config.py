@@ -19,7 +19,7 @@ from mechgrok import user_code
 from mechgrok.configuration import presets
 from mechgrok.configuration.origins import ForkOrigin, ImportOrigin, PopupOrigin, TicketOrigin
 from mechgrok.configuration.phase import Phase
-from mechgrok.configuration.training import TrainingConfig, training_options
+from mechgrok.configuration.training import TrainingConfig, options_of, training_options
 from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 from mechgrok.masks.config import PopupConfig
@@ -175,7 +175,7 @@ class RunConfig(Settings):
         """The configuration of a preset, with settings that override it.
 
         Args:
-            name: the preset, one of `mechgrok.configuration.presets.names`.
+            name: the preset, one of `mechgrok.configuration.presets.names`, or a TOML file of one.
             settings: settings by name, as in flags and sweeps, or by path in ``config.json``
                 (``**{"task.label_seed": 3}``).
 
@@ -207,9 +207,7 @@ class RunConfig(Settings):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise UserError(
-                sentence(error, "configuration", [*_options(cls), *training_options()])
-            ) from None
+            raise UserError(sentence(error, "configuration", _known_options(fields))) from None
 
 
 def _other_split(task: Task, phase: Phase) -> Task:
@@ -230,7 +228,7 @@ def resolve_config(config: RunConfig | str | None, settings: Mapping[str, Any]) 
     """A configuration, or a preset's, with settings that override it.
 
     Args:
-        config: a configuration, or the name of a preset; default: the default preset.
+        config: a configuration, or a preset by name or file; default: the default preset.
         settings: settings by name, as for `RunConfig.preset`.
 
     Raises:
@@ -264,6 +262,15 @@ def _user_code_names(saved: Any, naming: bool = False) -> Iterator[str]:
             yield from _user_code_names(value, naming)
     elif naming and user_code.is_own(saved):
         yield saved
+
+
+def _known_options(fields: Mapping[str, Any]) -> Iterator[str]:
+    """The names of all settings, including the options of these fields' optimizer."""
+    yield from _options(RunConfig)
+    yield from training_options()
+    training = fields.get("training")
+    if isinstance(training, Mapping) and "optimizer" in training:
+        yield from options_of(training["optimizer"])
 
 
 def _options(part: Any) -> set[str]:

@@ -190,7 +190,7 @@ class TrainingConfig(Settings):
         if not isinstance(fields, dict):
             return fields
         optimizer = fields.get("optimizer", cls.model_fields["optimizer"].default)
-        own = _options_of(optimizer)
+        own = options_of(optimizer)
         names = {*optimizer_options(), *own} - {"name", *cls.model_fields}
         options = {key: fields[key] for key in fields if key in names}
         if fields.keys() >= _VERSION_0_1:
@@ -211,7 +211,7 @@ class TrainingConfig(Settings):
         transforms = read_transforms(fields.get("transforms"))
         names = {*transform_options(), *(n for t in transforms for n in type(t).model_fields)}
         optimizer = fields.get("optimizer", cls.model_fields["optimizer"].default)
-        names -= {"name", *cls.model_fields, *optimizer_options(), *_options_of(optimizer)}
+        names -= {"name", *cls.model_fields, *optimizer_options(), *options_of(optimizer)}
         options = {key: fields[key] for key in fields if key in names}
         rest = {key: fields[key] for key in fields if key not in names}
         return rest | {"transforms": with_options(transforms, options)}
@@ -304,7 +304,7 @@ def _plain(name: str, value: Any) -> Any:
     return to_jsonable_python(getattr(training, name))
 
 
-def _options_of(optimizer: Any) -> set[str]:
+def options_of(optimizer: Any) -> set[str]:
     """The fields of an optimizer, given by name, as a dictionary, or as an object."""
     if isinstance(optimizer, Optimizer):
         return set(type(optimizer).model_fields)

@@ -1,8 +1,10 @@
 """Common parts of derived runs: their starting step and inherited settings."""
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, cast, overload
 
 import torch
 
@@ -10,7 +12,7 @@ from mechgrok.configuration.origins import At, ImportOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.errors import UserError, warn
 from mechgrok.models import HookedModel
-from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs import Checkpoint, Run, RunCollection, RunLike
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.training import create_run, loop
 from mechgrok.training.recorder import Shown, snapshot
@@ -104,6 +106,43 @@ def _warn_of_assumptions(parent: Run, config: RunConfig, known: dict[str, Any]) 
             f"{parent.path} was imported, and {parent.caveat}: its weights, and masks from them, "
             "may depend on this run's test set."
         )
+
+
+P = ParamSpec("P")
+
+
+class Derive(Protocol[P]):
+    """A function that makes a run from a run, or runs from several."""
+
+    @overload
+    def __call__(
+        self, parent: RunLike, out: str | Path, *args: P.args, **kwargs: P.kwargs
+    ) -> Run: ...
+
+    @overload
+    def __call__(
+        self, parent: RunCollection, out: str | Path, *args: P.args, **kwargs: P.kwargs
+    ) -> dict[str, Run]: ...
+
+
+def for_each_run(derive: Callable[Concatenate[RunLike, str | Path, P], Run]) -> Derive[P]:
+    """Decorator: with a sweep as its parent, derive a run from each of its runs.
+
+    Each has its parent's name in the folder ``out``; they are returned by name.
+    """
+
+    @wraps(derive)
+    def derived(
+        parent: RunLike | RunCollection, out: str | Path, *args: P.args, **kwargs: P.kwargs
+    ) -> Run | dict[str, Run]:
+        if not isinstance(parent, RunCollection):
+            return derive(parent, out, *args, **kwargs)
+        return {
+            name: derive(run, Path(out) / name, *args, **kwargs)
+            for name, run in parent.runs.items()
+        }
+
+    return cast(Derive[P], derived)
 
 
 def relative_path(parent: Run, out: str | Path) -> str:

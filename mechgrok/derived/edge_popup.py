@@ -9,7 +9,13 @@ from typing import Any
 from mechgrok.configuration.keywords import checked, split_options, with_keywords
 from mechgrok.configuration.origins import PopupOptions
 from mechgrok.configuration.training import TrainingConfig
-from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
+from mechgrok.derived.children import (
+    child_config,
+    for_each_run,
+    relative_path,
+    resolve_step,
+    train_child,
+)
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, check_rate, mask_of
@@ -36,6 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+@for_each_run
 @in_neutral_state
 @with_keywords(PopupOptions, TrainingConfig)
 def train_popup(
@@ -52,7 +59,8 @@ def train_popup(
     """Search a run's weights for a generalizing subnetwork with edge-popup.
 
     Args:
-        parent: the run that provides the weights.
+        parent: the run that provides the weights; or a sweep, to search each of its runs in
+            ``out/NAME``.
         out: the new run's folder; absent or empty.
         overwrite, resume, train, device, progress: as for `mechgrok.train_ticket`.
         options: edge-popup's options, and training settings that differ from the parent's; listed

@@ -9,7 +9,12 @@ from mechgrok.configuration.phase import Phase, short_name
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import trust_and_normalize
 from mechgrok.configuration.training import FIXED, TrainingConfig, phases_in
-from mechgrok.derived.children import changed_training, relative_path, resolve_step
+from mechgrok.derived.children import (
+    changed_training,
+    for_each_run,
+    relative_path,
+    resolve_step,
+)
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.optimization.carrying import carried_state
@@ -23,6 +28,7 @@ from mechgrok.training.machine import find_device
 from mechgrok.training.recorder import Shown
 
 
+@for_each_run
 @in_neutral_state
 def fork(
     parent: RunLike,
@@ -42,7 +48,7 @@ def fork(
     checkpoint); ``origin.optimizer_state`` tells whether it did.
 
     Args:
-        parent: the run to continue.
+        parent: the run to continue; or a sweep, to continue each of its runs in ``out/NAME``.
         out: the fork's folder; absent or empty.
         at: the parent's step.
         overwrite: replace the run in ``out``.

@@ -18,7 +18,13 @@ from mechgrok.configuration.keywords import checked, split_options, with_keyword
 from mechgrok.configuration.origins import At, TicketOptions, TicketOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
-from mechgrok.derived.children import child_config, relative_path, resolve_step, train_child
+from mechgrok.derived.children import (
+    child_config,
+    for_each_run,
+    relative_path,
+    resolve_step,
+    train_child,
+)
 from mechgrok.errors import UserError, choices, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
@@ -33,6 +39,7 @@ from mechgrok.training.machine import threads
 from mechgrok.training.recorder import Shown
 
 
+@for_each_run
 @in_neutral_state
 @with_keywords(TicketOptions, TrainingConfig)
 def train_ticket(
@@ -53,7 +60,7 @@ def train_ticket(
     ones are resumed.
 
     Args:
-        parent: the run to prune.
+        parent: the run to prune; or a sweep, to make a ticket of each of its runs in ``out/NAME``.
         out: the ticket's folder; absent or empty.
         overwrite: replace the run in ``out``.
         resume: resume the run in ``out`` if it is the same ticket.

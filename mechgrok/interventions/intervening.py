@@ -15,7 +15,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.interventions.base import Intervention
 from mechgrok.interventions.network import Donors, Network
 from mechgrok.interventions.writing import as_toml, load_toml
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunCollection, RunLike, open_run
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
@@ -47,7 +47,7 @@ class Performance(NamedTuple):
 
 @in_neutral_state
 def intervene(
-    run: Run | str | Path,
+    run: RunLike | RunCollection,
     interventions: Sequence[Intervention] | str | Path,
     *,
     steps: Sequence[int] | str | None = None,
@@ -56,7 +56,7 @@ def intervene(
     """Accuracy and loss with and without interventions, at checkpoints.
 
     Args:
-        run: a run, or its folder.
+        run: a run, or its folder; or a sweep, whose settings become the first dimensions.
         interventions: the interventions, in order, or a TOML file of them.
         steps: checkpoints, as for `Run.select`; default: all.
         progress: called with each step after its evaluation.
@@ -69,9 +69,16 @@ def intervene(
     Raises:
         UserError: an intervention does not apply to this network.
     """
-    run = run if isinstance(run, Run) else Run(run)
     if isinstance(interventions, str | Path):
         interventions = load_toml(interventions)
+    if isinstance(run, RunCollection):
+        return run.stack(
+            {
+                name: intervene(member, interventions, steps=steps, progress=progress)
+                for name, member in run.runs.items()
+            }
+        )
+    run = open_run(run)
     selected, donors = run.select(steps), Donors()
     values = np.empty((len(selected), len(SIDES), len(STATES), 2))
     for row, step in enumerate(selected):

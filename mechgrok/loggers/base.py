@@ -14,7 +14,7 @@ from mechgrok import user_code
 from mechgrok.errors import UserError, in_a_sentence, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
-from mechgrok.runs import Run
+from mechgrok.runs import Run, RunLike, open_run
 
 #: Timeout in seconds of a call of a logger.
 PATIENCE = 120.0
@@ -168,7 +168,7 @@ def logged(
 
 
 @in_neutral_state
-def log(run: Run | str | Path, to: str | Sequence[str]) -> list[str]:
+def log(run: RunLike, to: str | Sequence[str]) -> list[str]:
     """Send the metrics of an existing run to loggers.
 
     Args:
@@ -181,7 +181,7 @@ def log(run: Run | str | Path, to: str | Sequence[str]) -> list[str]:
     Raises:
         UserError: there is no such run or logger, or the run has no metrics yet.
     """
-    run = run if isinstance(run, Run) else Run(run)
+    run = open_run(run)
     rows = [{str(k): v for k, v in row.items()} for row in run.metrics.to_dict("records")]
     if not rows:
         raise UserError(f"{run.path} has no metrics yet: train it first.")

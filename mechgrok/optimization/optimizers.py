@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mechgrok import user_code
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings, make_named
 from mechgrok.optimization.weight_settings import by_weight
@@ -40,6 +39,7 @@ class Optimizer(Settings):
     #: Whether the update of a parameter depends only on its own gradient and state, all tensors on
     #: its device. Then networks that train together share one optimizer, also in a CUDA graph.
     separable: ClassVar[bool] = False
+    effective_methods = ("make",)
 
     name: str
 
@@ -253,8 +253,7 @@ def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> Torch
     ]
     config = networks[0][1]
     training = config.recipe
-    with user_code.reraise_as_user_error(training.optimizer.name):
-        optimizer = training.optimizer.make(groups, training.learning_rate)
+    optimizer = training.optimizer.make(groups, training.learning_rate)
     if not training.transforms and not training.constraints:
         return optimizer
     from mechgrok.optimization.constraints.applied import AppliedConstraints

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import find
-from mechgrok.runs import Run
+from mechgrok.runs import RunLike
 
 if TYPE_CHECKING:
     from mechgrok.interventions import Intervention
@@ -18,7 +17,7 @@ GROUP = "mechgrok.pages"
 
 @in_neutral_state
 def explore(
-    *runs: Run | str | Path,
+    *runs: RunLike,
     port: int | None = None,
     interventions: Sequence[type[Intervention] | str] = (),
 ) -> Any:

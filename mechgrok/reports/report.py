@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from mechgrok.reports.page import Section
     from mechgrok.runs import Run
-    from mechgrok.sweeps import Sweep
-    from mechgrok.sweeps.groups import RunGroups
+    from mechgrok.sweeps.groups import RunGroups, RunsLike
 
 #: Called after every unit of work with the units done, their total, and a description.
 Progress = Callable[[int, int, str], object]
@@ -79,7 +78,7 @@ class _Drawn:
 
 @in_neutral_state
 def report(
-    runs: "Run | Sweep | str | Path | Iterable[Run | Sweep | str | Path]",
+    runs: "RunsLike | Iterable[RunsLike]",
     out: str | Path | None = None,
     *,
     only: Sequence[str] | None = None,
@@ -92,7 +91,8 @@ def report(
     Args:
         runs: one or several runs or sweeps, or their folders; figures overlay them, and group the
             runs of a sweep by all settings but the seeds.
-        out: the page; default: ``analysis/report.html`` of the first run, or of the sweep.
+        out: the page; default: ``analysis/report.html`` of the first run, or of the sweep, and with
+            ``only`` a page with the names of the analyses, ``report-accuracy-norms.html``.
         only: the analyses to measure; default: all.
         fresh: measure again instead of loading answers.
         workers: the number of processes; default: one per core, at most eight.
@@ -105,6 +105,7 @@ def report(
     from mechgrok.reports.page import write_report
     from mechgrok.runs import Run
     from mechgrok.runs.facts import facts
+    from mechgrok.runs.labels import truncate
     from mechgrok.sweeps import Sweep
 
     sources = [runs] if isinstance(runs, Run | Sweep | str | Path) else list(runs)
@@ -114,8 +115,9 @@ def report(
     opened = groups.runs
     if empty := [run for run in opened.values() if not run.steps]:
         raise UserError(f"{empty[0].path} has no checkpoint yet: train it first.")
-    page = Path(out) if out else groups.path / "report.html"
     names = _analysis_names(only)
+    stem = truncate("-".join(["report", *(names if only else ())]))
+    page = Path(out) if out else groups.path / f"{stem}.html"
     ungrouped = groups.by is None
     about = {label: facts(run) for label, run in opened.items()} if ungrouped else groups.about()
     ensure_writable(page)
@@ -133,7 +135,7 @@ def report(
     return Report(page, sections)
 
 
-def _groups(sources: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
+def _groups(sources: "Sequence[RunsLike]") -> "RunGroups":
     from mechgrok.runs import Run
     from mechgrok.sweeps import Sweep
     from mechgrok.sweeps.groups import RunGroups
@@ -143,7 +145,7 @@ def _groups(sources: "Sequence[Run | Sweep | str | Path]") -> "RunGroups":
     return RunGroups.open([s.path if isinstance(s, Run | Sweep) else s for s in sources])
 
 
-def _name(source: "Run | Sweep | str | Path") -> str:
+def _name(source: "RunsLike") -> str:
     return Path(source).resolve().name if isinstance(source, str | Path) else source.name
 
 

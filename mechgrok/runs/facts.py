@@ -53,6 +53,7 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         for name in ("t_mem", "t_gen"):
             shown = f"{since[name]:,}" if name in since else "not reached"
             facts[f"{name} from {begin:,} on"] = shown
+    facts |= _collapses(run, at_accuracy)
     facts["τ_grok"] = f"{reached['tau_grok']:,.1f}" if "tau_grok" in reached else "—"
     facts["criterion"] = f"{quantity} {'≥' if quantity == 'accuracy' else '≤'} {level:g}"
     if metrics.empty:
@@ -63,18 +64,34 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
     return facts if metrics.empty else facts | _start_and_end(metrics, run.diverged is not None)
 
 
+def _collapses(run: "Run", at_accuracy: float | None) -> dict[str, str]:
+    """The collapses of a run, and the step from which on there is none; empty without any."""
+    test = run.learned("test", at_accuracy)
+    if not test.collapses:
+        return {}
+    intervals = ", ".join(
+        f"{step:,} to {'the end' if recovery is None else f'{recovery:,}'}"
+        for step, recovery in test.collapses
+    )
+    sustained = "not reached" if test.sustained is None else f"{test.sustained:,}"
+    return {
+        "t_gen, sustained": sustained,
+        "collapses": f"{intervals}; {test.collapsed_share:.1%} of the evaluations after t_gen",
+    }
+
+
 def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
     """A one-row table of a run's settings by path, milestones and last evaluation."""
     import pandas as pd
 
     from mechgrok.configuration.settings import flatten
+    from mechgrok.runs.comparison import milestones_and_accuracies
 
     row = flatten(run.config.model_dump(mode="json"), ("versions", "format"))
     row |= {"n_parameters": run.n_parameters, "density": run.density}
     row["checkpoints"] = len(run.steps)
     if not run.metrics.empty:
-        reached = run.milestones_at(at_accuracy)
-        row |= {mark: reached.get(mark) for mark in ("t_mem", "t_gen", "tau_grok")}
+        row |= milestones_and_accuracies(run, at_accuracy)
         if run.phases:
             since = run.since_last_phase(at_accuracy)
             row |= {f"{mark}_since_phase": since.get(mark) for mark in ("t_mem", "t_gen")}

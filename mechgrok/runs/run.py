@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import isfinite, prod
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.errors import UserError
@@ -28,6 +28,7 @@ from mechgrok.runs.checkpoint import (
 from mechgrok.runs.folder import read_config
 from mechgrok.runs.lock import LOCK
 from mechgrok.runs.metrics import read_metrics
+from mechgrok.runs.milestones import Collapse, Learned
 from mechgrok.runs.steps import parse_steps, whole_numbers
 
 # torch and the models are imported lazily: a run's description needs neither.
@@ -124,21 +125,29 @@ class Run:
         """A warning about an uncertain train/test split; None if the split is known."""
         return self.imported.caveat if self.imported else None
 
-    def _first_step_learned(
-        self, side: str, accuracy: float | None = None, since: int = 0
-    ) -> int | None:
+    def learned(self, side: str, accuracy: float | None = None, since: int = 0) -> Learned:
+        """When the "train" or "test" curve meets its criterion; a NaN does not meet it.
+
+        Empty if the steps are unknown: for an import without its split, or with a first checkpoint
+        that already meets the criterion.
+
+        Args:
+            side: "train" or "test".
+            accuracy: as for `milestones_at`.
+            since: the first step to consider, and the step of the task's criterion.
+
+        Raises:
+            UserError: as for `milestones_at`.
+        """
         task = self.task_at(since)
         quantity, level = task.train_criterion if side == "train" else task.criterion
         if accuracy is not None:
             quantity, level = "accuracy", self._checked_accuracy(accuracy)
-        table = self.metrics[self.metrics.step >= since]
-        curve = table[f"{side}_{quantity}"]
-        learned = curve >= level if quantity == "accuracy" else curve <= level
-        if not learned.any() or self.caveat:
-            return None
-        if self.imported and learned.iloc[0]:
-            return None  # at an unknown step before the first checkpoint
-        return int(table.step[learned].iloc[0])
+        curve = self.metrics.set_index("step")[f"{side}_{quantity}"].loc[since:]
+        is_met = curve >= level if quantity == "accuracy" else curve <= level
+        if self.caveat or (self.imported and is_met[:1].any()):
+            return Learned()
+        return Learned.of(is_met)
 
     @property
     def diverged(self) -> int | None:
@@ -153,7 +162,7 @@ class Run:
         None if it never does, or if the step is unknown: for an import without its split, or with a
         first checkpoint that already meets the criterion.
         """
-        return self._first_step_learned("train")
+        return self.learned("train").first
 
     @property
     def t_gen(self) -> int | None:
@@ -161,7 +170,26 @@ class Run:
 
         None as for `t_mem`.
         """
-        return self._first_step_learned("test")
+        return self.learned("test").first
+
+    @property
+    def t_gen_sustained(self) -> int | None:
+        """The first evaluated step from which on the *test* curve meets the criterion at all steps.
+
+        It is known only up to the last evaluation: a longer run could collapse. None as for
+        `t_mem`, and if the last evaluation does not meet the criterion.
+        """
+        return self.learned("test").sustained
+
+    @property
+    def collapses(self) -> tuple[Collapse, ...]:
+        """The intervals after t_gen in which the *test* curve does not meet the criterion."""
+        return self.learned("test").collapses
+
+    @property
+    def collapsed_share(self) -> float | None:
+        """The share of the evaluations after t_gen in collapses; None without such evaluations."""
+        return self.learned("test").collapsed_share
 
     @property
     def tau_grok(self) -> float | None:
@@ -170,7 +198,11 @@ class Run:
 
     @property
     def milestones(self) -> dict[str, float]:
-        """The reached ones of t_mem, t_gen and tau_grok, and the steps at which phases began."""
+        """The reached milestones by name: t_mem, t_gen, t_gen_sustained, t_collapse and tau_grok.
+
+        ``t_collapse`` is the step of the first collapse. ``phase_1`` and so on are the steps at
+        which phases began.
+        """
         return self.milestones_at(None)
 
     def milestones_at(self, accuracy: float | None) -> dict[str, float]:
@@ -183,11 +215,16 @@ class Run:
         Raises:
             UserError: the accuracy is not a share, or the task has no accuracy.
         """
-        t_mem, t_gen = (self._first_step_learned(side, accuracy) for side in ("train", "test"))
-        tau = t_gen / t_mem if t_mem and t_gen is not None else None
-        reached = {"t_mem": t_mem, "t_gen": t_gen, "tau_grok": tau}
+        t_mem, test = self.learned("train", accuracy).first, self.learned("test", accuracy)
+        reached = {
+            "t_mem": t_mem,
+            "t_gen": test.first,
+            "t_gen_sustained": test.sustained,
+            "t_collapse": test.collapses[0].step if test.collapses else None,
+            "tau_grok": test.first / t_mem if t_mem and test.first is not None else None,
+        }
         begun = {f"phase_{n}": phase.at for n, phase in enumerate(self.phases, 1)}
-        return {name: at for name, at in reached.items() if at is not None} | begun
+        return {name: value for name, value in reached.items() if value is not None} | begun
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -206,10 +243,8 @@ class Run:
             accuracy: as for `milestones_at`.
         """
         since = self.phases[-1].at if self.phases else 0
-        steps = {
-            f"t_{name}": self._first_step_learned(side, accuracy, since)
-            for name, side in (("mem", "train"), ("gen", "test"))
-        }
+        sides = {"t_mem": "train", "t_gen": "test"}
+        steps = {name: self.learned(side, accuracy, since).first for name, side in sides.items()}
         return {name: step for name, step in steps.items() if step is not None}
 
     def _checked_accuracy(self, accuracy: float) -> float:
@@ -479,6 +514,18 @@ class Run:
 
 #: A run, or the path of its folder.
 RunLike = Run | str | PathLike[str]
+
+
+@runtime_checkable
+class RunCollection(Protocol):
+    """Several runs by name; `mechgrok.Sweep` is one."""
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The runs, by name."""
+
+    def stack(self, answers: Mapping[str, xr.Dataset]) -> xr.Dataset:
+        """Combine datasets of the runs into one."""
 
 
 def open_run(run: RunLike) -> Run:

@@ -149,8 +149,9 @@ class Sweep:
 
         Columns: ``stage``, the settings, ``status`` ("finished", "unfinished", "diverged",
         "missing" or "damaged"), ``step`` (of the last evaluation), ``t_mem``, ``t_gen``,
-        ``tau_grok`` (missing where not reached), ``train_accuracy``, ``test_accuracy``,
-        ``best_test_accuracy``. Rows are cached; only changed runs are read.
+        ``t_gen_sustained``, ``t_collapse``, ``tau_grok`` (missing where not reached),
+        ``collapsed_share`` (missing without an evaluation after t_gen), ``train_accuracy``,
+        ``test_accuracy``, ``best_test_accuracy``. Rows are cached; only changed runs are read.
         """
         return table_of(self.path, self.members, self.at_accuracy)
 
@@ -166,7 +167,8 @@ class Sweep:
         """The time to a milestone in each group of runs; unreached milestones are censored.
 
         Args:
-            milestone: "t_gen", "t_mem" or "tau_grok".
+            milestone: "t_gen", "t_gen_sustained", "t_mem" or "tau_grok". A run that ends below the
+                criterion has no sustained t_gen, and is censored at its last step.
             by: the settings that form the groups; default: all swept settings but the seeds.
 
         Returns:

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 #: Parts of a configuration besides settings, and settings that form no groups by default.
 _NO_SETTINGS = ("versions", "format")
 _OF_ONE_RUN = ("origin", "parent", "step", "checkpoint_every", "keep", "probes", "until_grokked")
-#: The steps at which a run memorizes and generalizes, and their ratio.
-MILESTONES = ("t_mem", "t_gen", "tau_grok")
+#: The steps at which a run memorizes and generalizes, and τ_grok.
+MILESTONES = ("t_mem", "t_gen", "t_gen_sustained", "tau_grok")
 Key = tuple[Value, ...]
+#: A run or a sweep, or the path of its folder.
+RunsLike = Run | Sweep | str | Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class RunGroups:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A table with a row per run: ``step``, ``t_mem``, ``t_gen``, ``tau_grok``, accuracies.
+        """A table with a row per run: ``step``, milestones, accuracies, as in `Sweep.table`.
 
         Raises:
             UserError: a run has no metrics yet.
@@ -134,20 +136,30 @@ class RunGroups:
         }
         return pd.DataFrame.from_dict(rows, orient="index")
 
+    @property
+    def has_collapses(self) -> bool:
+        """Whether a run does not meet the criterion at some evaluation after t_gen."""
+        return bool(self.table["t_collapse"].notna().any())
+
+    @property
+    def milestones(self) -> tuple[str, ...]:
+        """The milestones to show: `MILESTONES`, the sustained t_gen only if a run collapses."""
+        return tuple(m for m in MILESTONES if self.has_collapses or m != "t_gen_sustained")
+
     def about(self) -> dict[str, dict[str, str]]:
         """A description of each group, by name and heading."""
         return {
             self.name(key): {
                 "runs": f"{len(labels)}",
                 "generalized": f"{self.times['t_gen'][key].n_reached}",
-                **{milestone: str(times[key]) for milestone, times in self.times.items()},
+                **{milestone: str(self.times[milestone][key]) for milestone in self.milestones},
             }
             for key, labels in self.groups.items()
         }
 
     @cached_property
     def times(self) -> dict[str, dict[Key, TimeToEvent]]:
-        """The times to t_mem, t_gen and tau_grok in each group; unreached ones are censored."""
+        """The times to `MILESTONES` in each group; unreached ones are censored."""
         return {name: times_by_group(self.table, self.groups, name) for name in MILESTONES}
 
     @cached_property
@@ -177,10 +189,10 @@ class RunGroups:
     def summary(self) -> pd.DataFrame:
         """A table with a row per group: its name, settings, and statistics of its runs.
 
-        ``runs`` and ``generalized`` are counts. ``t_mem``, ``t_gen`` and ``tau_grok`` are
-        Kaplan–Meier medians, missing if half of the runs or more have not reached them. ``…_low``
-        and ``…_high`` are their 95 % intervals, or the range of fewer than six runs; an open end is
-        missing. ``test_accuracy`` is the median at the last step.
+        ``runs`` and ``generalized`` are counts. The milestones are Kaplan–Meier
+        medians, missing if half of the runs or more have not reached them. ``…_low`` and ``…_high``
+        are their 95 % intervals, or the range of fewer than six runs; an open end is missing.
+        ``test_accuracy`` is the median at the last step.
         """
         rows = {}
         for key, labels in self.groups.items():

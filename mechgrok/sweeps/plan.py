@@ -132,7 +132,8 @@ class Plan:
     """The runs of a sweep.
 
     Attributes:
-        preset: the preset of the base runs.
+        preset: the preset of the base runs, or the name of ``base``.
+        base: the fields of a preset in a user's file; empty for a preset by name.
         set: settings of all base runs, by name.
         over: the values of each swept setting, by name.
         seeds: values of both the seed of the weights and that of the split; empty to use the
@@ -144,6 +145,7 @@ class Plan:
     """
 
     preset: str = presets.DEFAULT
+    base: Mapping[str, Any] = field(default_factory=dict)
     set: Mapping[str, Any] = field(default_factory=dict)
     over: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     seeds: tuple[Value, ...] = ()
@@ -158,7 +160,7 @@ class Plan:
         Raises:
             UserError: a key is unknown, or a value is invalid.
         """
-        known = ("name", "preset", "set", "over", "seeds", "stage", "also")
+        known = ("name", "preset", "base", "set", "over", "seeds", "stage", "also")
         if unknown := [key for key in fields if key not in known]:
             raise UserError(f"A sweep's plan has no {unknown[0]!r}: its keys are {choices(known)}.")
         over, shared = (_table(fields.get(name, {}), name) for name in ("over", "set"))
@@ -166,6 +168,7 @@ class Plan:
             path_of(name)
         plan = cls(
             preset=str(fields.get("preset", presets.DEFAULT)),
+            base=_table(fields.get("base", {}), "base"),
             set={k: None if v == "none" else v for k, v in shared.items()},
             over={name: tuple(as_values(v)) for name, v in over.items()},
             seeds=tuple(as_values(fields["seeds"])) if "seeds" in fields else (),
@@ -203,6 +206,7 @@ class Plan:
         fields = {
             "name": self.name,
             "preset": self.preset,
+            "base": dict(self.base),
             "seeds": _format_values(self.seeds),
             "set": {name: "none" if value is None else value for name, value in self.set.items()},
             "over": _format_axes(self.over),
@@ -251,7 +255,7 @@ class Plan:
     def _own_members(self, names: "_Names", labels: dict[str, Value]) -> Iterator[Member]:
         """The members of this plan alone; ``labels`` are settings that distinguish it."""
         made: dict[str, list[Member]] = {BASE: []}
-        preset = presets.load(self.preset)
+        preset = presets.nested(self.base) if self.base else presets.load(self.preset)
         labels = labels | {"plan": self.name} if self.name else labels
         for swept in self._grid():
             settings = {**labels, **self.set, **swept}

@@ -56,7 +56,10 @@ def make_plan(
         UserError: ``preset`` is a plan, and other arguments are given as well.
     """
     shipped = Plan.shipped()
-    if preset in shipped or preset.endswith(".toml"):
+    base: dict[str, Any] = {}
+    if presets.is_file(preset) and presets.read_toml(preset).keys() <= {*presets.KEYS}:
+        preset, base = Path(preset).stem, presets.read_file(preset)
+    elif preset in shipped or presets.is_file(preset):
         if over or seeds is not None or tickets or popups or settings:
             raise UserError(
                 f"{preset} is a complete plan: change its runs there, or give a preset instead."
@@ -65,6 +68,7 @@ def make_plan(
     stages = [{"make": "ticket", **options} for options in tickets]
     stages += [{"make": "popup", **options} for options in popups]
     fields: dict[str, Any] = {"preset": preset, "set": settings or {}, "over": over or {}}
+    fields |= {"base": base} if base else {}
     if seeds is not None:
         fields["seeds"] = as_values(seeds)
     return Plan.read(fields | {"stage": stages}).trusted()
@@ -95,8 +99,8 @@ def sweep(
 
     Args:
         out: the sweep's folder.
-        preset: the preset of the base runs; or a complete plan: a `Plan`, a file such as
-            ``sweep.toml``, or the name of an included plan ("accelerators").
+        preset: the preset of the base runs, or a TOML file of one; or a complete plan: a `Plan`, a
+            file such as ``sweep.toml``, or the name of an included plan ("accelerators").
         over: the values of each swept setting, by name: ``{"weight_decay": [0.3, 1, 3]}``, or as
             text, ``"0.3,1,3"``.
         seeds: seeds of both weights and split: ``range(8)`` or ``"0:8"``.

@@ -105,13 +105,15 @@ class TimeToEvent:
 
 
 def time_to_event(table: "pd.DataFrame", milestone: str) -> TimeToEvent:
-    """The time to t_mem, t_gen or tau_grok over the runs of a table.
+    """The time to a milestone over the runs of a table.
 
     Args:
         table: a row for each run, with the columns ``step`` (of its last evaluation), ``t_mem`` and
             ``milestone``.
-        milestone: "t_mem", "t_gen" or "tau_grok". τ is censored at the last step over t_mem,
-            and runs without t_mem are excluded.
+        milestone: "t_mem", "t_gen", "t_gen_sustained" or "tau_grok". A run that ends below the
+            criterion is censored for the sustained t_gen; one that ends above it has a value, which
+            holds for the steps of the run. τ is censored at the last step over t_mem, and runs
+            without t_mem are excluded.
     """
     last = table["step"].astype(float)
     if milestone == "tau_grok":

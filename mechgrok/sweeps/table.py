@@ -10,19 +10,20 @@ import pandas as pd
 from mechgrok.errors import UserError
 from mechgrok.results.store import Entries, Key, load_entries, save_entries
 from mechgrok.runs import Run
-from mechgrok.runs.comparison import milestones_and_accuracies
+from mechgrok.runs.comparison import MILESTONES, milestones_and_accuracies
 from mechgrok.sweeps.plan import Member
 
 #: The file of cached rows, which can be deleted at any time.
 _CACHE = ".table.json"
 #: Raise this when the content of rows changes.
-_VERSION = 1
+_VERSION = 2
 #: Inputs of a row; a new or deleted checkpoint changes the folder's modification time.
 _FILES = (".", "config.json", "metrics.csv")
-_STEPS = ("step", "t_mem", "t_gen")
-_COLUMNS = (
-    "status", *_STEPS, "tau_grok", "train_accuracy", "test_accuracy", "best_test_accuracy",
-)  # fmt: skip
+_NUMBERS = {
+    "step": "Int64",
+    **MILESTONES,
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "best_test_accuracy"), "float"),
+}
 
 
 def table_of(
@@ -61,14 +62,13 @@ def _as_frame(members: Sequence[Member], rows: dict[str, dict[str, Any]]) -> pd.
     table = pd.DataFrame(
         [
             {"stage": member.stage, **{name: member.settings.get(name) for name in settings}}
-            | {column: rows[member.name].get(column) for column in _COLUMNS}
+            | {column: rows[member.name].get(column) for column in ("status", *_NUMBERS)}
             for member in members
         ],
-        columns=["stage", *settings, *_COLUMNS],
+        columns=["stage", *settings, "status", *_NUMBERS],
         index=pd.Index([member.name for member in members], name="run"),
     )
-    numbers = {name: "Int64" if name in _STEPS else float for name in _COLUMNS if name != "status"}
-    return table.astype(numbers)
+    return table.astype(_NUMBERS)
 
 
 def _row(folder: Path, at_accuracy: float | None) -> dict[str, Any]:

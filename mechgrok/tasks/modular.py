@@ -11,6 +11,7 @@ from mechgrok.errors import UserError
 from mechgrok.tasks.base import Examples, Seed
 from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.operations import OPERATIONS, Operation, Pairs
+from mechgrok.user_code import reraise_as_user_error
 
 if TYPE_CHECKING:
     from jaxtyping import Integer
@@ -119,7 +120,8 @@ class ModularArithmetic(BinaryOperation):
         """
         if self.operation.function is None:
             raise UserError("Random labels follow no formula: read them from the task's examples.")
-        return self.operation.function(a, b, self.p) % self.p
+        with reraise_as_user_error(self.name):
+            return self.operation.function(a, b, self.p) % self.p
 
     @cached_property
     def examples(self) -> Examples:

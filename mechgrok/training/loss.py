@@ -11,7 +11,6 @@ from torch import Tensor
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.models import HookedModel
 from mechgrok.optimization.constraints.base import Constraint, overrides
-from mechgrok.user_code import reraise_as_user_error
 
 #: The activations of the hidden layers, in order.
 Activations = list[Float[Tensor, "batch *pos neuron"]]
@@ -32,8 +31,7 @@ class StepLoss(NamedTuple):
         """The sum of the penalties."""
         total = activations[0].new_zeros(())
         for constraint in self.penalties:
-            with reraise_as_user_error(constraint.name):
-                total = total + constraint.penalty(activations)
+            total = total + constraint.penalty(activations)
         return total
 
 
@@ -54,7 +52,7 @@ def loss_at(
     active = [constraint for constraint in training.constraints if constraint.is_active(step)]
     for constraint in active:
         if overrides(constraint, "temperature"):
-            with torch.no_grad(), reraise_as_user_error(constraint.name):
+            with torch.no_grad():
                 temperature = constraint.temperature(logits())
     return StepLoss(temperature, tuple(each for each in active if overrides(each, "penalty")))
 

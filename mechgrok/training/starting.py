@@ -14,7 +14,6 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.starts import Drawn, Start
 from mechgrok.starts.base import FromRun
 from mechgrok.starts.reading import read_start
-from mechgrok.user_code import reraise_as_user_error
 
 
 def first_checkpoint(config: RunConfig) -> tuple[RunConfig, Checkpoint]:
@@ -27,7 +26,7 @@ def first_checkpoint(config: RunConfig) -> tuple[RunConfig, Checkpoint]:
     weights = raw_weights(model)
     if config.start is not None:
         start, source = _with_source(config.start)
-        with reraise_as_user_error(start.name), torch.no_grad():
+        with torch.no_grad():
             read_start(start.model_dump())  # config.json must be readable.
             made = start.initial_weights(Drawn(model, config.task, config.seed or 0, source))
             _check_finite(start, made)

@@ -192,7 +192,7 @@ def test_the_published_pizza_is_one_on_each_of_its_circles(tmp_path: Path) -> No
     run = import_run([SAVED / "model_p99zdpze5l.pt"], tmp_path / "run")
     measured = algorithm.measure(run).isel(step=0)
     # Their circles have δ = 7, 20 and 4, the inverses of 17, 3 and 15 modulo 59.
-    assert measured.key.to_numpy().tolist() == [3, 15, 17]
+    assert set(measured.key.to_numpy().tolist()) == {3, 15, 17}
     assert measured.pizza.sel(circle="alone").to_numpy() == pytest.approx(1, abs=0.1)
     # "Accompanying pizzas" make up for where operands lie opposite.
     assert measured.pizza.sel(circle="all").to_numpy() == pytest.approx(0.1, abs=0.05)

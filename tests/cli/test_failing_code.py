@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from mechgrok.interventions import INTERVENTIONS
+
 CODE = """
+from typing import ClassVar
+
 import mechgrok
+from mechgrok.interventions import Intervention
+from mechgrok.models import HookedMLP, MLPConfig
 from mechgrok.optimization import Constraint
 
 
@@ -36,6 +42,7 @@ class Broken(mechgrok.Transform):
 
 class Failing(mechgrok.Optimizer):
     name: str = "failing"
+    beta: float = 0.9
 
     def make(self, groups, learning_rate):
         return [][0]
@@ -46,6 +53,66 @@ class Torn(Constraint):
 
     def project(self, weights, memory, step):
         [][0]
+
+
+class Idle(mechgrok.Transform):
+    name: str = "idle"
+    strength: float = 1.0
+
+
+class Loose(Constraint):
+    name: str = "loose"
+
+    def check(self, weights):
+        pass
+
+
+class Shape(MLPConfig):
+    kind: str
+
+
+class Net(HookedMLP):
+    Config = Shape
+
+    def forward(self, inputs, mode="auto"):
+        return [][0]
+
+
+class Unwired(HookedMLP):
+    Config = Shape
+
+    @classmethod
+    def wire(cls, config, *, d_vocab, n_ctx, d_output):
+        return [][0]
+
+
+@mechgrok.operation("a ? b")
+def undefined(a, b, p):
+    return [][0]
+
+
+@mechgrok.task
+def empty(n: int = 3):
+    return [][0]
+
+
+class Unscored(mechgrok.Task):
+    name: str = "unscored"
+    p: int = 7
+    d_vocab: ClassVar[int] = 7
+    d_output: ClassVar[int] = 7
+
+    @property
+    def examples(self):
+        return mechgrok.make_task("add", p=self.p).examples
+
+    def loss(self, outputs, labels):
+        return [][0]
+
+
+class Stop(Intervention):
+    def hooks(self, network, inputs):
+        return [][0]
 """
 ANALYSIS = '''"""Which?"""
 
@@ -78,6 +145,9 @@ def typed(mechgrok: Callable, tmp_path: Path) -> Callable:
         "--transform mine.py:Broken",
         "--optimizer mine.py:Failing",
         "--constraint mine.py:Torn",
+        "--model mine.py:Net",
+        "--model mine.py:Unwired",
+        "--task mine.py:undefined",
     ],
 )
 def test_an_exception_in_training_is_a_sentence(options: str, typed: Callable) -> None:
@@ -86,6 +156,43 @@ def test_an_exception_in_training_is_a_sentence(options: str, typed: Callable) -
     assert "IndexError" in ended.err
     assert "at line" in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("task", ["empty", "Unscored"])
+def test_an_exception_in_a_task_is_a_sentence(task: str, typed: Callable) -> None:
+    ended = typed(f"train --task mine.py:{task} --d-mlp 4 --steps 20 -q --out run")
+    assert ended.code == 2
+    assert "at line" in ended.err.splitlines()[-1]
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "methods"),
+    [("--transform mine.py:Idle", "lr_scale"), ("--constraint mine.py:Loose", "project")],
+)
+def test_what_overrides_nothing_is_refused(options: str, methods: str, typed: Callable) -> None:
+    ended = typed(f"{TRAIN} --out run {options}")
+    assert ended.code == 2
+    assert methods in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_misspelled_option_of_ones_own_optimizer_gets_the_nearest(typed: Callable) -> None:
+    ended = typed(f"{TRAIN} --out run --optimizer mine.py:Failing:bta=0.5")
+    assert ended.code == 2
+    assert "did you mean beta?" in ended.err
+
+
+def test_an_exception_in_an_intervention_is_a_sentence(
+    typed: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(INTERVENTIONS.own, "Stop", None)  # removed after the test
+    assert typed(f"{TRAIN} --out run").code == 0
+    (tmp_path / "stop.toml").write_text('[[do]]\nkind = "Stop"\n')
+    ended = typed("intervene run stop.toml --intervention mine.py:Stop")
+    assert ended.code == 2
+    assert "at line" in ended.err
+    assert len(ended.err.splitlines()) == 1
 
 
 def test_an_exception_in_a_score_or_an_analysis_is_a_sentence(typed: Callable) -> None:

@@ -66,7 +66,8 @@ def test_a_damaged_checkpoint_is_a_failure_and_no_reason_to_skip(
     assert ended.code == 1
     assert "norms" in ended.err
     assert damaged.name in ended.err
-    page = (copy / "analysis" / "report.html").read_text(encoding="utf-8")
+    page = (copy / "analysis" / "report-norms-accuracy.html").read_text(encoding="utf-8")
+    assert not (copy / "analysis" / "report.html").exists()
     assert damaged.name in page
     assert "Does not apply" not in page
 

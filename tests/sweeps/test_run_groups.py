@@ -54,11 +54,12 @@ def test_the_delay_is_censored_at_the_last_step_over_t_mem() -> None:
     assert (waiting.n, waiting.n_reached, waiting.horizon) == (2, 1, 20)
 
 
-def test_the_four_phases() -> None:
-    assert phase_of(100, 1099) == "comprehension"
-    assert phase_of(100, 1100) == "grokking"
-    assert phase_of(100, None) == "memorization"
-    assert phase_of(None, None) == "confusion"
+def test_the_phases() -> None:
+    assert phase_of(100, 1099, 1099) == "comprehension"
+    assert phase_of(100, 1100, 3000) == "grokking"
+    assert phase_of(100, 1100, None) == phase_of(100, 1099, None) == "collapsed"
+    assert phase_of(100, None, None) == "memorization"
+    assert phase_of(None, None, None) == "confusion"
     assert commonest(["grokking", "grokking", "memorization"]) == ("grokking", 2)
     assert commonest(["grokking", "memorization"]) == ("memorization", 1)
 
@@ -113,10 +114,22 @@ def test_runs_that_never_generalize_are_open_triangles_at_their_last_step(made: 
     assert {step for trace in open_ if trace.y[0] for step in trace.y} >= {20}
 
 
+def test_the_sustained_t_gen_is_drawn_if_a_run_collapses(made: Sweep) -> None:
+    family = RunGroups.of_sweep(made.sel(stage="base"))
+
+    def legend() -> set[str]:
+        return {trace.name for trace in overlay(family).data}
+
+    family.table["t_collapse"] = family.table["t_collapse"].astype(float) * math.nan
+    assert "median t_gen_sustained" not in legend()
+    family.table["t_collapse"] = 10.0
+    assert "median t_gen_sustained" in legend()
+
+
 def test_two_swept_settings_make_a_phase_diagram(made: Sweep, tmp_path: Path) -> None:
     drawn = overlay(RunGroups.of_sweep(made.sel(stage="ticket")))
     (heat,) = (trace for trace in drawn.data if trace.type == "heatmap")
     assert np.shape(heat.z) == (2, 2)
-    assert {0, 1, 2, 3} >= {int(z) for row in heat.z for z in row}
+    assert set(range(5)) >= {int(z) for row in heat.z for z in row}
     shown = [button.label for menu in drawn.layout.updatemenus for button in menu.buttons]
     assert shown[-4:] == ["phase", "median t_gen", "median t_mem", "median τ_grok"]

@@ -1,21 +1,27 @@
-"""Presets: settings known to grok, by name. Each is a TOML file in this folder.
+"""Presets: settings known to grok, by name. Each is a TOML file, in this folder or a user's own.
 
 A preset is a partial run configuration: a ``description``, optionally a ``seed``, and the tables
 ``[task]``, ``[model]`` and ``[training]`` with fields of a task, a model configuration and
-`mechgrok.configuration.training.TrainingConfig`. Other fields keep their defaults, and options
-override the preset. As TOML has no null, "none" stands for it (``d_model = "none"`` is an MLP
-without an embedding).
+`mechgrok.configuration.training.TrainingConfig`, as in ``config.json``; or ``[set]`` with settings
+by name, as in ``sweep.toml``. Other fields keep their defaults, and options override the preset. As
+TOML has no null, "none" stands for it (``d_model = "none"`` is an MLP without an embedding).
 """
 
 import tomllib
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from mechgrok.errors import UserError, choices
+from mechgrok.errors import UserError, choices, near
+from mechgrok.files import read_text
+from mechgrok.user_code import absolute
 
 #: The preset that is used if none is named.
 DEFAULT = "paper-mlp"
+#: The keys of a preset's file.
+KEYS = ("description", "seed", "task", "model", "training", "set")
 
 
 def names() -> dict[str, str]:
@@ -30,17 +36,71 @@ def names() -> dict[str, str]:
 def load(name: str) -> dict[str, Any]:
     """The fields of `mechgrok.configuration.RunConfig` that a preset sets.
 
+    Args:
+        name: the preset, or a TOML file of one.
+
     Returns:
         A new nested dictionary with keys among task, model, training and seed.
 
     Raises:
-        UserError: there is no such preset; the message lists the presets.
+        UserError: there is no such preset, and the message lists the presets; or the file cannot be
+            read, or is no preset.
     """
+    if is_file(name):
+        return nested(read_file(name))
     if name not in names():
-        raise UserError(f"There is no preset {name!r}: choose {choices(names())}.")
-    fields = _null(_read(name))
-    del fields["description"]
-    return fields
+        raise UserError(
+            f"There is no preset {name!r}{near(name, names())}: choose {choices(names())}, or a "
+            "TOML file of settings."
+        )
+    return nested(_read(name))
+
+
+def is_file(name: str) -> bool:
+    """Whether a preset's name is a path."""
+    return name.endswith(".toml")
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The content of a user's file, with absolute paths of user code.
+
+    Raises:
+        UserError: the file cannot be read, or is no preset.
+    """
+    fields = read_toml(path)
+    if unknown := [key for key in fields if key not in KEYS]:
+        raise UserError(
+            f"{path} is not a preset, because it has {unknown[0]!r}: a preset has {choices(KEYS)}."
+        )
+    tables = {key: fields[key] for key in KEYS[2:] if key in fields}
+    if flat := [key for key, table in tables.items() if not isinstance(table, dict)]:
+        raise UserError(f"In {path}, {flat[0]} must be a table: write [{flat[0]}].")
+    return _replace(fields, lambda value: absolute(value) if isinstance(value, str) else value)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(read_text(Path(path).expanduser()))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: name a TOML file of settings.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as TOML ({error}).") from None
+
+
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a preset's file as parts of a configuration."""
+    from mechgrok.configuration.settings import nest
+
+    fields = _replace(fields, lambda value: None if value == "none" else value)
+    parts = {key: value for key, value in fields.items() if key in KEYS[1:-1]}
+    for part, settings in nest(fields.get("set", {})).items():
+        parts[part] = parts.get(part, {}) | settings if isinstance(settings, dict) else settings
+    return parts
 
 
 def merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +199,8 @@ def _read(name: str) -> dict[str, Any]:
     return tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def _null(value: Any) -> Any:
-    """A copy of ``value`` with None for every "none"."""
-    if isinstance(value, dict):
-        return {key: _null(item) for key, item in value.items()}
-    return None if value == "none" else value
+def _replace(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of ``value`` with a change to everything but tables."""
+    if isinstance(value, Mapping):
+        return {key: _replace(item, change) for key, item in value.items()}
+    return change(value)

@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from mechgrok.optimization.constraints.base import Constraint, Weights, overrides
-from mechgrok.user_code import is_own, reraise_as_user_error
 
 #: Prefix of a constraint's state in ``resume.safetensors``.
 MEMORY = "constraints."
@@ -33,8 +32,7 @@ class AppliedConstraints:
         self._constraints: list[tuple[Constraint, dict[str, dict[str, Any]]]] = []
         self.state: dict[str, dict[nn.Parameter, dict[str, Any]]] = {}
         for index, constraint in enumerate(constraints):
-            with reraise_as_user_error(constraint.name):
-                constraint.check(weights)
+            constraint.check(weights)
             memory: dict[str, dict[str, Any]] = {name: {} for name in weights.raw}
             self._constraints.append((constraint, memory))
             by_weight = {weights.raw[name]: entries for name, entries in memory.items()}
@@ -48,8 +46,6 @@ class AppliedConstraints:
         for constraint, memory in self._constraints:
             if overrides(constraint, method):
                 call = partial(getattr(constraint, method), self._weights, memory)
-                if is_own(constraint.name):  # Only then, because it takes microseconds.
-                    call = reraise_as_user_error(constraint.name)(call)
                 calls.append((constraint, call))
         return calls
 

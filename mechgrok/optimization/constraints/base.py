@@ -111,6 +111,8 @@ class Constraint(Settings):
     applied in their order; an optimizer's moments are left as they are.
     """
 
+    effective_methods = ("project", "begin", "frozen", "temperature", "penalty")
+
     name: str
     since: Annotated[int, Field(ge=0)] = Field(
         default=0, description="First step at which the constraint is applied, from 0."

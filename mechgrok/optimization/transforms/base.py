@@ -25,7 +25,7 @@ _RENAMED = {"ahead": "lookahead", "rate": "lr_scale"}
 class Transform(Settings):
     """A change to every step's gradients before the optimizer uses them.
 
-    A subclass adds its options as fields and overrides one of `change`, `lookahead` and `lr_scale`.
+    A subclass adds its options as fields and overrides `change`, `lookahead` or `lr_scale`.
     It must keep its state in ``state``, a dictionary per weight that is saved with the run.
 
     `change` may take two further parameters: ``step: int``, counted from 0, and ``generator:
@@ -38,6 +38,7 @@ class Transform(Settings):
     #: on its device. Then networks that train together share one transform, unless it takes the
     #: step or the generator, which belong to one network.
     separable: ClassVar[bool] = False
+    effective_methods = ("change", "lookahead", "lr_scale")
 
     name: str
 

@@ -13,7 +13,6 @@ from mechgrok.errors import UserError
 from mechgrok.optimization.constraints.applied import AppliedConstraints
 from mechgrok.optimization.fused import TorchOptimizer
 from mechgrok.optimization.transforms.base import State, Transform, further_arguments, overrides
-from mechgrok.user_code import reraise_as_user_error
 
 #: Prefix of a transform's state in ``resume.safetensors``.
 STATE = "transforms."
@@ -82,8 +81,7 @@ class Chain:
         weights, gradients = self._with_gradients()
         self._before = [weight.clone() for weight in weights]
         for transform in self._perturbing:
-            with reraise_as_user_error(transform.name):
-                shifts = transform.lookahead(gradients, weights) or ()
+            shifts = transform.lookahead(gradients, weights) or ()
             for weight, shift in zip(weights, shifts, strict=True):
                 weight.add_(shift)
 
@@ -104,8 +102,7 @@ class Chain:
             self._change_gradients()
         for group, learning_rate in self._learning_rates:
             for transform in self._scaling:
-                with reraise_as_user_error(transform.name):
-                    learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
+                learning_rate = learning_rate * transform.lr_scale(self._step, self._steps)
             group["lr"] = learning_rate
         self.optimizer.step()
         if self._constraints is not None:
@@ -122,8 +119,7 @@ class Chain:
                 arguments["step"] = self._step
             if "generator" in further:
                 arguments["generator"] = _generator(self._seed, self._step, index)
-            with reraise_as_user_error(transform.name):
-                gradients = transform.change(gradients, weights, state, **arguments)
+            gradients = transform.change(gradients, weights, state, **arguments)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = gradient
 

@@ -28,8 +28,9 @@ from mechgrok.runs import Run
 
 pytest.importorskip("dash", reason="the extra mechgrok[explore] is not installed")
 from mechgrok.analyses.explorer import explore
-from mechgrok.analyses.explorer.forms import fields_of, form, read_options
+from mechgrok.analyses.explorer.forms import fields_of, form, forms, read_options
 from mechgrok.analyses.explorer.server import Explorer
+from mechgrok.analyses.explorer.tables import Shown
 
 SCALE = '''
 """Neurons made louder."""
@@ -235,3 +236,35 @@ def test_the_first_form_alone_is_open(tiny_run: Run) -> None:
     shown = Shown("tiny", tiny_run)
     assert not getattr(form("Revive", shown), "open", False)
     assert form("Ablate", shown, is_open=True).open
+
+
+OPAQUE = '''
+from collections.abc import Callable
+
+from pydantic import ConfigDict
+from mechgrok.interventions import Intervention
+
+
+class Opaque(Intervention):
+    """A function of the activations."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    change: Callable[[object], object] = abs
+    factor: float = 2.0
+
+    def hooks(self, network, inputs):
+        return []
+'''
+
+
+def test_a_field_without_a_json_schema_has_no_control(
+    tiny_run: Run, scale: str, tmp_path: Path
+) -> None:
+    (tmp_path / "opaque.py").write_text(OPAQUE)
+    add_intervention(f"{tmp_path / 'opaque.py'}:Opaque")
+    assert list(fields_of("Opaque")) == ["factor"]
+    assert read_options("Opaque", {"factor": 3, "change": "x"}) == {"factor": 3}
+    shown = Shown("run", tiny_run)
+    _, about, _ = form("Opaque", shown).children
+    assert "change" in about.children
+    assert len(forms(shown)) == len(list(INTERVENTIONS))
