@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.analysis_commands import AnalysisCommands, Out
-from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.figures import Pictures
+from mechgrok.cli.options import with_option_groups
 from mechgrok.results.analysis import analyses
 
 if TYPE_CHECKING:
     from mechgrok.measuring import AnalysisResult
 
 
-def write_results(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
+def write_results(result: "AnalysisResult", *, out: Out = None, pictures: Pictures) -> None:
     """Print the findings and write the figure; with ``out``, write the tables there too."""
     from mechgrok.files import make_folder
     from mechgrok.runs.labels import truncate
@@ -36,7 +37,7 @@ def write_results(result: "AnalysisResult", *, pictures: Pictures, out: Out = No
 class AnalysisGroup(AnalysisCommands):
     """``mechgrok analyze NAME RUN…``"""
 
-    output = staticmethod(with_pictures(write_results))
+    output = staticmethod(with_option_groups(write_results))
 
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.data import Form, write_data
-from mechgrok.cli.figures import Pictures, with_pictures
-from mechgrok.cli.options import AtAccuracy
+from mechgrok.cli.figures import Pictures
+from mechgrok.cli.options import AtAccuracy, with_option_groups
 from mechgrok.formatting import norm
 
 if TYPE_CHECKING:
@@ -30,11 +30,10 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-@with_pictures
+@with_option_groups
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     *,
-    pictures: Pictures,
     by: Annotated[
         str | None,
         typer.Option(
@@ -49,6 +48,7 @@ def compare(
     ] = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
     form: Form = "table",
+    pictures: Pictures,
 ) -> None:
     """Compare density, norms, t_mem, t_gen, τ_grok and final accuracies, and plot the curves.
 

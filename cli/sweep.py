@@ -2,28 +2,21 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mechgrok.cli.options import (
-    EXECUTION,
-    AtAccuracy,
-    Jobs,
-    Quiet,
-    RayAddress,
-    RayTimeout,
-    TogetherOrNot,
-    WhereDevice,
-)
+from mechgrok.cli.options import AtAccuracy, Execution, Quiet, execution_option, with_option_groups
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Executor, Outcome, Plan, Sweep
 
-GRID, DERIVED = "Grid", "Derived runs"
+_grid_option = partial(typer.Option, rich_help_panel="Grid")
+_derived_option = partial(typer.Option, rich_help_panel="Derived runs")
 #: Larger grids need --yes.
 _MANY = 10_000
 
@@ -36,46 +29,29 @@ Preset = Annotated[
 ]
 Over = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid.",
-        rich_help_panel=GRID,
+    _grid_option(
+        help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid."
     ),
 ]
-Seeds = Annotated[
-    str | None,
-    typer.Option(help="Seeds of both weights and split: 0:8 for eight.", rich_help_panel=GRID),
-]
+Seeds = Annotated[str | None, _grid_option(help="Seeds of both weights and split: 0:8 for eight.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        help="A setting shared by all base runs: steps=5000; repeatable.",
-        rich_help_panel=GRID,
-    ),
+    _grid_option("--set", help="A setting shared by all base runs: steps=5000; repeatable."),
 ]
 Tickets = Annotated[
     list[str] | None,
-    typer.Option(
+    _derived_option(
         help="Tickets of every base run, with options of mechgrok ticket: "
-        "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents.",
-        rich_help_panel=DERIVED,
+        "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents."
     ),
 ]
 Popups = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.", rich_help_panel=DERIVED
-    ),
+    _derived_option(help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0."),
 ]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Resume the sweep in the folder.", rich_help_panel=EXECUTION),
-]
+Resume = Annotated[bool, execution_option("--resume", help="Resume the sweep in the folder.")]
 Extend = Annotated[
-    bool,
-    typer.Option(
-        "--extend", help="Add these runs to another sweep's folder.", rich_help_panel=EXECUTION
-    ),
+    bool, execution_option("--extend", help="Add these runs to another sweep's folder.")
 ]
 Status = Annotated[
     bool, typer.Option("--status", help="Show which runs are finished; train nothing.")
@@ -83,12 +59,12 @@ Status = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Estimate runs, time and disk space; train nothing.")
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Confirm more than 10,000 runs.", rich_help_panel=EXECUTION)
-]
+Yes = Annotated[bool, execution_option("--yes", help="Confirm more than 10,000 runs.")]
 
 
+@with_option_groups
 def sweep(
+    *,
     out: Annotated[Path, typer.Argument(help="The sweep's folder.")],
     preset: Preset = None,
     over: Over = None,
@@ -100,11 +76,7 @@ def sweep(
     extend: Extend = False,
     status: Status = False,
     dry_run: DryRun = False,
-    jobs: Jobs = None,
-    device: WhereDevice = "auto",
-    together: TogetherOrNot = "auto",
-    ray: RayAddress = None,
-    ray_timeout: RayTimeout = 60.0,
+    execution: Execution,
     yes: Yes = False,
     at_accuracy: AtAccuracy = None,
     quiet: Quiet = False,
@@ -127,12 +99,11 @@ def sweep(
             f"The plan has {len(plan):,} runs, more than {_MANY:,}: confirm with --yes."
         )
     if dry_run:
-        _print_costs(out, plan, jobs)
+        _print_costs(out, plan, execution.jobs)
     elif status:
         print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        executor = executor_of(jobs, device, together, ray, ray_timeout)
-        _make(out, plan, extend, executor, at_accuracy, quiet)
+        _make(out, plan, extend, execution.executor(), at_accuracy, quiet)
 
 
 def _plan(
@@ -165,29 +136,6 @@ def _plan(
         popups=[parse_assignments(text, "--popup", "rate=0.4,0.6") for text in popup or ()],
         settings=settings,
     )
-
-
-def executor_of(
-    jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
-) -> "Executor":
-    """This machine, or a Ray cluster, as the executor of runs.
-
-    Raises:
-        UserError: there is no such device or cluster.
-    """
-    from mechgrok.sweeps.running import on_this_machine
-
-    if ray is None:
-        return on_this_machine(jobs, device, together)
-    from mechgrok.sweeps.cluster import Cluster
-
-    if jobs is not None:
-        raise UserError(
-            "--jobs does not apply to a cluster, which trains one run per core: omit it."
-        )
-    cluster = Cluster(ray, "cuda" if device == "cuda" else "cpu", ray_timeout)
-    cluster.check()
-    return cluster
 
 
 def _make(

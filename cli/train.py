@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import OUTPUT, Overwrite, Quiet
+from mechgrok.cli.options import Overwrite, Quiet, output_option
 from mechgrok.cli.progress import train_and_report
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
@@ -112,23 +112,16 @@ def train(
             help="The preset to start from (see `mechgrok presets`); default: paper-mlp."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(
-        "ckpts"
-    ),
+    out: Annotated[Path, output_option(help="The run's folder.")] = Path("ckpts"),
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Resume the run in the folder, to --steps if given.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option("--resume", help="Resume the run in the folder, to --steps if given."),
     ] = False,
     overwrite: Overwrite = False,
     log: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Log the metrics to tensorboard, wandb, trackio or your own file.py:Class.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            help="Log the metrics to tensorboard, wandb, trackio or your own file.py:Class."
         ),
     ] = None,
     device: Annotated[
