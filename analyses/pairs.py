@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer, Shaped
 
 from mechgrok.analyses.drawing import SHARE, Colors, LogAxis, Measured, Panel, Panels
+from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.ranks import rank_correlation
@@ -31,8 +31,6 @@ from mechgrok.tasks.modular import ModularArithmetic
 _FAR = 3
 #: The largest group with elements named along the axes.
 _NAMED = 12
-#: Examples whose logits are in memory at once, as numbers.
-_LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
@@ -196,17 +194,11 @@ def _by_distance(
     return groups
 
 
-@torch.no_grad()
 def _right(run: Run, steps: Sequence[int]) -> Bool[np.ndarray, "step pair"]:
     """Whether each pair is answered right at each step."""
     inputs, labels = run.task.examples
-    size = max(1, _LARGEST_LOGITS // run.task.d_output)
-    rows = []
-    for step in steps:
-        model = run.model(step)
-        outputs = torch.cat([model(chunk) for chunk in inputs.split(size)])
-        rows.append(answered_right(outputs, labels).numpy())
-    return np.stack(rows)
+    answers = (outputs_of(run.model(step), inputs) for step in steps)
+    return np.stack([answered_right(outputs, labels).numpy() for outputs in answers])
 
 
 def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:

@@ -40,6 +40,7 @@ from mechgrok.analyses.measures.harmonics import (
     part_labels,
     part_units,
 )
+from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
@@ -219,11 +220,8 @@ def _row_order(dataset: xr.Dataset) -> Integer[np.ndarray, " neuron"]:
 def _strongest(dataset: xr.Dataset) -> list[int]:
     """The neurons of largest amplitude at the last step, with distinct frequencies if possible."""
     last = dataset.isel(step=-1)
-    falling = np.argsort(-last.amplitude.to_numpy())
-    frequency = last.frequency_of.to_numpy()
-    leaders = [n for at, n in enumerate(falling) if frequency[n] not in frequency[falling[:at]]]
-    others = [n for n in falling if n not in leaders]
-    return [int(n) for n in (leaders + others)[:_CURVES]]
+    falling = np.argsort(-last.amplitude.to_numpy()).tolist()
+    return distinct_first(falling, last.frequency_of.to_numpy().tolist(), _CURVES)
 
 
 # --- the panels ---------------------------------------------------------------------------------

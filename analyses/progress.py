@@ -32,6 +32,7 @@ from mechgrok.analyses.drawing import (
     frequency_color,
     representatives,
 )
+from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import character_components, gini, key_frequencies
@@ -48,9 +49,6 @@ from mechgrok.interventions.logits import LogitWaves, Pairs
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
-
-#: The most logits per batch.
-_LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
@@ -153,12 +151,9 @@ def measure(
     return dataset.assign_attrs(phases(dataset, task.criterion.level))
 
 
-@torch.no_grad()
 def _logits(run: Run, step: int, pairs: Pairs) -> Float[Tensor, "pair p"]:
     """All logits in float64, starting with the residues in order."""
-    model = run.model(step)
-    size = max(1, _LARGEST_LOGITS // run.task.d_output)
-    logits = torch.cat([model(chunk).double() for chunk in pairs.inputs.split(size)])
+    logits = outputs_of(run.model(step), pairs.inputs).double()
     rest = [c for c in range(run.task.d_output) if c not in set(pairs.order.tolist())]
     return logits[:, torch.cat([pairs.order, torch.tensor(rest, dtype=torch.long)])]
 

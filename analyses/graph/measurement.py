@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mechgrok.analyses.measures.checks import check_at_least
-from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.curves import JUDGED, judged_curve
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.graphs import (
@@ -47,12 +47,7 @@ _MOST_GRAPHS = 1_000_000
 _SECONDS_OF_A_GRAPH = 0.002
 
 VARIABLES = {
-    "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
-    ),
-    "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
-    ),
+    **JUDGED,
     "path_length": Variable(
         "step", "edges", "mean of d(i, j) over pairs of units connected by a path"
     ),
