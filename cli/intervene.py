@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analysis_commands import By, Out, Steps
+from mechgrok.cli.analysis_commands import Out
 from mechgrok.cli.analyze import write_results
 from mechgrok.cli.figures import Pictures
 from mechgrok.cli.mistakes import separate_file
-from mechgrok.cli.options import OwnInterventions, with_option_groups
+from mechgrok.cli.options import By, Checkpoints, OwnInterventions, with_option_groups
 from mechgrok.cli.progress import status
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def intervene(
     ],
     *,
     by: By = None,
-    steps: Steps = None,
+    steps: Checkpoints = None,
     out: Out = None,
     intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,

@@ -42,8 +42,16 @@ AtAccuracy = Annotated[
     float | None,
     typer.Option(help="Accuracy that defines t_mem and t_gen; default: the task's."),
 ]
+By = Annotated[
+    str | None,
+    typer.Option(
+        help="Group runs by settings: weight_decay,p; default for a sweep: all but the seeds."
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again instead of reusing results.")]
 Checkpoints = Annotated[
-    str | None, typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000; default: all.")
+    str | None,
+    typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; default: all."),
 ]
 Quiet = Annotated[bool, output_option("--quiet", "-q", help="Show no progress.")]
 
