@@ -245,9 +245,9 @@ def _draw_layers(row: Row, name: str, title: str) -> None:
     for label, dataset in row.figure.measured.items():
         layers = dataset.layer.to_numpy().tolist()
         for at, layer in enumerate(layers):
-            style: dict[str, Any] = {
-                "dash": ("solid", "dash", "dashdot", "dot")[at % 4],
-                "value": "%{y:.2f}",
-            }
-            style |= {"key": layer} if len(layers) > 1 else {}
-            panel.lines(dataset.step, dataset[name].sel(layer=layer), run=label, **style)
+            curve, dash = (
+                dataset[name].sel(layer=layer),
+                ("solid", "dash", "dashdot", "dot")[at % 4],
+            )
+            key = layer if len(layers) > 1 else None
+            panel.lines(dataset.step, curve, run=label, key=key, dash=dash, value="%{y:.2f}")

@@ -278,14 +278,9 @@ def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int
     line: dict[str, Any] = {"mode": "lines", "line": {"color": "#222222", "width": 1}}
     wave = partial(_wave, neuron=neurons[at], x=fine)
     panel.add("scatter", run=label, at=wave, x=fine.numpy(), color="#222", **line)
-    corner: dict[str, Any] = {
-        "x": [n - 1],
-        "y": [top],
-        "mode": "text",
-        "textposition": "bottom left",
-    }
     text = partial(_describe_fit, neuron=neurons[at])
-    panel.add("scatter", run=label, at=text, textfont={"size": 11}, **corner)
+    corner: dict[str, Any] = {"x": [n - 1], "y": [top], "textposition": "bottom left"}
+    panel.add("scatter", run=label, at=text, mode="text", textfont={"size": 11}, **corner)
 
 
 def _wave(now: xr.Dataset, neuron: int, x: Float[Tensor, " place"]) -> dict[str, Any]:

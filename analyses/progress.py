@@ -13,7 +13,7 @@ instead of cosines and entries of ρ(a b) instead of waves.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import plotly.graph_objects as go
@@ -330,8 +330,8 @@ def _draw_curves(
 ) -> None:
     parts = part_labels(dataset).plural
     for variable, (name, color, dash) in curves.items():
-        style: dict[str, Any] = {"entry": name.format(parts=parts), "color": color, "dash": dash}
-        panel.lines(dataset.step, dataset[variable], run=label, **style)
+        curve, entry = dataset[variable], name.format(parts=parts)
+        panel.lines(dataset.step, curve, run=label, entry=entry, color=color, dash=dash)
 
 
 def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
@@ -339,17 +339,14 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
     key, labels = dataset.key.to_numpy().tolist(), part_labels(dataset)
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
-        grey: dict[str, Any] = {"entry": f"other {labels.plural}", "color": "#BBBBBB", "opacity": 1}
-        panel.bundle(dataset.step, others, run=label, width=1, **grey)
-    for k in key:
-        panel.lines(
-            dataset.step,
-            dataset.trig_component.sel(frequency=k),
-            run=label,
-            entry=f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}",
-            color=frequency_color(k),
-            value="α %{y:.3g}",
+        entry = f"other {labels.plural}"
+        panel.bundle(
+            dataset.step, others, run=label, width=1, entry=entry, color="#BBBBBB", opacity=1
         )
+    for k in key:
+        curve, color = dataset.trig_component.sel(frequency=k), frequency_color(k)
+        entry = f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}"
+        panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="α %{y:.3g}")
 
 
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:

@@ -53,6 +53,14 @@ class AnalysisCommands(LazyGroup):
         return as_command(analysis.name, make_command(analysis, type(self).output))
 
 
+def analysis_app(output: Callable[..., None]) -> typer.Typer:
+    """An app with a subcommand for every analysis, which outputs the result by ``output``."""
+    group = type("Group", (AnalysisCommands,), {"output": staticmethod(output)})
+    return typer.Typer(
+        cls=group, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
+    )
+
+
 def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., None]:
     """The function behind ``mechgrok analyze NAME``; its parameters are the analysis's options."""
     measuring, drawing = _options(analysis.measure), _options(analysis.draw)

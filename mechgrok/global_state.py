@@ -68,8 +68,6 @@ def in_neutral_state(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def neutral(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if _inside.now:
-            return function(*args, **kwargs)
         with neutral_state():
             return function(*args, **kwargs)
 

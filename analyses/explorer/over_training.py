@@ -50,19 +50,12 @@ def draw(
     )
     units = sorted({str(dataset.loss.attrs.get("units", "")) for dataset in measured.values()})
     accuracy, loss = figure.row(height=280), figure.row(height=200)
-    for place, side in enumerate(("test", "train")):
+    titles = {"test": ("accuracy", f"loss ({', '.join(units)})"), "train": ("", "")}
+    for side, (share, log_loss) in titles.items():
+        axes = {"title": share, **SHARE}, {"title": log_loss, "type": "log"}
         panels = {
-            "accuracy": accuracy.over_training(
-                f"{side} accuracy", y={"title": "" if place else "accuracy", **SHARE}
-            ),
-            "loss": loss.over_training(
-                f"{side} loss",
-                y={
-                    "title": "" if place else f"loss ({', '.join(units)})",
-                    "type": "log",
-                    "exponentformat": "power",
-                },
-            ),
+            "accuracy": accuracy.over_training(f"{side} accuracy", y=axes[0]),
+            "loss": loss.over_training(f"{side} loss", y=axes[1]),
         }
         for label, dataset in measured.items():
             for quantity, panel in panels.items():
