@@ -75,9 +75,7 @@ VARIABLES = {
         "right answers at (1 − α) θ_t + α θ_end; NaN in regressions",
     ),
     "barrier": Variable(
-        "step, side",
-        "{units of the loss}",
-        "largest rise of the loss on the line above its {ends}",
+        "step, side", "{units of the loss}", "largest rise of the loss on the line above its {ends}"
     ),
     "error_barrier": Variable(
         "step, side",

@@ -68,9 +68,7 @@ def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
     return Learning(first, learned, (right[:-1] & ~right[1:]).sum(0))
 
 
-def distance_to(
-    train: Bool[np.ndarray, "p p"],
-) -> Integer[np.ndarray, "p p"]:
+def distance_to(train: Bool[np.ndarray, "p p"]) -> Integer[np.ndarray, "p p"]:
     """The distance min |a − a'| + |b − b'| to the training pairs (a', b'), on a circle of residues.
 
     Computed by growing the training set to the neighbours a ± 1 and b ± 1, one step at a time; 0
@@ -95,11 +93,7 @@ def distance_to(
 
 VARIABLES = {
     "first_right": Variable("pair", "step", "the first with a right answer; NaN if none"),
-    "learned": Variable(
-        "pair",
-        "step",
-        "the first with right answers from then on; NaN if none",
-    ),
+    "learned": Variable("pair", "step", "the first with right answers from then on; NaN if none"),
     "forgotten": Variable("pair", "times", "number of times a right answer became wrong"),
     "support": Variable("pair", "training pairs", "number of training pairs with the same answer"),
     "distance": Variable(
@@ -162,12 +156,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             "answer": answer,
             "train": train,
         },
-        attrs={
-            "n": task.n_answers,
-            "unordered": int(task.mirrored),
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={"n": task.n_answers, "unordered": int(task.mirrored), **of_steps, **run.milestones},
     )
 
 

@@ -21,14 +21,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.analyses.drawing import (
-    DIVERGING,
-    Colors,
-    Measured,
-    Panels,
-    Row,
-    representatives,
-)
+from mechgrok.analyses.drawing import DIVERGING, Colors, Measured, Panels, Row, representatives
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live

@@ -19,14 +19,7 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from mechgrok.analyses.drawing import (
-    DIVERGING,
-    Colors,
-    Measured,
-    Panels,
-    Row,
-    representatives,
-)
+from mechgrok.analyses.drawing import DIVERGING, Colors, Measured, Panels, Row, representatives
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.fourier import (

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panel import Panel, Trace
 
 #: Menu entries of a figure of groups: whether to show medians, and whether to show single runs.
-_MENU = {
-    "medians and runs": (True, True),
-    "medians": (True, False),
-    "single runs": (False, True),
-}
+_MENU = {"medians and runs": (True, True), "medians": (True, False), "single runs": (False, True)}
 
 
 @dataclass

@@ -9,10 +9,7 @@ import xarray as xr
 from mechgrok.analyses.drawing import SHARE, Panels
 from mechgrok.interventions import from_toml
 
-_STATES: dict[str, dict[str, Any]] = {
-    "whole": {"dash": "dash", "opacity": 0.6},
-    "intervened": {},
-}
+_STATES: dict[str, dict[str, Any]] = {"whole": {"dash": "dash", "opacity": 0.6}, "intervened": {}}
 
 
 def in_words(dataset: xr.Dataset) -> str:
@@ -39,9 +36,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
+    measured: Mapping[str, xr.Dataset], *, log: Annotated[bool, "logarithmic step axis"] = True
 ) -> go.Figure:
     """Accuracy above loss and test beside train; dashed curves are without interventions."""
     done = {in_words(dataset) for dataset in measured.values()}

@@ -89,9 +89,7 @@ VARIABLES = {
         "step, weight", "edges per unit", "λ₀ − λ₁, the two largest singular values of the mask"
     ),
     "weighted_spectral_gap": Variable(
-        "step, weight",
-        "weight",
-        "λ₀ − λ₁, the two largest singular values of |w| on the edges",
+        "step, weight", "weight", "λ₀ − λ₁, the two largest singular values of |w| on the edges"
     ),
     "signed_spectral_gap": Variable(
         "step, weight", "weight", "λ₀ − λ₁ of the signed w on the edges"
@@ -103,14 +101,10 @@ VARIABLES = {
         "picture, weight, rank", "weight", "the strongest edges of each matrix, by |w|"
     ),
     "edge_source": Variable(
-        "picture, weight, rank",
-        "none",
-        "the edge's input unit; −1 if the matrix has fewer edges",
+        "picture, weight, rank", "none", "the edge's input unit; −1 if the matrix has fewer edges"
     ),
     "edge_target": Variable(
-        "picture, weight, rank",
-        "none",
-        "the edge's output unit; −1 if the matrix has fewer edges",
+        "picture, weight, rank", "none", "the edge's output unit; −1 if the matrix has fewer edges"
     ),
     "bound": Variable("bound", "none", "the name of a Ramanujan bound"),
     "unit": Variable("unit", "none", "the number of a neuron, token, or other unit"),
@@ -300,9 +294,7 @@ def _check_partitions(partitions: int, n_steps: int) -> None:
         )
 
 
-def _stacked(
-    per_step: Sequence[Mapping[str, Any]],
-) -> dict[str, Shaped[np.ndarray, "step ..."]]:
+def _stacked(per_step: Sequence[Mapping[str, Any]]) -> dict[str, Shaped[np.ndarray, "step ..."]]:
     """Each metric, stacked over the steps that have it."""
     return {
         name: np.stack([metrics[name] for metrics in per_step if name in metrics])

@@ -70,9 +70,7 @@ VARIABLES = {
         "cross-entropy without all key representations' parts of L, over the training pairs",
     ),
     "explained": Variable(
-        "step",
-        "share of variance",
-        "share of all key representations' parts in the variance of L",
+        "step", "share of variance", "share of all key representations' parts in the variance of L"
     ),
     "input_share": Variable(
         "step, path, frequency",
@@ -304,9 +302,7 @@ def _shares(
 ) -> dict[str, Float[np.ndarray, "step *any frequency"]]:
     """The share of each part in input weights, output weights and activations."""
 
-    def share(
-        signals: Float[Tensor, "*rest signal n"],
-    ) -> Float[np.ndarray, "*rest frequency"]:
+    def share(signals: Float[Tensor, "*rest signal n"]) -> Float[np.ndarray, "*rest frequency"]:
         return parts.power_share(parts.amplitude(signals).norm(dim=-2)).numpy()
 
     inputs = [
