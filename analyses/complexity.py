@@ -134,7 +134,6 @@ def measure(
             "compression": compression,
             "raw_size": 4 * round(run.n_parameters * (1 if run.density is None else run.density)),
             **of_steps,
-            **run.milestones,
         },
     )
 

@@ -166,7 +166,6 @@ def measure(
             "radius": radius,
             "line_to": name,
             **of_steps,
-            **run.milestones,
         },
         words={
             "units of the loss": run.task.loss_units,

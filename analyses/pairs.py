@@ -156,7 +156,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             "answer": answer,
             "train": train,
         },
-        attrs={"n": task.n_answers, "unordered": int(task.mirrored), **of_steps, **run.milestones},
+        attrs={"n": task.n_answers, "unordered": int(task.mirrored), **of_steps},
     )
 
 

@@ -136,7 +136,6 @@ def measure(
             "donor": "" if donor is None else other.name,
             **of_steps,
             **({f"donor_{mark}": step for mark, step in other.milestones.items()} if donor else {}),
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )

@@ -141,11 +141,7 @@ def measure(
         VARIABLES,
         values,
         {"step": steps, "key": chosen, **part_coordinates(parts)},
-        {
-            "order": "additive" if parts.n == task.d_output else "multiplicative",
-            **run.milestones,
-            **of_steps,
-        },
+        {"order": "additive" if parts.n == task.d_output else "multiplicative", **of_steps},
         words=part_units(parts),
     )
     return dataset.assign_attrs(phases(dataset, task.criterion.level))

@@ -127,7 +127,6 @@ def measure(
             "reference": reference_name,
             **({"other_steps": len(others)} if len(others) < len(steps) else {}),
             **of_steps,
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )

@@ -126,7 +126,7 @@ def measure(
             "component": np.arange(1, position.shape[1] + 1),
             "weight": list(matrices),
         },
-        attrs={**of_steps, **run.milestones},
+        attrs=of_steps,
     )
 
 

@@ -104,7 +104,6 @@ def measure(
             "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
             "order": "frequency" if frequencies else "index",
             **of_steps,
-            **run.milestones,
         },
     )
     for name in names:

@@ -148,11 +148,7 @@ def measure(
         VARIABLES,
         {name: value.numpy() for name, value in values.items()},
         coords=coords,
-        attrs={
-            "order": "additive" if parts.n == task.n_answers else "multiplicative",
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={"order": "additive" if parts.n == task.n_answers else "multiplicative", **of_steps},
         words=part_units(parts),
     )
 

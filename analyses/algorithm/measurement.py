@@ -175,7 +175,6 @@ def measure(
             "logit": logit,
             "sums_embeddings": int(not run.config.model.knows_order),
             **of_steps,
-            **run.milestones,
         },
         words={"cycles per n": f"cycles per {n}"},
     )

@@ -150,7 +150,6 @@ def measure(
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
             **of_steps,
-            **run.milestones,
         },
         {
             "tolerance": f"{tolerance:g}",

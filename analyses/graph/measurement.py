@@ -256,7 +256,6 @@ def measure(
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
             **of_steps,
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )

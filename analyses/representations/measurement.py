@@ -160,7 +160,7 @@ def measure(
             "of": list(_OF),
             **part_coordinates(parts),
         },
-        attrs={"n": parts.n, "threshold": threshold, "level": level, **of_steps, **run.milestones},
+        attrs={"n": parts.n, "threshold": threshold, "level": level, **of_steps},
         words={"threshold": f"{threshold:g}", "level": f"{level:.0%}", **part_units(parts)},
     )
 
