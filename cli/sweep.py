@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,28 +28,6 @@ Preset = Annotated[
         "plan accelerators."
     ),
 ]
-Over = Annotated[
-    list[str] | None,
-    _grid_option(
-        help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid."
-    ),
-]
-Seeds = Annotated[str | None, _grid_option(help="Seeds of both weights and split: 0:8 for eight.")]
-Set = Annotated[
-    list[str] | None,
-    _grid_option("--set", help="A setting shared by all base runs: steps=5000; repeatable."),
-]
-Tickets = Annotated[
-    list[str] | None,
-    _derived_option(
-        help="Tickets of every base run, with options of mechgrok ticket: "
-        "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents."
-    ),
-]
-Popups = Annotated[
-    list[str] | None,
-    _derived_option(help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0."),
-]
 Resume = Annotated[bool, execution_option("--resume", help="Resume the sweep in the folder.")]
 Extend = Annotated[
     bool, execution_option("--extend", help="Add these runs to another sweep's folder.")
@@ -62,16 +41,66 @@ DryRun = Annotated[
 Yes = Annotated[bool, execution_option("--yes", help="Confirm more than 10,000 runs.")]
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The options of which runs to train."""
+
+    over: Annotated[
+        list[str] | None,
+        _grid_option(
+            help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid."
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None, _grid_option(help="Seeds of both weights and split: 0:8 for eight.")
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        _grid_option("--set", help="A setting shared by all base runs: steps=5000; repeatable."),
+    ] = None
+    ticket: Annotated[
+        list[str] | None,
+        _derived_option(
+            help="Tickets of every base run, with options of mechgrok ticket: "
+            "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents."
+        ),
+    ] = None
+    popup: Annotated[
+        list[str] | None,
+        _derived_option(help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0."),
+    ] = None
+
+    def plan(self, preset: str | None) -> "Plan":
+        """The plan of these runs, whose user code may be loaded, or of a file."""
+        from mechgrok.cli.flags import typed_value
+        from mechgrok.configuration import presets
+        from mechgrok.sweeps.running import make_plan
+
+        axes: dict[str, str] = {}
+        for text in self.over or ():
+            axes |= parse_assignments(text, "--over", "weight_decay=0.3,1,3")
+        settings: dict[str, Any] = {}
+        for assignment in self.set_ or ():
+            name, equals, text = assignment.partition("=")
+            if not equals or not name:
+                raise UserError(f"--set {assignment} is malformed: write steps=5000.")
+            settings[name] = typed_value(text)
+        return make_plan(
+            preset or presets.DEFAULT,
+            over=axes,
+            seeds=self.seeds,
+            tickets=[parse_assignments(t, "--ticket", "rate=0.4,0.6") for t in self.ticket or ()],
+            popups=[parse_assignments(t, "--popup", "rate=0.4,0.6") for t in self.popup or ()],
+            settings=settings,
+        )
+
+
 @with_option_groups
 def sweep(
     *,
     out: Annotated[Path, typer.Argument(help="The sweep's folder.")],
     preset: Preset = None,
-    over: Over = None,
-    seeds: Seeds = None,
-    set_: Set = None,
-    ticket: Tickets = None,
-    popup: Popups = None,
+    grid: Grid,
     resume: Resume = False,
     extend: Extend = False,
     status: Status = False,
@@ -89,11 +118,11 @@ def sweep(
     """
     from mechgrok.sweeps import Sweep
 
-    given = (preset, over, seeds, set_, ticket, popup)
-    if given == (None,) * 6 and (resume or status or (dry_run and Sweep.is_at(out))):
+    is_given = preset is not None or grid != Grid()
+    if not is_given and (resume or status or (dry_run and Sweep.is_at(out))):
         plan = Sweep.plan_of(out)
     else:
-        plan = _plan(*given)
+        plan = grid.plan(preset)
     if len(plan) > _MANY and not yes:
         raise UserError(
             f"The plan has {len(plan):,} runs, more than {_MANY:,}: confirm with --yes."
@@ -104,38 +133,6 @@ def sweep(
         print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
         _make(out, plan, extend, execution.executor(), at_accuracy, quiet)
-
-
-def _plan(
-    preset: str | None,
-    over: list[str] | None,
-    seeds: str | None,
-    set_: list[str] | None,
-    ticket: list[str] | None,
-    popup: list[str] | None,
-) -> "Plan":
-    """The plan of the command line, whose user code may be loaded, or of a file."""
-    from mechgrok.cli.flags import typed_value
-    from mechgrok.configuration import presets
-    from mechgrok.sweeps.running import make_plan
-
-    axes: dict[str, str] = {}
-    for text in over or ():
-        axes |= parse_assignments(text, "--over", "weight_decay=0.3,1,3")
-    settings: dict[str, Any] = {}
-    for assignment in set_ or ():
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set {assignment} is malformed: write steps=5000.")
-        settings[name] = typed_value(text)
-    return make_plan(
-        preset or presets.DEFAULT,
-        over=axes,
-        seeds=seeds,
-        tickets=[parse_assignments(text, "--ticket", "rate=0.4,0.6") for text in ticket or ()],
-        popups=[parse_assignments(text, "--popup", "rate=0.4,0.6") for text in popup or ()],
-        settings=settings,
-    )
 
 
 def _make(
