@@ -102,13 +102,17 @@ class Execution:
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: the fields of parameters that are dataclasses become options of the command."""
+    """Decorator: the fields of parameters that are dataclasses become options of the command.
+
+    These parameters must be keyword-only.
+    """
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if is_dataclass(parameter.annotation):
             groups[name] = parameter.annotation
-            parameters += inspect.signature(groups[name]).parameters.values()
+            options = inspect.signature(groups[name]).parameters.values()
+            parameters += [option.replace(kind=option.KEYWORD_ONLY) for option in options]
         else:
             parameters.append(parameter)
 
@@ -120,9 +124,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(*arguments, **options, **made)
 
-    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [p if p.name == "result" else p.replace(kind=p.KEYWORD_ONLY) for p in parameters]
-    )
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
     return wrapper
 
