@@ -29,7 +29,13 @@ def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
 
 @torch.no_grad()
 def outputs_of(model: HookedModel, inputs: Tensor) -> Float[Tensor, "example d_output"]:
-    """A model's outputs for many inputs, in batches that limit memory."""
+    """A model's outputs for many inputs, in batches that limit memory.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> outputs_of(run.model(0), run.task.test.inputs[:5]).shape
+    torch.Size([5, 67])
+    """
     size = max(1, _LARGEST_OUTPUTS // model.d_output)
     return torch.cat([model(batch) for batch in inputs.split(size)])
 
