@@ -71,11 +71,12 @@ class GroupCurves:
         value = style.pop("value")
         color = style["line"].get("color") or panel.figure.color_of(run)
         band: dict[str, Any] = {"fill": "toself", "fillcolor": color, "opacity": 0.16}
-        around = {"x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]])}
+        band |= {"line": {"width": 0}}
+        around, edge = np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
         hover = value and f"{panel.figure.groups[run]}, median of {len(self.runs)}<br>{value}"
         style = {k: v for k, v in style.items() if k != "opacity"} | {"mode": "lines"}
         medians = [
-            panel.add("scatter", run=run, mode="lines", line={"width": 0}, **around, **band),
+            panel.add("scatter", run=run, x=around, y=edge, mode="lines", **band),
             panel.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **style),
         ]
         for trace in self.traces:
