@@ -36,7 +36,7 @@ from mechgrok.analyses.measures.evaluation import Evaluator, subsample
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_course, with_skipped_note
 from mechgrok.analyses.measures.geometry import effective_rank
-from mechgrok.analyses.measures.spacing import log_spaced
+from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced
 from mechgrok.models import HookedModel
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -82,9 +82,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[
-        int, "number of checkpoints, evenly by log step; --steps overrides"
-    ] = 20,
+    checkpoints: Checkpoints = 20,
     radius: Annotated[float, "of the neighbourhood of an example"] = 0.1,
     scale: Annotated[
         Literal["relative", "absolute"], "radius in units of the inputs' size, or absolute"
@@ -113,7 +111,6 @@ def measure(
     matrices = [name for name in run.weight_names if name in run.wiring.connections]
     evaluator = Evaluator(run, ["train"])
     sizes = [_size(evaluator, step, epsilon, compression == "low-rank") for step in at]
-    local = _LocalComplexity(run, radius, scale == "relative", directions, examples, seed)
     activations = [_activations(run.model(step), run, seed) for step in at]
     values: dict[str, Any] = {
         "compressed_size": [size for _, size in sizes],
@@ -123,7 +120,8 @@ def measure(
         "activation_rank": [list(map(_rank_around_mean, layers)) for layers in activations],
     }
     if getattr(run.config.model, "act", None) == "relu":
-        values["local_complexity"] = [local(step) for step in at]
+        around = (radius, scale == "relative", directions, examples, seed)
+        values["local_complexity"] = [_local_complexity(run, step, *around) for step in at]
         values["neurons"] = [run.wiring.groups[group].size for group in groups]
     return described(
         VARIABLES,
@@ -136,37 +134,26 @@ def measure(
             "compression": compression,
             "raw_size": 4 * round(run.n_parameters * (1 if run.density is None else run.density)),
             **of_steps,
-            **run.milestones,
         },
     )
 
 
-class _LocalComplexity:
-    """The local complexity of a run, with the same examples and directions at every step."""
-
-    def __init__(
-        self, run: Run, radius: float, relative: bool, directions: int, examples: int, seed: int
-    ) -> None:
-        self.run, self.radius, self.relative = run, radius, relative
-        self.directions, self.seed = directions, seed
-        self.inputs = [subsample(getattr(run.task, side), examples, seed).inputs for side in SIDES]
-        self.hooks = [layer.hook.replace("hook_post", "hook_pre") for layer in run.wiring.hidden]
-
-    def __call__(self, step: int) -> list[list[float]]:
-        """Neurons per example ``[side][layer]``."""
-        model = self.run.model(step)
-        if not {FIRST, *self.hooks} <= model.hook_dict.keys():
-            return [[np.nan] * len(self.hooks) for _ in SIDES]  # a user's own model
-        read = torch.cat([first_inputs(model, inputs) for inputs in self.inputs])
-        generator = torch.Generator().manual_seed(self.seed)
-        vertices = cross_polytope(read.shape[1], self.directions, generator)
-        radius = self.radius
-        if self.relative:
-            radius *= float(read.double().square().sum(1).mean().sqrt())
-        counts = (
-            local_complexity(model, inputs, self.hooks, radius * vertices) for inputs in self.inputs
-        )
-        return [count.double().mean(0).tolist() for count in counts]
+def _local_complexity(
+    run: Run, step: int, radius: float, relative: bool, directions: int, examples: int, seed: int
+) -> list[list[float]]:
+    """Neurons per example ``[side][layer]``, with the same examples at every step."""
+    model = run.model(step)
+    hooks = [layer.hook.replace("hook_post", "hook_pre") for layer in run.wiring.hidden]
+    if not {FIRST, *hooks} <= model.hook_dict.keys():
+        return [[np.nan] * len(hooks) for _ in SIDES]  # a user's own model
+    sides = [subsample(getattr(run.task, side), examples, seed).inputs for side in SIDES]
+    read = torch.cat([first_inputs(model, inputs) for inputs in sides])
+    generator = torch.Generator().manual_seed(seed)
+    vertices = cross_polytope(read.shape[1], directions, generator)
+    if relative:
+        radius *= float(read.double().square().sum(1).mean().sqrt())
+    counts = (local_complexity(model, inputs, hooks, radius * vertices) for inputs in sides)
+    return [count.double().mean(0).tolist() for count in counts]
 
 
 def _size(evaluator: Evaluator, step: int, epsilon: float, low_rank: bool) -> tuple[float, float]:
@@ -257,9 +244,9 @@ def _draw_layers(row: Row, name: str, title: str) -> None:
     for label, dataset in row.figure.measured.items():
         layers = dataset.layer.to_numpy().tolist()
         for at, layer in enumerate(layers):
-            style: dict[str, Any] = {
-                "dash": ("solid", "dash", "dashdot", "dot")[at % 4],
-                "value": "%{y:.2f}",
-            }
-            style |= {"key": layer} if len(layers) > 1 else {}
-            panel.lines(dataset.step, dataset[name].sel(layer=layer), run=label, **style)
+            curve, dash = (
+                dataset[name].sel(layer=layer),
+                ("solid", "dash", "dashdot", "dot")[at % 4],
+            )
+            key = layer if len(layers) > 1 else None
+            panel.lines(dataset.step, curve, run=label, key=key, dash=dash, value="%{y:.2f}")

@@ -124,13 +124,7 @@ def measure(
     pca, pca_share = principal_plane(embedding)
     return described(
         VARIABLES,
-        {
-            "circle": circle.numpy(),
-            "power": power.numpy(),
-            "roundness": round_.numpy(),
-            "pca": pca.numpy(),
-            "pca_share": pca_share.numpy(),
-        },
+        {"circle": circle, "power": power, "roundness": round_, "pca": pca, "pca_share": pca_share},
         coords={
             "step": steps,
             "key": keys,

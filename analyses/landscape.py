@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
@@ -38,7 +38,7 @@ from mechgrok.analyses.measures.slices import (
     filter_normalized,
     random_direction,
 )
-from mechgrok.analyses.measures.spacing import log_spaced, thin
+from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced, thin
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
@@ -75,9 +75,7 @@ VARIABLES = {
         "right answers at (1 − α) θ_t + α θ_end; NaN in regressions",
     ),
     "barrier": Variable(
-        "step, side",
-        "{units of the loss}",
-        "largest rise of the loss on the line above its {ends}",
+        "step, side", "{units of the loss}", "largest rise of the loss on the line above its {ends}"
     ),
     "error_barrier": Variable(
         "step, side",
@@ -102,9 +100,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[
-        int, "number of checkpoints, evenly by log step; --steps overrides"
-    ] = 16,
+    checkpoints: Checkpoints = 16,
     side: Annotated[Literal["train", "test"], "side of the differentiated loss"] = "train",
     iterations: Annotated[int, "of Lanczos, with a Hessian-vector product each"] = 24,
     probes: Annotated[int, "random vectors for the trace, with a Hessian-vector product each"] = 8,
@@ -140,10 +136,9 @@ def measure(
     check_positive(radius=radius)
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     generator = torch.Generator().manual_seed(seed)
-    effort = _Effort(iterations, probes)
-    curvatures = [
-        _curvature(run, side, effort, sharpness == "asam", radius, step, generator) for step in at
-    ]
+    effort = {"iterations": iterations, "probes": probes}
+    effort |= {"radius": radius, "adaptive": sharpness == "asam"}
+    rows = [_curvature(run, side, step, generator, effort) for step in at]
     evaluator = Evaluator(run, SIDES, examples)
     end, name = _end(run, to)
     places = np.linspace(-1, 1, resolution)
@@ -152,7 +147,7 @@ def measure(
     return described(
         VARIABLES,
         {
-            **{f: [getattr(row, f) for row in curvatures] for f in _Curvature._fields},
+            **{name: np.stack([row[name] for row in rows]) for name in rows[0]},
             **_lines(evaluator, at, end, positions, above),
             "plane": _planes(evaluator, around, places, seed),
         },
@@ -171,7 +166,6 @@ def measure(
             "radius": radius,
             "line_to": name,
             **of_steps,
-            **run.milestones,
         },
         words={
             "units of the loss": run.task.loss_units,
@@ -180,34 +174,11 @@ def measure(
     )
 
 
-class _Effort(NamedTuple):
-    """The number of Hessian-vector products for the eigenvalues, and for the trace."""
-
-    iterations: int
-    probes: int
-
-
-class _Curvature(NamedTuple):
-    """The curvature at one checkpoint, with the variables of `measure` as fields."""
-
-    eigenvalue: list[float]
-    residual: float
-    lowest: float
-    trace: float
-    trace_error: float
-    sharpness: float
-
-
 @flushed_denormals()
 def _curvature(
-    run: Run,
-    side: str,
-    effort: _Effort,
-    adaptive: bool,
-    radius: float,
-    step: int,
-    generator: torch.Generator,
-) -> _Curvature:
+    run: Run, side: str, step: int, generator: torch.Generator, effort: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The eigenvalues, the trace and the sharpness at one checkpoint, as in `VARIABLES`."""
     model, task = run.model(step), run.task
     named, mask = raw_weights(model), run.mask_at(step)
     weights = list(named.values())
@@ -215,17 +186,24 @@ def _curvature(
     inputs = model.encode(inputs)
     gradient, hessian = derivatives(task.loss(model(inputs), labels), weights)
     start = flat(list(random_direction(named, mask, generator).values())).detach()
-    values, residuals = lanczos(hessian, start, effort.iterations)
-    trace, error = hutchinson(hessian, gradient, effort.probes, generator)
+    values, residuals = lanczos(hessian, start, effort["iterations"])
+    trace, error = hutchinson(hessian, gradient, effort["probes"], generator)
     largest = np.full(_LARGEST, np.nan)
     largest[: len(values)] = values[:_LARGEST]
-    uphill = ascent(gradient, flat(weights).detach(), radius, adaptive)
+    uphill = ascent(gradient, flat(weights).detach(), effort["radius"], effort["adaptive"])
     with torch.no_grad():
         before = float(task.loss(model(inputs), labels))
         for weight, change in zip(weights, uphill.split([w.numel() for w in weights]), strict=True):
             weight.add_(change.view_as(weight))
         rise = float(task.loss(model(inputs), labels)) - before
-    return _Curvature(largest.tolist(), float(residuals[0]), float(values[-1]), trace, error, rise)
+    return {
+        "eigenvalue": largest,
+        "residual": float(residuals[0]),
+        "lowest": float(values[-1]),
+        "trace": trace,
+        "trace_error": error,
+        "sharpness": rise,
+    }
 
 
 def _used(run: Run, step: int) -> Weights:

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 import xarray as xr
 from jaxtyping import Bool, Float, Integer, Shaped
+from scipy.ndimage import distance_transform_cdt
 
 from mechgrok.analyses.drawing import SHARE, Colors, LogAxis, Measured, Panel, Panels
+from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.ranks import rank_correlation
@@ -31,8 +32,6 @@ from mechgrok.tasks.modular import ModularArithmetic
 _FAR = 3
 #: The largest group with elements named along the axes.
 _NAMED = 12
-#: Examples whose logits are in memory at once, as numbers.
-_LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
@@ -70,38 +69,27 @@ def learning(right: Bool[np.ndarray, "step pair"]) -> Learning:
     return Learning(first, learned, (right[:-1] & ~right[1:]).sum(0))
 
 
-def distance_to(
-    train: Bool[np.ndarray, "p p"],
-) -> Integer[np.ndarray, "p p"]:
+def distance_to(train: Bool[np.ndarray, "p p"]) -> Integer[np.ndarray, "p p"]:
     """The distance min |a − a'| + |b − b'| to the training pairs (a', b'), on a circle of residues.
 
-    Computed by growing the training set to the neighbours a ± 1 and b ± 1, one step at a time; 0
-    for training pairs, and −1 everywhere without training pairs.
+    It is 0 for training pairs, and −1 everywhere without training pairs.
 
     >>> train = np.zeros((5, 5), dtype=bool)
     >>> train[0, 0] = True
     >>> distance_to(train)[0].tolist(), int(distance_to(train)[2, 3])
     ([0, 1, 2, 2, 1], 4)
     """
-    distance = np.where(train, 0, -1)
-    reached, steps = train.copy(), 0
-    while reached.any() and not reached.all():
-        steps += 1
-        grown = reached.copy()
-        for axis in (0, 1):
-            grown |= np.roll(reached, 1, axis) | np.roll(reached, -1, axis)
-        distance[grown & ~reached] = steps
-        reached = grown
-    return distance
+    if not train.any():
+        return np.full(train.shape, -1)
+    n = len(train)
+    # Copies on all sides close the circles.
+    around = distance_transform_cdt(~np.tile(train, (3, 3)), metric="taxicab")
+    return around[n : 2 * n, n : 2 * n].astype(int)
 
 
 VARIABLES = {
     "first_right": Variable("pair", "step", "the first with a right answer; NaN if none"),
-    "learned": Variable(
-        "pair",
-        "step",
-        "the first with right answers from then on; NaN if none",
-    ),
+    "learned": Variable("pair", "step", "the first with right answers from then on; NaN if none"),
     "forgotten": Variable("pair", "times", "number of times a right answer became wrong"),
     "support": Variable("pair", "training pairs", "number of training pairs with the same answer"),
     "distance": Variable(
@@ -164,12 +152,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
             "answer": answer,
             "train": train,
         },
-        attrs={
-            "n": task.n_answers,
-            "unordered": int(task.mirrored),
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={"n": task.n_answers, "unordered": int(task.mirrored), **of_steps},
     )
 
 
@@ -196,17 +179,11 @@ def _by_distance(
     return groups
 
 
-@torch.no_grad()
 def _right(run: Run, steps: Sequence[int]) -> Bool[np.ndarray, "step pair"]:
     """Whether each pair is answered right at each step."""
     inputs, labels = run.task.examples
-    size = max(1, _LARGEST_LOGITS // run.task.d_output)
-    rows = []
-    for step in steps:
-        model = run.model(step)
-        outputs = torch.cat([model(chunk) for chunk in inputs.split(size)])
-        rows.append(answered_right(outputs, labels).numpy())
-    return np.stack(rows)
+    answers = (outputs_of(run.model(step), inputs) for step in steps)
+    return np.stack([answered_right(outputs, labels).numpy() for outputs in answers])
 
 
 def _steps(steps: Sequence[int], index: Integer[np.ndarray, " pair"]) -> Float[np.ndarray, " pair"]:

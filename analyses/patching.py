@@ -136,7 +136,6 @@ def measure(
             "donor": "" if donor is None else other.name,
             **of_steps,
             **({f"donor_{mark}": step for mark, step in other.milestones.items()} if donor else {}),
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )
@@ -341,16 +340,13 @@ def _draw_matrix(
     ends = [-0.5, max(dataset.sizes["step"], dataset.sizes["source"]) - 0.5]
     of_source = "donor_" if dataset.attrs["donor"] else ""
     for mark, dash in {"t_mem": "dot", "t_gen": "dash"}.items():
-        style: dict[str, Any] = {
-            "mode": "lines",
-            "line": {"color": "black", "width": 1.2, "dash": dash},
-        }
+        line = {"color": "black", "width": 1.2, "dash": dash}
         if mark in dataset.attrs:
             x = _place(dataset.step.to_numpy(), dataset.attrs[mark])
-            panel.add("scatter", x=[x, x], y=ends, **style)
+            panel.add("scatter", x=[x, x], y=ends, mode="lines", line=line)
         if of_source + mark in dataset.attrs:
             y = _place(dataset.source.to_numpy(), dataset.attrs[of_source + mark])
-            panel.add("scatter", x=ends, y=[y, y], **style)
+            panel.add("scatter", x=ends, y=[y, y], mode="lines", line=line)
 
 
 def _place(steps: Integer[np.ndarray, " step"], step: float) -> float:

@@ -21,14 +21,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.analyses.drawing import (
-    DIVERGING,
-    Colors,
-    Measured,
-    Panels,
-    Row,
-    representatives,
-)
+from mechgrok.analyses.drawing import DIVERGING, Colors, Measured, Panels, Row, representatives
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
@@ -40,6 +33,7 @@ from mechgrok.analyses.measures.harmonics import (
     part_labels,
     part_units,
 )
+from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
@@ -219,11 +213,8 @@ def _row_order(dataset: xr.Dataset) -> Integer[np.ndarray, " neuron"]:
 def _strongest(dataset: xr.Dataset) -> list[int]:
     """The neurons of largest amplitude at the last step, with distinct frequencies if possible."""
     last = dataset.isel(step=-1)
-    falling = np.argsort(-last.amplitude.to_numpy())
-    frequency = last.frequency_of.to_numpy()
-    leaders = [n for at, n in enumerate(falling) if frequency[n] not in frequency[falling[:at]]]
-    others = [n for n in falling if n not in leaders]
-    return [int(n) for n in (leaders + others)[:_CURVES]]
+    falling = np.argsort(-last.amplitude.to_numpy()).tolist()
+    return distinct_first(falling, last.frequency_of.to_numpy().tolist(), _CURVES)
 
 
 # --- the panels ---------------------------------------------------------------------------------
@@ -280,14 +271,9 @@ def _draw_curve(row: Row, label: str, dataset: xr.Dataset, neurons: Sequence[int
     line: dict[str, Any] = {"mode": "lines", "line": {"color": "#222222", "width": 1}}
     wave = partial(_wave, neuron=neurons[at], x=fine)
     panel.add("scatter", run=label, at=wave, x=fine.numpy(), color="#222", **line)
-    corner: dict[str, Any] = {
-        "x": [n - 1],
-        "y": [top],
-        "mode": "text",
-        "textposition": "bottom left",
-    }
     text = partial(_describe_fit, neuron=neurons[at])
-    panel.add("scatter", run=label, at=text, textfont={"size": 11}, **corner)
+    corner: dict[str, Any] = {"x": [n - 1], "y": [top], "textposition": "bottom left"}
+    panel.add("scatter", run=label, at=text, mode="text", textfont={"size": 11}, **corner)
 
 
 def _wave(now: xr.Dataset, neuron: int, x: Float[Tensor, " place"]) -> dict[str, Any]:

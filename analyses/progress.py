@@ -13,7 +13,7 @@ instead of cosines and entries of ρ(a b) instead of waves.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import plotly.graph_objects as go
@@ -32,6 +32,7 @@ from mechgrok.analyses.drawing import (
     frequency_color,
     representatives,
 )
+from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import character_components, gini, key_frequencies
@@ -48,9 +49,6 @@ from mechgrok.interventions.logits import LogitWaves, Pairs
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
-
-#: The most logits per batch.
-_LARGEST_LOGITS = 2**23
 
 
 def applies(run: Run) -> str | None:
@@ -143,22 +141,15 @@ def measure(
         VARIABLES,
         values,
         {"step": steps, "key": chosen, **part_coordinates(parts)},
-        {
-            "order": "additive" if parts.n == task.d_output else "multiplicative",
-            **run.milestones,
-            **of_steps,
-        },
+        {"order": "additive" if parts.n == task.d_output else "multiplicative", **of_steps},
         words=part_units(parts),
     )
     return dataset.assign_attrs(phases(dataset, task.criterion.level))
 
 
-@torch.no_grad()
 def _logits(run: Run, step: int, pairs: Pairs) -> Float[Tensor, "pair p"]:
     """All logits in float64, starting with the residues in order."""
-    model = run.model(step)
-    size = max(1, _LARGEST_LOGITS // run.task.d_output)
-    logits = torch.cat([model(chunk).double() for chunk in pairs.inputs.split(size)])
+    logits = outputs_of(run.model(step), pairs.inputs).double()
     rest = [c for c in range(run.task.d_output) if c not in set(pairs.order.tolist())]
     return logits[:, torch.cat([pairs.order, torch.tensor(rest, dtype=torch.long)])]
 
@@ -335,8 +326,8 @@ def _draw_curves(
 ) -> None:
     parts = part_labels(dataset).plural
     for variable, (name, color, dash) in curves.items():
-        style: dict[str, Any] = {"entry": name.format(parts=parts), "color": color, "dash": dash}
-        panel.lines(dataset.step, dataset[variable], run=label, **style)
+        curve, entry = dataset[variable], name.format(parts=parts)
+        panel.lines(dataset.step, curve, run=label, entry=entry, color=color, dash=dash)
 
 
 def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
@@ -344,17 +335,14 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
     key, labels = dataset.key.to_numpy().tolist(), part_labels(dataset)
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in key]:
         others = dataset.trig_component.sel(frequency=rest).to_numpy().T
-        grey: dict[str, Any] = {"entry": f"other {labels.plural}", "color": "#BBBBBB", "opacity": 1}
-        panel.bundle(dataset.step, others, run=label, width=1, **grey)
-    for k in key:
-        panel.lines(
-            dataset.step,
-            dataset.trig_component.sel(frequency=k),
-            run=label,
-            entry=f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}",
-            color=frequency_color(k),
-            value="α %{y:.3g}",
+        entry = f"other {labels.plural}"
+        panel.bundle(
+            dataset.step, others, run=label, width=1, entry=entry, color="#BBBBBB", opacity=1
         )
+    for k in key:
+        curve, color = dataset.trig_component.sel(frequency=k), frequency_color(k)
+        entry = f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}"
+        panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="α %{y:.3g}")
 
 
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:

@@ -29,7 +29,7 @@ from mechgrok.analyses.drawing import (
     representatives,
     run_colors,
 )
-from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.curves import JUDGED, judged_curve
 from mechgrok.analyses.measures.finite import last_finite_step, select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.masks import magnitude_mask
@@ -60,14 +60,9 @@ VARIABLES = {
     "pairwise": Variable("step, other_step, layer", "share", "JS(m_t, m_s), s the other step"),
     "density": Variable("step, layer", "share", "unpruned share of the weight"),
     "later": Variable("step", "step", "the checkpoint within δt/10 of t + δt; −1 if none"),
-    "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
-    ),
+    **JUDGED,
     "accuracy_change": Variable(
         "step", "share", "test accuracy at the later step minus that at the step"
-    ),
-    "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
     ),
     "log_loss_fall": Variable(
         "step", "decades", "log10 (test loss at the step / test loss at the later step)"
@@ -132,7 +127,6 @@ def measure(
             "reference": reference_name,
             **({"other_steps": len(others)} if len(others) < len(steps) else {}),
             **of_steps,
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )

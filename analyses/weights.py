@@ -19,14 +19,7 @@ import xarray as xr
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor
 
-from mechgrok.analyses.drawing import (
-    DIVERGING,
-    Colors,
-    Measured,
-    Panels,
-    Row,
-    representatives,
-)
+from mechgrok.analyses.drawing import DIVERGING, Colors, Measured, Panels, Row, representatives
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.fourier import (
@@ -111,7 +104,6 @@ def measure(
             "mask": "its own mask" if run.mask is not None else f"the {1 - rate:.0%} largest",
             "order": "frequency" if frequencies else "index",
             **of_steps,
-            **run.milestones,
         },
     )
     for name in names:

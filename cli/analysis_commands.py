@@ -10,6 +10,7 @@ import typer
 from mechgrok import user_code
 from mechgrok.cli.main import LazyGroup, as_command
 from mechgrok.cli.mistakes import check_analysis
+from mechgrok.cli.options import By, Checkpoints, Fresh
 from mechgrok.cli.progress import status
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses
@@ -18,20 +19,9 @@ from mechgrok.results.variables import as_listed
 Runs = Annotated[
     list[Path], typer.Argument(help="Folders of runs or sweeps; several are overlaid.")
 ]
-By = Annotated[
-    str | None,
-    typer.Option(
-        help="Group runs by settings: weight_decay,p; default for a sweep: all but the seeds."
-    ),
-]
-Steps = Annotated[
-    str | None,
-    typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; default: all."),
-]
 Out = Annotated[
     Path | None, typer.Option(help="Folder for the results; default: the run's analysis/.")
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Measure again instead of reusing results.")]
 
 
 class AnalysisCommands(LazyGroup):
@@ -61,6 +51,14 @@ class AnalysisCommands(LazyGroup):
     def command_of(self, analysis: Analysis) -> Any:
         """The subcommand of ``analysis``."""
         return as_command(analysis.name, make_command(analysis, type(self).output))
+
+
+def analysis_app(output: Callable[..., None]) -> typer.Typer:
+    """An app with a subcommand for every analysis, which outputs the result by ``output``."""
+    group = type("Group", (AnalysisCommands,), {"output": staticmethod(output)})
+    return typer.Typer(
+        cls=group, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
+    )
 
 
 def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., None]:
@@ -97,7 +95,7 @@ def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..
     parameters = [
         option("runs", Runs, inspect.Parameter.empty),
         option("by", By, None),
-        option("steps", Steps, None),
+        option("steps", Checkpoints, None),
         option("fresh", Fresh, False),
         *output_options.values(),
         *(

@@ -4,15 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analysis_commands import AnalysisCommands, Out
-from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.analysis_commands import Out, analysis_app
+from mechgrok.cli.figures import Pictures
+from mechgrok.cli.options import with_option_groups
 from mechgrok.results.analysis import analyses
 
 if TYPE_CHECKING:
     from mechgrok.measuring import AnalysisResult
 
 
-def write_results(result: "AnalysisResult", *, pictures: Pictures, out: Out = None) -> None:
+def write_results(result: "AnalysisResult", *, out: Out = None, pictures: Pictures) -> None:
     """Print the findings and write the figure; with ``out``, write the tables there too."""
     from mechgrok.files import make_folder
     from mechgrok.runs.labels import truncate
@@ -33,15 +34,7 @@ def write_results(result: "AnalysisResult", *, pictures: Pictures, out: Out = No
     pictures.write(result.figure, stem.with_name(f"{stem.name}.html"), indent="  ")
 
 
-class AnalysisGroup(AnalysisCommands):
-    """``mechgrok analyze NAME RUN…``"""
-
-    output = staticmethod(with_pictures(write_results))
-
-
-app = typer.Typer(
-    cls=AnalysisGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
-)
+app = analysis_app(with_option_groups(write_results))
 
 
 def _list(requested: bool) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analysis_commands import AnalysisCommands, Out
+from mechgrok.cli.analysis_commands import Out, analysis_app
 from mechgrok.cli.progress import status
 
 if TYPE_CHECKING:
@@ -31,15 +31,7 @@ def film(
     print(path)
 
 
-class FilmGroup(AnalysisCommands):
-    """``mechgrok animate NAME RUN…``"""
-
-    output = staticmethod(film)
-
-
-app = typer.Typer(
-    cls=FilmGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=False
-)
+app = analysis_app(film)
 
 
 @app.callback()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.data import Form, write_data
-from mechgrok.cli.figures import Pictures, with_pictures
-from mechgrok.cli.options import AtAccuracy
+from mechgrok.cli.data import Form, print_table, write_data
+from mechgrok.cli.figures import Pictures
+from mechgrok.cli.options import AtAccuracy, By, with_option_groups
 from mechgrok.formatting import norm
 
 if TYPE_CHECKING:
@@ -34,18 +34,11 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-@with_pictures
+@with_option_groups
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
     *,
-    pictures: Pictures,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            help="Group runs by settings: weight_decay,p. Default for a sweep: all varied settings "
-            "but the seeds."
-        ),
-    ] = None,
+    by: By = None,
     at_accuracy: AtAccuracy = None,
     out: Annotated[
         Path | None,
@@ -53,6 +46,7 @@ def compare(
     ] = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
     form: Form = "table",
+    pictures: Pictures,
 ) -> None:
     """Compare density, norms, t_mem, t_gen, τ_grok and final accuracies, and plot the curves.
 
@@ -75,34 +69,29 @@ def compare(
     if table is None:
         print_groups(groups)
     else:
-        print_table(table)
+        print_comparison(table)
     for label, run in groups.runs.items():
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
     pictures.write(overlay(groups, log=log), page)
 
 
-def print_table(table: "pd.DataFrame") -> None:
+def print_comparison(table: "pd.DataFrame") -> None:
     """Print the comparison as a table; a dash means not reached."""
     import pandas as pd
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column
 
-    rich_table = Table(box=None, padding=(0, 1), header_style="bold")
-    rich_table.add_column("run", overflow="fold")
     columns = {
         name: column
         for name, column in COLUMNS.items()
         if table["t_collapse"].notna().any() or name not in _COLLAPSES
     }
-    for heading, _ in columns.values():
-        rich_table.add_column(heading, justify="right", no_wrap=True)
-    for label, row in table.iterrows():
-        cells = [
-            "—" if pd.isna(row[column]) else form(row[column])
-            for column, (_, form) in columns.items()
+
+    def cells(row: "pd.Series") -> list[str]:
+        return [
+            "—" if pd.isna(row[name]) else form(row[name]) for name, (_, form) in columns.items()
         ]
-        rich_table.add_row(str(label), *cells)
-    terminal = Console()
-    # A pipe has no width to fit: print every column in full.
-    (terminal if terminal.is_terminal else Console(width=200)).print(rich_table)
+
+    rows = [[str(label), *cells(row)] for label, row in table.iterrows()]
+    headings = [heading for heading, _ in columns.values()]
+    print_table([Column("run", overflow="fold")], headings, rows)

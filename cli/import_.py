@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
-from mechgrok.cli.options import OUTPUT, Overwrite, whole_numbers
+from mechgrok.cli.options import Overwrite, output_option, whole_numbers
 from mechgrok.cli.train import task_flags
 from mechgrok.errors import UserError
 
@@ -30,10 +30,8 @@ def import_(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Keep a finished import of these files; redo an unfinished one.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            "--resume", help="Keep a finished import of these files; redo an unfinished one."
         ),
     ] = False,
     overwrite: Overwrite = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.data import Form, write_data
-from mechgrok.cli.options import AtAccuracy
+from mechgrok.cli.options import AtAccuracy, By
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 def info(
     run: Annotated[Path, typer.Argument(help="The folder of a run or of a sweep.")],
-    by: Annotated[
-        str | None,
-        typer.Option(help="Group a sweep by settings; default: all but the seeds."),
-    ] = None,
+    by: By = None,
     at_accuracy: AtAccuracy = None,
     form: Form = "table",
 ) -> None:

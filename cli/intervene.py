@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.analysis_commands import By, Out, Steps
+from mechgrok.cli.analysis_commands import Out
 from mechgrok.cli.analyze import write_results
-from mechgrok.cli.figures import Pictures, with_pictures
+from mechgrok.cli.figures import Pictures
 from mechgrok.cli.mistakes import separate_file
-from mechgrok.cli.options import OwnInterventions
+from mechgrok.cli.options import By, Checkpoints, OwnInterventions, with_option_groups
 from mechgrok.cli.progress import status
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mechgrok.runs import Run
 
 
-@with_pictures
+@with_option_groups
 def intervene(
     paths: Annotated[
         list[Path],
@@ -28,12 +28,12 @@ def intervene(
         ),
     ],
     *,
-    pictures: Pictures,
     by: By = None,
-    steps: Steps = None,
+    steps: Checkpoints = None,
     out: Out = None,
     intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
+    pictures: Pictures,
 ) -> None:
     """Measure accuracy and loss with and without interventions, at every checkpoint.
 

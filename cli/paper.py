@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mechgrok.cli.options import Jobs, Quiet, RayAddress, RayTimeout, TogetherOrNot, WhereDevice
+from mechgrok.cli.options import Execution, Quiet, with_option_groups
 from mechgrok.errors import UserError, choices, near
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 DEFAULT = "minegishi2023"
 
 
+@with_option_groups
 def paper(
+    *,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,11 +53,7 @@ def paper(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Redraw and re-evaluate all items.")
     ] = False,
-    jobs: Jobs = None,
-    device: WhereDevice = "auto",
-    together: TogetherOrNot = "auto",
-    ray: RayAddress = None,
-    ray_timeout: RayTimeout = 60.0,
+    execution: Execution,
     quiet: Quiet = False,
 ) -> None:
     """Reproduce a paper's figures and tables, and test its claims.
@@ -73,12 +71,11 @@ def paper(
     )
     from mechgrok.analyses.papers.making import check_folder
     from mechgrok.analyses.papers.page import write_paper
-    from mechgrok.cli.sweep import executor_of
 
     check_folder(folder)
-    executor = executor_of(jobs, device, together, ray, ray_timeout)
+    executor = execution.executor()
     failed = _train(folder, paper, items, scale, executor, quiet)
-    results = _draw(folder, items, scale, fresh, jobs, quiet)
+    results = _draw(folder, items, scale, fresh, execution.jobs, quiet)
     page = write_paper(folder, paper, items, results, scale)
     _report(page, results, failed)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.options import Fresh
 from mechgrok.cli.progress import progress_callback
 
 
@@ -20,9 +21,7 @@ def report(
         ),
     ] = None,
     only: Annotated[str | None, typer.Option(help="Analyses to include: accuracy,fourier.")] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Measure again instead of reusing results.")
-    ] = False,
+    fresh: Fresh = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core, up to 8.")
     ] = None,

@@ -2,28 +2,22 @@
 
 import shlex
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mechgrok.cli.options import (
-    EXECUTION,
-    AtAccuracy,
-    Jobs,
-    Quiet,
-    RayAddress,
-    RayTimeout,
-    TogetherOrNot,
-    WhereDevice,
-)
+from mechgrok.cli.options import AtAccuracy, Execution, Quiet, execution_option, with_option_groups
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Executor, Outcome, Plan, Sweep
 
-GRID, DERIVED = "Grid", "Derived runs"
+_grid_option = partial(typer.Option, rich_help_panel="Grid")
+_derived_option = partial(typer.Option, rich_help_panel="Derived runs")
 #: Larger grids need --yes.
 _MANY = 10_000
 
@@ -31,51 +25,12 @@ Preset = Annotated[
     str | None,
     typer.Argument(
         help="The preset of the base runs, or a TOML file of settings; or a plan: a file such as "
-        "sweep.toml, or the shipped plan accelerators."
+        "sweep.toml, or a shipped plan such as accelerators."
     ),
 ]
-Over = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid.",
-        rich_help_panel=GRID,
-    ),
-]
-Seeds = Annotated[
-    str | None,
-    typer.Option(help="Seeds of both weights and split: 0:8 for eight.", rich_help_panel=GRID),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="A setting shared by all base runs: steps=5000; repeatable.",
-        rich_help_panel=GRID,
-    ),
-]
-Tickets = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Tickets of every base run, with options of mechgrok ticket: "
-        "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents.",
-        rich_help_panel=DERIVED,
-    ),
-]
-Popups = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0.", rich_help_panel=DERIVED
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Resume the sweep in the folder.", rich_help_panel=EXECUTION),
-]
+Resume = Annotated[bool, execution_option("--resume", help="Resume the sweep in the folder.")]
 Extend = Annotated[
-    bool,
-    typer.Option(
-        "--extend", help="Add these runs to another sweep's folder.", rich_help_panel=EXECUTION
-    ),
+    bool, execution_option("--extend", help="Add these runs to another sweep's folder.")
 ]
 Status = Annotated[
     bool, typer.Option("--status", help="Show which runs are finished; train nothing.")
@@ -85,35 +40,80 @@ DryRun = Annotated[
 ]
 ShardOption = Annotated[
     str | None,
-    typer.Option(
+    execution_option(
         "--shard",
         metavar="I/N",
         help="Train the I-th of N shares of the runs; shares can run at once on one folder.",
-        rich_help_panel=EXECUTION,
     ),
 ]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Confirm more than 10,000 runs.", rich_help_panel=EXECUTION)
-]
+Yes = Annotated[bool, execution_option("--yes", help="Confirm more than 10,000 runs.")]
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The options of which runs to train."""
+
+    over: Annotated[
+        list[str] | None,
+        _grid_option(
+            help="Values of a setting: weight_decay=0.3,1,3 or d_mlp=24:96:24; repeat for a grid."
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None, _grid_option(help="Seeds of both weights and split: 0:8 for eight.")
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        _grid_option("--set", help="A setting shared by all base runs: steps=5000; repeatable."),
+    ] = None
+    ticket: Annotated[
+        list[str] | None,
+        _derived_option(
+            help="Tickets of every base run, with options of mechgrok ticket: "
+            "rate=0.1:0.9:0.1,scope=layer. name=NAME names this stage, of=NAME selects its parents."
+        ),
+    ] = None
+    popup: Annotated[
+        list[str] | None,
+        _derived_option(help="Likewise for mechgrok popup: rate=0.5,0.6 or of=ticket,at=0."),
+    ] = None
+
+    def plan(self, preset: str | None) -> "Plan":
+        """The plan of these runs, whose user code may be loaded, or of a file."""
+        from mechgrok.cli.flags import typed_value
+        from mechgrok.configuration import presets
+        from mechgrok.sweeps.running import make_plan
+
+        axes: dict[str, str] = {}
+        for text in self.over or ():
+            axes |= parse_assignments(text, "--over", "weight_decay=0.3,1,3")
+        settings: dict[str, Any] = {}
+        for assignment in self.set_ or ():
+            name, equals, text = assignment.partition("=")
+            if not equals or not name:
+                raise UserError(f"--set {assignment} is malformed: write steps=5000.")
+            settings[name] = typed_value(text)
+        return make_plan(
+            preset or presets.DEFAULT,
+            over=axes,
+            seeds=self.seeds,
+            tickets=[parse_assignments(t, "--ticket", "rate=0.4,0.6") for t in self.ticket or ()],
+            popups=[parse_assignments(t, "--popup", "rate=0.4,0.6") for t in self.popup or ()],
+            settings=settings,
+        )
+
+
+@with_option_groups
 def sweep(
+    *,
     out: Annotated[Path, typer.Argument(help="The sweep's folder.")],
     preset: Preset = None,
-    over: Over = None,
-    seeds: Seeds = None,
-    set_: Set = None,
-    ticket: Tickets = None,
-    popup: Popups = None,
+    grid: Grid,
     resume: Resume = False,
     extend: Extend = False,
     status: Status = False,
     dry_run: DryRun = False,
-    jobs: Jobs = None,
-    device: WhereDevice = "auto",
-    together: TogetherOrNot = "auto",
-    ray: RayAddress = None,
-    ray_timeout: RayTimeout = 60.0,
+    execution: Execution,
     shard: ShardOption = None,
     yes: Yes = False,
     at_accuracy: AtAccuracy = None,
@@ -127,77 +127,21 @@ def sweep(
     """
     from mechgrok.sweeps import Sweep
 
-    given = (preset, over, seeds, set_, ticket, popup)
-    if given == (None,) * 6 and (resume or status or (dry_run and Sweep.is_at(out))):
+    is_given = preset is not None or grid != Grid()
+    if not is_given and (resume or status or (dry_run and Sweep.is_at(out))):
         plan = Sweep.plan_of(out)
     else:
-        plan = _plan(*given)
+        plan = grid.plan(preset)
     if len(plan) > _MANY and not yes:
         raise UserError(
             f"The plan has {len(plan):,} runs, more than {_MANY:,}: confirm with --yes."
         )
     if dry_run:
-        _print_costs(out, plan, jobs)
+        _print_costs(out, plan, execution.jobs)
     elif status:
         print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
-        executor = executor_of(jobs, device, together, ray, ray_timeout)
-        _make(out, plan, extend, executor, shard, at_accuracy, quiet)
-
-
-def _plan(
-    preset: str | None,
-    over: list[str] | None,
-    seeds: str | None,
-    set_: list[str] | None,
-    ticket: list[str] | None,
-    popup: list[str] | None,
-) -> "Plan":
-    """The plan of the command line, whose user code may be loaded, or of a file."""
-    from mechgrok.cli.flags import typed_value
-    from mechgrok.configuration import presets
-    from mechgrok.sweeps.running import make_plan
-
-    axes: dict[str, str] = {}
-    for text in over or ():
-        axes |= parse_assignments(text, "--over", "weight_decay=0.3,1,3")
-    settings: dict[str, Any] = {}
-    for assignment in set_ or ():
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            raise UserError(f"--set {assignment} is malformed: write steps=5000.")
-        settings[name] = typed_value(text)
-    return make_plan(
-        preset or presets.DEFAULT,
-        over=axes,
-        seeds=seeds,
-        tickets=[parse_assignments(text, "--ticket", "rate=0.4,0.6") for text in ticket or ()],
-        popups=[parse_assignments(text, "--popup", "rate=0.4,0.6") for text in popup or ()],
-        settings=settings,
-    )
-
-
-def executor_of(
-    jobs: int | None, device: str, together: str, ray: str | None, ray_timeout: float
-) -> "Executor":
-    """This machine, or a Ray cluster, as the executor of runs.
-
-    Raises:
-        UserError: there is no such device or cluster.
-    """
-    from mechgrok.sweeps.running import on_this_machine
-
-    if ray is None:
-        return on_this_machine(jobs, device, together)
-    from mechgrok.sweeps.cluster import Cluster
-
-    if jobs is not None:
-        raise UserError(
-            "--jobs does not apply to a cluster, which trains one run per core: omit it."
-        )
-    cluster = Cluster(ray, "cuda" if device == "cuda" else "cpu", ray_timeout)
-    cluster.check()
-    return cluster
+        _make(out, plan, extend, execution.executor(), shard, at_accuracy, quiet)
 
 
 def _make(

@@ -1,7 +1,7 @@
 """Train a network and keep its checkpoints; default: the paper's MLP on a + b mod 67"""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
-from mechgrok.cli.options import OUTPUT, Overwrite, Quiet
+from mechgrok.cli.options import Overwrite, Quiet, output_option
 from mechgrok.cli.progress import train_and_report
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
@@ -113,23 +113,16 @@ def train(
             "default: paper-mlp."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run's folder.", rich_help_panel=OUTPUT)] = Path(
-        "ckpts"
-    ),
+    out: Annotated[Path, output_option(help="The run's folder.")] = Path("ckpts"),
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Resume the run in the folder, to --steps if given.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option("--resume", help="Resume the run in the folder, to --steps if given."),
     ] = False,
     overwrite: Overwrite = False,
     log: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Log the metrics to tensorboard, wandb, trackio or your own file.py:Class.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            help="Log the metrics to tensorboard, wandb, trackio or your own file.py:Class."
         ),
     ] = None,
     device: Annotated[
@@ -150,26 +143,24 @@ def train(
     """
     settings = nested(given["given"], set_)
     refuse_unknown(settings, _SETTABLE, "A run")
+    from mechgrok.training import resume as resume_run
+    from mechgrok.training import train as train_run
+
     if resume:
-        _resume(out, settings, device, quiet, log or ())
+        planned, changed = _changes(out, settings)
+        steps, start = changed.get("steps") or planned, partial(resume_run, out, **changed)
     else:
-        _start(preset, out, settings, overwrite, device, quiet, log or ())
+        config = _configuration(preset, settings)
+        steps = config.recipe.steps
+        start = partial(train_run, out, config, overwrite=overwrite)
+    train_and_report(steps, quiet, partial(start, device=device, log=log or ()))
 
 
 train.epilog = _method_options()  # type: ignore[attr-defined]
 
 
-def _start(
-    preset: str | None,
-    out: Path,
-    given: dict[str, Any],
-    overwrite: bool,
-    device: str,
-    quiet: bool,
-    log: Sequence[str],
-) -> None:
-    from mechgrok.training import train
-
+def _configuration(preset: str | None, given: dict[str, Any]) -> RunConfig:
+    """The configuration of a preset with the given settings; prints hints about it."""
     fields = presets.load(presets.DEFAULT if preset is None else preset)
     if preset is None and given.get("model", {}).get("kind", "mlp") != "mlp":
         fields["model"] = {}  # The sizes are those of the preset's MLP.
@@ -187,19 +178,19 @@ def _start(
             f"{config.task}: use {descending}--model positional-mlp or --model transformer.",
             file=sys.stderr,
         )
-    train_and_report(
-        config.recipe.steps,
-        quiet,
-        partial(train, out, config, overwrite=overwrite, device=device, log=log),
-    )
+    return config
 
 
 #: Training settings that may change on resuming.
 _CHANGEABLE = {"steps", "checkpoint_every"}
 
 
-def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Sequence[str]) -> None:
-    from mechgrok.training import resume
+def _changes(out: Path, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """The planned steps of a run to resume, and its settings that change.
+
+    Raises:
+        UserError: the folder holds no such run, or another setting would change.
+    """
     from mechgrok.training.loop import open_resumable
 
     run = open_resumable(out)
@@ -214,12 +205,7 @@ def _resume(out: Path, given: dict[str, Any], device: str, quiet: bool, log: Seq
         )
     # Validate the texts: `resume` takes numbers.
     validated = RunConfig.make(training=changed).training
-    numbers = {name: getattr(validated, name) for name in changed}
-    train_and_report(
-        numbers.get("steps") or run.config.recipe.steps,
-        quiet,
-        partial(resume, out, device=device, log=log, **numbers),
-    )
+    return run.config.recipe.steps, {name: getattr(validated, name) for name in changed}
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, wraps
 from inspect import isfunction, isgeneratorfunction
+from itertools import chain
 from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -67,8 +68,6 @@ def in_neutral_state(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def neutral(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        if _inside.now:
-            return function(*args, **kwargs)
         with neutral_state():
             return function(*args, **kwargs)
 
@@ -145,7 +144,9 @@ def usual_in_process() -> Iterator[None]:
         if "torch" in sys.modules:
             _usual_torch(before)
         if "pandas" in sys.modules:
-            _usual_pandas(before)
+            import pandas as pd
+
+            before.enter_context(pd.option_context(*chain(*_PANDAS.items())))
         if "xarray" in sys.modules:
             import xarray as xr
 
@@ -186,15 +187,6 @@ def _usual_precision(before: ExitStack) -> None:
         if (now := getattr(where, "fp32_precision", "none")) not in ("none", "ieee"):
             before.callback(setattr, where, "fp32_precision", now)
             where.fp32_precision = "ieee"  # type: ignore[union-attr]
-
-
-def _usual_pandas(before: ExitStack) -> None:
-    import pandas as pd
-
-    for name, usual in _PANDAS.items():
-        if (now := pd.get_option(name)) != usual:
-            before.callback(pd.set_option, name, now)
-            pd.set_option(name, usual)
 
 
 @contextmanager

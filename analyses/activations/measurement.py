@@ -23,6 +23,7 @@ from mechgrok.analyses.measures.harmonics import (
     part_labels,
     part_units,
 )
+from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.results.variables import Variable, described
@@ -114,7 +115,8 @@ def measure(
     assert isinstance(task, BinaryOperation)
     parts = harmonics(task, order)
     last = _Measurements.at(run, steps[-1], parts)
-    shown = _most_active(last.variance, last.frequency_of, neurons)
+    falling = last.variance.argsort(descending=True).tolist()
+    shown = distinct_first(falling, last.frequency_of.tolist(), neurons)
     # Hold the grids of all neurons for one step at a time: a wide network needs much memory.
     before = (_Measurements.at(run, step, parts).only(shown) for step in steps[:-1])
     rows = [*before, last.only(shown)]
@@ -146,11 +148,7 @@ def measure(
         VARIABLES,
         {name: value.numpy() for name, value in values.items()},
         coords=coords,
-        attrs={
-            "order": "additive" if parts.n == task.n_answers else "multiplicative",
-            **of_steps,
-            **run.milestones,
-        },
+        attrs={"order": "additive" if parts.n == task.n_answers else "multiplicative", **of_steps},
         words=part_units(parts),
     )
 
@@ -196,19 +194,6 @@ class _Measurements(NamedTuple):
     def only(self, shown: Sequence[int]) -> "_Measurements":
         """These measurements with the activations of the shown neurons alone."""
         return self._replace(activation=self.activation[list(shown)])
-
-
-def _most_active(
-    variance: Float[Tensor, " neuron"], frequency_of: Integer[Tensor, " neuron"], count: int
-) -> list[int]:
-    """The neurons of largest variance: first one per frequency, then the others."""
-    falling = variance.argsort(descending=True).tolist()
-    frequency = frequency_of.tolist()
-    first: dict[int, int] = {}
-    for neuron in falling:
-        first.setdefault(frequency[neuron], neuron)
-    leaders = list(first.values())
-    return (leaders + [neuron for neuron in falling if neuron not in leaders])[:count]
 
 
 def _fourier(

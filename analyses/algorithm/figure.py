@@ -31,12 +31,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     for label, dataset in measured.items():
         for key in _strongest(dataset):
             curve = dataset.pizza.sel(key=key, circle="alone")
-            style: dict[str, Any] = {
-                "entry": f"k = {key}",
-                "color": frequency_color(key),
-                "value": "%{y:.2f}",
-            }
-            panel.lines(dataset.step, curve, run=label, **style)
+            color, entry = frequency_color(key), f"k = {key}"
+            panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="%{y:.2f}")
     panel = row.over_training("cos(φ_out − 2φ_in)", y={"range": [-0.35, 1.05]})
     panel.curves("alignment", value="%{y:.3f}")
     for label, dataset in figure.pictured.items():
@@ -95,11 +91,8 @@ def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
         others = dataset.magnitude.sel(frequency=rest).to_numpy().T
         panel.bundle(dataset.step, others, run=label, color="#BBBBBB", opacity=1)
     for key in keys:
-        style: dict[str, Any] = {
-            "color": frequency_color(key),
-            "value": f"k = {key}: " + "%{y:.3g}",
-        }
-        panel.lines(dataset.step, dataset.magnitude.sel(frequency=key), run=label, **style)
+        curve, value = dataset.magnitude.sel(frequency=key), f"k = {key}: %{{y:.3g}}"
+        panel.lines(dataset.step, curve, run=label, color=frequency_color(key), value=value)
 
 
 def _draw_phases(row: Row, label: str, dataset: xr.Dataset) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,11 +19,12 @@ from mechgrok.analyses.measures.algorithm import (
     wave_by_distance,
 )
 from mechgrok.analyses.measures.checks import check_at_least
+from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import key_frequencies
 from mechgrok.analyses.measures.residues import not_modular, residues
-from mechgrok.analyses.measures.spacing import log_spaced
+from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced
 from mechgrok.interventions import Keep, intervened
 from mechgrok.interventions.logits import place_of
 from mechgrok.models import HookedModel
@@ -121,9 +122,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
-    checkpoints: Annotated[
-        int, "number of checkpoints, evenly by log step; --steps overrides"
-    ] = 30,
+    checkpoints: Checkpoints = 30,
     triples: Annotated[int, "sampled (a, b, c) for gradients; all if there are fewer"] = 2048,
     logit: Annotated[
         Literal["correct", "runner-up"],
@@ -148,7 +147,7 @@ def measure(
     n = len(sums.order)
     sample = _sample(run, sums, triples, seed)
     rows = [_measure(run, step, sums, sample, logit) for step in at]
-    values = {name: np.stack([getattr(row, name) for row in rows]) for name in rows[0]._fields}
+    values = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     waves = values.pop("wave")
     strength = waves @ sums.weight_of_distance
     keys = key_frequencies(torch.from_numpy(np.abs(strength[-1])))
@@ -176,7 +175,6 @@ def measure(
             "logit": logit,
             "sums_embeddings": int(not run.config.model.knows_order),
             **of_steps,
-            **run.milestones,
         },
         words={"cycles per n": f"cycles per {n}"},
     )
@@ -238,29 +236,13 @@ def _sample(run: Run, sums: _Sums, most: int, seed: int) -> _Sample | None:
     return rows[number // n], sums.order[number % n]
 
 
-class _Measurements(NamedTuple):
-    """The measurements at one checkpoint: variables of `measure`, with waves at all frequencies."""
-
-    symmetricity: float
-    symmetricity_error: float
-    irrelevance: float
-    circularity: float
-    correct: Float[np.ndarray, " distance"]
-    wave: Float[np.ndarray, "frequency distance"]
-    magnitude: Float[np.ndarray, " frequency"]
-    frequency_of: Integer[np.ndarray, " neuron"]
-    reads: Float[np.ndarray, " neuron"]
-    writes: Float[np.ndarray, " neuron"]
-    phase_in: Float[np.ndarray, " neuron"]
-    phase_out: Float[np.ndarray, " neuron"]
-
-
-def _measure(run: Run, step: int, sums: _Sums, sample: _Sample | None, logit: str) -> _Measurements:
+def _measure(
+    run: Run, step: int, sums: _Sums, sample: _Sample | None, logit: str
+) -> dict[str, Any]:
+    """The variables of `measure` at one checkpoint, with the waves at all frequencies."""
     model = run.model(step)
-    with torch.no_grad():
-        logits = torch.cat([model(part) for part in sums.inputs.split(_BATCH)])
-    # Each input runs once; this repeats the rows of unordered pairs for both orders.
-    logits = logits[sums.row][:, sums.order]
+    # Each input runs once; the rows of unordered pairs repeat for both orders.
+    logits = outputs_of(model, sums.inputs)[sums.row][:, sums.order]
     answer, mean = sums.answer[:, None], by_distance(logits, sums.answer, sums.distance)
     if logit == "correct":
         chosen = logits.gather(1, answer)[:, 0]
@@ -268,15 +250,15 @@ def _measure(run: Run, step: int, sums: _Sums, sample: _Sample | None, logit: st
         chosen = logits.scatter(1, answer, -torch.inf).amax(1)
     symmetricity, error = _symmetricity(model, sums, sample)
     points = run.embedding([step])[0][sums.order]
-    return _Measurements(
-        symmetricity,
-        error,
-        distance_irrelevance(chosen, sums.distance),
-        float(circularity(points, _COMPONENTS).mean()),
-        mean[:, 0].numpy(),
-        wave_by_distance(mean).numpy(),
-        *_neurons(run, step, sums.order),
-    )
+    return {
+        "symmetricity": symmetricity,
+        "symmetricity_error": error,
+        "irrelevance": distance_irrelevance(chosen, sums.distance),
+        "circularity": float(circularity(points, _COMPONENTS).mean()),
+        "correct": mean[:, 0].numpy(),
+        "wave": wave_by_distance(mean).numpy(),
+        **_neurons(run, step, sums.order),
+    }
 
 
 def _symmetricity(model: HookedModel, sums: _Sums, sample: _Sample | None) -> tuple[float, float]:
@@ -310,8 +292,10 @@ def _pizza_shares(
     return shares
 
 
-def _neurons(run: Run, step: int, order: Integer[Tensor, " n"]) -> list[Shaped[np.ndarray, "..."]]:
-    """The waves read and written by neurons: ``magnitude`` … ``phase_out`` of `_Measurements`."""
+def _neurons(
+    run: Run, step: int, order: Integer[Tensor, " n"]
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The waves that the neurons read and write."""
     has_positions = "position-1" in run.wiring.input_paths
     paths = ("position-0", "position-1") if has_positions else ("auto", "auto")
     sides = [run.input_side([step], path=path)[0][order].T for path in paths]
@@ -325,8 +309,14 @@ def _neurons(run: Run, step: int, order: Integer[Tensor, " n"]) -> list[Shaped[n
     def at(values: Tensor) -> Tensor:
         return values.gather(1, frequency)[:, 0]
 
-    of_neurons = [at(reads), at(writes), -at(a * b).angle(), -at(out).angle()]
-    return [values.numpy() for values in (product.sum(0), frequency[:, 0], *of_neurons)]
+    return {
+        "magnitude": product.sum(0).numpy(),
+        "frequency_of": frequency[:, 0].numpy(),
+        "reads": at(reads).numpy(),
+        "writes": at(writes).numpy(),
+        "phase_in": -at(a * b).angle().numpy(),
+        "phase_out": -at(out).angle().numpy(),
+    }
 
 
 def _alignment(neurons: Mapping[str, np.ndarray]) -> Float[np.ndarray, " step"]:

@@ -160,19 +160,13 @@ def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
     # A logarithmic axis cannot show the norm 0 of a fully pruned neuron.
     relative, tolerance = relative.where(relative > 0), dataset.attrs["tolerance"]
     lowest = np.log10(max(1e-5, min(float(relative.min()), tolerance or 1)))
-    axis = {
-        "title": "share of the largest",
-        "type": "log",
-        "dtick": 1,
-        "range": [lowest - 0.2, 0.1],
-    }
+    axis = {"title": "share of the largest", "type": "log", "range": [lowest - 0.2, 0.1]}
+    axis |= {"dtick": 1}
     panel = row.over_training(f"{label}: input norm of each neuron", y=axis, marks=[label])
     ever_dead = dataset.dead.any("step").to_numpy()
     shown = thin(dataset.neuron.to_numpy().tolist(), _SHOWN)
-    for is_dead, style in (
-        (False, {"opacity": 0.35}),
-        (True, {"opacity": 0.8, "color": "#000000"}),
-    ):
+    faint, black = {"opacity": 0.35}, {"opacity": 0.8, "color": "#000000"}
+    for is_dead, style in ((False, faint), (True, black)):
         if chosen := [neuron for neuron in shown if ever_dead[neuron] == is_dead]:
             panel.bundle(
                 dataset.step,

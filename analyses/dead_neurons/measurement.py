@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mechgrok.analyses.measures.ablation import Readout
 from mechgrok.analyses.measures.checks import check_at_least
-from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.curves import JUDGED, judged_curve
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_number, with_skipped_note
 from mechgrok.analyses.measures.masks import kept_edges
@@ -55,12 +55,7 @@ VARIABLES = {
         "share of the unpruned weights into and out of neurons that belong to dead neurons",
     ),
     "died": Variable("neuron", "step", "the step at which the neuron died for good; −1: alive"),
-    "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
-    ),
-    "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
-    ),
+    **JUDGED,
     "accuracy": Variable("knockout, side, state", "share", "right answers in the state"),
     "loss": Variable("knockout, side, state", "{units of the loss}", "the loss in the state"),
     "accuracy_without": Variable("knockout, side, neuron", "share", "accuracy without the neuron"),
@@ -155,7 +150,6 @@ def measure(
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
             **of_steps,
-            **run.milestones,
         },
         {
             "tolerance": f"{tolerance:g}",

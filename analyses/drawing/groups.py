@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panel import Panel, Trace
 
 #: Menu entries of a figure of groups: whether to show medians, and whether to show single runs.
-_MENU = {
-    "medians and runs": (True, True),
-    "medians": (True, False),
-    "single runs": (False, True),
-}
+_MENU = {"medians and runs": (True, True), "medians": (True, False), "single runs": (False, True)}
 
 
 @dataclass
@@ -74,20 +70,13 @@ class GroupCurves:
         run, style = next(iter(self.runs)), dict(self.style)
         value = style.pop("value")
         color = style["line"].get("color") or panel.figure.color_of(run)
-        band: dict[str, Any] = {
-            "fill": "toself",
-            "fillcolor": color,
-            "opacity": 0.16,
-            "line": {"width": 0},
-        }
-        around: dict[str, Any] = {
-            "x": np.concatenate([x, x[::-1]]),
-            "y": np.concatenate([low, high[::-1]]),
-        }
+        band: dict[str, Any] = {"fill": "toself", "fillcolor": color, "opacity": 0.16}
+        band |= {"line": {"width": 0}}
+        around, edge = np.concatenate([x, x[::-1]]), np.concatenate([low, high[::-1]])
         hover = value and f"{panel.figure.groups[run]}, median of {len(self.runs)}<br>{value}"
         style = {k: v for k, v in style.items() if k != "opacity"} | {"mode": "lines"}
         medians = [
-            panel.add("scatter", run=run, mode="lines", **around, **band),
+            panel.add("scatter", run=run, x=around, y=edge, mode="lines", **band),
             panel.add("scatter", run=run, hover=hover, x=x, y=middle.astype(np.float32), **style),
         ]
         for trace in self.traces:

@@ -73,10 +73,8 @@ def milestone_lines(
         if named and free and (has_few_runs or mark not in named_marks):
             named_marks.add(mark)
             heights[free[0]].append(at)
-            name: dict[str, Any] = {
-                "text": mark,
-                "font": {"size": 11, "color": color, "shadow": _HALO},
-            }
+            font = {"size": 11, "color": color, "shadow": _HALO}
+            name: dict[str, Any] = {"text": mark, "font": font}
             name |= {"x": np.log10(x) if axis.log else x, "xanchor": "right", "yanchor": "top"}
             name |= {"y": 1, "yshift": -_NAME_HEIGHT * free[0], "textangle": -90}
             names.append({**name, "showarrow": False, **references})

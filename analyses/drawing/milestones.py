@@ -148,12 +148,7 @@ def _draw_runs(
 
 
 def _draw_medians(
-    panel: Panel,
-    mark: str,
-    times: Sequence[TimeToEvent],
-    x: Sequence[Any],
-    colors: Any,
-    dash: str,
+    panel: Panel, mark: str, times: Sequence[TimeToEvent], x: Sequence[Any], colors: Any, dash: str
 ) -> None:
     """Draw medians, their intervals (or the range of few runs), and a grey line through them."""
     censored = [math.isinf(time.median) for time in times]

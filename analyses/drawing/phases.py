@@ -1,6 +1,8 @@
 """Phase diagrams (Liu et al. 2022) over two swept settings, with medians of the milestones."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -48,8 +50,12 @@ def add_phases(figure: Panels, family: RunGroups) -> None:
             "x": [show_value(value) for value in values_of(family, x)],
             "y": [show_value(value) for value in values_of(family, y)],
         }
-        choices = {"phase": _phases(family, cells)}
-        choices |= {name: _medians(family, cells, m, limits[m]) for m, name in _SHOWN.items()}
+        scale: dict[str, Any] = {"colorscale": _STEPPED, "zmin": -0.5, "zmax": len(PHASES) - 0.5}
+        choices = {"phase": _map(cells, partial(_phase, family), **scale)}
+        for mark, name in _SHOWN.items():
+            low, high = limits[mark]
+            scale = {"colorscale": SEQUENTIAL, "zmin": low, "zmax": high}
+            choices[name] = _map(cells, partial(_median, family, mark=mark), **scale)
         panel.add(
             "heatmap", **places, choices=choices, showscale=False, xgap=2, ygap=2,
             texttemplate="%{text}", hover=f"{x} %{{x}}, {y} %{{y}}<br>%{{hovertext}}",
@@ -72,18 +78,16 @@ def _cells(family: RunGroups, x: str, y: str, chosen: dict[str, Any]) -> list[li
     ]
 
 
-def _phases(family: RunGroups, cells: list[list[Key | None]]) -> dict[str, Any]:
-    """The attributes of a heat map of each cell's most common phase."""
-    z, text, details = [], [], []
-    for line in cells:
-        z.append([math.nan if key is None else _phase(family, key)[0] for key in line])
-        text.append(["" if key is None else _phase(family, key)[1] for key in line])
-        details.append(["" if key is None else _phase(family, key)[2] for key in line])
-    scale = {"colorscale": _STEPPED, "zmin": -0.5, "zmax": len(PHASES) - 0.5}
-    return {"z": z, "text": text, "hovertext": details, **scale}
+def _map(
+    cells: list[list[Key | None]], content: Callable[[Key], tuple[float, str, str]], **scale: Any
+) -> dict[str, Any]:
+    """The attributes of a heat map: number, text and hover text of each cell, and the scale."""
+    rows = [[(math.nan, "", "") if k is None else content(k) for k in line] for line in cells]
+    z, text, hover = ([[cell[at] for cell in line] for line in rows] for at in range(3))
+    return {"z": z, "text": text, "hovertext": hover, **scale}
 
 
-def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
+def _phase(family: RunGroups, key: Key) -> tuple[float, str, str]:
     """The index of the most common phase, its share of the runs, and the count of each phase."""
     table = family.table.loc[family.groups[key]]
     reached = (
@@ -96,27 +100,12 @@ def _phase(family: RunGroups, key: Key) -> tuple[int, str, str]:
     return PHASES.index(most), f"{n}/{len(phases)}", details
 
 
-def _medians(
-    family: RunGroups, cells: list[list[Key | None]], mark: str, limits: tuple[float, float]
-) -> dict[str, Any]:
-    """The attributes of a heat map of a milestone's medians, shaded by logarithms."""
-    times = family.times[mark]
-
-    def shade(key: Key | None) -> float:
-        median = math.nan if key is None else times[key].median
-        return math.log10(median) if math.isfinite(median) and median > 0 else math.nan
-
-    def text_of(key: Key | None) -> str:
-        return "" if key is None else str(times[key])
-
-    scale = {"colorscale": SEQUENTIAL, "zmin": limits[0], "zmax": limits[1]}
-    text = [[text_of(key).partition(" [")[0] for key in line] for line in cells]
-    details = [[text_of(key) for key in line] for line in cells]
-    return {
-        "z": [[shade(k) for k in line] for line in cells],
-        "text": text,
-        "hovertext": details,
-    } | scale
+def _median(family: RunGroups, key: Key, mark: str) -> tuple[float, str, str]:
+    """The logarithm of a milestone's median, the median, and its interval."""
+    time = family.times[mark][key]
+    is_positive = math.isfinite(time.median) and time.median > 0
+    shade = math.log10(time.median) if is_positive else math.nan
+    return shade, str(time).partition(" [")[0], str(time)
 
 
 def _limits(family: RunGroups, mark: str) -> tuple[float, float]:

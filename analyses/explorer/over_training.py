@@ -9,10 +9,7 @@ import xarray as xr
 from mechgrok.analyses.drawing import SHARE, Panels
 from mechgrok.interventions import from_toml
 
-_STATES: dict[str, dict[str, Any]] = {
-    "whole": {"dash": "dash", "opacity": 0.6},
-    "intervened": {},
-}
+_STATES: dict[str, dict[str, Any]] = {"whole": {"dash": "dash", "opacity": 0.6}, "intervened": {}}
 
 
 def in_words(dataset: xr.Dataset) -> str:
@@ -39,9 +36,7 @@ def finding(dataset: xr.Dataset) -> str:
 
 
 def draw(
-    measured: Mapping[str, xr.Dataset],
-    *,
-    log: Annotated[bool, "logarithmic step axis"] = True,
+    measured: Mapping[str, xr.Dataset], *, log: Annotated[bool, "logarithmic step axis"] = True
 ) -> go.Figure:
     """Accuracy above loss and test beside train; dashed curves are without interventions."""
     done = {in_words(dataset) for dataset in measured.values()}
@@ -50,19 +45,12 @@ def draw(
     )
     units = sorted({str(dataset.loss.attrs.get("units", "")) for dataset in measured.values()})
     accuracy, loss = figure.row(height=280), figure.row(height=200)
-    for place, side in enumerate(("test", "train")):
+    titles = {"test": ("accuracy", f"loss ({', '.join(units)})"), "train": ("", "")}
+    for side, (share, log_loss) in titles.items():
+        axes = {"title": share, **SHARE}, {"title": log_loss, "type": "log"}
         panels = {
-            "accuracy": accuracy.over_training(
-                f"{side} accuracy", y={"title": "" if place else "accuracy", **SHARE}
-            ),
-            "loss": loss.over_training(
-                f"{side} loss",
-                y={
-                    "title": "" if place else f"loss ({', '.join(units)})",
-                    "type": "log",
-                    "exponentformat": "power",
-                },
-            ),
+            "accuracy": accuracy.over_training(f"{side} accuracy", y=axes[0]),
+            "loss": loss.over_training(f"{side} loss", y=axes[1]),
         }
         for label, dataset in measured.items():
             for quantity, panel in panels.items():

@@ -20,73 +20,54 @@ PICTURES = {
 }
 
 
-def layout(shown: Sequence[Shown]) -> Any:
-    """The whole page."""
-    first = shown[0]
-    return html.Main(
-        [
-            dcc.Location(id="url", refresh=False),
-            dcc.Store(id="interventions", data=[]),
-            dcc.Store(id="at", data=len(first.run.steps) - 1),
-            dcc.Store(id="clicked"),
-            dcc.Store(id="n-runs", data=len(shown)),
-            _header(shown),
-            html.Div([_pictures(shown), _sidebar(first)], className="columns"),
-        ]
-    )
-
-
-def _header(shown: Sequence[Shown]) -> Any:
-    n_steps = len(shown[0].run.steps)
-    lock = html.Label(
-        [
-            "side by side at the same ",
-            html.Span(
-                dcc.RadioItems(
-                    options=[
-                        {"label": "step", "value": "step"},
-                        {"label": "accuracy", "value": "accuracy"},
-                    ],
-                    value="step",
-                    id="lock",
-                    inline=True,
-                )
-            ),
-        ],
-        className="lock",
-        hidden=len(shown) < 2,
-    )
-    return html.Header(
-        [
-            html.Div(
-                [
-                    html.H1(" | ".join(run.label for run in shown)),
-                    html.Span(str(shown[0].run.task), className="task"),
-                    html.Output(id="step-words", className="step"),
-                    lock,
-                    html.Button("Copy link", id="copy-link"),
-                    html.Button("Light or dark", id="theme"),
-                ],
-                className="bar",
-            ),
-            html.Canvas(id="curve", role="img", **_aria("Learning curves; click to go to a step")),
-            html.Div(
-                [
-                    html.Button("Play", id="play"),
-                    html.Label("Checkpoint", htmlFor="step", className="hidden"),
-                    dcc.Input(
-                        id="step", type="range", min=0, max=n_steps - 1, step=1, value=n_steps - 1
-                    ),
-                ],
-                className="scrub",
-            ),
-            html.P("", id="status", role="status", **_aria("Status")),
-        ]
-    )
+def _tag(kind: str, *children: Any, **attributes: Any) -> Any:
+    """An HTML element with children."""
+    return getattr(html, kind)(list(children), **attributes)
 
 
 def _aria(label: str) -> dict[str, Any]:
     return {"aria-label": label}
+
+
+def layout(shown: Sequence[Shown]) -> Any:
+    """The whole page."""
+    first = shown[0]
+    return _tag(
+        "Main",
+        dcc.Location(id="url", refresh=False),
+        dcc.Store(id="interventions", data=[]),
+        dcc.Store(id="at", data=len(first.run.steps) - 1),
+        dcc.Store(id="clicked"),
+        dcc.Store(id="n-runs", data=len(shown)),
+        _header(shown),
+        _tag("Div", _pictures(shown), _sidebar(first), className="columns"),
+    )
+
+
+def _header(shown: Sequence[Shown]) -> Any:
+    last = len(shown[0].run.steps) - 1
+    quantities = dcc.RadioItems(["step", "accuracy"], "step", id="lock", inline=True)
+    side_by_side = ["side by side at the same ", html.Span(quantities)]
+    bar = [
+        html.H1(" | ".join(run.label for run in shown)),
+        html.Span(str(shown[0].run.task), className="task"),
+        html.Output(id="step-words", className="step"),
+        html.Label(side_by_side, className="lock", hidden=len(shown) < 2),
+        html.Button("Copy link", id="copy-link"),
+        html.Button("Light or dark", id="theme"),
+    ]
+    scrub = [
+        html.Button("Play", id="play"),
+        html.Label("Checkpoint", htmlFor="step", className="hidden"),
+        dcc.Input(id="step", type="range", min=0, max=last, step=1, value=last),
+    ]
+    return _tag(
+        "Header",
+        html.Div(bar, className="bar"),
+        html.Canvas(id="curve", role="img", **_aria("Learning curves; click to go to a step")),
+        html.Div(scrub, className="scrub"),
+        html.P("", id="status", role="status", **_aria("Status")),
+    )
 
 
 def _pictures(shown: Sequence[Shown]) -> Any:
@@ -96,16 +77,10 @@ def _pictures(shown: Sequence[Shown]) -> Any:
         parts = [
             _picture(name, title.format(symbol=symbol), number) for name, title in PICTURES.items()
         ]
-        runs.append(
-            html.Section(
-                [
-                    html.H2([run.label, " ", html.Small(id=f"numbers-{number}")]),
-                    html.Div(parts, className="pictures"),
-                ],
-                **_aria(run.label),
-            )
-        )
-    return html.Div([_choices(shown[0]), html.Div(runs, className="runs")], className="main")
+        heading = html.H2([run.label, " ", html.Small(id=f"numbers-{number}")])
+        pictures = html.Div(parts, className="pictures")
+        runs.append(_tag("Section", heading, pictures, **_aria(run.label)))
+    return _tag("Div", _choices(shown[0]), html.Div(runs, className="runs"), className="main")
 
 
 def _choices(first: Shown) -> Any:
@@ -114,13 +89,10 @@ def _choices(first: Shown) -> Any:
     kind = first.parts.kind.capitalize() if first.parts else "Frequency"
     strongest = first.key[0] if first.key else 1
     heads = first.shapes.get("attention", [0])[0]
-    matrices = list(first.run.wiring.connections)
-    reads = first.run.wiring.hidden[-1].reads[0]
+    shows = ["correct", "logit of the right answer", "loss"]
+    matrices, reads = list(first.run.wiring.connections), first.run.wiring.hidden[-1].reads[0]
     parts = [
-        _labelled(
-            "Pairs show",
-            _select("pairs-show", ["correct", "logit of the right answer", "loss"], "correct"),
-        ),
+        _labelled("Pairs show", _select("pairs-show", shows, "correct")),
         _labelled(kind, _number("frequency", strongest, 1, n_parts)),
         _labelled("Neuron", _number("neuron", first.loudest, 0, first.n_neurons - 1)),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
@@ -131,18 +103,12 @@ def _choices(first: Shown) -> Any:
 
 
 def _picture(name: str, title: str, number: int) -> Any:
-    saves = [_save(kind) for kind in ("SVG", "PNG", "CSV")]
-    return html.Figure(
-        [
-            html.Figcaption(title),
-            html.Canvas(
-                id=f"{name}-{number}",
-                role="img",
-                tabIndex="0",
-                **_aria(f"{title}, run {number + 1}"),
-            ),
-            html.Div(saves, className="saves"),
-        ],
+    aria = _aria(f"{title}, run {number + 1}")
+    return _tag(
+        "Figure",
+        html.Figcaption(title),
+        html.Canvas(id=f"{name}-{number}", role="img", tabIndex="0", **aria),
+        html.Div([_save(kind) for kind in ("SVG", "PNG", "CSV")], className="saves"),
         id=f"figure-{name}-{number}",
         className=f"picture {name}",
     )
@@ -154,36 +120,27 @@ def _save(kind: str) -> Any:
 
 
 def _sidebar(first: Shown) -> Any:
-    return html.Aside(
-        [
-            html.H2("Interventions"),
-            html.Div(
-                "No interventions yet: click a neuron in the weights, or choose below.",
-                id="listed",
-                role="list",
-                **_aria("Interventions"),
-            ),
-            *forms(first),
-            html.Div(
-                [
-                    html.Button("Over training", id="over-training"),
-                    html.Progress(id="progress", value="0", max="1", **_aria("Over training")),
-                ],
-                className="line",
-            ),
-            html.H2("A pair"),
-            html.P("Click a pair to see the network's answer.", id="pair-words"),
-            html.Div(id="pair"),
-            html.H2("Export"),
-            html.Div(
-                [
-                    html.Button("Copy as Python", id="copy-python"),
-                    html.Button("Save interventions.toml", id="save-toml"),
-                ],
-                className="line",
-            ),
-            html.Pre(id="python", **_aria("Python")),
-        ]
+    none_yet = "No interventions yet: click a neuron in the weights, or choose below."
+    over_training = [
+        html.Button("Over training", id="over-training"),
+        html.Progress(id="progress", value="0", max="1", **_aria("Over training")),
+    ]
+    exports = [
+        html.Button("Copy as Python", id="copy-python"),
+        html.Button("Save interventions.toml", id="save-toml"),
+    ]
+    return _tag(
+        "Aside",
+        html.H2("Interventions"),
+        html.Div(none_yet, id="listed", role="list", **_aria("Interventions")),
+        *forms(first),
+        html.Div(over_training, className="line"),
+        html.H2("A pair"),
+        html.P("Click a pair to see the network's answer.", id="pair-words"),
+        html.Div(id="pair"),
+        html.H2("Export"),
+        html.Div(exports, className="line"),
+        html.Pre(id="python", **_aria("Python")),
     )
 
 

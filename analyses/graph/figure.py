@@ -24,12 +24,7 @@ _PANELS: tuple[tuple[str, str | None, str, str], ...] = (
         "relational graph: path length",
         "L (edges)",
     ),
-    (
-        "relational_clustering",
-        "random_relational_clustering",
-        "relational graph: clustering",
-        "C",
-    ),
+    ("relational_clustering", "random_relational_clustering", "relational graph: clustering", "C"),
     ("small_world", None, "relational graph: small world", "σ"),
 )
 #: The gaps over training.

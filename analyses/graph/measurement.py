@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mechgrok.analyses.measures.checks import check_at_least
-from mechgrok.analyses.measures.curves import judged_curve
+from mechgrok.analyses.measures.curves import JUDGED, judged_curve
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_steps, with_skipped_note
 from mechgrok.analyses.measures.graphs import (
@@ -47,12 +47,7 @@ _MOST_GRAPHS = 1_000_000
 _SECONDS_OF_A_GRAPH = 0.002
 
 VARIABLES = {
-    "test_accuracy": Variable(
-        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
-    ),
-    "test_loss": Variable(
-        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
-    ),
+    **JUDGED,
     "path_length": Variable(
         "step", "edges", "mean of d(i, j) over pairs of units connected by a path"
     ),
@@ -94,9 +89,7 @@ VARIABLES = {
         "step, weight", "edges per unit", "λ₀ − λ₁, the two largest singular values of the mask"
     ),
     "weighted_spectral_gap": Variable(
-        "step, weight",
-        "weight",
-        "λ₀ − λ₁, the two largest singular values of |w| on the edges",
+        "step, weight", "weight", "λ₀ − λ₁, the two largest singular values of |w| on the edges"
     ),
     "signed_spectral_gap": Variable(
         "step, weight", "weight", "λ₀ − λ₁ of the signed w on the edges"
@@ -108,14 +101,10 @@ VARIABLES = {
         "picture, weight, rank", "weight", "the strongest edges of each matrix, by |w|"
     ),
     "edge_source": Variable(
-        "picture, weight, rank",
-        "none",
-        "the edge's input unit; −1 if the matrix has fewer edges",
+        "picture, weight, rank", "none", "the edge's input unit; −1 if the matrix has fewer edges"
     ),
     "edge_target": Variable(
-        "picture, weight, rank",
-        "none",
-        "the edge's output unit; −1 if the matrix has fewer edges",
+        "picture, weight, rank", "none", "the edge's output unit; −1 if the matrix has fewer edges"
     ),
     "bound": Variable("bound", "none", "the name of a Ramanujan bound"),
     "unit": Variable("unit", "none", "the number of a neuron, token, or other unit"),
@@ -267,7 +256,6 @@ def measure(
             "partitions": partitions,
             "columns": [wiring.column[group] for group in wiring.groups],
             **of_steps,
-            **run.milestones,
         },
         words={"units of the loss": run.task.loss_units},
     )
@@ -305,9 +293,7 @@ def _check_partitions(partitions: int, n_steps: int) -> None:
         )
 
 
-def _stacked(
-    per_step: Sequence[Mapping[str, Any]],
-) -> dict[str, Shaped[np.ndarray, "step ..."]]:
+def _stacked(per_step: Sequence[Mapping[str, Any]]) -> dict[str, Shaped[np.ndarray, "step ..."]]:
     """Each metric, stacked over the steps that have it."""
     return {
         name: np.stack([metrics[name] for metrics in per_step if name in metrics])

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from mechgrok.results.variables import Variable
 from mechgrok.runs import Run
+
+#: The two possible variables of `judged_curve`.
+JUDGED = {
+    "test_accuracy": Variable(
+        "step", "share", "right answers on the test set, for tasks with an accuracy criterion"
+    ),
+    "test_loss": Variable(
+        "step", "{units of the loss}", "the loss on the test set, for tasks with a loss criterion"
+    ),
+}
 
 
 def judged_curve(run: Run, steps: Sequence[int]) -> tuple[str, Float[np.ndarray, " step"]]:

@@ -6,9 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.models import load_weights, make_model
+from mechgrok.models import HookedModel, load_weights, make_model
 from mechgrok.runs import Run
 from mechgrok.tasks import Examples
+
+#: The most outputs per batch, as numbers.
+_LARGEST_OUTPUTS = 2**23
 
 
 def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
@@ -22,6 +25,19 @@ def subsample(examples: Examples, most: int, seed: int = 0) -> Examples:
         return examples
     order = torch.randperm(len(examples.labels), generator=torch.Generator().manual_seed(seed))
     return Examples(*(tensor[order[:most]] for tensor in examples))
+
+
+@torch.no_grad()
+def outputs_of(model: HookedModel, inputs: Tensor) -> Float[Tensor, "example d_output"]:
+    """A model's outputs for many inputs, in batches that limit memory.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> outputs_of(run.model(0), run.task.test.inputs[:5]).shape
+    torch.Size([5, 67])
+    """
+    size = max(1, _LARGEST_OUTPUTS // model.d_output)
+    return torch.cat([model(batch) for batch in inputs.split(size)])
 
 
 class Evaluator:

@@ -55,7 +55,7 @@ def select_finite_steps(
     steps: Sequence[int] | None,
     choose: Callable[[Sequence[int]], Sequence[int]] | None = None,
 ) -> tuple[list[int], dict[str, Any]]:
-    """The steps to measure in a run, and the attributes that describe them in the dataset.
+    """The steps to measure in a run, and the attributes of the dataset that describe the run.
 
     Args:
         run: a run.
@@ -63,15 +63,17 @@ def select_finite_steps(
         choose: selects from all steps of the run; default: all.
 
     Returns:
-        The steps with finite weights (`finite_steps`), and attributes: ``left_out``, the other
-        steps, if any; with ``choose``, ``of_checkpoints``, the number of the run's checkpoints.
+        The steps with finite weights (`finite_steps`), and attributes: the run's milestones;
+        ``left_out``, the other steps, if any; with ``choose``, ``of_checkpoints``, the number of
+        the run's checkpoints.
 
     Raises:
         UserError: the run has no such step, or no step has finite weights.
 
     >>> import mechgrok
-    >>> select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
-    ([0, 30000], {})
+    >>> steps, attributes = select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
+    >>> steps, list(attributes)
+    ([0, 30000], ['t_mem', 't_gen', 'tau_grok'])
     >>> select_finite_steps(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
     [30000]
     """
@@ -80,5 +82,6 @@ def select_finite_steps(
         chosen = [int(step) for step in choose(selected)]
     finite = finite_steps(run, chosen)
     missing = [int(step) for step in chosen if step not in set(finite)]
-    attributes: dict[str, Any] = {"left_out": missing} if missing else {}
+    attributes: dict[str, Any] = {**run.milestones}
+    attributes |= {"left_out": missing} if missing else {}
     return finite, attributes | ({"of_checkpoints": len(selected)} if choose is not None else {})

@@ -94,3 +94,20 @@ def strongest_frequency(run: Run, step: int) -> Integer[Tensor, " neuron"]:
     else:
         sides = run.output_side([step])[:, :, tokens]
     return dominant_frequency(power_share(joint_amplitude(amplitude_spectrum, sides), len(tokens)))
+
+
+def distinct_first(neurons: Sequence[int], kinds: Sequence[int], count: int) -> list[int]:
+    """The first ``count`` neurons, with those of a new kind before all others.
+
+    Args:
+        neurons: the neurons, most important first.
+        kinds: the kind of each neuron by its number, such as its frequency.
+
+    >>> distinct_first([3, 0, 2, 1], kinds=[7, 5, 7, 7], count=3)
+    [3, 1, 0]
+    """
+    first: dict[int, int] = {}
+    for neuron in neurons:
+        first.setdefault(kinds[neuron], neuron)
+    leaders = list(first.values())
+    return [*leaders, *(neuron for neuron in neurons if neuron not in leaders)][:count]

@@ -1,8 +1,12 @@
 """Default selections of checkpoints for slow analyses."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
+
+#: The option of `log_spaced` checkpoints.
+Checkpoints = Annotated[int, "number of checkpoints, evenly by log step; --steps overrides"]
 
 
 def thin(steps: Sequence[int], count: int = 60) -> list[int]:

@@ -1,6 +1,6 @@
 """Measurements of representations in logits, weights and neurons, and of cosets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, NamedTuple
 
@@ -25,7 +25,7 @@ from mechgrok.analyses.measures.harmonics import (
 )
 from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.errors import UserError
-from mechgrok.interventions.logits import Pairs
+from mechgrok.interventions.logits import Pairs, place_of
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
@@ -70,9 +70,7 @@ VARIABLES = {
         "cross-entropy without all key representations' parts of L, over the training pairs",
     ),
     "explained": Variable(
-        "step",
-        "share of variance",
-        "share of all key representations' parts in the variance of L",
+        "step", "share of variance", "share of all key representations' parts in the variance of L"
     ),
     "input_share": Variable(
         "step, path, frequency",
@@ -162,7 +160,7 @@ def measure(
             "of": list(_OF),
             **part_coordinates(parts),
         },
-        attrs={"n": parts.n, "threshold": threshold, "level": level, **of_steps, **run.milestones},
+        attrs={"n": parts.n, "threshold": threshold, "level": level, **of_steps},
         words={"threshold": f"{threshold:g}", "level": f"{level:.0%}", **part_units(parts)},
     )
 
@@ -189,52 +187,53 @@ class _Sums(NamedTuple):
     @torch.no_grad()
     def of(cls, run: Run, step: int, pairs: Pairs) -> "_Sums":
         """The sums at a step."""
-        n, layer = len(pairs.order), run.wiring.hidden[-1]
-        d_mlp = run.wiring.groups[layer.group].size
-        mean = torch.zeros(n, n, dtype=torch.float64)
-        of = {name: torch.zeros(n, d_mlp, dtype=torch.float64) for name in _OF}
-        count = {name: torch.zeros(n, dtype=torch.float64) for name in _OF}
-        squares, second = 0.0, torch.zeros(d_mlp, dtype=torch.float64)
-        for rows, logits, post in _passes(run, step, pairs, layer.hook):
-            weight = pairs.weight[rows]
-            chosen = logits[:, pairs.order]
-            chosen = chosen - chosen.mean(1, keepdim=True)
-            squares += float(chosen.square().sum(1) @ weight)
-            mean.index_add_(0, pairs.answer[rows], chosen * weight[:, None])
-            second += weight @ post.square()
-            for name, place in _places(run, pairs, rows):
-                of[name].index_add_(0, place, post * weight[:, None])
-                count[name].index_add_(0, place, weight)
-        weights = pairs.weight.sum()
-        overall = of["ab"].sum(0) / weights
-        of = {name: total / count[name].clamp(min=1e-9)[:, None] for name, total in of.items()}
-        variance = float((second / weights - overall.square()).clamp(min=0).sum())
-        return cls(mean / pairs.answer_weight.clamp(min=1)[:, None], squares, of, variance)
-
-
-def _passes(
-    run: Run, step: int, pairs: Pairs, hook: str
-) -> Iterator[tuple[slice, Float[Tensor, "pair c"], Float[Tensor, "pair neuron"]]]:
-    """Yield logits and activations of batches of pairs, in float64."""
-    model = run.model(step)
-    size = max(1, _LARGEST // max(run.task.d_output, 1))
-    for first in range(0, len(pairs.inputs), size):
-        rows = slice(first, first + size)
-        logits, cache = model.run_with_cache(
-            pairs.inputs[rows], names_filter=lambda name: name == hook
+        layer = run.wiring.hidden[-1]
+        logits, post = _outputs(run, step, pairs, layer.hook)
+        logits = logits[:, pairs.order]
+        logits -= logits.mean(1, keepdim=True)
+        squares = float(logits.square().sum(1) @ pairs.weight)
+        overall = pairs.weight @ post / pairs.weight.sum()
+        second = pairs.weight @ post.square() / pairs.weight.sum()
+        return cls(
+            pairs.mean_by_answer(logits),
+            squares,
+            {name: _mean_by(places, post, pairs) for name, places in _places(run, pairs).items()},
+            float((second - overall.square()).clamp(min=0).sum()),
         )
-        post = cache[hook]
-        yield rows, logits.double(), (post if post.ndim == 2 else post[:, -1]).double()
 
 
-def _places(run: Run, pairs: Pairs, rows: slice) -> list[tuple[str, Integer[Tensor, " pair"]]]:
+def _outputs(
+    run: Run, step: int, pairs: Pairs, hook: str
+) -> tuple[Float[Tensor, "pair c"], Float[Tensor, "pair neuron"]]:
+    """The logits of all pairs, and the activations at the last position, in float64."""
+    model = run.model(step)
+    logits, post = [], []
+    for inputs in pairs.inputs.split(max(1, _LARGEST // run.task.d_output)):
+        outputs, cache = model.run_with_cache(inputs, names_filter=lambda name: name == hook)
+        activation = cache[hook]
+        logits.append(outputs.double())
+        post.append((activation if activation.ndim == 2 else activation[:, -1]).double())
+    return torch.cat(logits), torch.cat(post)
+
+
+def _places(run: Run, pairs: Pairs) -> dict[str, list[Integer[Tensor, " pair"]]]:
     """The positions of a, of b and of the right answer; mirrored pairs have both operand orders."""
-    place = torch.zeros(int(pairs.inputs.max()) + 1, dtype=torch.long)
-    place[pairs.order] = torch.arange(len(pairs.order))
-    a, b = place[pairs.inputs[rows, :2]].unbind(1)
     assert isinstance(run.task, BinaryOperation)
-    mirrored = [("a", b), ("b", a)] if run.task.mirrored else []
-    return [("a", a), ("b", b), *mirrored, ("ab", pairs.answer[rows])]
+    a, b = place_of(pairs.order, int(pairs.inputs.max()) + 1)[pairs.inputs[:, :2]].unbind(1)
+    both = [[a, b], [b, a]] if run.task.mirrored else [[a], [b]]
+    return {"a": both[0], "b": both[1], "ab": [pairs.answer]}
+
+
+def _mean_by(
+    places: Sequence[Integer[Tensor, " pair"]], post: Float[Tensor, "pair neuron"], pairs: Pairs
+) -> Float[Tensor, "n neuron"]:
+    """The mean activations of the pairs with equal places."""
+    total = torch.zeros(len(pairs.order), post.shape[1], dtype=torch.float64)
+    count = torch.zeros(len(pairs.order), dtype=torch.float64)
+    for place in places:
+        total.index_add_(0, place, post * pairs.weight[:, None])
+        count.index_add_(0, place, pairs.weight)
+    return total / count.clamp(min=1e-9)[:, None]
 
 
 def _similarity(sums: _Sums, pairs: Pairs) -> Float[np.ndarray, " frequency"]:
@@ -303,9 +302,7 @@ def _shares(
 ) -> dict[str, Float[np.ndarray, "step *any frequency"]]:
     """The share of each part in input weights, output weights and activations."""
 
-    def share(
-        signals: Float[Tensor, "*rest signal n"],
-    ) -> Float[np.ndarray, "*rest frequency"]:
+    def share(signals: Float[Tensor, "*rest signal n"]) -> Float[np.ndarray, "*rest frequency"]:
         return parts.power_share(parts.amplitude(signals).norm(dim=-2)).numpy()
 
     inputs = [

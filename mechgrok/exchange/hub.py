@@ -8,20 +8,17 @@ folder per step, a git repository with one branch per step, or an upload to a hu
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from threading import Thread
-from typing import TypeVar
 
+from mechgrok.deadline import Caller
 from mechgrok.errors import ExternalError, UserError, in_a_sentence
 from mechgrok.exchange.exporting import UNKNOWN_LICENSE, check_license, new_folder, write_network
 from mechgrok.exchange.revisions import git, revision_of
 from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 
-T = TypeVar("T")
 #: A second revision of the last step.
 LAST = "main"
 
@@ -107,9 +104,11 @@ def push(
             revision=revision,
         )
 
-    def request(call: Callable[..., T], *arguments: object, **options: object) -> T:
+    call = Caller(timeout)
+
+    def request(function: Callable[..., object], *arguments: object, **options: object) -> object:
         try:
-            return _within(timeout, lambda: call(*arguments, **options))
+            return call(function, *arguments, **options)
         # The exceptions of a missing network depend on the version of huggingface_hub.
         except Exception as error:
             raise ExternalError(
@@ -124,27 +123,6 @@ def push(
                 request(upload, folder, step, revision)
         progress(step)
     return str(url)
-
-
-def _within(seconds: float, call: Callable[[], T]) -> T:
-    """Call with a timeout, which huggingface_hub itself lacks.
-
-    Raises:
-        TimeoutError: the call took longer; its thread ends with the process.
-    """
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutError:
-        raise TimeoutError(f"no answer within {seconds:g} s") from None
 
 
 def _revisions(step: int, steps: Sequence[int]) -> list[str]:

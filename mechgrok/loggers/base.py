@@ -1,16 +1,14 @@
 """The base class of loggers, and functions that send metrics to them."""
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from math import isfinite
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from mechgrok import user_code
+from mechgrok.deadline import Caller
 from mechgrok.errors import UserError, in_a_sentence, warn
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import Registry
@@ -91,40 +89,6 @@ def find_loggers(names: str | Sequence[str]) -> dict[str, type[Logger]]:
     return loggers
 
 
-class _Caller:
-    """A thread for all calls of one logger, which gives each call a deadline.
-
-    All calls use the same thread because some libraries have thread-local state.
-    """
-
-    def __init__(self) -> None:
-        self._calls: SimpleQueue[Callable[[], Any]] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in the thread, and return its result or raise its error.
-
-        Raises:
-            TimeoutError: the call takes longer than `PATIENCE`.
-        """
-        self._calls.put(partial(function, *arguments))
-        try:
-            answer, error = self._answers.get(timeout=PATIENCE)
-        except Empty:
-            raise TimeoutError(f"no answer within {PATIENCE:g} seconds") from None
-        if error is not None:
-            raise error
-        return answer
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                self._answers.put((self._calls.get()(), None))
-            except Exception as error:
-                self._answers.put((None, error))
-
-
 @contextmanager
 def logged(
     run: Run, names: str | Sequence[str], begun: int, failed: set[str] | None = None
@@ -141,10 +105,10 @@ def logged(
         failed: a set to which the names of failed loggers are added.
     """
     failed = set() if failed is None else failed
-    loggers: dict[str, tuple[Logger, _Caller]] = {}
+    loggers: dict[str, tuple[Logger, Caller]] = {}
     for name, kind in find_loggers(names).items():
         with _as_warning(name, "could not start", failed):
-            call = _Caller()
+            call = Caller(PATIENCE)
             loggers[name] = call(kind, run, begun), call
 
     def note(row: Mapping[str, float]) -> None:

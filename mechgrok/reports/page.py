@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mechgrok.files import write_text
 from mechgrok.reports.packing import pack, packed_plotly, script
 
+_TEMPLATES = Path(__file__).parent
 #: Tags of plotly's titles that have the same meaning in HTML.
 _TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
 
@@ -80,7 +81,7 @@ def write_report(
     muted = {section.name: section.figure is None for section in sections}
     write_page(
         path,
-        "report.html",
+        _TEMPLATES / "report.html",
         title=title,
         contents={"summary": False, "facts": False} | muted,
         figures={section.name: section.figure for section in sections if section.figure},
@@ -94,7 +95,7 @@ def write_report(
 
 def write_page(
     path: Path,
-    template: str = "page.html",
+    template: Path,
     *,
     title: str,
     contents: Mapping[str, bool],
@@ -106,22 +107,22 @@ def write_page(
 
     Args:
         path: the HTML file.
-        template: a file in this folder; a template that extends page.html fills its block
+        template: a Jinja template that extends page.html of this folder and fills its block
             ``sections``, where ``<div class="figure" data-figure="NAME">`` shows a figure.
         title: the page's heading.
         contents: the sections' names (and anchors), and whether the table of contents mutes them.
         figures: figures packed by `untitled`, by name.
         footer: the command and the date.
-        more: further variables of the template; for page.html ``sections``, safe HTML.
+        more: further variables of the template.
     """
     templates = Environment(
-        loader=PackageLoader("mechgrok.reports", ""),
+        loader=FileSystemLoader([template.parent, _TEMPLATES]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters["plotly_text"] = plotly_text
-    text = templates.get_template(template).render(
+    text = templates.get_template(template.name).render(
         title=title,
         contents=contents,
         figures=figures,

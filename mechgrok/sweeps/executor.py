@@ -34,8 +34,11 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-class Display(Protocol):
-    """Receives the progress events of a sweep; ``worker`` is the number of the process."""
+class Display:
+    """Receives the progress events of a sweep, and shows nothing.
+
+    ``worker`` is the number of the process.
+    """
 
     def began(self, worker: int, member: Member) -> None:
         """Called when a worker has begun a run."""
@@ -45,14 +48,6 @@ class Display(Protocol):
 
     def ended(self, worker: int, outcome: Outcome) -> None:
         """Called when a run has ended."""
-
-
-class NullDisplay:
-    """A display that shows nothing."""
-
-    def began(self, worker: int, member: Member) -> None: ...
-    def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None: ...
-    def ended(self, worker: int, outcome: Outcome) -> None: ...
 
 
 class Executor(Protocol):

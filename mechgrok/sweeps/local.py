@@ -6,7 +6,7 @@ The processes are reused, because importing torch and TransformerLens takes seco
 from collections.abc import Sequence
 from pathlib import Path
 
-from mechgrok.sweeps.executor import Display, NullDisplay, Outcome, Queue
+from mechgrok.sweeps.executor import Display, Outcome, Queue
 from mechgrok.sweeps.plan import Member
 from mechgrok.training.machine import interrupts
 from mechgrok.workers import Failure, Workers, send_to_parent
@@ -21,8 +21,8 @@ def run_members(
     *,
     jobs: int,
     device: str = "cpu",
-    done: Sequence[str] = (),
-    display: Display | None = None,
+    done: Sequence[str],
+    display: Display,
 ) -> list[Outcome]:
     """Train ``members``, ``jobs`` at a time: a `mechgrok.sweeps.executor.Executor`.
 
@@ -34,7 +34,6 @@ def run_members(
         done: the names of the finished members.
         display: receives progress events.
     """
-    display = display or NullDisplay()
     queue = Queue(list(members), set(done))
     with (
         Workers(jobs, on_start=display.began, on_message=display.row) as workers,

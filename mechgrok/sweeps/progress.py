@@ -6,13 +6,13 @@ from typing import Literal, Self
 
 from mechgrok.notebooks import in_notebook
 from mechgrok.progress import Progress, describe_row
-from mechgrok.sweeps.executor import Display, NullDisplay, Outcome
+from mechgrok.sweeps.executor import Display, Outcome
 from mechgrok.sweeps.folder import Sweep
 from mechgrok.sweeps.order import steps_of, work_of
 from mechgrok.sweeps.plan import Member
 
 
-class SweepProgress(Progress):
+class SweepProgress(Progress, Display):
     """A `mechgrok.sweeps.Display` for a terminal, a notebook or a log.
 
     A run that stops early or fails counts as complete; an interrupted run counts in part.
@@ -80,4 +80,4 @@ def show_sweep(
     """
     if display == "auto" and in_notebook():
         return SweepProgress(sweep)
-    return nullcontext(NullDisplay() if display == "auto" or display is None else display)
+    return nullcontext(Display() if display == "auto" or display is None else display)

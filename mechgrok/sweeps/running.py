@@ -13,7 +13,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.grammar import as_values
 from mechgrok.processes import usable_cores
 from mechgrok.runs.lock import writing
-from mechgrok.sweeps.executor import Display, Executor, NullDisplay, Outcome
+from mechgrok.sweeps.executor import Display, Executor, Outcome
 from mechgrok.sweeps.folder import PLAN, Sweep
 from mechgrok.sweeps.local import run_members
 from mechgrok.sweeps.order import in_order
@@ -252,4 +252,4 @@ def complete(
         remaining = in_order(sweep.members, done)
         if not remaining:
             return []
-        return where(sweep.path, remaining, done=sorted(done), display=display or NullDisplay())
+        return where(sweep.path, remaining, done=sorted(done), display=display or Display())

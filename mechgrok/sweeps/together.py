@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
-from mechgrok.sweeps.executor import Display, NullDisplay, Outcome, Queue
+from mechgrok.sweeps.executor import Display, Outcome, Queue
 from mechgrok.sweeps.making import begin_member, milestones_in_words
 from mechgrok.sweeps.plan import Member
 from mechgrok.training import Interrupted, resume_together
@@ -18,8 +18,8 @@ def run_together(
     *,
     device: str = "auto",
     size: int | None = None,
-    done: Sequence[str] = (),
-    display: Display | None = None,
+    done: Sequence[str],
+    display: Display,
 ) -> list[Outcome]:
     """Train all ready members together, until none is left: a `mechgrok.sweeps.executor.Executor`.
 
@@ -31,7 +31,6 @@ def run_together(
         done: the names of the finished members.
         display: receives progress events.
     """
-    display = display or NullDisplay()
     queue = Queue(list(members), set(done))
     while ready := _begin(folder, queue, display):
 

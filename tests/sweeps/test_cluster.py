@@ -16,7 +16,7 @@ from mechgrok.cli.main import main
 from mechgrok.errors import ExternalError, UserError
 from mechgrok.sweeps import cluster, sweep
 from mechgrok.sweeps.cluster import Cluster
-from mechgrok.sweeps.executor import NullDisplay
+from mechgrok.sweeps.executor import Display
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.running import make_plan
 
@@ -49,7 +49,7 @@ def weights_in(path: Path) -> dict[str, str]:
     }
 
 
-class KillsANode(NullDisplay):
+class KillsANode(Display):
     """Takes a node away, without a word, as soon as a run is told of."""
 
     def __init__(self, nodes: Any) -> None:
@@ -129,7 +129,7 @@ def test_an_answer_that_does_not_come_ends_a_sweep_in_a_sentence(
 
     monkeypatch.setattr(cluster, "_connected", connected)
     with pytest.raises(ExternalError, match="7 seconds"):
-        Cluster(timeout=7)(tmp_path, [], done=[], display=NullDisplay())
+        Cluster(timeout=7)(tmp_path, [], done=[], display=Display())
 
 
 @pytest.mark.parametrize(("device", "lacking"), [("cpu", "CPU"), ("cuda", "GPU")])

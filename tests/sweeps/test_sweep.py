@@ -15,7 +15,7 @@ from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 from mechgrok.runs import Run
 from mechgrok.sweeps import Plan, Sweep, SweepFailed, sweep
-from mechgrok.sweeps.executor import NullDisplay
+from mechgrok.sweeps.executor import Display
 from mechgrok.sweeps.plan import Member
 from mechgrok.sweeps.running import make_plan, prepare_sweep
 from mechgrok.training import train
@@ -251,7 +251,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_run_goes_on(
         started.append(start(*arguments))
         return started[-1]
 
-    class StopsOne(NullDisplay):
+    class StopsOne(Display):
         def row(self, worker: int, member: Member, row: Mapping[str, float]) -> None:
             if len(started) == 1:
                 started[0][0].send_signal(signal.SIGSTOP)

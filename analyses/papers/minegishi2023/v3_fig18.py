@@ -23,10 +23,7 @@ def draw(sweep: Sweep) -> papers.Figures:
     groups = shared.PAIR | shared.AT_INITIALIZATION
     return {
         "-".join(pair).replace(" ", "-").lower(): papers.analysis_figure(
-            sweep,
-            {name: {**groups[name], "seed": first_seed} for name in pair},
-            "weights",
-            at=1,
+            sweep, {name: {**groups[name], "seed": first_seed} for name in pair}, "weights", at=1
         )
         for pair in (("base run", "grokked ticket"), ("random", "SNIP"), ("GraSP", "SynFlow"))
     }

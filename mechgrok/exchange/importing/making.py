@@ -74,12 +74,7 @@ def import_run(
     """
     paths, out = [Path(file) for file in files], Path(out)
     check_room(out, overwrite=overwrite)
-    for path in [*paths, *([Path(split)] if split is not None else [])]:
-        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
-            raise UserError(
-                f"{path} is inside {out}, which the import would replace: choose another folder "
-                "with --out."
-            )
+    _check_outside(out, [*paths, *([Path(split)] if split is not None else [])])
     user_code.allow((task or {}).get("name"))
     given = _Given(dict(task or {}), act, split, dict(training or {}), steps)
     names = tuple(path.name for path in paths)
@@ -87,24 +82,39 @@ def import_run(
         if len(paths) == 1 and paths[0].is_dir():
             paths = files_of(paths[0], Path(checkout))
         sources = [source for path in paths for source in _sources(path, given)]
-        rows, compared = [], True
         config, at = _configuration(sources, given, names)
-        for step, source in zip(at, sources, strict=True):
-            network, model = _fit_to_task(source, config)
-            checkpoint = Checkpoint(step, network.weights, Mask(network.mask) or None)
-            write_checkpoint(folder, checkpoint)
-            examples = config.task.train, config.task.test
-            rows.append({"step": step, **evaluate(model, config.task, *examples)})
-            compared &= check_outputs(model, network.stored, source.file, source.order)
-        write_metrics(folder, sorted(rows, key=lambda row: row["step"]))
+        _write_checkpoints(folder, config, dict(zip(at, sources, strict=True)))
         user_code.remember(config.task.name)
-        assert config.origin is not None
-        origin = config.origin.model_copy(update={"compared": compared})
-        write_config(folder, config.model_copy(update={"origin": origin}))
     for note in dict.fromkeys(note for source in sources for note in source.notes):
         if steps is None or note != EPOCHS_AS_STEPS:
             warn(note)
     return Run(out)
+
+
+def _check_outside(out: Path, paths: Sequence[Path]) -> None:
+    """Refuse files inside the folder that the import would replace."""
+    for path in paths:
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(out)):
+            raise UserError(
+                f"{path} is inside {out}, which the import would replace: choose another folder "
+                "with --out."
+            )
+
+
+def _write_checkpoints(folder: Path, config: RunConfig, sources: "Mapping[int, _Source]") -> None:
+    """Write the network and the metrics of every step, and the configuration."""
+    rows, compared = [], True
+    for step, source in sorted(sources.items()):
+        network, model = _fit_to_task(source, config)
+        write_checkpoint(folder, Checkpoint(step, network.weights, Mask(network.mask) or None))
+        rows.append(
+            {"step": step, **evaluate(model, config.task, config.task.train, config.task.test)}
+        )
+        compared &= check_outputs(model, network.stored, source.file, source.order)
+    write_metrics(folder, rows)
+    assert config.origin is not None
+    origin = config.origin.model_copy(update={"compared": compared})
+    write_config(folder, config.model_copy(update={"origin": origin}))
 
 
 @in_neutral_state
