@@ -1,6 +1,8 @@
 """What every model says of itself: its weights, what connects what, and what is folded."""
 
 import pickle
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mechgrok.analyses.measures.graphs import left_side
 from mechgrok.errors import UserError
 from mechgrok.models import (
     Group,
+    HookedModel,
     MLPConfig,
     ModelShape,
     PositionalMLPConfig,
@@ -36,10 +39,29 @@ SHAPES: dict[str, ModelShape] = {
         d_model=6, n_heads=2, d_head=6, d_mlp=10, n_layers=2
     ),
 }
+#: Networks with a normalization, whose paths hold its linear part but not its scale.
+NORMALIZED: dict[str, ModelShape] = {
+    "mlp, before": MLPConfig(d_model=12, d_mlp=5, norm="layer"),
+    "deep mlp, after": MLPConfig(d_model=12, d_mlp=5, n_layers=2, norm="layer", norm_at="after"),
+    "mlp on one-hot vectors": MLPConfig(d_model=None, d_mlp=5, norm="rms", norm_at="before"),
+    "positional": PositionalMLPConfig(d_model=12, d_mlp=5, norm="layer"),
+    "positional, side by side": PositionalMLPConfig(
+        d_model=12, d_mlp=5, join="concat", norm="rms", n_layers=2
+    ),
+    "transformer, before": TransformerConfig(d_model=12, n_heads=3, d_mlp=10, norm="layer"),
+    "transformer, after": TransformerConfig(
+        d_model=12, d_mlp=10, n_layers=2, norm="layer", norm_at="after"
+    ),
+    "transformer, end": TransformerConfig(d_model=12, d_mlp=10, norm="rms", norm_at="end"),
+}
+each_network = pytest.mark.parametrize(
+    "shape", [*SHAPES.values(), *NORMALIZED.values()], ids=[*SHAPES, *NORMALIZED]
+)
+each_normalized = pytest.mark.parametrize("shape", NORMALIZED.values(), ids=NORMALIZED)
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-@each_shape
+@each_network
 def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) -> None:
     raw = raw_weights(make_model(shape, TASK))
     declared = wiring_of(shape, TASK).weights
@@ -47,7 +69,7 @@ def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) ->
     assert list(declared) == list(raw)
 
 
-@each_shape
+@each_network
 def test_every_matrix_joins_units_of_its_groups(shape: ModelShape) -> None:
     model = make_model(shape, TASK)
     wiring, raw = model.wiring, raw_weights(model)
@@ -97,6 +119,61 @@ def test_the_output_path_is_what_a_neuron_adds_to_the_outputs(shape: ModelShape)
     post = post if post.ndim == 2 else post[:, -1]
     lost = post[:, 2:3] * model.output_side()[2]
     torch.testing.assert_close(outputs - changed, lost, atol=1e-5, rtol=1e-4)
+
+
+@each_normalized
+def test_a_normalized_path_is_linear_up_to_the_scale_of_each_example(shape: ModelShape) -> None:
+    """With scales of 1, neurons and outputs are what the paths give."""
+    model = make_model(shape, TASK)
+    wiring = model.wiring
+    with torch.no_grad():
+        for name in wiring.normalization_weights:
+            model.weight(name).add_(torch.randn(model.weight(name).shape))
+    hooks = [
+        (f"{norm.name}.hook_scale", lambda scale, hook: torch.ones_like(scale))
+        for norm in wiring.normalizations
+    ]
+    of_outputs = _effect(model, hooks, wiring.hidden[-1].hook, "hook_logits", unit=2)
+    torch.testing.assert_close(of_outputs, model.output_side()[2], atol=1e-5, rtol=1e-4)
+    if model.wiring.embedding and shape.kind != "transformer":
+        pre = wiring.hidden[0].hook.replace("hook_post", "hook_pre")
+        of_neurons = _effect(model, hooks, "hook_embed", pre, unit=3, at=(slice(None), 0))
+        embedded = torch.linalg.pinv(model.wiring.embedding.product(model.weight))[3]
+        torch.testing.assert_close(of_neurons, embedded @ model.input_side())
+
+
+def _effect(
+    model: HookedModel,
+    hooks: list[Any],
+    cause: str,
+    effect: str,
+    unit: int,
+    at: tuple[Any, ...] = (...,),
+) -> torch.Tensor:
+    """The change at a hook point per change of a unit at another, for one input."""
+    seen = []
+
+    def change(value: torch.Tensor, hook: object, by: float) -> torch.Tensor:
+        changed = value.clone()
+        changed[(*at, unit)] += by
+        return changed
+
+    def record(value: torch.Tensor, hook: object) -> None:
+        seen.append(value[0] if value.ndim == 2 else value[0, -1])
+
+    for by in (0.0, 1.0):
+        fwd_hooks = [*hooks, (cause, partial(change, by=by)), (effect, record)]
+        model.run_with_hooks(TASK.examples.inputs[:1], fwd_hooks=fwd_hooks)
+    return seen[1] - seen[0]
+
+
+@each_normalized
+def test_the_readout_is_linear_unless_a_normalization_follows_the_neurons(
+    shape: ModelShape,
+) -> None:
+    wiring = wiring_of(shape, TASK)
+    assert wiring.has_linear_readout == (shape.norm_at == "before")
+    assert wiring_of(shape.model_copy(update={"norm": None}), TASK).has_linear_readout
 
 
 @each_shape
