@@ -24,20 +24,24 @@ class Normalize(nn.Module):
     def __init__(self, config: NormalizedShape) -> None:
         super().__init__()
         self.is_centred, self.is_learned = config.norm == "layer", config.norm_learned
+        self.has_bias = self.is_centred and self.is_learned
         self.hook_scale, self.hook_normalized = HookPoint(), HookPoint()
 
     def forward(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... unit"]:
-        w = self.w if self.is_learned else None
-        b = self.b if self.is_learned and self.is_centred else None
         if not any_active((self.hook_scale, self.hook_normalized)):
-            if self.is_centred:
-                return nn.functional.layer_norm(x, x.shape[-1:], w, b, EPSILON)
-            return nn.functional.rms_norm(x, x.shape[-1:], w, EPSILON)
+            return self.fused(x)
         x = self._centred(x)
         scale = self.hook_scale((x.square().mean(-1, keepdim=True) + EPSILON).sqrt())
         normalized = self.hook_normalized(x / scale)
-        scaled = normalized if w is None else normalized * w
-        return scaled if b is None else scaled + b
+        scaled = normalized * self.w if self.is_learned else normalized
+        return scaled + self.b if self.has_bias else scaled
+
+    def fused(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... unit"]:
+        """The same by PyTorch's function, without hook points."""
+        w, b = self.w if self.is_learned else None, self.b if self.has_bias else None
+        if self.is_centred:
+            return nn.functional.layer_norm(x, x.shape[-1:], w, b, EPSILON)
+        return nn.functional.rms_norm(x, x.shape[-1:], w, EPSILON)
 
     def between(
         self,
@@ -60,7 +64,7 @@ class Normalize(nn.Module):
         table = (before * self.w if self.is_learned else before) @ after
         # Rounding may make a variance of 0 negative.
         outputs = inputs @ table / (variance.clamp(min=0) + EPSILON).sqrt()
-        return outputs + self.b @ after if self.is_learned and self.is_centred else outputs
+        return outputs + self.b @ after if self.has_bias else outputs
 
     def _centred(self, x: Float[Tensor, "... unit"]) -> Float[Tensor, "... unit"]:
         return x - x.mean(-1, keepdim=True) if self.is_centred else x

@@ -122,35 +122,33 @@ class Block(nn.Module):
         self, resid: Float[Tensor, "batch pos d_model"]
     ) -> Float[Tensor, "batch pos d_model"]:
         resid_pre = self.hook_resid_pre(resid)
-        attn_out = self.hook_attn_out(self.attn(self.read("ln1", resid_pre)))
-        resid_mid = self._written("ln1", self.hook_resid_mid(resid_pre + attn_out))
-        mlp_out = self.hook_mlp_out(self.mlp(self.read("ln2", resid_mid)))
-        return self._written("ln2", self.hook_resid_post(resid_mid + mlp_out))
+        before = self.ln1(resid_pre) if self._norm_before else resid_pre
+        resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(before)))
+        resid_mid = self.ln1(resid_mid) if self._norm_after else resid_mid
+        before = self.ln2(resid_mid) if self._norm_before else resid_mid
+        resid_post = self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(before)))
+        return self.ln2(resid_post) if self._norm_after else resid_post
 
     def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The residual stream after this block, at the last position."""
-        return self.after(resid[:, -1], self.attn.last(self.read("ln1", resid)))
+        return self.after(resid[:, -1], self.attn.last(self.before_attention(resid)))
+
+    def before_attention(
+        self, resid: Float[Tensor, "*batch d_model"]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """What attention reads of the residual stream."""
+        return self.ln1.fused(resid) if self._norm_before else resid
 
     def after(
         self, resid: Float[Tensor, "batch d_model"], attn_out: Float[Tensor, "batch d_model"]
     ) -> Float[Tensor, "batch d_model"]:
         """The residual stream after this block at one position, given attention's output."""
-        resid_mid = self._written("ln1", resid + attn_out)
+        resid_mid = resid + attn_out
+        resid_mid = self.ln1.fused(resid_mid) if self._norm_after else resid_mid
+        before = self.ln2.fused(resid_mid) if self._norm_before else resid_mid
         mlp = self.mlp
-        post = mlp.act(self.read("ln2", resid_mid) @ mlp.W_in + mlp.b_in)
-        return self._written("ln2", resid_mid + post @ mlp.W_out + mlp.b_out)
-
-    def read(
-        self, norm: str, resid: Float[Tensor, "*batch d_model"]
-    ) -> Float[Tensor, "*batch d_model"]:
-        """The residual stream as attention ("ln1") or the MLP ("ln2") reads it."""
-        return getattr(self, norm)(resid) if self._norm_before else resid
-
-    def _written(
-        self, norm: str, resid: Float[Tensor, "*batch d_model"]
-    ) -> Float[Tensor, "*batch d_model"]:
-        """The residual stream after attention ("ln1") or the MLP ("ln2") was added."""
-        return getattr(self, norm)(resid) if self._norm_after else resid
+        resid_post = resid_mid + mlp.act(before @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out
+        return self.ln2.fused(resid_post) if self._norm_after else resid_post
 
 
 class Unembed(nn.Module):
@@ -272,7 +270,7 @@ class HookedTransformer(WiredModel):
 
     def _at_end(self, resid: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_output"]:
         """The logits at the last position from the residual stream there."""
-        resid = self.ln_final(resid) if self._norm_at_end else resid
+        resid = self.ln_final.fused(resid) if self._norm_at_end else resid
         return self.hook_logits(resid @ self.W_U)
 
     def _embed(self, tokens: Integer[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
@@ -326,7 +324,7 @@ class HookedTransformer(WiredModel):
         block, n_pos = self.blocks[0], tokens.shape[1]
         attn = block.attn
         resid = self.W_E + self.W_pos[:n_pos, None]  # [pos, d_vocab, d_model]
-        read = block.read("ln1", resid)
+        read = block.before_attention(resid)
         positions = torch.arange(n_pos, device=tokens.device)
         rows, last = tokens + self.d_vocab * positions, tokens[:, -1]
 

@@ -1,7 +1,6 @@
 """What every model says of itself: its weights, what connects what, and what is folded."""
 
 import pickle
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from mechgrok.analyses.measures.graphs import left_side
 from mechgrok.errors import UserError
 from mechgrok.models import (
     Group,
-    HookedModel,
     MLPConfig,
     ModelShape,
     PositionalMLPConfig,
@@ -123,48 +121,42 @@ def test_the_output_path_is_what_a_neuron_adds_to_the_outputs(shape: ModelShape)
 
 @each_normalized
 def test_a_normalized_path_is_linear_up_to_the_scale_of_each_example(shape: ModelShape) -> None:
-    """With scales of 1, neurons and outputs are what the paths give."""
+    """With scales of 1, neurons read and outputs get what the paths say."""
     model = make_model(shape, TASK)
-    wiring = model.wiring
+    wiring, generator = model.wiring, torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name in wiring.normalization_weights:
-            model.weight(name).add_(torch.randn(model.weight(name).shape))
-    hooks = [
+            weight = model.weight(name)
+            weight.add_(torch.randn(weight.shape, generator=generator))
+    first, last = wiring.hidden[0].hook.replace("hook_post", "hook_pre"), wiring.hidden[-1].hook
+    hooks: list[Any] = [
         (f"{norm.name}.hook_scale", lambda scale, hook: torch.ones_like(scale))
         for norm in wiring.normalizations
     ]
-    of_outputs = _effect(model, hooks, wiring.hidden[-1].hook, "hook_logits", unit=2)
-    torch.testing.assert_close(of_outputs, model.output_side()[2], atol=1e-5, rtol=1e-4)
-    if model.wiring.embedding and shape.kind != "transformer":
-        pre = wiring.hidden[0].hook.replace("hook_post", "hook_pre")
-        of_neurons = _effect(model, hooks, "hook_embed", pre, unit=3, at=(slice(None), 0))
-        embedded = torch.linalg.pinv(model.wiring.embedding.product(model.weight))[3]
-        torch.testing.assert_close(of_neurons, embedded @ model.input_side())
+    if shape.kind == "transformer":
+        hooks.append(("blocks.0.attn.hook_pattern", _only_first))
+
+    def at(hook: str, tokens: list[int], activation: float = 0.0) -> torch.Tensor:
+        """The activation at a hook point, with a neuron of the last layer set."""
+        seen: list[torch.Tensor] = []
+
+        def set_neuron(post: torch.Tensor, hook: object) -> torch.Tensor:
+            return torch.cat([torch.full_like(post[..., :1], activation), post[..., 1:]], -1)
+
+        fwd_hooks = [*hooks, (last, set_neuron), (hook, lambda value, hook: seen.append(value))]
+        model.run_with_hooks(torch.tensor([tokens]), fwd_hooks=fwd_hooks)
+        return seen[0][0] if seen[0].ndim == 2 else seen[0][0, -1]
+
+    out = at("hook_logits", [1, 2], 1.0) - at("hook_logits", [1, 2])
+    torch.testing.assert_close(out, model.output_side()[0], atol=1e-5, rtol=1e-4)
+    into = model.input_side("auto")
+    torch.testing.assert_close(
+        at(first, [3, 2]) - at(first, [1, 2]), into[3] - into[1], atol=1e-5, rtol=1e-4
+    )
 
 
-def _effect(
-    model: HookedModel,
-    hooks: list[Any],
-    cause: str,
-    effect: str,
-    unit: int,
-    at: tuple[Any, ...] = (...,),
-) -> torch.Tensor:
-    """The change at a hook point per change of a unit at another, for one input."""
-    seen = []
-
-    def change(value: torch.Tensor, hook: object, by: float) -> torch.Tensor:
-        changed = value.clone()
-        changed[(*at, unit)] += by
-        return changed
-
-    def record(value: torch.Tensor, hook: object) -> None:
-        seen.append(value[0] if value.ndim == 2 else value[0, -1])
-
-    for by in (0.0, 1.0):
-        fwd_hooks = [*hooks, (cause, partial(change, by=by)), (effect, record)]
-        model.run_with_hooks(TASK.examples.inputs[:1], fwd_hooks=fwd_hooks)
-    return seen[1] - seen[0]
+def _only_first(pattern: torch.Tensor, hook: object) -> torch.Tensor:
+    return torch.zeros_like(pattern).index_fill(-1, torch.tensor(0), 1.0)
 
 
 @each_normalized
