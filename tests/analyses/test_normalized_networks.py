@@ -1,7 +1,6 @@
 """Networks with a normalization: every analysis measures them, and knock-outs are exact."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
