@@ -54,6 +54,13 @@ def import_(
         str | None,
         typer.Option(help="Activation function; default: from the files, else relu."),
     ] = None,
+    fold_norm: Annotated[
+        bool,
+        typer.Option(
+            "--fold-norm",
+            help="Fold the learned scales of normalizations into the matrices that read them.",
+        ),
+    ] = False,
     **given: Any,
 ) -> None:
     """Import weights trained elsewhere as a run, for all analyses.
@@ -75,6 +82,7 @@ def import_(
             act=act,
             split=split,
             training=settings.get("training"),
+            fold_norm=fold_norm,
             overwrite=overwrite,
         )
     _print_summary(run)

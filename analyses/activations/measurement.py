@@ -54,7 +54,8 @@ VARIABLES = {
     "push": Variable(
         "step, shown, answer",
         "logit",
-        "the neuron's row of W_out W_U: its effect on each logit per unit of activation",
+        "the neuron's row of W_out W_U: its effect on each logit per unit of activation (before "
+        "the division by the scale of a normalization that follows)",
     ),
     "variance": Variable(
         "step, neuron", "activation squared", "variance of the activation over the grid"

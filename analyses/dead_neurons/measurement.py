@@ -206,7 +206,7 @@ def knock_out(
     states = {side: _states(network, side, killed, pruning) for side in SIDES}
     active = torch.cat([side.post > 0 for side in readout.values()])
     values = _performance(task, states)
-    if layer.recurrent:
+    if not run.wiring.has_linear_readout:
         singles = torch.eye(len(dead), dtype=torch.bool)
         without_each = {s: _without_groups(network, s, readout[s], singles) for s in SIDES}
     else:
@@ -240,12 +240,12 @@ def _without_groups(
 ) -> Iterator[Float[Tensor, "n d_output"] | None]:
     """Yield the outputs without each group of neurons, None for an empty group.
 
-    Recurrent neurons affect one another, so the network runs again without each group.
+    If the outputs are not linear in the neurons, the network runs again without each group.
     """
     for group in groups.T:
         if not group.any():
             yield None
-        elif network.run.wiring.hidden[-1].recurrent:
+        elif not network.run.wiring.has_linear_readout:
             neurons = tuple(group.nonzero().flatten().tolist())
             inputs = getattr(network.run.task, side).inputs
             yield network.under(Ablate(neurons=neurons)).outputs(inputs)

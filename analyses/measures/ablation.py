@@ -1,6 +1,6 @@
 """Ablations of neurons in the last hidden layer, from one forward pass.
 
-Only linear maps follow that layer, so its ablated outputs are a sum with fewer terms (`Readout`).
+If only linear maps follow that layer, its ablated outputs are a sum with fewer terms (`Readout`).
 For other ablations see ``mechgrok.interventions``.
 """
 
@@ -18,8 +18,9 @@ from mechgrok.models.wiring import HiddenLayer
 class Readout(NamedTuple):
     """The outputs of a model, decomposed as past + post @ writes.
 
-    Only linear maps follow the last hidden layer (the models have no layer norm), so ablating
-    neurons drops their terms from this sum; for recurrent neurons, those of the last token.
+    If only linear maps follow the last hidden layer (`Wiring.has_linear_readout`), ablating neurons
+    drops their terms from this sum. Of recurrent neurons it has those of the last token; with a
+    normalization after the neurons, the outputs are no sum.
 
     Attributes:
         past: the outputs that bypass the neurons.

@@ -20,7 +20,11 @@ from mechgrok.files import remove_abandoned, write_text
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
-from mechgrok.models.native import contiguous_weights, transformer_lens_config
+from mechgrok.models.native import (
+    contiguous_weights,
+    is_normalized_as_natively,
+    transformer_lens_config,
+)
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.tensors import write_tensors
 from mechgrok.training import evaluate
@@ -112,7 +116,11 @@ def new_folder(out: str | Path) -> Iterator[Path]:
 
 def _is_native(model: HookedModel) -> TypeGuard[HookedTransformer]:
     """Whether TransformerLens has an equivalent model."""
-    return isinstance(model, HookedTransformer) and model.config.attention_rate == 1
+    return (
+        isinstance(model, HookedTransformer)
+        and model.config.attention_rate == 1
+        and is_normalized_as_natively(model)
+    )
 
 
 def _model_card(run: Run, model: HookedModel, step: int, license: str) -> str:

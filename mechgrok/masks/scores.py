@@ -22,6 +22,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.masks import Mask, Scope, check_rate, mask_of, prunable_weights
 from mechgrok.masks.methods import SCORES, check_options, score
 from mechgrok.models import HookedModel
+from mechgrok.models.normalization import without_normalization
 from mechgrok.tasks import Task
 
 #: A score for every entry, by weight.
@@ -130,7 +131,8 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
     and may fall with a weight; then the score is the size of the change, as in the authors' code.
 
     In a transformer, attention is made linear (scores without softmax), so every weight is on a
-    path from input to output and R is a sum of products.
+    path from input to output and R is a sum of products. Normalizations are left out for the same
+    reason: the flow of a normalized network would not depend on the weights' size.
 
     Args:
         model: the network at initialization.
@@ -140,8 +142,9 @@ def synflow(model: HookedModel, rate: float, rounds: int = 100, scope: Scope = "
 
     Source: Tanaka et al. 2020 (arXiv 2006.05467), algorithm 1.
     """
-    network = copy.deepcopy(model).double()
-    weights = prunable_weights(network)
+    remake = without_normalization if model.wiring.normalizations else copy.deepcopy
+    network = remake(model)
+    weights = prunable_weights(network.double())
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()

@@ -1,6 +1,6 @@
 """The models' shapes in ``config.json``. This module does not import torch."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,9 @@ from mechgrok.fields import Settings
 
 #: The neurons' nonlinearity; quadratic is x².
 Activation = Literal["relu", "gelu", "quadratic", "tanh", "silu"]
+#: The kind of normalization, and where it stands.
+Norm = Literal["layer", "rms"]
+NormAt = Literal["before", "after", "end", "before+end"]
 Width = Annotated[int, Field(ge=1, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
@@ -51,10 +54,53 @@ class ModelShape(Settings):
         return self.model_copy(update=wider)
 
 
-class MLPConfig(ModelShape):
+class NormalizedShape(ModelShape):
+    """The configuration of a model that may normalize its activations.
+
+    Attributes:
+        norm: "layer" for LayerNorm (Ba et al. 2016, arXiv 1607.06450), "rms" for RMSNorm (Zhang and
+            Sennrich 2019, arXiv 1910.07467), or None.
+        norm_at: "before" what attention and neurons read; "after" what they write; at the "end",
+            before the unembedding; or "before+end", as in TransformerLens.
+        norm_learned: whether normalizations have a learned scale and, for LayerNorm, a bias.
+    """
+
+    norm: Norm | None = Field(
+        default=None,
+        exclude_if=lambda norm: norm is None,
+        description="Normalization of activations: layer, rms; none unless given.",
+    )
+    norm_at: NormAt = Field(
+        default="before+end",
+        exclude_if=lambda place: place == "before+end",
+        description="Place of the normalization: before (attention and neurons), after, end "
+        "(before the unembedding), before+end.",
+    )
+    norm_learned: bool = Field(
+        default=True,
+        exclude_if=lambda learned: learned is True,
+        description="Learned scale (and bias, of norm layer) of normalizations.",
+    )
+
+    @model_validator(mode="after")
+    def _norm_is_given(self) -> Self:
+        changed = {"norm_at", "norm_learned"} & self.model_dump(exclude_defaults=True).keys()
+        if self.norm is None and changed:
+            raise UserError(
+                f"The option {min(changed)} needs a normalization: choose --norm layer or rms too."
+            )
+        return self
+
+    def has_norm(self, place: Literal["before", "after", "end"]) -> bool:
+        """Whether a normalization stands at ``place``."""
+        return self.norm is not None and place in self.norm_at.split("+")
+
+
+class MLPConfig(NormalizedShape):
     """The shape of a `HookedMLP`; the task sets the sizes of input and output.
 
     Attributes:
+        norm, norm_at, norm_learned: the normalization of activations.
         d_model: width of the embedding and of the hidden layers' output; None for no embedding, so
             that W_in reads the input and W_out writes the output directly.
         d_mlp: neurons per hidden layer.
@@ -75,11 +121,16 @@ class MLPConfig(ModelShape):
         description="Initialization of an mlp: normal, or linear (PyTorch's nn.Linear times κ).",
     )
 
+    @model_validator(mode="after")
+    def _norm_has_place(self) -> Self:
+        return _without_unembedding(self) if self.d_model is None else self
 
-class PositionalMLPConfig(ModelShape):
+
+class PositionalMLPConfig(NormalizedShape):
     """The shape of a `HookedPositionalMLP`; the task sets the sizes of input and output.
 
     Attributes:
+        norm, norm_at, norm_learned: the normalization of activations.
         d_model: width of each position's embedding and of the neurons' output.
         d_mlp: neurons per hidden layer.
         n_layers: hidden layers.
@@ -101,11 +152,33 @@ class PositionalMLPConfig(ModelShape):
         description="Apply W_U after W_out, which else gives outputs (positional-mlp).",
     )
 
+    @model_validator(mode="after")
+    def _norm_has_place(self) -> Self:
+        return self if self.unembed else _without_unembedding(self)
 
-class TransformerConfig(ModelShape):
+
+Shape = TypeVar("Shape", bound=NormalizedShape)
+
+
+def _without_unembedding(shape: Shape) -> Shape:
+    """A shape without unembedding.
+
+    Raises:
+        UserError: a normalization stands before the unembedding.
+    """
+    if shape.has_norm("end"):
+        raise UserError(
+            f"norm_at {shape.norm_at} needs an unembedding, which this network lacks: choose "
+            "--norm-at before or after."
+        )
+    return shape
+
+
+class TransformerConfig(NormalizedShape):
     """The shape of a `HookedTransformer`; the task sets the sizes of input and output.
 
     Attributes:
+        norm, norm_at, norm_learned: the normalization of activations.
         d_model: width of the residual stream.
         n_layers: blocks of attention and MLP.
         n_heads: attention heads per block.

@@ -51,6 +51,18 @@ class TokenCounts:
         first = torch.arange(len(self.tokens), device=self.tokens.device) * self.d_vocab
         return (self.tokens + first[:, None, None]).flatten()
 
+    def quadratic(
+        self, form: Float[Tensor, "*member d_vocab d_vocab"]
+    ) -> Float[Tensor, "*member n 1"]:
+        """x F xᵀ for the counts x of each example."""
+        return self._pairs @ form.flatten(-2)[..., None]
+
+    @cached_property
+    def _pairs(self) -> "TokenCounts":
+        """The counts of all pairs of an example's tokens, as rows of a flattened matrix."""
+        pairs = self.tokens[..., :, None] * self.d_vocab + self.tokens[..., None, :]
+        return TokenCounts(pairs.flatten(-2), self.d_vocab**2)
+
     def sums_of_rows(self, table: Float[Tensor, "d_vocab width"]) -> Float[Tensor, "n width"]:
         """X @ table, without autograd."""
         return _sums(table, *self.by_example)

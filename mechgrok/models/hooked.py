@@ -80,7 +80,7 @@ class HookedModel(HookedRootModule):
     def _is_folded(self, mode: str) -> bool:
         """Whether this mode uses the folded pass."""
         if mode == "auto":
-            return not _any_active(self._full_hooks)
+            return not any_active(self._full_hooks)
         if mode in _FORMER_MODES:
             former, mode = mode, _FORMER_MODES[mode]
             warn(f"The mode {former!r} is now called {mode!r}.", DeprecationWarning)
@@ -89,7 +89,7 @@ class HookedModel(HookedRootModule):
     @property
     def has_active_hooks(self) -> bool:
         """Whether an activation has a hook; mask hooks do not count."""
-        return _any_active(self._activation_hooks.values())
+        return any_active(self._activation_hooks.values())
 
     @property
     def is_listened_to(self) -> bool:
@@ -145,7 +145,15 @@ class HookedModel(HookedRootModule):
         """The shape under TransformerLens's names, for `ActivationCache`."""
         shape = {name: getattr(self.config, name) for name in type(self.config).model_fields}
         sizes = {"n_ctx": self.n_ctx, "d_vocab": self.d_vocab, "d_vocab_out": self.d_output}
-        return SimpleNamespace(**shape, **sizes, normalization_type=None, attn_only=False)
+        return SimpleNamespace(
+            **shape, **sizes, normalization_type=self.normalization_type, attn_only=False
+        )
+
+    @property
+    def normalization_type(self) -> str | None:
+        """TransformerLens's name of the normalization: LN, RMS, LNPre or RMSPre."""
+        kind = {"layer": "LN", "rms": "RMS"}.get(getattr(self.config, "norm", None) or "")
+        return f"{kind}Pre" if kind and not getattr(self.config, "norm_learned", True) else kind
 
     def weight(self, name: str) -> Float[Tensor, "..."]:
         """The weight ``name``, masked if it has a mask."""
@@ -218,7 +226,8 @@ class HookedModel(HookedRootModule):
         return sum(weight.numel() for weight in raw_weights(self).values())
 
 
-def _any_active(hooks: Iterable[HookPoint]) -> bool:
+def any_active(hooks: Iterable[HookPoint]) -> bool:
+    """Whether one of these hook points has a hook."""
     return any(hook._forward_hooks or hook._backward_hooks for hook in hooks)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -58,6 +57,11 @@ class HookedMLP(LayeredMLP):
     def _input_table(self) -> Float[Tensor, "d_vocab d_mlp"]:
         return self.W_E @ self.W_in if self.config.d_model is not None else self.W_in
 
+    def _embedding_table(self) -> Float[Tensor, "d_vocab d_model"]:
+        if self.config.d_model is not None:
+            return self.W_E
+        return torch.eye(self.d_vocab, dtype=self.dtype, device=self.device)
+
     def vjp(self, inputs: Inputs) -> tuple[Tensor, Callable[[Tensor], None]]:
         """Outputs and their pull-back, coded by hand for one ReLU layer without active hooks.
 
@@ -66,7 +70,8 @@ class HookedMLP(LayeredMLP):
         ∂L/∂W_in = W_Eᵀ ∂L/∂T, and so on. Autograd gives bitwise the same result but takes a third
         of a step longer; it still handles masks and edge-popup's scores.
         """
-        usual = self.config.act == "relu" and self.config.n_layers == 1 and not self.config.bias
+        config = self.config
+        usual = config.act == "relu" and config.n_layers == 1 and not (config.bias or config.norm)
         if not usual or not isinstance(inputs, TokenCounts) or self.has_active_hooks:
             return super().vjp(inputs)
         used = [self.W_in, self.W_out]
@@ -95,10 +100,9 @@ class HookedMLP(LayeredMLP):
         if inputs.is_floating_point():
             resid_pre = self.hook_embed(inputs @ self.W_E if embeds else inputs)
         else:
-            one_hot = partial(torch.eye, self.d_vocab, dtype=self.dtype, device=inputs.device)
-            W_E = self.W_E if embeds else one_hot()
-            resid_pre = self.hook_embed(W_E[inputs]).sum(1)
-        return self.blocks[0].hook_resid_pre(resid_pre) @ self.W_in
+            resid_pre = self.hook_embed(self._embedding_table()[inputs]).sum(1)
+        first = self.blocks[0]
+        return self._read(first, first.hook_resid_pre(resid_pre)) @ self.W_in
 
 
 def _halves(weights: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

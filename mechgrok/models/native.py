@@ -24,7 +24,7 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
 
     Raises:
         UserError: the model is an MLP, or TransformerLens's native model does not support its
-            nonlinearity or attention rate.
+            nonlinearity, attention rate or place of normalization.
     """
     if not isinstance(model, HookedTransformer):
         raise UserError(
@@ -41,12 +41,22 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
             "TransformerLens's native model has no attention rate, but this model's is "
             f"{model.config.attention_rate:g}: use run.model(step)."
         )
+    if not is_normalized_as_natively(model):
+        raise UserError(
+            "TransformerLens's native model normalizes before+end or not at all, but this model's "
+            f"norm_at is {model.config.norm_at}: use run.model(step)."
+        )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"
     bridge = boot_native(config)
     blank = {name: torch.zeros_like(value) for name, value in bridge.state_dict().items()}
     bridge.load_state_dict(blank | convert_tl_checkpoint(contiguous_weights(model), config))
     return bridge
+
+
+def is_normalized_as_natively(model: HookedTransformer) -> bool:
+    """Whether TransformerLens's native model can have the normalizations of ``model``."""
+    return model.config.norm is None or model.config.norm_at == "before+end"
 
 
 def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
         "d_vocab_out": model.d_output,
         "d_mlp": model.config.d_mlp,
         "act_fn": model.config.act,
-        "normalization_type": None,
+        "normalization_type": model.normalization_type,
     }
 
 

@@ -59,6 +59,10 @@ class HookedPositionalMLP(LayeredMLP):
         parts = self.W_in.split(self.config.d_model)
         return torch.cat([W_E @ part for W_E, part in zip(self._embeddings(), parts, strict=True)])
 
+    def _embedding_table(self) -> Float[Tensor, "row d_model"]:
+        embeddings = self._embeddings()
+        return torch.cat(embeddings) if self.config.join == "sum" else torch.block_diag(*embeddings)
+
     def _full_pre(self, inputs: Inputs) -> Float[Tensor, "batch d_mlp"]:
         inputs = self.encode(inputs)
         if isinstance(inputs, TokenCounts):
@@ -68,4 +72,5 @@ class HookedPositionalMLP(LayeredMLP):
             embed = torch.einsum("bpv,pvm->bpm", one_hot, torch.stack(self._embeddings()))
         embed = self.hook_embed(embed)
         joined = embed.sum(1) if self.config.join == "sum" else embed.flatten(1)
-        return self.blocks[0].hook_resid_pre(joined) @ self.W_in
+        first = self.blocks[0]
+        return self._read(first, first.hook_resid_pre(joined)) @ self.W_in

@@ -1,4 +1,4 @@
-"""A transformer without layer norm, with TransformerLens's hook names."""
+"""A transformer with TransformerLens's hook names, with or without normalization."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from transformer_lens.hook_points import HookPoint
 
 from mechgrok.models.config import TransformerConfig
 from mechgrok.models.hooked import ACTIVATIONS, Mode
+from mechgrok.models.normalization import Normalize
 from mechgrok.models.wired import WiredModel
 from mechgrok.models.wirings import wire_transformer
 
@@ -68,6 +69,15 @@ class Attention(nn.Module):
         q = torch.einsum("bm,hmk->bhk", resid[:, -1], self.W_Q)
         k = torch.einsum("bpm,hmk->bphk", resid, self.W_K)
         v = torch.einsum("bpm,hmk->bphk", resid, self.W_V)
+        return self.attend(q, k, v)
+
+    def attend(
+        self,
+        q: Float[Tensor, "batch n_heads d_head"],
+        k: Float[Tensor, "batch pos n_heads d_head"],
+        v: Float[Tensor, "batch pos n_heads d_head"],
+    ) -> Float[Tensor, "batch d_model"]:
+        """The output at the last position, from its query and all keys and values."""
         pattern = self.pattern(torch.einsum("bhk,bphk->bhp", q, k) * self.scale, -1)
         z = torch.einsum("bhp,bphk->bhk", pattern, v)
         return torch.einsum("bhk,hkm->bm", z, self.W_O)
@@ -92,11 +102,18 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each added to the residual stream."""
+    """Attention, then the MLP, each added to the residual stream.
+
+    ln1 and ln2 normalize what they read (``norm_at`` before), or the stream after each addition
+    (after).
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attn, self.mlp = Attention(config), MLP(config)
+        self._norm_before, self._norm_after = config.has_norm("before"), config.has_norm("after")
+        if self._norm_before or self._norm_after:
+            self.ln1, self.ln2 = Normalize(config), Normalize(config)
         self.hook_resid_pre, self.hook_resid_mid = HookPoint(), HookPoint()
         self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
         self.hook_resid_post = HookPoint()
@@ -105,14 +122,33 @@ class Block(nn.Module):
         self, resid: Float[Tensor, "batch pos d_model"]
     ) -> Float[Tensor, "batch pos d_model"]:
         resid_pre = self.hook_resid_pre(resid)
-        resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(resid_pre)))
-        return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(resid_mid)))
+        before = self.ln1(resid_pre) if self._norm_before else resid_pre
+        resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(before)))
+        resid_mid = self.ln1(resid_mid) if self._norm_after else resid_mid
+        before = self.ln2(resid_mid) if self._norm_before else resid_mid
+        resid_post = self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(before)))
+        return self.ln2(resid_post) if self._norm_after else resid_post
 
     def last(self, resid: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch d_model"]:
         """The residual stream after this block, at the last position."""
-        resid_mid = resid[:, -1] + self.attn.last(resid)
+        return self.after(resid[:, -1], self.attn.last(self.before_attention(resid)))
+
+    def before_attention(
+        self, resid: Float[Tensor, "*batch d_model"]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """What attention reads of the residual stream."""
+        return self.ln1.fused(resid) if self._norm_before else resid
+
+    def after(
+        self, resid: Float[Tensor, "batch d_model"], attn_out: Float[Tensor, "batch d_model"]
+    ) -> Float[Tensor, "batch d_model"]:
+        """The residual stream after this block at one position, given attention's output."""
+        resid_mid = resid + attn_out
+        resid_mid = self.ln1.fused(resid_mid) if self._norm_after else resid_mid
+        before = self.ln2.fused(resid_mid) if self._norm_before else resid_mid
         mlp = self.mlp
-        return resid_mid + mlp.act(resid_mid @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out
+        resid_post = resid_mid + mlp.act(before @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out
+        return self.ln2.fused(resid_post) if self._norm_after else resid_post
 
 
 class Unembed(nn.Module):
@@ -127,13 +163,16 @@ class HookedTransformer(WiredModel):
     Weights: ``embed.W_E [d_vocab, d_model]``, ``pos_embed.W_pos [n_ctx, d_model]``,
     ``blocks.l.attn.W_Q``, ``W_K``, ``W_V [n_heads, d_model, d_head]``,
     ``W_O [n_heads, d_head, d_model]``, ``blocks.l.mlp.W_in [d_model, d_mlp]``, ``b_in``,
-    ``W_out [d_mlp, d_model]``, ``b_out`` and ``unembed.W_U [d_model, d_output]``.
+    ``W_out [d_mlp, d_model]``, ``b_out`` and ``unembed.W_U [d_model, d_output]``; with learned
+    normalizations ``blocks.l.ln1.w``, ``ln2.w`` and ``ln_final.w [d_model]``, for LayerNorm also
+    ``b``.
 
     Hooks: ``hook_embed``, ``hook_pos_embed``, and in each block ``hook_resid_pre``,
     ``attn.hook_q``/``k``/``v``/``z [batch, pos, n_heads, d_head]``, ``attn.hook_attn_scores`` and
     ``attn.hook_pattern [batch, n_heads, pos, pos]``, ``hook_attn_out``, ``hook_resid_mid``,
     ``mlp.hook_pre`` and ``mlp.hook_post [batch, pos, d_mlp]``, ``hook_mlp_out``,
-    ``hook_resid_post``; ``hook_logits [batch, d_output]``; and ``<weight>.hook_mask``.
+    ``hook_resid_post``; ``hook_logits [batch, d_output]``; and ``<weight>.hook_mask``. A
+    normalization has ``hook_scale [batch, pos, 1]`` and ``hook_normalized [batch, pos, d_model]``.
 
     Source: Minegishi et al. 2023 (arXiv 2310.19470), appendix A.2; the architecture is that of
     Nanda et al. 2023 (arXiv 2301.05217).
@@ -149,6 +188,9 @@ class HookedTransformer(WiredModel):
         self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
             [Block(self.config) for _ in range(self.config.n_layers)]
         )
+        self._norm_at_end = self.config.has_norm("end")
+        if self._norm_at_end:
+            self.ln_final = Normalize(self.config)
         self.unembed = Unembed()
         self.hook_embed, self.hook_pos_embed = HookPoint(), HookPoint()
         self.hook_logits = HookPoint()
@@ -215,13 +257,21 @@ class HookedTransformer(WiredModel):
             resid = self._embed(inputs)
             for block in self.blocks:
                 resid = block(resid)
+            resid = self.ln_final(resid) if self._norm_at_end else resid
             return self.hook_logits((resid if all_positions else resid[:, -1]) @ self.W_U)
+        if len(self.blocks) == 1 and self.config.norm:
+            return self._at_end(self._normalized_from_tables(inputs))
         if len(self.blocks) == 1:
             return self.hook_logits(self._from_tables(inputs))
         resid = self._embed(inputs)
         for block in self.blocks[:-1]:
             resid = block(resid)
-        return self.hook_logits(self.blocks[-1].last(resid) @ self.W_U)
+        return self._at_end(self.blocks[-1].last(resid))
+
+    def _at_end(self, resid: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_output"]:
+        """The logits at the last position from the residual stream there."""
+        resid = self.ln_final.fused(resid) if self._norm_at_end else resid
+        return self.hook_logits(resid @ self.W_U)
 
     def _embed(self, tokens: Integer[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         embed = self.hook_embed(self.W_E[tokens])
@@ -261,3 +311,30 @@ class HookedTransformer(WiredModel):
         pre, direct = both.split([mlp.W_in.shape[1], self.d_output], dim=1)
         post = mlp.act(pre + mlp.b_in)
         return direct + post @ (mlp.W_out @ self.W_U) + mlp.b_out @ self.W_U
+
+    def _normalized_from_tables(
+        self, tokens: Integer[Tensor, "batch pos"]
+    ) -> Float[Tensor, "batch d_model"]:
+        """The residual stream after one block with normalization, at the last position.
+
+        What attention reads depends only on the token and its position, so it is normalized and
+        multiplied by W_Q, W_K and W_V once per token and position. From the output of attention on,
+        a scale depends on all tokens, so nothing is folded.
+        """
+        block, n_pos = self.blocks[0], tokens.shape[1]
+        attn = block.attn
+        resid = self.W_E + self.W_pos[:n_pos, None]  # [pos, d_vocab, d_model]
+        read = block.before_attention(resid)
+        positions = torch.arange(n_pos, device=tokens.device)
+        rows, last = tokens + self.d_vocab * positions, tokens[:, -1]
+
+        def project(
+            units: Float[Tensor, "row d_model"], weight: Tensor, row: Integer[Tensor, "*batch"]
+        ) -> Float[Tensor, "*batch n_heads d_head"]:
+            table = torch.einsum("rm,hmk->rhk", units, weight)
+            chosen = nn.functional.embedding(row, table.flatten(1))
+            return chosen.unflatten(-1, table.shape[1:])
+
+        q = project(read[-1], attn.W_Q, last)
+        k, v = (project(read.flatten(0, 1), weight, rows) for weight in (attn.W_K, attn.W_V))
+        return block.after(nn.functional.embedding(last, resid[-1]), attn.attend(q, k, v))

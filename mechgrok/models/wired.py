@@ -28,10 +28,14 @@ class WiredModel(HookedModel):
         self.d_vocab, self.n_ctx, self.d_output = d_vocab, n_ctx, d_output
         self.add_modules()
         generator = torch.Generator().manual_seed(seed)
+        constants = self.wiring.normalization_weights
         for name, shape in self.wiring.weights.items():
             path, _, attribute = name.rpartition(".")
-            weight = nn.Parameter(self.initial_weight(name, shape, generator))
-            setattr(self.get_submodule(path), attribute, weight)
+            if name in constants:
+                weight = torch.full(shape, constants[name])
+            else:
+                weight = self.initial_weight(name, shape, generator)
+            setattr(self.get_submodule(path), attribute, nn.Parameter(weight))
         self.setup()
 
     def add_modules(self) -> None:

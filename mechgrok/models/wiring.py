@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Integer, Num
     from torch import Tensor
 
+#: Before the neurons, between layers of neurons, or after them.
+Side = Literal["input", "inside", "output"]
 #: Separates the names of several paths.
 _AND = ", "
 #: Maps a weight's full name to its value; all may share leading dimensions, such as steps.
@@ -150,6 +152,47 @@ class LinearPath:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """A normalization of a group of units: linear up to a division by each example's scale.
+
+    Attributes:
+        name: the name of its module, whose hook points are ``hook_scale`` and ``hook_normalized``.
+        group: the group of its units.
+        size: the number of units.
+        kind: "layer" or "rms".
+        learned: whether it has a scale ``<name>.w`` and, if it is a LayerNorm, a bias ``<name>.b``.
+        side: "input" if no neurons come before it, "output" if none come after it, else "inside".
+    """
+
+    name: str
+    group: str
+    size: int
+    kind: Literal["layer", "rms"]
+    learned: bool
+    side: Side
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The initial value of each weight."""
+        initial = {"w": 1.0, "b": 0.0} if self.kind == "layer" else {"w": 1.0}
+        return {f"{self.name}.{name}": v for name, v in initial.items()} if self.learned else {}
+
+    def linear(self, weights: Weights, like: Tensor) -> Float[Tensor, "*step unit unit"]:
+        """The linear part, a matrix: centring, then the learned scale.
+
+        Args:
+            weights: the network's weights.
+            like: a tensor of the matrix's type and device.
+        """
+        import torch
+
+        matrix = torch.eye(self.size, dtype=like.dtype, device=like.device)
+        if self.kind == "layer":
+            matrix = matrix - 1 / self.size
+        return matrix * weights(f"{self.name}.w")[..., None, :] if self.learned else matrix
+
+
+@dataclass(frozen=True)
 class Wiring:
     """The wiring of a network.
 
@@ -164,6 +207,8 @@ class Wiring:
             separated by commas.
         output_path: the path from the last hidden layer to the outputs, ``[neuron, output]``.
         embedding: the tokens' embedding, ``[token, d_model]``; None without one.
+        normalizations: the normalizations of activations, in order. Paths include their linear
+            parts (`Normalization.linear`), but not the division by an example's scale.
     """
 
     weights: Mapping[str, tuple[int, ...]]
@@ -174,6 +219,7 @@ class Wiring:
     direct: str
     output_path: LinearPath
     embedding: LinearPath | None = None
+    normalizations: tuple[Normalization, ...] = ()
 
     @classmethod
     def between(
@@ -233,6 +279,25 @@ class Wiring:
         """The former name of `connections`."""
         warn("Wiring.joins is now Wiring.connections.", DeprecationWarning)
         return self.connections
+
+    # --- normalization --------------------------------------------------------------------------
+
+    def is_normalized(self, side: Side) -> bool:
+        """Whether a normalization stands before the neurons, between them, or after them."""
+        return any(normalization.side == side for normalization in self.normalizations)
+
+    @property
+    def has_linear_readout(self) -> bool:
+        """Whether the outputs are linear in the activations of the last layer of neurons.
+
+        Not if a normalization follows the neurons, or if they are recurrent.
+        """
+        return not (self.hidden[-1].recurrent or self.is_normalized("output"))
+
+    @property
+    def normalization_weights(self) -> dict[str, float]:
+        """The initial value of each weight of a normalization."""
+        return {n: v for one in self.normalizations for n, v in one.weights.items()}
 
     # --- weights --------------------------------------------------------------------------------
 
@@ -386,17 +451,23 @@ def chain(weights: Mapping[str, tuple[int, int]]) -> Wiring:
     return Wiring.between(groups, ends, hooks=dict.fromkeys(layers, ""))
 
 
-def product(*names: str) -> LinearPath:
-    """The path through these weights, in order: ``product("W_E", "W_in")`` is W_E W_in.
+def product(*factors: str | Normalization) -> LinearPath:
+    """The path through these weights and normalizations, in order.
 
-    The formula uses the last part of each weight's name.
+    ``product("W_E", "W_in")`` is W_E W_in. The formula uses the last part of each name.
     """
+    names = (factor if isinstance(factor, str) else factor.name for factor in factors)
     formula = " ".join(name.rpartition(".")[2] for name in names)
-    return LinearPath(formula, partial(_multiply, names))
+    return LinearPath(formula, partial(_multiply, factors))
 
 
-def _multiply(names: Sequence[str], weights: Weights) -> Tensor:
-    return reduce(matmul, map(weights, names))
+def _multiply(factors: Sequence[str | Normalization], weights: Weights) -> Tensor:
+    matrices = {factor: weights(factor) for factor in factors if isinstance(factor, str)}
+    like = next(iter(matrices.values()))
+    return reduce(
+        matmul,
+        (matrices[f] if isinstance(f, str) else f.linear(weights, like) for f in factors),
+    )
 
 
 def _chains(

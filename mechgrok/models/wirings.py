@@ -4,20 +4,28 @@ They need neither TransformerLens nor weights, which halves the start-up time of
 read weights.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.models.config import MLPConfig, PositionalMLPConfig, TransformerConfig
+from mechgrok.models.config import (
+    MLPConfig,
+    NormalizedShape,
+    PositionalMLPConfig,
+    TransformerConfig,
+)
 from mechgrok.models.wiring import (
     Connection,
     Group,
     HiddenLayer,
     LinearPath,
+    Normalization,
+    Side,
     Weights,
     Wiring,
     concatenated,
@@ -46,16 +54,19 @@ def wire_mlp(config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> W
     weights: dict[str, tuple[int, ...]] = dict(_shapes(connections, groups))
     if config.bias:
         weights |= {f"b{name[1:]}": weights[name][1:] for name in hidden_weights(n_layers)}
-    into = product("W_E", "W_in") if d_model is not None else product("W_in")
+    norms = _mlp_norms(config, groups)
+    embedding, unembedding = (["W_E"], ["W_U"]) if d_model is not None else ([], [])
+    into = product(*embedding, *norms.to_neurons, "W_in")
     return Wiring(
-        weights=weights,
+        weights=weights | norms.weights,
         groups=groups,
         connections=connections,
         hidden=hidden_layers(n_layers, into.product),
         input_paths={"direct": into},
         direct="direct",
-        output_path=product("W_out") if d_model is None else product("W_out", "W_U"),
+        output_path=product(*norms.of_neurons, "W_out", *norms.to_outputs, *unembedding),
         embedding=None if d_model is None else product("W_E"),
+        normalizations=norms.every,
     )
 
 
@@ -84,19 +95,24 @@ def wire_positional_mlp(
     }
     embeddings = {f"W_E_{position}": (d_vocab, d_model) for position in range(n_ctx)}
     width = d_model if concat else None
+    norms = _mlp_norms(config, groups)
+    into, unembedding = product(*norms.to_neurons, "W_in"), ["W_U"] if config.unembed else []
     paths = {
-        f"position-{at}": LinearPath(f"W_E_{at} W_in", partial(_into_neurons, at, width))
+        f"position-{at}": LinearPath(
+            f"W_E_{at} {into.formula}", partial(_into_neurons, at, width, into)
+        )
         for at in range(n_ctx)
     }
     return Wiring(
-        weights=_shapes(connections, groups) | embeddings,
+        weights=_shapes(connections, groups) | embeddings | norms.weights,
         groups=groups,
         connections=connections,
         hidden=hidden_layers(n_layers, concatenated(list(paths.values()), -2).product),
         input_paths=paths,
         direct="position-0",
-        output_path=product("W_out", "W_U") if config.unembed else product("W_out"),
+        output_path=product(*norms.of_neurons, "W_out", *norms.to_outputs, *unembedding),
         embedding=product("W_E_0"),
+        normalizations=norms.every,
     )
 
 
@@ -116,11 +132,76 @@ def _shapes(
 
 
 def _into_neurons(
-    position: int, width: int | None, weights: Weights
+    position: int, width: int | None, into: LinearPath, weights: Weights
 ) -> Float[Tensor, "*step d_vocab d_mlp"]:
     """W_E_i W_in of a position, with its own ``width`` rows of W_in if there are any."""
     rows = slice(None) if width is None else slice(position * width, (position + 1) * width)
-    return weights(f"W_E_{position}") @ weights("W_in")[..., rows, :]
+    return weights(f"W_E_{position}") @ into.product(weights)[..., rows, :]
+
+
+class _Norms(NamedTuple):
+    """The normalizations of a network, and those on its linear paths.
+
+    Attributes:
+        every: all, in the order of their weights.
+        to_heads: between the embedding and the first block's heads.
+        to_neurons: between the embedding, or the first block's heads, and the first neurons.
+        of_neurons: between the last neurons and W_out.
+        to_outputs: between W_out and the unembedding.
+    """
+
+    every: tuple[Normalization, ...] = ()
+    to_heads: Sequence[Normalization] = ()
+    to_neurons: Sequence[Normalization] = ()
+    of_neurons: Sequence[Normalization] = ()
+    to_outputs: Sequence[Normalization] = ()
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of their weights."""
+        return {name: (norm.size,) for norm in self.every for name in norm.weights}
+
+
+def _norm(
+    config: NormalizedShape, groups: Mapping[str, Group], name: str, group: str, side: Side
+) -> Normalization:
+    assert config.norm is not None
+    return Normalization(name, group, groups[group].size, config.norm, config.norm_learned, side)
+
+
+def _mlp_norms(config: MLPConfig | PositionalMLPConfig, groups: Mapping[str, Group]) -> _Norms:
+    """The normalizations of what each layer of neurons reads or gives, and ln_final."""
+    make, layers = partial(_norm, config, groups), hidden_groups(config.n_layers)
+    before = ["resid_pre" if "resid_pre" in groups else "inputs", *layers[:-1]]
+    read = [
+        make(f"blocks.{layer}.ln2", group, "inside" if layer else "input")
+        for layer, group in enumerate(before)
+        if config.has_norm("before")
+    ]
+    given = [
+        make(f"blocks.{layer}.ln2", group, "output" if group == layers[-1] else "inside")
+        for layer, group in enumerate(layers)
+        if config.has_norm("after")
+    ]
+    final = [make("ln_final", "mlp_out", "output")] if config.has_norm("end") else []
+    return _Norms((*read, *given, *final), (), read[:1], given[-1:], final)
+
+
+def _transformer_norms(config: TransformerConfig, groups: Mapping[str, Group]) -> _Norms:
+    """ln1 and ln2 of each block, and ln_final."""
+    make, blocks = partial(_norm, config, groups), []
+    is_after = config.has_norm("after")
+    for layer in range(config.n_layers) if is_after or config.has_norm("before") else ():
+        first: Side = "inside" if layer else "input"
+        after_neurons: Side = "inside" if layer < config.n_layers - 1 else "output"
+        ln1 = make(f"blocks.{layer}.ln1", "resid", first)
+        ln2 = make(f"blocks.{layer}.ln2", "resid", after_neurons if is_after else first)
+        blocks.append((ln1, ln2))
+    final = [make("ln_final", "resid", "output")] if config.has_norm("end") else []
+    every = tuple(norm for block in blocks for norm in block)
+    if not blocks or is_after:
+        return _Norms((*every, *final), (), every[:1], (), [*every[-1:], *final])
+    return _Norms((*every, *final), every[:1], every[1:2], (), final)
 
 
 def wire_transformer(
@@ -141,24 +222,28 @@ def wire_transformer(
         "pos_embed.W_pos": Connection("positions", "resid"),
     }
     weights: dict[str, tuple[int, ...]] = dict(_shapes(connections, groups))
+    norms = _transformer_norms(config, groups)
     for layer in layers:
         groups |= _block_groups(config, layer)
         connections |= _block_connections(config, layer)
         weights |= _block_weights(config, layer)
+        in_block = f"blocks.{layer}."
+        weights |= {n: shape for n, shape in norms.weights.items() if n.startswith(in_block)}
     groups["outputs"] = Group(d_output, "output")
     connections["unembed.W_U"] = Connection("resid", "outputs")
     return Wiring(
-        weights=weights | {"unembed.W_U": (config.d_model, d_output)},
+        weights=weights | norms.weights | {"unembed.W_U": (config.d_model, d_output)},
         groups=groups,
         connections=connections,
         hidden=tuple(_block_layer(config, layer) for layer in layers),
         input_paths={
-            "attention": LinearPath("W_E W_V W_O W_in", _through_attention),
-            "direct": product("embed.W_E", "blocks.0.mlp.W_in"),
+            "attention": _through_attention(norms),
+            "direct": product("embed.W_E", *norms.to_neurons, "blocks.0.mlp.W_in"),
         },
         direct="direct",
-        output_path=product(f"blocks.{layers[-1]}.mlp.W_out", "unembed.W_U"),
+        output_path=product(f"blocks.{layers[-1]}.mlp.W_out", *norms.to_outputs, "unembed.W_U"),
         embedding=product("embed.W_E"),
+        normalizations=norms.every,
     )
 
 
@@ -212,12 +297,22 @@ def _block_layer(config: TransformerConfig, layer: int) -> HiddenLayer:
     )
 
 
-def _through_attention(weights: Weights) -> Float[Tensor, "*step d_vocab d_mlp"]:
+def _through_attention(norms: _Norms) -> LinearPath:
     """Σ_h W_E W_V^h W_O^h W_in: a neuron's input if every head attends to the token.
 
     The attention pattern scales each head's part.
     """
-    W_E, W_in = weights("embed.W_E"), weights("blocks.0.mlp.W_in")
+    read = product("embed.W_E", *norms.to_heads)
+    write = product(*norms.to_neurons, "blocks.0.mlp.W_in")
+    return LinearPath(
+        f"{read.formula} W_V W_O {write.formula}", partial(_multiply_heads, read, write)
+    )
+
+
+def _multiply_heads(
+    read: LinearPath, write: LinearPath, weights: Weights
+) -> Float[Tensor, "*step d_vocab d_mlp"]:
+    W_E, W_in = read.product(weights), write.product(weights)
     W_V, W_O = weights("blocks.0.attn.W_V"), weights("blocks.0.attn.W_O")
     values = torch.einsum("...vm,...hmk->...hvk", W_E, W_V)
     return torch.einsum(

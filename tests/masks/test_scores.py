@@ -143,6 +143,24 @@ def test_one_round_of_synflow_is_the_product_of_absolute_matrices(tiny_run: Run)
         torch.testing.assert_close(score, expected[name])
 
 
+@pytest.mark.parametrize("norm_at", ["after", "before+end"])
+@pytest.mark.parametrize("kind", [HookedMLP, HookedTransformer])
+def test_synflow_leaves_normalizations_out(
+    kind: type[HookedMLP | HookedTransformer], norm_at: str
+) -> None:
+    config = kind.Config(d_model=6, d_mlp=5)
+    sizes = {"d_vocab": 7, "d_output": 7, "n_ctx": 2}
+    plain = kind(config, **sizes)
+    model = kind(kind.Config(d_model=6, d_mlp=5, norm="layer", norm_at=norm_at), **sizes)
+    mask = Mask({name: torch.rand(w.shape) < 0.5 for name, w in prunable_weights(plain).items()})
+    apply_mask(plain, mask)
+    apply_mask(model, mask)
+    expected, found = synflow(plain, 0.6, rounds=2), synflow(model, 0.6, rounds=2)
+    assert found.keys() == expected.keys()
+    for name, score in found.items():
+        torch.testing.assert_close(score, expected[name])
+
+
 class Sums(WiredModel):
     """f(a, b) = (E[a] + E[b]) W_out, which reads tokens alone."""
 

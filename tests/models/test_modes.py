@@ -1,9 +1,18 @@
 """The folded and the full pass compute one function, and hooks see the same activations."""
 
+from typing import Any
+
 import pytest
 import torch
 
-from mechgrok.models import HookedModel, MLPConfig, TransformerConfig, make_model
+from mechgrok.models import (
+    HookedModel,
+    MLPConfig,
+    ModelShape,
+    PositionalMLPConfig,
+    TransformerConfig,
+    make_model,
+)
 from mechgrok.tasks import Task, make_task
 
 TOKENS = make_task("add", p=11)
@@ -26,16 +35,40 @@ CASES = {
     "2 layers, 1 head": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2), WITH_EQUALS),
     "2 layers, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2, n_heads=4), TOKENS),
 }
+NORMS: dict[str, dict[str, Any]] = {
+    "layer norm": {"norm": "layer"},
+    "rms norm at the end": {"norm": "rms", "norm_at": "end"},
+    "layer norm after": {"norm": "layer", "norm_at": "after"},
+    "rms norm before without scale": {"norm": "rms", "norm_at": "before", "norm_learned": False},
+}
+SHAPES: list[tuple[type[ModelShape], dict[str, Any], Task]] = [
+    (MLPConfig, {"d_model": 20}, TOKENS),
+    (MLPConfig, {"d_model": 20, "n_layers": 2, "bias": True}, TOKENS),
+    (PositionalMLPConfig, {"d_model": 20}, WITH_EQUALS),
+    (PositionalMLPConfig, {"d_model": 20, "join": "concat"}, WITH_EQUALS),
+    (TransformerConfig, {"d_model": 16, "n_heads": 2}, WITH_EQUALS),
+    (TransformerConfig, {"d_model": 16, "n_layers": 2}, TOKENS),
+]
+CASES |= {
+    f"{shape.__name__} {number}, {name}": (shape(d_mlp=9, **fields, **norm), task)
+    for number, (shape, fields, task) in enumerate(SHAPES)
+    for name, norm in NORMS.items()
+}
+CASES["mlp without embedding, layer norm before"] = (
+    MLPConfig(d_model=None, d_mlp=9, norm="layer", norm_at="before"),
+    TOKENS,
+)
 
 
 @pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "-").replace(",", ""))
 def case(request: pytest.FixtureRequest) -> tuple[HookedModel, Task]:
     config, task = CASES[request.param]
     model = make_model(config, task, seed=1)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.abs().sum() == 0:  # a bias: let it matter
-                parameter.normal_(generator=torch.Generator().manual_seed(0))
+            if parameter.ndim == 1:  # a bias, or a learned scale: let it matter
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
     return model, task
 
 

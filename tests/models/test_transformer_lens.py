@@ -6,8 +6,18 @@ from transformer_lens import TransformerBridge, TransformerBridgeConfig
 from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 from mechgrok.models import HookedTransformer, TransformerConfig
+from mechgrok.models.config import Norm
 
 P, D_MODEL, D_MLP = 13, 24, 17
+#: TransformerLens's name of each normalization.
+NORMALIZATIONS: dict[tuple[Norm | None, bool], str | None] = {
+    (None, True): None,
+    ("layer", True): "LN",
+    ("layer", False): "LNPre",
+    ("rms", True): "RMS",
+    ("rms", False): "RMSPre",
+}
+each_norm = pytest.mark.parametrize("norm", NORMALIZATIONS, ids=str)
 
 
 def native(model: HookedTransformer) -> TransformerBridge:
@@ -21,7 +31,7 @@ def native(model: HookedTransformer) -> TransformerBridge:
         d_vocab=P,
         d_mlp=D_MLP,
         act_fn=model.config.act,
-        normalization_type=None,
+        normalization_type=NORMALIZATIONS[model.config.norm, model.config.norm_learned],
         architecture="TransformerLensNative",
     )
     bridge = TransformerBridge.boot_native(config)
@@ -33,18 +43,33 @@ def native(model: HookedTransformer) -> TransformerBridge:
     return bridge
 
 
+def with_vectors(model: HookedTransformer) -> HookedTransformer:
+    """The model with other biases and learned scales than those it starts with."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape))
+    return model
+
+
+@each_norm
 @pytest.mark.parametrize("n_layers", [1, 2])
 @pytest.mark.parametrize("n_heads", [1, 4])
 @pytest.mark.parametrize("act", ["relu", "gelu"])
-def test_logits_equal(n_layers: int, n_heads: int, act: str) -> None:
+def test_logits_equal(
+    n_layers: int, n_heads: int, act: str, norm: tuple[Norm | None, bool]
+) -> None:
+    kind, learned = norm
     config = TransformerConfig(
-        d_model=D_MODEL, d_mlp=D_MLP, n_layers=n_layers, n_heads=n_heads, act=act
+        d_model=D_MODEL,
+        d_mlp=D_MLP,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        act=act,
+        norm=kind,
+        norm_learned=learned,
     )
-    model = HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P, seed=3)
-    with torch.no_grad():
-        for block in model.blocks:
-            block.mlp.b_in.normal_()
-            block.mlp.b_out.normal_()
+    model = with_vectors(HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P, seed=3))
     tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
     theirs = native(model)(tokens)
     torch.testing.assert_close(model(tokens, all_positions=True), theirs, atol=1e-5, rtol=1e-5)
@@ -52,10 +77,13 @@ def test_logits_equal(n_layers: int, n_heads: int, act: str) -> None:
         torch.testing.assert_close(model(tokens, mode=mode), theirs[:, -1], atol=1e-5, rtol=1e-5)
 
 
-def test_activations_have_their_names_and_values() -> None:
-    model = HookedTransformer(
-        TransformerConfig(d_model=D_MODEL, d_mlp=D_MLP, n_heads=4), d_vocab=P, n_ctx=2, d_output=P
+@each_norm
+def test_activations_have_their_names_and_values(norm: tuple[Norm | None, bool]) -> None:
+    kind, learned = norm
+    config = TransformerConfig(
+        d_model=D_MODEL, d_mlp=D_MLP, n_heads=4, norm=kind, norm_learned=learned
     )
+    model = with_vectors(HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P))
     tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
     _, ours = model.run_with_cache(tokens)
     _, theirs = native(model).run_with_cache(tokens)

@@ -1,6 +1,7 @@
 """What every model says of itself: its weights, what connects what, and what is folded."""
 
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -36,10 +37,29 @@ SHAPES: dict[str, ModelShape] = {
         d_model=6, n_heads=2, d_head=6, d_mlp=10, n_layers=2
     ),
 }
+#: Networks with a normalization, whose paths hold its linear part but not its scale.
+NORMALIZED: dict[str, ModelShape] = {
+    "mlp, before": MLPConfig(d_model=12, d_mlp=5, norm="layer"),
+    "deep mlp, after": MLPConfig(d_model=12, d_mlp=5, n_layers=2, norm="layer", norm_at="after"),
+    "mlp on one-hot vectors": MLPConfig(d_model=None, d_mlp=5, norm="rms", norm_at="before"),
+    "positional": PositionalMLPConfig(d_model=12, d_mlp=5, norm="layer"),
+    "positional, side by side": PositionalMLPConfig(
+        d_model=12, d_mlp=5, join="concat", norm="rms", n_layers=2
+    ),
+    "transformer, before": TransformerConfig(d_model=12, n_heads=3, d_mlp=10, norm="layer"),
+    "transformer, after": TransformerConfig(
+        d_model=12, d_mlp=10, n_layers=2, norm="layer", norm_at="after"
+    ),
+    "transformer, end": TransformerConfig(d_model=12, d_mlp=10, norm="rms", norm_at="end"),
+}
+each_network = pytest.mark.parametrize(
+    "shape", [*SHAPES.values(), *NORMALIZED.values()], ids=[*SHAPES, *NORMALIZED]
+)
+each_normalized = pytest.mark.parametrize("shape", NORMALIZED.values(), ids=NORMALIZED)
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-@each_shape
+@each_network
 def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) -> None:
     raw = raw_weights(make_model(shape, TASK))
     declared = wiring_of(shape, TASK).weights
@@ -47,7 +67,7 @@ def test_the_wiring_names_every_weight_in_the_models_order(shape: ModelShape) ->
     assert list(declared) == list(raw)
 
 
-@each_shape
+@each_network
 def test_every_matrix_joins_units_of_its_groups(shape: ModelShape) -> None:
     model = make_model(shape, TASK)
     wiring, raw = model.wiring, raw_weights(model)
@@ -97,6 +117,55 @@ def test_the_output_path_is_what_a_neuron_adds_to_the_outputs(shape: ModelShape)
     post = post if post.ndim == 2 else post[:, -1]
     lost = post[:, 2:3] * model.output_side()[2]
     torch.testing.assert_close(outputs - changed, lost, atol=1e-5, rtol=1e-4)
+
+
+@each_normalized
+def test_a_normalized_path_is_linear_up_to_the_scale_of_each_example(shape: ModelShape) -> None:
+    """With scales of 1, neurons read and outputs get what the paths say."""
+    model = make_model(shape, TASK)
+    wiring, generator = model.wiring, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in wiring.normalization_weights:
+            weight = model.weight(name)
+            weight.add_(torch.randn(weight.shape, generator=generator))
+    first, last = wiring.hidden[0].hook.replace("hook_post", "hook_pre"), wiring.hidden[-1].hook
+    hooks: list[Any] = [
+        (f"{norm.name}.hook_scale", lambda scale, hook: torch.ones_like(scale))
+        for norm in wiring.normalizations
+    ]
+    if shape.kind == "transformer":
+        hooks.append(("blocks.0.attn.hook_pattern", _only_first))
+
+    def at(hook: str, tokens: list[int], activation: float = 0.0) -> torch.Tensor:
+        """The activation at a hook point, with a neuron of the last layer set."""
+        seen: list[torch.Tensor] = []
+
+        def set_neuron(post: torch.Tensor, hook: object) -> torch.Tensor:
+            return torch.cat([torch.full_like(post[..., :1], activation), post[..., 1:]], -1)
+
+        fwd_hooks = [*hooks, (last, set_neuron), (hook, lambda value, hook: seen.append(value))]
+        model.run_with_hooks(torch.tensor([tokens]), fwd_hooks=fwd_hooks)
+        return seen[0][0] if seen[0].ndim == 2 else seen[0][0, -1]
+
+    out = at("hook_logits", [1, 2], 1.0) - at("hook_logits", [1, 2])
+    torch.testing.assert_close(out, model.output_side()[0], atol=1e-5, rtol=1e-4)
+    into = model.input_side("auto")
+    torch.testing.assert_close(
+        at(first, [3, 2]) - at(first, [1, 2]), into[3] - into[1], atol=1e-5, rtol=1e-4
+    )
+
+
+def _only_first(pattern: torch.Tensor, hook: object) -> torch.Tensor:
+    return torch.zeros_like(pattern).index_fill(-1, torch.tensor(0), 1.0)
+
+
+@each_normalized
+def test_the_readout_is_linear_unless_a_normalization_follows_the_neurons(
+    shape: ModelShape,
+) -> None:
+    wiring = wiring_of(shape, TASK)
+    assert wiring.has_linear_readout == (shape.norm_at == "before")
+    assert wiring_of(shape.model_copy(update={"norm": None}), TASK).has_linear_readout
 
 
 @each_shape

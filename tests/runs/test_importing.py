@@ -39,12 +39,16 @@ def older(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return turned
 
 
-def transformer(d_model: int = 12, n_heads: int = 2, p: int = 5) -> HookedTransformer:
-    config = TransformerConfig(d_model=d_model, n_heads=n_heads, d_mlp=10)
+def transformer(
+    d_model: int = 12, n_heads: int = 2, p: int = 5, **fields: Any
+) -> HookedTransformer:
+    config = TransformerConfig(d_model=d_model, n_heads=n_heads, d_mlp=10, **fields)
     model = HookedTransformer(config, d_vocab=p + 1, n_ctx=3, d_output=p + 1, seed=4)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        model.blocks[0].mlp.b_in.normal_()
-        model.blocks[0].mlp.b_out.normal_()
+        for weight in model.parameters():
+            if weight.ndim == 1:
+                weight.add_(torch.randn(weight.shape, generator=generator))
     return model
 
 
@@ -389,7 +393,8 @@ def _state(**changes: Any) -> dict[str, Any]:
             _state(**{"blocks.0.mlp.b_in": torch.zeros(11)}),
             r"b_in .*\[11\].*d_mlp = 10",
         ),
-        (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "blocks.0.ln1.w|ln1.w"),
+        (_state(**{"blocks.0.ln1.w": torch.ones(12)}), "blocks.0.ln2.w"),
+        (_state(**{"ln_final.b": torch.ones(12)}), "ln_final.w"),
         (_state(**{"unembed.b_U": torch.ones(6)}), "unembed.b_U"),
         (_state(**{"embed.W_E_mask": torch.ones(3, 3)}), r"embed.W_E_mask \[3, 3\]"),
         (
@@ -410,6 +415,56 @@ def test_what_is_not_recognized_is_refused_with_what_was_found(
     with pytest.raises(UserError, match=complaint):
         import_run([tmp_path / "file.pth"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def _outputs_of_import(path: Path, out: Path, **options: Any) -> tuple[Run, Tensor]:
+    run = import_run([path], out, **options)
+    with torch.no_grad():
+        return run, run.model(0)(torch.tensor([[1, 2, 5], [4, 0, 5]]))
+
+
+@pytest.mark.parametrize("turn", [lambda state: state, older], ids=["ours", "older"])
+@pytest.mark.parametrize(
+    "norm", [{"norm": "layer"}, {"norm": "rms"}, {"norm": "rms", "norm_at": "end"}], ids=str
+)
+def test_a_normalized_transformer(tmp_path: Path, norm: dict[str, str], turn: Any) -> None:
+    model = transformer(**norm)
+    torch.save(turn(state_of(model)), tmp_path / "file.pth")
+    run, outputs = _outputs_of_import(tmp_path / "file.pth", tmp_path / "run")
+    assert {name: getattr(run.config.model, name) for name in norm} == norm
+    assert run.config.origin.compared
+    expected = model(torch.tensor([[1, 2, 5], [4, 0, 5]]))[:, : outputs.shape[1]]
+    torch.testing.assert_close(outputs, expected.detach())
+
+
+def test_a_normalization_without_scale_is_read_from_the_settings(tmp_path: Path) -> None:
+    model = transformer(norm="layer", norm_learned=False)
+    content = {"model": state_of(model), "config": {"normalization_type": "LNPre"}}
+    torch.save(content, tmp_path / "file.pth")
+    run, outputs = _outputs_of_import(tmp_path / "file.pth", tmp_path / "run")
+    assert (run.config.model.norm, run.config.model.norm_learned) == ("layer", False)
+    expected = model(torch.tensor([[1, 2, 5], [4, 0, 5]]))[:, : outputs.shape[1]]
+    torch.testing.assert_close(outputs, expected.detach())
+    content["config"] = {"normalization_type": "BatchNorm"}
+    torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(UserError, match="LNPre"):
+        import_run([tmp_path / "file.pth"], tmp_path / "other")
+
+
+def test_scales_are_folded_into_the_matrices_that_read_them(tmp_path: Path) -> None:
+    state = state_of(transformer(norm="layer"))
+    for name in ("blocks.0.ln1.b", "ln_final.b"):
+        state[name].zero_()
+    torch.save(state, tmp_path / "file.pth")
+    _, whole = _outputs_of_import(tmp_path / "file.pth", tmp_path / "run")
+    run, folded = _outputs_of_import(tmp_path / "file.pth", tmp_path / "fold", fold_norm=True)
+    torch.testing.assert_close(folded, whole)
+    assert not run.config.model.norm_learned
+    assert not run.wiring.normalization_weights
+    state["ln_final.b"][0] = 1.0
+    torch.save(state, tmp_path / "file.pth")
+    with pytest.raises(UserError, match="omit --fold-norm"):
+        import_run([tmp_path / "file.pth"], tmp_path / "refused", fold_norm=True)
 
 
 def test_biases_that_are_zero_change_nothing(tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "model": TRANSFORMER | {"n_layers": 2},
         "training": {"steps": 100},
     },
+    "mlp with layer norm": {
+        "task": ADD,
+        "model": MLP | {"norm": "layer"},
+        "training": {"steps": 100},
+    },
+    "transformer with rms norm": {
+        "task": ADD,
+        "model": TRANSFORMER | {"norm": "rms"},
+        "training": {"steps": 100},
+    },
     "positional": {"task": ORDERED, "model": POSITIONAL},
     "positional side by side": {"task": ORDERED, "model": POSITIONAL | {"join": "concat"}},
     "vectors with mse": {

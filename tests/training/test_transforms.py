@@ -431,13 +431,14 @@ def test_muon_s_singular_values_are_near_1() -> None:
         assert off.abs().max() < 1e-3
 
 
-def test_one_step_of_muon_is_the_formula(tmp_path: Path) -> None:
+@pytest.mark.parametrize("norm", [{}, {"norm": "layer"}], ids=["plain", "layer norm"])
+def test_one_step_of_muon_is_the_formula(tmp_path: Path, norm: dict[str, str]) -> None:
     """Hidden matrices by Muon, the heads of attention side by side; all else by AdamW."""
     training = {"steps": 1, "weight_decay": 0.5, "muon_learning_rate": 0.1, "nesterov": False}
     both = {
         name: train(
             tmp_path / name,
-            RunConfig.make(task=TASK, model=MODELS["transformer"], training=settings),
+            RunConfig.make(task=TASK, model=MODELS["transformer"] | norm, training=settings),
             device="cpu",
         )
         for name, settings in {

@@ -79,6 +79,8 @@ def read_facts(content: Mapping[str, Any], path: Path, *, task_is_given: bool = 
     if not task_is_given and not isinstance(name := named.get("name", {}), dict):
         task["name"] = _operation(name, path)
     model = _activation(named["act"], path) if "act" in named else {}
+    if "normalization" in named:
+        model |= _normalization(named["normalization"], path)
     if "attention_rate" in named:
         model |= _attention_rate(named["attention_rate"], settings, path)
         if match := _SUM.fullmatch(str(settings.get("funcs"))):
@@ -159,7 +161,7 @@ def _named(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
         value = named[name] = settings[key]
         if name == "p" and (type(value) is not int or value < 1):
             raise UserError(f"{path} has {key} = {value!r}, which is not a positive integer.")
-        if name not in ("name", "act") and not _is_number(value):
+        if name not in ("name", "act", "normalization") and not _is_number(value):
             raise UserError(f"{path} has {key} = {value!r}, which is not a number.")
     return named
 
@@ -189,6 +191,21 @@ def _activation(name: object, path: Path) -> dict[str, Any]:
             f"{choices(ACTIVATIONS)}."
         )
     return {"act": known}
+
+
+def _normalization(name: object, path: Path) -> dict[str, Any]:
+    """A normalization without learned scale, by TransformerLens's name; weights show others.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    kinds = {"ln": None, "rms": None, "lnpre": "layer", "rmspre": "rms"}
+    if (known := str(name).lower()) not in kinds:
+        raise UserError(
+            f"{path} has the unsupported normalization {name!r}: mechgrok has LN, LNPre, RMS and "
+            "RMSPre."
+        )
+    return {"norm": kinds[known], "norm_learned": False} if kinds[known] else {}
 
 
 def _attention_rate(rate: float, settings: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.models import HookedModel
+from mechgrok.models.config import Norm
 from mechgrok.models.hooked import ACTIVATIONS
 
 _Weights = Mapping[str, Float[Tensor, "..."]]
@@ -59,9 +60,9 @@ def check_outputs(
         ours = torch.cat([order, torch.arange(len(order), model.d_vocab)])[inputs]
         answers = order
     weights = {name: weight.double() for name, weight in stored.items()}
-    rate = getattr(model.config, "attention_rate", 1.0)
+    rate, norm = (getattr(model.config, name, None) for name in ("attention_rate", "norm"))
     with torch.no_grad():
-        theirs = _outputs(weights, inputs, ACTIVATIONS[model.config.act], rate)
+        theirs = _outputs(weights, inputs, ACTIVATIONS[model.config.act], rate, norm)
         difference = (model.double()(ours)[:, answers] - theirs[:, : model.d_output]).abs().max()
     if not theirs.isfinite().all():
         return False
@@ -74,10 +75,10 @@ def check_outputs(
 
 
 def _outputs(
-    weights: _Weights, inputs: Tensor, act: _Act, attention_rate: float
+    weights: _Weights, inputs: Tensor, act: _Act, rate: float | None, norm: Norm | None
 ) -> Float[Tensor, "batch d_output"]:
     if "blocks.0.attn.W_Q" in weights:
-        return _transformer(weights, inputs, act, attention_rate)
+        return _transformer(weights, inputs, act, 1.0 if rate is None else rate, norm)
     if "W_x" in weights:  # Chughtai et al. 2023
         embedded = [weights["W_x"][inputs[:, 0]], weights["W_y"][inputs[:, 1]]]
         return act(torch.cat(embedded, 1) @ weights["W"]) @ weights["W_U"]
@@ -112,7 +113,11 @@ def _mlp(
 
 
 def _transformer(
-    weights: _Weights, tokens: Integer[Tensor, "batch pos"], act: _Act, rate: float
+    weights: _Weights,
+    tokens: Integer[Tensor, "batch pos"],
+    act: _Act,
+    rate: float,
+    norm: Norm | None,
 ) -> Float[Tensor, "batch d_output"]:
     """The transformer of Nanda et al. 2023, and of TransformerLens with transposed weights.
 
@@ -129,12 +134,25 @@ def _transformer(
         x = x + weights["pos_embed.W_pos"][:n_ctx]
     blocks = (f"blocks.{layer}" for layer in count())
     for block in takewhile(lambda block: f"{block}.attn.W_Q" in weights, blocks):
-        q, k, v = (x[:, None] @ turned(f"{block}.attn.W_{name}") for name in "QKV")
+        read = _normalized(weights, f"{block}.ln1", x, norm)
+        q, k, v = (read[:, None] @ turned(f"{block}.attn.W_{name}") for name in "QKV")
         scores = q @ k.mT / q.shape[-1] ** 0.5
         causal = torch.ones(n_ctx, n_ctx).tril().bool()
         pattern = scores.masked_fill(~causal, -torch.inf).softmax(-1)
         z = (rate * pattern + (1 - rate) * causal) @ v
         x = x + z.transpose(1, 2).flatten(2) @ turned(f"{block}.attn.W_O").reshape(-1, x.shape[-1])
-        pre = x @ turned(f"{block}.mlp.W_in") + weights.get(f"{block}.mlp.b_in", 0)
+        read = _normalized(weights, f"{block}.ln2", x, norm)
+        pre = read @ turned(f"{block}.mlp.W_in") + weights.get(f"{block}.mlp.b_in", 0)
         x = x + act(pre) @ turned(f"{block}.mlp.W_out") + weights.get(f"{block}.mlp.b_out", 0)
-    return x[:, -1] @ weights["unembed.W_U"]
+    return _normalized(weights, "ln_final", x[:, -1], norm) @ weights["unembed.W_U"]
+
+
+def _normalized(weights: _Weights, name: str, x: Tensor, norm: Norm | None) -> Tensor:
+    """LayerNorm or RMSNorm as in TransformerLens; x itself if the file has others, but not this."""
+    is_learned = any(other.endswith((".ln1.w", "ln_final.w")) for other in weights)
+    if norm is None or (is_learned and f"{name}.w" not in weights):
+        return x
+    if norm == "layer":
+        x = x - x.mean(-1, keepdim=True)
+    x = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+    return x * weights.get(f"{name}.w", 1) + weights.get(f"{name}.b", 0)

@@ -1,7 +1,7 @@
 """Recognizing networks by the names and shapes of their tensors, listed in `layouts.toml`."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise, permutations
 from math import prod
@@ -84,12 +84,28 @@ class _Row:
     def is_bias(self) -> bool:
         return self.ours.rpartition(".")[2].startswith("b_")
 
+    @property
+    def norm_at(self) -> str | None:
+        """The place of the normalization that the weight belongs to, if any."""
+        return norm_at(self.ours)
+
     def oriented(self, tensors: State, sizes: Mapping[str, int]) -> Float[Tensor, "..."]:
         """The file's tensor in our orientation."""
         tensor = tensors[self.theirs]
         if not self.transposed or tensor.ndim < 2:
             return tensor
         return tensor.mT.reshape([_size(axis, sizes) for axis in self.axes])
+
+
+def norm_at(name: str) -> str | None:
+    """The place of the normalization that one of our weights belongs to, if any.
+
+    >>> [norm_at(name) for name in ("blocks.0.ln1.w", "ln_final.b", "unembed.W_U")]
+    ['before', 'end', None]
+    """
+    if name.startswith("ln_final."):
+        return "end"
+    return "before" if re.search(r"\.ln[12]\.", name) else None
 
 
 LAYOUTS = tuple(
@@ -152,10 +168,16 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
         UserError: no layout has these names, or the shapes are inconsistent.
     """
     weights, masks = _separate_masks(_without_prefix(state), path)
+    notes: list[str] = []
     causal = [weights.pop(name) for name in list(weights) if name.endswith(".attn.mask")]
     # Masks here cover matrices only.
     pruned = [name for name, mask in masks.items() if mask.ndim == 1 and not mask.all()]
     weights |= {name: weights[name] * masks[name] for name in pruned}
+    if pruned:
+        notes.append(
+            f"{path.name} prunes biases ({', '.join(pruned)}): they are set to zero, but masks "
+            "cover only matrices, so a ticket may train them again."
+        )
     layout, rows, sizes = _fit_any(weights, path, ordered=ordered)
     present = [row for row in rows if row.theirs in weights]
     masked = [row for row in present if row.theirs in masks and not row.is_bias]
@@ -167,15 +189,16 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
         ours |= {
             row.ours: torch.zeros(sizes[row.axes[0]])
             for row in rows
-            if row.is_bias and row not in present
+            if (row.is_bias or _lacks_bias(row, model)) and row not in present
         }
+    if model.get("norm_at") == "before":
+        notes.append(
+            f"{path.name} has ln1 and ln2 but no ln_final: they are taken to normalize what "
+            "attention and neurons read (norm_at before), not what they write."
+        )
     lengths = {mask.shape[-1] for mask in causal if mask.ndim == 2}
     if len(lengths) == 1:
         sizes.setdefault("n_ctx", lengths.pop())
-    note = (
-        f"{path.name} prunes biases ({', '.join(pruned)}): they are set to zero, but masks cover "
-        "only matrices, so a ticket may train them again."
-    )
     return Network(
         layout.name,
         ours,
@@ -184,8 +207,14 @@ def recognize(state: State, path: Path, *, ordered: bool = True) -> Network:
         axes={row.ours: row.axes for row in rows},
         sizes=sizes,
         stored=stored | {name: stored[name] * bits for name, bits in masks.items()},
-        notes=(note,) * bool(pruned),
+        notes=tuple(notes),
     )
+
+
+def _lacks_bias(row: _Row, model: Mapping[str, Any]) -> bool:
+    """Whether the weight is the bias of one of the model's LayerNorms."""
+    places = model.get("norm_at", "").split("+") if model.get("norm") == "layer" else []
+    return row.norm_at in places and row.ours.endswith(".b")
 
 
 def listed(state: State) -> str:
@@ -273,7 +302,14 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
     rows, sizes = layout.rows(weights), dict(layout.sizes)
     present = [row for row in rows if row.theirs in weights]
     n_known = sum(weights[row.theirs].ndim == len(row.stored) for row in present)
-    missing = [row.theirs for row in rows if row not in present and not row.is_bias]
+    places = {row.norm_at for row in present}  # None for all other weights
+    missing = [
+        row.theirs
+        for row in rows
+        if row not in present
+        and row.norm_at in places | {None}
+        and not (row.is_bias or row.ours.endswith(".b"))
+    ]
     if missing:
         raise _Misfit(f"lacks {missing[0]!r}; it holds {listed(weights)}", n_known, 0)
     for n_fitting, row in enumerate(present):
@@ -294,7 +330,7 @@ def _fit(layout: Layout, weights: State) -> tuple[list[_Row], dict[str, int]]:
         if not name.rpartition(".")[2].startswith("b_") or weights[name].any():
             raise _Misfit(
                 f"holds {name} {list(weights[name].shape)}, which mechgrok's models do not support "
-                "(no layer norm, no biases in attention or unembedding): it cannot be imported",
+                "(no biases in attention or unembedding): it cannot be imported",
                 n_known,
                 len(present),
             )
@@ -312,10 +348,21 @@ def _model_fields(layout: Layout, weights: State, sizes: Mapping[str, int]) -> d
     fields |= {name: sizes.get(name) for name in ("d_model", "d_mlp")}
     if layout.kind == "transformer":
         fields |= {"n_heads": sizes["n_heads"], "d_head": sizes["d_head"]}
-        return fields | {"n_layers": sum(name.endswith(".W_Q") for name in weights)}
+        fields["n_layers"] = sum(name.endswith(".W_Q") for name in weights)
+        return fields | _norm_fields(weights)
     if layout.kind == "mlp":
         fields["bias"] = any(name.startswith("b_") for name in weights)
     return fields | {"n_layers": 1 + sum(name.startswith("W_hidden_") for name in weights)}
+
+
+def _norm_fields(names: Iterable[str]) -> dict[str, str]:
+    """The normalization of a transformer, from the names of its weights; empty without one."""
+    norms = {name: place for name in names if (place := norm_at(name))}
+    if not norms:
+        return {}
+    is_layer_norm = any(name.endswith(".b") for name in norms)
+    at = [place for place in ("before", "end") if place in norms.values()]
+    return {"norm": "layer" if is_layer_norm else "rms", "norm_at": "+".join(at)}
 
 
 def _linear_stack(weights: State, path: Path, *, ordered: bool) -> Layout:

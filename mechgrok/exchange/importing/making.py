@@ -21,6 +21,7 @@ from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence, warn
 from mechgrok.exchange.importing import groups, splits
 from mechgrok.exchange.importing.facts import Facts, merge, read_facts
+from mechgrok.exchange.importing.folding import fold_scales
 from mechgrok.exchange.importing.forward import check_outputs
 from mechgrok.exchange.importing.layouts import Network, recognize
 from mechgrok.exchange.importing.reading import EPOCHS_AS_STEPS, Saved, read, resolve_steps
@@ -47,6 +48,7 @@ def import_run(
     act: str | None = None,
     split: str | Path | None = None,
     training: Mapping[str, Any] | None = None,
+    fold_norm: bool = False,
     overwrite: bool = False,
 ) -> Run:
     """Import weights trained elsewhere as a run, with metrics evaluated at every step.
@@ -66,6 +68,8 @@ def import_run(
         act: activation function; default: from the files, else relu.
         split: a file with the split, or a run with the same split.
         training: known training settings of the weights.
+        fold_norm: fold the learned scales of a transformer's normalizations into the matrices that
+            read them (`mechgrok.exchange.importing.folding`).
         overwrite: replace the run that ``out`` holds.
 
     Raises:
@@ -76,7 +80,7 @@ def import_run(
     check_room(out, overwrite=overwrite)
     _check_outside(out, [*paths, *([Path(split)] if split is not None else [])])
     user_code.allow((task or {}).get("name"))
-    given = _Given(dict(task or {}), act, split, dict(training or {}), steps)
+    given = _Given(dict(task or {}), act, split, dict(training or {}), steps, fold_norm)
     names = tuple(path.name for path in paths)
     with TemporaryDirectory() as checkout, new_run(out, overwrite=overwrite) as folder:
         if len(paths) == 1 and paths[0].is_dir():
@@ -149,6 +153,7 @@ class _Given:
     split: str | Path | None
     training: dict[str, Any]
     steps: Sequence[int] | None
+    fold_norm: bool
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,8 @@ def _sources(path: Path, given: _Given) -> Iterator[_Source]:
         is_given = given.task.get("name", "group") != "group"
         facts = read_facts(saved.content, path, task_is_given=is_given)
         network = _network(saved, facts)
+        if given.fold_norm:
+            network = fold_scales(network, path)
         notes, sides = [*saved.notes, *network.notes, *facts.notes], None
         try:
             sides = splits.sides_in(saved.content, path)
