@@ -16,6 +16,7 @@ from mechgrok.analyses.measures.fourier import (
 )
 from mechgrok.analyses.measures.residues import residues
 from mechgrok.masks import Mask
+from mechgrok.models import HookedModel
 from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -94,3 +95,20 @@ def strongest_frequency(run: Run, step: int) -> Integer[Tensor, " neuron"]:
     else:
         sides = run.output_side([step])[:, :, tokens]
     return dominant_frequency(power_share(joint_amplitude(amplitude_spectrum, sides), len(tokens)))
+
+
+@torch.no_grad()
+def activations(
+    model: HookedModel, layers: Sequence[HiddenLayer], inputs: Tensor
+) -> list[Float[Tensor, "example neuron"]]:
+    """The activations of each layer's neurons, at the last position.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> inputs = run.task.test.inputs
+    >>> [tuple(layer.shape) for layer in activations(run.model(0), run.wiring.hidden, inputs)]
+    [(1367, 48)]
+    """
+    hooks = [layer.hook for layer in layers]
+    _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
+    return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
