@@ -345,8 +345,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     for side, dash in zip(SIDES, ("solid", "dash"), strict=True):
         panel.curves("alignment", where={"side": side}, key=side, dash=dash)
     row = figure.row(height=240)
-    panel = row.over_training("test accuracy", y=SHARE | ratio)
-    panel.curves("linearized_test_accuracy", key="linearized", value="%{y:.1%}")
+    panel = row.over_training("test accuracy of the linearized network", y=SHARE | ratio)
+    panel.curves("linearized_test_accuracy", value="%{y:.1%}")
     own = {"key": "the network's own", "dash": "dot", "width": 1.5}
     panel.curves("test_accuracy", value="%{y:.1%}", **own)
     panel = row.over_training("K(x, x), mean", y={"type": "log"})

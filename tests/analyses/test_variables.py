@@ -21,7 +21,7 @@ FEW: dict[str, dict[str, Any]] = {
     "landscape": {"checkpoints": 2, "planes": 1, "resolution": 3, "iterations": 4, "probes": 2},
     "commutator": {"pairs": 2},
     "kernel": {"checkpoints": 2, "examples": 8},
-    "llc": {"checkpoints": 2, "draws": 8, "burn_in": 4},
+    "llc": {"checkpoints": 2, "draws": 8, "burn_in": 4, "parts": "neurons 0-1"},
     "patching": {"checkpoints": 2},
     "readout": {"checkpoints": 2, "controls": 1},
 }
