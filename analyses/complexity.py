@@ -36,8 +36,8 @@ from mechgrok.analyses.measures.evaluation import Evaluator, subsample
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_course, with_skipped_note
 from mechgrok.analyses.measures.geometry import effective_rank
+from mechgrok.analyses.measures.neurons import activations
 from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced
-from mechgrok.models import HookedModel
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
@@ -111,13 +111,14 @@ def measure(
     matrices = [name for name in run.weight_names if name in run.wiring.connections]
     evaluator = Evaluator(run, ["train"])
     sizes = [_size(evaluator, step, epsilon, compression == "low-rank") for step in at]
-    activations = [_activations(run.model(step), run, seed) for step in at]
+    inputs = subsample(run.task.examples, _MAX_EXAMPLES, seed).inputs
+    layers = [activations(run.model(step), run.wiring.hidden, inputs) for step in at]
     values: dict[str, Any] = {
         "compressed_size": [size for _, size in sizes],
         "bin_width": [width for width, _ in sizes],
         "effective_rank": [[_rank(run, step, name) for name in matrices] for step in at],
-        "participation_ratio": [list(map(participation_ratio, layers)) for layers in activations],
-        "activation_rank": [list(map(_rank_around_mean, layers)) for layers in activations],
+        "participation_ratio": [list(map(participation_ratio, of_step)) for of_step in layers],
+        "activation_rank": [list(map(_rank_around_mean, of_step)) for of_step in layers],
     }
     if getattr(run.config.model, "act", None) == "relu":
         around = (radius, scale == "relative", directions, examples, seed)
@@ -180,15 +181,6 @@ def _rank(run: Run, step: int, name: str) -> float:
 def _rank_around_mean(points: Float[Tensor, "point d"]) -> float:
     """The effective rank of points around their mean."""
     return float(effective_rank((points.double() - points.double().mean(0))[None])[0])
-
-
-@torch.no_grad()
-def _activations(model: HookedModel, run: Run, seed: int) -> list[Float[Tensor, "example neuron"]]:
-    """The activations of each layer's neurons at the last position."""
-    hooks = [layer.hook for layer in run.wiring.hidden]
-    inputs = subsample(run.task.examples, _MAX_EXAMPLES, seed).inputs
-    _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
-    return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
 
 
 def finding(dataset: xr.Dataset) -> str:

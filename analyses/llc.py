@@ -5,13 +5,14 @@ as good as w* shrinks: half the number of weights if all matter, and less if joi
 cost no loss. Localized sampling around each checkpoint estimates it: λ̂ = nβ (E[L_n(w)] − L_n(w*))
 (Lau et al. 2023, arXiv 2308.12108). The loss is the task's on the training set, without penalty and
 weight decay. λ̂ depends on the localization γ of the chains: it counts the directions in which nβ
-times the curvature is above γ.
+times the curvature is above γ. The coefficient of a part, a matrix, a head or some neurons, is that
+of chains in which the rest of the network is fixed (Wang et al. 2024, arXiv 2410.02984).
 
 A checkpoint costs about a thousand gradients. By default, 12 checkpoints are measured, evenly
 spaced by log step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -19,16 +20,17 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from mechgrok.analyses.drawing import LogAxis, Measured, Panels
 from mechgrok.analyses.measures.checks import check_at_least, check_positive
 from mechgrok.analyses.measures.curvature import derivatives, lanczos
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_course, with_skipped_note
-from mechgrok.analyses.measures.sgld import learning_coefficient, sgld
+from mechgrok.analyses.measures.parts import Part, parts_of
+from mechgrok.analyses.measures.sgld import Coefficient, learning_coefficient, sgld
 from mechgrok.analyses.measures.spacing import log_spaced
-from mechgrok.models import raw_weights
+from mechgrok.models import raw_weights, weight_name
 from mechgrok.models.counts import TokenCounts
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -55,9 +57,18 @@ VARIABLES = {
     "trace": Variable(
         "step, chain, draw", "{units of the loss}", "L_n(w), the training loss of each draw"
     ),
+    "part_llc": Variable(
+        "step, part", "parameters", "λ̂ of chains that move the part alone, with the same ε and γ"
+    ),
+    "part_error": Variable("step, part", "parameters", "Monte Carlo standard error of part_llc"),
+    "part_rhat": Variable("step, part", "ratio", "R̂ over the chains of part_llc"),
+    "part_size": Variable("part", "parameters", "number of weights in the part"),
+    "part": Variable("part", "none", "a weight, a head or neurons, as given with --parts"),
     "chain": Variable("chain", "none", "a chain's number"),
     "draw": Variable("draw", "step", "steps of the chain, burn-in included"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS: tuple[str, ...] = ()
 
 
 def measure(
@@ -76,6 +87,10 @@ def measure(
     batch_size: Annotated[
         int | None, "examples per step, redrawn; default: all up to 1,024, else 512"
     ] = None,
+    parts: Annotated[
+        str | None,
+        "measured alone too, separated by commas: W_in; matrices; head 0; heads; neurons 0-11",
+    ] = None,
     seed: Annotated[int, "of noise and batches"] = 0,
 ) -> xr.Dataset:
     """Estimate λ̂ at evenly chosen checkpoints, or at the given steps.
@@ -88,22 +103,29 @@ def measure(
     for all checkpoints, which makes them comparable.
 
     Returns:
-        `VARIABLES`. The attributes hold nβ, ε and γ.
+        `VARIABLES`; those of parts only with ``parts``. The attributes hold nβ, ε and γ.
 
     Raises:
-        UserError: a number is out of its range, or the network cannot be stacked.
+        UserError: a number is out of its range, a part is unknown, or the network cannot be
+            stacked.
     """
     check_positive(n_beta=n_beta, step_size=step_size, localization=localization)
     check_at_least(1, checkpoints=checkpoints, batch_size=batch_size)
     check_at_least(2, chains=chains)
     check_at_least(4, draws=draws)
     check_at_least(0, burn_in=burn_in)
+    moved = parts_of(run.wiring, parts) if parts else {}
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     n = run.task.n_sides[0]
     cold = n / np.log(max(n, 3)) if n_beta is None else n_beta
     sampler = _Sampler(run, cold, batch_size, seed)
     gamma, epsilon = _calibrated(sampler, at, step_size, localization)
-    loss, traces = sampler(at, chains, _Walk(epsilon, gamma, draws, burn_in))
+    walk = _Walk(epsilon, gamma, draws, burn_in)
+    loss, traces = sampler(at, chains, walk)
+    of_parts = [
+        learning_coefficient(sampler(at, chains, walk, which)[1], loss, cold)
+        for which in moved.values()
+    ]
     with np.errstate(all="ignore"):  # diverged chains
         coefficient = learning_coefficient(traces, loss, cold)
         of_chain = cold * (traces.mean(2) - loss[:, None])
@@ -118,8 +140,14 @@ def measure(
             "chain_llc": of_chain,
             "loss": loss,
             "trace": traces,
+            **_part_variables(moved, of_parts),
         },
-        coords={"step": at, "chain": np.arange(chains), "draw": burn_in + np.arange(draws)},
+        coords={
+            "step": at,
+            "chain": np.arange(chains),
+            "draw": burn_in + np.arange(draws),
+            **({"part": list(moved)} if moved else {}),
+        },
         attrs={
             "n_beta": float(cold),
             "step_size": float(epsilon),
@@ -129,6 +157,22 @@ def measure(
         },
         words={"units of the loss": run.task.loss_units},
     )
+
+
+def _part_variables(
+    moved: Mapping[str, Part], coefficients: Sequence[Coefficient]
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The variables of parts; none without parts."""
+    if not moved:
+        return {}
+    return {
+        "part_llc": np.stack([part.value for part in coefficients], 1),
+        "part_error": np.stack([part.error for part in coefficients], 1),
+        "part_rhat": np.stack([part.rhat for part in coefficients], 1),
+        "part_size": np.array(
+            [sum(int(w.sum()) for w in part.values()) for part in moved.values()]
+        ),
+    }
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -154,20 +198,25 @@ class _Sampler:
         self.batch_size = None if batch_size >= n else batch_size
 
     def __call__(
-        self, steps: Sequence[int], chains: int, walk: _Walk
+        self, steps: Sequence[int], chains: int, walk: _Walk, moved: Part | None = None
     ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step chain draw"]]:
-        """The losses at the checkpoints, and at the draws around each."""
+        """The losses at the checkpoints, and at the draws around each, of ``moved`` entries."""
         generator = torch.Generator().manual_seed(self.seed)
         size = max(1, _TOGETHER // chains)
         parts = [
-            self._together(steps[first : first + size], chains, walk, generator)
+            self._together(steps[first : first + size], chains, walk, generator, moved)
             for first in range(0, len(steps), size)
         ]
         loss, traces = zip(*parts, strict=True)
         return np.concatenate(loss), np.concatenate(traces)
 
     def _together(
-        self, steps: Sequence[int], chains: int, walk: _Walk, generator: torch.Generator
+        self,
+        steps: Sequence[int],
+        chains: int,
+        walk: _Walk,
+        generator: torch.Generator,
+        moved: Part | None,
     ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "step chain draw"]]:
         models = [self.run.model(step) for step in steps for _ in range(chains)]
         bundle = Bundle(models, [self.run] * len(models), [], [0] * len(models))
@@ -190,6 +239,7 @@ class _Sampler:
             draws=walk.draws,
             burn_in=walk.burn_in,
             generator=generator,
+            moved=moved and [moved[weight_name(name)] for name in bundle.weights],
         )
         return start.double()[::chains].numpy(), traces.reshape(len(steps), chains, -1)
 
@@ -265,6 +315,9 @@ def finding(dataset: xr.Dataset) -> str:
         f"λ̂ {format_course(dataset.llc)} (nβ = {attrs['n_beta']:.3g}, ε = "
         f"{attrs['step_size']:.2g}, γ = {attrs['localization']:.3g})"
     )
+    if "part" in dataset.dims:
+        courses = (f"{p} {format_course(dataset.part_llc.sel(part=p))}" for p in dataset.part.data)
+        text += f"; of its parts alone: {', '.join(courses)}"
     if unmixed:
         text += f"; warning: chains have not mixed at {unmixed} of {dataset.sizes['step']} steps"
     return with_skipped_note(text, dataset)
@@ -294,6 +347,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
             opacity=0.5,
             hover="a chain: %{y:.4g}",
         )
+    _draw_parts(figure)
     row = figure.row(height=200)
     panel = row.over_training("do chains agree?", y="R̂")
     panel.level(_MIXED, "mixed below")
@@ -302,6 +356,25 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     panel.curves("ess", value="%{y:.0f} draws")
     _draw_chains(figure)
     return figure.draw()
+
+
+def _draw_parts(figure: Panels) -> None:
+    """Draw λ̂ of the parts, if any, in panels of one row for each three."""
+    parts = list(dict.fromkeys(p for ds in figure.measured.values() for p in _parts(ds)))
+    for first in range(0, len(parts), 3):
+        row = figure.row(height=200)
+        for name in parts[first : first + 3]:
+            panel = row.over_training(f"λ̂ of {name} alone", y={"zeroline": True})
+            panel.curves(partial(_curve_of_part, name=name), value="λ̂ = %{y:.4g}")
+        row.fill(3)
+
+
+def _parts(dataset: xr.Dataset) -> list[str]:
+    return dataset.part.data.tolist() if "part" in dataset.dims else []
+
+
+def _curve_of_part(dataset: xr.Dataset, name: str) -> xr.DataArray | None:
+    return dataset.part_llc.sel(part=name) if name in _parts(dataset) else None
 
 
 def _draw_chains(figure: Panels) -> None:

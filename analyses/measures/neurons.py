@@ -16,6 +16,7 @@ from mechgrok.analyses.measures.fourier import (
 )
 from mechgrok.analyses.measures.residues import residues
 from mechgrok.masks import Mask
+from mechgrok.models import HookedModel
 from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -111,3 +112,20 @@ def distinct_first(neurons: Sequence[int], kinds: Sequence[int], count: int) -> 
         first.setdefault(kinds[neuron], neuron)
     leaders = list(first.values())
     return [*leaders, *(neuron for neuron in neurons if neuron not in leaders)][:count]
+
+
+@torch.no_grad()
+def activations(
+    model: HookedModel, layers: Sequence[HiddenLayer], inputs: Tensor
+) -> list[Float[Tensor, "example neuron"]]:
+    """The activations of each layer's neurons, at the last position.
+
+    >>> import mechgrok
+    >>> run = mechgrok.Run("data/base")
+    >>> inputs = run.task.test.inputs
+    >>> [tuple(layer.shape) for layer in activations(run.model(0), run.wiring.hidden, inputs)]
+    [(1367, 48)]
+    """
+    hooks = [layer.hook for layer in layers]
+    _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
+    return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]

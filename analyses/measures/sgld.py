@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mechgrok.denormals import flushed_denormals
@@ -25,6 +25,7 @@ def sgld(
     draws: int,
     burn_in: int,
     generator: torch.Generator,
+    moved: Sequence[Bool[Tensor, "..."]] | None = None,
 ) -> Float[np.ndarray, "chain draw"]:
     """The losses along chains of stochastic gradient Langevin dynamics around their start.
 
@@ -40,6 +41,9 @@ def sgld(
         draws: losses to record per chain, one per step.
         burn_in: steps before the first draw.
         generator: of the noise.
+        moved: the entries of each weight that move, the same in every chain; default: all. The
+            others stay at w*, as in the weight-restricted coefficient of Wang et al. 2024 (arXiv
+            2410.02984).
 
     Source: Welling and Teh 2011; with a localizing prior Lau et al. 2023 (arXiv 2308.12108), 4.3.
 
@@ -59,13 +63,15 @@ def sgld(
         if step >= burn_in:
             drawn[:, step - burn_in] = loss.detach()
         with torch.no_grad():
-            for weight, start, slope in zip(weights, starts, slopes, strict=True):
+            for at, (weight, start, slope) in enumerate(zip(weights, starts, slopes, strict=True)):
                 noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
                 # The pull comes first: both terms are at w, and the slope is already computed.
                 weight.lerp_(start, step_size * localization / 2)
                 if slope is not None:
                     weight.sub_(slope, alpha=step_size * n_beta / 2)
                 weight.add_(noise, alpha=step_size**0.5)
+                if moved is not None:
+                    weight.copy_(torch.where(moved[at], weight, start))
     return drawn.numpy()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mechgrok.analyses import llc
+from mechgrok.analyses.measures.parts import parts_of, size_of
 from mechgrok.analyses.measures.sgld import Coefficient, learning_coefficient, sgld
 from mechgrok.errors import UserError
 from mechgrok.exchange.importing import import_run
@@ -26,6 +27,7 @@ def estimated(
     localization: float,
     draws: int,
     burn_in: int,
+    moved: list[Tensor] | None = None,
 ) -> Coefficient:
     """λ̂ of a loss of each chain at a place w* where it is 0, in float64."""
     leaves = [w.double().expand(CHAINS, *w.shape).clone().requires_grad_() for w in weights]
@@ -38,6 +40,7 @@ def estimated(
         draws=draws,
         burn_in=burn_in,
         generator=torch.Generator().manual_seed(0),
+        moved=moved,
     )
     return learning_coefficient(chains[None], np.zeros(1), n_beta)
 
@@ -128,6 +131,62 @@ def test_reduced_rank_regression_has_aoyagis_coefficient(m: int, n: int, h: int,
         n_beta=10_000, step_size=1e-5, localization=10, draws=4000, burn_in=2000,
     )  # fmt: skip
     assert float(found.value[0]) == pytest.approx(wanted, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    "moved", [[True, True, True, True], [True, True, False, False], [False, True, True, False]]
+)
+def test_a_part_has_the_coefficient_of_its_own_terms(moved: list[bool]) -> None:
+    """Σ_i x_i^(2 k_i) has λ = Σ_i 1 / (2 k_i), and some of its x_i the sum over these."""
+    k = torch.tensor([1, 1, 2, 2])
+    wanted = float((1 / (2 * k))[torch.tensor(moved)].sum())
+    found = estimated(
+        lambda x: (torch.where(k == 1, 0.05, 1.0) * x ** (2 * k)).sum(1), torch.zeros(4),
+        n_beta=1000, step_size=3e-4, localization=1e-3, draws=4000, burn_in=600,
+        moved=[torch.tensor(moved)],
+    )  # fmt: skip
+    assert near(found, wanted, steps_cost=0.04)
+
+
+def test_parts_are_weights_heads_and_neurons(tiny_transformer_run: Run) -> None:
+    wiring = tiny_transformer_run.wiring
+    parts = parts_of(wiring, "W_E, heads, neurons 2-4, matrices")
+    size = {name: size_of(part) for name, part in parts.items()}
+    d_model, d_head, d_mlp = 12, 6, 10
+    assert size["W_E"] == size["embed.W_E"] == 7 * d_model
+    assert size["head 0"] == size["head 1"] == 4 * d_model * d_head
+    assert size["neurons 2-4"] == 3 * 2 * d_model
+    assert size["blocks.0.mlp.W_in"] == d_model * d_mlp
+    assert {*wiring.connections} < {*size}
+    both = {name: parts["head 0"][name] & parts["head 1"][name] for name in wiring.weights}
+    assert size_of(both) == 0
+    for unknown in ("W_X", "head 2", "neurons 8-10", "neurons 4-2", "head x"):
+        with pytest.raises(UserError):
+            parts_of(wiring, unknown)
+
+
+def test_heads_of_a_network_without_heads_are_rejected(tiny_run: Run) -> None:
+    for name in ("heads", "head 0"):
+        with pytest.raises(UserError, match="no heads"):
+            parts_of(tiny_run.wiring, name)
+
+
+@pytest.mark.parametrize("fixture", ["tiny_run", "masked_run"])
+def test_the_rest_of_a_network_stays_while_a_part_moves(
+    fixture: str, request: pytest.FixtureRequest
+) -> None:
+    run: Run = request.getfixturevalue(fixture)
+    given = {"steps": [60], "draws": 200, "burn_in": 20, "step_size": 5e-3, "localization": 100.0}
+    measured = llc.measure(run, parts="W_U, neurons 0-7", **given)  # type: ignore[arg-type]
+    assert measured.part.to_numpy().tolist() == ["W_U", "neurons 0-7"]
+    assert measured.part_size.to_numpy().tolist() == [12 * 7, 2 * 12 * 8]
+    whole = llc.measure(run, **given)  # type: ignore[arg-type]
+    assert "part" not in whole.dims
+    assert float(measured.llc[0]) == float(whole.llc[0])
+    assert (measured.part_llc[0] > 0).all()
+    assert (measured.part_llc[0] < 1.1 * float(whole.llc[0])).all()
+    assert "W_U" in llc.finding(measured)
+    assert llc.draw({"a": measured, "b": whole}).data
 
 
 def test_chains_that_have_not_mixed_are_told_from_those_that_have() -> None:

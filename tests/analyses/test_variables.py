@@ -19,8 +19,11 @@ RUNS = ("tiny_run", "tiny_transformer_run", "deep_run", "group_run", "regression
 FEW: dict[str, dict[str, Any]] = {
     "graph": {"partitions": 2},
     "landscape": {"checkpoints": 2, "planes": 1, "resolution": 3, "iterations": 4, "probes": 2},
-    "llc": {"checkpoints": 2, "draws": 8, "burn_in": 4},
+    "commutator": {"pairs": 2},
+    "kernel": {"checkpoints": 2, "examples": 8},
+    "llc": {"checkpoints": 2, "draws": 8, "burn_in": 4, "parts": "neurons 0-1"},
     "patching": {"checkpoints": 2},
+    "readout": {"checkpoints": 2, "controls": 1},
 }
 
 
