@@ -7,6 +7,7 @@ STORY = (
     "representations",
     "periodicity",
     "entropy",
+    "lottery",
     "embedding",
     "activations",
     "algorithm",

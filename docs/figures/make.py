@@ -13,8 +13,8 @@ from mechgrok.runs import Run
 
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
-BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
-BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
+BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "lottery", "norms")
+BOTH += ("complexity", "landscape", "periodicity", "stability", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",
