@@ -8,6 +8,7 @@ STORY = (
     "periodicity",
     "entropy",
     "lottery",
+    "careers",
     "embedding",
     "activations",
     "algorithm",

@@ -13,8 +13,8 @@ from mechgrok.runs import Run
 
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
-BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "lottery", "norms")
-BOTH += ("complexity", "landscape", "periodicity", "stability", "trajectory", "weights")
+BOTH = ("accuracy", "careers", "dead-neurons", "entropy", "fourier", "graph", "lottery")
+BOTH += ("norms", "complexity", "landscape", "periodicity", "stability", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",

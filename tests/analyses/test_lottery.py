@@ -6,33 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from mechgrok.analyses import lottery
-from mechgrok.configuration.run_config import RunConfig
 from mechgrok.runs import Run
-from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
-from mechgrok.training import create_run
-from tests.analyses.handmade import waves
+from tests.analyses.handmade import handmade_steps, waves
 
 P = 11
-
-
-def competing(path: Path, weights: list[tuple[Tensor, Tensor]], name: str = "add") -> Run:
-    """An MLP without an embedding, with these W_in and W_out at steps 0, 10, …"""
-    config = RunConfig.make(
-        task={"name": name, "p": P},
-        model={"kind": "mlp", "d_model": None, "d_mlp": weights[0][0].shape[1]},
-        training={"steps": 10 * len(weights), "checkpoint_every": 10},
-    )
-    saved = [
-        Checkpoint(10 * at, {"W_in": W_in.float(), "W_out": W_out.float()})
-        for at, (W_in, W_out) in enumerate(weights)
-    ]
-    run = create_run(path, config, saved[0])
-    for later in saved[1:]:
-        write_checkpoint(run.path, later)
-    return Run(run.path)
 
 
 def test_a_neuron_worked_out_by_hand(tmp_path: Path) -> None:
@@ -40,7 +19,9 @@ def test_a_neuron_worked_out_by_hand(tmp_path: Path) -> None:
     start = waves(P, [2], [0.3]) + 2 * waves(P, [3], [-0.5])
     out = (waves(P, [2], [0.6]) + waves(P, [3], [-1 - 2.5])).T
     end = waves(P, [2], [0.3]), waves(P, [2], [0.6]).T
-    measured = lottery.measure(competing(tmp_path / "run", [(start, out), end]))
+    measured = lottery.measure(
+        handmade_steps(tmp_path / "run", [(start, out), end], name="add", p=P)
+    )
     assert measured.winner.values.tolist() == [2]
     first = measured.isel(step=0, neuron=0)
     assert first.initial_amplitude.sel(frequency=[2, 3]).values == pytest.approx([1, 4], rel=1e-5)
@@ -59,14 +40,16 @@ def test_phases_around_the_circle_are_symmetric_and_equal_ones_are_not(tmp_path:
     turns = [math.pi * k / 4 for k in range(4)]  # φ_in: 2φ is at four quarters of the circle
     around = waves(P, [2] * 4, turns), waves(P, [2] * 4, [2 * turn for turn in turns]).T
     equal = waves(P, [2] * 4, [0.4] * 4), waves(P, [2] * 4, [0.8] * 4).T
-    symmetry = lottery.measure(competing(tmp_path / "run", [equal, around])).phase_symmetry
+    symmetry = lottery.measure(
+        handmade_steps(tmp_path / "run", [equal, around], name="add", p=P)
+    ).phase_symmetry
     assert symmetry.values == pytest.approx([0, 1], abs=1e-5)
 
 
 def test_random_phases_have_the_expected_symmetry(tmp_path: Path) -> None:
     phase = np.random.default_rng(0).uniform(0, 2 * math.pi, 400).tolist()
     weights = waves(P, [2, 3] * 200, phase), waves(P, [2, 3] * 200, phase).T
-    at = lottery.measure(competing(tmp_path / "run", [weights])).isel(step=0)
+    at = lottery.measure(handmade_steps(tmp_path / "run", [weights], name="add", p=P)).isel(step=0)
     assert float(at.phase_symmetry) == pytest.approx(float(at.random_symmetry), abs=0.04)
     assert float(at.random_symmetry) == pytest.approx(1 - math.sqrt(math.pi / 4 / 200), abs=1e-6)
 
@@ -74,7 +57,9 @@ def test_random_phases_have_the_expected_symmetry(tmp_path: Path) -> None:
 def test_the_spread_counts_frequencies_that_have_equally_many_neurons(tmp_path: Path) -> None:
     k = [1, 1, 4, 4, 5, 5]
     weights = waves(P, k, [0.0] * 6), waves(P, k, [0.0] * 6).T
-    spread = lottery.measure(competing(tmp_path / "run", [weights])).frequency_spread
+    spread = lottery.measure(
+        handmade_steps(tmp_path / "run", [weights], name="add", p=P)
+    ).frequency_spread
     assert float(spread[0]) == pytest.approx(3)
 
 
@@ -84,7 +69,7 @@ def test_random_neurons_are_predicted_by_chance(tmp_path: Path) -> None:
         (torch.randn(P, 2000, generator=generator), torch.randn(2000, P, generator=generator))
         for _ in range(2)
     ]
-    first = lottery.measure(competing(tmp_path / "run", draws)).isel(step=0)
+    first = lottery.measure(handmade_steps(tmp_path / "run", draws, name="add", p=P)).isel(step=0)
     for name in lottery.PREDICTORS:
         assert float(first[f"predicted_by_{name}"]) == pytest.approx(1 / 5, abs=0.03)
     assert float(first.misalignment) == pytest.approx(math.pi / 2, abs=0.05)
@@ -97,7 +82,7 @@ def test_a_product_is_a_sum_of_logarithms(tmp_path: Path) -> None:
     order = residues(make_task("mul", p=P))
     W_in, W_out = torch.zeros(P, 1).double(), torch.zeros(1, P).double()
     W_in[order], W_out[:, order] = waves(10, [4], [0.2]), waves(10, [4], [0.4]).T
-    measured = lottery.measure(competing(tmp_path / "run", [(W_in, W_out)], name="mul"))
+    measured = lottery.measure(handmade_steps(tmp_path / "run", [(W_in, W_out)], name="mul", p=P))
     assert measured.winner.values.tolist() == [4]
     assert float(measured.misalignment[0]) == pytest.approx(0, abs=1e-5)
 
@@ -105,10 +90,12 @@ def test_a_product_is_a_sum_of_logarithms(tmp_path: Path) -> None:
 def test_dead_neurons_are_left_out(tmp_path: Path) -> None:
     weights = waves(P, [2, 3], [0.0, 0.0]), waves(P, [2, 3], [0.0, 0.0]).T.clone()
     weights[1][1] = 0
-    measured = lottery.measure(competing(tmp_path / "run", [weights, weights]))
+    measured = lottery.measure(
+        handmade_steps(tmp_path / "run", [weights, weights], name="add", p=P)
+    )
     assert measured.live.values.tolist() == [True, False]
     nobody = torch.zeros(P, 2), torch.zeros(2, P)
-    measured = lottery.measure(competing(tmp_path / "dead", [nobody, nobody]))
+    measured = lottery.measure(handmade_steps(tmp_path / "dead", [nobody, nobody], name="add", p=P))
     assert "no neuron is alive" in lottery.finding(measured)
     assert lottery.draw({"dead": measured}).data
 
