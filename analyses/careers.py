@@ -208,10 +208,8 @@ def _transients(dataset: xr.Dataset) -> str:
     top = int(dataset.transient.argmax("step"))
     if not float(dataset.transient[top]):
         return f"no transient {part_labels(dataset).plural}"
-    return (
-        f"transient {part_labels(dataset).plural} in up to {format_percent(dataset.transient[top])} "
-        f"(step {int(dataset.step[top]):,})"
-    )
+    most, plural = format_percent(dataset.transient[top]), part_labels(dataset).plural
+    return f"transient {plural} in up to {most} (step {int(dataset.step[top]):,})"
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
