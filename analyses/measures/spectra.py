@@ -90,7 +90,7 @@ def fit_bulk(evals: Float[np.ndarray, " n"], ratio: float, smaller: int) -> Bulk
         ratio: Q = N / M ≥ 1, the matrix's longer side over its shorter.
         smaller: M.
 
-    Source: ``weightwatcher`` 0.7.7 (``mp_fit``), used by Prakash and Martin 2026 (arXiv 2602.02859).
+    Source: ``weightwatcher`` 0.7.7 (``mp_fit``), as in Prakash and Martin 2026 (arXiv 2602.02859).
     For a square matrix, its quarter-circle law is the law of singular values, here in the same
     units.
 

@@ -14,17 +14,8 @@ from mechgrok.runs import Run
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
 BOTH = ("accuracy", "careers", "dead-neurons", "entropy", "fourier", "graph", "lottery")
-BOTH += (
-    "norms",
-    "complexity",
-    "homology",
-    "landscape",
-    "periodicity",
-    "spectra",
-    "stability",
-    "trajectory",
-    "weights",
-)
+BOTH += ("complexity", "homology", "landscape", "norms", "periodicity", "spectra")
+BOTH += ("stability", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",
