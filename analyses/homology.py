@@ -30,7 +30,6 @@ from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     harmonics,
     no_harmonics,
-    part_labels,
     part_units,
 )
 from mechgrok.analyses.measures.homology import Homology
@@ -72,6 +71,11 @@ VARIABLES = {
         "share",
         "mean over the clusters of sum_share: near 1 for a circle",
     ),
+    "planar": Variable(
+        "step",
+        "share",
+        "mean over the clusters of plane_share: near 1 for preactivations on a circle or a disc",
+    ),
     "loops": Variable(
         "step, key, hole",
         "radii",
@@ -93,6 +97,9 @@ VARIABLES = {
     ),
     "sum_share": Variable(
         "step, key", "share", "share of the cloud's variance that the right answer explains"
+    ),
+    "plane_share": Variable(
+        "step, key", "share", "share of the cloud's variance in its first two principal components"
     ),
     "size": Variable("key", "neurons", "number of neurons in the cluster"),
     "variance_share": Variable(
@@ -139,18 +146,21 @@ def measure(
     clusters, variance = _clusters(_neurons(run, at[-1], parts, of), parts)
     answer = _answers(run, parts)
     drawn = torch.randperm(len(answer), generator=torch.Generator().manual_seed(0))[:_DRAWN]
-    values: dict[str, list[Any]] = {name: [] for name in ("homology", "sum_share", "cloud")}
+    values: dict[str, list[Any]] = {name: [] for name in ("homology", "sum", "cloud", "plane")}
     for step in at:
         neurons = _neurons(run, step, parts, of)
         clouds = [neurons[members].T for members in clusters.values()]
         values["homology"].append([Homology.of(cloud.numpy(), landmarks) for cloud in clouds])
-        values["sum_share"].append([_explained(cloud, answer) for cloud in clouds])
-        values["cloud"].append([_plane(cloud)[:, drawn].numpy() for cloud in clouds])
+        values["sum"].append([_explained(cloud, answer) for cloud in clouds])
+        planes = [_plane(cloud) for cloud in clouds]
+        values["cloud"].append([plane[:, drawn].numpy() for plane in planes])
+        # In radii, the mean square of all coordinates is 1.
+        values["plane"].append([float(plane.square().sum(0).mean()) for plane in planes])
     found, size = values["homology"], (len(at), len(clusters))
     loops = np.array([[one.loops[:2] for one in row] for row in found]).reshape(*size, 2)
     voids = np.array([[one.voids for one in row] for row in found]).reshape(*size, 2)
     betti = np.array([[one.betti(threshold) for one in row] for row in found], int)
-    sum_share = np.array(values["sum_share"], float).reshape(size)
+    sum_share, plane_share = (np.array(values[n], float).reshape(size) for n in ("sum", "plane"))
     return described(
         VARIABLES,
         {
@@ -158,11 +168,13 @@ def measure(
             "second_loop": _mean(loops[..., 1]),
             "void": _mean(voids[..., 0]),
             "in_sum": _mean(sum_share),
+            "planar": _mean(plane_share),
             "loops": loops,
             "voids": voids,
             "betti": betti.reshape(*size, 3),
             "shape": np.array([[one.shape(threshold) for one in row] for row in found], str),
             "sum_share": sum_share,
+            "plane_share": plane_share,
             "size": [len(neurons) for neurons in clusters.values()],
             "variance_share": variance,
             "cloud": np.array(values["cloud"], np.float32).reshape(*size, 2, len(drawn)),
@@ -180,6 +192,7 @@ def measure(
             "of": of,
             "threshold": threshold,
             "names": [parts.names[key] for key in clusters],
+            "part": parts.kind,
             "n": parts.n,
             **of_steps,
             **run.milestones,
@@ -255,9 +268,9 @@ def _mean(values: Float[np.ndarray, "step key"]) -> Float[np.ndarray, " step"]:
 
 def finding(dataset: xr.Dataset) -> str:
     """The shape of each cluster at the last step."""
-    last, labels = dataset.isel(step=-1), part_labels(dataset)
+    last, part = dataset.isel(step=-1), dataset.attrs["part"]
     if not dataset.sizes["key"]:
-        text = f"no {labels.word} has {_SMALLEST} live neurons at step {int(last.step):,}"
+        text = f"no {part} has {_SMALLEST} live neurons at step {int(last.step):,}"
         return with_skipped_note(text, dataset)
     shapes = ", ".join(
         f"{name} {last['shape'][at].item()} ({int(dataset['size'][at])} neurons, "
@@ -265,7 +278,7 @@ def finding(dataset: xr.Dataset) -> str:
         for at, name in enumerate(_names(dataset))
     )
     text = (
-        f"{dataset.of} of the {labels.plural} at step {int(last.step):,}: {shapes}; longest loop "
+        f"{dataset.of} by {part} at step {int(last.step):,}: {shapes}; longest loop "
         f"{format_number(last.loop, '.2f')}, second {format_number(last.second_loop, '.2f')}, void "
         f"{format_number(last.void, '.2f')} radii (mean)"
     )
@@ -296,8 +309,9 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         panel.curves(name, key=key, dash=dash, value="%{y:.2f} radii")
     for threshold in {dataset.threshold for dataset in measured.values()}:
         panel.level(threshold, "counts")
-    panel = row.over_training("variance by the answer", y=SHARE | {"title": "share of the cloud's"})
-    panel.curves("in_sum", value="%{y:.0%}")
+    panel = row.over_training("variance, mean over clusters", y=SHARE | {"title": "share"})
+    panel.curves("in_sum", key="by the answer", value="%{y:.0%}")
+    panel.curves("planar", key="in two components", dash="dash", value="%{y:.0%}")
     for label, dataset in figure.pictured.items():
         keys = range(dataset.sizes["key"])
         for first in range(0, len(keys), _COLUMNS):
@@ -314,9 +328,9 @@ _COLUMNS = 4
 
 def _draw_cloud(row: Row, label: str, dataset: xr.Dataset, at: int) -> None:
     """Draw a cluster's cloud at the slider's step, with its shape at the last step."""
-    last, labels = dataset.isel(step=-1, key=at), part_labels(dataset)
+    last = dataset.isel(step=-1, key=at)
     run = f"<b>{label}</b>: " if not row.panels else ""
-    title = f"{run}{labels.word} {_names(dataset)[at]}, {last['shape'].item()}"
+    title = f"{run}{dataset.attrs['part']} {_names(dataset)[at]}, {last['shape'].item()}"
     axis = {"range": [-2.2, 2.2], "nticks": 5}
     x, y = {"title": "component 1", **axis}, {"title": "" if row.panels else "component 2", **axis}
     panel = row.panel(title, x=x, y=y, square=True)

@@ -24,9 +24,16 @@ from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_course, with_skipped_note
 from mechgrok.analyses.measures.spacing import log_spaced
 from mechgrok.analyses.measures.spectra import FEWEST, SMALLEST, fit_bulk, fit_power_law
-from mechgrok.errors import NotApplicable
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
+
+
+def applies(run: Run) -> str | None:
+    """Requires a matrix with at least eight rows and columns."""
+    if _matrices(run):
+        return None
+    return f"It has no matrix with {FEWEST} rows and columns, the fewest for a spectrum."
+
 
 VARIABLES = {
     "alpha": Variable(
@@ -73,15 +80,9 @@ def measure(
 
     Returns:
         `VARIABLES`. NaN for matrices without eight non-zero eigenvalues.
-
-    Raises:
-        NotApplicable: no matrix has eight rows and columns.
     """
     check_at_least(1, shuffles=shuffles)
-    wiring = run.wiring
-    names = [n for n in wiring.connections if min(_shape(run, n)) >= FEWEST]
-    if not names:
-        raise NotApplicable(f"{run.path} has no matrix with {FEWEST} rows and columns to fit.")
+    wiring, names = run.wiring, _matrices(run)
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=60))
     rows = []
     for step in at:
@@ -103,9 +104,10 @@ def measure(
     )
 
 
-def _shape(run: Run, name: str) -> tuple[int, int]:
-    rows, columns = run.wiring.ends(name)
-    return len(rows), len(columns)
+def _matrices(run: Run) -> list[str]:
+    """The matrices with at least eight rows and columns."""
+    sizes = {name: min(map(len, run.wiring.ends(name))) for name in run.wiring.connections}
+    return [name for name, size in sizes.items() if size >= FEWEST]
 
 
 def _over_matrices(values: Float[np.ndarray, "step weight"], of: Any) -> Float[np.ndarray, " step"]:

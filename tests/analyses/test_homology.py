@@ -69,6 +69,7 @@ def test_the_neurons_of_a_pizza_are_a_disc_and_those_of_a_clock_a_torus(tmp_path
     torus = homology.measure(clock(tmp_path / "clock"), of="preactivations").isel(step=0)
     assert torus["shape"].values.tolist() == ["torus"]
     assert float(torus.void) > 0.5 > float(disc.loop)
+    assert [float(disc.planar), float(torus.planar)] == pytest.approx([1, 0.5], abs=1e-5)
     assert float(torus.in_sum) == pytest.approx(0, abs=1e-6)  # cos a + cos b, and no product
 
 
