@@ -34,6 +34,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
+VERSION = 2
 
 #: The entropy, or the quantity that the paper's code plots as entropy.
 Definition = Literal["plain", "paper-code"]
@@ -54,6 +55,7 @@ VARIABLES = {
         "nats",
         "{−Σ_ω q ln q}, q the {amplitude} spectrum of the neuron's input side, ω > 0, with sum 1",
     ),
+    "input_spread": Variable("step", "nats", "standard deviation over neurons of input_entropy_of"),
     "input_live": Variable(
         "step, input_neuron",
         "none",
@@ -64,6 +66,9 @@ VARIABLES = {
         "step, output_neuron",
         "nats",
         "{−Σ_ω q ln q}, q the {amplitude} spectrum of the neuron's output side, ω > 0, with sum 1",
+    ),
+    "output_spread": Variable(
+        "step", "nats", "standard deviation over neurons of output_entropy_of"
     ),
     "output_live": Variable(
         "step, output_neuron",
@@ -125,7 +130,9 @@ def measure(
         of_neurons = entropy(joint_amplitude(parts.amplitude, signals))
         is_live = live(signals.movedim(0, -2).flatten(-2))
         counted = is_live if neurons == "live" else torch.ones_like(is_live)
-        values[f"{side}_entropy"] = torch.where(counted, of_neurons, torch.nan).nanmean(-1)
+        among = torch.where(counted, of_neurons, torch.nan)
+        values[f"{side}_entropy"] = among.nanmean(-1)
+        values[f"{side}_spread"] = (among - among.nanmean(-1, True)).square().nanmean(-1).sqrt()
         values[f"{side}_entropy_of"] = of_neurons
         values[f"{side}_live"] = is_live
     if run.wiring.embedding is not None:
@@ -196,6 +203,12 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         panel.curves(f"{side}_entropy", key="mean over neurons", width=3, value="%{y:.3f} nats")
         name = "test accuracy (right axis)"
         accuracy.curves("test_accuracy", key=name, dash="dot", width=1.5, value="%{y:.1%}")
+    row = figure.row(height=150)
+    for side in ("input", "output"):
+        y = {"title": "standard deviation (nats)", "rangemode": "tozero"}
+        panel = row.over_training(f"{SIDES[side]}: spread over neurons", y=y)
+        panel.curves(f"{side}_spread", value="%{y:.3f} nats")
+    row.fill(len(sides))
     return figure.draw()
 
 

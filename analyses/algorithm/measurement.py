@@ -23,7 +23,8 @@ from mechgrok.analyses.measures.evaluation import outputs_of
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_number, format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import key_frequencies
-from mechgrok.analyses.measures.residues import not_modular, residues
+from mechgrok.analyses.measures.neurons import NeuronWaves, not_a_sum
+from mechgrok.analyses.measures.residues import residues
 from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced
 from mechgrok.interventions import Keep, intervened
 from mechgrok.interventions.logits import place_of
@@ -44,17 +45,11 @@ _FAINT = 0.05
 
 def applies(run: Run) -> str | None:
     """Requires a sum of two operands, in some order of the residues."""
-    if not isinstance(run.task, ModularArithmetic) or run.task.name not in ("add", "mul"):
-        return (
-            f"{run.task.name} is neither a sum of two residues nor a product (a sum of logarithms)."
-        )
-    if run.task.name == "mul" and run.task.p == 2:
-        return "Products modulo 2 are not sums of logarithms: only the residue 1 has one."
+    if reason := not_a_sum(run):
+        return reason
     if "hook_embed" not in run.model(run.steps[0]).hook_dict:
         return "The network has no embedding to differentiate the logits by."
-    if len(run.wiring.paths()) > 1:
-        return "Its neurons read each operand through several weights, with a phase for each."
-    return not_modular(run.task)
+    return None
 
 
 VARIABLES = {
@@ -257,7 +252,7 @@ def _measure(
         "circularity": float(circularity(points, _COMPONENTS).mean()),
         "correct": mean[:, 0].numpy(),
         "wave": wave_by_distance(mean).numpy(),
-        **_neurons(run, step, sums.order),
+        **_neurons(run, step),
     }
 
 
@@ -292,15 +287,9 @@ def _pizza_shares(
     return shares
 
 
-def _neurons(
-    run: Run, step: int, order: Integer[Tensor, " n"]
-) -> dict[str, Shaped[np.ndarray, "..."]]:
+def _neurons(run: Run, step: int) -> dict[str, Shaped[np.ndarray, "..."]]:
     """The waves that the neurons read and write."""
-    has_positions = "position-1" in run.wiring.input_paths
-    paths = ("position-0", "position-1") if has_positions else ("auto", "auto")
-    sides = [run.input_side([step], path=path)[0][order].T for path in paths]
-    sides.append(run.output_side([step])[0][:, order])
-    a, b, out = (torch.fft.rfft(side.double()) * 2 / len(order) for side in sides)
+    a, b, out = (waves[0] for waves in NeuronWaves.of(run, [step]))
     reads, writes = (a.abs() + b.abs()) / 2, out.abs()
     product = reads * writes
     product[:, 0] = 0

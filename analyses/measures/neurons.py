@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Bool, Complex, Float, Integer
 from torch import Tensor
 
 from mechgrok.analyses.measures.fourier import (
@@ -14,12 +14,13 @@ from mechgrok.analyses.measures.fourier import (
     joint_amplitude,
     power_share,
 )
-from mechgrok.analyses.measures.residues import residues
+from mechgrok.analyses.measures.residues import not_modular, residues
 from mechgrok.masks import Mask
 from mechgrok.models import HookedModel
 from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.tasks.modular import ModularArithmetic
 
 
 class Census(NamedTuple):
@@ -129,3 +130,53 @@ def activations(
     hooks = [layer.hook for layer in layers]
     _, cache = model.run_with_cache(inputs, names_filter=lambda name: name in hooks)
     return [cache[hook][:, -1] if cache[hook].ndim == 3 else cache[hook] for hook in hooks]
+
+
+def not_a_sum(run: Run) -> str | None:
+    """The reason why a network's task is not a sum of two operands with one input weight each.
+
+    None for a sum of residues, and for a product, which is a sum of discrete logarithms.
+
+    >>> import mechgrok
+    >>> print(not_a_sum(mechgrok.Run("data/base")))
+    None
+    """
+    if not isinstance(run.task, ModularArithmetic) or run.task.name not in ("add", "mul"):
+        return (
+            f"{run.task.name} is neither a sum of two residues nor a product (a sum of logarithms)."
+        )
+    if run.task.name == "mul" and run.task.p == 2:
+        return "Products modulo 2 are not sums of logarithms: only the residue 1 has one."
+    if len(run.wiring.paths()) > 1:
+        return "Its neurons read each operand through several weights, with a phase for each."
+    return not_modular(run.task)
+
+
+class NeuronWaves(NamedTuple):
+    """The waves that neurons read and write, as complex amplitudes r exp(−iφ) of r cos(w x − φ).
+
+    Attributes:
+        first: read of the first operand.
+        second: read of the second operand; equal to ``first`` if the network sums its embeddings.
+        out: written to the answers.
+    """
+
+    first: Complex[Tensor, "step neuron frequency"]
+    second: Complex[Tensor, "step neuron frequency"]
+    out: Complex[Tensor, "step neuron frequency"]
+
+    @classmethod
+    def of(cls, run: Run, steps: Sequence[int]) -> "NeuronWaves":
+        """The waves at several steps of a run for which `not_a_sum` is None.
+
+        >>> import mechgrok
+        >>> waves = NeuronWaves.of(mechgrok.Run("data/base"), [0, 30000])
+        >>> waves.out.shape, bool((waves.first == waves.second).all())
+        (torch.Size([2, 48, 34]), True)
+        """
+        order = residues(run.task)
+        has_positions = "position-1" in run.wiring.input_paths
+        paths = ("position-0", "position-1") if has_positions else ("auto",)
+        sides = [run.input_side(steps, path=path)[:, order].mT for path in paths]
+        sides = [sides[0], sides[-1], run.output_side(steps)[..., order]]
+        return cls(*(torch.fft.rfft(side.double()) * 2 / len(order) for side in sides))

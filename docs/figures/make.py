@@ -13,8 +13,9 @@ from mechgrok.runs import Run
 
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
-BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
-BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
+BOTH = ("accuracy", "careers", "dead-neurons", "entropy", "fourier", "graph", "lottery")
+BOTH += ("complexity", "homology", "landscape", "norms", "periodicity", "spectra")
+BOTH += ("stability", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",

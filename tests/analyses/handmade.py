@@ -1,6 +1,6 @@
 """Runs whose weights are written by hand, so that the answer is known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.runs import Checkpoint, Run
+from mechgrok.runs.checkpoint import write_checkpoint
 from mechgrok.training import create_run
 
 
@@ -16,6 +17,15 @@ def handmade_run(path: Path, W_in: Tensor, W_out: Tensor, **task: Any) -> Run:
     """An MLP ReLU(x W_in) W_out without embeddings, on a modular task, with one checkpoint."""
     weights = {"W_in": W_in.float(), "W_out": W_out.float()}
     return run_of(path, weights, {"kind": "mlp", "d_model": None, "d_mlp": W_in.shape[1]}, task)
+
+
+def handmade_steps(path: Path, weights: Sequence[tuple[Tensor, Tensor]], **task: Any) -> Run:
+    """A `handmade_run` with these W_in and W_out at steps 0, 10, 20, …"""
+    run = handmade_run(path, *weights[0], **task)
+    for at, (W_in, W_out) in enumerate(weights[1:], 1):
+        saved = {"W_in": W_in.float(), "W_out": W_out.float()}
+        write_checkpoint(path, Checkpoint(10 * at, saved))
+    return Run(run.path)
 
 
 def run_of(

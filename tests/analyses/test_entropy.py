@@ -35,6 +35,7 @@ def test_entropy_is_the_sum_in_its_definition(tiny_run: Run, spectrum: str, expo
             at.output_entropy_of, by_definition(outputs, exponent), rtol=1e-4
         )
         assert float(at.input_entropy) == pytest.approx(float(at.input_entropy_of.mean()))
+        assert float(at.output_spread) == pytest.approx(float(at.output_entropy_of.std()))
 
 
 def test_waves_have_entropy_0_and_a_pulse_that_of_a_flat_spectrum(tmp_path: Path) -> None:
@@ -45,6 +46,12 @@ def test_waves_have_entropy_0_and_a_pulse_that_of_a_flat_spectrum(tmp_path: Path
     assert float(at.output_entropy) == pytest.approx(np.log(5))
     assert at.attrs["flat"] == pytest.approx(np.log(5))
     assert "embedding_entropy" not in at
+
+
+def test_the_spread_of_a_wave_and_a_pulse_is_half_their_difference(tmp_path: Path) -> None:
+    W_in = torch.cat([waves(11, [2], [0.1]), torch.eye(11)[:, :1], torch.zeros(11, 1)], dim=1)
+    run = handmade_run(tmp_path / "run", W_in, torch.ones(3, 11), name="add", p=11)
+    assert float(entropy.measure(run).input_spread[0]) == pytest.approx(np.log(5) / 2, abs=1e-4)
 
 
 def test_the_mean_leaves_dead_neurons_out_unless_told(tmp_path: Path) -> None:
