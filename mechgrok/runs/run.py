@@ -143,7 +143,8 @@ class Run:
         quantity, level = task.train_criterion if side == "train" else task.criterion
         if accuracy is not None:
             quantity, level = "accuracy", self._checked_accuracy(accuracy)
-        curve = self.metrics.set_index("step")[f"{side}_{quantity}"].loc[since:]
+        table = self.metrics[self.metrics.step >= since]
+        curve = table.set_index("step")[f"{side}_{quantity}"]
         is_met = curve >= level if quantity == "accuracy" else curve <= level
         if self.caveat or (self.imported and is_met[:1].any()):
             return Learned()
@@ -271,7 +272,7 @@ class Run:
         if last >= training.steps:
             return True
         margin = training.until_grokked
-        t_gen = self._first_step_learned("test", since=training.last_phase)
+        t_gen = self.learned("test", since=training.last_phase).first
         return margin is not None and t_gen is not None and last >= t_gen + margin
 
     @property

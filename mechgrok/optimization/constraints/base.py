@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from mechgrok.errors import UserError
 from mechgrok.fields import Settings, show_named
 from mechgrok.optimization.selection import ALL, EACH, select
 
@@ -100,6 +101,18 @@ class Weights:
             UserError: the network has no such weight.
         """
         return list(self.raw) if of in (ALL, EACH) else select(of, self.wiring)
+
+    def token_axis(self, name: str) -> int:
+        """The axis of a matrix along which tokens or answers lie.
+
+        Raises:
+            UserError: it has none.
+        """
+        units = self.wiring.axes(name) if name in self.wiring.connections else ()
+        for axis, unit in enumerate(units):
+            if unit in ("token", "input", "output") and self.raw[name].ndim == 2:
+                return axis
+        raise UserError(f"{name} has no axis of tokens: choose W_E or W_U.")
 
 
 class Constraint(Settings):
