@@ -105,14 +105,12 @@ class TrainingConfig(Settings):
     weights: Annotated[dict[str, WeightSettings], BeforeValidator(read_weight_settings)] = Field(
         default={},
         exclude_if=lambda weights: not weights,
-        description="Learning rate and weight decay of single weights, by name, by kind (biases, "
-        "matrices) or by side (input, inside, output): "
-        "W_E:learning_rate=1e-4,biases:weight_decay=0.",
+        description="Settings of single weights: W_E:learning_rate=1e-4,biases:weight_decay=0.",
     )
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1.0,
         exclude_if=lambda temperature: temperature == 1,
-        description="Temperature T of the softmax: the loss is that of logits / T.",
+        description="Temperature of the softmax, which divides the logits.",
     )
     l1: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=0.0, description="Penalty l1·Σ|θ| on the loss."

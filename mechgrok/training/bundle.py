@@ -162,9 +162,9 @@ class Bundle:
     def _loss_now(self) -> "_BundleLoss":
         """The members' losses at their steps."""
         if self._loss is None:
-            logits = cache(lambda: self.outputs(self.train.inputs))
+            outputs = cache(lambda: self.outputs(self.train.inputs))
             members = [
-                loss_at(recipe, step, lambda index=index: logits()[index])
+                loss_at(recipe, step, partial(_entry, outputs, index))
                 for index, (recipe, step) in enumerate(zip(self._recipes, self._steps, strict=True))
             ]
             self._loss = _BundleLoss(self.task, members, self.models[0])
@@ -270,6 +270,11 @@ class Bundle:
                     f"{name} cannot be trained together (a stacked network gives other outputs "
                     "than alone: does it hold numbers that are neither parameters nor buffers?)"
                 )
+
+
+def _entry(stack: Callable[[], Tensor], index: int) -> Tensor:
+    """An entry of a stack that is computed when it is needed."""
+    return stack()[index]
 
 
 class _BundleLoss:

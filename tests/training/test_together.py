@@ -460,6 +460,7 @@ class _NothingComesBack(TorchDispatchMode):
         *((name, {}) for name in ("mlp", "transformer", "positional", "vectors with mse")),
         ("mlp", {"transforms": "grokfast-ema,grokfast-ma:window_size=2,orthograd"}),
         ("mlp", {"optimizer": "muon"}),
+        ("mlp", {"temperature": 2, "weights": "W_E:learning_rate=1e-4"}),
     ],
 )
 def test_a_step_could_be_captured_in_a_graph(tmp_path: Path, name: str, method: dict) -> None:

@@ -42,7 +42,7 @@ class AppliedConstraints:
 
     def _overridden(self, method: str) -> list[tuple[Constraint, Callable[[int], None]]]:
         """The constraints that override a method, with the method as a function of the step."""
-        calls = []
+        calls: list[tuple[Constraint, Callable[[int], None]]] = []
         for constraint, memory in self._constraints:
             if overrides(constraint, method):
                 call = partial(getattr(constraint, method), self._weights, memory)

@@ -70,8 +70,13 @@ class Weights:
         weights = [self[name] if name in self._hooks else self.raw[name] for name in names]
         return torch.stack(torch._foreach_norm(weights)).tolist() if weights else []
 
-    def scale(self, names: Sequence[str], factors: Sequence[float | Float[Tensor, "..."]]) -> None:
-        """Multiply the entries of weights that their masks keep, each by its factor."""
+    def scale(self, names: Sequence[str], factors: Sequence[Any]) -> None:
+        """Multiply the entries of weights that their masks keep.
+
+        Args:
+            names: of the weights.
+            factors: of each weight a number, or a tensor that broadcasts to it.
+        """
         import torch
 
         if not self._hooks and names and not isinstance(factors[0], torch.Tensor):

@@ -38,4 +38,4 @@ class Sphere(Constraint):
         squares = (
             (layer - radius).square().mean() for layer, radius in zip(norms, radii, strict=True)
         )
-        return self.coefficient * sum(squares)  # type: ignore[return-value]
+        return self.coefficient * sum(squares)
