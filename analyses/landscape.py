@@ -136,7 +136,7 @@ def measure(
     check_positive(radius=radius)
     at, of_steps = select_finite_steps(run, steps, partial(log_spaced, count=checkpoints))
     generator = torch.Generator().manual_seed(seed)
-    effort = {"iterations": iterations, "probes": probes}
+    effort: dict[str, Any] = {"iterations": iterations, "probes": probes}
     effort |= {"radius": radius, "adaptive": sharpness == "asam"}
     rows = [_curvature(run, side, step, generator, effort) for step in at]
     evaluator = Evaluator(run, SIDES, examples)

@@ -7,7 +7,7 @@ principal components of any long smooth path, even of a random walk, look like c
 and Sohl-Dickstein 2018, arXiv 1806.08805), so interpret turns together with speed and distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -104,8 +104,7 @@ def measure(
     position, explained = principal_components(gram, components)
     to_next, from_start, to_end = np.sqrt(squares)
     gaps = np.diff(steps, append=np.nan)
-    is_large = any(min(shape) > _LARGE_SIDE for shape in matrices.values())
-    rank_steps = thin(steps, _STEPS_IF_LARGE if is_large else len(steps))
+    rank_steps = _rank_steps(steps, matrices.values())
     ranks = [
         effective_rank(run.wiring.matrix(name, run.weights(name, rank_steps))) for name in matrices
     ]
@@ -128,6 +127,11 @@ def measure(
         },
         attrs=of_steps,
     )
+
+
+def _rank_steps(steps: Sequence[int], shapes: Iterable[tuple[int, ...]]) -> list[int]:
+    is_large = any(min(shape) > _LARGE_SIDE for shape in shapes)
+    return thin(steps, _STEPS_IF_LARGE if is_large else len(steps))
 
 
 def _square_distances(flat: Float[Tensor, "step entry"]) -> Float[np.ndarray, "3 step"]:

@@ -160,8 +160,8 @@ def _draw_norms(row: Row, dataset: xr.Dataset, label: str) -> None:
     # A logarithmic axis cannot show the norm 0 of a fully pruned neuron.
     relative, tolerance = relative.where(relative > 0), dataset.attrs["tolerance"]
     lowest = np.log10(max(1e-5, min(float(relative.min()), tolerance or 1)))
-    axis = {"title": "share of the largest", "type": "log", "range": [lowest - 0.2, 0.1]}
-    axis |= {"dtick": 1}
+    axis: dict[str, Any] = {"title": "share of the largest", "type": "log", "dtick": 1}
+    axis |= {"range": [lowest - 0.2, 0.1]}
     panel = row.over_training(f"{label}: input norm of each neuron", y=axis, marks=[label])
     ever_dead = dataset.dead.any("step").to_numpy()
     shown = thin(dataset.neuron.to_numpy().tolist(), _SHOWN)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mechgrok.analyses import activations
-from mechgrok.analyses.activations import measurement
+from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.errors import UserError
 from mechgrok.runs import Run
 from mechgrok.runs.parquet import read_parquet, write_parquet
@@ -61,10 +61,9 @@ def test_a_neuron_that_never_fires_explains_nothing_and_breaks_nothing(tmp_path:
 
 
 def test_shown_neurons_are_the_most_active_one_of_each_frequency_first() -> None:
-    variance = torch.tensor([1.0, 9.0, 8.0, 2.0])
-    frequency = torch.tensor([5, 3, 3, 4])
-    assert measurement._most_active(variance, frequency, 3) == [1, 3, 0]
-    assert measurement._most_active(variance, frequency, 9) == [1, 3, 0, 2]
+    falling, frequency = [1, 2, 3, 0], [5, 3, 3, 4]
+    assert distinct_first(falling, frequency, 3) == [1, 3, 0]
+    assert distinct_first(falling, frequency, 9) == [1, 3, 0, 2]
 
 
 def test_no_neuron_is_nothing_to_show(tiny_run: Run) -> None:
