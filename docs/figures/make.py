@@ -14,7 +14,8 @@ from mechgrok.runs import Run
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
 BOTH = ("accuracy", "dead-neurons", "entropy", "fourier", "graph", "norms", "periodicity")
-BOTH += ("complexity", "landscape", "stability", "trajectory", "weights")
+BOTH += ("commutator", "complexity", "kernel", "landscape", "readout", "stability", "synergy")
+BOTH += ("trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",
