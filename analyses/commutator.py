@@ -238,8 +238,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         panel.bundle(dataset.step, positive.transpose("pair", "step"), run=label)
     panel.curves(lambda dataset: dataset.defect.where(dataset.defect > 0), width=3)
     row = figure.row(height=220)
-    share = {"type": "log", "title": "share of ‖θ_AB − θ_BA‖²"}
-    panel = row.over_training("inside the plane of the path", y=share)
+    share = {"type": "log", "range": [-7, 0]}
+    panel = row.over_training("share inside the plane of the path", y=share)
     panel.curves(lambda dataset: dataset.inside.where(dataset.inside > 0), value="%{y:.2e}")
     for dataset in measured.values():
         panel.level(dataset.attrs["chance"])

@@ -14,8 +14,8 @@ from mechgrok.runs import Run
 HERE = Path(__file__).parent
 #: Figures of both runs, and figures of the base run alone.
 BOTH = ("accuracy", "careers", "dead-neurons", "entropy", "fourier", "graph", "lottery")
-BOTH += ("complexity", "homology", "landscape", "norms", "periodicity", "spectra")
-BOTH += ("stability", "trajectory", "weights")
+BOTH += ("commutator", "complexity", "homology", "kernel", "landscape", "norms", "periodicity")
+BOTH += ("readout", "spectra", "stability", "synergy", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",
