@@ -10,6 +10,7 @@ frequencies are its irreducible representations.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -252,10 +253,9 @@ def _draw_run(row: Row, label: str, dataset: xr.Dataset) -> None:
     right = row.over_training(f"{label}: energy of the gradient", y=y, marks=[label])
     for at, part in enumerate(parts.tolist()):
         is_final = bool(count[at, -1]) if count.size else False
-        style = {"color": frequency_color(part), "width": 2 if is_final else 0.8, "mode": "lines"}
+        style: dict[str, Any] = {"color": frequency_color(part), "mode": "lines"}
+        style |= {"width": 2.0 if is_final else 0.8}
         name = f"{labels.word} {labels.names[part]}"
-        entry = {"entry": name} if is_final else {}
+        style |= {"entry": name} if is_final else {}
         for panel, values, form in ((left, count[at], "%{y}"), (right, share[at], "%{y:.1%}")):
-            panel.lines(
-                dataset.step, values, run=label, value=f"{name}<br>{form}", **style, **entry
-            )
+            panel.lines(dataset.step, values, run=label, value=f"{name}<br>{form}", **style)

@@ -172,12 +172,8 @@ def _network(
     amplitude = gain.abs().gather(-1, frequency[..., None])[..., 0] * is_live
     read = (waves.first * waves.second).gather(-1, frequency[..., None])[..., 0]
     member = torch.nn.functional.one_hot(frequency, gain.shape[-1]).double()
-    resultants = [
-        torch.einsum(
-            "snk,sn->sk", member.cfloat(), torch.polar(amplitude, m * read.angle()).cfloat()
-        )
-        for m in (1, 2)
-    ]
+    turns = [torch.polar(amplitude, m * read.angle()) for m in (1, 2)]
+    resultants = [torch.einsum("snk,sn->sk", member.to(turn.dtype), turn) for turn in turns]
     total = amplitude.sum(-1)
     share = sum(each.abs().sum(-1) for each in resultants) / (2 * total)
     # The length of a sum of random unit vectors is nearly Rayleigh distributed.

@@ -62,8 +62,9 @@ class GRU(WiredModel):
 GATES = ("update", "reset", "new")
 READS = {f"{side}_{gate}" for gate in GATES for side in "WU"}
 LAST = 30
-#: Analyses that are about the one weight by which a neuron reads a token.
-OF_ONE_WEIGHT = {"algorithm", "periodicity"}
+#: Analyses that do not apply, each with its reason: neurons with several weights, small matrices.
+NOT_OF_IT = dict.fromkeys(("algorithm", "lottery", "periodicity"), "several weights")
+NOT_OF_IT["spectra"] = "8 rows and columns"
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +167,10 @@ def test_its_graph_has_no_loops_and_is_not_bipartite(run: Run) -> None:
 @pytest.mark.parametrize("name", analyses())
 def test_an_analysis_measures_it_or_says_why_not(run: Run, name: str) -> None:
     few = {"draws": 20, "burn_in": 10} if name == "llc" else {}
-    if name not in OF_ONE_WEIGHT:
+    if name not in NOT_OF_IT:
         assert mechgrok.analyze(run, name, **few).sizes
         return
-    with pytest.raises(UserError, match="several weights"):
+    with pytest.raises(UserError, match=NOT_OF_IT[name]):
         mechgrok.analyze(run, name)
 
 
