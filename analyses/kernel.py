@@ -281,7 +281,7 @@ def kernel_regression(
     >>> kernel_regression(line, {"w": torch.ones(1)}, x, 3 * x, torch.tensor([[10.0]]))
     tensor([[15.]])
     """
-    _, pull_back = vjp(lambda given: outputs(given, fitted), weights)
+    pull_back = vjp(lambda given: outputs(given, fitted), weights)[1]
 
     def push(tangent: Weights, inputs: Tensor) -> Tensor:
         return jvp(lambda given: outputs(given, inputs), (weights,), (tangent,))[1]
@@ -347,8 +347,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     row = figure.row(height=240)
     panel = row.over_training("test accuracy of the linearized network", y=SHARE | ratio)
     panel.curves("linearized_test_accuracy", value="%{y:.1%}")
-    own = {"key": "the network's own", "dash": "dot", "width": 1.5}
-    panel.curves("test_accuracy", value="%{y:.1%}", **own)
+    panel.curves("test_accuracy", value="%{y:.1%}", key="the network's own", dash="dot", width=1.5)
     panel = row.over_training("K(x, x), mean", y={"type": "log"})
     panel.curves(lambda dataset: dataset["size"].where(dataset["size"] > 0))
     return figure.draw()

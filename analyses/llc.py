@@ -239,7 +239,7 @@ class _Sampler:
             draws=walk.draws,
             burn_in=walk.burn_in,
             generator=generator,
-            moved=moved and [moved[weight_name(name)] for name in bundle.weights],
+            moved=None if moved is None else [moved[weight_name(name)] for name in bundle.weights],
         )
         return start.double()[::chains].numpy(), traces.reshape(len(steps), chains, -1)
 

@@ -277,7 +277,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         subtitle="dotted: the network's own; level lines: refitted random networks",
         log=log,
     )
-    last = next(reversed(measured.values())).layer.to_numpy().tolist()
+    last = list(measured.values())[-1].layer.to_numpy().tolist()
     for fit in FITS:
         row = figure.row(height=250)
         for labels in LABELS:
@@ -288,8 +288,9 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
                 style |= {"key": layer} if len(last) > 1 else {}
                 where = {"layer": layer, "fit": fit, "labels": labels}
                 panel.curves("refit_accuracy", where=where, value="%{y:.1%}", **style)
-            own = {"key": "the network's own", "dash": "dot", "width": 1.5}
-            panel.curves("test_accuracy", value="%{y:.1%}", **own)
+            panel.curves(
+                "test_accuracy", value="%{y:.1%}", key="the network's own", dash="dot", width=1.5
+            )
             for dataset in measured.values():
                 control = dataset.control_accuracy.isel(layer=-1).sel(fit=fit, labels=labels)
                 panel.level(float(control))

@@ -82,7 +82,7 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.rand(groups, n_neurons, generator=generator).argsort(1)[:, :size]
     inputs = subsample(run.task.examples, _MAX_EXAMPLES, seed).inputs
-    rows = [_summary(*activations(run.model(step), [layer], inputs), chosen) for step in at]
+    rows = [_summary(activations(run.model(step), [layer], inputs)[0], chosen) for step in at]
     return described(
         VARIABLES,
         {name: [row[name] for row in rows] for name in VARIABLES},
