@@ -1,5 +1,6 @@
 """Groups of runs that have the same settings but different seeds."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -283,12 +284,18 @@ def _plain(value: Any) -> Value:
 
 
 def _sort_key(key: Key) -> list[tuple[int, float, str]]:
-    """Sort numbers by size, then text alphabetically, then None."""
+    """Sort numbers by size, then text by the first number in it and alphabetically, then None."""
     return [
         (2, 0.0, "")
         if value is None
-        else (1, 0.0, value)
+        else (1, _first_number(value), value)
         if isinstance(value, str)
         else (0, float(value), "")
         for value in key
     ]
+
+
+def _first_number(text: str) -> float:
+    """The first number in a text, such as 2000 in ``2000:weight_decay=0``; 0 if it has none."""
+    match = re.search(r"\d+(\.\d+)?", text)
+    return float(match[0]) if match else 0.0

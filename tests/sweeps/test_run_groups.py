@@ -16,6 +16,7 @@ from mechgrok.sweeps import Sweep
 from mechgrok.sweeps.groups import RunGroups
 from mechgrok.sweeps.phases import commonest, phase_of
 from mechgrok.sweeps.survival import time_to_event
+from tests.sweeps.conftest import TINY, here
 
 
 def test_a_sweep_makes_groups_of_all_that_vary_but_the_seeds(made: Sweep) -> None:
@@ -133,3 +134,12 @@ def test_two_swept_settings_make_a_phase_diagram(made: Sweep, tmp_path: Path) ->
     assert set(range(5)) >= {int(z) for row in heat.z for z in row}
     shown = [button.label for menu in drawn.layout.updatemenus for button in menu.buttons]
     assert shown[-4:] == ["phase", "median t_gen", "median t_mem", "median τ_grok"]
+
+
+def test_groups_of_text_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    texts = ["norm:value=9", "norm:value=10", "freeze:of=W_E"]
+    held = mechgrok.sweep(
+        tmp_path / "held", "quick", over={"constraints": texts}, where=here, **TINY
+    )
+    keys = RunGroups.open([held.path]).groups
+    assert [key[0] for key in keys] == ["freeze:of=W_E", "norm:value=9", "norm:value=10"]
