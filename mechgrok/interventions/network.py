@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mechgrok.errors import UserError, near
+from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state, neutral_members
 from mechgrok.interventions.base import Hooks, Intervention
 from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights
@@ -138,12 +138,7 @@ class Network:
         Raises:
             UserError: the model has no such hook point.
         """
-        if hook not in self.model.hook_dict:
-            known = [name for name in self.model.hook_dict if not name.endswith("hook_mask")]
-            raise UserError(
-                f"The model has no hook point {hook!r}{near(hook, known)}: choose one of "
-                f"{', '.join(known)}."
-            )
+        self.model.check_hook(hook)
 
     @cached_property
     def _changed(self) -> list[str]:
