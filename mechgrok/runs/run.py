@@ -318,13 +318,21 @@ class Run:
         Raises:
             UserError: there is not exactly one such checkpoint.
         """
-        steps = self.select(step)
-        if len(steps) != 1:
-            raise UserError(f"{step!r} selects {len(steps)} checkpoints, but one is needed.")
-        (step,) = steps
+        step = self.checkpoint_step(step)
         saved = read_checkpoint(self.path, step)
         self._check_weights(saved)
         return saved
+
+    def checkpoint_step(self, step: int | str) -> int:
+        """The step of one checkpoint: a number, where −1 is the last, or text such as "last".
+
+        Raises:
+            UserError: there is not exactly one such checkpoint.
+        """
+        steps = self.select(step)
+        if len(steps) != 1:
+            raise UserError(f"{step!r} selects {len(steps)} checkpoints, but one is needed.")
+        return steps[0]
 
     def _check_weights(self, saved: Checkpoint) -> None:
         """Check a checkpoint's weights against the wiring of this run's network.
