@@ -119,6 +119,10 @@ class HookedModel(HookedRootModule):
         if "__init__" in vars(cls):
             cls.__init__ = in_neutral_state_from_seed(cls.__init__)  # type: ignore[method-assign]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A task's function may not be picklable.
+        return {name: value for name, value in vars(self).items() if name != "loss_fn"}
+
     def setup(self) -> None:
         """Name every hook point; the hook point of a weight's mask is ``<weight>.hook_mask``."""
         super().setup()
