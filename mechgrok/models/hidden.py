@@ -99,9 +99,7 @@ class LayeredMLP(WiredModel):
                 "An MLP has one output per example and no residual stream: omit return_positions "
                 'and stop_at_layer; read a layer as cache["post", 0] of run_with_cache.'
             )
-        if not isinstance(inputs, Tensor | TokenCounts) or (
-            isinstance(inputs, Tensor) and inputs.ndim == 1
-        ):
+        if not isinstance(inputs, TokenCounts):
             inputs = self.to_tokens(inputs)
         folded = self._is_folded(way or mode)
         pre = self._folded_pre(self.encode(inputs)) if folded else self._full_pre(inputs)

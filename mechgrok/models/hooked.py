@@ -272,7 +272,7 @@ class HookedModel(HookedRootModule):
         Raises:
             UserError: the input is not numbers.
         """
-        if isinstance(inputs, TokenCounts):
+        if isinstance(inputs, TokenCounts) or (isinstance(inputs, Tensor) and inputs.ndim != 1):
             return inputs
         try:
             batch = torch.as_tensor(inputs, device=self.device)
@@ -299,14 +299,14 @@ class HookedModel(HookedRootModule):
             UserError: TransformerLens has no such model.
         """
         raise UserError(
-            f"TransformerLens has no native {self.config.kind}: use the model itself, whose hooks "
-            "have TransformerLens's names."
+            f"TransformerLens has no native {self.config.kind}: use run.model(step) itself, whose "
+            "hooks have TransformerLens's names."
         )
 
     def _returned(
-        self, outputs: Float[Tensor, "batch d_output"], return_type: ReturnType, labels: Any
+        self, outputs: Float[Tensor, "batch ... d_output"], return_type: ReturnType, labels: Any
     ) -> Any:
-        """The outputs, their loss, both, or None.
+        """The outputs, their loss (of the last position), both, or None.
 
         Raises:
             UserError: the loss has no labels or no task, or there is no such ``return_type``.
@@ -324,7 +324,8 @@ class HookedModel(HookedRootModule):
             )
         if self.loss_fn is None:
             raise UserError("This model has no task, so no loss: open it by run.model(step).")
-        loss = self.loss_fn(outputs, torch.as_tensor(labels, device=outputs.device))
+        last = outputs[:, -1] if outputs.ndim == 3 else outputs
+        loss = self.loss_fn(last, torch.as_tensor(labels, device=outputs.device))
         return loss if return_type == "loss" else (outputs, loss)
 
     def run_with_cache(

@@ -194,6 +194,15 @@ class Unembed(nn.Module):
         return resid @ self.W_U
 
 
+def _stacked(module: str, name: str) -> Any:
+    """A property: a weight of all blocks, stacked."""
+
+    def stack(self: "HookedTransformer") -> Float[Tensor, "layer ..."]:
+        return torch.stack([getattr(getattr(block, module), name) for block in self.blocks])
+
+    return property(stack, doc=f"blocks.l.{module}.{name} of all layers l, stacked.")
+
+
 class HookedTransformer(WiredModel):
     """A decoder-only transformer that answers at the last position.
 
@@ -232,6 +241,15 @@ class HookedTransformer(WiredModel):
     #: Whether `forward` returns logits at every position by default.
     return_positions = False
 
+    W_Q: Float[Tensor, "layer n_heads d_model d_head"] = _stacked("attn", "W_Q")
+    W_K: Float[Tensor, "layer n_heads d_model d_head"] = _stacked("attn", "W_K")
+    W_V: Float[Tensor, "layer n_heads d_model d_head"] = _stacked("attn", "W_V")
+    W_O: Float[Tensor, "layer n_heads d_head d_model"] = _stacked("attn", "W_O")
+    W_in: Float[Tensor, "layer d_model d_mlp"] = _stacked("mlp", "W_in")
+    b_in: Float[Tensor, "layer d_mlp"] = _stacked("mlp", "b_in")
+    W_out: Float[Tensor, "layer d_mlp d_model"] = _stacked("mlp", "W_out")
+    b_out: Float[Tensor, "layer d_model"] = _stacked("mlp", "b_out")
+
     def add_modules(self) -> None:
         self.embed, self.pos_embed = Embed(), PosEmbed()
         self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
@@ -264,46 +282,6 @@ class HookedTransformer(WiredModel):
         return self.unembed.W_U
 
     @property
-    def W_Q(self) -> Float[Tensor, "layer n_heads d_model d_head"]:
-        """The query weights of all layers."""
-        return self._stacked("attn", "W_Q")
-
-    @property
-    def W_K(self) -> Float[Tensor, "layer n_heads d_model d_head"]:
-        """The key weights of all layers."""
-        return self._stacked("attn", "W_K")
-
-    @property
-    def W_V(self) -> Float[Tensor, "layer n_heads d_model d_head"]:
-        """The value weights of all layers."""
-        return self._stacked("attn", "W_V")
-
-    @property
-    def W_O(self) -> Float[Tensor, "layer n_heads d_head d_model"]:
-        """The output weights of all layers' attention."""
-        return self._stacked("attn", "W_O")
-
-    @property
-    def W_in(self) -> Float[Tensor, "layer d_model d_mlp"]:
-        """The neurons' input weights of all layers."""
-        return self._stacked("mlp", "W_in")
-
-    @property
-    def b_in(self) -> Float[Tensor, "layer d_mlp"]:
-        """The neurons' biases of all layers."""
-        return self._stacked("mlp", "b_in")
-
-    @property
-    def W_out(self) -> Float[Tensor, "layer d_mlp d_model"]:
-        """The neurons' output weights of all layers."""
-        return self._stacked("mlp", "W_out")
-
-    @property
-    def b_out(self) -> Float[Tensor, "layer d_model"]:
-        """The output biases of all layers' MLPs."""
-        return self._stacked("mlp", "b_out")
-
-    @property
     def QK(self) -> FactoredMatrix:
         """W_Q W_Kᵀ ``[layer, n_heads, d_model, d_model]``, as a product of two factors."""
         return FactoredMatrix(self.W_Q, self.W_K.mT)
@@ -312,9 +290,6 @@ class HookedTransformer(WiredModel):
     def OV(self) -> FactoredMatrix:
         """W_V W_O ``[layer, n_heads, d_model, d_model]``, as a product of two factors."""
         return FactoredMatrix(self.W_V, self.W_O)
-
-    def _stacked(self, module: str, name: str) -> Float[Tensor, "layer ..."]:
-        return torch.stack([getattr(getattr(block, module), name) for block in self.blocks])
 
     @property
     def cfg(self) -> LensConfig:
@@ -426,8 +401,7 @@ class HookedTransformer(WiredModel):
         Raises:
             UserError: the loss lacks labels, or there is no such ``return_type``.
         """
-        if not isinstance(inputs, Tensor) or inputs.ndim == 1:
-            inputs = self.to_tokens(inputs)
+        inputs = self.to_tokens(inputs)
         if all_positions is not None:
             warn("all_positions is now called return_positions.", DeprecationWarning)
             return_positions = all_positions
@@ -443,9 +417,7 @@ class HookedTransformer(WiredModel):
             logits = self._folded(inputs)
         if return_type == "logits":
             return logits
-        if return_type == "both" and return_positions:
-            return logits, self._returned(logits[:, -1], "loss", labels)
-        return self._returned(logits[:, -1] if return_positions else logits, return_type, labels)
+        return self._returned(logits, return_type, labels)
 
     def _through(
         self, tokens: Integer[Tensor, "batch pos"], layer: int | None = None

@@ -80,7 +80,11 @@ def test_a_forward_pass_returns_what_return_type_says(tiny_run: Run, tiny_transf
 
 def test_a_pass_stops_before_a_layer(model: HookedTransformer):
     _, cache = model.run_with_cache(TOKENS)
-    for layer, name in ((0, "0.hook_resid_pre"), (1, "0.hook_resid_post"), (-1, "1.hook_resid_pre")):
+    for layer, name in (
+        (0, "0.hook_resid_pre"),
+        (1, "0.hook_resid_post"),
+        (-1, "1.hook_resid_pre"),
+    ):
         torch.testing.assert_close(model(TOKENS, stop_at_layer=layer), cache[f"blocks.{name}"])
 
 
@@ -100,7 +104,7 @@ def test_an_mlp_says_what_it_has_instead_of_positions(tiny_run: Run):
             model(TOKENS, **option)
     with pytest.raises(UserError, match="omit"):
         tiny_run.model(return_positions=True)
-    with pytest.raises(UserError, match="use the model itself"):
+    with pytest.raises(UserError, match="whose hooks"):
         model.tl()
 
 
@@ -303,7 +307,7 @@ def test_the_answer_of_interventions_is_drawn(tiny_run: Run, tmp_path: Path):
     figure = mechgrok.draw(intervene(tiny_run, change))
     assert "Ablate(neurons=[3])" in str(figure.layout.title.text)
     fields = {"task.p": 7, "model.d_model": 4, "model.d_mlp": 4, "training.steps": 2}
-    sweep: Sweep = mechgrok.sweep(tmp_path / "sweep", {"seed": [0, 1]}, **fields)
+    sweep: Sweep = mechgrok.sweep(tmp_path / "sweep", "quick", seeds=[0, 1], **fields)
     answer = intervene(sweep, change)
     assert answer.accuracy.dims[0] == "seed"
     names = {trace.name for trace in mechgrok.draw(answer).data}
