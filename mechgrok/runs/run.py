@@ -319,6 +319,7 @@ class Run:
             UserError: there is not exactly one such checkpoint.
         """
         step = self.checkpoint_step(step)
+        self._check_step(step)
         saved = read_checkpoint(self.path, step)
         self._check_weights(saved)
         return saved
