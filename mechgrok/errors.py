@@ -66,7 +66,8 @@ def sentence(
     first = error.errors()[0]
     if isinstance(cause := first.get("ctx", {}).get("error"), UserError):
         return str(cause)
-    field = ".".join(str(part) for part in first["loc"])
+    # Pydantic names the members of a union too: tuple[int, ...].
+    field = ".".join(part for part in map(str, first["loc"]) if "[" not in part)
     if first["type"] == "extra_forbidden":
         if having := list(owners(field)):
             kind = what.partition(" ")[0]

@@ -4,7 +4,7 @@ import json
 import re
 import types
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -35,6 +35,34 @@ def is_numeric(annotation: Any) -> bool:
     return types_in(annotation) <= {int, float, types.NoneType}
 
 
+def is_plain(annotation: Any) -> bool:
+    """Whether a field holds only numbers and text, alone or in tuples.
+
+    >>> is_plain(tuple[int, ...] | Literal["dead"] | None), is_plain(dict[str, int])
+    (True, False)
+    """
+    plain = {int, float, str, bool, types.NoneType}
+    return all(leaf in plain or get_origin(leaf) is Literal for leaf in types_in(annotation))
+
+
+def as_plain(value: Any) -> Any:
+    """Arrays, tensors, ranges and sets as lists, and their scalars as Python's; others unchanged.
+
+    >>> import numpy as np
+    >>> as_plain(np.arange(3)), as_plain(range(2)), as_plain([np.int64(5), 7])
+    ([0, 1, 2], [0, 1], [5, 7])
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, range) or (
+        isinstance(value, list | tuple) and any(as_plain(each) is not each for each in value)
+    ):
+        return [as_plain(each) for each in value]
+    return value
+
+
 def takes_several(annotation: Any) -> bool:
     """Whether a field holds a tuple of plain values, as ``betas`` does.
 
@@ -47,9 +75,10 @@ def takes_several(annotation: Any) -> bool:
 class Settings(BaseModel):
     """A part of a configuration: immutable, and without unknown fields.
 
-    A field that holds several values accepts a single value, too, and a list as sweeps write it
-    (`mechgrok.grammar.parse_list`). Booleans and texts are refused where numbers are expected:
-    Python takes True for 1 and pydantic "13" for 13, and both are usually mistakes.
+    A field that holds several values accepts a single value, too, a list as sweeps write it
+    (`mechgrok.grammar.parse_list`), arrays, tensors and ranges. Booleans and texts are refused
+    where numbers are expected: Python takes True for 1 and pydantic "13" for 13, and both are
+    usually mistakes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +105,8 @@ class Settings(BaseModel):
     def _entries(cls, name: str, value: Any) -> Any:
         """The values of a field that holds several, in any of their spellings; others unchanged."""
         field = cls.model_fields.get(name)
+        if field is not None and is_plain(field.annotation):
+            value = as_plain(value)
         if field is None or isinstance(value, list | tuple) or not takes_several(field.annotation):
             return value
         entries = parse_list(value) if isinstance(value, str) else None

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
+from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, named
 
 if TYPE_CHECKING:
@@ -126,8 +128,8 @@ def draw(
     """Draw the figure of an analysis.
 
     Args:
-        what: one answer of `analyze`, or several by label; or runs and sweeps, or their folders, to
-            measure.
+        what: one answer of `analyze` or `intervene`, or several by label; or runs and sweeps, or
+            their folders, to measure.
         name: the analysis; required for runs, not for answers.
         by: settings to group runs by, ``weight_decay`` or ``["weight_decay", "p"]``; default: for a
             sweep, all swept settings but the seeds.
@@ -167,6 +169,8 @@ def _of_answers(
     options: dict[str, Any],
 ) -> "go.Figure":
     names = {str(answer.attrs.get("analysis", "")) for answer in answers.values()}
+    if name is None and names == {""} and all("interventions" in a.attrs for a in answers.values()):
+        return _of_interventions(answers, options)
     if name is None and (len(names) != 1 or "" in names):
         raise UserError(
             "The answers belong to several analyses or an unknown one: give the analysis's name."
@@ -182,6 +186,19 @@ def _of_answers(
             f"{next(iter(measuring))} is not an option of draw: pass it to mechgrok.analyze."
         )
     return analysis.draw(answers, **drawing)
+
+
+def _of_interventions(answers: "dict[Any, xr.Dataset]", options: dict[str, Any]) -> "go.Figure":
+    """The figure of answers of `mechgrok.intervene`, a curve for each run of a sweep."""
+    curves = {}
+    for label, answer in answers.items():
+        swept = [dim for dim in answer.dims if dim not in ("step", "side", "state")]
+        for values in product(*(answer[dim].values for dim in swept)):
+            settings = dict(zip(swept, values, strict=True))
+            name = ", ".join(f"{dim}={value}" for dim, value in settings.items()) or label
+            curves[name] = answer.sel(settings)
+    module = "mechgrok.analyses.explorer.over_training"  # a layer above, so imported by its name
+    return Entry("interventions", module, "draw").load()(curves, **options)
 
 
 def _split_options(

@@ -19,8 +19,10 @@ from .network import Network as Network
 from .network import intervened as intervened
 from .units import Ablate as Ablate
 from .units import Patch as Patch
+from .units import PatchPath as PatchPath
 from .units import Place as Place
 from .units import UnitIntervention as UnitIntervention
+from .units import Units as Units
 from .units import layer_of as layer_of
 from .units import which_neurons as which_neurons
 from .writing import INTERVENTIONS as INTERVENTIONS

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter, Signature, cleandoc
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from mechgrok.masks import Mask
 
 #: The ``fwd_hooks`` of ``model.run_with_hooks``.
-Hooks = list[tuple[Any, Callable[..., Any]]]
+Hooks = Sequence[tuple[Any, Callable[..., Any]]]
 #: The number of a neuron, a head or a row, within the size of a tensor.
 Number = Annotated[int, Field(ge=0, le=10**7, strict=True)]
+#: Accepts a single number or text where several stand.
+one_or_several = BeforeValidator(
+    lambda value: (value,) if isinstance(value, int | str) and value != "dead" else value
+)
 #: Several numbers, at most as many as a layer may have neurons.
-Numbers = Annotated[tuple[Number, ...], Field(max_length=10**5)]
+Numbers = Annotated[tuple[Number, ...], Field(max_length=10**5), one_or_several]
 #: A name of a hook or a weight, or a path: printable text within a file system's limit.
 Word = Annotated[str, Field(min_length=1, max_length=4000, pattern=r"^[^\x00-\x1f\x7f]+$")]
 # Names for which the explorer lists a run's choices.
@@ -36,7 +41,63 @@ Layer = Annotated[int, Field(ge=-1000, le=1000, strict=True)]
 Neurons = Numbers | Literal["dead"]
 
 
-class Intervention(Settings):
+class _Listed(type(BaseModel)):  # type: ignore[misc]
+    """Lists a class's own names in ``help`` and completion, without those of pydantic."""
+
+    def __dir__(cls) -> list[str]:
+        own = {*super().__dir__()} - {*dir(BaseModel)} | {*cls.model_fields}
+        return sorted(name for name in own if not name.startswith("_"))
+
+
+class Described(Settings, metaclass=_Listed):
+    """Fields with descriptions, which appear in the signature and the docstring of a subclass.
+
+    Raises:
+        UserError: an option is unknown or its value is invalid.
+    """
+
+    #: The name of an object in error messages.
+    what: ClassVar[str] = "intervention {}"
+
+    def __init__(self, /, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            kind = type(self)
+            what = self.what.format(kind.__name__)
+            raise UserError(sentence(error, what, kind.model_fields)) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        parameters, missing = [], []
+        for name, field in cls.model_fields.items():
+            default = Parameter.empty if field.is_required() else field.default
+            parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default))
+            if f" {name}: " not in (cls.__doc__ or ""):
+                missing.append(f"    {name}: {field.description}\n")
+        cls.__signature__ = Signature(parameters)
+        if missing and cls.__doc__:
+            heading = "" if "Attributes:\n" in cls.__doc__ else "\n\nAttributes:"
+            cls.__doc__ = f"{cleandoc(cls.__doc__)}{heading}\n{''.join(missing)}"
+
+    def __dir__(self) -> list[str]:
+        return dir(type(self))
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as plain Python values."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return {name: _plain(value) for name, value in self if value != defaults[name]}
+
+    def __repr__(self) -> str:
+        """The Python expression that makes the object."""
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.given.items())})"
+
+    __str__ = __repr__
+
+
+class Intervention(Described):
     """A change to a network, described by its fields; a new kind is a registered subclass.
 
     The explorer builds a form from the fields' types, bounds and descriptions. A subclass overrides
@@ -45,15 +106,6 @@ class Intervention(Settings):
     Raises:
         UserError: an option is unknown or its value is invalid.
     """
-
-    def __init__(self, /, **options: Any) -> None:
-        try:
-            super().__init__(**options)
-        except ValidationError as error:
-            kind = type(self)
-            raise UserError(
-                sentence(error, f"intervention {kind.__name__}", kind.model_fields)
-            ) from None
 
     def hooks(self, network: Network, inputs: Shaped[Tensor, "batch ..."]) -> Hooks:
         """The forward hooks that change activations when the network reads ``inputs``.
@@ -75,18 +127,13 @@ class Intervention(Settings):
         """
         return network.mask
 
-    @property
-    def given(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as plain Python values."""
-        defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        return {name: _plain(value) for name, value in self if value != defaults[name]}
-
-    def __repr__(self) -> str:
-        """The Python expression that makes the intervention."""
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.given.items())})"
-
-    __str__ = __repr__
-
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Described):
+        return value.given
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def listed(interventions: Intervention | Iterable[Intervention]) -> list[Intervention]:
+    """One intervention or several as a list."""
+    return [interventions] if isinstance(interventions, Intervention) else list(interventions)

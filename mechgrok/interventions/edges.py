@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, PruningMethod, Weight
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 #: The index of a matrix entry: row, column; preceded by the head, if any.
 Edge = Annotated[tuple[Number, ...], Field(min_length=2, max_length=3)]
-EdgeList = Annotated[tuple[Edge, ...], Field(max_length=10**6)]
+EdgeList = Annotated[
+    tuple[Edge, ...],
+    BeforeValidator(lambda edges: (edges,) if edges and isinstance(edges[0], int) else edges),
+    Field(max_length=10**6),
+]
 
 
 class Remask(Intervention):

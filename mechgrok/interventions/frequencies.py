@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks, Intervention, Layer, Number
+from mechgrok.interventions.base import Hooks, Intervention, Layer, Number, one_or_several
 from mechgrok.interventions.logits import LogitWaves, Pairs, place_of
 from mechgrok.interventions.network import Network
 from mechgrok.interventions.units import layer_of
@@ -22,6 +22,7 @@ from mechgrok.tasks.harmonics import Harmonics, harmonics, no_harmonics
 Parts = Annotated[
     tuple[Number | Annotated[str, Field(min_length=1, max_length=200)], ...],
     Field(max_length=10**5, json_schema_extra={"names": "frequencies"}),
+    one_or_several,
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mechgrok.global_state import in_neutral_state
-from mechgrok.interventions.base import Intervention
+from mechgrok.interventions.base import Intervention, listed
 from mechgrok.interventions.network import Donors, Network
 from mechgrok.interventions.writing import as_toml, load_toml
 from mechgrok.runs import Run, RunCollection, RunLike, open_run
@@ -48,16 +48,16 @@ class Performance(NamedTuple):
 @in_neutral_state
 def intervene(
     run: RunLike | RunCollection,
-    interventions: Sequence[Intervention] | str | Path,
+    interventions: Intervention | Sequence[Intervention] | str | Path,
     *,
-    steps: Sequence[int] | str | None = None,
+    steps: int | Iterable[int] | str | None = None,
     progress: Callable[[int], object] = lambda step: None,
 ) -> xr.Dataset:
     """Accuracy and loss with and without interventions, at checkpoints.
 
     Args:
         run: a run, or its folder; or a sweep, whose settings become the first dimensions.
-        interventions: the interventions, in order, or a TOML file of them.
+        interventions: one intervention, or several in order, or a TOML file of them.
         steps: checkpoints, as for `Run.select`; default: all.
         progress: called with each step after its evaluation.
 
@@ -71,6 +71,7 @@ def intervene(
     """
     if isinstance(interventions, str | Path):
         interventions = load_toml(interventions)
+    interventions = listed(interventions)
     if isinstance(run, RunCollection):
         return run.stack(
             {

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mechgrok.errors import UserError, near
+from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state, neutral_members
-from mechgrok.interventions.base import Hooks, Intervention
+from mechgrok.interventions.base import Hooks, Intervention, listed
 from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run
@@ -112,9 +112,14 @@ class Network:
 
     @torch.no_grad()
     def run_with_cache(
-        self, inputs: Shaped[Tensor, "batch ..."], names: Sequence[str]
+        self, inputs: Shaped[Tensor, "batch ..."], names: Sequence[str], more: Hooks = ()
     ) -> tuple[Float[Tensor, "batch d_output"], dict[str, Float[Tensor, "batch ..."]]]:
         """The outputs and the activations at these hook points, from one forward pass.
+
+        Args:
+            inputs: the batch.
+            names: the hook points.
+            more: hooks that act after the interventions.
 
         Raises:
             UserError: the model has no such hook point, or does not compute its activation.
@@ -126,7 +131,7 @@ class Network:
 
         for name in names:
             self.check_hook(name)
-        hooks: Hooks = [*self.hooks(inputs), *((name, record) for name in names)]
+        hooks: Hooks = [*self.hooks(inputs), *more, *((name, record) for name in names)]
         outputs = self.model.run_with_hooks(inputs, fwd_hooks=hooks)
         if missing := [name for name in names if name not in activations]:
             raise UserError(f"The outputs do not depend on the hook point {missing[0]}.")
@@ -138,12 +143,7 @@ class Network:
         Raises:
             UserError: the model has no such hook point.
         """
-        if hook not in self.model.hook_dict:
-            known = [name for name in self.model.hook_dict if not name.endswith("hook_mask")]
-            raise UserError(
-                f"The model has no hook point {hook!r}{near(hook, known)}: choose one of "
-                f"{', '.join(known)}."
-            )
+        self.model.check_hook(hook)
 
     @cached_property
     def _changed(self) -> list[str]:
@@ -170,13 +170,15 @@ def _replace_by(new: Tensor) -> Any:
 
 
 @in_neutral_state
-def intervened(run: Run, step: int, interventions: Iterable[Intervention]) -> Network:
-    """A run's network at a step under interventions, in order.
+def intervened(
+    run: Run, step: int | str, interventions: Intervention | Iterable[Intervention]
+) -> Network:
+    """A run's network at a step under one intervention, or several in order.
 
     Raises:
         UserError: an intervention does not apply to this network.
     """
-    network = Network(run, run.select([step])[0])
-    for intervention in interventions:
+    network = Network(run, run.checkpoint_step(step))
+    for intervention in listed(interventions):
         network = network.under(intervention)
     return network

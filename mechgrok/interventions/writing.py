@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
 from mechgrok.files import read_text
-from mechgrok.interventions.base import Intervention
+from mechgrok.interventions.base import Intervention, listed
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ INTERVENTIONS: Registry[type[Intervention]] = Registry(
     {
         "Ablate": "mechgrok.interventions.units:Ablate",
         "Patch": "mechgrok.interventions.units:Patch",
+        "PatchPath": "mechgrok.interventions.units:PatchPath",
         "Remove": "mechgrok.interventions.frequencies:Remove",
         "Keep": "mechgrok.interventions.frequencies:Keep",
         "Remask": "mechgrok.interventions.edges:Remask",
@@ -67,8 +68,8 @@ def files_of(interventions: Iterable[Intervention]) -> list[str]:
     return list(dict.fromkeys(_FILES[kind] for kind in map(type, interventions) if kind in _FILES))
 
 
-def as_toml(interventions: Iterable[Intervention]) -> str:
-    """Write interventions as TOML: a table ``[[do]]`` for each, in order.
+def as_toml(interventions: Intervention | Iterable[Intervention]) -> str:
+    """Write one intervention or several as TOML: a table ``[[do]]`` for each, in order.
 
     >>> from mechgrok.interventions import Ablate
     >>> print(as_toml([Ablate(neurons=[3, 7], to="mean")]))
@@ -79,7 +80,7 @@ def as_toml(interventions: Iterable[Intervention]) -> str:
     <BLANKLINE>
     """
     tables = []
-    for intervention in interventions:
+    for intervention in listed(interventions):
         lines = ["[[do]]", f'kind = "{type(intervention).__name__}"']
         lines += [f"{name} = {_toml(value)}" for name, value in intervention.given.items()]
         tables.append("\n".join(lines) + "\n")
@@ -136,8 +137,9 @@ def load_toml(path: str | Path) -> list[Intervention]:
         raise UserError(f"{path}: {error}") from None
 
 
-def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str:
+def as_python(run: Run, step: int, interventions: Intervention | Sequence[Intervention]) -> str:
     """Python code that applies interventions to a run at a step and prints accuracy and loss."""
+    interventions = listed(interventions)
     names: dict[str, set[str]] = {"mechgrok.interventions": {"intervened"}}
     files = files_of(interventions)
     if files:
@@ -149,12 +151,12 @@ def as_python(run: Run, step: int, interventions: Sequence[Intervention]) -> str
         module = "mechgrok.interventions" if built_in else kind.__module__
         names.setdefault(module, set()).add(kind.__name__)
     imports = [f"from {module} import {', '.join(sorted(own))}" for module, own in names.items()]
-    listed = "".join(f"    {intervention!r},\n" for intervention in interventions)
+    lines = "".join(f"    {intervention!r},\n" for intervention in interventions)
     added = [f"{file.rpartition(':')[2]} = add_intervention({file!r})" for file in files]
     return (
         "\n".join(["import mechgrok", *imports, *added]) + "\n\n"
         f"run = mechgrok.Run({str(run.path.resolve())!r})\n"
-        f"interventions = [{f'{chr(10)}{listed}' if listed else ''}]\n"
+        f"interventions = [{f'{chr(10)}{lines}' if lines else ''}]\n"
         f"network = intervened(run, {step}, interventions)\n"
         f"model = network.model  # run.model({step})\n"
         "for inputs, labels in (run.task.train, run.task.test):\n"

@@ -72,6 +72,7 @@ def put_hook(model: nn.Module, name: str, hook: nn.Module) -> None:
     if parametrize.is_parametrized(owner, attribute):
         parametrize.remove_parametrizations(owner, attribute, leave_parametrized=False)
     parametrize.register_parametrization(owner, attribute, hook)
+    owner.train(owner.training)  # The new modules too are in training or in evaluation mode.
 
 
 def name_hooks(model: nn.Module) -> None:

@@ -2,15 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
+from mechgrok.errors import UserError
 from mechgrok.models.config import MLPConfig, PositionalMLPConfig
 from mechgrok.models.counts import TokenCounts
-from mechgrok.models.hooked import ACTIVATIONS, Mode
+from mechgrok.models.hooked import ACTIVATIONS, Mode, ReturnType
 from mechgrok.models.normalization import Normalize
 from mechgrok.models.wired import WiredModel
 
@@ -68,15 +70,37 @@ class LayeredMLP(WiredModel):
         ) | {"hook_logits"}
 
     def forward(
-        self, inputs: Inputs, mode: Mode = "auto", *, way: str | None = None
-    ) -> Float[Tensor, "batch d_output"]:
-        """Outputs for tokens ``[batch, pos]``, encoded tokens (`encode`), or vectors.
+        self,
+        inputs: Inputs,
+        mode: Mode = "auto",
+        *,
+        return_type: ReturnType = "logits",
+        labels: Shaped[Tensor, "batch ..."] | None = None,
+        return_positions: bool = False,
+        stop_at_layer: int | None = None,
+        way: str | None = None,
+    ) -> Any:
+        """Outputs ``[batch, d_output]`` for tokens ``[batch, pos]``, encoded or not, or vectors.
 
         Args:
-            inputs: the inputs.
+            inputs: the inputs; a list, an array, or the tokens ``[pos]`` of one example work too.
             mode: "folded", "full", or "auto": folded if hooks allow it.
+            return_type: "logits" (the outputs), "loss", "both", or None for neither.
+            labels: the labels of the loss.
+            return_positions, stop_at_layer: arguments of a transformer.
             way: the former name of ``mode``.
+
+        Raises:
+            UserError: an argument needs a transformer, the loss lacks labels, or there is no such
+                ``return_type``.
         """
+        if return_positions or stop_at_layer is not None:
+            raise UserError(
+                "An MLP has one output per example and no residual stream: omit return_positions "
+                'and stop_at_layer; read a layer as cache["post", 0] of run_with_cache.'
+            )
+        if not isinstance(inputs, TokenCounts):
+            inputs = self.to_tokens(inputs)
         folded = self._is_folded(way or mode)
         pre = self._folded_pre(self.encode(inputs)) if folded else self._full_pre(inputs)
         if self._has_biases:
@@ -89,7 +113,11 @@ class LayeredMLP(WiredModel):
             if self._has_biases:
                 pre = pre + getattr(self, f"b_hidden_{layer}")
             post = self._activations(block, pre)
-        return self.hook_logits(self._folded_outputs(post) if folded else self._full_outputs(post))
+        outputs = self._folded_outputs(post) if folded else self._full_outputs(post)
+        outputs = self.hook_logits(outputs)
+        if return_type == "logits":
+            return outputs
+        return self._returned(outputs, return_type, labels)
 
     def _read(
         self, block: HiddenBlock, units: Float[Tensor, "batch unit"]

@@ -1,25 +1,28 @@
 """The base class of hooked models, and functions on the weights of a model."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 from transformer_lens import ActivationCache, HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from mechgrok.errors import UserError, warn
+from mechgrok.errors import UserError, near, warn
 from mechgrok.global_state import in_neutral_state, in_neutral_state_from_seed
 from mechgrok.models.config import Activation, ModelShape
+from mechgrok.models.counts import TokenCounts
 from mechgrok.models.wiring import Wiring
 
 #: "folded": linear maps multiplied into tables; "full": all of TransformerLens's activations;
 #: "auto": folded unless an activation that only the full pass computes has a hook.
 Mode = Literal["auto", "folded", "full"]
+#: What a forward pass returns; "both" is the pair of logits and loss, None nothing.
+ReturnType = Literal["logits", "loss", "both"] | None
 #: Former names of modes.
 _FORMER_MODES: dict[str, Mode] = {"short": "folded", "plain": "full"}
 
@@ -31,6 +34,58 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "silu": nn.functional.silu,
 }
+
+
+class UnknownHook(UserError, KeyError):
+    """A model or a cache has no hook point of this name."""
+
+    __str__ = Exception.__str__  # KeyError's puts the message in quotes.
+
+
+class Cache(ActivationCache):
+    """Activations by TransformerLens's short or full names.
+
+    Raises:
+        UnknownHook: an activation is not in the cache.
+    """
+
+    def __getitem__(self, key: Any) -> Tensor:
+        try:
+            return super().__getitem__(key)
+        except KeyError as error:
+            name = error.args[0]
+        raise UnknownHook(f"The cache has no activation {name!r}{_offer(name, self.keys())}.")
+
+
+def _offer(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest name, or else all names."""
+    known = list(known)
+    return near(name, known) or f": choose one of {', '.join(known)}"
+
+
+class LensConfig(SimpleNamespace):
+    """The shape of a model under TransformerLens's names.
+
+    Setting an attribute ``use_…`` calls the model's method ``set_use_…``.
+
+    Raises:
+        UserError: another attribute is set.
+    """
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: "HookedModel", **shape: Any) -> None:
+        super().__init__(**shape)
+        object.__setattr__(self, "_model", model)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        switch = getattr(self._model, f"set_{name}", None)
+        if switch is None:
+            raise UserError(
+                f"cfg.{name} cannot be set to {value!r}, because cfg describes an existing model: "
+                "set options of a new run, such as --set model.d_mlp=64."
+            )
+        switch(value)
 
 
 class HookedModel(HookedRootModule):
@@ -54,11 +109,19 @@ class HookedModel(HookedRootModule):
     d_output: int
     #: Names of the hook points that the folded mode computes too.
     folded_hooks: frozenset[str] = frozenset()
+    #: Hook points that a method turns on, by the last part of their names.
+    optional_hooks: ClassVar[Mapping[str, str]] = {}
+    #: The task's loss of (outputs, labels), for ``return_type="loss"``.
+    loss_fn: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
             cls.__init__ = in_neutral_state_from_seed(cls.__init__)  # type: ignore[method-assign]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A task's function may not be picklable.
+        return {name: value for name, value in vars(self).items() if name != "loss_fn"}
 
     def setup(self) -> None:
         """Name every hook point; the hook point of a weight's mask is ``<weight>.hook_mask``."""
@@ -141,12 +204,20 @@ class HookedModel(HookedRootModule):
         )
 
     @property
-    def cfg(self) -> SimpleNamespace:
-        """The shape under TransformerLens's names, for `ActivationCache`."""
+    def cfg(self) -> LensConfig:
+        """The shape under TransformerLens's names, for `ActivationCache` and its functions."""
         shape = {name: getattr(self.config, name) for name in type(self.config).model_fields}
-        sizes = {"n_ctx": self.n_ctx, "d_vocab": self.d_vocab, "d_vocab_out": self.d_output}
-        return SimpleNamespace(
-            **shape, **sizes, normalization_type=self.normalization_type, attn_only=False
+        return LensConfig(
+            self,
+            **shape,
+            n_ctx=self.n_ctx,
+            d_vocab=self.d_vocab,
+            d_vocab_out=self.d_output,
+            act_fn=self.config.act,
+            normalization_type=self.normalization_type,
+            attn_only=False,
+            device=self.device,
+            dtype=self.dtype,
         )
 
     @property
@@ -195,6 +266,68 @@ class HookedModel(HookedRootModule):
         """The weights' device."""
         return next(self.parameters()).device
 
+    def to_tokens(self, inputs: Any) -> Any:
+        """A batch from a list, an array, or the tokens ``[pos]`` of one example.
+
+        Raises:
+            UserError: the input is not numbers.
+        """
+        if isinstance(inputs, TokenCounts) or (isinstance(inputs, Tensor) and inputs.ndim != 1):
+            return inputs
+        try:
+            batch = torch.as_tensor(inputs, device=self.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise UserError(
+                f"The model has no tokenizer for {inputs!r}: give numbers, such as [[3, 5]]."
+            ) from None
+        if batch.is_floating_point():
+            return batch.to(self.dtype)
+        return batch.long()[None] if batch.ndim == 1 else batch.long()
+
+    def tokens_to_residual_directions(
+        self, tokens: int | Integer[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch d_model"]:
+        """The column of W_U for each token: the direction that raises its logit."""
+        chosen = torch.as_tensor(tokens, device=self.device)
+        chosen = chosen.flatten()[0] if chosen.numel() == 1 else chosen  # as in TransformerLens
+        return self.weight(self.wiring.full_name("W_U")).T[chosen]
+
+    def tl(self) -> Any:
+        """A stock TransformerLens model (``TransformerBridge``) with these weights, masks applied.
+
+        Raises:
+            UserError: TransformerLens has no such model.
+        """
+        raise UserError(
+            f"TransformerLens has no native {self.config.kind}: use run.model(step) itself, whose "
+            "hooks have TransformerLens's names."
+        )
+
+    def _returned(
+        self, outputs: Float[Tensor, "batch ... d_output"], return_type: ReturnType, labels: Any
+    ) -> Any:
+        """The outputs, their loss (of the last position), both, or None.
+
+        Raises:
+            UserError: the loss has no labels or no task, or there is no such ``return_type``.
+        """
+        if return_type is None:
+            return None
+        if return_type not in ("loss", "both"):
+            raise UserError(
+                f"There is no return_type {return_type!r}: choose logits, loss, both or None."
+            )
+        if labels is None:
+            raise UserError(
+                "The loss needs labels, because they are not the next tokens: give model(inputs, "
+                f"return_type={return_type!r}, labels=labels)."
+            )
+        if self.loss_fn is None:
+            raise UserError("This model has no task, so no loss: open it by run.model(step).")
+        last = outputs[:, -1] if outputs.ndim == 3 else outputs
+        loss = self.loss_fn(last, torch.as_tensor(labels, device=outputs.device))
+        return loss if return_type == "loss" else (outputs, loss)
+
     def run_with_cache(
         self,
         *model_args: Any,
@@ -209,13 +342,56 @@ class HookedModel(HookedRootModule):
             return_cache_object: False for a plain dictionary.
             remove_batch_dim: drop the batch dimension of activations, for a batch of one.
             kwargs: arguments of ``HookedRootModule.run_with_cache``.
+
+        Raises:
+            UnknownHook: a name in ``names_filter`` is not a hook point.
         """
+        if model_args:
+            model_args = (self.to_tokens(model_args[0]), *model_args[1:])
         outputs, cache = super().run_with_cache(
             *model_args, remove_batch_dim=remove_batch_dim, **kwargs
         )
         if return_cache_object:
-            cache = ActivationCache(cache, self, has_batch_dim=not remove_batch_dim)
+            cache = Cache(cache, self, has_batch_dim=not remove_batch_dim)
         return outputs, cache
+
+    def get_caching_hooks(self, names_filter: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """TransformerLens's method; ``names_filter`` may be any collection of names."""
+        return super().get_caching_hooks(self._known(names_filter), *args, **kwargs)
+
+    def add_caching_hooks(self, names_filter: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """TransformerLens's method; ``names_filter`` may be any collection of names."""
+        return super().add_caching_hooks(self._known(names_filter), *args, **kwargs)
+
+    def add_hook(self, name: Any, *args: Any, **kwargs: Any) -> None:
+        """Add a hook to the hook points that a name or a function of names selects."""
+        super().add_hook(self._known(name), *args, **kwargs)
+
+    def _enable_hook_with_name(self, name: str, hook: Callable[..., Any], dir: Any) -> None:
+        self.check_hook(name)
+        super()._enable_hook_with_name(name, hook, dir)
+
+    def _known(self, names: Any) -> Any:
+        """Names of hook points in TransformerLens's forms, after a check that they exist."""
+        if names is None or callable(names):
+            return names
+        names = names if isinstance(names, str) else list(names)
+        for name in [names] if isinstance(names, str) else names:
+            self.check_hook(name)
+        return names
+
+    def check_hook(self, name: str) -> None:
+        """Raise an error for a hook point that the model does not have.
+
+        Raises:
+            UnknownHook: the model has no such hook point, or it is off.
+        """
+        if name in self.hook_dict:
+            return
+        known, last = list(self._activation_hooks), name.rpartition(".")[2]
+        if last in self.optional_hooks and not any(one.endswith(last) for one in known):
+            raise UnknownHook(f"{name} is off: call model.{self.optional_hooks[last]}(True) first.")
+        raise UnknownHook(f"The model has no hook point {name!r}{_offer(name, known)}.")
 
     def encode(self, inputs: Any) -> Any:
         """Encode inputs for the folded mode; reuse the result over many calls."""

@@ -96,7 +96,9 @@ def make_model(config: ModelShape, task: "Task", seed: int = 0) -> "HookedModel"
         raise UserError(
             f"A {config.kind} reads tokens, but {task.name} has vectors: choose --model mlp."
         )
-    return kind(config, **_sizes(task), seed=seed)  # type: ignore[call-arg]
+    model = kind(config, **_sizes(task), seed=seed)  # type: ignore[call-arg]
+    model.loss_fn = task.loss
+    return model
 
 
 def wiring_of(config: ModelShape, task: "Task") -> "Wiring":

@@ -1,6 +1,6 @@
 """Conversion of a network to TransformerLens's native model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,11 @@ from transformer_lens.model_bridge.sources import boot_native
 from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
 from mechgrok.errors import UserError, choices
-from mechgrok.models import HookedModel, HookedTransformer, effective_weights
+from mechgrok.models.config import TransformerConfig
+from mechgrok.models.hooked import HookedModel, effective_weights
+
+if TYPE_CHECKING:
+    from mechgrok.models.transformer import HookedTransformer
 
 #: The nonlinearities that TransformerLens's native model supports.
 _NATIVE_ACTIVATIONS = ("relu", "gelu", "silu")
@@ -26,11 +30,9 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
         UserError: the model is an MLP, or TransformerLens's native model does not support its
             nonlinearity, attention rate or place of normalization.
     """
-    if not isinstance(model, HookedTransformer):
-        raise UserError(
-            "TransformerLens has no native MLP: use run.model(step), whose hooks have "
-            "TransformerLens's names."
-        )
+    if not isinstance(model.config, TransformerConfig):
+        model.tl()  # The base class's raises the error.
+    model = cast("HookedTransformer", model)
     if model.config.act not in _NATIVE_ACTIVATIONS:
         raise UserError(
             f"TransformerLens's native model has no activation {model.config.act!r}, only "
@@ -51,15 +53,15 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
     bridge = boot_native(config)
     blank = {name: torch.zeros_like(value) for name, value in bridge.state_dict().items()}
     bridge.load_state_dict(blank | convert_tl_checkpoint(contiguous_weights(model), config))
-    return bridge
+    return bridge.eval()
 
 
-def is_normalized_as_natively(model: HookedTransformer) -> bool:
+def is_normalized_as_natively(model: "HookedTransformer") -> bool:
     """Whether TransformerLens's native model can have the normalizations of ``model``."""
     return model.config.norm is None or model.config.norm_at == "before+end"
 
 
-def transformer_lens_config(model: HookedTransformer) -> dict[str, Any]:
+def transformer_lens_config(model: "HookedTransformer") -> dict[str, Any]:
     """The shape of ``model`` as arguments of TransformerLens's configuration."""
     return {
         "d_model": model.config.d_model,

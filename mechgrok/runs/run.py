@@ -34,6 +34,7 @@ from mechgrok.runs.steps import parse_steps, whole_numbers
 # torch and the models are imported lazily: a run's description needs neither.
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     import xarray as xr
     from jaxtyping import Float
     from torch import Tensor
@@ -311,13 +312,28 @@ class Run:
             f"{self.path} has no checkpoint at step {step}; the nearest is at {nearest}."
         )
 
-    def checkpoint(self, step: int) -> Checkpoint:
-        """The checkpoint at ``step``; a negative step counts from the last (−1 is the last)."""
-        step = self._resolve(step)
+    def checkpoint(self, step: int | str) -> Checkpoint:
+        """The checkpoint at ``step``: a number, where −1 is the last, or text such as "last".
+
+        Raises:
+            UserError: there is not exactly one such checkpoint.
+        """
+        step = self.checkpoint_step(step)
         self._check_step(step)
         saved = read_checkpoint(self.path, step)
         self._check_weights(saved)
         return saved
+
+    def checkpoint_step(self, step: int | str) -> int:
+        """The step of one checkpoint: a number, where −1 is the last, or text such as "last".
+
+        Raises:
+            UserError: there is not exactly one such checkpoint.
+        """
+        steps = self.select(step)
+        if len(steps) != 1:
+            raise UserError(f"{step!r} selects {len(steps)} checkpoints, but one is needed.")
+        return steps[0]
 
     def _check_weights(self, saved: Checkpoint) -> None:
         """Check a checkpoint's weights against the wiring of this run's network.
@@ -487,20 +503,39 @@ class Run:
         """The mask at ``step`` (edge-popup changes it as it trains); None for a dense run."""
         return self.checkpoint(step).mask
 
-    def model(self, step: int = -1, *, device: str = "cpu") -> HookedModel:
-        """The network at ``step``: a live hooked model with its mask on.
+    def model(
+        self,
+        step: int | str = -1,
+        *,
+        device: str | torch.device = "cpu",
+        return_positions: bool = False,
+    ) -> HookedModel:
+        """The network at ``step``: a live hooked model with its mask on, in evaluation mode.
 
-        A negative step counts from the last checkpoint.
+        Args:
+            step: a checkpoint, where a negative number counts from the last; or "last".
+            device: the device.
+            return_positions: let a transformer return logits at every position, ``[batch, pos,
+                d_output]`` as in TransformerLens, instead of only the last.
+
+        Raises:
+            UserError: there is no such checkpoint, or the network has no positions.
         """
         from mechgrok.masks import apply_mask
-        from mechgrok.models import load_weights, make_model
+        from mechgrok.models import HookedTransformer, load_weights, make_model
 
         saved = self.checkpoint(step)
         model = make_model(self.config.model, self.task)
         load_weights(model, saved.weights)
         if saved.mask is not None:
             apply_mask(model, saved.mask)
-        return model.to(device)
+        if return_positions and not isinstance(model, HookedTransformer):
+            raise UserError(
+                f"A {self.config.model.kind} has one output per example: omit return_positions."
+            )
+        if return_positions:
+            model.return_positions = True
+        return model.eval().to(device)
 
     def to_transformer_lens(self, step: int = -1) -> Any:
         """TransformerLens's native model (a ``TransformerBridge``) with the logits of `model`.

@@ -72,7 +72,7 @@ def test_logits_equal(
     model = with_vectors(HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P, seed=3))
     tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
     theirs = native(model)(tokens)
-    torch.testing.assert_close(model(tokens, all_positions=True), theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(tokens, return_positions=True), theirs, atol=1e-5, rtol=1e-5)
     for mode in ("folded", "full"):
         torch.testing.assert_close(model(tokens, mode=mode), theirs[:, -1], atol=1e-5, rtol=1e-5)
 
