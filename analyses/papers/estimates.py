@@ -130,7 +130,11 @@ class Estimate:
         if self.interval is None:
             return str(self.median)
         low, high = map(number, self.interval)
-        return f"{self.median} ({low} to {high})" if self.is_range else f"{self.median} [{low}, {high}]"
+        return (
+            f"{self.median} ({low} to {high})"
+            if self.is_range
+            else f"{self.median} [{low}, {high}]"
+        )
 
 
 def sign_test_interval(n: int, confidence: float = _CONFIDENCE) -> tuple[int, float] | None:

@@ -93,7 +93,9 @@ class Rule:
 
     def _too_small(self, value: float) -> bool:
         """Whether a value is too small, as is one on the only bound of a region (a ratio of 1)."""
-        return self.low is not None and (value < self.low or (self._one_sided and value == self.low))
+        return self.low is not None and (
+            value < self.low or (self._one_sided and value == self.low)
+        )
 
     def _too_large(self, value: float) -> bool:
         """Whether a value is too large, in the same way."""

@@ -21,6 +21,8 @@ _FULL: BaseRuns = {
     "polynomial": ("polynomial", {"checkpoint_every": 200}),
     "mnist": ("mnist", {}),
 }
+#: Networks that learn modular addition.
+_ADDITION = ("add", "half", "start", "transformer", "narrow-transformer", "authors-transformer")
 _SMALL = {"p": 31, "d_model": 64, "weight_decay": 3.0, "steps": 1200}
 _GROKS: dict[str, Any] = {"d_model": 256, "weight_decay": 2.0, "checkpoint_at": [40]}
 _TRANSFORMER = {"p": 23, "pairs": "ordered", "d_model": 32, "d_mlp": 64, "steps": 600}
@@ -50,6 +52,6 @@ PAPER = Paper(
         *("v3-fig2a", "v3-fig2b", "v3-fig3", "v3-fig5a", "v3-fig5b", "v3-fig7", "v3-fig9"),
         *("v3-fig10", "v3-fig12", "v3-fig18", "v3-table1"),
     ),
-    full=Size(_FULL),
-    quick=Size(_QUICK, paper_steps=25),
+    full=Size(_FULL, seeds_of=dict.fromkeys(_ADDITION, 9)),
+    quick=Size(_QUICK, paper_steps=25, seeds=2),
 )

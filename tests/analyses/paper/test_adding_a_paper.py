@@ -72,7 +72,7 @@ def test_a_paper_of_another_package_is_listed_made_and_judged(folder: Path) -> N
     printed = mechgrok("paper", "smith2024", "fig1", *options, path=folder)
     assert "fig1: A wide network generalizes earlier than a narrow one." in printed
     (row,) = json.loads((out / "claims.json").read_text(encoding="utf-8"))["claims"]
-    assert row["verdict"] in ("holds", "differs", "undecided")
+    assert row["verdict"] in ("direction agrees", "direction does not agree", "undecided")
     assert list(row["values"]) == ["0", "1"]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "Wide Networks Grok Early, made again" in page

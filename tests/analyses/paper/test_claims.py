@@ -35,9 +35,7 @@ def seen(*values: float) -> list[Bounds]:
         (within(0.5, 0.7), seen(*[0.9] * 6), "differs"),
     ],
 )
-def test_a_rule_decides_from_six_seeds_on(
-    rule: Rule, values: list[Bounds], verdict: str
-) -> None:
+def test_a_rule_decides_from_six_seeds_on(rule: Rule, values: list[Bounds], verdict: str) -> None:
     assert rule.judge(values, len(values)) == verdict
 
 
