@@ -84,8 +84,14 @@ class Scale:
         """The values of a setting: the paper's, or fewer for a quick run."""
         return quick if self.quick else full
 
-    def plan(self, name: str, *stages: Stage) -> Plan:
-        """The plan of the base runs ``name``, one per seed, and the stages of derived runs."""
+    def plan(self, name: str, *stages: Stage, over: Mapping[str, str] | None = None) -> Plan:
+        """The plan of the base runs ``name``, one per seed, and the stages of derived runs.
+
+        Args:
+            name: the name of the base runs in the size.
+            stages: the stages of derived runs.
+            over: values of settings, which have base runs for each combination.
+        """
         preset, settings = self.size.base_runs[name]
         settings = dict(settings)
         if preset == "mnist" and self.mnist:
@@ -93,14 +99,15 @@ class Scale:
         if "checkpoint_every" not in settings:
             steps = settings.get("steps", presets.load(preset)["training"]["steps"])
             settings["checkpoint_every"] = _BEYOND_THE_END * steps
-        name = f"quick-{name}" if self.quick else name
         fields = {
-            "name": name,
+            "name": f"quick-{name}" if self.quick else name,
             "preset": preset,
             "set": settings,
+            "over": dict(over or {}),
             "seeds": list(self.seeds_of(name)),
+            "stage": list(stages),
         }
-        return Plan.read(fields | {"stage": list(stages)})
+        return Plan.read(fields)
 
     def stage(self, make: str, name: str, steps: int, **options: Any) -> Stage:
         """A stage of runs derived from each base run, which keep their first and last checkpoint.
