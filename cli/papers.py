@@ -28,7 +28,7 @@ def papers(
     reproductions = [Reproduction.read(f) for f in folders or ()] or find_reproductions(Path())
     _list()
     for of in reproductions:
-        print(f"{of.folder}: {of.headline}{' (preview)' if of.quick else ''}")
+        print(f"{of.folder}: {of.headline}{', a preview' if of.quick else ''}")
     if reproductions:
         write_overview(out, reproductions)
         print(out)

@@ -84,8 +84,8 @@ def count_verdicts(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 def headline(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The number of claims, and of those with each verdict: ``5 claims: 4 hold, 1 undecided``."""
+    """The number of claims, and of each verdict: ``5 claims (undecided: 1, holds: 4)``."""
     count = count_verdicts(rows)
-    parts = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict])
+    parts = ", ".join(f"{verdict}: {count[verdict]}" for verdict in VERDICTS if count[verdict])
     total = count.total()
-    return f"{total} claim{'' if total == 1 else 's'}" + (f": {parts}" if parts else "")
+    return f"{total} claim{'' if total == 1 else 's'}" + (f" ({parts})" if parts else "")

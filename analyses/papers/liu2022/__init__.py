@@ -5,18 +5,18 @@ from typing import Any
 from mechgrok.analyses.papers.paper import Paper
 from mechgrok.analyses.papers.scale import BaseRuns, Size
 
-#: Half of the pairs train, and on spheres there is no weight decay.
-_ADD: dict[str, Any] = {"train_fraction": 0.5, "until_grokked": 0}
-_SPHERE = _ADD | {"weight_decay": 0.0}
 
-
-def _base_runs(steps: int, images: dict[str, Any], **small: Any) -> BaseRuns:
+def _base_runs(
+    steps: int, share: float, images: dict[str, Any] | None = None, **small: Any
+) -> BaseRuns:
+    """Runs with this share of the pairs, until they generalize; on spheres without decay."""
+    add = {"train_fraction": share, "until_grokked": 0, "steps": steps} | small
     return {
-        "scales": ("quick", _ADD | {"steps": steps} | small),
-        "images": ("digits", {"until_grokked": 0} | images),
-        "free": ("quick", _ADD | {"steps": steps} | small),
-        "spheres": ("quick", _SPHERE | {"steps": steps} | small),
-        "late-sphere": ("quick", _ADD | {"steps": steps} | small),
+        "scales": ("quick", add),
+        "images": ("digits", {"until_grokked": 0} | (images or {})),
+        "free": ("quick", add),
+        "spheres": ("quick", add | {"weight_decay": 0.0}),
+        "late-sphere": ("quick", add),
     }
 
 
@@ -27,6 +27,6 @@ PAPER = Paper(
     arxiv="2210.01117",
     published="ICLR 2023",
     items=("init-scale", "sphere"),
-    full=Size(_base_runs(10_000, {})),
-    quick=Size(_base_runs(1_500, {"steps": 3_000}, p=29, d_model=64), paper_steps=5, seeds=2),
+    full=Size(_base_runs(10_000, 0.5)),
+    quick=Size(_base_runs(2_500, 0.7, {"steps": 5_000}, p=29, d_model=64), seeds=2),
 )

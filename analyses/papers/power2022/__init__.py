@@ -17,12 +17,10 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def _base_runs(steps: int, budget: int, **small: Any) -> BaseRuns:
+def _base_runs(steps: int, budget: int, share: float, **small: Any) -> BaseRuns:
     """Runs for the shares of training pairs, and of each kind, with a budget of steps."""
-    kinds = {
-        kind: ("quick", {"train_fraction": 0.5, "weight_decay": 0.0, "steps": budget} | of | small)
-        for kind, of in _KINDS.items()
-    }
+    common = {"train_fraction": share, "weight_decay": 0.0, "steps": budget}
+    kinds = {kind: ("quick", common | of | small) for kind, of in _KINDS.items()}
     return {"shares": ("quick", {"steps": steps, "until_grokked": 0} | small), **kinds}
 
 
@@ -33,6 +31,6 @@ PAPER = Paper(
     arxiv="2201.02177",
     published="version 1, 2022",
     items=("fig1", "fig2"),
-    full=Size(_base_runs(20_000, 6_000)),
-    quick=Size(_base_runs(2_000, 1_500, p=29, d_model=64), paper_steps=10, seeds=2),
+    full=Size(_base_runs(20_000, 6_000, 0.5)),
+    quick=Size(_base_runs(6_000, 2_000, 0.7, p=29, d_model=64), paper_steps=3, seeds=2),
 )

@@ -190,7 +190,7 @@ def test_definitions_of_one_statement_count_once() -> None:
         {"item": "fig2", "verdict": "holds"},  # of an earlier revision
     ]
     assert count_verdicts(rows) == {DEPENDS: 1, "holds": 2, "undecided": 1}
-    assert headline(rows) == "4 claims: 1 undecided, 1 depends on the definition, 2 holds"
+    assert headline(rows) == "4 claims (undecided: 1, depends on the definition: 1, holds: 2)"
 
 
 def test_numbers_are_read_by_people() -> None:
