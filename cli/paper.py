@@ -38,11 +38,13 @@ def paper(
     seeds: Annotated[
         str | None,
         typer.Option(
-            help="A number of seeds, or seeds such as 0:5; default: 3, or 1 with --quick."
+            help="A number of seeds, or seeds such as 0:5; default: at least 6 (see --list), "
+            "fewer with --quick."
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Train small networks, in minutes, as a smoke test.")
+        bool,
+        typer.Option("--quick", help="A preview in minutes, with small networks and few seeds."),
     ] = False,
     mnist: Annotated[
         Path | None, typer.Option(help="A folder with MNIST's four files; default: download.")
@@ -62,7 +64,7 @@ def paper(
     claims are also in `claims.json` and `claims.parquet`, figures in `figures/`.
     """
     paper, items = _paper_and_items(names or [])
-    scale = paper.scale(_seeds(seeds or ("1" if quick else "3")), quick=quick, mnist=_images(mnist))
+    scale = paper.scale(_seeds(seeds) if seeds else (), quick=quick, mnist=_images(mnist))
     if list_:
         _list(items, scale)
         return

@@ -1,9 +1,4 @@
-from .claims import EARLIER as EARLIER
-from .claims import LATER as LATER
 from .claims import Claim as Claim
-from .claims import above as above
-from .claims import below as below
-from .claims import within as within
 from .estimates import Bounds as Bounds
 from .figures import WITH_NORMS as WITH_NORMS
 from .figures import Figures as Figures
@@ -30,6 +25,12 @@ from .quantities import select as select
 from .quantities import t_gen as t_gen
 from .quantities import t_mem as t_mem
 from .quantities import tau as tau
+from .rules import EARLIER as EARLIER
+from .rules import LATER as LATER
+from .rules import OneRun as OneRun
+from .rules import above as above
+from .rules import below as below
+from .rules import within as within
 from .scale import BaseRuns as BaseRuns
 from .scale import Scale as Scale
 from .scale import Size as Size

@@ -1,79 +1,24 @@
-"""Claims of a paper, and their verdicts: a claim holds, differs, or is undecided.
+"""Claims of a paper: a statement and its source, a quantity that tests it, and a rule.
 
-A claim consists of the paper's statement and its source, a quantity that tests it, and a rule,
-best fixed before any result is known. The quantity has a value for each seed, and the rule sets the
+The quantity has a value for each seed. The rule, best fixed before any result is known, decides on
+these values (`mechgrok.analyses.papers.rules`).
 """
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
-from mechgrok.analyses.papers.estimates import Bounds, Comparison, Estimate, number
-from mechgrok.analyses.papers.quantities import Quantity
+from mechgrok.analyses.papers.quantities import BySeed, Quantity
+from mechgrok.analyses.papers.rules import Decides, Verdict
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
 
-Verdict = Literal["holds", "differs", "undecided"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The region of the median in which a claim holds.
-
-    Attributes:
-        low, high: the bounds of the region; None for no bound.
-        scale: whether to compare values by ratio or difference.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    scale: Comparison = "linear"
-
-    def judge(self, estimate: Estimate | None) -> Verdict:
-        """The verdict: holds if the interval is inside the region, differs if it is outside."""
-        if estimate is None or estimate.interval is None:
-            return "undecided"
-        low, high = estimate.interval
-        # For a region with one bound, a value on the bound (a ratio of 1) is undecided.
-        one_sided = self.low is None or self.high is None
-        above = self.low is None or (low > self.low if one_sided else low >= self.low)
-        below = self.high is None or (high < self.high if one_sided else high <= self.high)
-        if above and below:
-            return "holds"
-        outside = (self.low is not None and high < self.low) or (
-            self.high is not None and low > self.high
-        )
-        return "differs" if outside else "undecided"
-
-    def __str__(self) -> str:
-        if self.low is not None and self.high is not None:
-            region = f"within {number(self.low)} to {number(self.high)}"
-        else:
-            side = "above" if self.low is not None else "below"
-            region = f"{side} {number(self.low if self.low is not None else self.high or 0.0)}"
-        return (
-            f"holds if the interval of the median is {region}, differs if it is outside, else "
-            "undecided"
-        )
-
-
-def above(bound: float, scale: Comparison = "linear") -> Rule:
-    """The median is larger than this."""
-    return Rule(low=bound, scale=scale)
-
-
-def below(bound: float, scale: Comparison = "linear") -> Rule:
-    """The median is smaller than this."""
-    return Rule(high=bound, scale=scale)
-
-
-def within(low: float, high: float, scale: Comparison = "linear") -> Rule:
-    """The median is at least ``low`` and at most ``high``."""
-    return Rule(low, high, scale)
-
-
-#: Rules for a ratio of two times: the second is earlier, or later, than the first.
-EARLIER, LATER = above(1, "log"), below(1, "log")
+#: All verdicts, from disagreement to agreement, and that on a statement whose claims, one for each
+#: definition of a term, have different verdicts.
+DEPENDS = "depends on the definition"
+VERDICTS: tuple[str, ...] = (*get_args(Verdict)[:3], DEPENDS, *get_args(Verdict)[3:])
 
 
 @dataclass(frozen=True)
@@ -87,37 +32,60 @@ class Claim:
         rule: decides the verdict.
         values: computes the quantity of each seed from the item's runs.
         printed: the number in the paper, if any.
+        statement: the same short name for claims that test one statement of the paper, each in
+            another definition of a term that the paper leaves open; such claims count once.
     """
 
     text: str
     source: str
     quantity: str
-    rule: Rule
+    rule: Decides
     values: Quantity
     printed: str = ""
+    statement: str = ""
 
-    def judge(self, sweep: "Sweep") -> dict[str, Any]:
+    def judge(self, sweep: "Sweep", *, quick: bool = False) -> dict[str, Any]:
         """The claim with its verdict and the values by seed, as a row of ``claims.json``."""
-        values = {str(seed): value for seed, value in self.values(sweep).items()}
-        estimate = self._estimate(list(values.values()))
-        empty = {"seeds": 0} | dict.fromkeys(("median", "median_low", "median_high", "low", "high"))
+        return self.judge_values(self.values(sweep), quick=quick)
+
+    def judge_values(self, by_seed: BySeed, *, quick: bool = False) -> dict[str, Any]:
+        """The same from the values; a key is a seed, or a tuple of a seed and more."""
+        values = list(by_seed.values())
+        seeds = len({key[0] if isinstance(key, tuple) else key for key in by_seed})
+        names = ("median", "median_low", "median_high", "low", "high", "is_range")
+        row = self.rule.estimate(values).as_row() if values else dict.fromkeys(names)
         return {
             "text": self.text,
             "source": self.source,
             "quantity": self.quantity,
             "rule": str(self.rule),
             "paper": self.printed,
-            "verdict": self.rule.judge(estimate),
-            **(estimate.as_row() if estimate else empty),
-            "values": {seed: value.as_json() for seed, value in values.items()},
+            "statement": self.statement,
+            "verdict": self.rule.judge(values, seeds, quick=quick),
+            "margin": self.rule.margin(values) if values else 0.0,
+            "note": "" if quick else self.rule.explain(values, seeds),
+            "seeds": seeds,
+            **row,
+            "values": {_name(key): value.as_json() for key, value in by_seed.items()},
         }
 
-    def _estimate(self, values: list[Bounds]) -> Estimate | None:
-        """The median, with its interval clipped to the possible values of the quantity."""
-        if not values:
-            return None
-        estimate = Estimate.of(values, self.rule.scale)
-        if estimate.interval is None:
-            return estimate
-        (low, high), (least, most) = estimate.interval, self.values.possible
-        return replace(estimate, interval=Bounds(max(low, least), min(high, most)))
+
+def _name(key: object) -> str:
+    return ", ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def count_verdicts(rows: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """The number of statements with each verdict; claims of one statement and item count once."""
+    verdicts: dict[object, set[str]] = {}
+    for at, row in enumerate(rows):
+        key = (row["item"], row["statement"]) if row.get("statement") else at
+        verdicts.setdefault(key, set()).add(row["verdict"])
+    return Counter(next(iter(of)) if len(of) == 1 else DEPENDS for of in verdicts.values())
+
+
+def headline(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The number of claims, and of each verdict: ``5 claims (undecided: 1, holds: 4)``."""
+    count = count_verdicts(rows)
+    parts = ", ".join(f"{verdict}: {count[verdict]}" for verdict in VERDICTS if count[verdict])
+    total = count.total()
+    return f"{total} claim{'' if total == 1 else 's'}" + (f" ({parts})" if parts else "")

@@ -4,12 +4,11 @@
 a run that did not generalize within 60,000 steps is between 60,000 and infinity, and the ratio of
 two such values is between the ratios of their bounds.
 
-**The interval of the median.** From six seeds on it is the interval of the sign test: between two
-of the ordered values, for any distribution, with 95 % or more. Fewer seeds have no such interval:
-the range of three values has 75 %. The interval is then the wider, at either end, of the range and
-of Student's 95 % interval of the mean (of logarithms, for ratios and times). The latter is wide for
-three distant values (its factor is 4.3) and assumes nearly normal values. A bound replaces a
-censored value. One seed has no interval.
+**The interval of the median.** As for `mechgrok.sweeps.TimeToEvent`, six values have a 95 %
+interval, and fewer have their range instead. The interval is that of the sign test: between two of
+the ordered values, for any distribution, with 95 % or more. (`TimeToEvent` has the interval of
+Brookmeyer and Crowley, which needs one time for each run; a ratio of censored times has none.) The
+range of three, four or five values contains the median in 75, 87.5 and 94 % of cases.
 """
 
 import math
@@ -20,11 +19,10 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from mechgrok.formatting import number
+from mechgrok.sweeps.survival import INTERVAL_FROM
 
 #: Whether to compare values by ratio or by difference.
 Comparison = Literal["log", "linear"]
-#: The smallest number of seeds for which the sign test's interval reaches 95 %.
-SIGN_TEST_FROM = 6
 _CONFIDENCE = 0.95
 
 
@@ -79,17 +77,18 @@ class Estimate:
 
     Attributes:
         median: the bounds of the median.
-        interval: its interval; None with fewer than two seeds.
-        n: the number of seeds.
+        interval: from six values on its 95 % interval, otherwise the range of the values
+            (`is_range`); None for one value.
+        is_range: whether ``interval`` is the range.
     """
 
     median: Bounds
     interval: Bounds | None
-    n: int
+    is_range: bool
 
     @classmethod
-    def of(cls, values: Sequence[Bounds], scale: Comparison = "linear") -> Self:
-        """The median of the values.
+    def of(cls, values: Sequence[Bounds], *, as_range: bool = False) -> Self:
+        """The median of the values, with the interval, or with the range.
 
         Raises:
             ValueError: there are no values.
@@ -98,19 +97,22 @@ class Estimate:
             raise ValueError("The median needs at least one value.")
         lows, highs = np.sort(np.array(values, dtype=float), axis=0).T
         median = Bounds(float(np.median(lows)), float(np.median(highs)))
-        return cls(median, _interval(lows, highs, scale), len(values))
+        is_range = as_range or len(values) < INTERVAL_FROM
+        d, _ = (None if is_range else sign_test_interval(len(values))) or (1, 0.0)
+        interval = Bounds(float(lows[d - 1]), float(highs[-d])) if len(values) > 1 else None
+        return cls(median, interval, is_range)
 
     def as_row(self) -> dict[str, Any]:
         """The columns of ``claims.json``, with None for infinite bounds."""
         median_low, median_high = self.median.as_json()
         low, high = self.interval.as_json() if self.interval else (None, None)
         return {
-            "seeds": self.n,
             "median": str(self.median),
             "median_low": median_low,
             "median_high": median_high,
             "low": low,
             "high": high,
+            "is_range": self.is_range,
         }
 
     @classmethod
@@ -119,14 +121,20 @@ class Estimate:
         if row["median"] is None:
             return None
         median = Bounds.from_json((row["median_low"], row["median_high"]))
-        interval = Bounds.from_json((row["low"], row["high"])) if row["seeds"] > 1 else None
-        return cls(median, interval, row["seeds"])
+        several = len(row["values"]) > 1
+        interval = Bounds.from_json((row["low"], row["high"])) if several else None
+        return cls(median, interval, row.get("is_range", row["seeds"] < INTERVAL_FROM))
 
     def __str__(self) -> str:
+        """Format the median as `TimeToEvent` does: ``3 [2, 5]``, or ``3 (2 to 5)`` for a range."""
         if self.interval is None:
-            return f"{self.median} ({self.n} seed)"
+            return str(self.median)
         low, high = map(number, self.interval)
-        return f"{self.median} [{low}, {high}] ({self.n} seeds)"
+        return (
+            f"{self.median} ({low} to {high})"
+            if self.is_range
+            else f"{self.median} [{low}, {high}]"
+        )
 
 
 def sign_test_interval(n: int, confidence: float = _CONFIDENCE) -> tuple[int, float] | None:
@@ -147,29 +155,3 @@ def sign_test_interval(n: int, confidence: float = _CONFIDENCE) -> tuple[int, fl
         if 1 - 2 * tail >= confidence:
             best = d, 1 - 2 * tail
     return best
-
-
-def _interval(lows: np.ndarray, highs: np.ndarray, scale: Comparison) -> Bounds | None:
-    n = len(lows)
-    if n < 2:
-        return None
-    if sign_test := sign_test_interval(n):
-        d = sign_test[0]
-        return Bounds(float(lows[d - 1]), float(highs[n - d]))
-    low, high = _student(lows, scale)[0], _student(highs, scale)[1]
-    return Bounds(min(low, float(lows[0])), max(high, float(highs[-1])))
-
-
-def _student(values: np.ndarray, scale: Comparison) -> tuple[float, float]:
-    """Student's interval of the mean of ordered values; unbounded if a logarithm is undefined."""
-    from scipy.stats import t
-
-    if values[0] == values[-1]:  # without the rounding of a mean
-        return float(values[0]), float(values[0])
-    if not np.isfinite(values).all() or (scale == "log" and (values <= 0).any()):
-        return (0.0 if scale == "log" else -math.inf), math.inf
-    compared = np.log(values) if scale == "log" else values
-    half = float(t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * compared.std(ddof=1))
-    ends = compared.mean() + np.array([-1, 1]) * half / math.sqrt(len(values))
-    low, high = np.exp(ends) if scale == "log" else ends
-    return float(low), float(high)

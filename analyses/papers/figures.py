@@ -80,14 +80,14 @@ def analysis_figure(
         sweep: the sweep with the runs.
         groups: the groups of runs.
         analysis: the analysis's name.
-        at: the share of the run after which to measure, at the nearest checkpoint; default: the
+        at: measure the checkpoint nearest to this share of the run's most steps; default: the
             analysis's own selection of checkpoints.
         drawing: options for drawing.
         options: options for measuring.
     """
 
     def measure(run: Run) -> xr.Dataset:
-        steps = None if at is None else [nearest(run.steps, at)]
+        steps = None if at is None else [nearest(run, run.steps, at)]
         return analyze(run, analysis, steps=steps, **options)
 
     measured = _measured(sweep, groups, measure)

@@ -74,6 +74,11 @@ class Item:
         """The name, with the other figures covered: ``fig2a (fig4a, fig7)``."""
         return f"{self.name} ({', '.join(self.also)})" if self.also else self.name
 
+    @property
+    def n_statements(self) -> int:
+        """The number of claims; those of one statement count once."""
+        return len({claim.statement or name for name, claim in self.claims.items()})
+
 
 @dataclass(frozen=True)
 class ItemResult:

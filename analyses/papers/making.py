@@ -102,7 +102,10 @@ def make_item(folder: Path, module: str, scale: Scale) -> None:
     item = Item.load(module)
     key = _key(folder, item, scale)
     sweep = runs_of(folder, [item], scale)
-    claims = [{"claim": name, **claim.judge(sweep)} for name, claim in item.claims.items()]
+    claims = [
+        {"claim": name, **claim.judge(sweep, quick=scale.quick)}
+        for name, claim in item.claims.items()
+    ]
     make_folder(folder / FIGURES)
     with one_browser():
         figures = [

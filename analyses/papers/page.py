@@ -6,7 +6,6 @@ and ``runs.csv`` with a row for each run.
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from mechgrok.analyses.papers.estimates import SIGN_TEST_FROM, Bounds, Estimate
+from mechgrok.analyses.papers.claims import headline
+from mechgrok.analyses.papers.estimates import Bounds, Estimate
 from mechgrok.analyses.papers.item import Item, ItemResult
 from mechgrok.analyses.papers.making import runs_of
 from mechgrok.analyses.papers.paper import Paper
@@ -22,9 +22,24 @@ from mechgrok.analyses.papers.scale import Scale
 from mechgrok.files import write_text, write_whole
 from mechgrok.reports.page import write_page
 from mechgrok.sweeps import Sweep
+from mechgrok.sweeps.survival import INTERVAL_FROM
 
-_COLORS = {"holds": "#00734F", "differs": "#A3300C", "undecided": "#6b6b6b"}
-_HEADINGS = ("item", "the paper says", "verdict", "here: median [interval]", "the paper's number")
+#: The colors of verdicts.
+COLORS = {
+    "differs": "#A3300C",
+    "direction does not agree": "#A3300C",
+    "undecided": "#6b6b6b",
+    "direction agrees": "#00734F",
+    "holds": "#00734F",
+    "not tested": "#6b6b6b",
+}
+_HEADINGS = (
+    "item",
+    "the paper says",
+    "verdict",
+    "here: median [interval] or (range)",
+    "the paper's number",
+)
 #: A claim as a row of ``claims.json``.
 Row = Mapping[str, Any]
 
@@ -49,9 +64,9 @@ def write_paper(
         UserError: writing a file fails.
     """
     rows = [{"item": item.name, **row} for item in items for row in results[item.name].claims]
-    _write_data(folder, rows, runs_of(folder, items, scale), scale)
+    _write_data(folder, paper, rows, runs_of(folder, items, scale), scale)
     page = folder / "index.html"
-    count = Counter(row["verdict"] for row in rows)
+    seeds = sorted({row["seeds"] for row in rows})
 
     def command(item: Item) -> str:
         options = [*scale.to_argv(), "--out", str(folder)]
@@ -60,7 +75,7 @@ def write_paper(
     write_page(
         page,
         Path(__file__).with_name("paper.html"),
-        title=f"{paper.title}, made again",
+        title=f"{paper.title}, {'a preview' if scale.quick else 'made again'}",
         contents={"verdicts": False}
         | {item.name: not results[item.name].figures for item in items},
         figures={
@@ -75,19 +90,24 @@ def write_paper(
         results=results,
         claims=rows,
         headings=_HEADINGS,
-        colors=_COLORS,
-        counts=", ".join(f"{count[verdict]} {verdict}" for verdict in _COLORS),
-        sign_test_from=SIGN_TEST_FROM,
-        estimate=_estimate,
+        colors=COLORS,
+        headline=headline(rows),
+        seeds=" to ".join(map(str, seeds[:1] + seeds[1:][-1:])),
+        few=INTERVAL_FROM,
+        estimate=describe,
         values=_values,
         command=command,
     )
     return page
 
 
-def _write_data(folder: Path, rows: Sequence[Row], runs: Sweep, scale: Scale) -> None:
+def _write_data(folder: Path, paper: Paper, rows: Sequence[Row], runs: Sweep, scale: Scale) -> None:
     """Write the claims as JSON, Markdown and Parquet, and the table of runs as CSV."""
-    about = {"seeds": list(scale.seeds), "quick": scale.quick, "claims": rows}
+    seeds = sorted({int(str(member.settings["seed"])) for member in runs.members})
+    about = {
+        **{"paper": paper.name, "title": paper.title, "seeds": seeds, "quick": scale.quick},
+        "claims": rows,
+    }
     write_text(folder / "claims.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     write_text(folder / "claims.md", as_markdown(rows))
     table = pd.DataFrame(rows)
@@ -102,7 +122,7 @@ def as_markdown(rows: Iterable[Row]) -> str:
     """Claims as a Markdown table: item, statement, verdict, our estimate, the paper's number."""
     lines = [list(_HEADINGS), ["---"] * len(_HEADINGS)]
     for row in rows:
-        numbers = [_estimate(row), row["paper"] or "—"]
+        numbers = [describe(row), row["paper"] or "—"]
         lines.append([row["item"], row["text"], f"**{row['verdict']}**", *numbers])
     return "".join(
         f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |\n" for cells in lines
@@ -131,9 +151,14 @@ def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
     return table[list(_COLUMNS)]
 
 
-def _estimate(row: Row) -> str:
-    """Median, interval and number of seeds of a claim."""
-    return str(Estimate.from_row(row) or "no value")
+def describe(row: Row) -> str:
+    """Median, interval or range, and the number of seeds of a claim: ``3 [2, 5], 9 seeds``."""
+    estimate = Estimate.from_row(row)
+    if estimate is None:
+        return "no value"
+    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    n = len(row["values"])
+    return f"{estimate}, {seeds if n == row['seeds'] else f'{n} runs of {seeds}'}"
 
 
 def _values(row: Row) -> str:

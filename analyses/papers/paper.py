@@ -46,9 +46,9 @@ class Paper:
         return self.package.rpartition(".")[2]
 
     def scale(
-        self, seeds: Iterable[int], *, quick: bool = False, mnist: str | None = None
+        self, seeds: Iterable[int] = (), *, quick: bool = False, mnist: str | None = None
     ) -> Scale:
-        """The scale with these seeds, full or quick."""
+        """The scale with these seeds, or with the size's own number of them; full or quick."""
         return Scale(self.quick if quick else self.full, tuple(seeds), quick, mnist)
 
     def find_items(self, names: Iterable[str] = ()) -> list[Item]:

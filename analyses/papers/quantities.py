@@ -167,7 +167,7 @@ def answer(
         analysis: the analysis's name.
         value: computes the number from the dataset.
         possible: the bounds of any such number.
-        at: the share of the run after which to compute the number, at the nearest checkpoint.
+        at: the checkpoint nearest to this share of the run's most steps; default: all.
         options: of the analysis.
         settings: of the runs.
     """
@@ -175,15 +175,15 @@ def answer(
     def of(run: Run) -> float:
         dataset = analyze(run, analysis, **(options or {}))
         if at is not None:
-            dataset = dataset.sel(step=nearest(dataset.step.to_numpy().tolist(), at))
+            dataset = dataset.sel(step=nearest(run, dataset.step.to_numpy().tolist(), at))
         return value(dataset)
 
     return of_run(of, possible, **settings)
 
 
-def nearest(steps: Sequence[int], at: float) -> int:
-    """The step nearest to a share of the last one."""
-    return min(steps, key=lambda step: abs(step - round(steps[-1] * at)))
+def nearest(run: Run, steps: Sequence[int], at: float) -> int:
+    """The step nearest to a share of the most steps that a run may train."""
+    return min(steps, key=lambda step: abs(step - round(run.config.recipe.steps * at)))
 
 
 def by_setting(sweep: Sweep, name: str, quantity: Quantity) -> dict[Any, BySeed]:

@@ -6,7 +6,7 @@ derived from an intermediate checkpoint, need more.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mechgrok.configuration import presets
@@ -27,10 +27,14 @@ class Size:
     Attributes:
         base_runs: the base runs at this size.
         paper_steps: the number of the paper's steps represented by one step.
+        seeds: the default number of seeds.
+        seeds_of: the same for single base runs.
     """
 
     base_runs: BaseRuns
     paper_steps: int = 1
+    seeds: int = 6
+    seeds_of: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,13 @@ class Scale:
 
     Attributes:
         size: one of the paper's sizes.
-        seeds: each sets both initialization and split.
+        seeds: each sets both initialization and split; default: as many as the size says.
         quick: whether this is the paper's quick size.
         mnist: a folder with MNIST's four files; default: download.
     """
 
     size: Size
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = ()
     quick: bool = False
     mnist: str | None = None
 
@@ -53,15 +57,22 @@ class Scale:
         """The options of ``mechgrok paper`` for this scale.
 
         >>> size = Size({})
-        >>> Scale(size, (0, 1, 2)).to_argv(), Scale(size, (4, 5)).to_argv()
-        (['--seeds', '3'], ['--seeds', '4:6'])
+        >>> Scale(size, (0, 1, 2)).to_argv(), Scale(size, (4, 5)).to_argv(), Scale(size).to_argv()
+        (['--seeds', '3'], ['--seeds', '4:6'], [])
         """
+        argv = ["--quick"] if self.quick else []
+        argv += ["--mnist", self.mnist] if self.mnist else []
+        if not self.seeds:
+            return argv
         first, last = self.seeds[0], self.seeds[-1]
         seeds = ",".join(map(str, self.seeds))
         if self.seeds == tuple(range(first, last + 1)):
             seeds = f"{first}:{last + 1}" if first else str(last + 1)
-        quick = ["--quick"] if self.quick else []
-        return ["--seeds", seeds, *quick, *(["--mnist", self.mnist] if self.mnist else [])]
+        return ["--seeds", seeds, *argv]
+
+    def seeds_of(self, name: str) -> tuple[int, ...]:
+        """The seeds of the base runs ``name``."""
+        return self.seeds or tuple(range(self.size.seeds_of.get(name, self.size.seeds)))
 
     def steps(self, steps: int) -> int:
         """The number of steps for a number of the paper's steps."""
@@ -73,8 +84,14 @@ class Scale:
         """The values of a setting: the paper's, or fewer for a quick run."""
         return quick if self.quick else full
 
-    def plan(self, name: str, *stages: Stage) -> Plan:
-        """The plan of the base runs ``name``, one per seed, and the stages of derived runs."""
+    def plan(self, name: str, *stages: Stage, over: Mapping[str, str] | None = None) -> Plan:
+        """The plan of the base runs ``name``, one per seed, and the stages of derived runs.
+
+        Args:
+            name: the name of the base runs in the size.
+            stages: the stages of derived runs.
+            over: values of settings, which have base runs for each combination.
+        """
         preset, settings = self.size.base_runs[name]
         settings = dict(settings)
         if preset == "mnist" and self.mnist:
@@ -82,9 +99,15 @@ class Scale:
         if "checkpoint_every" not in settings:
             steps = settings.get("steps", presets.load(preset)["training"]["steps"])
             settings["checkpoint_every"] = _BEYOND_THE_END * steps
-        name = f"quick-{name}" if self.quick else name
-        fields = {"name": name, "preset": preset, "set": settings, "seeds": list(self.seeds)}
-        return Plan.read(fields | {"stage": list(stages)})
+        fields = {
+            "name": f"quick-{name}" if self.quick else name,
+            "preset": preset,
+            "set": settings,
+            "over": dict(over or {}),
+            "seeds": list(self.seeds_of(name)),
+            "stage": list(stages),
+        }
+        return Plan.read(fields)
 
     def stage(self, make: str, name: str, steps: int, **options: Any) -> Stage:
         """A stage of runs derived from each base run, which keep their first and last checkpoint.

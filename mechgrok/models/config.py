@@ -115,7 +115,10 @@ class MLPConfig(NormalizedShape):
     knows_order: ClassVar[bool] = False
 
     kind: Literal["mlp"] = "mlp"
-    bias: bool = Field(default=False, description="Biases in hidden and output layers (mlp).")
+    bias: bool = Field(
+        default=False,
+        description="Biases in hidden and output layers (mlp), or of the neurons (transformer).",
+    )
     init: Literal["normal", "linear"] = Field(
         default="normal",
         description="Initialization of an mlp: normal, or linear (PyTorch's nn.Linear times κ).",
@@ -188,6 +191,8 @@ class TransformerConfig(NormalizedShape):
             al. 2023 (arXiv 2306.17844).
         d_mlp: neurons per block.
         act: the neurons' nonlinearity.
+        positions: whether there is a positional embedding W_pos.
+        bias: whether the neurons have biases.
         init_scale: κ in the initial weights' distribution N(0, κ²/d_in).
     """
 
@@ -202,6 +207,16 @@ class TransformerConfig(NormalizedShape):
         default=1.0,
         exclude_if=lambda rate: rate == 1,
         description="α in the attention pattern α softmax + 1 − α: 1 learned, 0 constant.",
+    )
+    positions: bool = Field(
+        default=True,
+        exclude_if=lambda positions: positions,
+        description="A positional embedding (transformer).",
+    )
+    bias: bool = Field(
+        default=True,
+        exclude_if=lambda bias: bias,
+        description="Biases in hidden and output layers (mlp), or of the neurons (transformer).",
     )
 
     @model_validator(mode="after")

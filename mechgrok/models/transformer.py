@@ -27,9 +27,9 @@ class Embed(nn.Module):
 
 
 class PosEmbed(nn.Module):
-    """The learned positional embedding W_pos [n_ctx, d_model]."""
+    """The learned positional embedding W_pos [n_ctx, d_model], or zeros."""
 
-    W_pos: nn.Parameter
+    W_pos: Tensor
 
     def forward(self, tokens: Integer[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         return self.W_pos[: tokens.shape[1]].expand(len(tokens), -1, -1)
@@ -114,15 +114,18 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """act(x W_in + b_in) W_out + b_out."""
+    """act(x W_in + b_in) W_out + b_out; without biases, b_in and b_out are zeros."""
 
     W_in: nn.Parameter
-    b_in: nn.Parameter
+    b_in: Tensor
     W_out: nn.Parameter
-    b_out: nn.Parameter
+    b_out: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
+        if not config.bias:
+            self.register_buffer("b_in", torch.zeros(config.d_mlp), persistent=False)
+            self.register_buffer("b_out", torch.zeros(config.d_model), persistent=False)
         self.act = ACTIVATIONS[config.act]
         self.hook_pre, self.hook_post = HookPoint(), HookPoint()
 
@@ -206,6 +209,8 @@ def _stacked(module: str, name: str) -> Any:
 class HookedTransformer(WiredModel):
     """A decoder-only transformer that answers at the last position.
 
+    Without ``positions`` there is no W_pos, without ``bias`` no b_in and b_out.
+
     Weights: ``embed.W_E [d_vocab, d_model]``, ``pos_embed.W_pos [n_ctx, d_model]``,
     ``blocks.l.attn.W_Q``, ``W_K``, ``W_V [n_heads, d_model, d_head]``,
     ``W_O [n_heads, d_head, d_model]``, ``blocks.l.mlp.W_in [d_model, d_mlp]``, ``b_in``,
@@ -252,6 +257,9 @@ class HookedTransformer(WiredModel):
 
     def add_modules(self) -> None:
         self.embed, self.pos_embed = Embed(), PosEmbed()
+        if not self.config.positions:
+            zeros = torch.zeros(self.n_ctx, self.config.d_model)
+            self.pos_embed.register_buffer("W_pos", zeros, persistent=False)
         self.blocks: Sequence[Block] = nn.ModuleList(  # type: ignore[assignment]
             [Block(self.config) for _ in range(self.config.n_layers)]
         )

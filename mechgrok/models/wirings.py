@@ -215,12 +215,11 @@ def wire_transformer(
     groups = {
         "inputs": Group(d_vocab, "token"),
         "resid": Group(config.d_model, "d_model"),
-        "positions": Group(n_ctx, "position"),
     }
-    connections = {
-        "embed.W_E": Connection("inputs", "resid"),
-        "pos_embed.W_pos": Connection("positions", "resid"),
-    }
+    connections = {"embed.W_E": Connection("inputs", "resid")}
+    if config.positions:
+        groups["positions"] = Group(n_ctx, "position")
+        connections["pos_embed.W_pos"] = Connection("positions", "resid")
     weights: dict[str, tuple[int, ...]] = dict(_shapes(connections, groups))
     norms = _transformer_norms(config, groups)
     for layer in layers:
@@ -271,7 +270,7 @@ def _block_connections(config: TransformerConfig, layer: int) -> dict[str, Conne
 def _block_weights(config: TransformerConfig, layer: int) -> dict[str, tuple[int, ...]]:
     """The shapes of a block's weights."""
     block, d_model, d_mlp = f"blocks.{layer}", config.d_model, config.d_mlp
-    return {
+    weights = {
         **{
             f"{block}.attn.{name}": (config.n_heads, d_model, config.head_width)
             for name in ("W_Q", "W_K", "W_V")
@@ -282,6 +281,9 @@ def _block_weights(config: TransformerConfig, layer: int) -> dict[str, tuple[int
         f"{block}.mlp.W_out": (d_mlp, d_model),
         f"{block}.mlp.b_out": (d_model,),
     }
+    if config.bias:
+        return weights
+    return {name: shape for name, shape in weights.items() if len(shape) > 1}
 
 
 def _block_layer(config: TransformerConfig, layer: int) -> HiddenLayer:

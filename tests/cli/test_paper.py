@@ -1,5 +1,6 @@
 """What is typed wrong for the paper is told in a sentence, before anything is written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mechgrok.cli.main import main
         (["v3-fig33"], "did you mean v3-fig3?"),
         (["minegishi2023", "v3-fig33"], "did you mean v3-fig3?"),
         (["minegishi2032"], "did you mean minegishi2023?"),
-        (["nosuch"], "choose a paper (minegishi2023"),
+        (["nosuch"], "choose a paper (liu2022, minegishi2023"),
         (["--seeds", "0"], "--seeds 0"),
         (["--seeds", "few"], "--seeds few"),
         (["--together", "perhaps"], "--together perhaps"),
@@ -53,7 +54,7 @@ def test_the_list_comes_out_where_a_data_set_is_not_there(
         main(["paper", "--list", "v3-fig2b"])
     assert ended.value.code == 0
     told = capsys.readouterr()
-    assert "18 runs\n" in told.out
+    assert "36 runs\n" in told.out
     assert "MNIST" in told.err
 
 
@@ -66,7 +67,7 @@ def test_the_list_says_what_each_item_shows_and_costs(
     cost = module._Cost(0.001, 0.01, 10**5, 10**6)
     monkeypatch.setattr(module, "_measure", lambda member, root: cost)
     with pytest.raises(SystemExit) as ended:
-        main(["paper", "--list", "--quick", *paper, "v3-fig3", "v2-fig13"])
+        main(["paper", "--list", "--quick", "--seeds", "1", *paper, "v3-fig3", "v2-fig13"])
     assert ended.value.code == 0
     told = capsys.readouterr().out
     assert "v3-fig3 (v3-fig4b, v2-fig12b)\n  The delay τ over the prune rate" in told
@@ -78,14 +79,43 @@ def test_papers_are_listed_with_their_items_and_claims(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as ended:
         main(["papers"])
     assert ended.value.code == 0
-    row = capsys.readouterr().out.splitlines()[-1]
-    assert row.split() == [
-        "minegishi2023",
-        "Bridging",
-        "Lottery",
-        "Ticket",
-        "and",
-        "Grokking",
-        "17",
-        "73",
+    rows = {row.split()[0]: row.split() for row in capsys.readouterr().out.splitlines()[1:]}
+    assert list(rows) == ["liu2022", "minegishi2023", "power2022"]
+    assert rows["minegishi2023"][-3:] == ["Grokking", "17", "65"]
+
+
+def test_a_page_shows_the_claims_of_every_folder_and_the_sharpest_disagreements_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"item": "fig1", "quantity": "t_gen", "paper": "", "seeds": 1, "values": {"0": [3, 3]}}
+    row |= {"median": "3", "median_low": 3, "median_high": 3, "low": None, "high": None}
+    claims = [
+        row | {"text": "It agrees.", "verdict": "holds", "margin": 4},
+        row | {"text": "It nearly agrees.", "verdict": "differs", "margin": -1.1},
+        row | {"text": "It does not agree.", "verdict": "differs", "margin": -7},
     ]
+    for name, title in (("one", "The First Paper"), ("two", "<The Second>")):
+        (tmp_path / name / "runs").mkdir(parents=True)
+        about = {"title": title, "seeds": [0], "quick": name == "two", "claims": claims}
+        (tmp_path / name / "claims.json").write_text(json.dumps(about))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["papers"])
+    assert ended.value.code == 0
+    assert "one: 3 claims (differs: 2, holds: 1)" in capsys.readouterr().out
+    page = Path("papers.html").read_text(encoding="utf-8")
+    assert page.count("It does not agree.") == 2
+    order = [page.index(text) for text in ("It does not", "It nearly", "It agrees")]
+    assert order == sorted(order)
+    assert 'href="one/index.html#fig1"' in page
+    assert "&lt;The Second&gt;" in page
+    assert "preview with small networks" in page
+
+
+def test_a_folder_without_verdicts_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["papers", str(tmp_path)])
+    assert ended.value.code == 2
+    assert str(tmp_path) in capsys.readouterr().err

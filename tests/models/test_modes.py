@@ -32,6 +32,14 @@ CASES = {
         TransformerConfig(d_model=16, d_mlp=9, n_layers=2, attention_rate=0),
         WITH_EQUALS,
     ),
+    "no positions, no biases": (
+        TransformerConfig(d_model=16, d_mlp=9, positions=False, bias=False),
+        TOKENS,
+    ),
+    "2 layers, no positions": (
+        TransformerConfig(d_model=16, d_mlp=9, n_layers=2, positions=False, norm="layer"),
+        WITH_EQUALS,
+    ),
     "2 layers, 1 head": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2), WITH_EQUALS),
     "2 layers, 4 heads": (TransformerConfig(d_model=16, d_mlp=9, n_layers=2, n_heads=4), TOKENS),
 }

@@ -7,6 +7,7 @@ from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_check
 
 from mechgrok.models import HookedTransformer, TransformerConfig
 from mechgrok.models.config import Norm
+from mechgrok.models.native import to_transformer_lens
 
 P, D_MODEL, D_MLP = 13, 24, 17
 #: TransformerLens's name of each normalization.
@@ -50,6 +51,17 @@ def with_vectors(model: HookedTransformer) -> HookedTransformer:
             if parameter.ndim == 1:
                 parameter.add_(torch.randn(parameter.shape))
     return model
+
+
+def test_without_positions_and_biases_the_native_model_has_zeros_there() -> None:
+    config = TransformerConfig(d_model=D_MODEL, d_mlp=D_MLP, positions=False, bias=False)
+    model = HookedTransformer(config, d_vocab=P, n_ctx=2, d_output=P, seed=3)
+    assert {name.rpartition(".")[2] for name in dict(model.named_parameters())} == {
+        *("W_E", "W_Q", "W_K", "W_V", "W_O", "W_in", "W_out", "W_U")
+    }
+    tokens = torch.cartesian_prod(torch.arange(P), torch.arange(P))
+    theirs = to_transformer_lens(model)(tokens)
+    torch.testing.assert_close(model(tokens), theirs[:, -1], atol=1e-5, rtol=1e-5)
 
 
 @each_norm

@@ -32,6 +32,9 @@ SHAPES: dict[str, ModelShape] = {
     "positional, summed": PositionalMLPConfig(d_model=12, d_mlp=5),
     "positional, side by side": PositionalMLPConfig(d_model=12, d_mlp=5, join="concat", n_layers=2),
     "transformer": TransformerConfig(d_model=12, n_heads=3, d_mlp=10),
+    "transformer without positions and biases": TransformerConfig(
+        d_model=12, n_heads=3, d_mlp=10, positions=False, bias=False
+    ),
     # W_O [head, d_head, d_model] is square in its last two: no shape tells how its heads lie.
     "two layers, wide heads": TransformerConfig(
         d_model=6, n_heads=2, d_head=6, d_mlp=10, n_layers=2

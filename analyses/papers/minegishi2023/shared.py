@@ -31,9 +31,9 @@ def of_network(
 
 
 def ticket(scale: papers.Scale) -> papers.Stage:
-    """The grokked ticket at k = 0.6, with checkpoints, trained as long as its parent."""
-    every = scale.steps(500)
-    return {"make": "ticket", "name": "ticket", "rate": 0.6, "checkpoint_every": every}
+    """The grokked ticket at k = 0.6, with checkpoints, until 30,000 steps after t_gen."""
+    stage = scale.stage("ticket", "ticket", 60_000, rate=0.6, until_grokked=30_000)
+    return stage | {"checkpoint_every": scale.steps(500)}
 
 
 def brief_ticket(scale: papers.Scale, steps: int) -> papers.Stage:
@@ -41,9 +41,13 @@ def brief_ticket(scale: papers.Scale, steps: int) -> papers.Stage:
     return scale.stage("ticket", "ticket", steps, rate=0.6, until_grokked=600)
 
 
-def controlled(scale: papers.Scale, steps: int = 30_000) -> papers.Stage:
+def controlled(
+    scale: papers.Scale, steps: int = 60_000, until_grokked: int = 12_000
+) -> papers.Stage:
     """Dense networks with the ticket's L1 and L2 norm."""
-    return scale.stage("ticket", "controlled", steps, rate=0.6, control="l1,l2")
+    return scale.stage(
+        "ticket", "controlled", steps, rate=0.6, control="l1,l2", until_grokked=until_grokked
+    )
 
 
 def at_initialization(scale: papers.Scale) -> tuple[papers.Stage, papers.Stage]:

@@ -18,8 +18,8 @@ def plan(scale: papers.Scale) -> Plan:
     return scale.plan(
         "add",
         shared.ticket(scale),
-        scale.stage("ticket", "only-dead", 30_000, rate=0.6, prune_only="dead", until_grokked=1200),
-        scale.stage("ticket", "revived", 30_000, rate=0.6, revive="dead", until_grokked=1200),
+        scale.stage("ticket", "only-dead", 60_000, rate=0.6, prune_only="dead", until_grokked=1200),
+        scale.stage("ticket", "revived", 60_000, rate=0.6, revive="dead", until_grokked=1200),
     )
 
 

@@ -10,8 +10,8 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v2-fig14", "v3-fig8")
 SETTINGS = "The weights are those of one seed. Rows are neurons, by their frequency at that step."
-#: The paper's steps 0, 2,000 and 30,000, as shares of the run.
-STEPS = {"start": 0, "step-2000": 1 / 15, "end": 1}
+#: The paper's steps 0 and 2,000, and the last, as shares of the most steps, 60,000.
+STEPS = {"start": 0, "step-2000": 1 / 30, "end": 1}
 
 
 def plan(scale: papers.Scale) -> Plan:

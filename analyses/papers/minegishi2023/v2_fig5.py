@@ -57,6 +57,6 @@ CLAIMS = {
         "v2, figure 5; v3, figure 8",
         "entropy at step 2,000: the ticket's over the base run's (plain definition)",
         papers.below(1, "log"),
-        _entropy(1 / 15, "ticket") / _entropy(1 / 15, "base"),
+        _entropy(1 / 30, "ticket") / _entropy(1 / 30, "base"),
     ),
 }

@@ -6,33 +6,35 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig13", "v3-fig16", "v2-fig9-transformer")
 SETTINGS = (
-    "The text has d_emb = 500, learned positions and biases in the MLP, as here; the authors' code "
-    "has d_emb = 128, no positions and no biases. The runs here include the code's width too. "
-    "10,000 steps."
+    "The text has d_emb = 500, learned positions and biases in the MLP; the authors' code has "
+    "d_emb = 128, no positions and no biases. Both are here, and the text's with the code's width. "
+    "At most 40,000 steps, with weight decay 1."
 )
-NARROW = "narrow-transformer"
+#: Transformers other than the text's, by the names of their base runs.
+OTHERS = {
+    "narrow-transformer": "a transformer with d_emb = 128",
+    "authors-transformer": "the transformer of the authors' code",
+}
 
 
 def plan(scale: papers.Scale) -> Plan:
     """Transformers, their tickets, dense runs with the tickets' norms; narrow ones and tickets."""
-    own = scale.stage("ticket", "ticket", 10_000, rate=0.6)
+    own = scale.stage("ticket", "ticket", 40_000, rate=0.6, until_grokked=2000)
+    brief = shared.brief_ticket(scale, 40_000)
     return papers.join(
         [
-            scale.plan("transformer", own, shared.controlled(scale, 10_000)),
-            scale.plan(NARROW, shared.brief_ticket(scale, 10_000)),
+            scale.plan("transformer", own, shared.controlled(scale, 40_000, 2000)),
+            *(scale.plan(network, brief) for network in OTHERS),
         ]
     )
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """Accuracy, L1 and L2 norm of the four kinds of runs over training; accuracy of narrow ones."""
+    """Accuracy, L1 and L2 norm of the four kinds of runs over training; accuracy of the others."""
     wide = shared.of_network("transformer", shared.PAIR | shared.CONTROLLED)
     title = "A transformer's ticket and dense transformers with its norm"
-    narrow_title = "Base runs and their tickets: a transformer with the width of the authors' code"
-    return {
-        "norms": papers.training_figure(sweep, wide, title, papers.WITH_NORMS),
-        "narrow": papers.training_figure(sweep, shared.of_network(NARROW), narrow_title),
-    }
+    norms = papers.training_figure(sweep, wide, title, papers.WITH_NORMS)
+    return {"norms": norms, **shared.pair_figures(sweep, OTHERS)}
 
 
 CLAIMS = {
@@ -43,7 +45,7 @@ CLAIMS = {
         papers.EARLIER,
         shared.t_gen_ratio("base", "ticket", network="transformer"),
     ),
-    **shared.tickets_earlier({NARROW: "a transformer with d_emb = 128"}, "the authors' code"),
+    **shared.tickets_earlier(OTHERS, "the authors' code"),
     **{
         f"ahead-of-{norm}": shared.controlled_later(
             norm, "transformer", "it", "v3, figures 12 and 13", network="transformer"

@@ -8,8 +8,8 @@ from mechgrok.sweeps import Plan, Sweep
 
 ALSO = ("v3-fig15",)
 SETTINGS = (
-    "δt is a 15th of the run: 2,000 steps of modular addition. The paper does not specify the "
-    "interval of the change of test accuracy; here it is the same δt."
+    "δt is about a 15th of the run; for modular addition, the paper has 2,000 steps. The "
+    "paper does not specify the interval of the change of test accuracy; here it is the same δt."
 )
 NAMES = {
     "add": "modular addition",

@@ -65,6 +65,7 @@ def _claims(definition: str) -> dict[str, papers.Claim]:
             f"rank correlation of {symbol} with test accuracy after memorization",
             rule,
             _graph(_correlation(metric), definition, papers.CORRELATION),
+            statement=f"{symbol}-{direction}",
         )
         for symbol, name, metric, direction, rule in (
             ("L", "Path length", path_length, "rises", papers.above(0)),

@@ -41,7 +41,7 @@ def plan(scale: papers.Scale) -> Plan:
     wide = search | {"at": 0, "width": scale.choose("4,8", "2")}
     widest = search | {"at": 0, "width": scale.choose("16", "4")}
     # A network 16 times as wide takes 0.5 GB and half an hour per seed.
-    one = replace(scale, seeds=scale.seeds[:1])
+    one = replace(scale, seeds=scale.seeds_of("start")[:1])
     more = (
         scale.stage("popup", "leaked", 2000, **leaked),
         scale.stage("popup", "wide", 1000, **wide),

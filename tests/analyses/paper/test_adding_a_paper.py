@@ -11,7 +11,7 @@ import pytest
 from mechgrok.analyses import papers
 from mechgrok.errors import UserError
 
-DOCS = Path(__file__).parents[3] / "docs" / "paper.md"
+DOCS = Path(__file__).parents[3] / "docs" / "your_own.md"
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def folder(tmp_path: Path) -> Path:
     """A folder that holds the package of a paper."""
     package = tmp_path / "smith2024"
     package.mkdir()
-    for block in DOCS.read_text(encoding="utf-8").split("```python\n")[1:]:
+    for block in DOCS.read_text(encoding="utf-8").split("```python\n# smith2024/")[1:]:
         name, _, code = block.partition("```")[0].partition("\n")
-        (tmp_path / name.removeprefix("# ")).write_text(code, encoding="utf-8")
+        (package / name).write_text(code, encoding="utf-8")
     assert sorted(file.name for file in package.iterdir()) == ["__init__.py", "fig1.py"]
     return tmp_path
 
@@ -48,9 +48,10 @@ def test_the_machinery_knows_no_paper_by_name() -> None:
 def test_a_folder_among_the_papers_is_a_paper(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list(papers.list_papers()) == ["minegishi2023"]
+    ours = ["liu2022", "minegishi2023", "power2022"]
+    assert list(papers.list_papers()) == ours
     monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(folder)])
-    assert list(papers.list_papers()) == ["minegishi2023", "smith2024"]
+    assert list(papers.list_papers()) == [*ours, "smith2024"]
     paper = papers.find_paper("smith2024")
     (item,) = paper.find_items()
     assert item.shows == "Test accuracy of narrow and wide networks"
@@ -72,7 +73,7 @@ def test_a_paper_of_another_package_is_listed_made_and_judged(folder: Path) -> N
     printed = mechgrok("paper", "smith2024", "fig1", *options, path=folder)
     assert "fig1: A wide network generalizes earlier than a narrow one." in printed
     (row,) = json.loads((out / "claims.json").read_text(encoding="utf-8"))["claims"]
-    assert row["verdict"] in ("holds", "differs", "undecided")
+    assert row["verdict"] in ("direction agrees", "direction does not agree", "undecided")
     assert list(row["values"]) == ["0", "1"]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "Wide Networks Grok Early, made again" in page
