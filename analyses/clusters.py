@@ -1,9 +1,9 @@
 """What do the neurons of one frequency compute together? Quadratic fits, firing, cos w(a + b).
 
 In the algorithm of Nanda et al. 2023 (arXiv 2301.05217) neurons form clusters, one for each key
-frequency k. Their pre-activations are waves of w_k a and w_k b, w_k = 2πk/n; the activation function
-is close to a quadratic form in them, whose products contain cos(w_k (a + b)) and sin(w_k (a + b));
-and the logits read these. The analysis measures the three steps. As a causal test, it restricts
+frequency k. Their pre-activations are waves of w_k a and w_k b, w_k = 2πk/n; the activation is close
+to a quadratic form in them, whose products contain cos(w_k (a + b)) and sin(w_k (a + b)); and the
+logits read these. The analysis measures the three steps. As a causal test, it restricts
 every neuron to its own frequency at once (the intervention `Keep(frequencies="own",
 of="neurons")`). For a group, entries of a representation ρ replace the waves.
 """
@@ -62,7 +62,7 @@ VARIABLES = {
     "linear": Variable(
         "step, neuron",
         "R²",
-        "of hook_post by 1, cos w_k a, sin w_k a, cos w_k b and sin w_k b, k the neuron's frequency",
+        "of hook_post by cos w_k a, sin w_k a, cos w_k b, sin w_k b and 1, k the neuron's frequency",
     ),
     "quadratic": Variable(
         "step, neuron", "R²", "of hook_post by all polynomials of degree 2 in these four waves"

@@ -53,7 +53,7 @@ class _Frequencies(Intervention):
     def _own_is_of_neurons(self) -> Self:
         if self.frequencies == "own" and self.of != "neurons":
             raise UserError(
-                f'Only neurons have frequencies of their own, not the {self.of}: set of = "neurons".'
+                f'Only neurons have own frequencies, not the {self.of}: set of = "neurons".'
             )
         return self
 
