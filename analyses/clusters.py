@@ -1,9 +1,9 @@
 """What do the neurons of one frequency compute together? Quadratic fits, firing, cos w(a + b).
 
 In the algorithm of Nanda et al. 2023 (arXiv 2301.05217) neurons form clusters, one for each key
-frequency k. Their pre-activations are waves of w_k a and w_k b, w_k = 2πk/n; the activation is close
-to a quadratic form in them, whose products contain cos(w_k (a + b)) and sin(w_k (a + b)); and the
-logits read these. The analysis measures the three steps. As a causal test, it restricts
+frequency k. Their pre-activations are waves of w_k a and w_k b, w_k = 2πk/n; the activation is
+close to a quadratic form in them, whose products contain cos(w_k (a + b)) and sin(w_k (a + b)); and
+the logits read these. The analysis measures the three steps. As a causal test, it restricts
 every neuron to its own frequency at once (the intervention `Keep(frequencies="own",
 of="neurons")`). For a group, entries of a representation ρ replace the waves.
 """
@@ -62,7 +62,7 @@ VARIABLES = {
     "linear": Variable(
         "step, neuron",
         "R²",
-        "of hook_post by cos w_k a, sin w_k a, cos w_k b, sin w_k b and 1, k the neuron's frequency",
+        "of hook_post by 1 and the waves cos, sin of w_k a and w_k b, k the neuron's frequency",
     ),
     "quadratic": Variable(
         "step, neuron", "R²", "of hook_post by all polynomials of degree 2 in these four waves"
@@ -330,8 +330,12 @@ def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:
         )
     if "wave" not in dataset.dims:
         return
+    both = (dataset[f"{place}_coefficient"].to_numpy() for place in ("pre", "post"))
+    top = 1.1 * max(float(np.nanmax(np.abs(values), initial=0)) for values in both) or 1.0
     for place in ("pre", "post"):
-        x, y = ({"title": f"{wave} w<sub>k</sub>s"} for wave in ("cos", "sin"))
+        # One scale: the coefficients in hook_pre may be nothing but rounding errors.
+        axis = {"range": [-top, top], "nticks": 5}
+        x, y = (axis | {"title": f"{wave} w<sub>k</sub>s"} for wave in ("cos", "sin"))
         panel = row.panel(f"coefficients in {place}", x=x, y=y)
         hover = "neuron %{customdata[0]}, k = %{customdata[1]}<br>(%{x:.3g}, %{y:.3g})"
         at = partial(_coefficient_points, name=f"{place}_coefficient", names=labels.names)

@@ -1,10 +1,10 @@
 """What does each attention head read, and where does it attend? W_neur, W_attn, a minus b.
 
 With the effective weights of a head (Nanda et al. 2023, arXiv 2301.05217), W_neur = W_E W_V W_O
-W_in is what the neurons read of a token that the head attends to, and W_attn = q W_Kᵀ W_Eᵀ / √d_head
-is the score that the last position, with query q, gives to each token. In a network that adds, both
-are waves of the key frequencies. Over all pairs, a head's attention to a minus that to b is a wave
-of one frequency in a minus the same wave in b, up to the softmax.
+W_in is what the neurons read of a token that the head attends to, and W_attn = q W_Kᵀ W_Eᵀ /
+√d_head is the score that the last position, with query q, gives to each token. In a network
+that adds, both are waves of the key frequencies. Over all pairs, a head's attention to a minus that
+to b is a wave of one frequency in a minus the same wave in b, up to the softmax.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +57,8 @@ VARIABLES = {
     "score_amplitude": Variable(
         "step, head, frequency",
         "score",
-        "|F(ω)| of the score of a token without position: q · W_E W_K / √d_head, q the query of the "
-        "last position (the mean over its possible tokens)",
+        "|F(ω)| of the score q · W_E W_K / √d_head of a token without its position, q the last "
+        "position's query (the mean over its possible tokens)",
     ),
     "logit_amplitude": Variable(
         "step, frequency", "weight", "√Σ |F(ω)|² over neurons, of the last block's W_out W_U"
@@ -66,7 +66,7 @@ VARIABLES = {
     "difference": Variable(
         "step, head, a, b",
         "share",
-        "the last position's attention to a minus that to b, last block",
+        "attention of the last position to a minus that to b",
     ),
     "wave_frequency": Variable(
         "step, head",
@@ -76,7 +76,7 @@ VARIABLES = {
     "wave_share": Variable(
         "step, head",
         "share of variance",
-        "the share that these four waves explain; NaN if constant",
+        "the share that these waves explain; NaN if constant",
     ),
     "wave": Variable(
         "step, head, operand, function",
@@ -177,7 +177,7 @@ def finding(dataset: xr.Dataset) -> str:
     heads = ", ".join(
         f"{int(head)} (k = {int(last.wave_frequency.sel(head=head))}, "
         f"{format_percent(last.wave_share.sel(head=head))})"
-        for head in last.head
+        for head in last["head"]
     )
     text = (
         f"attention to a minus b by head (frequency, share of its waves in the variance) at step "
@@ -202,7 +202,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     top = max(float(np.nanmax(np.abs(ds.difference), initial=0)) for ds in measured.values())
     colors = figure.colors("a − b", -top, top, scale=DIVERGING)
     for label, dataset in figure.pictured.items():
-        heads = dataset.head.to_numpy().tolist()[:4]
+        heads = dataset["head"].to_numpy().tolist()[:4]
         last, row = dataset.isel(step=-1), figure.row(height=150)
         for head in heads:
             at_head = last.sel(head=head)
