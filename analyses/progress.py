@@ -50,6 +50,8 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
+VERSION = 2
+
 
 def applies(run: Run) -> str | None:
     """Requires one function of two residues, or of two elements of a group."""
@@ -66,6 +68,14 @@ VARIABLES = {
     ),
     "excluded_loss": Variable(
         "step", "nats", "cross-entropy over the training pairs without the waves of key frequencies"
+    ),
+    "restricted_train_loss": Variable(
+        "step", "nats", "cross-entropy over the training pairs with the logits of restricted_loss"
+    ),
+    "excluded_loss_of": Variable(
+        "step, key",
+        "nats",
+        "cross-entropy over the training pairs without the waves of this key frequency alone",
     ),
     "restricted_accuracy": Variable(
         "step", "share", "right answers over all pairs, with the logits of restricted_loss"
@@ -132,8 +142,8 @@ def measure(
     pairs = Pairs.of(task, parts)
     last = pairs.mean_by_answer(_logits(run, steps[-1], pairs))
     chosen = parts.numbered(key or []) or key_frequencies(_alpha(last, pairs).abs())
-    waves = pairs.waves(chosen)
-    rows = [_measure(run, step, pairs, chosen, waves) for step in steps]
+    waves, alone = pairs.waves(chosen), [pairs.waves([part]) for part in chosen]
+    rows = [_measure(run, step, pairs, chosen, waves, alone) for step in steps]
     values = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for side in ("embedding", "output"):
         values[f"gini_{side}"] = _gini(run, steps, parts, side).numpy()
@@ -159,9 +169,14 @@ def _alpha(mean: Float[Tensor, "s c"], pairs: Pairs) -> Float[Tensor, " frequenc
 
 
 def _measure(
-    run: Run, step: int, pairs: Pairs, key: list[int], waves: LogitWaves
+    run: Run,
+    step: int,
+    pairs: Pairs,
+    key: list[int],
+    waves: LogitWaves,
+    alone: Sequence[LogitWaves],
 ) -> dict[str, Float[np.ndarray, "..."]]:
-    """All measures at one step."""
+    """All measures at one step, from the waves of all key frequencies and of each one alone."""
     logits = _logits(run, step, pairs)
     mean = pairs.mean_by_answer(logits)
     restricted = waves.restricted(mean)
@@ -170,14 +185,19 @@ def _measure(
     answers = torch.arange(len(pairs.order))
     weight = pairs.answer_weight / pairs.answer_weight.sum()
     trained = pairs.answer[pairs.train]
-    without = waves.excluded(logits[pairs.train], mean, trained)
+    excluded = [
+        _cross_entropy(one.excluded(logits[pairs.train], mean, trained), trained).mean()
+        for one in (waves, *alone)
+    ]
     alpha = _alpha(mean, pairs)
     weights = run.checkpoint(step).effective_weights.values()
     measures = {
         "train_loss": losses[pairs.train].mean(),
         "test_loss": losses[~pairs.train].mean(),
         "restricted_loss": _cross_entropy(restricted, answers) @ weight,
-        "excluded_loss": _cross_entropy(without, trained).mean(),
+        "restricted_train_loss": _cross_entropy(restricted[trained], trained).mean(),
+        "excluded_loss": excluded[0],
+        "excluded_loss_of": excluded[1:],
         "restricted_accuracy": (restricted.argmax(1) == answers).double() @ weight,
         "test_accuracy": right[~pairs.train].mean(),
         "trig_component": alpha,
@@ -274,6 +294,7 @@ _LOSSES = {
     "train_loss": ("train", COLORS[0], "dash"),
     "test_loss": ("test", COLORS[0], "solid"),
     "restricted_loss": ("restricted (key {parts} only)", COLORS[2], "solid"),
+    "restricted_train_loss": ("restricted, on train", COLORS[2], "dash"),
     "excluded_loss": ("excluded (key {parts} removed)", COLORS[1], "solid"),
 }
 _SHARES = {
@@ -316,6 +337,7 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         for panel, curves in ((losses, _LOSSES), (shares, _SHARES), (weights, _WEIGHTS)):
             _draw_curves(panel, dataset, label, curves)
         _draw_components(components, dataset, label)
+        _draw_excluded(losses, dataset, label)
         for panel in panels:
             _tint_phases(panel, dataset, named=panel is losses)
     return figure.draw()
@@ -343,6 +365,15 @@ def _draw_components(panel: Panel, dataset: xr.Dataset, label: str) -> None:
         curve, color = dataset.trig_component.sel(frequency=k), frequency_color(k)
         entry = f"{'k' if labels.symbol == 'ω' else 'ρ'} = {labels.names[k]}"
         panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="α %{y:.3g}")
+
+
+def _draw_excluded(panel: Panel, dataset: xr.Dataset, label: str) -> None:
+    """Draw the excluded loss of each key frequency, thin, in the frequency's colour."""
+    names = part_labels(dataset).names
+    for k in dataset.key.to_numpy().tolist():
+        curve, value = dataset.excluded_loss_of.sel(key=k), f"without {names[k]} %{{y:.4g}}"
+        style = {"color": frequency_color(k), "dash": "dot", "width": 1.2}
+        panel.lines(dataset.step, curve, run=label, entry="one excluded", value=value, **style)
 
 
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:

@@ -28,7 +28,9 @@ from .sweeps import Sweep as Sweep
 from .sweeps import sweep as sweep
 from .tasks import Regression as Regression
 from .tasks import Task as Task
+from .tasks import fft2d as fft2d
 from .tasks import fourier_basis as fourier_basis
+from .tasks import fourier_basis_2d as fourier_basis_2d
 from .tasks import make_task as make_task
 from .tasks import operation as operation
 from .tasks import task as task

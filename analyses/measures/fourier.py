@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
+from mechgrok.interventions.waves import grid_share as grid_share
 from mechgrok.interventions.waves import projection as projection
 from mechgrok.tasks.harmonics import Harmonics, variance_shares
 from mechgrok.tasks.harmonics import fourier_basis as fourier_basis
@@ -239,26 +240,3 @@ def character_components(
     profile.index_add_(-1, parts.difference.flatten(), weighted)
     characters = parts.characters.to(logits.dtype)
     return profile @ (characters / characters.square().sum(1, keepdim=True)).T
-
-
-def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tensor, "*rest part"]:
-    """The share of each part in the variance of a function of (a, b).
-
-    A frequency k has eight directions: cos and sin of w_k a, of w_k b and their products, by which
-    Nanda et al. 2023 (arXiv 2301.05217) assign neurons to frequencies. A representation ρ of a
-    group has the entries of ρ(a), of ρ(b) and their products, which include those of ρ(a b). The
-    entry of the constants is 0, and terms that mix two parts belong to none, so the shares sum to
-    at most 1. NaN for a constant function.
-
-    >>> from mechgrok.tasks.harmonics import Waves
-    >>> a = 2 * torch.pi * torch.arange(5) / 5
-    >>> grid_share(torch.cos(a)[:, None] * torch.sin(a), Waves(torch.arange(5))).round(decimals=3)
-    tensor([0., 1., 0.])
-    """
-    power = parts.pair_power(grid)
-    power[..., 0, 0] = 0
-    of_part = power[..., 0, :] + power[..., :, 0] + power.diagonal(dim1=-2, dim2=-1)
-    # A constant function has no variance apart from rounding.
-    constant = grid.flatten(-2).amax(-1) == grid.flatten(-2).amin(-1)
-    variance = power.sum((-2, -1)).masked_fill(constant, torch.nan)
-    return of_part / variance[..., None]

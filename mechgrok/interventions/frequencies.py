@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from jaxtyping import Float, Integer
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from mechgrok.errors import UserError
@@ -14,7 +14,7 @@ from mechgrok.interventions.base import Hooks, Intervention, Layer, Number, one_
 from mechgrok.interventions.logits import LogitWaves, Pairs, place_of
 from mechgrok.interventions.network import Network
 from mechgrok.interventions.units import layer_of
-from mechgrok.interventions.waves import grid_parts, projection
+from mechgrok.interventions.waves import grid_parts, own_waves, projection
 from mechgrok.tasks.binary import BinaryOperation
 from mechgrok.tasks.harmonics import Harmonics, harmonics, no_harmonics
 
@@ -32,7 +32,8 @@ class _Frequencies(Intervention):
     For a group, the waves are matrix entries of its irreducible representations.
 
     Attributes:
-        frequencies: numbers k, from 1 to half of the modulus; representations by number or name.
+        frequencies: numbers k, from 1 to half of the modulus; representations by number or name;
+            "own": for each neuron the one that explains most of its variance over (a, b).
         of: "embedding": waves over tokens in the rows of the embedding, at each position;
             "neurons": waves of a, of b and their products in activations over all pairs (a, b)
             (`waves.grid_parts`); "logits": waves over right answers in the mean logits of the pairs
@@ -41,17 +42,27 @@ class _Frequencies(Intervention):
         layer: the layer of the neurons; default: the last.
     """
 
-    frequencies: Parts = Field(description="Frequencies k; representations by name.")
+    frequencies: Parts | Literal["own"] = Field(
+        description='Frequencies k; representations by name; "own": of each neuron its strongest.'
+    )
     of: Literal["embedding", "neurons", "logits"] = Field(
         default="logits", description="Activation with the waves: embedding, neurons or logits."
     )
     layer: Layer = Field(default=-1, description="Layer of the neurons; the last.")
 
+    @model_validator(mode="after")
+    def _own_is_of_neurons(self) -> Self:
+        if self.frequencies == "own" and self.of != "neurons":
+            raise UserError(
+                f'Only neurons have own frequencies, not the {self.of}: set of = "neurons".'
+            )
+        return self
+
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
         return getattr(self, f"_of_{self.of}")(network, inputs)
 
     def _parts(self, network: Network) -> tuple[BinaryOperation, Harmonics, list[int]]:
-        """The task, its harmonics, and the numbers of the chosen parts.
+        """The task, its harmonics, and the numbers of the chosen parts (none for "own").
 
         Raises:
             UserError: the task has no harmonics, or a part is unknown.
@@ -63,7 +74,8 @@ class _Frequencies(Intervention):
                 "residues, or on a group."
             )
         parts = harmonics(task)
-        return task, parts, parts.numbered(self.frequencies)
+        numbers = [] if isinstance(self.frequencies, str) else parts.numbered(self.frequencies)
+        return task, parts, numbers
 
     def _removed(
         self, signal: Float[Tensor, "..."], mean: Float[Tensor, "..."], waves: Float[Tensor, "..."]
@@ -95,7 +107,10 @@ class _Frequencies(Intervention):
         all_pairs = task.tokens(torch.cartesian_prod(tokens, tokens))
         grid = _at_end(network.activation(hook, all_pairs)).view(n, n, -1)
         mean = grid.mean((0, 1), keepdim=True).expand_as(grid)
-        table = self._removed(grid, mean, grid_parts(grid, [parts.basis(k) for k in numbers]))
+        is_own = self.frequencies == "own"
+        bases = [parts.basis(part) for part in numbers]
+        waves = own_waves(grid, parts) if is_own else grid_parts(grid, bases)
+        table = self._removed(grid, mean, waves)
         a, b = (place_of(tokens, task.d_vocab)[inputs[:, operand]] for operand in (0, 1))
         in_order = (a >= 0) & (b >= 0)
         removed = torch.where(in_order[:, None], table[a, b], 0)

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
+
+from mechgrok.tasks.harmonics import Harmonics
 
 
 def projection(
@@ -60,3 +62,48 @@ def grid_parts(
         coefficients[0, 0] = 0
         total += torch.einsum("ai,bj,ij...->ab...", basis, basis, coefficients)
     return total
+
+
+def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tensor, "*rest part"]:
+    """The share of each part in the variance of a function of (a, b).
+
+    A frequency k has eight directions: cos and sin of w_k a, of w_k b and their products, by which
+    Nanda et al. 2023 (arXiv 2301.05217) assign neurons to frequencies. A representation ρ of a
+    group has the entries of ρ(a), of ρ(b) and their products, which include those of ρ(a b). The
+    entry of the constants is 0, and terms that mix two parts belong to none, so the shares sum to
+    at most 1. NaN for a constant function.
+
+    >>> from mechgrok.tasks.harmonics import Waves
+    >>> a = 2 * torch.pi * torch.arange(5) / 5
+    >>> grid_share(torch.cos(a)[:, None] * torch.sin(a), Waves(torch.arange(5))).round(decimals=3)
+    tensor([0., 1., 0.])
+    """
+    power = parts.pair_power(grid)
+    power[..., 0, 0] = 0
+    of_part = power[..., 0, :] + power[..., :, 0] + power.diagonal(dim1=-2, dim2=-1)
+    # A constant function has no variance apart from rounding.
+    constant = grid.flatten(-2).amax(-1) == grid.flatten(-2).amin(-1)
+    variance = power.sum((-2, -1)).masked_fill(constant, torch.nan)
+    return of_part / variance[..., None]
+
+
+def own_parts(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Integer[Tensor, " neuron"]:
+    """The part that explains most of each neuron's variance over (a, b); 0 if it is constant.
+
+    >>> from mechgrok.tasks.harmonics import Waves
+    >>> a = 2 * torch.pi * torch.arange(5) / 5
+    >>> grid = torch.stack([torch.cos(2 * a).expand(5, 5), torch.ones(5, 5)], -1)
+    >>> own_parts(grid, Waves(torch.arange(5)))
+    tensor([2, 0])
+    """
+    return grid_share(grid.movedim(-1, 0).double(), parts).nan_to_num(0).argmax(-1)
+
+
+def own_waves(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Float[Tensor, "n n neuron"]:
+    """Each neuron's projection (`grid_parts`) on its own part (`own_parts`)."""
+    own, waves = own_parts(grid, parts), torch.zeros_like(grid)
+    for part in own.unique().tolist():
+        if part:
+            cluster = own == part
+            waves[..., cluster] = grid_parts(grid[..., cluster], [parts.basis(part)])
+    return waves

@@ -2,7 +2,10 @@ from .base import Examples as Examples
 from .base import Task as Task
 from .custom import task as task
 from .harmonics import FourierBasis as FourierBasis
+from .harmonics import FourierBasis2D as FourierBasis2D
+from .harmonics import fft2d as fft2d
 from .harmonics import fourier_basis as fourier_basis
+from .harmonics import fourier_basis_2d as fourier_basis_2d
 from .making import make_task as make_task
 from .making import saved_task as saved_task
 from .objectives import Criterion as Criterion

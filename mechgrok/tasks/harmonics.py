@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.errors import UserError, choices
+from mechgrok.errors import UserError, choices, near
 from mechgrok.global_state import in_neutral_state
 from mechgrok.tasks.groups.composition import GroupComposition
 from mechgrok.tasks.groups.irreps import Irrep, irreps_of
@@ -264,6 +264,92 @@ def fourier_basis(p: int) -> FourierBasis:
         for wave in ("cos", "sin")[:counted]
     ]
     return FourierBasis(functions.float(), ("const", *names[1:]))
+
+
+class FourierBasis2D(NamedTuple):
+    """The real Fourier basis over pairs (a, b) of residues modulo p.
+
+    Attributes:
+        functions: orthonormal functions of a (rows) and b (columns).
+        names: their names: const, cos 1b, sin 1b, …, cos 1a, cos 1a cos 1b, …
+    """
+
+    functions: Float[Tensor, "function p p"]
+    names: tuple[str, ...]
+
+
+def fourier_basis_2d(p: int, terms: Sequence[str] | None = None) -> FourierBasis2D:
+    """The products u(a) v(b) of the functions u, v of `fourier_basis`, by name.
+
+    Term i p + j is function i of a times function j of b, as in `fft2d`.
+
+    Args:
+        p: the number of residues.
+        terms: names of the terms, such as "cos 2a" or "cos 2a sin 2b"; default: all p², which are
+            p⁴ numbers (0.6 GB for p = 113).
+
+    Returns:
+        ``functions [function, p, p]`` in float32, and their ``names``.
+
+    Raises:
+        UserError: p is below 1, or there is no such term.
+
+    >>> fourier_basis_2d(3).names
+    ('const', 'cos 1b', 'sin 1b', 'cos 1a', 'cos 1a cos 1b', 'cos 1a sin 1b', 'sin 1a', \
+'sin 1a cos 1b', 'sin 1a sin 1b')
+    >>> fourier_basis_2d(7, ["cos 2a cos 2b", "sin 2a sin 2b"]).functions.shape
+    torch.Size([2, 7, 7])
+    """
+    functions, names = fourier_basis(p)
+    known = {term_name(a, b): (i, j) for i, a in enumerate(names) for j, b in enumerate(names)}
+    chosen = list(known) if terms is None else list(terms)
+    if unknown := [term for term in chosen if term not in known]:
+        raise UserError(
+            f"There is no term {unknown[0]!r} modulo {p}{near(unknown[0], known)}: write one like "
+            "'const', 'cos 1a' or 'cos 1a sin 1b'."
+        )
+    of_a, of_b = torch.tensor([known[term] for term in chosen]).reshape(-1, 2).T
+    return FourierBasis2D(functions[of_a, :, None] * functions[of_b, None, :], tuple(chosen))
+
+
+def term_name(of_a: str, of_b: str) -> str:
+    """The name of a product of a function of a and one of b, as in `fourier_basis`.
+
+    >>> term_name("cos 2", "sin 1"), term_name("const", "sin 1"), term_name("const", "const")
+    ('cos 2a sin 1b', 'sin 1b', 'const')
+    """
+    parts = [f"{name}{operand}" for name, operand in ((of_a, "a"), (of_b, "b")) if name != "const"]
+    return " ".join(parts) or "const"
+
+
+@in_neutral_state
+def fft2d(tensor: Float[Tensor, "p p *rest"]) -> Float[Tensor, "p p *rest"]:
+    """The coefficients of a function of (a, b) in `fourier_basis_2d`.
+
+    Entry [i, j] is the coefficient of function i of a times function j of b, both numbered as in
+    `fourier_basis`. The sum of squares is the same before and after. Source: Nanda et al. 2023
+    (arXiv 2301.05217).
+
+    Args:
+        tensor: values at a (first axis) and b (second axis); further axes, such as neurons or
+            logits, are transformed independently.
+
+    Raises:
+        UserError: the first two axes are not equally long.
+
+    >>> x = 2 * torch.pi * torch.arange(5) / 5
+    >>> of = fft2d(torch.cos(2 * x)[:, None] * torch.sin(x))
+    >>> names = fourier_basis(5).names
+    >>> float(of[names.index("cos 2"), names.index("sin 1")].round(decimals=3))
+    2.5
+    """
+    if tensor.ndim < 2 or tensor.shape[0] != tensor.shape[1]:
+        raise UserError(
+            f"A tensor of shape {list(tensor.shape)} is not a function of all pairs (a, b): "
+            "reshape it to [p, p, …]."
+        )
+    basis = fourier_basis(len(tensor)).functions.to(tensor)
+    return torch.einsum("ia,jb,ab...->ij...", basis, basis, tensor)
 
 
 class Representations(Harmonics):

@@ -218,3 +218,16 @@ def test_progress_survives_a_file_and_is_drawn_for_two_runs(
     assert read_parquet(tmp_path / "p.parquet").identical(measured["mlp"])
     assert progress.draw(measured).data
     assert "key frequencies" in progress.finding(measured["mlp"])
+
+
+def test_excluded_loss_of_a_frequency_and_restricted_loss_on_train(tiny_run: Run) -> None:
+    at = progress.measure(tiny_run, steps=[60], key=[1, 3]).isel(step=0)
+    for k in (1, 3):
+        alone = progress.measure(tiny_run, steps=[60], key=[k]).isel(step=0)
+        assert float(at.excluded_loss_of.sel(key=k)) == pytest.approx(float(alone.excluded_loss))
+    a, b = np.divmod(np.arange(P * P), P)
+    combined, logits = (a + b) % P, all_logits(tiny_run, 60)
+    losses = cross_entropy(nanda(logits, combined, [1, 3]) + logits.mean(0), combined)
+    pairs = train_pairs(tiny_run)
+    on = np.array([(x, y) in pairs for x, y in zip(a.tolist(), b.tolist(), strict=True)])
+    assert float(at.restricted_train_loss) == pytest.approx(losses[on].mean())
