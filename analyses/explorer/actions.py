@@ -15,7 +15,10 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from mechgrok.analyses.drawing import COLORS, GREY, TEMPLATE
 from mechgrok.analyses.explorer.forms import read_options
+from mechgrok.analyses.explorer.opened import Opened
+from mechgrok.analyses.explorer.page import FORK_SETTINGS
 from mechgrok.analyses.explorer.tables import Shown
+from mechgrok.analyses.explorer.training_on import constraints_of, in_words
 from mechgrok.errors import UserError
 from mechgrok.files import make_folder, write_text
 from mechgrok.interventions import (
@@ -59,17 +62,18 @@ def item_of(intervention: Intervention) -> Item:
     return {"on": True, "kind": kind, "options": json.loads(json.dumps(intervention.given))}
 
 
-def connect(app: dash.Dash, shown: Sequence[Shown]) -> None:
+def connect(app: dash.Dash, opened: Opened) -> None:
     """Connect the controls of the page to their callbacks."""
-    _connect_list(app, shown[0])
-    _connect_uses(app, shown)
-    _connect_browser(app, shown)
+    _connect_list(app, opened)
+    _connect_uses(app, opened)
+    _connect_fork(app, opened)
+    _connect_browser(app)
 
 
 # --- the list -----------------------------------------------------------------------------------
 
 
-def _connect_list(app: dash.Dash, first: Shown) -> None:
+def _connect_list(app: dash.Dash, opened: Opened) -> None:
     controls = {"kind": ALL, "field": ALL}
 
     @app.callback(
@@ -82,6 +86,7 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
         State(controls, "value"),
         State(controls, "id"),
         State("url", "search"),
+        State("runs", "data"),
         prevent_initial_call="initial_duplicate",
     )
     def change(
@@ -92,8 +97,9 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
         values: list[Any],
         ids: list[dict[str, str]],
         search: str | None,
+        runs: list[int],
     ) -> tuple[Any, Any]:
-        trigger = ctx.triggered_id
+        trigger, first = ctx.triggered_id, opened.known[runs[0]]
         try:
             if trigger is None:
                 return _from_link(search), no_update
@@ -208,20 +214,26 @@ def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
 # --- uses of the list ----------------------------------------------------------------------------
 
 
-def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
-    first = shown[0]
-
-    @app.callback(Output("python", "children"), Input("interventions", "data"), Input("at", "data"))
-    def write_python(listed: list[Item], at: int) -> str:
+def _connect_uses(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("python", "children"),
+        Input("interventions", "data"),
+        Input("at", "data"),
+        State("runs", "data"),
+    )
+    def write_python(listed: list[Item], at: int, runs: list[int]) -> str:
+        first = opened.known[runs[0]]
         return as_python(first.run, first.run.steps[at], interventions_of(listed))
 
     @app.callback(
         Output("status", "children", allow_duplicate=True),
         Input("save-toml", "n_clicks"),
         State("interventions", "data"),
+        State("runs", "data"),
         prevent_initial_call=True,
     )
-    def save(clicks: int, listed: list[Item]) -> str:
+    def save(clicks: int, listed: list[Item], runs: list[int]) -> str:
+        first = opened.known[runs[0]]
         path = first.run.path / "analysis" / "interventions.toml"
         try:
             chosen = interventions_of(listed)
@@ -242,9 +254,10 @@ def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
         Input("clicked", "data"),
         Input("interventions", "data"),
         Input("at", "data"),
-        State("pair", "children"),
+        State("runs", "data"),
     )
-    def show_pair(clicked: Any, listed: list[Item], at: int, now: Any) -> Any:
+    def show_pair(clicked: Any, listed: list[Item], at: int, runs: list[int]) -> Any:
+        first = opened.known[runs[0]]
         if not isinstance(clicked, dict) or clicked.get("what") != "pair":
             return no_update, no_update
         try:
@@ -280,7 +293,60 @@ def _pair(
     return graph, f"{caption}, a {'training' if example < n_train else 'test'} pair."
 
 
-def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
+# --- a fork ---------------------------------------------------------------------------------------
+
+
+def _connect_fork(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("fork-note", "children"),
+        Input("interventions", "data"),
+        Input("fork-freeze", "value"),
+        Input("at", "data"),
+        State("runs", "data"),
+    )
+    def note(listed: list[Item], freeze: list[str], at: int, runs: list[int]) -> str:
+        run = opened.known[runs[0]].run
+        return in_words(*constraints_of(run, run.steps[at], interventions_of(listed), freeze))
+
+    @app.callback(
+        Output("fork-words", "children"),
+        Output("fork", "data"),
+        Output("fork-tick", "disabled"),
+        Output("runs-shown", "options"),
+        Input("train-on", "n_clicks"),
+        Input("stop-fork", "n_clicks"),
+        Input("fork-tick", "n_intervals"),
+        State("at", "data"),
+        State("interventions", "data"),
+        State("fork-freeze", "value"),
+        State("fork-steps", "value"),
+        *[State(f"fork-{name}", "value") for name in FORK_SETTINGS],
+        State("runs", "data"),
+        prevent_initial_call=True,
+    )
+    def train_on(
+        clicks: int, stops: int, ticks: int, at: int, listed: list[Item], freeze: list[str],
+        steps: int | None, decay: float | None, rate: float | None, runs: list[int],
+    ) -> tuple[Any, ...]:  # fmt: skip
+        run = opened.known[runs[0]].run
+        try:
+            if ctx.triggered_id == "train-on":
+                settings = zip(FORK_SETTINGS, (decay, rate), strict=True)
+                opened.start_fork(
+                    run, run.steps[at], interventions_of(listed), freeze or [], steps,
+                    {name: value for name, value in settings if value is not None},
+                )  # fmt: skip
+            elif ctx.triggered_id == "stop-fork" and opened.fork is not None:
+                opened.fork.stop()
+        except UserError as error:
+            return str(error), no_update, no_update, no_update
+        fork = opened.fork
+        if fork is None:
+            return "No fork is being trained.", no_update, True, no_update
+        return fork.in_words(), fork.curve, fork.is_over, opened.labels()
+
+
+def _connect_browser(app: dash.Dash) -> None:
     """Connect the browser's own callbacks, and restore the view of a link."""
 
     @app.callback(
@@ -301,14 +367,25 @@ def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
     namespace = "explorer"
     app.clientside_callback(
         dash.ClientsideFunction(namespace, "begin"),
-        Output("n-runs", "data"),
-        Input("n-runs", "id"),
-        State("n-runs", "data"),
+        Output("runs", "data"),
+        Input("runs", "id"),
+        State("runs", "data"),
+    )
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "show"),
+        Output("runs-shown", "id"),
+        Input("runs-shown", "value"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "fork"),
+        Output("fork", "modified_timestamp"),
+        Input("fork", "data"),
     )
     app.clientside_callback(
         dash.ClientsideFunction(namespace, "look"),
-        Output("n-runs", "modified_timestamp"),
+        Output("runs", "modified_timestamp"),
         *[Input(name, "value") for name in VIEW],
-        *([Input("head", "value")] if "attention" in shown[0].shapes else []),
+        Input("head", "value"),
         Input("interventions", "data"),
     )

@@ -6,6 +6,7 @@ from typing import Any
 from dash import dcc, html
 
 from mechgrok.analyses.explorer.forms import forms
+from mechgrok.analyses.explorer.opened import Opened
 from mechgrok.analyses.explorer.tables import Shown
 
 #: The pictures of a run in order: name and title.
@@ -18,6 +19,8 @@ PICTURES = {
     "attention": "Attention to a",
     "mask": "Mask",
 }
+#: The settings that a fork can change, besides constraints.
+FORK_SETTINGS = ("weight_decay", "learning_rate")
 
 
 def _tag(kind: str, *children: Any, **attributes: Any) -> Any:
@@ -29,8 +32,9 @@ def _aria(label: str) -> dict[str, Any]:
     return {"aria-label": label}
 
 
-def layout(shown: Sequence[Shown]) -> Any:
+def layout(opened: Opened) -> Any:
     """The whole page."""
+    shown = opened.shown
     first = shown[0]
     return _tag(
         "Main",
@@ -38,9 +42,11 @@ def layout(shown: Sequence[Shown]) -> Any:
         dcc.Store(id="interventions", data=[]),
         dcc.Store(id="at", data=len(first.run.steps) - 1),
         dcc.Store(id="clicked"),
-        dcc.Store(id="n-runs", data=len(shown)),
+        dcc.Store(id="runs", data=opened.visible),
+        dcc.Store(id="fork"),
+        dcc.Interval(id="fork-tick", interval=1000, disabled=opened.fork is None),
         _header(shown),
-        _tag("Div", _pictures(shown), _sidebar(first), className="columns"),
+        _tag("Div", _pictures(shown), _sidebar(opened), className="columns"),
     )
 
 
@@ -96,9 +102,8 @@ def _choices(first: Shown) -> Any:
         _labelled(kind, _number("frequency", strongest, 1, n_parts)),
         _labelled("Neuron", _number("neuron", first.loudest, 0, first.n_neurons - 1)),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
+        html.Div(_labelled("Head", _number("head", 0, 0, max(0, heads - 1))), hidden=not heads),
     ]
-    if heads:
-        parts.append(_labelled("Head", _number("head", 0, 0, heads - 1)))
     return html.Div(parts, className="choices")
 
 
@@ -119,7 +124,8 @@ def _save(kind: str) -> Any:
     return html.Button(kind, className="save", title=f"Save as {kind}", **data)
 
 
-def _sidebar(first: Shown) -> Any:
+def _sidebar(opened: Opened) -> Any:
+    first = opened.shown[0]
     none_yet = "No interventions yet: click a neuron in the weights, or choose below."
     over_training = [
         html.Button("Over training", id="over-training"),
@@ -135,6 +141,9 @@ def _sidebar(first: Shown) -> Any:
         html.Div(none_yet, id="listed", role="list", **_aria("Interventions")),
         *forms(first),
         html.Div(over_training, className="line"),
+        *_train_on(first),
+        html.H2("Runs"),
+        dcc.Checklist(opened.labels(), opened.visible, id="runs-shown"),
         html.H2("A pair"),
         html.P("Click a pair to see the network's answer.", id="pair-words"),
         html.Div(id="pair"),
@@ -142,6 +151,34 @@ def _sidebar(first: Shown) -> Any:
         html.Div(exports, className="line"),
         html.Pre(id="python", **_aria("Python")),
     )
+
+
+def _train_on(first: Shown) -> list[Any]:
+    """The controls of a fork."""
+    training = first.run.config.inherited_training()
+    matrices = dcc.Dropdown(list(first.run.wiring.connections), [], id="fork-freeze", multi=True)
+    settings = [
+        _labelled("Freeze", matrices),
+        *(
+            _labelled(
+                name.replace("_", " ").capitalize(),
+                dcc.Input(
+                    id=f"fork-{name}", type="number", min=0, step="any",
+                    placeholder=str(training.get(name, "")),
+                ),
+            )
+            for name in FORK_SETTINGS
+        ),
+        _labelled("Steps", _number("fork-steps", 2000, 1, 10**6)),
+    ]  # fmt: skip
+    buttons = [html.Button("Train on", id="train-on"), html.Button("Stop", id="stop-fork")]
+    return [
+        html.H2("Train on from here"),
+        html.Div(settings, className="line"),
+        html.P("", id="fork-note", className="hint"),
+        html.Div(buttons, className="line"),
+        html.P("", id="fork-words", role="status", **_aria("Fork")),
+    ]
 
 
 def _labelled(label: str, control: Any) -> Any:

@@ -118,7 +118,7 @@ class Shown:
             "milestones": {"t_mem": run.t_mem, "t_gen": run.t_gen},
             "quantity": task.criterion.quantity,
             "n_train": n_train,
-            "labels": _numbers(self._both(task.train.labels, task.test.labels)),
+            "labels": numbers(self._both(task.train.labels, task.test.labels)),
             "neurons": self.n_neurons,
             "paths": [path.formula for path in run.wiring.paths()],
             "matrices": {
@@ -157,9 +157,7 @@ class Shown:
         return {
             "step": table.step.tolist(),
             **{
-                quantity: {
-                    side: _numbers(table[f"{side}_{quantity}"]) for side in ("train", "test")
-                }
+                quantity: {side: numbers(table[f"{side}_{quantity}"]) for side in ("train", "test")}
                 for quantity in ("accuracy", "loss")
             },
         }
@@ -250,7 +248,7 @@ def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 re
     return inverse @ waves @ centred.T
 
 
-def _numbers(values: Any) -> list[float | None]:
+def numbers(values: Any) -> list[float | None]:
     """The values as JSON numbers, None for NaN and infinity."""
     numbers = np.asarray(values, dtype=np.float64).tolist()
     return [number if math.isfinite(number) else None for number in numbers]

@@ -16,7 +16,7 @@
   const byId = (id) => document.getElementById(id);
   const tell = (id, props) => window.dash_clientside.set_props(id, props);
   const view = { at: 0, frequency: 1, neuron: 0, show: "correct", head: 0, mask: "", lock: "step" };
-  let runs = [], listed = [], clicks = 0, playing = null, tip = null;
+  let runs = [], fork = null, listed = [], clicks = 0, playing = null, tip = null;
   let urgent = Promise.resolve(); // visible rows load before prefetched rows
 
   // --- prefetched rows of numbers -------------------------------------------------------------
@@ -34,8 +34,8 @@
   }
 
   class Rows {
-    constructor(run, number, doing) {
-      Object.assign(this, { run, number, doing, kept: new Map(), extent: {}, wanted: null });
+    constructor(run, doing) {
+      Object.assign(this, { run, doing, kept: new Map(), extent: {}, wanted: null });
       this.places = {};
       this.size = 0;
       for (const [name, shape] of run.about.shapes) {
@@ -55,7 +55,7 @@
 
     async fetch(first, last) {
       const neuron = view.neuron;
-      const query = { run: this.number, from: first, to: last, do: this.doing, neuron };
+      const query = { run: this.run.number, from: first, to: last, do: this.doing, neuron };
       const numbers = new Float32Array(await (await ask("rows", query)).arrayBuffer());
       if (neuron !== view.neuron) return;
       for (let at = first; at <= last; at++) {
@@ -131,9 +131,9 @@
 
   function say(words) { if (byId("status").textContent !== words) tell("status", { children: words }); }
 
-  function open(run, number) {
+  function open(run) {
     run.shapes = Object.fromEntries(run.about.shapes);
-    run.base = new Rows(run, number, "[]");
+    run.base = new Rows(run, "[]");
     run.now = run.base;
     run.mask = null;
     const { p, pairs, mirrored } = run.about;
@@ -424,12 +424,13 @@
 
   // --- the learning curves --------------------------------------------------------------------
 
+  const lastStep = () => Math.max(...runs.map((run) => run.about.steps.at(-1)), fork?.last ?? 1);
   const stepPlace = (step, last) => Math.log1p(step / 10) / Math.log1p(last / 10);
 
   function drawCurve(target) {
     const [context, width, height] = target ?? sized(byId("curve"));
     context.clearRect(0, 0, width, height);
-    const last = Math.max(...runs.map((run) => run.about.steps.at(-1)), 1);
+    const last = lastStep();
     const half = width / 2, plots = [["accuracy", 44, half - 60], ["loss", half + 44, half - 60]];
     const top = 16, deep = height - top - 20, ink = style("--ink");
     for (const [quantity, left, wide] of plots) {
@@ -450,6 +451,8 @@
       context.textAlign = "right";
       for (const value of quantity === "accuracy" ? [0, 0.5, 1] : [1e-8, 1e-4, 1])
         context.fillText(quantity === "accuracy" ? `${100 * value} %` : value, left - 4, y(value) + 4);
+      if (fork) for (const side of ["train", "test"])
+        line(context, fork.curve.step, fork.curve[quantity][side], x, y, colorOf(runs.length), side === "train" ? [4, 3] : [], 1, 2);
       runs.forEach((run, number) => {
         for (const side of ["train", "test"])
           line(context, run.about.curve.step, run.about.curve[quantity][side], x, y, colorOf(number), side === "train" ? [4, 3] : [], run.now === run.base ? 1 : 0.6, 1.5);
@@ -551,9 +554,9 @@
   async function release() {
     tell("at", { data: view.at });
     const mine = ++released;
-    for (const [number, run] of runs.entries()) {
+    for (const run of runs) {
       try {
-        const answer = await ask("mask", { run: number, at: run.at, do: run.now.doing, weight: view.mask });
+        const answer = await ask("mask", { run: run.number, at: run.at, do: run.now.doing, weight: view.mask });
         if (mine !== released) return;
         run.mask = { kept: new Uint8Array(await answer.arrayBuffer()), weight: view.mask,
           shape: answer.headers.get("X-Shape").split(",").map(Number) };
@@ -601,13 +604,17 @@
     copy(byId("python").textContent, "The Python is copied.", "The browser did not let it be copied: select it below.");
   }
 
-  function copyLink() {
+  // The address of this view.
+  function link() {
     const given = new URLSearchParams({ at: runs[0].about.steps[view.at], frequency: view.frequency,
       neuron: view.neuron, "pairs-show": view.show, "mask-of": view.mask, lock: view.lock,
       do: JSON.stringify(listed) });
-    const link = `${location.origin}${location.pathname}?${given}`;
-    history.replaceState(null, "", link);
-    copy(link, "The link is copied.", "The link is in the address bar.");
+    return `${location.origin}${location.pathname}?${given}`;
+  }
+
+  function copyLink() {
+    history.replaceState(null, "", link());
+    copy(link(), "The link is copied.", "The link is in the address bar.");
   }
 
   // The picture under the pointer, and the row and column in it.
@@ -646,7 +653,7 @@
     });
     byId("curve").addEventListener("click", (event) => {
       const edge = event.target.getBoundingClientRect(), half = edge.width / 2;
-      const x = (event.clientX - edge.left) % half, last = Math.max(...runs.map((run) => run.about.steps.at(-1)));
+      const x = (event.clientX - edge.left) % half, last = lastStep();
       const share = Math.min(1, Math.max(0, (x - 44) / (half - 60)));
       goTo(nearest(runs[0].about.steps, 10 * Math.expm1(share * Math.log1p(last / 10))));
     });
@@ -734,10 +741,10 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     explorer: {
-      begin: async (_, n) => {
+      begin: async (_, numbers) => {
         try {
-          runs = await Promise.all(Array.from({ length: n }, async (_, number) =>
-            ({ about: await (await ask("about", { run: number })).json() })));
+          runs = await Promise.all(numbers.map(async (number) =>
+            ({ number, about: await (await ask("about", { run: number })).json() })));
           runs.forEach(open);
           const asked = new URLSearchParams(location.search).get("at");
           view.at = asked === null ? runs[0].about.steps.length - 1 : nearest(runs[0].about.steps, Number(asked));
@@ -751,16 +758,29 @@
           fillAll();
           document.body.dataset.ready = "yes";
         } catch (error) { say(error.message); }
-        return n;
+        return numbers;
       },
-      look: (frequency, neuron, show, mask, lock, ...rest) => {
-        listed = rest.at(-1) ?? [];
+      // Opens the page again with other runs, in the same view.
+      show: async (numbers) => {
+        try {
+          await ask("show", { runs: numbers.join(",") });
+          history.replaceState(null, "", link());
+          location.reload();
+        } catch (error) { say(error.message); }
+        return window.dash_clientside.no_update;
+      },
+      fork: (data) => {
+        fork = data ?? null;
+        if (runs.length) drawCurve();
+        return window.dash_clientside.no_update;
+      },
+      look: (frequency, neuron, show, mask, lock, head, items) => {
+        listed = items ?? [];
         const other = neuron !== view.neuron && Number.isInteger(neuron);
-        Object.assign(view, { frequency: frequency ?? 1, show, lock, mask });
-        if (rest.length > 1) view.head = rest[0] ?? 0;
+        Object.assign(view, { frequency: frequency ?? 1, show, lock, mask, head: head ?? 0 });
         if (other) view.neuron = neuron;
         if (!runs.length) return window.dash_clientside.no_update;
-        if (other) runs.forEach((run, number) => { open(run, number); });
+        if (other) runs.forEach(open);
         setInterventions();
         settle();
         draw();
@@ -773,10 +793,10 @@
 
   function setInterventions() {
     const doing = HASH(listed);
-    runs.forEach((run, number) => {
+    runs.forEach((run) => {
       if (run.now.doing === doing) return;
       run.now.stopped = run.now !== run.base;
-      run.now = doing === "[]" ? run.base : new Rows(run, number, doing);
+      run.now = doing === "[]" ? run.base : new Rows(run, doing);
     });
     byId("progress").value = 0;
   }
