@@ -35,7 +35,7 @@ Item = dict[str, Any]
 #: The buttons of an item.
 _MOVES = {"on": "On or off", "up": "Earlier", "down": "Later", "drop": "Remove from the list"}
 #: Controls of the view whose values a link contains, besides the step and the interventions.
-VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock")
+VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock", "state", "order")
 
 
 def interventions_of(listed: object) -> list[Intervention]:
@@ -221,9 +221,13 @@ def _connect_uses(app: dash.Dash, opened: Opened) -> None:
         Input("at", "data"),
         State("runs", "data"),
     )
-    def write_python(listed: list[Item], at: int, runs: list[int]) -> str:
-        first = opened.known[runs[0]]
-        return as_python(first.run, first.run.steps[at], interventions_of(listed))
+    def write_python(listed: list[Item], at: list[int], runs: list[int]) -> str:
+        chosen, programs = interventions_of(listed), []
+        for number, index in zip(runs, at, strict=True):
+            run = opened.known[number].run
+            imports, _, body = as_python(run, run.steps[index], chosen).partition("\n\n")
+            programs.append(f"{body}" if programs else f"{imports}\n\n{body}")
+        return "\n".join(programs)
 
     @app.callback(
         Output("status", "children", allow_duplicate=True),
@@ -256,12 +260,14 @@ def _connect_uses(app: dash.Dash, opened: Opened) -> None:
         Input("at", "data"),
         State("runs", "data"),
     )
-    def show_pair(clicked: Any, listed: list[Item], at: int, runs: list[int]) -> Any:
+    def show_pair(clicked: Any, listed: list[Item], at: list[int], runs: list[int]) -> Any:
         first = opened.known[runs[0]]
         if not isinstance(clicked, dict) or clicked.get("what") != "pair":
             return no_update, no_update
         try:
-            return _pair(first, first.run.steps[at], interventions_of(listed), clicked["example"])
+            return _pair(
+                first, first.run.steps[at[0]], interventions_of(listed), clicked["example"]
+            )
         except UserError as error:
             return no_update, str(error)
 
@@ -304,9 +310,9 @@ def _connect_fork(app: dash.Dash, opened: Opened) -> None:
         Input("at", "data"),
         State("runs", "data"),
     )
-    def note(listed: list[Item], freeze: list[str], at: int, runs: list[int]) -> str:
+    def note(listed: list[Item], freeze: list[str], at: list[int], runs: list[int]) -> str:
         run = opened.known[runs[0]].run
-        return in_words(*constraints_of(run, run.steps[at], interventions_of(listed), freeze))
+        return in_words(*constraints_of(run, run.steps[at[0]], interventions_of(listed), freeze))
 
     @app.callback(
         Output("fork-words", "children"),
@@ -325,7 +331,7 @@ def _connect_fork(app: dash.Dash, opened: Opened) -> None:
         prevent_initial_call=True,
     )
     def train_on(
-        clicks: int, stops: int, ticks: int, at: int, listed: list[Item], freeze: list[str],
+        clicks: int, stops: int, ticks: int, at: list[int], listed: list[Item], freeze: list[str],
         steps: int | None, decay: float | None, rate: float | None, runs: list[int],
     ) -> tuple[Any, ...]:  # fmt: skip
         run = opened.known[runs[0]].run
@@ -333,7 +339,7 @@ def _connect_fork(app: dash.Dash, opened: Opened) -> None:
             if ctx.triggered_id == "train-on":
                 settings = zip(FORK_SETTINGS, (decay, rate), strict=True)
                 opened.start_fork(
-                    run, run.steps[at], interventions_of(listed), freeze or [], steps,
+                    run, run.steps[at[0]], interventions_of(listed), freeze or [], steps,
                     {name: value for name, value in settings if value is not None},
                 )  # fmt: skip
             elif ctx.triggered_id == "stop-fork" and opened.fork is not None:
@@ -387,5 +393,6 @@ def _connect_browser(app: dash.Dash) -> None:
         Output("runs", "modified_timestamp"),
         *[Input(name, "value") for name in VIEW],
         Input("head", "value"),
+        Input("effects", "data"),
         Input("interventions", "data"),
     )

@@ -13,7 +13,7 @@ from mechgrok.analyses.explorer.tables import Shown
 PICTURES = {
     "pairs": "All pairs (a, b)",
     "weights": "Weights of the neurons",
-    "spectra": "Spectra of the neurons",
+    "spectra": "Spectra of the weights",
     "plane": "Embedding, plane of {symbol}",
     "activation": "One neuron, all pairs",
     "attention": "Attention to a",
@@ -40,7 +40,8 @@ def layout(opened: Opened) -> Any:
         "Main",
         dcc.Location(id="url", refresh=False),
         dcc.Store(id="interventions", data=[]),
-        dcc.Store(id="at", data=len(first.run.steps) - 1),
+        dcc.Store(id="at", data=[len(run.run.steps) - 1 for run in shown]),
+        dcc.Store(id="effects"),
         dcc.Store(id="clicked"),
         dcc.Store(id="runs", data=opened.visible),
         dcc.Store(id="fork"),
@@ -51,28 +52,28 @@ def layout(opened: Opened) -> Any:
 
 
 def _header(shown: Sequence[Shown]) -> Any:
-    last = len(shown[0].run.steps) - 1
     quantities = dcc.RadioItems(["step", "accuracy"], "step", id="lock", inline=True)
     side_by_side = ["side by side at the same ", html.Span(quantities)]
     bar = [
         html.H1(" | ".join(run.label for run in shown)),
         html.Span(str(shown[0].run.task), className="task"),
-        html.Output(id="step-words", className="step"),
+        html.Span(id="legend"),
         html.Label(side_by_side, className="lock", hidden=len(shown) < 2),
         html.Button("Copy link", id="copy-link"),
         html.Button("Light or dark", id="theme"),
     ]
     scrub = [
+        html.Span(id="slider"),
         html.Button("Play", id="play"),
-        html.Label("Checkpoint", htmlFor="step", className="hidden"),
-        dcc.Input(id="step", type="range", min=0, max=last, step=1, value=last),
+        html.Span(["Step ", html.Span(id="go-to-place")]),
+        html.Output(id="step-words", className="step"),
+        html.P("", id="status", role="status", **_aria("Status")),
     ]
     return _tag(
         "Header",
         html.Div(bar, className="bar"),
         html.Canvas(id="curve", role="img", **_aria("Learning curves; click to go to a step")),
         html.Div(scrub, className="scrub"),
-        html.P("", id="status", role="status", **_aria("Status")),
     )
 
 
@@ -95,14 +96,17 @@ def _choices(first: Shown) -> Any:
     kind = first.parts.kind.capitalize() if first.parts else "Frequency"
     strongest = first.key[0] if first.key else 1
     heads = first.shapes.get("attention", [0])[0]
-    shows = ["correct", "logit of the right answer", "loss"]
+    shows = ["logit margin", "correct", "logit of the right answer", "loss"]
+    states, orders = ["before", "after", "difference"], ["number", "frequency", "share", "effect"]
     matrices, reads = list(first.run.wiring.connections), first.run.wiring.hidden[-1].reads[0]
     parts = [
-        _labelled("Pairs show", _select("pairs-show", shows, "correct")),
+        _labelled("Pairs show", _select("pairs-show", shows, shows[0])),
         _labelled(kind, _number("frequency", strongest, 1, n_parts)),
         _labelled("Neuron", _number("neuron", first.loudest, 0, first.n_neurons - 1)),
+        _labelled("Neurons by", _select("order", orders, "number")),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
         html.Div(_labelled("Head", _number("head", 0, 0, max(0, heads - 1))), hidden=not heads),
+        _labelled("Interventions", dcc.RadioItems(states, "after", id="state", inline=True)),
     ]
     return html.Div(parts, className="choices")
 
@@ -111,8 +115,9 @@ def _picture(name: str, title: str, number: int) -> Any:
     aria = _aria(f"{title}, run {number + 1}")
     return _tag(
         "Figure",
-        html.Figcaption(title),
+        html.Figcaption([title, html.Span()]),
         html.Canvas(id=f"{name}-{number}", role="img", tabIndex="0", **aria),
+        html.Button("", className="dense", hidden=True),
         html.Div([_save(kind) for kind in ("SVG", "PNG", "CSV")], className="saves"),
         id=f"figure-{name}-{number}",
         className=f"picture {name}",

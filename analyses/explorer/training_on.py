@@ -19,6 +19,8 @@ from mechgrok.training import Interrupted
 
 #: The most weights of a network that the page trains on.
 MOST_WEIGHTS = 2_000_000
+#: Seconds in which its process must start.
+_START_TIMEOUT = 30.0
 
 
 class Fork:
@@ -46,8 +48,12 @@ class Fork:
         self.rows: list[dict[str, float]] = []
         self.error, self.is_over = "", False
         paths = str(run.path.resolve()), str(self.out)
-        self._process, self._connection = processes.start(_train, *paths, step, settings)
-        threading.Thread(target=self._receive, daemon=True).start()
+        # The process ends with the thread that starts it: a request's thread would end too soon.
+        started = threading.Event()
+        arguments = (started, *paths, step, settings)
+        threading.Thread(target=self._serve, args=arguments, daemon=True).start()
+        if not started.wait(_START_TIMEOUT):
+            raise UserError(f"The training of {self.out.name} did not start: try again.")
 
     @property
     def curve(self) -> dict[str, Any]:
@@ -83,10 +89,13 @@ class Fork:
         """End the process at once; the run can be resumed from its newest checkpoint."""
         self._process.kill()
 
-    def _receive(self) -> None:
+    def _serve(self, started: threading.Event, *arguments: Any) -> None:
+        """Start the process, and receive its rows until it ends."""
+        self._process, connection = processes.start(_train, *arguments)
+        started.set()
         try:
             while True:
-                message = self._connection.recv()
+                message = connection.recv()
                 if isinstance(message, str):
                     self.error = message
                 else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import re
 from pathlib import Path
 
@@ -26,8 +27,10 @@ expect.set_options(timeout=PATIENCE)
 
 
 def go_to(tab: Opened, at: int) -> None:
-    """Move the slider to a checkpoint and let go."""
-    tab.page.get_by_role("slider", name="Checkpoint").fill(str(at))
+    """Move the slider to a checkpoint of the tiny run and let go."""
+    step = tab.explorer.opened.shown[0].run.steps[at]
+    place = round(100_000 * math.log1p(step / 10) / math.log1p(60 / 10))
+    tab.page.get_by_role("slider", name="Checkpoint").fill(str(place))
 
 
 def numbers_of(run: Run, step: int, *interventions: Intervention) -> re.Pattern[str]:
@@ -128,10 +131,12 @@ def test_the_python_that_is_copied_prints_the_numbers_on_the_page(opened: Opened
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(python.inner_text(), {})
-    train, test = (float(line.split()[1].rstrip(",")) for line in said.getvalue().splitlines())
-    expect(opened.page.locator("#numbers-0")).to_have_text(
-        re.compile(f"^train {100 * train:.1f} %, test {100 * test:.1f} %")
-    )
+    printed = [float(line.split()[1].rstrip(",")) for line in said.getvalue().splitlines()]
+    for number, (train, test) in enumerate(zip(printed[::2], printed[1::2], strict=True)):
+        expect(opened.page.locator(f"#numbers-{number}")).to_have_text(
+            re.compile(f"^train {100 * train:.1f} %, test {100 * test:.1f} %")
+        )
+    assert len(printed) == 4
 
 
 def test_a_link_opens_the_view_again(opened: Opened, tiny_run: Run, browser):
@@ -195,6 +200,7 @@ def test_a_picture_is_taken_home(opened: Opened, kind: str, tmp_path: Path):
 
 def test_an_edge_is_cut_by_a_click_on_the_mask(opened: Opened, tiny_run: Run):
     mask = opened.page.get_by_role("img", name=re.compile("Mask.*run 1"))
+    opened.page.get_by_role("button", name="Show it to cut edges").click()
     edge = mask.bounding_box()
     row = 18 + (edge["height"] - 18 - 30) * (5 + 0.5) / 12
     column = 34 + (edge["width"] - 34 - 6) * (2 + 0.5) / 8
