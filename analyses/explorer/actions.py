@@ -17,6 +17,7 @@ from mechgrok.analyses.drawing import COLORS, GREY, TEMPLATE
 from mechgrok.analyses.explorer.forms import read_options
 from mechgrok.analyses.explorer.opened import Opened
 from mechgrok.analyses.explorer.page import FORK_SETTINGS
+from mechgrok.analyses.explorer.ranking import LEAST_FALL, Effect, effects, ranked
 from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.analyses.explorer.training_on import constraints_of, in_words
 from mechgrok.errors import UserError
@@ -66,6 +67,7 @@ def connect(app: dash.Dash, opened: Opened) -> None:
     """Connect the controls of the page to their callbacks."""
     _connect_list(app, opened)
     _connect_uses(app, opened)
+    _connect_ranking(app, opened)
     _connect_fork(app, opened)
     _connect_browser(app)
 
@@ -82,6 +84,7 @@ def _connect_list(app: dash.Dash, opened: Opened) -> None:
         Input({"add": ALL}, "n_clicks"),
         Input("clicked", "data"),
         Input({"move": ALL, "at": ALL}, "n_clicks"),
+        Input({"ablation": ALL}, "n_clicks"),
         State("interventions", "data"),
         State(controls, "value"),
         State(controls, "id"),
@@ -93,6 +96,7 @@ def _connect_list(app: dash.Dash, opened: Opened) -> None:
         adds: list[Any],
         clicked: Any,
         moves: list[Any],
+        ablations: list[Any],
         listed: list[Item],
         values: list[Any],
         ids: list[dict[str, str]],
@@ -105,8 +109,10 @@ def _connect_list(app: dash.Dash, opened: Opened) -> None:
                 return _from_link(search), no_update
             if trigger == "clicked":
                 return _clicked(listed, clicked, first), ""
-            if not any(moves if "move" in trigger else adds):  # created, not clicked
+            if not ctx.triggered[0]["value"]:  # created, not clicked
                 return no_update, no_update
+            if "ablation" in trigger:
+                return _switched(listed, json.loads(trigger["ablation"])), ""
             if "move" in trigger:
                 return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
             kind = trigger["add"]
@@ -199,6 +205,14 @@ def _toggled(listed: list[Item], neurons: list[int]) -> list[Item]:
                 return items
             return [other for other in items if other is not item]
     return [*items, item_of(make_intervention("Ablate", {"neurons": sorted(neurons)}))]
+
+
+def _switched(listed: list[Item], item: Item) -> list[Item]:
+    """The list with an ablation, or without it if it is already in the list."""
+    if item["kind"] == "Ablate" and "neurons" in item["options"]:
+        return _toggled(listed, item["options"]["neurons"])
+    others = [other for other in listed if {**other, "on": True} != item]
+    return others if len(others) < len(listed) else [*listed, item]
 
 
 def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
@@ -297,6 +311,51 @@ def _pair(
     caption = f"({tokens}) → {label}; the network answers {int(logits.argmax())}"
     graph = dcc.Graph(figure=figure, config={"displaylogo": False, "displayModeBar": False})
     return graph, f"{caption}, a {'training' if example < n_train else 'test'} pair."
+
+
+# --- the ranking ----------------------------------------------------------------------------------
+
+
+def _connect_ranking(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("ranking", "children"),
+        Output("effects", "data"),
+        Output("status", "children", allow_duplicate=True),
+        Input("rank", "n_clicks"),
+        Input("rank-by", "value"),
+        Input("order", "value"),
+        State("at", "data"),
+        State("interventions", "data"),
+        State("runs", "data"),
+        prevent_initial_call=True,
+    )
+    def rank(
+        clicks: int | None, by: str, order: str, at: list[int], listed: list[Item], runs: list[int]
+    ) -> tuple[Any, Any, Any]:
+        if ctx.triggered_id != "rank" and order != "effect" and not clicks:
+            return no_update, no_update, no_update
+        first = opened.known[runs[0]]
+        step = first.run.steps[at[0]]
+        try:
+            measured = effects(first, step, interventions_of(listed))
+        except UserError as error:
+            return no_update, no_update, str(error)
+        words = f"Test {by} at step {step:,}; click to ablate."
+        if by == "accuracy" and max(effect.fall for effect in measured) < LEAST_FALL:
+            by, words = "loss", f"No part matters for the accuracy at step {step:,}: by loss."
+        rows = [_bar(*row) for row in ranked(measured, by)]
+        of_neurons = [effect.rise for effect in measured[: first.n_neurons]]
+        return [html.P(words, className="hint"), *rows], [of_neurons], ""
+
+
+def _bar(effect: Effect, share: float, text: str) -> Any:
+    """A button that switches an ablation on or off, with a bar for its effect."""
+    filled = f"color-mix(in srgb, var(--accent) 40%, transparent) {100 * share:.1f}%"
+    return html.Button(
+        [html.Span(effect.part), html.Span(text)],
+        id={"ablation": json.dumps(item_of(effect.intervention))},
+        style={"background": f"linear-gradient(to right, {filled}, transparent 0)"},
+    )
 
 
 # --- a fork ---------------------------------------------------------------------------------------

@@ -35,7 +35,6 @@ def _aria(label: str) -> dict[str, Any]:
 def layout(opened: Opened) -> Any:
     """The whole page."""
     shown = opened.shown
-    first = shown[0]
     return _tag(
         "Main",
         dcc.Location(id="url", refresh=False),
@@ -106,7 +105,10 @@ def _choices(first: Shown) -> Any:
         _labelled("Neurons by", _select("order", orders, "number")),
         _labelled("Mask of", _select("mask-of", matrices, reads)),
         html.Div(_labelled("Head", _number("head", 0, 0, max(0, heads - 1))), hidden=not heads),
-        _labelled("Interventions", dcc.RadioItems(states, "after", id="state", inline=True)),
+        html.Div(
+            [html.Span("Interventions"), dcc.RadioItems(states, "after", id="state", inline=True)],
+            className="states",
+        ),
     ]
     return html.Div(parts, className="choices")
 
@@ -146,6 +148,15 @@ def _sidebar(opened: Opened) -> Any:
         html.Div(none_yet, id="listed", role="list", **_aria("Interventions")),
         *forms(first),
         html.Div(over_training, className="line"),
+        html.H2("Which part matters"),
+        html.Div(
+            [
+                html.Button("Rank", id="rank", title="Ablate neurons, key frequencies, heads"),
+                _select("rank-by", ["accuracy", "loss"], "accuracy"),
+            ],
+            className="line",
+        ),
+        html.Div(id="ranking", className="ranked", role="group", **_aria("Ranking")),
         *_train_on(first),
         html.H2("Runs"),
         dcc.Checklist(opened.labels(), opened.visible, id="runs-shown"),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.interventions import Ablate, Intervention, Performance, Remove
-from mechgrok.training.machine import threads
+from mechgrok.interventions.intervening import one_thread
 
 #: The least fall in accuracy by which parts are sorted; below it the loss decides.
 LEAST_FALL = 1e-3
@@ -36,7 +36,7 @@ def effects(shown: Shown, step: int, interventions: Sequence[Intervention]) -> l
     """
     task = shown.run.task
     inputs, labels = task.test
-    with threads(1):
+    with one_thread():
         network = shown.network(step, interventions)
         before = Performance.of(task, network.outputs(inputs), labels)
         measured = []

@@ -19,7 +19,8 @@ from torch import Tensor
 from mechgrok.analyses.measures.fourier import joint_amplitude, key_frequencies
 from mechgrok.analyses.measures.geometry import part_axes
 from mechgrok.analyses.measures.harmonics import Harmonics, Representations, harmonics, no_harmonics
-from mechgrok.interventions import Intervention, Network, Performance
+from mechgrok.interventions import Intervention, Network
+from mechgrok.interventions.intervening import evaluate, one_thread, under
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
@@ -49,7 +50,7 @@ class Shown:
     ) -> Float[np.ndarray, " number"]:
         """All arrays of `shapes` at a step, one after another."""
         # One pass at a time: parallel passes compete for cores.
-        with self._computing, torch.no_grad():
+        with self._computing, torch.no_grad(), one_thread():
             parts = self._parts(self.network(step, interventions), neuron)
         return np.concatenate([parts[name].ravel() for name in parts]).astype(np.float32)
 
@@ -64,14 +65,11 @@ class Shown:
 
     def network(self, step: int, interventions: Sequence[Intervention]) -> Network:
         """The network at a step under interventions, in order."""
-        network = Network(self.run, step, self.donors)
-        for intervention in interventions:
-            network = network.under(intervention)
-        return network
+        return under(Network(self.run, step, self.donors), interventions)
 
     @cached_property
     def _last(self) -> dict[str, np.ndarray]:
-        with self._computing, torch.no_grad():
+        with self._computing, torch.no_grad(), one_thread():
             return self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
 
     @property
@@ -168,13 +166,7 @@ class Shown:
         task, layer = self.run.task, self.run.wiring.hidden[-1]
         names = [name for name in (layer.hook, layer.pattern) if name is not None]
         sides = (task.train, task.test)
-        outputs, caches = zip(
-            *(network.run_with_cache(side.inputs, names) for side in sides), strict=True
-        )
-        performance = [
-            Performance.of(task, output, side.labels)
-            for output, side in zip(outputs, sides, strict=True)
-        ]
+        performance, outputs, caches = zip(*evaluate(network, names), strict=True)
         parts: dict[str, Any] = {"performance": torch.tensor(performance)}
         labels = self._both(*(side.labels for side in sides))
         parts |= _of_examples(self._both(*outputs), labels)

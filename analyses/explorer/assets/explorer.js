@@ -192,7 +192,7 @@
     pairs: (run) => {
       const { p } = run.about, values = pairValues(run);
       if (!values) return null;
-      const usual = view.show === "logit margin" ? { ends: even(extent(run, "margin")), scale: "diverging" }
+      const usual = view.show === "logit margin" ? { ends: usualEnds(values), scale: "diverging" }
         : { scale: "sequential", ends: view.show === "correct" ? [0, 1]
           : view.show === "loss" ? [-5, 1.5] : extent(run, "right") };
       return { values: onGrid(run, values), rows: p, columns: p, ...ends(run, "pairs", usual, values), x: "b", y: "a",
@@ -298,6 +298,11 @@
   // The range of the numbers, without interventions if loaded; that of a difference is symmetric.
   const ends = (run, name, usual, values) => isDifference(run)
     ? { ends: symmetric(values), scale: "diverging" } : usual;
+  // Twice the root mean square, so that few large values do not hide the sign of the others.
+  function usualEnds(values) {
+    const end = 2 * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) || 1;
+    return [-end, end];
+  }
   function symmetric(values) {
     let end = 0;
     for (const value of values) if (Math.abs(value) > end) end = Math.abs(value);
@@ -517,7 +522,7 @@
     });
     drawCurve();
     sayLegend();
-    byId("step-words").textContent = runs.map((run) => `step ${run.about.steps[run.at].toLocaleString("en")}`).join(" | ");
+    byId("step-words").textContent = runs.map((run) => `step ${run.about.steps[run.at].toLocaleString("en")}`).join(" | ") + missing;
     placeSlider();
     performance.measure("scrub", { start: began, end: performance.now() });
   }
@@ -695,17 +700,18 @@
     return steps.length ? accuracy.test[nearest(steps, step)] : 0;
   }
 
-  function scrub(at, settled = false) {
+  function scrub(at, settled = false, words = "") {
+    missing = words;
     view.at = Math.min(Math.max(0, at), runs[0].about.steps.length - 1);
     settle();
     draw();
     if (settled) release();
   }
   const goTo = (at) => scrub(at, true);
+  let missing = ""; // says that the typed step has no checkpoint
   function goToStep(step) {
     const { steps } = runs[0].about, at = nearest(steps, step);
-    goTo(at);
-    say(steps[at] === step ? "" : `There is no checkpoint at step ${step.toLocaleString("en")}: this is the nearest.`);
+    scrub(at, true, steps[at] === step ? "" : `, the nearest checkpoint to ${step.toLocaleString("en")}`);
   }
 
   let released = 0;
