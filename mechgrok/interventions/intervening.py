@@ -84,9 +84,9 @@ def intervene(
     selected, donors = run.select(steps), Donors()
     values = np.empty((len(selected), len(SIDES), len(STATES), 2))
     for row, step in enumerate(selected):
-        whole = Network(run, step, donors)
-        networks = whole, under(whole, interventions)
         with one_thread():
+            whole = Network(run, step, donors)
+            networks = whole, under(whole, interventions)
             for state, network in enumerate(networks):
                 values[row, :, state] = [side.performance for side in evaluate(network)]
         progress(step)

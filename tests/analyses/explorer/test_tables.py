@@ -29,8 +29,11 @@ def test_a_frequency_removed_from_the_embedding_is_gone_from_spectra_and_planes(
     removed = parts(shown, [Remove(frequencies=[2], of="embedding")])
     assert np.abs(removed["spectra"][:, 2]).max() < 1e-5 * whole["spectra"].max()
     np.testing.assert_allclose(removed["spectra"][:, 1], whole["spectra"][:, 1], rtol=1e-4)
-    assert np.abs(removed["planes"][1]).max() < 1e-5 * np.abs(whole["planes"][1]).max()
-    np.testing.assert_allclose(removed["planes"][0], whole["planes"][0], rtol=1e-3, atol=1e-5)
+    # Planes of a small embedding are not orthogonal, so waves of other frequencies are left in it.
+    angle = 2 * np.pi * 2 * np.arange(7) / 7
+    waves = np.stack([np.cos(angle), np.sin(angle)], 1)
+    before, after = (np.abs(row["planes"][1] @ waves).max() for row in (whole, removed))
+    assert after < 1e-5 * before
 
 
 def test_weights_follow_the_mask_and_not_the_logits(tiny_run: Run) -> None:
