@@ -15,6 +15,10 @@ def explore(
         typer.Option(min=1, max=65535, help="Port on 127.0.0.1; default: any free port."),
     ] = None,
     intervention: OwnInterventions = None,
+    view: Annotated[
+        str | None,
+        typer.Option(metavar="LINK", help="A link copied from the page, on any machine: its view."),
+    ] = None,
     open_: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
     ] = True,
@@ -28,9 +32,10 @@ def explore(
 
     with status("opening the explorer"):
         page = open_page(*runs, port=port, interventions=intervention or ())
-    print(f"{page.url}  (Ctrl-C stops it)", flush=True)
+    url = page.url if view is None else f"{page.url}?{view.partition('?')[2] or view}"
+    print(f"{url}  (Ctrl-C stops it)", flush=True)
     if open_:
         import webbrowser
 
-        webbrowser.open(page.url)
+        webbrowser.open(url)
     page.serve()

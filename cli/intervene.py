@@ -1,5 +1,6 @@
 """Intervene at every checkpoint: ablate, patch, prune, remove frequencies"""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from mechgrok.cli.analyze import write_results
 from mechgrok.cli.figures import Pictures
 from mechgrok.cli.mistakes import separate_file
 from mechgrok.cli.options import By, Checkpoints, OwnInterventions, with_option_groups
-from mechgrok.cli.progress import status
+from mechgrok.cli.progress import progress_callback
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +61,14 @@ def intervene(
         raise UserError(f"{file} holds no intervention: write one [[do]] table for each.")
 
     def measure(run: "Run", *, steps: Sequence[int] | None = None) -> "xr.Dataset":
-        return vocabulary.intervene(run, applied, steps=steps)
+        selected, count = run.select(steps), itertools.count(1)
+        with progress_callback(f"intervening on {run.name}") as show:
+            return vocabulary.intervene(
+                run,
+                applied,
+                steps=selected,
+                progress=lambda step: show(next(count), len(selected), f"{run.name} step {step}"),
+            )
 
     analysis = Analysis(
         f"intervene-{file.stem}",
@@ -77,6 +85,5 @@ def intervene(
         steps=steps,
         fresh=True,  # The source of a patch may have changed since the last result.
         drawing={"log": log},
-        status=status,
     )
     write_results(result, pictures=pictures, out=out)

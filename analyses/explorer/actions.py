@@ -15,7 +15,11 @@ from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
 from mechgrok.analyses.drawing import COLORS, GREY, TEMPLATE
 from mechgrok.analyses.explorer.forms import read_options
+from mechgrok.analyses.explorer.opened import Opened
+from mechgrok.analyses.explorer.page import FORK_SETTINGS
+from mechgrok.analyses.explorer.ranking import LEAST_FALL, Effect, effects, ranked
 from mechgrok.analyses.explorer.tables import Shown
+from mechgrok.analyses.explorer.training_on import constraints_of, in_words
 from mechgrok.errors import UserError
 from mechgrok.files import make_folder, write_text
 from mechgrok.interventions import (
@@ -32,7 +36,7 @@ Item = dict[str, Any]
 #: The buttons of an item.
 _MOVES = {"on": "On or off", "up": "Earlier", "down": "Later", "drop": "Remove from the list"}
 #: Controls of the view whose values a link contains, besides the step and the interventions.
-VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock")
+VIEW = ("frequency", "neuron", "pairs-show", "mask-of", "lock", "state", "order")
 
 
 def interventions_of(listed: object) -> list[Intervention]:
@@ -59,17 +63,19 @@ def item_of(intervention: Intervention) -> Item:
     return {"on": True, "kind": kind, "options": json.loads(json.dumps(intervention.given))}
 
 
-def connect(app: dash.Dash, shown: Sequence[Shown]) -> None:
+def connect(app: dash.Dash, opened: Opened) -> None:
     """Connect the controls of the page to their callbacks."""
-    _connect_list(app, shown[0])
-    _connect_uses(app, shown)
-    _connect_browser(app, shown)
+    _connect_list(app, opened)
+    _connect_uses(app, opened)
+    _connect_ranking(app, opened)
+    _connect_fork(app, opened)
+    _connect_browser(app)
 
 
 # --- the list -----------------------------------------------------------------------------------
 
 
-def _connect_list(app: dash.Dash, first: Shown) -> None:
+def _connect_list(app: dash.Dash, opened: Opened) -> None:
     controls = {"kind": ALL, "field": ALL}
 
     @app.callback(
@@ -78,29 +84,35 @@ def _connect_list(app: dash.Dash, first: Shown) -> None:
         Input({"add": ALL}, "n_clicks"),
         Input("clicked", "data"),
         Input({"move": ALL, "at": ALL}, "n_clicks"),
+        Input({"ablation": ALL}, "n_clicks"),
         State("interventions", "data"),
         State(controls, "value"),
         State(controls, "id"),
         State("url", "search"),
+        State("runs", "data"),
         prevent_initial_call="initial_duplicate",
     )
     def change(
         adds: list[Any],
         clicked: Any,
         moves: list[Any],
+        ablations: list[Any],
         listed: list[Item],
         values: list[Any],
         ids: list[dict[str, str]],
         search: str | None,
+        runs: list[int],
     ) -> tuple[Any, Any]:
-        trigger = ctx.triggered_id
+        trigger, first = ctx.triggered_id, opened.known[runs[0]]
         try:
             if trigger is None:
                 return _from_link(search), no_update
             if trigger == "clicked":
                 return _clicked(listed, clicked, first), ""
-            if not any(moves if "move" in trigger else adds):  # created, not clicked
+            if not ctx.triggered[0]["value"]:  # created, not clicked
                 return no_update, no_update
+            if "ablation" in trigger:
+                return _switched(listed, json.loads(trigger["ablation"])), ""
             if "move" in trigger:
                 return _moved(listed, str(trigger["move"]), int(trigger["at"])), ""
             kind = trigger["add"]
@@ -195,6 +207,14 @@ def _toggled(listed: list[Item], neurons: list[int]) -> list[Item]:
     return [*items, item_of(make_intervention("Ablate", {"neurons": sorted(neurons)}))]
 
 
+def _switched(listed: list[Item], item: Item) -> list[Item]:
+    """The list with an ablation, or without it if it is already in the list."""
+    if item["kind"] == "Ablate" and "neurons" in item["options"]:
+        return _toggled(listed, item["options"]["neurons"])
+    others = [other for other in listed if {**other, "on": True} != item]
+    return others if len(others) < len(listed) else [*listed, item]
+
+
 def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
     """The index of an entry in a weight, from its row and column in the displayed matrix."""
     heads, shape = first.run.wiring.connections[name].heads, first.run.wiring.weights[name]
@@ -208,20 +228,30 @@ def _entry(first: Shown, name: str, row: int, column: int) -> list[int]:
 # --- uses of the list ----------------------------------------------------------------------------
 
 
-def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
-    first = shown[0]
-
-    @app.callback(Output("python", "children"), Input("interventions", "data"), Input("at", "data"))
-    def write_python(listed: list[Item], at: int) -> str:
-        return as_python(first.run, first.run.steps[at], interventions_of(listed))
+def _connect_uses(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("python", "children"),
+        Input("interventions", "data"),
+        Input("at", "data"),
+        State("runs", "data"),
+    )
+    def write_python(listed: list[Item], at: list[int], runs: list[int]) -> str:
+        chosen, programs = interventions_of(listed), []
+        for number, index in zip(runs, at, strict=True):
+            run = opened.known[number].run
+            imports, _, body = as_python(run, run.steps[index], chosen).partition("\n\n")
+            programs.append(f"{body}" if programs else f"{imports}\n\n{body}")
+        return "\n".join(programs)
 
     @app.callback(
         Output("status", "children", allow_duplicate=True),
         Input("save-toml", "n_clicks"),
         State("interventions", "data"),
+        State("runs", "data"),
         prevent_initial_call=True,
     )
-    def save(clicks: int, listed: list[Item]) -> str:
+    def save(clicks: int, listed: list[Item], runs: list[int]) -> str:
+        first = opened.known[runs[0]]
         path = first.run.path / "analysis" / "interventions.toml"
         try:
             chosen = interventions_of(listed)
@@ -242,13 +272,16 @@ def _connect_uses(app: dash.Dash, shown: Sequence[Shown]) -> None:
         Input("clicked", "data"),
         Input("interventions", "data"),
         Input("at", "data"),
-        State("pair", "children"),
+        State("runs", "data"),
     )
-    def show_pair(clicked: Any, listed: list[Item], at: int, now: Any) -> Any:
+    def show_pair(clicked: Any, listed: list[Item], at: list[int], runs: list[int]) -> Any:
+        first = opened.known[runs[0]]
         if not isinstance(clicked, dict) or clicked.get("what") != "pair":
             return no_update, no_update
         try:
-            return _pair(first, first.run.steps[at], interventions_of(listed), clicked["example"])
+            return _pair(
+                first, first.run.steps[at[0]], interventions_of(listed), clicked["example"]
+            )
         except UserError as error:
             return no_update, str(error)
 
@@ -280,7 +313,105 @@ def _pair(
     return graph, f"{caption}, a {'training' if example < n_train else 'test'} pair."
 
 
-def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
+# --- the ranking ----------------------------------------------------------------------------------
+
+
+def _connect_ranking(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("ranking", "children"),
+        Output("effects", "data"),
+        Output("status", "children", allow_duplicate=True),
+        Input("rank", "n_clicks"),
+        Input("rank-by", "value"),
+        Input("order", "value"),
+        State("at", "data"),
+        State("interventions", "data"),
+        State("runs", "data"),
+        prevent_initial_call=True,
+    )
+    def rank(
+        clicks: int | None, by: str, order: str, at: list[int], listed: list[Item], runs: list[int]
+    ) -> tuple[Any, Any, Any]:
+        if ctx.triggered_id != "rank" and order != "effect" and not clicks:
+            return no_update, no_update, no_update
+        first = opened.known[runs[0]]
+        step = first.run.steps[at[0]]
+        try:
+            measured = effects(first, step, interventions_of(listed))
+        except UserError as error:
+            return no_update, no_update, str(error)
+        words = f"Test {by} at step {step:,}; click to ablate."
+        if by == "accuracy" and max(effect.fall for effect in measured) < LEAST_FALL:
+            by, words = "loss", f"No part matters for the accuracy at step {step:,}: by loss."
+        rows = [_bar(*row) for row in ranked(measured, by)]
+        of_neurons = [effect.rise for effect in measured[: first.n_neurons]]
+        return [html.P(words, className="hint"), *rows], [of_neurons], ""
+
+
+def _bar(effect: Effect, share: float, text: str) -> Any:
+    """A button that switches an ablation on or off, with a bar for its effect."""
+    filled = f"color-mix(in srgb, var(--accent) 40%, transparent) {100 * share:.1f}%"
+    return html.Button(
+        [html.Span(effect.part), html.Span(text)],
+        id={"ablation": json.dumps(item_of(effect.intervention))},
+        style={"background": f"linear-gradient(to right, {filled}, transparent 0)"},
+    )
+
+
+# --- a fork ---------------------------------------------------------------------------------------
+
+
+def _connect_fork(app: dash.Dash, opened: Opened) -> None:
+    @app.callback(
+        Output("fork-note", "children"),
+        Input("interventions", "data"),
+        Input("fork-freeze", "value"),
+        Input("at", "data"),
+        State("runs", "data"),
+    )
+    def note(listed: list[Item], freeze: list[str], at: list[int], runs: list[int]) -> str:
+        run = opened.known[runs[0]].run
+        return in_words(*constraints_of(run, run.steps[at[0]], interventions_of(listed), freeze))
+
+    @app.callback(
+        Output("fork-words", "children"),
+        Output("fork", "data"),
+        Output("fork-tick", "disabled"),
+        Output("runs-shown", "options"),
+        Input("train-on", "n_clicks"),
+        Input("stop-fork", "n_clicks"),
+        Input("fork-tick", "n_intervals"),
+        State("at", "data"),
+        State("interventions", "data"),
+        State("fork-freeze", "value"),
+        State("fork-steps", "value"),
+        *[State(f"fork-{name}", "value") for name in FORK_SETTINGS],
+        State("runs", "data"),
+        prevent_initial_call=True,
+    )
+    def train_on(
+        clicks: int, stops: int, ticks: int, at: list[int], listed: list[Item], freeze: list[str],
+        steps: int | None, decay: float | None, rate: float | None, runs: list[int],
+    ) -> tuple[Any, ...]:  # fmt: skip
+        run = opened.known[runs[0]].run
+        try:
+            if ctx.triggered_id == "train-on":
+                settings = zip(FORK_SETTINGS, (decay, rate), strict=True)
+                opened.start_fork(
+                    run, run.steps[at[0]], interventions_of(listed), freeze or [], steps,
+                    {name: value for name, value in settings if value is not None},
+                )  # fmt: skip
+            elif ctx.triggered_id == "stop-fork" and opened.fork is not None:
+                opened.fork.stop()
+        except UserError as error:
+            return str(error), no_update, no_update, no_update
+        fork = opened.fork
+        if fork is None:
+            return "No fork is being trained.", no_update, True, no_update
+        return fork.in_words(), fork.curve, fork.is_over, opened.labels()
+
+
+def _connect_browser(app: dash.Dash) -> None:
     """Connect the browser's own callbacks, and restore the view of a link."""
 
     @app.callback(
@@ -301,14 +432,26 @@ def _connect_browser(app: dash.Dash, shown: Sequence[Shown]) -> None:
     namespace = "explorer"
     app.clientside_callback(
         dash.ClientsideFunction(namespace, "begin"),
-        Output("n-runs", "data"),
-        Input("n-runs", "id"),
-        State("n-runs", "data"),
+        Output("runs", "data"),
+        Input("runs", "id"),
+        State("runs", "data"),
+    )
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "show"),
+        Output("runs-shown", "id"),
+        Input("runs-shown", "value"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        dash.ClientsideFunction(namespace, "fork"),
+        Output("fork", "modified_timestamp"),
+        Input("fork", "data"),
     )
     app.clientside_callback(
         dash.ClientsideFunction(namespace, "look"),
-        Output("n-runs", "modified_timestamp"),
+        Output("runs", "modified_timestamp"),
         *[Input(name, "value") for name in VIEW],
-        *([Input("head", "value")] if "attention" in shown[0].shapes else []),
+        Input("head", "value"),
+        Input("effects", "data"),
         Input("interventions", "data"),
     )

@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from mechgrok.analyses.explorer import actions, page
+from mechgrok.analyses.explorer.opened import Opened
 from mechgrok.analyses.explorer.tables import Shown
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
@@ -54,9 +55,9 @@ class Explorer:
     """
 
     def __init__(self, runs: Mapping[str, Run], *, port: int | None = None) -> None:
-        self.shown = [Shown(label, run) for label, run in runs.items()]
+        self.opened = Opened(runs)
         self.token = secrets.token_hex(16)
-        self.app = make_app(self.shown, self.token)
+        self.app = make_app(self.opened, self.token)
         self.server = _listen(self.app.server, port)
         self.app.server.config["HOSTS"] = {
             f"{host}:{self.server.server_address[1]}" for host in ("127.0.0.1", "localhost")
@@ -76,7 +77,9 @@ class Explorer:
         threading.Thread(target=self.serve, daemon=True).start()
 
     def close(self) -> None:
-        """Stop the server."""
+        """Stop the server, and the training of a fork."""
+        if self.opened.fork is not None:
+            self.opened.fork.kill()
         self.server.shutdown()
         self.server.server_close()
 
@@ -102,7 +105,7 @@ def _listen(server: Any, port: int | None) -> BaseWSGIServer:
     raise UserError(f"Port {port} is taken: choose another with --port, or leave it out.")
 
 
-def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
+def make_app(opened: Opened, token: str) -> dash.Dash:
     """The Dash application of the runs, under a path with the token."""
     server = flask.Flask("mechgrok")
     # Requests run in threads beside the caller's own code, such as a notebook.
@@ -110,16 +113,16 @@ def make_app(shown: Sequence[Shown], token: str) -> dash.Dash:
     app = dash.Dash(
         "mechgrok",
         server=server,  # pyright: ignore[reportArgumentType]  # missing from its signature
-        title=f"mechgrok: {', '.join(run.label for run in shown)}",
+        title=f"mechgrok: {', '.join(run.label for run in opened.known)}",
         update_title="",
         url_base_pathname=f"/{token}/",
         assets_folder=str(Path(__file__).with_name("assets")),
         serve_locally=True,
     )
-    app.layout = page.layout(shown)
-    actions.connect(app, shown)
+    app.layout = lambda: page.layout(opened)
+    actions.connect(app, opened)
     _guard(server, token)
-    _serve_rows(server, shown, token)
+    _serve_rows(server, opened, token)
     return app
 
 
@@ -145,14 +148,14 @@ def _forbidden(message: str) -> flask.Response:
     return flask.Response(f"{message}\n", 403, mimetype="text/plain")
 
 
-def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None:
+def _serve_rows(server: flask.Flask, opened: Opened, token: str) -> None:
     @server.errorhandler(UserError)
     def refuse(error: UserError) -> Any:
         return flask.Response(str(error), 422, mimetype="text/plain")
 
     def requested() -> tuple[Shown, list[Intervention]]:
         try:
-            run = shown[int(flask.request.args["run"])]
+            run = opened.known[int(flask.request.args["run"])]
             listed = json.loads(flask.request.args.get("do", "[]"))
         except (ValueError, KeyError, IndexError):
             raise UserError("The page requested a run that is not open: reload it.") from None
@@ -170,6 +173,12 @@ def _serve_rows(server: flask.Flask, shown: Sequence[Shown], token: str) -> None
     @server.get(f"/{token}/about")
     def about() -> Any:
         return flask.jsonify(requested()[0].about)
+
+    @server.get(f"/{token}/show")
+    def show() -> Any:
+        chosen = flask.request.args.get("runs", "").split(",")
+        opened.show([int(number) for number in chosen if number.isdecimal()])
+        return flask.jsonify(opened.visible)
 
     @server.get(f"/{token}/rows")
     def rows() -> Any:

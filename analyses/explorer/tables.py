@@ -19,7 +19,8 @@ from torch import Tensor
 from mechgrok.analyses.measures.fourier import joint_amplitude, key_frequencies
 from mechgrok.analyses.measures.geometry import part_axes
 from mechgrok.analyses.measures.harmonics import Harmonics, Representations, harmonics, no_harmonics
-from mechgrok.interventions import Intervention, Network, Performance
+from mechgrok.interventions import Intervention, Network
+from mechgrok.interventions.intervening import evaluate, one_thread, under
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
@@ -49,11 +50,8 @@ class Shown:
     ) -> Float[np.ndarray, " number"]:
         """All arrays of `shapes` at a step, one after another."""
         # One pass at a time: parallel passes compete for cores.
-        with self._computing, torch.no_grad():
-            network = Network(self.run, step, self.donors)
-            for intervention in interventions:
-                network = network.under(intervention)
-            parts = self._parts(network, neuron)
+        with self._computing, torch.no_grad(), one_thread():
+            parts = self._parts(self.network(step, interventions), neuron)
         return np.concatenate([parts[name].ravel() for name in parts]).astype(np.float32)
 
     def mask(
@@ -61,15 +59,17 @@ class Shown:
     ) -> Bool[np.ndarray, "row column"]:
         """The unpruned entries of a matrix, interventions included."""
         with self._computing:
-            network = Network(self.run, step, self.donors)
-            for intervention in interventions:
-                network = network.under(intervention)
+            network = self.network(step, interventions)
         mask = self.run.wiring.matrix(weight, network.mask[weight])
         return mask[:_MOST_COLUMNS, :_MOST_COLUMNS].numpy()
 
+    def network(self, step: int, interventions: Sequence[Intervention]) -> Network:
+        """The network at a step under interventions, in order."""
+        return under(Network(self.run, step, self.donors), interventions)
+
     @cached_property
     def _last(self) -> dict[str, np.ndarray]:
-        with self._computing, torch.no_grad():
+        with self._computing, torch.no_grad(), one_thread():
             return self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
 
     @property
@@ -118,7 +118,7 @@ class Shown:
             "milestones": {"t_mem": run.t_mem, "t_gen": run.t_gen},
             "quantity": task.criterion.quantity,
             "n_train": n_train,
-            "labels": _numbers(self._both(task.train.labels, task.test.labels)),
+            "labels": numbers(self._both(task.train.labels, task.test.labels)),
             "neurons": self.n_neurons,
             "paths": [path.formula for path in run.wiring.paths()],
             "matrices": {
@@ -157,9 +157,7 @@ class Shown:
         return {
             "step": table.step.tolist(),
             **{
-                quantity: {
-                    side: _numbers(table[f"{side}_{quantity}"]) for side in ("train", "test")
-                }
+                quantity: {side: numbers(table[f"{side}_{quantity}"]) for side in ("train", "test")}
                 for quantity in ("accuracy", "loss")
             },
         }
@@ -168,13 +166,7 @@ class Shown:
         task, layer = self.run.task, self.run.wiring.hidden[-1]
         names = [name for name in (layer.hook, layer.pattern) if name is not None]
         sides = (task.train, task.test)
-        outputs, caches = zip(
-            *(network.run_with_cache(side.inputs, names) for side in sides), strict=True
-        )
-        performance = [
-            Performance.of(task, output, side.labels)
-            for output, side in zip(outputs, sides, strict=True)
-        ]
+        performance, outputs, caches = zip(*evaluate(network, names), strict=True)
         parts: dict[str, Any] = {"performance": torch.tensor(performance)}
         labels = self._both(*(side.labels for side in sides))
         parts |= _of_examples(self._both(*outputs), labels)
@@ -187,10 +179,21 @@ class Shown:
         return {name: np.asarray(part, dtype=np.float64) for name, part in parts.items()}
 
     def _of_weights(self, network: Network) -> dict[str, Tensor]:
-        """The neurons' input weights, their spectra, and the embedding in each plane."""
+        """The neurons' input weights, their spectra, and the embedding in each plane.
+
+        Interventions on masks and on the embedding change them; the planes are those of the network
+        without interventions.
+        """
         raw = raw_weights(network.model)
+        table = self._table(network)
+
+        def whole(name: str) -> Tensor:
+            mask = network.own_mask.get(name)
+            return raw[name] if mask is None else raw[name] * mask
 
         def weight(name: str) -> Tensor:
+            if name in table:
+                return table[name]
             mask = network.mask.get(name)
             return raw[name] if mask is None else raw[name] * mask
 
@@ -199,7 +202,7 @@ class Shown:
         if self.parts is None:
             return {"weights": torch.cat(sides, 1)}
         points = self._embedding(weight)
-        planes = circles(points)
+        planes = circles(points, self._embedding(whole))
         if isinstance(self.parts, Representations):
             planes = self._axes @ (points - points.mean(0, keepdim=True)).T
         return {
@@ -210,6 +213,16 @@ class Shown:
             "planes": planes,
         }
 
+    def _table(self, network: Network) -> dict[str, Tensor]:
+        """The embedding of every token under interventions on it, by the name of its weight."""
+        embedding, task = self.run.wiring.embedding, self.run.task
+        if embedding is None or embedding.formula not in self.run.wiring.weights:
+            return {}
+        tokens = torch.arange(task.d_vocab)[:, None].expand(-1, task.n_ctx)
+        if not any(hook == "hook_embed" for hook, _ in network.hooks(tokens)):
+            return {}
+        return {embedding.formula: network.activation("hook_embed", tokens)[:, 0]}
+
     def _embedding(self, weight: Callable[[str], Tensor]) -> Float[Tensor, "element d"]:
         """A point for each element, in the order of the parts."""
         assert self.parts is not None
@@ -217,16 +230,21 @@ class Shown:
 
 
 def _of_examples(outputs: Tensor, labels: Tensor) -> Mapping[str, Tensor]:
-    """The network's answer, the right answer's logit, and the loss for every example."""
+    """The network's answer, the right logit, its margin over the others, and the loss."""
     if labels.ndim != 1 or labels.is_floating_point() or outputs.shape[1] < 2:
         return {}
     right = outputs.gather(1, labels[:, None].long())[:, 0]
     loss = torch.nn.functional.cross_entropy(outputs.double(), labels.long(), reduction="none")
-    return {"answer": outputs.argmax(1), "right": right, "loss": loss}
+    others = outputs.scatter(1, labels[:, None].long(), -torch.inf).amax(1)
+    return {"answer": outputs.argmax(1), "right": right, "margin": right - others, "loss": loss}
 
 
-def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 residue"]:
+def circles(
+    points: Float[Tensor, "residue d"], whole: Float[Tensor, "residue d"] | None = None
+) -> Float[Tensor, "frequency 2 residue"]:
     """Coordinates of the residues in the plane of each frequency k = 1 … ⌊n/2⌋, cosine first.
+
+    The planes are those of ``whole``, by default of the points themselves.
 
     Equals `mechgrok.analyses.measures.geometry.frequency_plane` at one step, for all frequencies
     at once, computed from the Gram matrix of the points.
@@ -240,17 +258,16 @@ def circles(points: Float[Tensor, "residue d"]) -> Float[Tensor, "frequency 2 re
     k = torch.arange(1, n // 2 + 1, dtype=points.dtype)
     angle = 2 * torch.pi * k[:, None] * torch.arange(n, dtype=points.dtype) / n
     waves = torch.stack([angle.cos(), angle.sin()], 1)
-    gram = points @ points.T
-    inner = waves @ gram @ waves.mT
+    whole = points if whole is None else whole
+    inner = waves @ (whole @ whole.T) @ waves.mT
     values, vectors = torch.linalg.eigh(inner)
     # The sine at k = n/2 is zero, so its direction is zero too.
     root = torch.where(values > 1e-9 * values.amax(-1, keepdim=True), values, torch.inf).rsqrt()
     inverse = vectors @ (root[..., None] * vectors.mT)
-    centred = gram - gram.mean(0, keepdim=True)
-    return inverse @ waves @ centred.T
+    return inverse @ waves @ (whole @ (points - points.mean(0, keepdim=True)).T)
 
 
-def _numbers(values: Any) -> list[float | None]:
+def numbers(values: Any) -> list[float | None]:
     """The values as JSON numbers, None for NaN and infinity."""
     numbers = np.asarray(values, dtype=np.float64).tolist()
     return [number if math.isfinite(number) else None for number in numbers]

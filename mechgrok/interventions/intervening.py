@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
+import torch
 import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -15,7 +17,7 @@ from mechgrok.global_state import in_neutral_state
 from mechgrok.interventions.base import Intervention, listed
 from mechgrok.interventions.network import Donors, Network
 from mechgrok.interventions.writing import as_toml, load_toml
-from mechgrok.runs import Run, RunCollection, RunLike, open_run
+from mechgrok.runs import RunCollection, RunLike, open_run
 from mechgrok.tasks import Task
 
 SIDES = ("train", "test")
@@ -83,7 +85,11 @@ def intervene(
     selected, donors = run.select(steps), Donors()
     values = np.empty((len(selected), len(SIDES), len(STATES), 2))
     for row, step in enumerate(selected):
-        values[row] = [list(states) for states in performances(run, step, interventions, donors)]
+        with one_thread():
+            whole = Network(run, step, donors)
+            networks = whole, under(whole, interventions)
+            for state, network in enumerate(networks):
+                values[row, :, state] = [side.performance for side in evaluate(network)]
         progress(step)
     dims = ("step", "side", "state")
     return xr.Dataset(
@@ -100,16 +106,60 @@ def intervene(
     )
 
 
-def performances(
-    run: Run, step: int, interventions: Sequence[Intervention], donors: Donors
-) -> Iterator[tuple[Performance, Performance]]:
-    """Performance without and with interventions, on the training set, then on the test set."""
-    whole = network = Network(run, step, donors)
+class Evaluation(NamedTuple):
+    """A network on the training or the test set.
+
+    Attributes:
+        performance: accuracy and loss.
+        outputs: the outputs.
+        activations: the activations by hook point.
+    """
+
+    performance: Performance
+    outputs: Float[Tensor, "n d_output"]
+    activations: dict[str, Float[Tensor, "n ..."]]
+
+
+def evaluate(network: Network, hooks: Sequence[str] = ()) -> list[Evaluation]:
+    """The network on the training set, then on the test set, from one forward pass each.
+
+    Args:
+        network: a network, with or without interventions.
+        hooks: the hook points whose activations are returned.
+
+    Raises:
+        UserError: an intervention does not apply to this network.
+    """
+    task, evaluations = network.run.task, []
+    for side in SIDES:
+        inputs, labels = getattr(task, side)
+        outputs, activations = network.run_with_cache(inputs, hooks)
+        performance = Performance.of(task, outputs, labels)
+        evaluations.append(Evaluation(performance, outputs, activations))
+    return evaluations
+
+
+def under(network: Network, interventions: Sequence[Intervention]) -> Network:
+    """The network under interventions, in order.
+
+    Raises:
+        UserError: an intervention does not apply to this network.
+    """
     for intervention in interventions:
         network = network.under(intervention)
-    for side in SIDES:
-        inputs, labels = getattr(run.task, side)
-        yield (
-            Performance.of(run.task, whole.outputs(inputs), labels),
-            Performance.of(run.task, network.outputs(inputs), labels),
-        )
+    return network
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Context manager: torch computes with one thread.
+
+    A forward pass of a small network takes milliseconds; on a busy machine, threads that wait for
+    one another lengthen it up to fortyfold.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -29,7 +29,7 @@ DRAG = """async () => {
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
   for (let at = 0; at < 300; at++) {
     const began = performance.now();
-    set.call(slider, at);
+    set.call(slider, Math.round(1e5 * Math.log1p(at / 10) / Math.log1p(30)));
     slider.dispatchEvent(new Event("input", { bubbles: true }));
     drawn.push(performance.now() - began);
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));

@@ -27,6 +27,7 @@ def test_the_answer_is_kept_and_drawn_like_an_analysis(
     ended = mechgrok("intervene", run.path, "some.toml")
     assert ended.code == 0, ended.err
     assert "run: test accuracy" in ended.out
+    assert f"{len(run.steps)}/{len(run.steps)}" in ended.err, "progress, in a pipe too"
     kept = read_parquet(run.path / "analysis" / "intervene-some.parquet")
     expected = intervene(run, [Ablate(neurons=[0, 1])])
     assert kept.accuracy.equals(expected.accuracy)

@@ -15,8 +15,9 @@
 
   const byId = (id) => document.getElementById(id);
   const tell = (id, props) => window.dash_clientside.set_props(id, props);
-  const view = { at: 0, frequency: 1, neuron: 0, show: "correct", head: 0, mask: "", lock: "step" };
-  let runs = [], listed = [], clicks = 0, playing = null, tip = null;
+  const view = { at: 0, frequency: 1, neuron: 0, show: "logit margin", head: 0, mask: "", lock: "step",
+    state: "after", order: "number" };
+  let runs = [], fork = null, listed = [], clicks = 0, playing = null, tip = null;
   let urgent = Promise.resolve(); // visible rows load before prefetched rows
 
   // --- prefetched rows of numbers -------------------------------------------------------------
@@ -34,8 +35,8 @@
   }
 
   class Rows {
-    constructor(run, number, doing) {
-      Object.assign(this, { run, number, doing, kept: new Map(), extent: {}, wanted: null });
+    constructor(run, doing) {
+      Object.assign(this, { run, doing, kept: new Map(), extent: {}, wanted: null });
       this.places = {};
       this.size = 0;
       for (const [name, shape] of run.about.shapes) {
@@ -55,7 +56,7 @@
 
     async fetch(first, last) {
       const neuron = view.neuron;
-      const query = { run: this.number, from: first, to: last, do: this.doing, neuron };
+      const query = { run: this.run.number, from: first, to: last, do: this.doing, neuron };
       const numbers = new Float32Array(await (await ask("rows", query)).arrayBuffer());
       if (neuron !== view.neuron) return;
       for (let at = first; at <= last; at++) {
@@ -131,9 +132,9 @@
 
   function say(words) { if (byId("status").textContent !== words) tell("status", { children: words }); }
 
-  function open(run, number) {
+  function open(run) {
     run.shapes = Object.fromEntries(run.about.shapes);
-    run.base = new Rows(run, number, "[]");
+    run.base = new Rows(run, "[]");
     run.now = run.base;
     run.mask = null;
     const { p, pairs, mirrored } = run.about;
@@ -191,35 +192,38 @@
     pairs: (run) => {
       const { p } = run.about, values = pairValues(run);
       if (!values) return null;
-      const grid = onGrid(run, values);
-      const ends = view.show === "correct" ? [0, 1]
-        : view.show === "loss" ? [-5, 1.5] : extent(run, "right");
-      return { values: grid, rows: p, columns: p, ends, scale: "sequential", x: "b", y: "a",
+      const usual = view.show === "logit margin" ? { ends: usualEnds(values), scale: "diverging" }
+        : { scale: "sequential", ends: view.show === "correct" ? [0, 1]
+          : view.show === "loss" ? [-5, 1.5] : extent(run, "right") };
+      return { values: onGrid(run, values), rows: p, columns: p, ...ends(run, "pairs", usual, values), x: "b", y: "a",
         outlined: run, unit: view.show === "loss" ? "log₁₀ loss" : view.show,
         hover: (a, b) => pairWords(run, a, b),
         click: (a, b) => clicked({ what: "pair", example: run.cells[a * p + b] }) };
     },
     weights: (run) => {
-      const values = run.now.part(run.at, "weights");
+      const values = sorted(run, state(run, "weights"));
       const [rows, columns] = run.shapes.weights, { paths } = run.about;
       const width = columns / paths.length;
       const by = (x) => paths.length > 1 ? ` by ${paths[Math.floor(x / width)]}` : "";
-      return values && { values, rows, columns, ends: even(extent(run, "weights")),
-        scale: "diverging", x: inputs(run), y: "neuron", unit: "weight",
-        marked: ablated(), lasso: (neurons) => clicked({ what: "neurons", neurons }),
-        hover: (neuron, x) => `neuron ${neuron}, ${element(run, x % width)}${by(x)}: ${say4(values[neuron * columns + x])}; click to kill or revive` };
+      const order = run.order;
+      return values && { values, rows, columns, x: inputs(run), y: "neuron", unit: "weight", order,
+        ...ends(run, "weights", { ends: even(extent(run, "weights")), scale: "diverging" }, values),
+        marked: marked(run), lasso: (picked) => clicked({ what: "neurons", neurons: picked.map((row) => order[row]) }),
+        hover: (row, x) => `neuron ${order[row]}, ${element(run, x % width)}${by(x)}: ${say4(values[row * columns + x])}; click to kill or revive` };
     },
     spectra: (run) => {
-      const values = run.now.part(run.at, "spectra");
+      const values = sorted(run, state(run, "spectra"));
       if (!values) return null;
-      const [rows, columns] = run.shapes.spectra, { kind, symbol, names } = run.about.parts;
-      return { values, rows, columns, ends: [0, Math.min(extent(run, "spectra")[1], 6 * extent(run, "spectra")[2])], scale: "sequential",
-        x: `${kind} ${symbol}`, y: "neuron", unit: `|F(${symbol})|`, marked: ablated(),
-        hover: (neuron, k) => `neuron ${neuron}, ${symbol} = ${names[k]}: ${say4(values[neuron * columns + k])}`,
-        click: (neuron, k) => { tell("neuron", { value: neuron }); if (k) tell("frequency", { value: k }); } };
+      const [rows, columns] = run.shapes.spectra, { kind, symbol, names } = run.about.parts, order = run.order;
+      const [, most, usual] = extent(run, "spectra");
+      return { values, rows, columns, order, marked: marked(run),
+        ...ends(run, "spectra", { ends: [0, Math.min(most, 6 * usual)], scale: "sequential" }, values),
+        x: `${kind} ${symbol}`, y: "neuron", unit: `|F(${symbol})|`,
+        hover: (row, k) => `neuron ${order[row]}, ${symbol} = ${names[k]}: ${say4(values[row * columns + k])}`,
+        click: (row, k) => { tell("neuron", { value: order[row] }); if (k) tell("frequency", { value: k }); } };
     },
     plane: (run) => {
-      const all = run.now.part(run.at, "planes");
+      const all = (view.state === "before" ? run.base : run.now).part(run.at, "planes");
       if (!all) return null;
       const [count, , n] = run.shapes.planes, k = Math.min(view.frequency, count) - 1;
       const last = run.base.part(run.about.steps.length - 1, "planes") ?? all;
@@ -228,19 +232,21 @@
       for (const part of [points, last.subarray(2 * n * k, 2 * n * (k + 1))])
         for (const value of part) reach = Math.max(reach, Math.abs(value));
       const { kind, symbol, names } = run.about.parts;
+      const whole = isDifference(run) ? run.base.part(run.at, "planes")?.subarray(2 * n * k, 2 * n * (k + 1)) : null;
+      for (const value of whole ?? []) reach = Math.max(reach, Math.abs(value));
       // A line connects the residues of a frequency around the circle; elements of a group have none.
-      return { points, n, k: k + 1, reach, unit: `${symbol} = ${names[k + 1]}`,
+      return { points, whole, n, k: k + 1, reach, unit: `${symbol} = ${names[k + 1]}`,
         around: kind === "frequency", name: (i) => kind === "frequency" ? i : element(run, i) };
     },
-    activation: (run) => grid(run, "activation", (value) => value, "sequential", `neuron ${view.neuron}`),
+    activation: (run) => grid(run, "activation", `neuron ${view.neuron}`),
     attention: (run) => {
       const shape = run.shapes.attention;
       if (!shape) return null;
-      const head = Math.min(view.head, shape[0] - 1), all = run.now.part(run.at, "attention");
-      return all && grid(run, "attention", (value) => value, "sequential", `head ${head}`,
+      const head = Math.min(view.head, shape[0] - 1), all = state(run, "attention");
+      return all && grid(run, "attention", `head ${head}`,
         all.subarray(head * shape[1], (head + 1) * shape[1]), [0, 1]);
     },
-    mask: (run) => run.mask && { values: run.mask.kept, rows: run.mask.shape[0],
+    mask: (run) => run.mask && (run.mask.kept.includes(0) || run.maskWanted) && { values: run.mask.kept, rows: run.mask.shape[0],
       columns: run.mask.shape[1], ends: [0, 1], scale: "sequential", x: "column", y: "row",
       unit: run.mask.weight, hover: (row, column) =>
         `${run.mask.weight}[${row}, ${column}] ${run.mask.kept[row * run.mask.shape[1] + column] ? "kept" : "pruned"}; click to toggle`,
@@ -248,7 +254,60 @@
         kept: !!run.mask.kept[row * run.mask.shape[1] + column] }) },
   };
 
-  // The range of the numbers, without interventions if loaded.
+  // An array of the network in the chosen state: before or after the interventions, or their difference.
+  function state(run, name) {
+    const before = run.base.part(run.at, name);
+    if (run.now === run.base || view.state === "before") return before;
+    const after = silenced(run.now.part(run.at, name), name);
+    if (view.state === "after" || !before || !after) return after;
+    return after.map((value, i) => value - before[i]);
+  }
+  const isDifference = (run) => view.state === "difference" && run.now !== run.base;
+
+  // The weights and spectra of ablated neurons count as zero.
+  function silenced(part, name) {
+    const neurons = ablated();
+    if (!part || !neurons.size || (name !== "weights" && name !== "spectra")) return part;
+    const copied = part.slice(), { about } = runs[0], width = part.length / Math.min(about.neurons, 512);
+    for (const neuron of neurons) copied.fill(0, neuron * width, (neuron + 1) * width);
+    return copied;
+  }
+
+  // Whether the interventions change an array at this step.
+  function isChanged(run, name) {
+    const before = run.base.part(run.at, name), after = silenced(run.now.part(run.at, name), name);
+    if (!before || !after) return true;
+    const scale = extent(run, name)?.[2] || 1e-9;
+    return after.some((value, i) => Math.abs(value - before[i]) > 1e-6 * scale);
+  }
+
+  // What the caption of a picture adds to its title.
+  const ARRAYS = { pairs: "right", weights: "weights", spectra: "spectra", plane: "planes",
+    activation: "activation", attention: "attention" };
+  function addition(run, name, picture) {
+    const all = name === "pairs" && allCorrect(run) ? ", all correct" : "";
+    if (run.now === run.base || name === "mask") return all;
+    if (view.state !== "after") return `${all}, ${view.state === "before" ? "before" : "difference"}`;
+    return isChanged(run, ARRAYS[name]) ? `${all}, after` : `${all}, unchanged`;
+  }
+  function allCorrect(run) {
+    const answer = (view.state === "before" ? run.base : run.now).part(run.at, "answer");
+    return !!answer && answer.every((said, i) => said === run.about.labels[i]);
+  }
+
+  // The range of the numbers, without interventions if loaded; that of a difference is symmetric.
+  const ends = (run, name, usual, values) => isDifference(run)
+    ? { ends: symmetric(values), scale: "diverging" } : usual;
+  // Twice the root mean square, so that few large values do not hide the sign of the others.
+  function usualEnds(values) {
+    const end = 2 * Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length) || 1;
+    return [-end, end];
+  }
+  function symmetric(values) {
+    let end = 0;
+    for (const value of values) if (Math.abs(value) > end) end = Math.abs(value);
+    return [-(end || 1), end || 1];
+  }
   const extent = (run, name) => run.base.extent[name] ?? run.now.extent[name];
   const say4 = (value) => Number(value).toPrecision(4);
   const even = ([low, high, usual]) => { const end = Math.min(Math.max(-low, high), 4 * usual) || 1; return [-end, end]; };
@@ -261,22 +320,61 @@
   }
 
   function pairValues(run) {
-    const answer = run.now.part(run.at, "answer");
-    if (!answer || !run.cells) return null;
-    if (view.show === "correct") return answer.map((said, i) => said === run.about.labels[i] ? 1 : 0);
-    if (view.show === "loss") return run.now.part(run.at, "loss").map((value) => Math.log10(value + 1e-9));
-    return run.now.part(run.at, "right");
+    if (!run.now.part(run.at, "answer") || !run.cells) return null;
+    const of = (rows) => {
+      const right = (said, i) => said === run.about.labels[i] ? 1 : 0;
+      if (view.show === "correct") return rows.part(run.at, "answer")?.map(right);
+      if (view.show === "loss") return rows.part(run.at, "loss")?.map((value) => Math.log10(value + 1e-9));
+      return rows.part(run.at, view.show === "logit margin" ? "margin" : "right");
+    };
+    const before = of(run.base);
+    if (view.state === "before" || !isDifference(run)) return view.state === "before" ? before : of(run.now);
+    return before && of(run.now).map((value, i) => value - before[i]);
+  }
+
+  // --- the order of the neurons ---------------------------------------------------------------
+
+  // The rows of the neurons: by their strongest part at the shown step, its share of the variance, or
+  // the effect of their ablation.
+  function findOrder(run) {
+    const rows = run.shapes.weights[0], order = Array.from({ length: rows }, (_, i) => i);
+    const spectra = run.base.part(run.at, "spectra"), effects = run.effects;
+    run.order = order;
+    if (view.order === "effect" && effects) order.sort((i, j) => effects[j] - effects[i]);
+    if ((view.order === "frequency" || view.order === "share") && spectra) {
+      const columns = run.shapes.spectra[1];
+      const found = order.map((neuron) => {
+        let best = 1, total = 0;
+        for (let k = 1; k < columns; k++) {
+          const power = spectra[neuron * columns + k] ** 2;
+          total += power;
+          if (power > spectra[neuron * columns + best] ** 2) best = k;
+        }
+        return [best, total ? spectra[neuron * columns + best] ** 2 / total : 0];
+      });
+      order.sort((i, j) => (view.order === "frequency" ? found[i][0] - found[j][0] : 0) || found[j][1] - found[i][1]);
+    }
+  }
+  function sorted(run, values) {
+    if (!values || view.order === "number") return values;
+    const width = values.length / run.order.length, placed = new Float32Array(values.length);
+    run.order.forEach((neuron, row) => placed.set(values.subarray(neuron * width, (neuron + 1) * width), row * width));
+    return placed;
+  }
+  function marked(run) {
+    const neurons = ablated();
+    return run.order.flatMap((neuron, row) => neurons.has(neuron) ? [row] : []);
   }
 
   function onGrid(run, values) {
     return Float32Array.from(run.cells, (example) => example < 0 ? NaN : values[example]);
   }
 
-  function grid(run, name, change, scale, unit, values = run.now.part(run.at, name), ends = null) {
+  function grid(run, name, unit, values = state(run, name), usual = null) {
     if (!values || !run.cells) return null;
-    const { p } = run.about, cells = onGrid(run, values);
-    return { values: cells, rows: p, columns: p, ends: ends ?? extent(run, name), scale, x: "b",
-      y: "a", unit, hover: (a, b) => `${pair(run, a, b)}: ${say4(cells[a * p + b])}` };
+    const { p } = run.about, cells = onGrid(run, values), scale = "sequential";
+    return { values: cells, rows: p, columns: p, x: "b", y: "a", unit,
+      ...ends(run, name, { ends: usual ?? extent(run, name), scale }, values), hover: (a, b) => `${pair(run, a, b)}: ${say4(cells[a * p + b])}` };
   }
 
   // The names of operands and answers: residues, or a group's elements.
@@ -319,8 +417,9 @@
       const every = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000].find((gap) => count / gap <= 7) ?? 2000;
       context.textAlign = along ? "center" : "right";
       for (let tick = 0; tick < count; tick += every) {
+        const row = picture.order?.[tick] ?? tick;
         if (along) context.fillText(String(tick), left + (tick + 0.5) * w / count, top + h + 13);
-        else context.fillText(String(tick), left - 4, top + (tick + 0.5) * h / count + 4);
+        else context.fillText(String(row), left - 4, top + (tick + 0.5) * h / count + 4);
       }
     }
     context.textAlign = "center";
@@ -357,12 +456,19 @@
   }
 
   // Draws residues x, connected around the circle in the order of k x, or elements of a group.
-  function paintPoints(context, { points, n, k, reach, unit, around, name }, width, height, ink) {
-    const half = Math.min(width, height) / 2 - 16, x = (i) => width / 2 + half * points[i] / reach;
-    const y = (i) => height / 2 - half * points[n + i] / reach;
+  function paintPoints(context, { points, whole, n, k, reach, unit, around, name }, width, height, ink) {
+    const half = Math.min(width, height) / 2 - 16, x = (i, of = points) => width / 2 + half * of[i] / reach;
+    const y = (i, of = points) => height / 2 - half * of[n + i] / reach;
     context.strokeStyle = style("--line");
+    // A difference: a line from each element's place before to its place after.
+    if (whole) for (let i = 0; i < n; i++) {
+      context.beginPath();
+      context.moveTo(x(i, whole), y(i, whole));
+      context.lineTo(x(i), y(i));
+      context.stroke();
+    }
     const order = [...Array(n).keys()].sort((i, j) => (k * i) % n - (k * j) % n);
-    if (around) {
+    if (around && !whole) {
       context.beginPath();
       order.concat(order[0]).forEach((i, at) => context[at ? "lineTo" : "moveTo"](x(i), y(i)));
       context.stroke();
@@ -399,10 +505,15 @@
       const known = run.now.kept.has(run.at), section = byId(`figure-pairs-${number}`).closest("section");
       section.setAttribute("aria-busy", String(!known));
       if (!known) { run.now.want(run.at); byId(`numbers-${number}`).textContent = "…"; return; }
+      findOrder(run);
       for (const [name, describe] of Object.entries(PICTURES)) {
         const figure = byId(`figure-${name}-${number}`), picture = describe(run);
-        figure.hidden = !picture;
+        const dense = name === "mask" && run.mask && !picture;
+        figure.hidden = !picture && !dense;
+        if (name === "mask") sayDense(figure, run, dense);
         if (!picture) continue;
+        const caption = figure.querySelector("figcaption span"), words = addition(run, name, picture);
+        if (caption.textContent !== words) caption.textContent = words;
         run.shown[name] = picture;
         const [context, width, height] = sized(byId(`${name}-${number}`));
         paint(context, picture, width, height);
@@ -410,8 +521,29 @@
       sayNumbers(run, number);
     });
     drawCurve();
-    byId("step-words").textContent = runs.map((run) => `step ${run.about.steps[run.at].toLocaleString("en")}`).join(" | ");
+    sayLegend();
+    byId("step-words").textContent = runs.map((run) => `step ${run.about.steps[run.at].toLocaleString("en")}`).join(" | ") + missing;
+    placeSlider();
     performance.measure("scrub", { start: began, end: performance.now() });
+  }
+
+  // A mask without pruned entries is a sentence instead of a picture.
+  function sayDense(figure, run, dense) {
+    figure.querySelector("canvas").hidden = figure.querySelector(".saves").hidden = dense;
+    const button = figure.querySelector(".dense");
+    button.hidden = !dense;
+    if (dense) button.textContent = `${run.mask.weight} is dense: nothing is pruned. Show it to cut edges.`;
+  }
+
+  // The legend: a colour for each run, dashed for train.
+  function sayLegend() {
+    const names = [...runs.map((run) => run.about.label), ...(fork ? [fork.label] : [])];
+    const key = JSON.stringify([names, isDark()]), legend = byId("legend");
+    if (legend.dataset.key === key) return;
+    legend.dataset.key = key;
+    legend.replaceChildren(...names.map((name, number) =>
+      Object.assign(document.createElement("b"), { textContent: name, style: `color: ${colorOf(number)}` })),
+      "solid test, dashed train, thick with interventions");
   }
 
   function sayNumbers(run, number) {
@@ -424,12 +556,26 @@
 
   // --- the learning curves --------------------------------------------------------------------
 
+  // The slider's axis is the curves': logarithmic in the step.
+  function placeSlider() {
+    const step = runs[0].about.steps[view.at], slider = byId("step"), typed = byId("go-to");
+    slider.setAttribute("aria-valuetext", `step ${step.toLocaleString("en")}`);
+    set(slider, Math.round(FINE * stepPlace(step, lastStep())));
+    if (document.activeElement !== typed) set(typed, step);
+  }
+  function set(input, value) {
+    if (Number(input.value) !== value) input.value = value;
+  }
+  const FINE = 100000; // positions of the slider
+  const stepAt = (share) => 10 * Math.expm1(Math.min(1, Math.max(0, share)) * Math.log1p(lastStep() / 10));
+
+  const lastStep = () => Math.max(...runs.map((run) => run.about.steps.at(-1)), fork?.last ?? 1);
   const stepPlace = (step, last) => Math.log1p(step / 10) / Math.log1p(last / 10);
 
-  function drawCurve(target) {
-    const [context, width, height] = target ?? sized(byId("curve"));
+  function drawCurve() {
+    const [context, width, height] = sized(byId("curve"));
     context.clearRect(0, 0, width, height);
-    const last = Math.max(...runs.map((run) => run.about.steps.at(-1)), 1);
+    const last = lastStep();
     const half = width / 2, plots = [["accuracy", 44, half - 60], ["loss", half + 44, half - 60]];
     const top = 16, deep = height - top - 20, ink = style("--ink");
     for (const [quantity, left, wide] of plots) {
@@ -437,7 +583,8 @@
       const y = quantity === "accuracy" ? (value) => top + deep * (1 - value)
         : (value) => top + deep * (1 - (Math.log10(Math.max(value, 1e-8)) + 8) / 10);
       context.font = "11px Helvetica, Arial, sans-serif";
-      if (runs[0]) phases(context, runs[0], x, top, deep, left + wide);
+      if (runs[0]) phases(context, runs[0], x, top, deep);
+      milestones(context, x, left + wide);
       context.fillStyle = ink;
       context.strokeStyle = style("--line");
       context.lineWidth = 1;
@@ -450,6 +597,8 @@
       context.textAlign = "right";
       for (const value of quantity === "accuracy" ? [0, 0.5, 1] : [1e-8, 1e-4, 1])
         context.fillText(quantity === "accuracy" ? `${100 * value} %` : value, left - 4, y(value) + 4);
+      if (fork) for (const side of ["train", "test"])
+        line(context, fork.curve.step, fork.curve[quantity][side], x, y, colorOf(runs.length), side === "train" ? [4, 3] : [], 1, 2);
       runs.forEach((run, number) => {
         for (const side of ["train", "test"])
           line(context, run.about.curve.step, run.about.curve[quantity][side], x, y, colorOf(number), side === "train" ? [4, 3] : [], run.now === run.base ? 1 : 0.6, 1.5);
@@ -465,7 +614,7 @@
     }
   }
 
-  function phases(context, run, x, top, deep, right) {
+  function phases(context, run, x, top, deep) {
     const { t_mem, t_gen } = run.about.milestones, last = run.about.steps.at(-1);
     const ends = [];
     if (t_mem !== null) ends.push([0, t_mem, "memorizes", "rgba(0,114,178,0.10)"]);
@@ -478,12 +627,24 @@
       context.textAlign = "center";
       if (x(to) - x(from) > 60) context.fillText(words, (x(from) + x(to)) / 2, top + deep - 5);
     }
-    for (const [name, step] of [["t_mem", t_mem], ["t_gen", t_gen]]) {
-      if (step === null) continue;
-      context.fillStyle = style("--faint");
-      context.textAlign = "center";
-      context.fillText(`${name} ${step.toLocaleString("en")}`, Math.min(x(step), right - 30), 11);
-    }
+  }
+
+  // t_mem and t_gen of every run, in its colour.
+  function milestones(context, x, right) {
+    const begun = [];
+    runs.forEach((run, number) => {
+      for (const [name, step] of Object.entries(run.about.milestones)) {
+        if (step === null) continue;
+        const words = `${name} ${step.toLocaleString("en")}`, half = context.measureText(words).width / 2;
+        const at = Math.min(x(step), right - half);
+        const isFree = begun.every((other) => Math.abs(other - at) > 2 * half + 4);
+        context.fillStyle = runs.length > 1 ? colorOf(number) : style("--faint");
+        context.textAlign = "center";
+        if (isFree) context.fillText(words, at, 11);
+        if (isFree) begun.push(at);
+        context.fillRect(x(step) - 0.5, 14, 1.5, 5);
+      }
+    });
   }
 
   function line(context, steps, values, x, y, color, dash, alpha, width) {
@@ -539,21 +700,27 @@
     return steps.length ? accuracy.test[nearest(steps, step)] : 0;
   }
 
-  function scrub(at, settled = false) {
+  function scrub(at, settled = false, words = "") {
+    missing = words;
     view.at = Math.min(Math.max(0, at), runs[0].about.steps.length - 1);
     settle();
     draw();
     if (settled) release();
   }
-  const goTo = (at) => { tell("step", { value: at }); scrub(at, true); };
+  const goTo = (at) => scrub(at, true);
+  let missing = ""; // says that the typed step has no checkpoint
+  function goToStep(step) {
+    const { steps } = runs[0].about, at = nearest(steps, step);
+    scrub(at, true, steps[at] === step ? "" : `, the nearest checkpoint to ${step.toLocaleString("en")}`);
+  }
 
   let released = 0;
   async function release() {
-    tell("at", { data: view.at });
+    tell("at", { data: runs.map((run) => run.at) });
     const mine = ++released;
-    for (const [number, run] of runs.entries()) {
+    for (const run of runs) {
       try {
-        const answer = await ask("mask", { run: number, at: run.at, do: run.now.doing, weight: view.mask });
+        const answer = await ask("mask", { run: run.number, at: run.at, do: run.now.doing, weight: view.mask });
         if (mine !== released) return;
         run.mask = { kept: new Uint8Array(await answer.arrayBuffer()), weight: view.mask,
           shape: answer.headers.get("X-Shape").split(",").map(Number) };
@@ -584,7 +751,6 @@
     clearInterval(playing);
     playing = playing ? null : setInterval(() => {
       const next = (view.at + 1) % runs[0].about.steps.length;
-      tell("step", { value: next });
       scrub(next);
     }, 60);
     byId("play").textContent = playing ? "Pause" : "Play";
@@ -601,13 +767,35 @@
     copy(byId("python").textContent, "The Python is copied.", "The browser did not let it be copied: select it below.");
   }
 
-  function copyLink() {
+  // The address of this view.
+  function link() {
     const given = new URLSearchParams({ at: runs[0].about.steps[view.at], frequency: view.frequency,
       neuron: view.neuron, "pairs-show": view.show, "mask-of": view.mask, lock: view.lock,
-      do: JSON.stringify(listed) });
-    const link = `${location.origin}${location.pathname}?${given}`;
-    history.replaceState(null, "", link);
-    copy(link, "The link is copied.", "The link is in the address bar.");
+      state: view.state, order: view.order, do: JSON.stringify(listed) });
+    return `${location.origin}${location.pathname}?${given}`;
+  }
+
+  function copyLink() {
+    history.replaceState(null, "", link());
+    copy(link(), "The link is copied.", "The link is in the address bar.");
+  }
+
+  // The step under the pointer on the learning curves; null outside.
+  function stepUnder(event) {
+    const canvas = byId("curve");
+    if (event.target !== canvas) return null;
+    const edge = canvas.getBoundingClientRect(), half = edge.width / 2;
+    return stepAt(((event.clientX - edge.left) % half - 44) / (half - 60));
+  }
+  function curveWords(step) {
+    const words = [...runs.map((run) => run.about), ...(fork ? [fork] : [])].map(({ label, curve }) => {
+      if (!curve.step.length) return `${label}: no evaluation`;
+      const i = nearest(curve.step, step), share = (side) => curve.accuracy[side][i];
+      const numbers = share("test") === null ? `loss train ${say3(curve.loss.train[i])}, test ${say3(curve.loss.test[i])}`
+        : `train ${(100 * share("train")).toFixed(1)} %, test ${(100 * share("test")).toFixed(1)} %; loss ${say3(curve.loss.train[i])}, ${say3(curve.loss.test[i])}`;
+      return `${label}, step ${curve.step[i].toLocaleString("en")}: ${numbers}`;
+    });
+    return words.join("; ");
   }
 
   // The picture under the pointer, and the row and column in it.
@@ -624,15 +812,25 @@
   }
 
   let pressed = null;
+  // Not controls of Dash, which would set them to their values again.
+  function addInput(place, given) {
+    byId(place).append(Object.assign(document.createElement("input"), given));
+  }
   function listen() {
+    addInput("slider", { type: "range", id: "step", min: 0, max: FINE, ariaLabel: "Checkpoint" });
+    addInput("go-to-place", { type: "number", id: "go-to", min: 0, ariaLabel: "Go to step" });
     tip = document.body.appendChild(Object.assign(document.createElement("div"), { id: "tip", hidden: true }));
-    document.addEventListener("input", (event) => { if (event.target.id === "step") scrub(Number(event.target.value)); });
-    document.addEventListener("change", (event) => { if (event.target.id === "step") release(); });
+    document.addEventListener("input", (event) => { if (event.target.id === "step") scrub(nearest(runs[0].about.steps, stepAt(Number(event.target.value) / FINE))); });
+    document.addEventListener("change", (event) => {
+      if (event.target.id === "step") release();
+      if (event.target.id === "go-to" && event.target.value !== "") goToStep(Number(event.target.value));
+    });
     document.addEventListener("pointermove", (event) => {
-      const found = under(event);
-      tip.hidden = !found;
-      if (!found) return;
-      tip.textContent = found.picture.hover(found.row, found.column);
+      const found = under(event), step = stepUnder(event);
+      tip.hidden = !found && step === null;
+      if (tip.hidden) return;
+      if (step !== null && event.buttons === 1) scrub(nearest(runs[0].about.steps, step));
+      tip.textContent = found ? found.picture.hover(found.row, found.column) : curveWords(step);
       tip.style.left = `${Math.min(event.clientX + 12, window.innerWidth - 260)}px`;
       tip.style.top = `${event.clientY + 14}px`;
     });
@@ -644,21 +842,21 @@
       if (picture.lasso) picture.lasso(Array.from({ length: high - low + 1 }, (_, i) => low + i));
       else picture.click?.(row, column);
     });
-    byId("curve").addEventListener("click", (event) => {
-      const edge = event.target.getBoundingClientRect(), half = edge.width / 2;
-      const x = (event.clientX - edge.left) % half, last = Math.max(...runs.map((run) => run.about.steps.at(-1)));
-      const share = Math.min(1, Math.max(0, (x - 44) / (half - 60)));
-      goTo(nearest(runs[0].about.steps, 10 * Math.expm1(share * Math.log1p(last / 10))));
-    });
+    byId("curve").addEventListener("click", (event) => goTo(nearest(runs[0].about.steps, stepUnder(event))));
     document.addEventListener("click", (event) => {
       const save = event.target.dataset?.save;
       if (save) savePicture(event.target.closest("figure"), save);
+      if (event.target.classList?.contains("dense")) {
+        runs[event.target.closest("figure").id.match(/\d+$/)[0]].maskWanted = true;
+        draw();
+      }
       ({ play, "copy-link": copyLink, "copy-python": copyPython, "over-training": overTraining, theme })[event.target.id]?.();
     });
     document.addEventListener("keydown", (event) => {
-      if (event.target.closest("input, textarea, [role=combobox], [role=listbox], button")) return;
+      const onSlider = event.target.id === "step";
+      if (!onSlider && event.target.closest("input, textarea, [role=combobox], [role=listbox], button")) return;
       const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
-      if (by) { event.preventDefault(); goTo(Math.min(Math.max(0, view.at + by), runs[0].about.steps.length - 1)); }
+      if (by) { event.preventDefault(); goTo(view.at + by); }
       if (event.key === " ") { event.preventDefault(); play(); }
     });
     new ResizeObserver(draw).observe(document.body);
@@ -711,7 +909,7 @@
       return ["residue,cosine,sine", ...rows].join("\n");
     }
     const rows = Array.from({ length: picture.rows }, (_, row) =>
-      [row, ...picture.values.slice(row * picture.columns, (row + 1) * picture.columns)].join(","));
+      [picture.order?.[row] ?? row, ...picture.values.slice(row * picture.columns, (row + 1) * picture.columns)].join(","));
     return [[picture.y, ...Array(picture.columns).keys()].join(","), ...rows].join("\n");
   }
 
@@ -734,33 +932,46 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     explorer: {
-      begin: async (_, n) => {
+      begin: async (_, numbers) => {
         try {
-          runs = await Promise.all(Array.from({ length: n }, async (_, number) =>
-            ({ about: await (await ask("about", { run: number })).json() })));
+          runs = await Promise.all(numbers.map(async (number) =>
+            ({ number, about: await (await ask("about", { run: number })).json() })));
           runs.forEach(open);
           const asked = new URLSearchParams(location.search).get("at");
           view.at = asked === null ? runs[0].about.steps.length - 1 : nearest(runs[0].about.steps, Number(asked));
           if (!view.mask) view.mask = document.body.dataset.mask ?? Object.keys(runs[0].about.matrices)[0];
           listen();
           settle();
-          tell("step", { value: view.at });
           setInterventions();
           draw();
           await release();
           fillAll();
           document.body.dataset.ready = "yes";
         } catch (error) { say(error.message); }
-        return n;
+        return numbers;
       },
-      look: (frequency, neuron, show, mask, lock, ...rest) => {
-        listed = rest.at(-1) ?? [];
+      // Opens the page again with other runs, in the same view.
+      show: async (numbers) => {
+        try {
+          await ask("show", { runs: numbers.join(",") });
+          history.replaceState(null, "", link());
+          location.reload();
+        } catch (error) { say(error.message); }
+        return window.dash_clientside.no_update;
+      },
+      fork: (data) => {
+        fork = data ?? null;
+        if (runs.length) { drawCurve(); sayLegend(); placeSlider(); }
+        return window.dash_clientside.no_update;
+      },
+      look: (frequency, neuron, show, mask, lock, shownState, order, head, effects, items) => {
+        listed = items ?? [];
         const other = neuron !== view.neuron && Number.isInteger(neuron);
-        Object.assign(view, { frequency: frequency ?? 1, show, lock, mask });
-        if (rest.length > 1) view.head = rest[0] ?? 0;
+        Object.assign(view, { frequency: frequency ?? 1, show, lock, mask, state: shownState, order, head: head ?? 0 });
+        runs.forEach((run, number) => { run.effects = effects?.[number]; });
         if (other) view.neuron = neuron;
         if (!runs.length) return window.dash_clientside.no_update;
-        if (other) runs.forEach((run, number) => { open(run, number); });
+        if (other) runs.forEach(open);
         setInterventions();
         settle();
         draw();
@@ -773,10 +984,10 @@
 
   function setInterventions() {
     const doing = HASH(listed);
-    runs.forEach((run, number) => {
+    runs.forEach((run) => {
       if (run.now.doing === doing) return;
       run.now.stopped = run.now !== run.base;
-      run.now = doing === "[]" ? run.base : new Rows(run, number, doing);
+      run.now = doing === "[]" ? run.base : new Rows(run, doing);
     });
     byId("progress").value = 0;
   }

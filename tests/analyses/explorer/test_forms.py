@@ -110,6 +110,7 @@ def press(explorer: Explorer, kind: str, **values: Any) -> dict[str, Any]:
             for each in buttons
         ],
         '{"at":["ALL"],"move":["ALL"]}': [],
+        '{"ablation":["ALL"]}': [],
     }
     inputs = [
         known.get(each["id"], {"id": each["id"], "property": each["property"], "value": None})
@@ -120,6 +121,7 @@ def press(explorer: Explorer, kind: str, **values: Any) -> dict[str, Any]:
         [{"id": each["id"], "property": "value", "value": value(each)} for each in fields],
         [{"id": each["id"], "property": "id", "value": each["id"]} for each in fields],
         {"id": "url", "property": "search", "value": ""},
+        {"id": "runs", "property": "data", "value": [0]},
     ]
     sent = {
         "output": callback["output"],

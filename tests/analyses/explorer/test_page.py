@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import re
 from pathlib import Path
 
@@ -26,8 +27,10 @@ expect.set_options(timeout=PATIENCE)
 
 
 def go_to(tab: Opened, at: int) -> None:
-    """Move the slider to a checkpoint and let go."""
-    tab.page.get_by_role("slider", name="Checkpoint").fill(str(at))
+    """Move the slider to a checkpoint of the tiny run and let go."""
+    step = tab.explorer.opened.shown[0].run.steps[at]
+    place = round(100_000 * math.log1p(step / 10) / math.log1p(60 / 10))
+    tab.page.get_by_role("slider", name="Checkpoint").fill(str(place))
 
 
 def numbers_of(run: Run, step: int, *interventions: Intervention) -> re.Pattern[str]:
@@ -70,6 +73,53 @@ def test_arrow_keys_and_a_click_on_the_curve_go_to_a_step(opened: Opened, tiny_r
     curve = opened.page.get_by_role("img", name=re.compile("Learning curves"))
     curve.click(position={"x": 46, "y": 60})
     expect(opened.page.locator("#step-words")).to_contain_text("step 0")
+
+
+def test_a_typed_step_without_a_checkpoint_goes_to_the_nearest(opened: Opened, tiny_run: Run):
+    nearest = min(tiny_run.steps, key=lambda step: abs(step - 22))
+    typed = opened.page.get_by_role("spinbutton", name="Go to step")
+    typed.fill("22")
+    typed.press("Enter")
+    expect(opened.page.locator("#step-words")).to_contain_text(f"step {nearest}")
+    expect(opened.page.locator("#step-words")).to_contain_text("nearest checkpoint to 22")
+    opened.page.get_by_role("slider", name="Checkpoint").press("ArrowRight")
+    expect(opened.page.locator("#step-words")).not_to_contain_text("nearest")
+
+
+def test_the_weights_are_those_under_the_interventions(opened: Opened, tiny_run: Run):
+    page, caption = opened.page, "#figure-{}-0 figcaption"
+    form = form_of(opened, "Remove")
+    form.get_by_role("textbox", name="Frequencies").fill("2")
+    form.locator(".dash-dropdown").click()
+    page.get_by_role("option", name="embedding").click()
+    form.get_by_role("button", name="Remove", exact=True).click()
+    for picture in ("spectra", "weights", "plane"):
+        expect(page.locator(caption.format(picture))).to_contain_text(", after")
+    for state in ("before", "difference"):
+        page.get_by_role("radio", name=state).click()
+        expect(page.locator(caption.format("spectra"))).to_contain_text(f", {state}")
+
+
+def test_a_change_of_the_logits_leaves_the_weights_unchanged(opened: Opened, tiny_run: Run):
+    form = form_of(opened, "Remove")
+    form.get_by_role("textbox", name="Frequencies").fill("2")
+    form.get_by_role("button", name="Remove", exact=True).click()
+    expect(opened.page.locator("#figure-pairs-0 figcaption")).to_contain_text(", after")
+    for picture in ("spectra", "weights", "plane"):
+        caption = opened.page.locator(f"#figure-{picture}-0 figcaption")
+        expect(caption).to_contain_text(", unchanged")
+
+
+def test_a_ranked_neuron_is_ablated_by_a_click(opened: Opened, tiny_run: Run):
+    opened.page.get_by_role("button", name="Rank", exact=True).click()
+    bars = opened.page.get_by_role("group", name="Ranking").get_by_role("button")
+    neuron = bars.filter(has_text="neuron").first
+    number = int(neuron.inner_text().split()[1])
+    neuron.click()
+    expected = numbers_of(tiny_run, tiny_run.steps[-1], Ablate(neurons=[number]))
+    expect(opened.page.locator("#numbers-0")).to_have_text(expected)
+    neuron.click()
+    expect(opened.page.locator("#numbers-0")).to_have_text(numbers_of(tiny_run, 60))
 
 
 def test_a_neuron_clicked_dead_changes_what_run_with_hooks_says(opened: Opened, tiny_run: Run):
@@ -128,10 +178,12 @@ def test_the_python_that_is_copied_prints_the_numbers_on_the_page(opened: Opened
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(python.inner_text(), {})
-    train, test = (float(line.split()[1].rstrip(",")) for line in said.getvalue().splitlines())
-    expect(opened.page.locator("#numbers-0")).to_have_text(
-        re.compile(f"^train {100 * train:.1f} %, test {100 * test:.1f} %")
-    )
+    printed = [float(line.split()[1].rstrip(",")) for line in said.getvalue().splitlines()]
+    for number, (train, test) in enumerate(zip(printed[::2], printed[1::2], strict=True)):
+        expect(opened.page.locator(f"#numbers-{number}")).to_have_text(
+            re.compile(f"^train {100 * train:.1f} %, test {100 * test:.1f} %")
+        )
+    assert len(printed) == 4
 
 
 def test_a_link_opens_the_view_again(opened: Opened, tiny_run: Run, browser):
@@ -195,6 +247,7 @@ def test_a_picture_is_taken_home(opened: Opened, kind: str, tmp_path: Path):
 
 def test_an_edge_is_cut_by_a_click_on_the_mask(opened: Opened, tiny_run: Run):
     mask = opened.page.get_by_role("img", name=re.compile("Mask.*run 1"))
+    opened.page.get_by_role("button", name="Show it to cut edges").click()
     edge = mask.bounding_box()
     row = 18 + (edge["height"] - 18 - 30) * (5 + 0.5) / 12
     column = 34 + (edge["width"] - 34 - 6) * (2 + 0.5) / 8
