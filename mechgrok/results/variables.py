@@ -34,6 +34,41 @@ class Variable(NamedTuple):
         return Variable(*(text.format_map(words) for text in self))
 
 
+class Scalar(NamedTuple):
+    """One number per step, from a variable that has further dimensions.
+
+    Attributes:
+        variable: the variable's name.
+        at: labels of further dimensions; the mean is taken over the others, without NaN.
+
+    >>> import xarray as xr
+    >>> margin = xr.DataArray([[1.0, 3.0]], coords={"step": [0], "side": ["train", "test"]})
+    >>> dataset = xr.Dataset({"margin": margin})
+    >>> float(Scalar("margin", {"side": "test"}).of(dataset)), float(Scalar("margin").of(dataset))
+    (3.0, 2.0)
+    """
+
+    variable: str
+    at: Mapping[str, Any] = {}
+
+    def of(self, dataset: "xr.Dataset") -> "xr.DataArray":
+        """The scalar over the steps of an answer.
+
+        Raises:
+            KeyError: the answer has no such variable or label.
+        """
+        values = dataset[self.variable].sel(self.at)
+        return values.mean([dim for dim in values.dims if dim != "step"])
+
+    def definition(self, table: "Table") -> str:
+        """The variable's definition, with the labels and the dimensions of the mean."""
+        variable = table[self.variable]
+        dims = [dim for dim in variable.dims.split(", ") if dim not in ("step", *self.at)]
+        labels = [f"{dim} {label}" for dim, label in self.at.items()]
+        mean = [f"mean over {' and '.join(dims)}"] if dims else []
+        return "; ".join([variable.definition, *labels, *mean])
+
+
 #: Variables and coordinates by name.
 Table = Mapping[str, Variable]
 
