@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mechgrok.cli.options import Fresh, Quiet
+from mechgrok.cli.options import AtAccuracy, Fresh, Quiet
 from mechgrok.cli.progress import progress_callback
 
 
@@ -30,6 +30,7 @@ def precursors(
             "sweep has several."
         ),
     ] = None,
+    at_accuracy: AtAccuracy = None,
     top: Annotated[int, typer.Option(min=1, help="Measures to print and to draw.")] = 10,
     out: Annotated[
         Path | None,
@@ -51,7 +52,7 @@ def precursors(
     names = None if only is None else only.replace(" ", "").split(",")
     with progress_callback("measuring", quiet=quiet) as progress:
         result = mechgrok.precursors(
-            sweep,
+            mechgrok.Sweep(sweep, at_accuracy=at_accuracy),
             only=names,
             horizon=horizon,
             within=within,

@@ -7,6 +7,8 @@ The measures of runs that generalize within a horizon and of runs that do not co
 `mechgrok.analyses.precursors.curves`, the statistics from `mechgrok.analyses.measures.precursors`.
 """
 
-from mechgrok.analyses.precursors.comparison import SHARES, Precursors, precursors
+from mechgrok.analyses.precursors.comparison import SHARES, Precursors
+from mechgrok.analyses.precursors.making import precursors
+from mechgrok.analyses.precursors.outcomes import Outcomes
 
-__all__ = ["SHARES", "Precursors", "precursors"]
+__all__ = ["SHARES", "Outcomes", "Precursors", "precursors"]

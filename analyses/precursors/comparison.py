@@ -1,7 +1,6 @@
 """Comparing the measures of runs that generalize with those of runs that do not."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float
 
 from mechgrok.analyses.measures.precursors import (
     Chance,
@@ -19,17 +18,8 @@ from mechgrok.analyses.measures.precursors import (
     permutation_test,
     rank_correlation,
 )
-from mechgrok.analyses.precursors.curves import METRICS, Curve, Measured, measure_sweep
-from mechgrok.errors import UserError
-from mechgrok.files import ensure_writable, write_text, write_whole
-from mechgrok.global_state import in_neutral_state
-from mechgrok.registry import ANALYSES, find
-from mechgrok.reports.report import Progress
-from mechgrok.results.analysis import analyses
-from mechgrok.runs import Run
-from mechgrok.runs.labels import truncate
-from mechgrok.sweeps import Sweep
-from mechgrok.sweeps.folder import setting_names
+from mechgrok.analyses.precursors.curves import METRICS, Curve, Measured
+from mechgrok.analyses.precursors.outcomes import Outcomes
 
 #: The shares of the horizon at which measures are compared.
 SHARES = (0.01, 0.03, 0.1, 0.3)
@@ -37,31 +27,6 @@ SHARES = (0.01, 0.03, 0.1, 0.3)
 SORTED_AT = 0.1
 #: What a measure should surpass, because it costs nothing.
 BASELINES = tuple(f"{METRICS}.{name}" for name in ("train_loss", "l2", "l2_slope"))
-#: The setting that forms the strata by default.
-_STRATUM = "plan"
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Which runs generalize within the horizon.
-
-    Attributes:
-        horizon: the step up to which outcomes count.
-        names: the runs with a known outcome.
-        generalizes: whether each generalizes by the horizon.
-        t_gen: the step; NaN for a run that does not by the horizon.
-        strata: the number of each run's stratum.
-        excluded: the runs without a known outcome, with the reason.
-        within: the settings that form the strata.
-    """
-
-    horizon: int
-    names: list[str]
-    generalizes: Bool[np.ndarray, " run"]
-    t_gen: Float[np.ndarray, " run"]
-    strata: Integer[np.ndarray, " run"]
-    excluded: Mapping[str, str]
-    within: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -89,117 +54,6 @@ class Precursors:
     def top(self, n: int = 10, share: float = SORTED_AT) -> pd.DataFrame:
         """The rows of the ``n`` most informative measures at a share of the horizon."""
         return self.table[self.table.share == share].head(n).reset_index(drop=True)
-
-
-@in_neutral_state
-def precursors(
-    sweep: "Sweep | str | Path",
-    *,
-    only: Sequence[str] | None = None,
-    horizon: int | None = None,
-    within: Sequence[str] | str | None = None,
-    top: int = 10,
-    out: str | Path | None = None,
-    fresh: bool = False,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> Precursors:
-    """Compare all measures of a sweep's runs as precursors of generalization, and write a page.
-
-    Args:
-        sweep: a sweep, or its folder, with runs that generalize and runs that do not.
-        only: the analyses to measure; default: all. Columns of metrics.csv are always compared.
-        horizon: the step within which a run generalizes or not; default: the last step of the
-            shortest finished run that does not generalize.
-        within: the settings whose values runs must share to be compared; default: ``plan`` if the
-            sweep has several named plans, else none.
-        top: the number of measures in the page's figure.
-        out: the page; default: ``analysis/precursors.html`` in the sweep's folder.
-        fresh: measure again instead of loading.
-        workers: the number of processes; default: one per core, at most eight.
-        progress: called after every measurement.
-
-    Raises:
-        UserError: the folder holds no sweep, fewer than two runs have an outcome, all have the same
-            one, or there is no such analysis or setting.
-    """
-    from mechgrok.analyses.precursors.page import write_precursors
-
-    sweep = sweep if isinstance(sweep, Sweep) else Sweep(sweep)
-    names = [find(ANALYSES, name).name for name in (analyses() if only is None else only)]
-    outcomes = find_outcomes(sweep, horizon, within)
-    stem = truncate("-".join(["precursors", *(names if only else ())]))
-    page = Path(out) if out else sweep.path / "analysis" / f"{stem}.html"
-    ensure_writable(page)
-    runs: dict[str, Run] = {name: sweep.runs[name] for name in outcomes.names}
-    measured = measure_sweep(
-        sweep.path / "analysis",
-        runs,
-        names,
-        fresh=fresh,
-        workers=workers or min(os.cpu_count() or 1, 8),
-        progress=progress or (lambda done, total, text: None),
-    )
-    table, chance = compare_measures(measured, outcomes)
-    result = Precursors(
-        page,
-        table,
-        outcomes,
-        chance,
-        _summary(table, outcomes, chance),
-        _sentences(measured.skipped, "does not apply to"),
-        _sentences(measured.failed, "failed on"),
-    )
-    write_text(page.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
-    write_whole(page.with_suffix(".parquet"), lambda file: table.to_parquet(file, index=False))
-    write_precursors(result, measured, top)
-    return result
-
-
-def find_outcomes(
-    sweep: Sweep, horizon: int | None = None, within: Sequence[str] | str | None = None
-) -> Outcomes:
-    """Which runs of a sweep generalize within the horizon, and which have no known outcome.
-
-    Raises:
-        UserError: as for `precursors`.
-    """
-    table = sweep.table
-    t_gen, last = table["t_gen"].astype(float), table["step"].astype(float)
-    if horizon is None:
-        ends = last[t_gen.isna() & (table["status"] == "finished")]
-        horizon = int(ends.min()) if len(ends) else None
-    if horizon is None:
-        raise UserError(
-            f"{sweep.path} has no finished run that does not generalize, so there is nothing to "
-            "tell apart: add such runs, or count late ones as such with a horizon."
-        )
-    generalizes = t_gen <= horizon
-    is_known = generalizes | (last >= horizon)
-    excluded = {
-        str(name): f"{table.status[name]}, and not trained to step {horizon:,}"
-        for name in table.index[~is_known]
-    }
-    if within is None:
-        within = [_STRATUM] if _STRATUM in sweep.dims else []
-    by = sweep.grouping(within) if within else []
-    group_of = {run: i for i, runs in enumerate(sweep.groups(by).values()) for run in runs}
-    names = [str(name) for name in table.index[is_known]]
-    if generalizes[names].nunique() < 2:
-        outcome = "all" if len(names) and generalizes[names].all() else "none"
-        raise UserError(
-            f"Of {len(names)} runs in {sweep.path}, {outcome} generalize within {horizon:,} steps: "
-            "choose another horizon, or a sweep with both outcomes."
-        )
-    return Outcomes(
-        horizon,
-        names,
-        generalizes[names].to_numpy(bool),
-        t_gen.where(generalizes)[names].to_numpy(float),
-        np.array([group_of[name] for name in names]),
-        excluded,
-        setting_names(by),
-    )
 
 
 def compare_measures(measured: Measured, outcomes: Outcomes) -> tuple[pd.DataFrame, Chance]:
@@ -326,7 +180,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def _summary(table: pd.DataFrame, outcomes: Outcomes, chance: Chance) -> list[str]:
+def summarize(table: pd.DataFrame, outcomes: Outcomes, chance: Chance) -> list[str]:
     """Sentences on the runs, the number of measures that pass, and the baselines."""
     n, positive = len(outcomes.names), int(outcomes.generalizes.sum())
     within = f", compared within {' and '.join(outcomes.within)}" if outcomes.within else ""
@@ -345,14 +199,3 @@ def _summary(table: pd.DataFrame, outcomes: Outcomes, chance: Chance) -> list[st
         f"{at}, {len(above)} measures tell more than the best baseline (train loss, L2 and its "
         f"slope), which has an AUROC {best:.2f} away from one half.",
     ]
-
-
-def _sentences(reasons: Mapping[str, Mapping[str, str]], verb: str) -> list[str]:
-    """A sentence for each analysis and reason, with its runs."""
-    sentences = []
-    for name, by_run in reasons.items():
-        for reason in dict.fromkeys(by_run.values()):
-            runs = [run for run, other in by_run.items() if other == reason]
-            more = f" and {len(runs) - 1} more runs" if len(runs) > 1 else ""
-            sentences.append(f"{name} {verb} {runs[0]}{more}: {reason}")
-    return sentences

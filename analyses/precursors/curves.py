@@ -28,8 +28,6 @@ METRICS = "metrics"
 _STORE = "precursors.json"
 #: Raise this when the content of the curves changes.
 _VERSION = 1
-#: The units of scalars that are no quantity.
-_NO_QUANTITY = ("step",)
 
 
 @dataclass(frozen=True)
@@ -159,13 +157,12 @@ def _measure(name: str, path: Path, fresh: bool) -> dict[str, Any]:
     was_loaded = before is not None and stamp(file) == before
     measures = {}
     for scalar_name, scalar in analysis.scalars.items():
-        # metrics.csv has these columns for every analysis.
-        if scalar_name in USUAL or analysis.variables[scalar.variable].units in _NO_QUANTITY:
+        if scalar_name in USUAL:  # in metrics.csv
             continue
         with suppress(KeyError):  # This network has no such part.
             values = scalar.of(answer)
             measures[scalar_name] = {
-                "definition": scalar.definition(analysis.variables),
+                "definition": scalar.definition(answer),
                 "uses_test_labels": scalar_name in analysis.uses_test_labels,
                 "hindsight": scalar_name in analysis.uses_later_steps,
                 "steps": values.step.to_numpy().tolist(),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,11 @@ from jaxtyping import Float
 from markupsafe import Markup
 
 from mechgrok.analyses.drawing.style import COLORS, GREY, TEMPLATE
+from mechgrok.analyses.precursors.comparison import BASELINES, SORTED_AT, Precursors
 from mechgrok.analyses.precursors.curves import Curve, Measured
+from mechgrok.analyses.precursors.outcomes import Outcomes
 from mechgrok.formatting import number
 from mechgrok.reports.page import untitled, write_page
-
-if TYPE_CHECKING:
-    from mechgrok.analyses.precursors.comparison import Outcomes, Precursors
 
 #: The colours of runs that generalize and runs that do not.
 _GENERALIZE, _NOT = COLORS[0], COLORS[1]
@@ -34,7 +33,7 @@ _SECTIONS = {
 }
 
 
-def write_precursors(result: "Precursors", measured: Measured, top: int) -> None:
+def write_precursors(result: Precursors, measured: Measured, top: int) -> None:
     """Write the page of a comparison.
 
     Args:
@@ -65,17 +64,13 @@ def write_precursors(result: "Precursors", measured: Measured, top: int) -> None
     )
 
 
-def _by_measure(result: "Precursors") -> "list[tuple[Any, pd.DataFrame]]":
+def _by_measure(result: Precursors) -> list[tuple[Any, pd.DataFrame]]:
     """The rows of each measure, in the order of the table."""
     return list(result.table.groupby("measure", sort=False))
 
 
-def _row(
-    name: str, group: pd.DataFrame, measured: Measured, outcomes: "Outcomes"
-) -> dict[str, Any]:
+def _row(name: str, group: pd.DataFrame, measured: Measured, outcomes: Outcomes) -> dict[str, Any]:
     """The cells of one measure."""
-    from mechgrok.analyses.precursors.comparison import SORTED_AT
-
     group = group.sort_values("share")
     at = group[group.share == SORTED_AT].iloc[0]
     labels = "with test labels" if at.uses_test_labels else "without test labels"
@@ -113,7 +108,7 @@ def _share(value: float) -> str:
     return "—" if math.isnan(value) else f"{value:.0%}"
 
 
-def sparkline(curves: Mapping[str, Curve], outcomes: "Outcomes") -> Markup:
+def sparkline(curves: Mapping[str, Curve], outcomes: Outcomes) -> Markup:
     """An SVG of median and quartiles over runs, for both outcomes, over log steps."""
     first = max(1, *(int(curve.steps[curve.steps > 0].min(initial=1)) for curve in curves.values()))
     steps = np.geomspace(min(first, outcomes.horizon), outcomes.horizon, _POINTS)
@@ -160,10 +155,8 @@ def _shapes(band: Float[np.ndarray, "3 point"], color: str, low: float, high: fl
     )
 
 
-def _figure(result: "Precursors", top: int) -> go.Figure:
+def _figure(result: Precursors, top: int) -> go.Figure:
     """AUROC by share of the horizon, of the most informative measures and the baselines."""
-    from mechgrok.analyses.precursors.comparison import BASELINES
-
     shown = [name for name in result.top(top).measure if name not in BASELINES]
     figure = go.Figure(layout={"template": TEMPLATE, "height": 480})
     groups = dict(_by_measure(result))

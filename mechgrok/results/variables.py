@@ -60,13 +60,17 @@ class Scalar(NamedTuple):
         values = dataset[self.variable].sel(self.at)
         return values.mean([dim for dim in values.dims if dim != "step"])
 
-    def definition(self, table: "Table") -> str:
-        """The variable's definition, with the labels and the dimensions of the mean."""
-        variable = table[self.variable]
-        dims = [dim for dim in variable.dims.split(", ") if dim not in ("step", *self.at)]
+    def definition(self, dataset: "xr.Dataset") -> str:
+        """The variable's definition in an answer, with the labels and the dimensions of the mean.
+
+        Raises:
+            KeyError: the answer has no such variable.
+        """
+        variable = dataset[self.variable]
+        dims = [str(dim) for dim in variable.dims if dim not in ("step", *self.at)]
         labels = [f"{dim} {label}" for dim, label in self.at.items()]
         mean = [f"mean over {' and '.join(dims)}"] if dims else []
-        return "; ".join([variable.definition, *labels, *mean])
+        return "; ".join([variable.attrs.get("definition", self.variable), *labels, *mean])
 
 
 #: Variables and coordinates by name.
