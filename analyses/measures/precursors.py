@@ -46,13 +46,15 @@ def onset(curve: Float[np.ndarray, " step"]) -> int | None:
     return _onsets(curve[None])[0]
 
 
-def false_alarms(
-    curve: Float[np.ndarray, " step"], n: int = 200, seed: int = 0
-) -> Float[np.ndarray, ""]:
-    """The share of ``n`` shuffles of a curve that have an `onset`."""
+def false_alarms(curve: Float[np.ndarray, " step"], n: int = 200, seed: int = 0) -> float:
+    """The share of ``n`` shuffles of a curve that have an `onset`.
+
+    >>> bool(false_alarms(np.random.default_rng(0).normal(size=60)) <= LEVEL)
+    True
+    """
     generator = np.random.default_rng(seed)
     shuffled = generator.permuted(np.tile(curve, (n, 1)), axis=1)
-    return np.mean([at is not None for at in _onsets(shuffled)])
+    return float(np.mean([at is not None for at in _onsets(shuffled)]))
 
 
 def _onsets(curves: Float[np.ndarray, "curve step"]) -> list[int | None]:
@@ -100,7 +102,7 @@ def centred_ranks(
     return ranks
 
 
-def rank_correlation(
+def stratified_rank_correlation(
     x: Float[np.ndarray, " run"],
     y: Float[np.ndarray, " run"],
     strata: Integer[np.ndarray, " run"],
@@ -113,6 +115,10 @@ def rank_correlation(
 
     Returns:
         NaN with fewer than four runs, if a variable is constant, or if z has the order of x or y.
+
+    >>> x, strata = np.arange(6.0), np.array([0, 0, 0, 1, 1, 1])
+    >>> round(stratified_rank_correlation(x, x % 3, strata), 6)
+    1.0
     """
     variables = [x, y] if given is None else [x, y, given]
     known = ~np.isnan(variables).any(0)
@@ -141,6 +147,10 @@ class Auroc(NamedTuple):
             its stratum, ties counted as one half; NaN without such a pair.
         low, high: the interval.
         positive, negative: the numbers of runs with a value.
+
+    >>> area = auroc(np.arange(8.0), np.arange(8) >= 4, np.zeros(8, dtype=int))
+    >>> area.value, round(area.low, 2), area.high
+    (1.0, 0.59, 1.0)
     """
 
     value: float
@@ -164,6 +174,9 @@ def auroc(
 
     Unlike a bootstrap and DeLong's variance it has a width where A is 0 or 1, as for a perfect
     measure on few runs. Over strata, A and V are weighted by their numbers of pairs.
+
+    >>> auroc(np.ones(4), np.array([True, True, False, False]), np.zeros(4, dtype=int)).value
+    0.5
     """
     known = ~np.isnan(values)
     sizes, wins = [], 0.0
@@ -205,6 +218,11 @@ class Chance(NamedTuple):
             the most extreme measure is at least as extreme.
         expected, at_most: the mean number of measures with p ≤ 0.05 under permuted outcomes, and
             its 95 % quantile.
+
+    >>> values, strata = np.arange(8.0)[:, None], np.zeros(8, dtype=int)
+    >>> chance = permutation_test(values, np.arange(8) >= 4, strata)
+    >>> bool(chance.p[0] == chance.p_family[0] < 0.05)  # 2 / 70
+    True
     """
 
     p: Float[np.ndarray, " measure"]
@@ -225,6 +243,10 @@ def permutation_test(
     The statistic is the sum of centred ranks of the positive runs (Wilcoxon's), divided by its
     standard deviation over permutations. The correction is Westfall and Young's (1993), which
     respects that measures are correlated.
+
+    >>> values, strata = np.ones((8, 1)), np.zeros(8, dtype=int)
+    >>> permutation_test(values, np.arange(8) >= 4, strata).p
+    array([nan])
     """
     ranks = np.stack([centred_ranks(column, strata) for column in values.T], axis=1)
     generator = np.random.default_rng(seed)

@@ -1,10 +1,8 @@
 """Which measure tells early that a network will generalize? All scalars of all analyses compared.
 
-    result = mechgrok.precursors("sweep")
-    result.table.query("share == 0.1")
-
-The measures of runs that generalize within a horizon and of runs that do not come from
-`mechgrok.analyses.precursors.curves`, the statistics from `mechgrok.analyses.measures.precursors`.
+`precursors` measures them on the runs of a sweep that generalize within a horizon and on those that
+do not (`mechgrok.analyses.precursors.curves`), compares the two at shares of the horizon
+(`mechgrok.analyses.measures.precursors`), and writes a page.
 """
 
 from mechgrok.analyses.precursors.comparison import SHARES, Precursors

@@ -16,7 +16,7 @@ from mechgrok.analyses.measures.precursors import (
     false_alarms,
     onset,
     permutation_test,
-    rank_correlation,
+    stratified_rank_correlation,
 )
 from mechgrok.analyses.precursors.curves import METRICS, Curve, Measured
 from mechgrok.analyses.precursors.outcomes import Outcomes
@@ -139,9 +139,11 @@ def _statistics(
         "high": area.high,
         "n_generalize": area.positive,
         "n_not": area.negative,
-        "outcome_given_l2": rank_correlation(now, generalizes.astype(float), strata, given=l2),
-        "rho": rank_correlation(now, late, strata),
-        "rho_given_l2": rank_correlation(now, late, strata, given=l2),
+        "outcome_given_l2": stratified_rank_correlation(
+            now, generalizes.astype(float), strata, given=l2
+        ),
+        "rho": stratified_rank_correlation(now, late, strata),
+        "rho_given_l2": stratified_rank_correlation(now, late, strata, given=l2),
     }
 
 

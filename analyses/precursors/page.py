@@ -25,8 +25,8 @@ _GENERALIZE, _NOT = COLORS[0], COLORS[1]
 _WIDTH, _HEIGHT, _POINTS = 150, 36, 50
 #: The sections of the page: name, what its measures have in common.
 _SECTIONS = {
-    "without test labels": "Measures that need no labels of the test set.",
-    "with test labels": "Measures that use labels of the test set.",
+    "without-labels": "Measures that need no labels of the test set.",
+    "with-labels": "Measures that use labels of the test set.",
     "hindsight": "Measures that use later checkpoints of the run, for example the frequencies of "
     "the last one. They cannot be known at their step, so they are no precursors, and their values "
     "may reveal the outcome.",
@@ -73,7 +73,7 @@ def _row(name: str, group: pd.DataFrame, measured: Measured, outcomes: Outcomes)
     """The cells of one measure."""
     group = group.sort_values("share")
     at = group[group.share == SORTED_AT].iloc[0]
-    labels = "with test labels" if at.uses_test_labels else "without test labels"
+    labels = "with-labels" if at.uses_test_labels else "without-labels"
     return {
         "section": "hindsight" if at.hindsight else labels,
         "measure": name,
@@ -158,11 +158,13 @@ def _shapes(band: Float[np.ndarray, "3 point"], color: str, low: float, high: fl
 def _figure(result: Precursors, top: int) -> go.Figure:
     """AUROC by share of the horizon, of the most informative measures and the baselines."""
     shown = [name for name in result.top(top).measure if name not in BASELINES]
-    figure = go.Figure(layout={"template": TEMPLATE, "height": 480})
+    dashes = dict(zip(BASELINES, ("dash", "dot", "dashdot"), strict=True))
+    layout = {"template": TEMPLATE, "height": 500, "legend": {"y": -0.25}, "margin": {"b": 130}}
+    figure = go.Figure(layout=layout)
     groups = dict(_by_measure(result))
     for name in [*shown, *(name for name in BASELINES if name in groups)]:
         group = groups[name].sort_values("share")
-        line = {"color": GREY, "dash": "dash"} if name in BASELINES else {}
+        line = {"color": GREY, "dash": dashes[name]} if name in dashes else {}
         figure.add_scatter(
             x=group.share,
             y=group.auroc,

@@ -11,7 +11,7 @@ from mechgrok.analyses.measures.precursors import (
     false_alarms,
     onset,
     permutation_test,
-    rank_correlation,
+    stratified_rank_correlation,
 )
 
 ONE = np.zeros(8, dtype=int)
@@ -101,15 +101,15 @@ def test_partial_correlation_of_a_known_triple() -> None:
     x, y, z = (np.array(v, float) for v in ([1, 2, 3, 4, 5], [2, 1, 4, 3, 5], [1, 3, 2, 5, 4]))
     strata = np.zeros(5, dtype=int)
     xy, xz, yz = 1 - 6 * 4 / 120, 1 - 6 * 4 / 120, 1 - 6 * 14 / 120
-    assert rank_correlation(x, y, strata) == pytest.approx(xy)
+    assert stratified_rank_correlation(x, y, strata) == pytest.approx(xy)
     expected = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
-    assert rank_correlation(x, y, strata, given=z) == pytest.approx(expected)
+    assert stratified_rank_correlation(x, y, strata, given=z) == pytest.approx(expected)
 
 
 def test_a_measure_with_the_order_of_the_norm_has_no_partial_correlation() -> None:
     z = np.arange(8.0)
-    assert np.isnan(rank_correlation(np.exp(z), z % 3, ONE, given=z))
-    assert np.isnan(rank_correlation(z, np.ones(8), ONE))
+    assert np.isnan(stratified_rank_correlation(np.exp(z), z % 3, ONE, given=z))
+    assert np.isnan(stratified_rank_correlation(z, np.ones(8), ONE))
 
 
 def test_ranks_are_those_within_the_stratum() -> None:
