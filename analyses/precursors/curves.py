@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Float, Integer
 
 from mechgrok.errors import NotApplicable, UserError
+from mechgrok.files import make_folder
 from mechgrok.metrics import USUAL
 from mechgrok.registry import ANALYSES, find
 from mechgrok.reports.report import Progress
@@ -99,29 +100,27 @@ def measure_sweep(
     """
     store = folder / _STORE
     kept = load_entries(store)
-    answers: dict[tuple[str, str], Any] = {}
-    missing = []
-    for run_name, run in runs.items():
-        answers[METRICS, run_name] = _of_metrics(run)
-        for name in names:
-            entry = kept.get(f"{name} {run_name}")
-            if entry and not fresh and entry[0] == _key(name, run):
-                answers[name, run_name] = entry[1]
-            else:
-                missing.append((name, run_name))
+    answers: dict[tuple[str, str], Any] = {(METRICS, n): _of_metrics(r) for n, r in runs.items()}
+    missing = {}
+    for (name, run_name), key in _keys(names, runs).items():
+        entry = kept.get(f"{name} {run_name}")
+        if entry and not fresh and entry[0] == key:
+            answers[name, run_name] = entry[1]
+        else:
+            missing[name, run_name] = key
     total = len(missing)
     with Workers(min(workers, total)) as pool:
-        for name, run_name in sorted(missing, key=lambda pair: names.index(pair[0])):
+        for name, run_name in missing:
             pool.submit((name, run_name), _measure, name, runs[run_name].path, fresh)
         for done, ((name, run_name), answer) in enumerate(pool.answers(), 1):
             answers[name, run_name] = answer
             status = "failed on" if isinstance(answer, Failure) else "measured on"
             progress(done, total, f"{name} {status} {run_name}")
             if not isinstance(answer, Failure):
-                _remember(kept, f"{name} {run_name}", _key(name, runs[run_name]), answer)
+                _remember(kept, f"{name} {run_name}", missing[name, run_name], answer)
     if missing:
         with suppress(UserError):  # The folder cannot be written.
-            store.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             save_entries(store, kept)
     return _sort_answers(answers)
 
@@ -133,13 +132,22 @@ def _remember(kept: Entries, name: str, key: Key, answer: dict[str, Any]) -> Non
     kept[name] = key, answer
 
 
-def _key(name: str, run: Run) -> Key:
-    """The key of an analysis's curves: the state of the run, and the source of the analysis."""
-    origin = find_spec(find(ANALYSES, name).module)
-    file = Path(origin.origin) if origin and origin.origin else Path()
+def _keys(names: Sequence[str], runs: Mapping[str, Run]) -> dict[tuple[str, str], Key]:
+    """The key of each analysis's curves of each run: the run's state and the analysis's source."""
+    of_runs = {run_name: Key.of_run(run, _VERSION, {}) for run_name, run in runs.items()}
+    return {
+        (name, run_name): key.model_copy(update={"options": {"source": source}})
+        for name, source in ((name, _source(name)) for name in names)
+        for run_name, key in of_runs.items()
+    }
+
+
+def _source(name: str) -> str:
+    """A digest of the stamps of an analysis's files, which are not imported."""
+    spec = find_spec(find(ANALYSES, name).module)
+    file = Path(spec.origin) if spec and spec.origin else Path()
     files = sorted(file.parent.glob("*.py")) if file.name == "__init__.py" else [file]
-    source = digest(repr([stamp(source) for source in files]).encode())
-    return Key.of_run(run, _VERSION, {"analysis": name, "source": source})
+    return digest(repr([stamp(source) for source in files]).encode())
 
 
 def _measure(name: str, path: Path, fresh: bool) -> dict[str, Any]:

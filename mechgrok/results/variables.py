@@ -42,10 +42,10 @@ class Scalar(NamedTuple):
         at: labels of further dimensions; the mean is taken over the others, without NaN.
 
     >>> import xarray as xr
-    >>> margin = xr.DataArray([[1.0, 3.0]], coords={"step": [0], "side": ["train", "test"]})
-    >>> dataset = xr.Dataset({"margin": margin})
-    >>> float(Scalar("margin", {"side": "test"}).of(dataset)), float(Scalar("margin").of(dataset))
-    (3.0, 2.0)
+    >>> coords = {"step": [0], "side": ["train", "test"]}
+    >>> dataset = xr.Dataset({"margin": (["step", "side"], [[1.0, 3.0]])}, coords)
+    >>> [Scalar("margin", at).of(dataset).item() for at in ({"side": "test"}, {})]
+    [3.0, 2.0]
     """
 
     variable: str
