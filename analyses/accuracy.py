@@ -27,6 +27,8 @@ VARIABLES = {
     "train_loss": Variable("step", "{units of the loss}", "the task's loss on the training set"),
     "test_loss": Variable("step", "{units of the loss}", "the task's loss on the test set"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_accuracy", "test_loss")
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:

@@ -89,6 +89,8 @@ VARIABLES = {
         "neuron", "none", "whether its weights are above 1 % of the largest's at the last step"
     ),
 }
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("committed", "specialized", "transient", "leaders", "gradient_at_final")
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:

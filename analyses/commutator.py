@@ -58,6 +58,8 @@ VARIABLES = {
 }
 #: The variables over steps that use labels of the test set.
 USES_TEST_LABELS: tuple[str, ...] = ()
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("inside",)
 
 
 def measure(

@@ -38,7 +38,7 @@ from mechgrok.analyses.measures.formats import format_course, with_skipped_note
 from mechgrok.analyses.measures.geometry import effective_rank
 from mechgrok.analyses.measures.neurons import activations
 from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 
 SIDES = ("train", "test")
@@ -75,6 +75,14 @@ VARIABLES = {
     ),
     "neurons": Variable("layer", "neurons", "number of ReLUs in the layer"),
     "layer": Variable("layer", "none", "a hidden layer's name"),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "effective_rank": Scalar("effective_rank"),
+    "participation_ratio": Scalar("participation_ratio"),
+    "activation_rank": Scalar("activation_rank"),
+    "train_local_complexity": Scalar("local_complexity", {"side": "train"}),
+    "test_local_complexity": Scalar("local_complexity", {"side": "test"}),
 }
 
 

@@ -87,6 +87,8 @@ VARIABLES = {
     "input_neuron": Variable("input_neuron", "none", "a neuron's number"),
     "output_neuron": Variable("output_neuron", "none", "a neuron's number"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_accuracy",)
 
 
 def measure(

@@ -43,7 +43,7 @@ from mechgrok.analyses.measures.harmonics import (
     part_units,
 )
 from mechgrok.analyses.measures.residues import OrderOption
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -87,6 +87,10 @@ VARIABLES = {
         "share of the frequency in the power of a neuron's input side, ω > 0, mean over live "
         "neurons",
     ),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "share": Scalar("share"),
 }
 
 

@@ -119,6 +119,10 @@ VARIABLES = {
     "pair": Variable("pair", "none", "number of a pair (a, b), of at most 400 chosen at random"),
     "answer": Variable("pair", "none", "the pair's answer, by its position in the parts' order"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("in_sum",)
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("loop", "second_loop", "void", "in_sum", "planar")
 
 
 def measure(

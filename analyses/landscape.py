@@ -42,7 +42,7 @@ from mechgrok.analyses.measures.spacing import Checkpoints, log_spaced, thin
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
 from mechgrok.models import raw_weights
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 
 Weights = Mapping[str, Float[Tensor, "..."]]
@@ -93,6 +93,10 @@ VARIABLES = {
     "plane_step": Variable("plane_step", "step", "checkpoints with a plane"),
     "up": Variable("up", "1", "coefficient of d₂"),
     "across": Variable("across", "1", "coefficient of d₁"),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "largest_eigenvalue": Scalar("eigenvalue", {"nth": 1}),
 }
 
 

@@ -93,6 +93,16 @@ VARIABLES = {
         "predictor", "none", "amplitude: α_a α_b β; alignment: −|D|; both: α_a α_b β cos D"
     ),
 }
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = (
+    "predicted_by_amplitude",
+    "predicted_by_alignment",
+    "predicted_by_both",
+    "misalignment",
+    "phase_symmetry",
+    "random_symmetry",
+    "frequency_spread",
+)
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from mechgrok.analyses.drawing import LogAxis, Measured, Panels, draw_weights
 from mechgrok.analyses.measures.formats import format_change, format_steps
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 
 PER_STEP = True
@@ -44,6 +44,12 @@ VARIABLES = {
         "number of the weight's entries: l1 / n = mean |w| and l2 / √n = √(mean w²)",
     ),
     "state": Variable("state", "none", "raw: θ; masked: θ ⊙ m, the effective weights"),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "total_l1": Scalar("total_l1", {"state": "masked"}),
+    "total_l2": Scalar("total_l2", {"state": "masked"}),
+    "total_l0": Scalar("total_l0", {"state": "masked"}),
 }
 
 

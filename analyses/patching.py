@@ -76,6 +76,8 @@ VARIABLES = {
     "hook": Variable("hook", "none", "a hook point's name"),
     "source": Variable("source", "step", "checkpoints that supply activations"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("own_accuracy", "own_loss")
 
 
 def measure(

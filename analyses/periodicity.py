@@ -36,7 +36,7 @@ from mechgrok.analyses.measures.harmonics import (
 from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 
 #: Number of checkpoints measured by default.
@@ -89,6 +89,10 @@ VARIABLES = {
     ),
     "position": Variable("position", "none", "a position in the chosen order of residues"),
     "residue": Variable("position", "none", "the residue at the position, or the group's element"),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "explained": Scalar("explained"),
 }
 
 

@@ -107,6 +107,17 @@ VARIABLES = {
         "key frequencies (of a group: representations), given or from the last logits",
     ),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = (
+    "test_loss",
+    "restricted_loss",
+    "excluded_loss",
+    "restricted_accuracy",
+    "test_accuracy",
+    "explained",
+)
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("restricted_loss", "excluded_loss", "restricted_accuracy", "explained")
 
 
 def measure(

@@ -70,6 +70,10 @@ VARIABLES = {
     "other_step": Variable("other_step", "step", "all steps, at most 320 of them"),
     "layer": Variable("layer", "none", "a weight's name; all: the network"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_accuracy", "test_loss", "accuracy_change", "log_loss_fall")
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("later", "accuracy_change", "log_loss_fall")
 
 
 def measure(

@@ -23,7 +23,7 @@ from mechgrok.analyses.measures.formats import format_course, format_percent, wi
 from mechgrok.denormals import flushed_denormals
 from mechgrok.metrics import scale_of
 from mechgrok.models import HookedModel, raw_weights
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks import Task
 
@@ -104,6 +104,18 @@ VARIABLES = {
     ),
     "precision": Variable("precision", "none", "floating-point precision of the softmax"),
 }
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "train_logit_scale": Scalar("logit_scale", {"side": "train"}),
+    "test_logit_scale": Scalar("logit_scale", {"side": "test"}),
+    "train_margin": Scalar("margin", {"side": "train"}),
+    "test_margin": Scalar("margin", {"side": "test"}),
+    "train_gradient_norm": Scalar("gradient_norm", {"side": "train"}),
+    "train_along_weights": Scalar("along_weights", {"side": "train"}),
+    "relative_change": Scalar("relative_change"),
+}
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_margin", "sides_agree")
 
 
 def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:

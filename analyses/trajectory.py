@@ -69,6 +69,8 @@ VARIABLES = {
         "all steps, or 40 of them if a matrix has more than 256 rows and columns",
     ),
 }
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = ("speed", "to_end")
 
 
 def measure(

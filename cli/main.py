@@ -19,7 +19,7 @@ from mechgrok.registry import Entry
 PANELS = {
     "Make runs": ("train", "presets", "ticket", "popup", "fork"),
     "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
-    "Many runs": ("sweep", "compare", "paper", "papers"),
+    "Many runs": ("sweep", "compare", "precursors", "paper", "papers"),
     "Exchange": ("import", "export", "push", "log"),
 }
 #: Each subcommand's module, whose first line is its help.

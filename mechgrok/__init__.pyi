@@ -1,3 +1,4 @@
+from .analyses.precursors import precursors as precursors
 from .configuration import Phase as Phase
 from .configuration import RunConfig as RunConfig
 from .configuration import TrainingConfig as TrainingConfig

@@ -9,6 +9,6 @@ grid is measured in the same way.
 """
 
 from mechgrok.analyses.activations.figure import draw
-from mechgrok.analyses.activations.measurement import VARIABLES, applies, finding, measure
+from mechgrok.analyses.activations.measurement import SCALARS, VARIABLES, applies, finding, measure
 
-__all__ = ["VARIABLES", "applies", "draw", "finding", "measure"]
+__all__ = ["SCALARS", "VARIABLES", "applies", "draw", "finding", "measure"]

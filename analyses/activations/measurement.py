@@ -26,7 +26,7 @@ from mechgrok.analyses.measures.harmonics import (
 from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
@@ -90,6 +90,10 @@ VARIABLES = {
     "element": Variable("answer", "none", "of a group: the element's name"),
     "head": Variable("head", "none", "a head's number"),
     "source": Variable("source", "none", "the attended operand: a or b"),
+}
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "explained": Scalar("explained"),
 }
 
 

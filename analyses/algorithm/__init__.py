@@ -12,8 +12,22 @@ By default, 30 checkpoints are measured, evenly spaced by log step.
 """
 
 from mechgrok.analyses.algorithm.figure import draw
-from mechgrok.analyses.algorithm.measurement import VARIABLES, applies, finding, measure
+from mechgrok.analyses.algorithm.measurement import (
+    USES_TEST_LABELS,
+    VARIABLES,
+    applies,
+    finding,
+    measure,
+)
 
 VERSION = 2
 
-__all__ = ["VARIABLES", "VERSION", "applies", "draw", "finding", "measure"]
+__all__ = [
+    "USES_TEST_LABELS",
+    "VARIABLES",
+    "VERSION",
+    "applies",
+    "draw",
+    "finding",
+    "measure",
+]

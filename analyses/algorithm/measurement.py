@@ -111,6 +111,8 @@ VARIABLES = {
         "distance", "residues", "position of a minus position of b, in the residues' order"
     ),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("irrelevance",)
 
 
 def measure(

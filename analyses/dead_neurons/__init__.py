@@ -9,11 +9,22 @@ fig. 13, where dead neurons have 18.75 % of the edges).
 
 from mechgrok.analyses.dead_neurons.figure import draw
 from mechgrok.analyses.dead_neurons.measurement import (
+    SCALARS,
     STATES,
+    USES_TEST_LABELS,
     VARIABLES,
     finding,
     knock_out,
     measure,
 )
 
-__all__ = ["STATES", "VARIABLES", "draw", "finding", "knock_out", "measure"]
+__all__ = [
+    "SCALARS",
+    "STATES",
+    "USES_TEST_LABELS",
+    "VARIABLES",
+    "draw",
+    "finding",
+    "knock_out",
+    "measure",
+]

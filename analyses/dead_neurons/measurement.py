@@ -23,7 +23,7 @@ from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
 from mechgrok.interventions import Ablate, Network, Performance, Remask, Revive
 from mechgrok.masks import Mask, Scope, check_rate
-from mechgrok.results.variables import Variable, described
+from mechgrok.results.variables import Scalar, Variable, described
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.tasks import Task
@@ -88,6 +88,12 @@ VARIABLES = {
         "magnitude mask); revived: pruned, with the edges of dead neurons restored",
     ),
 }
+#: Summaries of variables with further dimensions, one number per step.
+SCALARS = {
+    "dead": Scalar("dead"),
+}
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_accuracy", "test_loss")
 
 
 def measure(

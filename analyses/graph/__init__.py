@@ -9,6 +9,6 @@ and formulas see `mechgrok.analyses.measures.graphs`.
 """
 
 from mechgrok.analyses.graph.figure import draw
-from mechgrok.analyses.graph.measurement import VARIABLES, finding, measure
+from mechgrok.analyses.graph.measurement import USES_TEST_LABELS, VARIABLES, finding, measure
 
-__all__ = ["VARIABLES", "draw", "finding", "measure"]
+__all__ = ["USES_TEST_LABELS", "VARIABLES", "draw", "finding", "measure"]

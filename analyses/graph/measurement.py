@@ -112,6 +112,8 @@ VARIABLES = {
     "picture": Variable("picture", "step", "checkpoints with edges for the picture"),
     "rank": Variable("rank", "none", "0 is the matrix's strongest edge"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("test_accuracy", "test_loss")
 
 
 #: The edges of the relational graph: the strongest pairs, with a fixed number at every step; pairs

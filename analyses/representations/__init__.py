@@ -8,6 +8,21 @@ each neuron reads the coset of a subgroup that contains an operand (Stander et a
 """
 
 from mechgrok.analyses.representations.figure import draw
-from mechgrok.analyses.representations.measurement import VARIABLES, applies, finding, measure
+from mechgrok.analyses.representations.measurement import (
+    USES_LATER_STEPS,
+    USES_TEST_LABELS,
+    VARIABLES,
+    applies,
+    finding,
+    measure,
+)
 
-__all__ = ["VARIABLES", "applies", "draw", "finding", "measure"]
+__all__ = [
+    "USES_LATER_STEPS",
+    "USES_TEST_LABELS",
+    "VARIABLES",
+    "applies",
+    "draw",
+    "finding",
+    "measure",
+]

@@ -109,6 +109,20 @@ VARIABLES = {
     "path": Variable("path", "none", "a path from the tokens to the neurons"),
     "of": Variable("of", "none", "the argument of ρ: a, b, or a b"),
 }
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = (
+    "key_restricted_loss",
+    "key_restricted_accuracy",
+    "key_excluded_loss",
+    "explained",
+)
+#: The variables over steps that use later checkpoints.
+USES_LATER_STEPS = (
+    "key_restricted_loss",
+    "key_restricted_accuracy",
+    "key_excluded_loss",
+    "explained",
+)
 
 
 def measure(

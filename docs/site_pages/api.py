@@ -25,6 +25,7 @@ PACKAGES = (
     "mechgrok.reports",
     "mechgrok.loggers",
     "mechgrok.analyses.drawing",
+    "mechgrok.analyses.precursors",
 )
 #: A package of public modules, documented completely.
 MEASURES = "mechgrok.analyses.measures"

@@ -10,6 +10,12 @@ An analysis is a module with
 * optionally ``VARIABLES``: the dimensions, units and definition of each variable, for `described`;
 * optionally ``PER_STEP = True``: ``measure`` treats every checkpoint independently, and measures
   all without ``steps``, so that the answer for some steps is a part of the answer for all;
+* optionally ``SCALARS``: numbers per step that summarize variables with further dimensions, by
+  name; a variable with the dimension ``step`` alone is one without a declaration;
+* optionally ``USES_TEST_LABELS``: the names of variables over steps, and of ``SCALARS``, that use
+  labels of the test set (default: none);
+* optionally ``USES_LATER_STEPS``: the names of those that use later checkpoints of the run, such as
+  its last, and so cannot be known at their step (default: none);
 * optionally ``VERSION``, a whole number (default: 1): raise it when the module's answers change, so
   that answers on disk are measured again.
 
@@ -37,7 +43,7 @@ from mechgrok.errors import UserError, choices
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import ANALYSES, Entry, entries, find
 from mechgrok.results.store import Key, digest, load_dataset, save_dataset
-from mechgrok.results.variables import SHARED
+from mechgrok.results.variables import SHARED, Scalar
 from mechgrok.runs.probes import join_steps, read_probes
 
 if TYPE_CHECKING:
@@ -56,7 +62,8 @@ class Analysis:
     """An analysis: its functions and metadata.
 
     ``about`` is its documentation, ``loaded_by`` its name for `load`, ``variables`` the table of
-    its variables and coordinates, and ``version`` the version of its code.
+    its variables and coordinates, ``version`` the version of its code, ``scalars`` its numbers per
+    step, and ``uses_test_labels`` and ``uses_later_steps`` the names of those that do.
     """
 
     name: str
@@ -71,6 +78,9 @@ class Analysis:
     loaded_by: str = ""
     variables: "Table" = field(default_factory=dict)
     version: int | str = 1
+    scalars: Mapping[str, Scalar] = field(default_factory=dict)
+    uses_test_labels: frozenset[str] = frozenset()
+    uses_later_steps: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, name: "str | ModuleType") -> "Analysis":
@@ -115,6 +125,8 @@ class Analysis:
         if description is None:
             description = (module.__doc__ or "").partition("\n")[0].rstrip(".")
         guarded = user_code.reraise_as_user_error(key)
+        table = getattr(module, "VARIABLES", {})
+        over_steps = {n: Scalar(n) for n, variable in table.items() if variable.dims == "step"}
         return cls(
             name,
             description,
@@ -126,8 +138,11 @@ class Analysis:
             getattr(module, "PER_STEP", False),
             inspect.getdoc(module) or description,
             key,
-            getattr(module, "VARIABLES", {}),
+            table,
             version,
+            over_steps | getattr(module, "SCALARS", {}),
+            frozenset(getattr(module, "USES_TEST_LABELS", ())),
+            frozenset(getattr(module, "USES_LATER_STEPS", ())),
         )
 
     @in_neutral_state

@@ -34,6 +34,45 @@ class Variable(NamedTuple):
         return Variable(*(text.format_map(words) for text in self))
 
 
+class Scalar(NamedTuple):
+    """One number per step, from a variable that has further dimensions.
+
+    Attributes:
+        variable: the variable's name.
+        at: labels of further dimensions; the mean is taken over the others, without NaN.
+
+    >>> import xarray as xr
+    >>> coords = {"step": [0], "side": ["train", "test"]}
+    >>> dataset = xr.Dataset({"margin": (["step", "side"], [[1.0, 3.0]])}, coords)
+    >>> [Scalar("margin", at).of(dataset).item() for at in ({"side": "test"}, {})]
+    [3.0, 2.0]
+    """
+
+    variable: str
+    at: Mapping[str, Any] = {}
+
+    def of(self, dataset: "xr.Dataset") -> "xr.DataArray":
+        """The scalar over the steps of an answer.
+
+        Raises:
+            KeyError: the answer has no such variable or label.
+        """
+        values = dataset[self.variable].sel(self.at)
+        return values.mean([dim for dim in values.dims if dim != "step"])
+
+    def definition(self, dataset: "xr.Dataset") -> str:
+        """The variable's definition in an answer, with the labels and the dimensions of the mean.
+
+        Raises:
+            KeyError: the answer has no such variable.
+        """
+        variable = dataset[self.variable]
+        dims = [str(dim) for dim in variable.dims if dim not in ("step", *self.at)]
+        labels = [f"{dim} {label}" for dim, label in self.at.items()]
+        mean = [f"mean over {' and '.join(dims)}"] if dims else []
+        return "; ".join([variable.attrs.get("definition", self.variable), *labels, *mean])
+
+
 #: Variables and coordinates by name.
 Table = Mapping[str, Variable]
 
