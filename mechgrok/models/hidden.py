@@ -172,7 +172,7 @@ class LayeredMLP(WiredModel):
     def _folded_outputs_with_norm(
         self, post: Float[Tensor, "batch d_mlp"]
     ) -> Float[Tensor, "batch d_output"]:
-        W_out = self.W_out
+        W_out: Tensor = self.W_out
         if self._has_biases:
             W_out = torch.cat([W_out, self.b_out[None]])
             post = torch.cat([post, torch.ones_like(post[:, :1])], 1)

@@ -74,7 +74,7 @@ def without_normalization(model: HookedModel) -> HookedModel:
     """A copy of a model with its effective weights, but without its normalizations."""
     shape = model.config.model_copy(update={"norm": None})
     sizes = {"d_vocab": model.d_vocab, "n_ctx": model.n_ctx, "d_output": model.d_output}
-    copy = type(model)(shape, **sizes).to(model.device, model.dtype)  # type: ignore[call-arg]
+    copy = type(model)(shape, **sizes).to(model.device, model.dtype)
     weights = effective_weights(model)
     load_weights(copy, {name: weights[name].detach() for name in copy.wiring.weights})
     return copy
