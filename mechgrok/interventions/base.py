@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from inspect import Parameter, Signature, cleandoc
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -13,13 +13,17 @@ from mechgrok.fields import Settings
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
+    from pydantic._internal._model_construction import ModelMetaclass
     from torch import Tensor
 
     from mechgrok.interventions.network import Network
     from mechgrok.masks import Mask
 
+else:
+    ModelMetaclass = type(BaseModel)
+
 #: The ``fwd_hooks`` of ``model.run_with_hooks``.
-Hooks = Sequence[tuple[Any, Callable[..., Any]]]
+Hooks = list[tuple[Any, Callable[..., Any]]]
 #: The number of a neuron, a head or a row, within the size of a tensor.
 Number = Annotated[int, Field(ge=0, le=10**7, strict=True)]
 #: Accepts a single number or text where several stand.
@@ -41,11 +45,11 @@ Layer = Annotated[int, Field(ge=-1000, le=1000, strict=True)]
 Neurons = Numbers | Literal["dead"]
 
 
-class _Listed(type(BaseModel)):  # type: ignore[misc]
+class _Listed(ModelMetaclass):
     """Lists a class's own names in ``help`` and completion, without those of pydantic."""
 
     def __dir__(cls) -> list[str]:
-        own = {*super().__dir__()} - {*dir(BaseModel)} | {*cls.model_fields}
+        own = {*super().__dir__()} - {*dir(BaseModel)} | {*getattr(cls, "model_fields")}  # noqa: B009
         return sorted(name for name in own if not name.startswith("_"))
 
 

@@ -112,7 +112,7 @@ class Network:
 
     @torch.no_grad()
     def run_with_cache(
-        self, inputs: Shaped[Tensor, "batch ..."], names: Sequence[str], more: Hooks = ()
+        self, inputs: Shaped[Tensor, "batch ..."], names: Sequence[str], more: Iterable[Any] = ()
     ) -> tuple[Float[Tensor, "batch d_output"], dict[str, Float[Tensor, "batch ..."]]]:
         """The outputs and the activations at these hook points, from one forward pass.
 

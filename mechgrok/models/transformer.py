@@ -244,7 +244,7 @@ class HookedTransformer(WiredModel):
         **{f"hook_{name}_input": "set_use_split_qkv_input" for name in "qkv"},
     }
     #: Whether `forward` returns logits at every position by default.
-    return_positions = False
+    return_positions: bool = False
 
     W_Q: Float[Tensor, "layer n_heads d_model d_head"] = _stacked("attn", "W_Q")
     W_K: Float[Tensor, "layer n_heads d_model d_head"] = _stacked("attn", "W_K")

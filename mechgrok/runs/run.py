@@ -529,11 +529,11 @@ class Run:
         load_weights(model, saved.weights)
         if saved.mask is not None:
             apply_mask(model, saved.mask)
-        if return_positions and not isinstance(model, HookedTransformer):
-            raise UserError(
-                f"A {self.config.model.kind} has one output per example: omit return_positions."
-            )
         if return_positions:
+            if not isinstance(model, HookedTransformer):
+                raise UserError(
+                    f"A {self.config.model.kind} has one output per example: omit return_positions."
+                )
             model.return_positions = True
         return model.eval().to(device)
 
