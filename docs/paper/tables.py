@@ -1,6 +1,7 @@
 """Write the tables of README.md and docs/tickets.md anew from runs.csv: python docs/paper/tables.py
 
-runs.csv and claims.json beside this file are those that `mechgrok paper --seeds 3` wrote. A table
+runs.csv and claims.json beside this file are those that `mechgrok paper --seeds 3` wrote;
+verdicts are by the present rules. A table
 stands between `<!-- table NAME -->` and `<!-- end of table -->`.
 """
 

@@ -5,6 +5,9 @@ from typing import Any
 from mechgrok.analyses.papers.paper import Paper
 from mechgrok.analyses.papers.scale import BaseRuns, Size
 
+#: Scales of initialization on modular addition; the runs of 1 are also the free ones of spheres.
+SCALES = "1,2,4"
+
 
 def _base_runs(
     steps: int, share: float, images: dict[str, Any] | None = None, **small: Any
@@ -14,7 +17,6 @@ def _base_runs(
     return {
         "scales": ("quick", add),
         "images": ("digits", {"until_grokked": 0} | (images or {})),
-        "free": ("quick", add),
         "spheres": ("quick", add | {"weight_decay": 0.0}),
         "late-sphere": ("quick", add),
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mechgrok.analyses import papers
+from mechgrok.analyses.papers.liu2022 import SCALES
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
@@ -10,14 +11,14 @@ SETTINGS = (
     "network (two layers of 200 neurons, MSE) and weight decay 0.1. On modular addition (modulo "
     "43) the initial weights are drawn from N(0, α²/d_in)."
 )
-_ADD, _IMAGES = "1,2,4", "1,8"
+_IMAGES = "1,8"
 
 
 def plan(scale: papers.Scale) -> Plan:
     """Runs at several scales of initialization."""
     return papers.join(
         [
-            scale.plan("scales", over={"init_scale": _ADD}),
+            scale.plan("scales", over={"init_scale": SCALES}),
             scale.plan("images", over={"init_scale": _IMAGES}),
         ]
     )
@@ -34,7 +35,7 @@ def draw(sweep: Sweep) -> papers.Figures:
 
     return {
         "addition": papers.training_figure(
-            sweep, groups("scales", _ADD), "Modular addition, by the scale of initialization"
+            sweep, groups("scales", SCALES), "Modular addition, by the scale of initialization"
         ),
         "images": papers.training_figure(
             sweep, groups("images", _IMAGES), "Digits, by the scale of initialization"

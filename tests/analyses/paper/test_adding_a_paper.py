@@ -76,5 +76,5 @@ def test_a_paper_of_another_package_is_listed_made_and_judged(folder: Path) -> N
     assert row["verdict"] in ("direction agrees", "direction does not agree", "undecided")
     assert list(row["values"]) == ["0", "1"]
     page = (out / "index.html").read_text(encoding="utf-8")
-    assert "Wide Networks Grok Early, made again" in page
+    assert "Wide Networks Grok Early, a preview" in page
     assert "mechgrok paper smith2024 fig1" in page

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mechgrok.analyses.papers import Scale, Size, join, making
+from mechgrok.analyses.papers import Scale, Size, find_paper, join, list_papers, making
 from mechgrok.analyses.papers.item import ItemResult
 from mechgrok.analyses.papers.minegishi2023 import PAPER
 from mechgrok.analyses.papers.page import write_paper
@@ -120,10 +120,14 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
         making.check_folder(tmp_path)
 
 
+@pytest.mark.parametrize("name", list_papers())
 @pytest.mark.parametrize("quick", [True, False])
-def test_every_item_has_runs_that_can_be_made_and_are_the_same_in_the_whole(quick: bool) -> None:
-    scale = PAPER.scale((0, 1, 2), quick=quick)
-    items = PAPER.find_items()
+def test_every_item_has_runs_that_can_be_made_and_are_the_same_in_the_whole(
+    name: str, quick: bool
+) -> None:
+    paper = find_paper(name)
+    scale = paper.scale(quick=quick)
+    items = paper.find_items()
     whole = join(item.plan(scale) for item in items)
     members = whole.members()
     check_stages(members)
@@ -140,6 +144,17 @@ def test_base_runs_are_called_by_network_and_seed() -> None:
 
 
 FULL = PAPER.scale((0, 1, 2))
+
+
+def test_modular_addition_has_nine_seeds_and_other_tasks_six() -> None:
+    members = join(item.plan(PAPER.scale()) for item in PAPER.find_items()).members()
+    seeds: dict[object, set[object]] = {}
+    for member in members:
+        seeds.setdefault(member.settings["plan"], set()).add(member.settings["seed"])
+    n = {plan: len(of) for plan, of in seeds.items()}
+    assert [n[plan] for plan in ("add", "half", "transformer", "authors-transformer")] == [9] * 4
+    assert [n[plan] for plan in ("sub", "mnist", "parity")] == [6] * 3
+    assert n["start"] == 1  # the widest networks
 
 
 def test_every_item_says_what_it_shows_and_what_is_claimed() -> None:
