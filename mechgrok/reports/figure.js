@@ -46,26 +46,29 @@ function assign(layout, attributes) {
 function follow(place, width) {
   new ResizeObserver(() => {
     const now = fittingWidth(place, place.layout);
-    if (now === width || !place.clientWidth) return;
+    if (!now || now === width || !place.clientWidth) return;
     width = now;
     Plotly.relayout(place, structuredClone(place.layout.meta.layouts[width]));
   }).observe(place);
 }
 
+async function draw(place, figure) {
+  const width = fittingWidth(place, figure.layout);
+  if (width) assign(figure.layout, figure.layout.meta.layouts[width]);
+  // On a touch screen a finger scrolls the page instead of dragging a zoom box.
+  if (window.matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
+  await Plotly.newPlot(place, figure.data, figure.layout, {
+    responsive: true, displaylogo: false, showSendToCloud: false,
+    toImageButtonOptions: { format: "svg" },
+  });
+  if (figure.frames) await Plotly.addFrames(place, figure.frames);
+  follow(place, width);
+}
+
 async function show(place, id) {
   try {
     await loadPlotly();
-    const figure = await unpacked(id);
-    // On a touch screen a finger scrolls the page instead of dragging a zoom box.
-    if (window.matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
-    const width = fittingWidth(place, figure.layout);
-    if (width) assign(figure.layout, figure.layout.meta.layouts[width]);
-    await Plotly.newPlot(place, figure.data, figure.layout, {
-      responsive: true, displaylogo: false, showSendToCloud: false,
-      toImageButtonOptions: { format: "svg" },
-    });
-    if (figure.frames) await Plotly.addFrames(place, figure.frames);
-    follow(place, width);
+    await draw(place, await unpacked(id));
     place.dataset.shown = "yes";
   } catch (error) {
     place.textContent = "This figure cannot be shown in this browser (" + error.message + ").";
