@@ -30,8 +30,8 @@ _NARROW, _SQUARE = 135, 100
 _STEEPEST = 0.8
 #: Heights in pixels of a line of a legend, of a title, and of a menu.
 _LEGEND, _TITLE, _MENU = 20.0, 18.0, 42.0
-#: Pixels of a legend entry beside its name, and of a colour bar with its ticks.
-_SAMPLE, _BAR = 48.0, 42.0
+#: Pixels of a legend entry beside its name, and of a colour bar without its labels.
+_SAMPLE, _BAR = 48.0, 24.0
 #: Pixels for labels beside a gap.
 _GAP = (8, 14)
 
@@ -97,10 +97,9 @@ def _blocks(rows: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows that break together: a row, and the rows below that continue its panels."""
     block: list[Row] = []
     for row in rows:
-        continues = block and len(row.panels) == len(block[0].panels)
-        if not continues or any(panel.title for _, panel in row.filled()):
-            if block:
-                yield block
+        continues = row.continues or not any(panel.title for _, panel in row.filled())
+        if block and not (continues and len(row.panels) == len(block[0].panels)):
+            yield block
             block = []
         block.append(row)
     yield block
@@ -168,7 +167,7 @@ class Page:
         for colors in item.figure.color_scales:
             first = next((one for one in self.lines if set(one.panels) & set(colors.panels)), None)
             if first is line and item is [p for p in line.panels if p in colors.panels][-1]:
-                bar = _BAR + 16 * n_lines(_bar_title(colors, line))
+                bar = _bar_width(colors) + 16 * n_lines(_bar_title(colors, line))
         return Box(box.width, box.left, box.right + bar)
 
     def _place(self, grid: Grid) -> None:
@@ -307,7 +306,8 @@ class Page:
             return self.steps.ticks(pixels), 20.0
         names = panel.x_names()
         if names is None:
-            return {"nticks": panel.x.get("nticks", max(3, int(pixels / 45)))}, 20.0
+            most = {"nticks": panel.x.get("nticks", max(4, int(pixels / 40)))}
+            return panel.whole_ticks("x") or most, 20.0
         widest = max(map(text_width, names), default=0.0)
         if widest + 6 <= pixels / max(1, len(names)):
             return {"tickangle": 0}, 20.0
@@ -339,6 +339,13 @@ def _y_title(panel: Panel, line: Line) -> str:
     alike = {**panel.y, "title": ""} == {**first.y, "title": ""}
     own = title_of(panel.y) or (title_of(first.y) if alike and panel is line.panels[0] else "")
     return wrap(own, line.height + 20, 13)
+
+
+def _bar_width(colors: Colors) -> float:
+    """The width of a colour bar with its tick labels."""
+    largest = f"{colors.layout['cmax']:,.0f}"
+    names = colors.layout["colorbar"].get("ticktext", [largest if len(largest) > 3 else "0.00"])
+    return _BAR + max(text_width(str(name), 11) for name in names)
 
 
 def _bar_title(colors: Colors, line: Line) -> str:

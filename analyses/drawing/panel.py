@@ -219,7 +219,7 @@ class Panel:
             color is None
             and run is not None
             and kind in _COLORED
-            and attributes.get("mode") != "text"
+            and not str(attributes.get("mode")).endswith("text")
         ):
             color = self.figure.color_of(run)
         if color is not None:
@@ -289,6 +289,26 @@ class Panel:
         names = [place for x in places for place in np.ravel(x) if isinstance(place, str)]
         return list(dict.fromkeys(names)) or None
 
+    def whole_ticks(self, axis: str) -> dict[str, Any]:
+        """The ticks of an axis of a few whole numbers, such as positions, for plotly."""
+        given = [t.attributes.get(axis, ()) for t in self.traces if t.kind == "heatmap"]
+        values = np.concatenate([np.ravel(places) for places in given] or [np.empty(0)])
+        is_few = values.size and values.dtype.kind in "iu" and np.ptp(values) < 6
+        return {"dtick": 1} if is_few else {}
+
+    def least_range(self) -> dict[str, Any]:
+        """The range of a linear y axis whose curves vary by less than 1 % of their values."""
+        given = [t.attributes.get("y", ()) for t in self.traces if t.kind == "scatter"]
+        curves = [np.ravel(y) for y in given]
+        values = np.concatenate([y for y in curves if y.dtype.kind in "iuf"] or [np.empty(0)])
+        values = values[np.isfinite(values)]
+        if not values.size or self.y.keys() & {"range", "rangemode", "type", "scaleanchor"}:
+            return {}
+        middle = float(values.max() + values.min()) / 2
+        least = abs(middle) / 200
+        is_flat = least > 0 and np.ptp(values) < 2 * least
+        return {"range": [middle - least, middle + least]} if is_flat else {}
+
     def box(self, y_title: str | None = None) -> Box:
         """The panel's width, and the pixels of labels at its sides; default: its own y title."""
 
@@ -300,15 +320,15 @@ class Panel:
 
         if self.y.get("visible") is False:
             return Box(self.width, 8, 14)
-        right = side(self.twin.y, title_of(self.twin.y)) + 6 if self.twin is not None else 14.0
+        right = side(self.twin.y, title_of(self.twin.y)) + 6 if self.twin is not None else 18.0
         return Box(self.width, side(self.y, y_title or title_of(self.y)) + 4, right)
 
 
 class Row:
     """Panels side by side; made by `Panels.row`."""
 
-    def __init__(self, figure: "Panels", height: float, legend: bool) -> None:
-        self.figure, self.height, self.legend = figure, height, legend
+    def __init__(self, figure: "Panels", height: float, legend: bool, continues: bool) -> None:
+        self.figure, self.height, self.legend, self.continues = figure, height, legend, continues
         self.panels: list[Panel | float] = []
 
     def panel(

@@ -90,9 +90,16 @@ class Panels:
         self._shows_run_colors = True
         return self.run_colors[run]
 
-    def row(self, *, height: float, legend: bool = False) -> Row:
-        """Add a row of panels, optionally with a separate legend above it."""
-        self.rows.append(Row(self, height, legend))
+    def row(self, *, height: float, legend: bool = False, continues: bool = False) -> Row:
+        """Add a row of panels.
+
+        Args:
+            height: of its panels, in pixels.
+            legend: whether a separate legend is above the row.
+            continues: whether each panel belongs to the one above it, as on rows without titles;
+                on narrow pages such rows break together.
+        """
+        self.rows.append(Row(self, height, legend, continues))
         return self.rows[-1]
 
     def colors(
@@ -174,7 +181,9 @@ class Panels:
                     across |= steps.layout() | ({"matches": first} if first else {})
                     first = first or x
                 layout |= {axis_id("xaxis", panel.number): across}
-                layout |= {axis_id("yaxis", panel.number): {"anchor": x} | _with_title(panel.y)}
+                up = {"anchor": x} | _with_title(panel.y)
+                up |= panel.whole_ticks("y") | panel.least_range()
+                layout |= {axis_id("yaxis", panel.number): up}
                 if panel.twin is not None:
                     right = {"overlaying": y, "anchor": x, "side": "right", "showgrid": False}
                     right |= {"tickmode": "auto", "nticks": 6} | _with_title(panel.twin.y)

@@ -12,7 +12,7 @@ from mechgrok.reports.packing import script
 
 #: Boxes of all visible texts of a figure, and the figure's own box, in pixels.
 _BOXES = """() => {
-  const plot = document.querySelector('.js-plotly-plot').getBoundingClientRect();
+  const plot = document.querySelector('.svg-container').getBoundingClientRect();
   const texts = [...document.querySelectorAll('.js-plotly-plot svg text')].filter(text => {
     const style = getComputedStyle(text);
     return text.textContent.trim() && style.visibility !== 'hidden' && style.opacity !== '0'
@@ -35,8 +35,11 @@ _BOXES = """() => {
 
 #: Draws a figure in place of the one before.
 _DRAW = """async (json) => {
-  Plotly.purge('figure');
-  await draw(document.getElementById('figure'), JSON.parse(json));
+  const [before, place] = [document.getElementById('figure'), document.createElement('div')];
+  place.id = 'figure';
+  Plotly.purge(before);
+  before.replaceWith(place);
+  await draw(place, JSON.parse(json));
 }"""
 
 Box = dict[str, Any]
@@ -49,8 +52,8 @@ def opened_page(browser_path: str, folder: Path) -> Iterator[Any]:
 
     shell = folder / "shell.html"
     shell.write_text(
-        '<meta charset="utf-8"><style>body { margin: 0 }</style><div id="figure"></div>'
-        f"<script>{get_plotlyjs()}</script><script>{script()}</script>",
+        '<!DOCTYPE html><meta charset="utf-8"><style>body { margin: 0 }</style>'
+        f'<script>{get_plotlyjs()}</script><script>{script()}</script><div id="figure"></div>',
         encoding="utf-8",
     )
     with sync_playwright() as playwright:
