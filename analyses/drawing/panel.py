@@ -257,6 +257,7 @@ class Panel:
             self.notes.append(
                 {"text": text, "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom", **place}
                 | {"showarrow": False, "font": {"size": 11, "color": "#555555"}}
+                | {"bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0}
             )
 
     def band(self, first: int, last: int, color: str, text: str = "") -> None:
