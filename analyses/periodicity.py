@@ -180,7 +180,7 @@ def draw(measured: Measured) -> go.Figure:
         measured,
         title="Input weights of the neurons, and the best-fitting waves",
         subtitle="rows ordered by frequency and phase at the last step; below, dots sized by "
-        "amplitude, yellow for a perfect fit; curves: neuron, frequency, phase, share explained",
+        "amplitude, yellow for a perfect fit; curves: neuron, fit, share explained",
     )
     explained = figure.colors("share explained", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):
