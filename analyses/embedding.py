@@ -44,6 +44,8 @@ _STOPS = 30
 #: The most key frequencies; with PCA and the spectrum they fill three rows.
 _PLANES = 6
 _COLUMNS = 3
+#: Tokens with a name in each plane.
+_NAMED = 7
 
 
 def applies(run: Run) -> str | None:
@@ -220,15 +222,21 @@ def _draw_plane(row: Row, label: str, dataset: xr.Dataset, name: str, key: int |
         places = now[name] if key is None else now[name].sel(key=key)
         return dict(zip("xy", places.values, strict=True))
 
+    angle = np.arctan2(*[at(last)[axis] for axis in "yx"])
+    # Names all around the circle; hover gives the others.
+    around = np.linspace(0, len(token), _NAMED, endpoint=False).astype(int)
+    named = np.isin(np.arange(len(token)), np.argsort(angle)[around])
     colors = [f"hsl({360 * t / (token.max() + 1):.0f}, 75%, 38%)" for t in token]
     panel.add(
         "scatter",
         run=label,
         at=at,
-        mode="text",
-        text=[str(name) for name in shown],
-        textfont={"size": 9 if len(token) <= 70 else 7, "color": colors},
-        hover="token %{text}<br>(%{x:.3g}, %{y:.3g})",
+        mode="markers+text",
+        text=np.where(named, shown.astype(str), ""),
+        textfont={"size": 11, "color": colors},
+        marker={"size": np.where(named, 0, 4), "color": colors},
+        customdata=shown,
+        hover="token %{customdata}<br>(%{x:.3g}, %{y:.3g})",
     )
 
 

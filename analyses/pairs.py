@@ -252,7 +252,8 @@ def _draw_grids(figure: Panels) -> None:
             chosen = dataset.isel(pair=np.flatnonzero(dataset.train.to_numpy() == trained))
             learned = chosen.learned.dropna("pair").to_numpy()
             low, high = np.quantile(learned, [0.02, 0.98]) if learned.size else (0.0, 1.0)
-            colors = figure.colors("learned at step", float(low), float(high), tickformat=",")
+            ticks = {"tickformat": ","} | ({"dtick": 1} if high - low < 6 else {})
+            colors = figure.colors("learned at step", float(low), float(high), **ticks)
             y = _axis("a", dataset) | {"autorange": "reversed"}
             panel = row.panel(f"{prefix}{side}", x=_axis("b", dataset), y=y, square=True)
             _draw_pairs(panel, colors, label, chosen)

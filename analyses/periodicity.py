@@ -184,7 +184,7 @@ def draw(measured: Measured) -> go.Figure:
         measured,
         title="Input weights of the neurons, and the best-fitting waves",
         subtitle="rows ordered by frequency and phase at the last step; below, dots sized by "
-        "amplitude, yellow for a perfect fit",
+        "amplitude, yellow for a perfect fit; curves: neuron, fit, share explained",
     )
     explained = figure.colors("share explained", 0, 1, tickformat=".0%")
     for first in range(0, len(measured), _ACROSS):
@@ -295,8 +295,8 @@ def _describe_fit(now: xr.Dataset, neuron: int) -> dict[str, Any]:
         fit = part_labels(now).names[int(of_neuron.frequency_of)]
     else:
         phase = f"{float(of_neuron.phase):+.2f}".replace("-", "−")
-        fit = f"frequency {int(of_neuron.frequency_of)}, phase {phase}"
-    return {"text": [f"neuron {neuron}: {fit}, {float(of_neuron.explained):.0%} explained"]}
+        fit = f"ω = {int(of_neuron.frequency_of)}, phase {phase}"
+    return {"text": [f"{neuron}: {fit}, {float(of_neuron.explained):.0%}"]}
 
 
 def _draw_fits(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> None:

@@ -28,7 +28,7 @@ html_theme = "furo"
 html_title = "mechgrok"
 html_static_path = ["_static", "_build/static"]
 html_css_files = ["site.css"]
-html_js_files = ["site.js"]
+html_js_files = ["figure.js", "site.js"]
 html_theme_options = {"sidebar_hide_name": False}
 html_show_sourcelink = False
 
@@ -57,7 +57,7 @@ def setup(app: Any) -> None:
     api.write(HERE / "reference" / "api")
     commands.write(HERE / "reference")
     variables.write(HERE / "reference")
-    figures.copy_plotly(BUILD / "static")
+    figures.copy_scripts(BUILD / "static")
     figures.prepare_kernels(BUILD, ROOT)
     app.connect("source-read", variables.link)
     app.connect("html-page-context", figures.add_plotly)

@@ -79,9 +79,11 @@ def _panels(
     titles: Sequence[str],
     x: dict[str, Any],
     y: dict[str, Any],
+    *,
+    continues: bool = False,
 ) -> list[Panel]:
     """A row of panels, one for each title, with the same axes."""
-    row = figure.row(height=height)
+    row = figure.row(height=height, continues=continues)
     x, y = {"showgrid": False, "nticks": 4} | x, {"showgrid": False, "nticks": 5} | y
     panels = [
         row.panel(title, x=x, y=y | ({"title": ""} if place else {}))
@@ -160,7 +162,7 @@ def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int
         places = {"x": dataset.j.to_numpy(), "y": dataset.i.to_numpy()}
     titles = [title] * dataset.sizes["shown"]
     hover = "(%{y}, %{x})<br>amplitude %{z:.3g}"
-    for shown, panel in enumerate(_panels(figure, 85, width, titles, *axes)):
+    for shown, panel in enumerate(_panels(figure, 85, width, titles, *axes, continues=True)):
         if shown and is_group:
             panel.y |= bare
         panel.heat(colors, run=label, at=_slice("transform", shown, "z"), hover=hover, **places)
@@ -170,7 +172,7 @@ def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) ->
     """Draw the effect of each shown neuron on the logits, each on one scale for all steps."""
     titles = ["effect on logits"] * dataset.sizes["shown"]
     axes = _axis("answer", dataset), {"title": "logit per activation"}
-    for shown, panel in enumerate(_panels(figure, 95, width, titles, *axes)):
+    for shown, panel in enumerate(_panels(figure, 95, width, titles, *axes, continues=True)):
         top = 1.1 * float(np.abs(dataset.push[:, shown]).max())
         panel.y |= {"range": [-top, top]}
         panel.add(

@@ -21,7 +21,6 @@ def slider_of(
     traces: Sequence[Trace],
     stops: Sequence[int],
     axis: StepAxis,
-    below: float,
     at_stop: Callable[[xr.Dataset, int], xr.Dataset],
 ) -> go.Figure:
     """Add a slider to the figure, with a frame of changed attributes for each stop.
@@ -31,7 +30,6 @@ def slider_of(
         traces: all traces, changing or not.
         stops: the steps of the slider.
         axis: the axis of training steps.
-        below: pixels between the last row and the slider.
         at_stop: selects a dataset's step nearest to a stop.
     """
     changing = {at: trace for at, trace in enumerate(traces) if trace.at is not None}
@@ -47,14 +45,13 @@ def slider_of(
         how = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
         steps.append({"label": f"{stop:,}", "method": "animate", "args": [[str(stop)], how]})
     slider = {"steps": steps, "active": len(steps) - 1, "x": 0, "len": 1, "y": 0}
-    slider |= {"yanchor": "top", "pad": {"t": below + 6}}
-    slider |= {"currentvalue": {"prefix": "training step "}}
+    slider |= {"yanchor": "top", "currentvalue": {"prefix": "training step "}}
     figure.frames = frames
-    figure.layout.updatemenus += (_player(below),)
+    figure.layout.updatemenus += (_player(),)
     return figure.update_layout(sliders=[slider])
 
 
-def _player(below: float) -> dict[str, Any]:
+def _player() -> dict[str, Any]:
     """Buttons left of the slider: play from the first stop, and pause."""
     now = {"mode": "immediate", "transition": {"duration": 0}}
     play = [None, {**now, "frame": {"duration": _STOP, "redraw": True}}]
@@ -64,7 +61,7 @@ def _player(below: float) -> dict[str, Any]:
         for label, args in (("▶", play), ("❚❚", pause))
     ]
     style = {"type": "buttons", "direction": "down", "showactive": False, "font": {"size": 10}}
-    place = {"x": 0, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": below + 8, "r": 12}}
+    place = {"x": 0, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"r": 12}}
     return {**style, "buttons": buttons, **place}
 
 
@@ -78,17 +75,13 @@ def united_choices(traces: Sequence[Trace]) -> list[list[Trace]]:
     return list(menus.values())
 
 
-def menu_of(
-    figure: go.Figure, traces: Sequence[Trace], chosen: Sequence[Trace], y: float, above: float
-) -> dict[str, Any]:
+def menu_of(figure: go.Figure, traces: Sequence[Trace], chosen: Sequence[Trace]) -> dict[str, Any]:
     """A menu of the traces' choices at the right end of a row, opened at the first choice.
 
     Args:
         figure: the figure, whose first traces are ``traces``.
         traces: all traces.
         chosen: the traces that the menu changes.
-        y: the top of the row.
-        above: pixels from the top of the row to the menu.
     """
     choices: list[Mapping[str, Mapping[str, Any]]] = [trace.choices for trace in chosen]
     indices = [i for i, trace in enumerate(traces) if any(trace is other for other in chosen)]
@@ -101,5 +94,4 @@ def menu_of(
     for name in names:
         changed = {key: [choice.get(name, {}).get(key) for choice in choices] for key in attributes}
         buttons.append({"label": name, "method": "restyle", "args": [changed, indices]})
-    place = {"x": 1, "xanchor": "right", "y": y, "yanchor": "bottom", "pad": {"b": 4 + above}}
-    return {**place, "buttons": buttons}
+    return {"x": 1, "xanchor": "right", "yanchor": "bottom", "buttons": buttons}

@@ -1,7 +1,8 @@
 """Write figures as self-contained HTML, or as PNG, SVG and PDF through a browser.
 
-A picture for print (``width`` in centimetres) has the layout of a narrow screen, scaled down so
-that its letters match a caption's. It has no title, which belongs in the caption, and no controls.
+A picture for print (``width`` in centimetres) has the layout of a screen that is wider by a third,
+scaled down so that its letters match a caption's. It has no title, which belongs in the caption,
+and no controls.
 """
 
 import html
@@ -13,11 +14,12 @@ import plotly.graph_objects as go
 
 from mechgrok.analyses.drawing.browser import one_browser
 from mechgrok.analyses.drawing.controls import SLIDER
-from mechgrok.analyses.drawing.grid import NARROW
+from mechgrok.analyses.drawing.layouts import fitted
+from mechgrok.analyses.drawing.page import WIDTHS
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
 from mechgrok.reports.packing import pack, packed_plotly, script
-from mechgrok.reports.page import bare
+from mechgrok.reports.titles import bare
 
 #: Picture formats.
 PICTURES = ("png", "svg", "pdf")
@@ -25,8 +27,8 @@ PICTURES = ("png", "svg", "pdf")
 _PIXELS_PER_CM = 96 / 2.54
 #: Scale of print relative to screen: 12-pixel letters become 7 points.
 _PRINTED = 0.75
-#: Smallest layout width of a printed panel, in screen pixels.
-_PANEL = 400
+#: Layout width of a slide, in pixels.
+_SLIDE = 1200
 #: PNG pixels per layout pixel: twice for slides, 300 to an inch for print.
 _SLIDES, _PRINT = 2.0, 300 / 96
 
@@ -70,7 +72,7 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
         figure: the figure to draw.
         path: the file.
         width: of a printed column or page, in centimetres; default: a slide of 1,200 pixels, twice
-            as many in a PNG.
+            as many in a PNG. Letters are smaller than 7 points in less than 7 centimetres.
 
     Raises:
         UserError: the format is unknown, the width is out of range, or no browser is installed.
@@ -78,16 +80,17 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
     form = path.suffix[1:]
     if form not in PICTURES:
         raise UserError(f"{path} cannot be drawn: choose {', '.join(PICTURES)} as its ending.")
+    if width is not None and not 2 <= width <= 200:
+        raise UserError(f"A picture cannot be {width:g} cm wide: give 2 to 200.")
     if width is None:
-        shown, across, height = without_buttons(figure), 1200, figure.layout.height or 800
-        scale = _SLIDES if form == "png" else 1.0
+        across, scale, pixels = _SLIDE, 1.0, _SLIDES
+        shown = without_buttons(fitted(figure, across))
     else:
-        if not 2 <= width <= 200:
-            raise UserError(f"A picture cannot be {width:g} cm wide: give 2 to 200.")
-        shown, pixels = for_print(figure), width * _PIXELS_PER_CM
-        across = round(max(min(NARROW, _PANEL * _columns(shown)), pixels / _PRINTED))
-        height, scale = _height(shown, across), pixels / across
-        scale *= _PRINT if form == "png" else 1.0
+        across = round(max(WIDTHS[0], width * _PIXELS_PER_CM / _PRINTED))
+        scale, pixels = width * _PIXELS_PER_CM / across, _PRINT
+        shown = for_print(fitted(figure, across))
+    height = round(shown.layout.height or across * 2 / 3)
+    scale *= pixels if form == "png" else 1.0
     with one_browser() as browser:
         image = browser.draw(shown, form, width=across, height=height, scale=scale)
     write_whole(path, lambda temporary: temporary.write_bytes(image))
@@ -115,18 +118,3 @@ def for_print(figure: go.Figure) -> go.Figure:
         shown.update_layout(margin={"b": bottom}, height=height)
     shown.layout.sliders = shown.layout.updatemenus = ()
     return shown
-
-
-def _height(figure: go.Figure, across: int) -> int:
-    """The height of a printed figure; the plot area shrinks by the square root of the width."""
-    if figure.layout.height is None:
-        return round(across * 2 / 3)
-    around = figure.layout.margin.t + figure.layout.margin.b
-    narrower = min(1.0, across / NARROW) ** 0.5
-    return round(around + narrower * (figure.layout.height - around))
-
-
-def _columns(figure: go.Figure) -> int:
-    """The number of panels side by side."""
-    starts = {round(axis.domain[0], 3) for axis in figure.select_xaxes() if axis.domain}
-    return max(1, len(starts))

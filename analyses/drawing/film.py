@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from mechgrok.analyses.drawing.browser import one_browser
 from mechgrok.analyses.drawing.export import without_buttons
+from mechgrok.analyses.drawing.layouts import fitted
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
 
@@ -47,8 +48,8 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
         raise UserError(f"A film cannot be {width} pixels wide: give 100 to 4000.")
     ffmpeg = _ffmpeg()
     with TemporaryDirectory() as folder, one_browser() as browser:
-        for number, now in enumerate(stops(figure)):
-            drawn = browser.draw(now, "png", width=width, height=figure.layout.height or 700)
+        for number, now in enumerate(stops(fitted(figure, width))):
+            drawn = browser.draw(now, "png", width=width, height=now.layout.height or 700)
             (Path(folder) / f"{number:05}.png").write_bytes(drawn)
 
         def join(temporary: Path) -> None:

@@ -1,15 +1,9 @@
-"""Lay out panels as rows of boxes, with space in pixels for labels around them."""
+"""Lay out panels as rows of boxes on a page of a given width, with space for labels around them."""
 
 import itertools
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-
-#: The narrowest page width, in pixels, without overlaps; wider pages stretch all boxes.
-NARROW = 850
-#: Average width of a letter in pixels, in the fonts of figures.
-_LETTER = 6.6
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,8 @@ class Grid:
     height: float
 
 
-def lay_out(bands: Sequence[Band]) -> Grid:
-    """Stack the bands, and align the columns of rows with equal widths."""
+def lay_out(bands: Sequence[Band], width: float) -> Grid:
+    """Stack the bands on a page, and align the columns of rows with equal widths."""
     bands = _in_columns(bands)
     left = max(band.boxes[0].left for band in bands)
     right = max(band.boxes[-1].right for band in bands)
@@ -59,7 +53,7 @@ def lay_out(bands: Sequence[Band]) -> Grid:
     for band, gap in zip(bands, [*gaps, 0.0], strict=True):
         # Rounding may put the lowest row slightly below 0, which plotly rejects.
         y = (max(0.0, (top - band.height) / height), top / height)
-        places.append([Place(x, y) for x in _across(band.boxes, NARROW - left - right)])
+        places.append([Place(x, y) for x in _across(band.boxes, width - left - right)])
         top -= band.height + gap
     return Grid(places, left, right, height)
 
@@ -90,28 +84,3 @@ def _across(boxes: Sequence[Box], inner: float) -> list[tuple[float, float]]:
         extents.append((at / inner, min(1.0, (at + box.width * unit) / inner)))
         at += box.width * unit + gap
     return extents
-
-
-def wrap(text: str, pixels: float, size: float = 13) -> str:
-    """Wrap the text with ``<br>`` into lines of at most the given pixels at a font size.
-
-    Lines that contain tags with attributes are not wrapped: a break could fall inside a tag.
-    """
-    letters = max(12, int(pixels / (_LETTER * size / 13)))
-    lines: list[str] = []
-    for line in text.split("<br>"):
-        lines += [line] if "<span" in line else textwrap.wrap(line, letters) or [""]
-    return "<br>".join(lines)
-
-
-def n_lines(text: str) -> int:
-    """The number of lines in a wrapped text; 0 if empty."""
-    return text.count("<br>") + 1 if text else 0
-
-
-def legend_lines(names: Sequence[str], pixels: float = NARROW - 100) -> int:
-    """The number of lines of a horizontal legend; plotly wraps entries into even columns."""
-    widths = [45 + _LETTER * len(name) for name in names]
-    if sum(widths) <= pixels:
-        return min(1, len(widths))
-    return -(-len(widths) // max(1, int(pixels / max(widths))))

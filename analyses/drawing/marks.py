@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mechgrok.analyses.drawing.groups import median_milestone
 from mechgrok.analyses.drawing.panel import Panel, axis_id
 from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.text import text_width
 
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panels import Panels
@@ -17,10 +16,8 @@ Marks = list[dict[str, Any]]
 
 _DASHES = {"t_mem": "dot", "t_gen": "dash", "t_collapse": "longdashdot"}
 _PHASE, _PHASE_COLOR = "phase", "#999999"
-#: A white outline around letters drawn on curves.
-_HALO = ", ".join(["0px 0px 2px white"] * 4)
-#: Height and width of a line's name in pixels.
-_NAME_HEIGHT, _NAME_WIDTH = 38, 13
+#: Height in pixels of a milestone's name above a panel, and the most names above one another.
+LABEL, _MOST = 14.0, 3
 
 
 def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, int, str]]:
@@ -44,57 +41,61 @@ def all_milestones(figure: "Panels", labels: Iterable[str]) -> list[tuple[str, i
     return [*milestones, *((_PHASE, at, _PHASE_COLOR) for at in phases)]
 
 
-def milestone_lines(
-    panel: Panel, axis: StepAxis, pixels: float, named: bool
-) -> tuple[Marks, Marks]:
-    """Lines at t_mem (dotted), t_gen (dashed), the first collapse and phases, and their names.
-
-    Args:
-        panel: a panel over training.
-        axis: the axis of training steps.
-        pixels: the panel's width.
-        named: whether to name the lines where names fit; with more than four runs, only the
-            first line of each kind.
-    """
-    milestones = all_milestones(panel.figure, panel.milestones_of)
-    has_few_runs = len({color for mark, _, color in milestones if mark in _DASHES}) <= 4
-    # Names of close lines are stacked: the horizontal positions of the names at each height.
-    heights: list[list[float]] = [[] for _ in range(int((panel.row.height - 20) / _NAME_HEIGHT))]
-    references = _axis_references(panel)
-    lines, names, named_marks = [], [], set()
-    for step, mark, color in sorted((step, mark, color) for mark, step, color in milestones):
-        color = color if len(panel.figure.measured) > 1 or mark == _PHASE else "#555555"
-        x, at = float(axis.place(step)), pixels * axis.share(step)
+def milestone_lines(panel: Panel, axis: StepAxis) -> Marks:
+    """Lines at t_mem (dotted), t_gen (dashed), the first collapse, and phases."""
+    lines, references = [], _axis_references(panel)
+    for mark, step, color in _milestones_of(panel):
+        x = float(axis.place(step))
         line = {"color": color, "dash": _DASHES.get(mark), "width": 0.8 if mark == _PHASE else 1.2}
         lines.append(
             {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": line, **references}
         )
-        free = [k for k, near in enumerate(heights) if all(abs(at - x) > _NAME_WIDTH for x in near)]
-        if named and free and (has_few_runs or mark not in named_marks):
-            named_marks.add(mark)
-            heights[free[0]].append(at)
-            font = {"size": 11, "color": color, "shadow": _HALO}
-            name: dict[str, Any] = {"text": mark, "font": font}
-            name |= {"x": np.log10(x) if axis.log else x, "xanchor": "right", "yanchor": "top"}
-            name |= {"y": 1, "yshift": -_NAME_HEIGHT * free[0], "textangle": -90}
-            names.append({**name, "showarrow": False, **references})
-    return lines, names
+    return lines
 
 
-def bands(panel: Panel, axis: StepAxis) -> tuple[Marks, Marks]:
-    """The panel's tinted intervals of training, and their names."""
-    tints, names = [], []
-    references = _axis_references(panel)
-    for first, last, color, text in panel.bands:
+def milestone_labels(panel: Panel, axis: StepAxis, pixels: float) -> Marks:
+    """The names of the lines above a panel of this width, stacked where lines are close.
+
+    With more than four runs, only the first line of each kind has a name.
+    """
+    milestones = _milestones_of(panel)
+    has_few_runs = len({color for mark, _, color in milestones if mark in _DASHES}) <= 4
+    ends, labels, named = [float("-inf")] * _MOST, [], set()
+    for mark, step, color in milestones:
+        half = text_width(mark, 11) / 2 + 2
+        at = pixels * axis.share(step)
+        middle = min(max(at, half - 20), pixels + 10 - half)
+        free = [level for level, end in enumerate(ends) if end <= middle - half]
+        if not free or (mark in named and not has_few_runs):
+            continue
+        named.add(mark)
+        ends[free[0]] = middle + half
+        label: dict[str, Any] = {"text": mark, "font": {"size": 11, "color": color}}
+        label |= {"x": float(axis.shade(step)), "xanchor": "center", "xshift": middle - at}
+        label |= {"y": 1, "yanchor": "bottom", "yshift": LABEL * free[0], "showarrow": False}
+        labels.append(label | {"borderpad": 0} | _axis_references(panel))
+    return labels
+
+
+def _milestones_of(panel: Panel) -> list[tuple[str, int, str]]:
+    """The milestones of the panel's runs in the order of steps, grey for a single run."""
+    is_alone = len(panel.figure.measured) < 2
+    milestones = all_milestones(panel.figure, panel.milestones_of)
+    return [
+        (mark, step, "#555555" if is_alone and mark != _PHASE else color)
+        for mark, step, color in sorted(milestones, key=lambda milestone: milestone[1])
+    ]
+
+
+def bands(panel: Panel, axis: StepAxis) -> Marks:
+    """The panel's tinted intervals of training."""
+    tints, references = [], _axis_references(panel)
+    for first, last, color in panel.bands:
         start, end = axis.place([first, last]).tolist()
         tint = {"type": "rect", "x0": start, "x1": end, "y0": 0, "y1": 1, "layer": "below"}
         style = {"fillcolor": color, "opacity": 0.1, "line": {"width": 0}}
         tints.append(tint | style | references)
-        if text:
-            name = {"text": text, "textangle": -90, "font": {"size": 11, "color": color}}
-            name |= {"x": float(axis.shade(first)), "xanchor": "left", "showarrow": False}
-            names.append(name | {"y": 0, "yanchor": "bottom"} | references)
-    return tints, names
+    return tints
 
 
 def _axis_references(panel: Panel) -> dict[str, str]:

@@ -150,7 +150,10 @@ def _draw_runs(
 def _draw_medians(
     panel: Panel, mark: str, times: Sequence[TimeToEvent], x: Sequence[Any], colors: Any, dash: str
 ) -> None:
-    """Draw medians, their intervals (or the range of few runs), and a grey line through them."""
+    """Draw medians, their intervals (or the range of few runs), and a grey line through them.
+
+    The line has gaps at censored medians, which are only bounded.
+    """
     censored = [math.isinf(time.median) for time in times]
     y = [
         float(time.horizon or math.nan) if is_censored else time.median
@@ -162,9 +165,11 @@ def _draw_medians(
         for time, at, is_censored in zip(times, y, censored, strict=True)
     ]
     line = {"color": GREY, "width": 1.5, "dash": dash}
+    joined = [None if is_censored else at for at, is_censored in zip(y, censored, strict=True)]
+    panel.add("scatter", x=list(x), y=joined, mode="lines", line=line)
     panel.add(
-        "scatter", x=list(x), y=y, mode="lines+markers", text=[str(time) for time in times],
-        line=line, hover="median %{text}",
+        "scatter", x=list(x), y=y, mode="markers", text=[str(time) for time in times],
+        hover="median %{text}",
         marker={
             "color": list(colors), "line": {"width": 1, "color": "white"},
             "size": [14 if is_censored else 10 for is_censored in censored], "opacity": 1,

@@ -10,6 +10,7 @@ import xarray as xr
 from mechgrok.analyses.drawing.grid import Box
 from mechgrok.analyses.drawing.groups import GroupCurves
 from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.text import n_lines, text_width
 
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panels import Panels
@@ -27,8 +28,6 @@ _LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
 #: The axes of a panel that contains only a note.
 _BARE = {"showticklabels": False, "ticks": "", "showgrid": False, "showline": False}
-#: Width in pixels of a colour bar at the right of a panel.
-_COLOR_BAR = 56
 
 
 @dataclass
@@ -67,12 +66,6 @@ class Colors:
     layout: dict[str, Any]
     panels: list["Panel"] = field(default_factory=list)
 
-    def reserve_space(self) -> None:
-        """Widen the last panel of each row, which has the bar on its right."""
-        last = {panel.row: panel for panel in self.panels}
-        for panel in last.values():
-            panel.colorbar = _COLOR_BAR
-
 
 class Panel:
     """A pair of axes with its traces; made by `Row.panel` and `Row.over_training`."""
@@ -88,11 +81,10 @@ class Panel:
         self.x_number = self.number = next(row.figure.numbers)
         self.milestones_of: Sequence[str] = ()
         self.twin: Panel | None = None
-        self.colorbar = 0
         self.traces: list[Trace] = []
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
-        self.bands: list[tuple[int, int, str, str]] = []
+        self.bands: list[tuple[int, int, str]] = []
         self.group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def right(self, y: Axis) -> "Panel":
@@ -227,7 +219,7 @@ class Panel:
             color is None
             and run is not None
             and kind in _COLORED
-            and attributes.get("mode") != "text"
+            and not str(attributes.get("mode")).endswith("text")
         ):
             color = self.figure.color_of(run)
         if color is not None:
@@ -265,11 +257,15 @@ class Panel:
             self.notes.append(
                 {"text": text, "x": 1, "y": at, "xanchor": "right", "yanchor": "bottom", **place}
                 | {"showarrow": False, "font": {"size": 11, "color": "#555555"}}
+                | {"bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0}
             )
 
     def band(self, first: int, last: int, color: str, text: str = "") -> None:
-        """Tint an interval of training, with its name along its start."""
-        self.bands.append((first, last, color, text))
+        """Tint an interval of training, with its name in the legend."""
+        self.bands.append((first, last, color))
+        if text:
+            marker = {"symbol": "square", "size": 12, "color": color, "opacity": 0.3}
+            self.add("scatter", x=[None], y=[None], mode="markers", marker=marker, entry=text)
 
     def annotate(self, text: str) -> None:
         """Write a note in the middle of the panel, such as the reason why it is empty."""
@@ -281,24 +277,59 @@ class Panel:
             | {"font": {"size": 12, "color": "#555555"}, "bgcolor": "rgba(255,255,255,0.8)"}
         )
 
-    def box(self) -> Box:
-        """The panel's width, and the pixels of labels at its sides."""
+    @property
+    def is_square(self) -> bool:
+        """Whether both axes have equal units."""
+        return "scaleanchor" in self.y
 
-        def side(axis: Mapping[str, Any]) -> float:
+    def x_names(self) -> list[str] | None:
+        """The tick labels of an x axis of names or given places; None for plotly's own ticks."""
+        if "tickvals" in self.x:
+            return [str(name) for name in self.x.get("ticktext", self.x["tickvals"])]
+        places = [trace.attributes.get("x", ()) for trace in self.traces]
+        names = [place for x in places for place in np.ravel(x) if isinstance(place, str)]
+        return list(dict.fromkeys(names)) or None
+
+    def whole_ticks(self, axis: str) -> dict[str, Any]:
+        """The ticks of an axis of a few whole numbers, such as positions, for plotly."""
+        given = [t.attributes.get(axis, ()) for t in self.traces if t.kind == "heatmap"]
+        values = np.concatenate([np.ravel(places) for places in given] or [np.empty(0)])
+        is_few = values.size and values.dtype.kind in "iu" and np.ptp(values) < 6
+        return {"dtick": 1} if is_few else {}
+
+    def least_range(self) -> dict[str, Any]:
+        """The range of a linear y axis whose curves vary by less than 1 % of their values."""
+        given = [t.attributes.get("y", ()) for t in self.traces if t.kind == "scatter"]
+        curves = [np.ravel(y) for y in given]
+        values = np.concatenate([y for y in curves if y.dtype.kind in "iuf"] or [np.empty(0)])
+        values = values[np.isfinite(values)]
+        if not values.size or self.y.keys() & {"range", "rangemode", "type", "scaleanchor"}:
+            return {}
+        middle = float(values.max() + values.min()) / 2
+        least = abs(middle) / 200
+        is_flat = least > 0 and np.ptp(values) < 2 * least
+        return {"range": [middle - least, middle + least]} if is_flat else {}
+
+    def box(self, y_title: str | None = None) -> Box:
+        """The panel's width, and the pixels of labels at its sides; default: its own y title."""
+
+        def side(axis: Mapping[str, Any], title: str) -> float:
             ticks = 42.0 if axis.get("showticklabels", True) else 8.0
-            return ticks + (22 if axis.get("title") else 0)
+            if names := axis.get("ticktext"):
+                ticks = 8 + max(text_width(str(name), 12) for name in names)
+            return ticks + (6 + 16 * n_lines(title) if title else 0)
 
         if self.y.get("visible") is False:
-            return Box(self.width, 8, 14 + self.colorbar)
-        right = side(self.twin.y) + 6 if self.twin is not None else 14.0
-        return Box(self.width, side(self.y) + 4, right + self.colorbar)
+            return Box(self.width, 8, 14)
+        right = side(self.twin.y, title_of(self.twin.y)) + 6 if self.twin is not None else 18.0
+        return Box(self.width, side(self.y, y_title or title_of(self.y)) + 4, right)
 
 
 class Row:
     """Panels side by side; made by `Panels.row`."""
 
-    def __init__(self, figure: "Panels", height: float, legend: bool) -> None:
-        self.figure, self.height, self.legend = figure, height, legend
+    def __init__(self, figure: "Panels", height: float, legend: bool, continues: bool) -> None:
+        self.figure, self.height, self.legend, self.continues = figure, height, legend, continues
         self.panels: list[Panel | float] = []
 
     def panel(
@@ -357,3 +388,9 @@ class Row:
 def axis_id(kind: str, number: int) -> str:
     """Plotly's name for the nth axis, legend or scale: x, x2, …."""
     return kind if number == 1 else f"{kind}{number}"
+
+
+def title_of(axis: Mapping[str, Any]) -> str:
+    """The text of an axis's title."""
+    title = axis.get("title", "")
+    return str(title if isinstance(title, str) else title.get("text", ""))

@@ -20,12 +20,14 @@ nearest to the slider's (along the dimension ``along``); a figure with such a tr
 ``key`` names a style shared by all runs (train dashed) in the legend, ``entry`` a trace with its
 own colour (a layer); a row with ``legend=True`` has a separate legend above it. Colour bars are
 beside their panels. Panel widths are shares of the row, ``row.empty()`` leaves a gap, and heights
-are pixels of the plot area. The rest of the layout follows from the labels: nothing overlaps on a
-page 850 pixels wide.
+are pixels of the plot area. The rest of the layout follows from the labels and from the width of
+the page (`page.Page`): rows that are too long for it break. The figure has the layout of a column
+of text; ``figure.layout.meta["layouts"]`` holds those of all widths, of which pages and
+`layouts.fitted` choose one.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,20 +35,11 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Float
 
-from mechgrok.analyses.drawing.controls import SLIDER, menu_of, slider_of, united_choices
-from mechgrok.analyses.drawing.grid import (
-    NARROW,
-    Band,
-    Box,
-    Grid,
-    Place,
-    lay_out,
-    legend_lines,
-    n_lines,
-    wrap,
-)
+from mechgrok.analyses.drawing.controls import menu_of, slider_of, united_choices
 from mechgrok.analyses.drawing.groups import groups_of, representatives
+from mechgrok.analyses.drawing.layouts import with_layouts
 from mechgrok.analyses.drawing.marks import all_milestones, bands, milestone_lines
+from mechgrok.analyses.drawing.page import WIDTHS, Page
 from mechgrok.analyses.drawing.panel import Colors, Panel, Row, Trace, axis_id
 from mechgrok.analyses.drawing.steps import StepAxis
 from mechgrok.analyses.drawing.style import SEQUENTIAL, TEMPLATE, run_colors
@@ -56,9 +49,6 @@ from mechgrok.analyses.measures.spacing import thin
 Measured = Mapping[str, xr.Dataset]
 #: The option of figures over training.
 LogAxis = Annotated[bool, "logarithmic step axis"]
-
-#: Heights in pixels of a legend line, a title line, and a menu.
-_LEGEND, _TITLE, _MENU = 23.0, 18.0, 42.0
 
 
 class Panels:
@@ -91,7 +81,7 @@ class Panels:
         self.run_colors = {label: colors[self.groups.get(label, label)] for label in measured}
         self.numbers = itertools.count(1)
         self.rows: list[Row] = []
-        self._colors: list[Colors] = []
+        self.color_scales: list[Colors] = []
         self._legends: dict[Row | None, dict[str, dict[str, Any]]] = {}
         self._shows_run_colors = False
 
@@ -100,9 +90,16 @@ class Panels:
         self._shows_run_colors = True
         return self.run_colors[run]
 
-    def row(self, *, height: float, legend: bool = False) -> Row:
-        """Add a row of panels, optionally with a separate legend above it."""
-        self.rows.append(Row(self, height, legend))
+    def row(self, *, height: float, legend: bool = False, continues: bool = False) -> Row:
+        """Add a row of panels.
+
+        Args:
+            height: of its panels, in pixels.
+            legend: whether a separate legend is above the row.
+            continues: whether each panel belongs to the one above it, as on rows without titles;
+                on narrow pages such rows break together.
+        """
+        self.rows.append(Row(self, height, legend, continues))
         return self.rows[-1]
 
     def colors(
@@ -117,12 +114,12 @@ class Panels:
             scale: one of plotly's scales; a diverging one is centred halfway.
             bar: plotly's attributes of the colour bar, such as ``tickvals``.
         """
-        number = len(self._colors) + 1
+        number = len(self.color_scales) + 1
         axis = {"colorscale": scale, "cmin": low, "cmax": high if high > low else low + 1}
         bar = {"thickness": 10, "outlinewidth": 0, "tickfont": {"size": 11}} | bar
         bar["title"] = {"text": title, "side": "right", "font": {"size": 12}}
-        self._colors.append(Colors(axis_id("coloraxis", number), {**axis, "colorbar": bar}))
-        return self._colors[-1]
+        self.color_scales.append(Colors(axis_id("coloraxis", number), {**axis, "colorbar": bar}))
+        return self.color_scales[-1]
 
     def add_legend_entry(self, trace: Trace, name: str, *, own_color: bool) -> None:
         """Add a name to a legend once, in the trace's colour or, for a shared style, in grey."""
@@ -154,29 +151,54 @@ class Panels:
         for panel in self.panels:
             for curves in panel.group_curves.values():
                 curves.add_median(panel)
-        for colors in self._colors:
-            colors.reserve_space()
         self._add_runs_to_legend()
         traces = [trace for panel in self.panels for trace in panel.traces]
         axis, sliding = StepAxis(self._all_steps(traces), self.log), self._sliding_steps(traces)
         stops = thin(sorted(set(itertools.chain(*sliding))), self.n_stops)
-        page = _Page(self, self._legends, united_choices(traces))
         drawn = [self._opening(trace, stops, axis) for trace in traces]
+        for number, entries in enumerate(self._legends.values(), 1):
+            name = axis_id("legend", number)
+            drawn += [_legend_line(entry, style, name) for entry, style in entries.items()]
+        figure, menus = go.Figure(drawn, self._layout(axis)), united_choices(traces)
+        figure.update_layout(updatemenus=[menu_of(figure, traces, chosen) for chosen in menus])
+        if stops:
+            slider_of(figure, traces, stops, axis, self.at_stop)
         nearest = "each run at its step nearest to the slider's" if len(sliding) > 1 else ""
         subtitle = "; ".join(part for part in (self.subtitle, nearest) if part)
-        layout = page.layout(subtitle, axis, SLIDER if stops else 0.0) | self._colorbars(page)
-        shapes, notes = self._marks(page, axis)
-        for number, (row, entries) in enumerate(self._legends.items(), 1):
-            name = axis_id("legend", number)
-            layout[name] = page.legend_place(row)
-            drawn += [_legend_line(entry, style, name) for entry, style in entries.items()]
-        figure = go.Figure(drawn, layout | {"shapes": shapes, "annotations": notes})
-        menus = [
-            menu_of(figure, traces, chosen, *page.menu_place(chosen[0].panel.row, _MENU))
-            for chosen in page.menus
-        ]
-        figure.update_layout(updatemenus=menus)
-        return slider_of(figure, traces, stops, axis, page.below, self.at_stop) if stops else figure
+        context = (self, self._legends, menus, axis, subtitle, bool(stops))
+        return with_layouts(figure, {w: Page(*context, w).attributes() for w in WIDTHS})
+
+    def _layout(self, steps: StepAxis) -> dict[str, Any]:
+        """The attributes of plotly's layout that are the same at all widths."""
+        layout: dict[str, Any] = {"template": TEMPLATE, "bargap": 0.12}
+        layout["margin"] = {"autoexpand": False}  # Labels have their space.
+        first: str | None = None
+        for row in self.rows:
+            for _, panel in row.filled():
+                x, y = axis_id("x", panel.number), axis_id("y", panel.number)
+                across = {"anchor": y} | _with_title(panel.x)
+                if panel.over_steps:
+                    across |= steps.layout() | ({"matches": first} if first else {})
+                    first = first or x
+                layout |= {axis_id("xaxis", panel.number): across}
+                up = {"anchor": x} | _with_title(panel.y)
+                up |= panel.whole_ticks("y") | panel.least_range()
+                layout |= {axis_id("yaxis", panel.number): up}
+                if panel.twin is not None:
+                    right = {"overlaying": y, "anchor": x, "side": "right", "showgrid": False}
+                    right |= {"tickmode": "auto", "nticks": 6} | _with_title(panel.twin.y)
+                    layout |= {axis_id("yaxis", panel.twin.number): right}
+        legend = {"x": 0, "xanchor": "left", "yanchor": "bottom", "tracegroupgap": 0}
+        for number in range(1, len(self._legends) + 1):
+            layout[axis_id("legend", number)] = {"orientation": "h", **legend}
+        for colors in self.color_scales:
+            if colors.panels:
+                bar = {"xanchor": "left", "xpad": 0, "ypad": 0} | colors.layout["colorbar"]
+                layout[colors.name] = colors.layout | {"colorbar": bar}
+        shapes = [shape for panel in self.panels for shape in panel.shapes]
+        for panel in self.panels:
+            shapes += bands(panel, steps) + milestone_lines(panel, steps)
+        return layout | {"shapes": shapes}
 
     def _add_runs_to_legend(self) -> None:
         """Put the runs first in the legend, if a trace uses their colours."""
@@ -188,33 +210,6 @@ class Panels:
             for label, color in named.items()
         }
         self._legends[None] = runs | self._legends.get(None, {})
-
-    def _marks(
-        self, page: "_Page", axis: StepAxis
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The figure's shapes and notes: those of panels, milestones, bands, and titles."""
-        shapes = [shape for panel in self.panels for shape in panel.shapes]
-        notes = [note for panel in self.panels for note in panel.notes]
-        for panel in self.panels:
-            tints, names = bands(panel, axis)
-            shapes, notes = shapes + tints, notes + names
-        first = next((panel.row for panel in self.panels if panel.milestones_of), None)
-        for panel, place in page.places.items():
-            lines, names = milestone_lines(panel, axis, page.pixels(place), panel.row is first)
-            shapes, notes = shapes + lines, notes + names
-        return shapes, [*notes, *page.titles()]
-
-    def _colorbars(self, page: "_Page") -> dict[str, Any]:
-        """The layout of each colour scale, with its bar beside its panels."""
-        layout = {}
-        for colors in self._colors:
-            if places := [page.places[panel] for panel in colors.panels]:
-                low, high = min(p.y[0] for p in places), max(p.y[1] for p in places)
-                right = max(p.x[1] for p in places) + 6 / page.inner
-                bar = {"x": right, "xanchor": "left", "xpad": 0, "ypad": 0}
-                bar |= {"y": (low + high) / 2, "len": high - low} | colors.layout["colorbar"]
-                layout[colors.name] = colors.layout | {"colorbar": bar}
-        return layout
 
     def _sliding_steps(self, traces: Sequence[Trace]) -> set[tuple[int, ...]]:
         """The distinct step sequences of runs with changing traces."""
@@ -241,132 +236,6 @@ class Panels:
         if trace.at is not None and trace.dataset is not None:
             made.update(trace.changes(self.at_stop(trace.dataset, stops[-1]), axis))
         return made
-
-
-class _Page:
-    """The positions of panels, titles and legends, as shares of the page's width and height.
-
-    Attributes:
-        menus: the traces of each menu; the menu is above the first trace's panel.
-        places: the place of each panel.
-        inner: pixels between the margins, on the narrowest page.
-        below: pixels below the last row.
-    """
-
-    def __init__(
-        self,
-        figure: Panels,
-        legends: Mapping[Row | None, Mapping[str, Any]],
-        menus: Sequence[Sequence[Trace]],
-    ) -> None:
-        self.figure, self.legends, self.menus = figure, legends, menus
-        self.rows = figure.rows
-        self.bands = [self._band(row) for row in self.rows]
-        self.grid: Grid = lay_out(self.bands)
-        self.inner = NARROW - self.grid.left - self.grid.right
-        self.below = self.bands[-1].below
-        self.places: dict[Panel, Place] = {
-            panel: places[at]
-            for row, places in zip(self.rows, self.grid.places, strict=True)
-            for at, panel in row.filled()
-        }
-
-    def pixels(self, place: Place) -> float:
-        """The width of a place on the narrowest page."""
-        return (place.x[1] - place.x[0]) * self.inner
-
-    def layout(self, subtitle: str, axis: StepAxis, slider: float) -> dict[str, Any]:
-        """Plotly's layout: heading, size, margins and axes."""
-        title, subtitle = wrap(self.figure.title, NARROW - 60, 17), wrap(subtitle, NARROW - 60)
-        head = 26 + 24 * n_lines(title) + 17 * n_lines(subtitle) + self._legend_pixels(None)
-        top, bottom = head + self.bands[0].above, self.below + slider
-        margin = {"l": self.grid.left, "r": self.grid.right, "t": top, "b": bottom}
-        return {
-            "template": TEMPLATE,
-            "title": {"text": title, "subtitle": {"text": subtitle}},
-            "height": round(self.grid.height + top + bottom),
-            "margin": {side: round(pixels) for side, pixels in margin.items()},
-            "bargap": 0.12,
-            **self._axes(axis),
-        }
-
-    def titles(self) -> Iterator[dict[str, Any]]:
-        """Each panel's title, above its left end."""
-        for row in self.rows:
-            for (_, panel), text in zip(row.filled(), self._row_titles(row), strict=True):
-                if text:
-                    place = self.places[panel]
-                    at = {"x": place.x[0], "y": place.y[1], "xref": "paper", "yref": "paper"}
-                    at |= {"xanchor": "left", "yanchor": "bottom", "yshift": 4, "align": "left"}
-                    yield {"text": text, **at, "showarrow": False, "font": {"size": 13}}
-
-    def legend_place(self, row: Row | None) -> dict[str, Any]:
-        """The position of a legend above its row, or above all rows."""
-        at = 0 if row is None else self.rows.index(row)
-        pixels = self.bands[at].above - 6 - (0 if row is None else self._legend_pixels(row))
-        y = self.grid.places[at][0].y[1] + pixels / self.grid.height
-        return {"orientation": "h", "x": 0, "xanchor": "left", "y": y, "yanchor": "bottom"}
-
-    def menu_place(self, row: Row, pixels: float) -> tuple[float, float]:
-        """The top of a row, and the pixels from the top to its menu."""
-        above = max(0.0, self._titles_and_menu(row) - pixels)
-        return self.grid.places[self.rows.index(row)][0].y[1], above
-
-    def _legend_pixels(self, row: Row | None) -> float:
-        return _LEGEND * legend_lines(list(self.legends.get(row, ())))
-
-    def _band(self, row: Row) -> Band:
-        boxes = [
-            panel.box() if isinstance(panel, Panel) else Box(panel, 8, 14) for panel in row.panels
-        ]
-        panels = [panel for _, panel in row.filled()]
-        legend = 0.0 if row not in self.legends else self._legend_pixels(row)
-        has_ticks = any(panel.x.get("showticklabels", True) for panel in panels)
-        has_title = any(panel.x.get("title") for panel in panels) and not self._is_continued(row)
-        below = 10 + (20 if has_ticks else 0) + (22 if has_title else 0)
-        return Band(boxes, row.height, 10 + self._titles_and_menu(row) + legend, below)
-
-    def _titles_and_menu(self, row: Row) -> float:
-        """Pixels above a row: titles, and a menu beside a single title or above several."""
-        titles = _TITLE * max((n_lines(text) for text in self._row_titles(row)), default=0)
-        menu = _MENU if any(chosen[0].panel.row is row for chosen in self.menus) else 0.0
-        return max(titles, menu) if len(list(row.filled())) == 1 else titles + menu
-
-    def _row_titles(self, row: Row) -> list[str]:
-        total = sum(item.width if isinstance(item, Panel) else item for item in row.panels)
-        inner = NARROW - 100 - 60 * (len(row.panels) - 1)
-        return [
-            wrap(panel.title, inner * panel.width / total + 40 - panel.colorbar)
-            for _, panel in row.filled()
-        ]
-
-    def _is_continued(self, row: Row) -> bool:
-        """Whether the row below repeats and labels this row's axis of training steps."""
-        after = self.rows[self.rows.index(row) + 1 :][:1]
-        return row.is_over_training() and any(
-            other.is_over_training() and len(other.panels) == len(row.panels) for other in after
-        )
-
-    def _axes(self, steps: StepAxis) -> dict[str, Any]:
-        """The axes of all panels, with linked axes of training steps."""
-        layout: dict[str, Any] = {}
-        first: str | None = None
-        for panel, place in self.places.items():
-            x, y = axis_id("x", panel.number), axis_id("y", panel.number)
-            across = {"domain": place.x, "anchor": y} | _with_title(panel.x)
-            if panel.over_steps:
-                across |= steps.layout() | ({"matches": first} if first else {})
-                first = first or x
-                if self._is_continued(panel.row):
-                    del across["title"]
-            upwards = {"domain": place.y, "anchor": x} | _with_title(panel.y)
-            layout |= {axis_id("xaxis", panel.number): across}
-            layout |= {axis_id("yaxis", panel.number): upwards}
-            if panel.twin is not None:
-                right = {"overlaying": y, "anchor": x, "side": "right", "showgrid": False}
-                right |= {"tickmode": "auto", "nticks": 6} | _with_title(panel.twin.y)
-                layout |= {axis_id("yaxis", panel.twin.number): right}
-        return layout
 
 
 def _show_step_0(attributes: dict[str, Any], steps: Any, axis: StepAxis) -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mechgrok.analyses.drawing.text import text_width
+
 
 class StepAxis:
     """The axis of training steps that all panels of a figure share.
@@ -59,18 +61,30 @@ class StepAxis:
         return float(low - margin), float(high + margin)
 
     def layout(self) -> dict[str, Any]:
-        """Plotly's attributes of the axis."""
+        """Plotly's attributes of the axis, with all its ticks."""
+        axis = {"range": self.range, "tickangle": 0}
+        return axis | ({"type": "log"} if self.log else {"tickformat": "~s"}) | self.ticks()
+
+    def ticks(self, pixels: float = 1000) -> dict[str, Any]:
+        """The ticks that fit an axis of this length, for plotly."""
         if not self.log:
-            return {"range": self.range, "tickformat": "~s", "tickangle": 0}
-        places = [place for place in round_numbers(*self.range) if place > 1.5 * self.zero]
-        ticks = [*([self.zero] if self.zero else []), *places]
-        return {
-            "type": "log",
-            "range": self.range,
-            "tickvals": ticks,
-            "ticktext": ["0" if tick == self.zero else _short(tick) for tick in ticks],
-            "tickangle": 0,
-        }
+            return {"nticks": max(2, int(pixels / 50))}
+        low, high = self.range
+        shown, end = [], float("-inf")
+        for tick in [*([self.zero] if self.zero else []), *round_numbers(low, high)]:
+            at, half = pixels * self.share(tick), text_width(self._name(tick), 12) / 2 + 3
+            if tick == self.zero or (tick > 1.5 * self.zero and at - half > end):
+                shown, end = [*shown, tick], at + half
+        return {"tickvals": shown, "ticktext": [self._name(tick) for tick in shown]}
+
+    def _name(self, tick: float) -> str:
+        """0, 1, 10, 500, 1k, 20k, 1M."""
+        if tick == self.zero:
+            return "0"
+        for unit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if tick >= unit:
+                return f"{tick / unit:g}{sign}"
+        return f"{tick:g}"
 
 
 def round_numbers(low: float, high: float) -> list[float]:
@@ -82,11 +96,3 @@ def round_numbers(low: float, high: float) -> list[float]:
         if len(numbers) > 2:
             break
     return numbers
-
-
-def _short(number: float) -> str:
-    """1, 10, 500, 1k, 20k, 1M."""
-    for unit, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:g}{sign}"
-    return f"{number:g}"

@@ -49,12 +49,15 @@ def prepare_kernels(build: Path, root: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
 
 
-def copy_plotly(into: Path) -> None:
-    """Copy plotly.js from the installed Plotly."""
+def copy_scripts(into: Path) -> None:
+    """Copy plotly.js from the installed Plotly, and the script that fits figures to a width."""
     from plotly.offline import get_plotlyjs
+
+    from mechgrok.reports.packing import script
 
     into.mkdir(parents=True, exist_ok=True)
     (into / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+    (into / "figure.js").write_text(script(), encoding="utf-8")
 
 
 def add_plotly(

@@ -27,17 +27,48 @@ async function unpacked(id) {
   });
 }
 
+// A figure has layouts for several widths of its place: that of the widest that fits is chosen.
+function fittingWidth(place, layout) {
+  const widths = Object.keys(layout.meta?.layouts ?? {}).map(Number).sort((a, b) => a - b);
+  return widths.findLast((width) => width <= place.clientWidth) ?? widths[0];
+}
+
+// Set attributes of a layout by their paths, such as "sliders[0].pad.t".
+function assign(layout, attributes) {
+  for (const [path, value] of Object.entries(attributes)) {
+    const names = path.match(/[^.[\]]+/g);
+    const last = names.pop();
+    names.reduce((part, name) => (part[name] ??= {}), layout)[last] = value;
+  }
+}
+
+// Change a figure's layout when its place becomes wider or narrower.
+function follow(place, width) {
+  new ResizeObserver(() => {
+    const now = fittingWidth(place, place.layout);
+    if (!now || now === width || !place.clientWidth) return;
+    width = now;
+    Plotly.relayout(place, structuredClone(place.layout.meta.layouts[width]));
+  }).observe(place);
+}
+
+async function draw(place, figure) {
+  const width = fittingWidth(place, figure.layout);
+  if (width) assign(figure.layout, figure.layout.meta.layouts[width]);
+  // On a touch screen a finger scrolls the page instead of dragging a zoom box.
+  if (window.matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
+  await Plotly.newPlot(place, figure.data, figure.layout, {
+    responsive: true, displaylogo: false, showSendToCloud: false,
+    toImageButtonOptions: { format: "svg" },
+  });
+  if (figure.frames) await Plotly.addFrames(place, figure.frames);
+  follow(place, width);
+}
+
 async function show(place, id) {
   try {
     await loadPlotly();
-    const figure = await unpacked(id);
-    // On a touch screen a finger scrolls the page instead of dragging a zoom box.
-    if (window.matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false;
-    await Plotly.newPlot(place, figure.data, figure.layout, {
-      responsive: true, displaylogo: false, showSendToCloud: false,
-      toImageButtonOptions: { format: "svg" },
-    });
-    if (figure.frames) await Plotly.addFrames(place, figure.frames);
+    await draw(place, await unpacked(id));
     place.dataset.shown = "yes";
   } catch (error) {
     place.textContent = "This figure cannot be shown in this browser (" + error.message + ").";

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from mechgrok.files import write_text
 from mechgrok.reports.packing import pack, packed_plotly, script
+from mechgrok.reports.titles import bare
 
 _TEMPLATES = Path(__file__).parent
 #: Tags of plotly's titles that have the same meaning in HTML.
@@ -49,15 +50,6 @@ def untitled(figure: go.Figure) -> tuple[str, tuple[str, str]]:
     """
     copy, title = bare(figure)
     return pack(copy.update_layout(width=None, autosize=True)), title
-
-
-def bare(figure: go.Figure) -> tuple[go.Figure, tuple[str, str]]:
-    """A copy of a figure without titles and their margin; also returns title and subtitle."""
-    layout = figure.layout
-    title = (layout.title.text or "", layout.title.subtitle.text or "")
-    top = 60 if layout.margin.t is None else max(60, layout.margin.t - 65)
-    height = layout.height and layout.height - ((layout.margin.t or 80) - top)
-    return go.Figure(figure).update_layout(title=None, margin={"t": top}, height=height), title
 
 
 def write_report(

@@ -90,7 +90,7 @@ def test_a_run_that_learns_few_pairs_is_told_how_few(tiny_run: Run) -> None:
     figure = pairs.draw({"tiny": measured})
     n_test = int((~measured.train).sum())
     assert f"0 of {n_test:,} test pairs" in pairs.finding(measured)
-    notes = [note.text for note in figure.layout.annotations]
+    notes = [note.text.replace("<br>", " ") for note in figure.layout.annotations]
     assert sum("half of its test pairs learned" in note for note in notes) == 2
 
 

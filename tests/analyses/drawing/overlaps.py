@@ -1,13 +1,18 @@
 """Measure whether texts of a figure overlap, or leave it, in a real browser."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from mechgrok.reports.packing import script
+
 #: Boxes of all visible texts of a figure, and the figure's own box, in pixels.
 _BOXES = """() => {
-  const plot = document.querySelector('.js-plotly-plot').getBoundingClientRect();
+  const plot = document.querySelector('.svg-container').getBoundingClientRect();
   const texts = [...document.querySelectorAll('.js-plotly-plot svg text')].filter(text => {
     const style = getComputedStyle(text);
     return text.textContent.trim() && style.visibility !== 'hidden' && style.opacity !== '0'
@@ -28,27 +33,44 @@ _BOXES = """() => {
           right: plot.right, bottom: plot.bottom};
 }"""
 
+#: Draws a figure in place of the one before.
+_DRAW = """async (json) => {
+  const [before, place] = [document.getElementById('figure'), document.createElement('div')];
+  place.id = 'figure';
+  Plotly.purge(before);
+  before.replaceWith(place);
+  await draw(place, JSON.parse(json));
+}"""
+
 Box = dict[str, Any]
 
 
 @contextmanager
-def opened_pages(browser_path: str, width: int, height: int = 900) -> Iterator[Any]:
-    """A page of a headless browser with a window of this size."""
+def opened_page(browser_path: str, folder: Path) -> Iterator[Any]:
+    """A page of a headless browser with plotly.js and the script of mechgrok's pages."""
     from playwright.sync_api import sync_playwright
 
+    shell = folder / "shell.html"
+    shell.write_text(
+        '<!DOCTYPE html><meta charset="utf-8"><style>body { margin: 0 }</style>'
+        f'<script>{get_plotlyjs()}</script><script>{script()}</script><div id="figure"></div>',
+        encoding="utf-8",
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         try:
-            yield browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page()
+            page.set_default_timeout(240_000)  # On a busy machine.
+            page.goto(shell.as_uri())
+            yield page
         finally:
             browser.close()
 
 
-def text_faults(page: Any, html: Path) -> list[str]:
-    """The pairs of overlapping texts of the figure in ``html``, and the texts that leave it."""
-    page.goto(html.as_uri())
-    page.wait_for_function("document.querySelector('.js-plotly-plot .main-svg')", timeout=60_000)
-    page.wait_for_timeout(500)
+def text_faults(page: Any, figure: go.Figure, width: int) -> list[str]:
+    """The pairs of overlapping texts of the figure, and the texts that leave it, at a width."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate(_DRAW, figure.to_json())
     seen = page.evaluate(_BOXES)
     boxes: list[Box] = seen["boxes"]
     faults = [f"{box['text']!r} leaves the figure" for box in boxes if _leaves(box, seen)]
@@ -73,9 +95,3 @@ def _overlap(box: Box, other: Box) -> bool:
     across = min(box["right"], other["right"]) - max(box["left"], other["left"])
     down = min(box["bottom"], other["bottom"]) - max(box["top"], other["top"])
     return bool(across > 3 and down > 3)
-
-
-def count_faults(browser_path: str, files: Sequence[Path], width: int) -> dict[str, list[str]]:
-    """`text_faults` of several figures at one width, by file name."""
-    with opened_pages(browser_path, width) as page:
-        return {file.stem: text_faults(page, file) for file in files}

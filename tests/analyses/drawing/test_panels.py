@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from mechgrok.analyses.drawing import Panels, frequency_color, run_colors, write_html
-from mechgrok.analyses.drawing.grid import NARROW, Band, Box, lay_out
+from mechgrok.analyses.drawing.grid import Band, Box, lay_out
 from mechgrok.analyses.drawing.steps import StepAxis
 
 
@@ -113,8 +113,8 @@ def test_a_single_step_is_no_reason_to_fail(steps: list[int]) -> None:
 
 def test_boxes_do_not_overlap_at_the_narrowest_width() -> None:
     wide = Band([Box(1, 60, 60), Box(1, 20, 60), Box(0.7, 60, 14)], 300, 20, 40)
-    grid = lay_out([wide, Band([Box(1, 40, 14)] * 4, 100, 30, 30)])
-    inner = NARROW - grid.left - grid.right
+    grid = lay_out([wide, Band([Box(1, 40, 14)] * 4, 100, 30, 30)], 700)
+    inner = 700 - grid.left - grid.right
     for band, places in zip([wide], grid.places, strict=False):
         for (one, left), (other, right) in itertools.pairwise(zip(band.boxes, places, strict=True)):
             gap = (right.x[0] - left.x[1]) * inner
@@ -126,7 +126,7 @@ def test_boxes_do_not_overlap_at_the_narrowest_width() -> None:
 
 def test_rows_of_the_same_widths_stand_in_columns() -> None:
     rows = [Band([Box(1, 30, 70), Box(1, 10, 14)], 9, 9, 9), Band([Box(1, 60, 14)] * 2, 9, 9, 9)]
-    upper, lower = lay_out(rows).places
+    upper, lower = lay_out(rows, 700).places
     assert [place.x for place in upper] == [place.x for place in lower]
 
 
@@ -209,6 +209,6 @@ def test_colours_of_steps_are_as_even_as_their_axis() -> None:
 def test_rows_of_any_heights_stand_between_0_and_1(rows: int) -> None:
     heights = np.random.default_rng(rows).uniform(80, 400, rows)
     bands = [Band([Box(1, 60, 20)], height, 30, height / 7) for height in heights]
-    ends = [end for row in lay_out(bands).places for place in row for end in place.y]
+    ends = [end for row in lay_out(bands, 700).places for place in row for end in place.y]
     assert min(ends) >= 0
     assert max(ends) <= 1

@@ -29,7 +29,7 @@ def figure() -> go.Figure:
 
 def test_a_printed_figure_has_no_title_and_no_controls_but_says_its_step(figure: go.Figure) -> None:
     printed = for_print(figure)
-    assert printed.layout.title.text is None
+    assert not printed.layout.title.text
     assert not printed.layout.sliders
     assert not printed.layout.updatemenus
     assert "training step 500" in [note.text for note in printed.layout.annotations]
