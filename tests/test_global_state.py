@@ -289,6 +289,13 @@ def _own_code(it: Before) -> list[Any]:
     return [*runs, mechgrok.analyze(runs[0], "own.py"), mechgrok.draw(runs[0], "own.py")]
 
 
+def _refused_precursors(it: Before) -> str:
+    """No run of this sweep generalizes in one step, so there is nothing to compare."""
+    with pytest.raises(mechgrok.UserError) as refusal:
+        mechgrok.precursors("sweep", only=["norms"], horizon=1)
+    return str(refusal.value)
+
+
 _MLP = {"d_vocab": 5, "n_ctx": 2, "d_output": 5, "seed": 1}
 PUBLIC: dict[str, Callable[[Before], Any]] = {
     "HookedMLP": lambda it: mechgrok.HookedMLP(mechgrok.MLPConfig(d_model=4, d_mlp=4), **_MLP),
@@ -332,6 +339,7 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
         mechgrok.prune(it.model, it.run.task, 0.5, method)
         for method in ("magnitude", "random", "snip", "grasp", "synflow")
     ],
+    "precursors": _refused_precursors,
     "report": lambda it: str(
         [vars(each) for each in mechgrok.report(it.unopened(), only=["norms"], workers=1).sections]
     ),
