@@ -222,7 +222,7 @@ def _answer_share(
     mean: Float[Tensor, "s unit"], grid: Float[Tensor, "n n unit"], basis: Float[Tensor, "s m"]
 ) -> Float[Tensor, ""]:
     """The share of a part's functions of the answer in the units' total variance over pairs."""
-    variance = grid.flatten(0, 1).var(0, correction=0).sum()
+    variance = (grid - grid.mean((0, 1))).square().mean((0, 1)).sum()
     power = (basis.T @ mean).square().sum() / len(mean)
     return power / variance if variance > 0 else power * torch.nan
 

@@ -1,8 +1,8 @@
 """Redraw the figures of docs/analyses: python docs/figures/make.py BASE TICKET [NAME …]
 
 BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ckpts/
---until-grokked`). heads.png and terms.png are of the imported network of Nanda et al., drawn by
-`mechgrok analyze NAME RUN --png`. Needs the extra mechgrok[png].
+--until-grokked`). clusters.png, heads.png and terms.png are of the imported network of Nanda et
+al., drawn by `mechgrok analyze NAME RUN --png`. Needs the extra mechgrok[png].
 """
 
 import sys
@@ -20,7 +20,6 @@ BOTH += ("readout", "spectra", "stability", "synergy", "trajectory", "weights")
 BASE = (
     "activations",
     "algorithm",
-    "clusters",
     "embedding",
     "llc",
     "pairs",
