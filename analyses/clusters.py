@@ -334,8 +334,8 @@ def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:
     top = 1.1 * max(float(np.nanmax(np.abs(values), initial=0)) for values in both) or 1.0
     for place in ("pre", "post"):
         # One scale: the coefficients in hook_pre may be nothing but rounding errors.
-        axis = {"range": [-top, top], "nticks": 5}
-        x, y = (axis | {"title": f"{wave} w<sub>k</sub>s"} for wave in ("cos", "sin"))
+        symmetric = {"range": [-top, top], "nticks": 5}
+        x, y = (symmetric | {"title": f"{wave} w<sub>k</sub>s"} for wave in ("cos", "sin"))
         panel = row.panel(f"coefficients in {place}", x=x, y=y)
         hover = "neuron %{customdata[0]}, k = %{customdata[1]}<br>(%{x:.3g}, %{y:.3g})"
         at = partial(_coefficient_points, name=f"{place}_coefficient", names=labels.names)

@@ -383,8 +383,16 @@ def _draw_excluded(panel: Panel, dataset: xr.Dataset, label: str) -> None:
     names = part_labels(dataset).names
     for k in dataset.key.to_numpy().tolist():
         curve, value = dataset.excluded_loss_of.sel(key=k), f"without {names[k]} %{{y:.4g}}"
-        style = {"color": frequency_color(k), "dash": "dot", "width": 1.2}
-        panel.lines(dataset.step, curve, run=label, entry="one excluded", value=value, **style)
+        panel.lines(
+            dataset.step,
+            curve,
+            run=label,
+            entry="one excluded",
+            value=value,
+            color=frequency_color(k),
+            dash="dot",
+            width=1.2,
+        )
 
 
 def _tint_phases(panel: Panel, dataset: xr.Dataset, *, named: bool) -> None:

@@ -50,7 +50,9 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
         `VARIABLES`.
     """
     steps, of_steps = select_finite_steps(run, steps)
-    last = next(name for name in reversed(run.wiring.connections) if _is_unembedding(run, name))
+    last = next(
+        name for name in reversed(list(run.wiring.connections)) if _is_unembedding(run, name)
+    )
     tokens = run.task.d_vocab - getattr(run.task, "equals", False)
     matrices = {
         "embedding": run.embedding(steps)[:, :tokens],

@@ -201,8 +201,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         panel.add("bar", run=label, at=_strongest, hover="%{y}: %{x:.2%}", **bars)
     row = figure.row(height=170)
     for kind in KINDS:
-        y = SHARE | {"title": "of variance" if kind == KINDS[0] else ""}
-        panel = row.over_training(kind, y=y, marks=())
+        title = "of variance" if kind == KINDS[0] else ""
+        panel = row.over_training(kind, y={**SHARE, "title": title}, marks=())
         panel.curves("kind_share", where={"kind": kind}, value="%{y:.1%}", follow=True)
     return figure.draw()
 

@@ -222,7 +222,7 @@ class Page:
         places = [self.places[panel] for panel in panels if panel in line.panels]
         (low, high), right = places[0].y, max(place.x[1] for place in places)
         bar = f"{colors.name}.colorbar"
-        at = {"x": right + 6 / self.inner, "y": (low + high) / 2, "len": high - low}
+        at: dict[str, Any] = {"x": right + 6 / self.inner, "y": (low + high) / 2, "len": high - low}
         at |= {"title.text": _bar_title(colors, line)}
         return {f"{bar}.{key}": value for key, value in at.items()}
 

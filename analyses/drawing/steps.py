@@ -70,7 +70,7 @@ class StepAxis:
         if not self.log:
             return {"nticks": max(2, int(pixels / 50))}
         low, high = self.range
-        shown, end = [], float("-inf")
+        shown, end = list[float](), float("-inf")
         for tick in [*([self.zero] if self.zero else []), *round_numbers(low, high)]:
             at, half = pixels * self.share(tick), text_width(self._name(tick), 12) / 2 + 3
             if tick == self.zero or (tick > 1.5 * self.zero and at - half > end):

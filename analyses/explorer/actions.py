@@ -236,7 +236,7 @@ def _connect_uses(app: dash.Dash, opened: Opened) -> None:
         State("runs", "data"),
     )
     def write_python(listed: list[Item], at: list[int], runs: list[int]) -> str:
-        chosen, programs = interventions_of(listed), []
+        chosen, programs = interventions_of(listed), list[str]()
         for number, index in zip(runs, at, strict=True):
             run = opened.known[number].run
             imports, _, body = as_python(run, run.steps[index], chosen).partition("\n\n")

@@ -1,5 +1,7 @@
 """On a sphere of the right weight norm there is no delay; on a larger one it is long."""
 
+from typing import Any
+
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.liu2022 import SCALES
 from mechgrok.sweeps import Plan, Sweep
@@ -13,7 +15,7 @@ SETTINGS = (
 )
 #: The norms of the spheres, as multiples of the initial norm.
 _NORMS = (0.8, 1.1, 1.4, 2.0)
-_FREE = {"network": "scales", "init_scale": 1}
+_FREE: dict[str, Any] = {"network": "scales", "init_scale": 1}
 
 
 def plan(scale: papers.Scale) -> Plan:
