@@ -345,7 +345,7 @@ def _bar_width(colors: Colors) -> float:
     """The width of a colour bar with its tick labels."""
     largest = f"{colors.layout['cmax']:,.0f}"
     names = colors.layout["colorbar"].get("ticktext", [largest if len(largest) > 3 else "0.00"])
-    return _BAR + max(text_width(str(name), 11) for name in names)
+    return _BAR + max((text_width(str(name), 11) for name in names), default=0)
 
 
 def _bar_title(colors: Colors, line: Line) -> str:

@@ -72,8 +72,8 @@ def select_finite_steps(
 
     >>> import mechgrok
     >>> steps, attributes = select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
-    >>> steps, list(attributes)
-    ([0, 30000], ['t_mem', 't_gen', 'tau_grok'])
+    >>> steps, attributes["t_gen"]
+    ([0, 30000], 12270)
     >>> select_finite_steps(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
     [30000]
     """

@@ -13,7 +13,14 @@ from mechgrok.tasks.harmonics import Harmonics
 
 
 def all_pairs(task: BinaryOperation, parts: Harmonics) -> Integer[Tensor, "pair pos"]:
-    """The tokens of all pairs (a, b), b running fastest, in the order of the harmonics."""
+    """The tokens of all pairs (a, b), b running fastest, in the order of the harmonics.
+
+    >>> import mechgrok
+    >>> from mechgrok.tasks.harmonics import harmonics
+    >>> task = mechgrok.Run("data/base").task
+    >>> all_pairs(task, harmonics(task))[:2].tolist()
+    [[0, 0], [0, 1]]
+    """
     return task.tokens(torch.cartesian_prod(parts.tokens, parts.tokens))
 
 

@@ -89,5 +89,9 @@ def _mark_neurons(wiring: Wiring, part: Part, numbers: str) -> None:
 
 
 def size_of(part: Part) -> int:
-    """The number of entries of a part."""
+    """The number of entries of a part.
+
+    >>> size_of({"W_in": torch.tensor([[True, False], [True, True]])})
+    3
+    """
     return sum(int(entries.sum()) for entries in part.values())

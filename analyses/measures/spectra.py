@@ -23,6 +23,9 @@ class PowerLaw(NamedTuple):
         start: the first value of the tail.
         distance: the Kolmogorov–Smirnov distance between tail and fit.
         n_tail: the number of values in the tail.
+
+    >>> PowerLaw(3.0, 0.5, 0.02, 400).alpha
+    3.0
     """
 
     alpha: float
@@ -70,6 +73,9 @@ class Bulk(NamedTuple):
         sigma: the fitted standard deviation of the entries; 1 without outliers.
         edge: the upper end of the bulk plus its fluctuation, in units of the mean eigenvalue.
         outliers: the share of eigenvalues above the edge.
+
+    >>> Bulk(1.0, 2.25, 0.0).edge
+    2.25
     """
 
     sigma: float

@@ -42,7 +42,7 @@ class _Frequencies(Intervention):
         layer: the layer of the neurons; default: the last.
     """
 
-    frequencies: Parts | Literal["own"] = Field(
+    frequencies: Literal["own"] | Parts = Field(
         description='Frequencies k; representations by name; "own": of each neuron its strongest.'
     )
     of: Literal["embedding", "neurons", "logits"] = Field(
