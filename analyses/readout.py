@@ -151,14 +151,13 @@ class _Refit:
     @flushed_denormals()
     def __call__(self, model: HookedModel) -> Float[np.ndarray, "layer fit labels"]:
         """The test accuracy of each readout."""
+        from threadpoolctl import threadpool_limits
+
         inputs = torch.cat([self.train.inputs, self.test.inputs])
         labels = torch.cat([self.train.labels, self.test.labels]).numpy()
-        return np.array(
-            [
-                self._accuracies(layer.double().numpy(), labels)
-                for layer in activations(model, self.layers, inputs)
-            ]
-        )
+        layers = activations(model, self.layers, inputs)
+        with threadpool_limits(1):  # On a busy machine, BLAS threads wait for one another.
+            return np.array([self._accuracies(layer.double().numpy(), labels) for layer in layers])
 
     def _accuracies(
         self, layer: Float[np.ndarray, "example neuron"], labels: Integer[np.ndarray, " example"]

@@ -130,9 +130,7 @@ def train(
     ] = "auto",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", help="Any setting of config.json by its path: task.label_seed=3; repeatable."
-        ),
+        typer.Option("--set", help="Any setting by its path: task.label_seed=3; repeatable."),
     ] = None,
     quiet: Quiet = False,
     **given: Any,

@@ -74,8 +74,8 @@ class RunConfig(Settings):
     start: Annotated[SerializeAsAny[Start] | None, BeforeValidator(read_start)] = Field(
         default=None,
         exclude_if=lambda start: start is None,
-        description="Initial weights: run:ckpts@30000:weights=W_E+W_U, low-rank:small@5000, waves, "
-        "planted:frequencies=1+3, or your own: file.py:Name; default: drawn.",
+        description="Initial weights: run:ckpts@30000:weights=W_E, low-rank, waves, planted, or "
+        "your own; default: drawn.",
     )
     popup: PopupConfig | None = None
     origin: (

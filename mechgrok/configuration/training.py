@@ -92,9 +92,8 @@ class TrainingConfig(Settings):
     ] = Field(
         default=(),
         exclude_if=lambda constraints: not constraints,
-        description="Conditions on the weights after every step, in order: "
-        "norm:value=30, norm:of=each:times=1, rows:of=W_U:max=1, freeze:of=W_E+W_U, "
-        "frequencies:of=W_E:keep=1+3+16, or your own.",
+        description="Conditions after every step: norm:value=30, freeze:of=W_E+W_U, rows, "
+        "frequencies, logits, sphere, or your own.",
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=1e-3, description="Learning rate."
@@ -121,7 +120,7 @@ class TrainingConfig(Settings):
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         exclude_if=lambda rate: not rate,
-        description="Share of neurons switched off in each step, independently per example.",
+        description="Share of neurons switched off in each step and example.",
     )
     dropout_seed: Seed = Field(
         default=0, exclude_if=lambda seed: not seed, description="Seed of dropout."
@@ -140,8 +139,7 @@ class TrainingConfig(Settings):
     keep: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
         exclude_if=lambda keep: keep is None,
-        description="Number of checkpoints to keep, evenly spaced in log(step), with the first and "
-        "the last; default: all.",
+        description="Checkpoints to keep, evenly spaced in log(step); default: all.",
     )
     phases: Annotated[tuple[Phase, ...], BeforeValidator(_read_phases)] = Field(
         default=(),
@@ -163,8 +161,7 @@ class TrainingConfig(Settings):
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
-        description="CPU threads. More can speed up large networks on an idle machine, but slow "
-        "everything down on a busy one.",
+        description="CPU threads; more only help large networks on an idle machine.",
     )
 
     @model_validator(mode="before")

@@ -66,12 +66,12 @@ class Task(Settings):
         default=0.4, description="Share of examples in the training set; the rest is the test set."
     )
     split_seed: Seed | None = Field(
-        default=0, description="Seed of the train/test split; none for a fixed split."
+        default=0, description="Seed of the split; none for a fixed split."
     )
     label_noise: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         exclude_if=lambda share: not share,
-        description="Share of training labels to replace by another label.",
+        description="Share of training labels that are replaced.",
     )
     noise_seed: Seed = Field(
         default=0, exclude_if=lambda seed: not seed, description="Seed of the label noise."

@@ -182,7 +182,7 @@ def test_what_a_preset_loses_is_said(mechgrok: Any) -> None:
         "train", "digits", "--model", "transformer", "--task", "add", *TINY, "--pairs", "ordered"
     )
     assert ended.code == 0, ended.err
-    assert "model.bias" in ended.err
+    assert "model.init" in ended.err
     assert Run("ckpts").config.model.n_layers == 2
     mechgrok("train", "--model", "transformer", "--steps", 0, "--p", 7, "--out", "bare")
     assert Run("bare").config.model.d_mlp == 128
