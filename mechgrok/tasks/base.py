@@ -80,7 +80,7 @@ class Task(Settings):
         default=None,
         exclude_if=lambda objective: objective is None,
         description="Loss for classification: cross-entropy (exact), stablemax, mse, hinge, "
-        "cross-entropy-float64, cross-entropy-float32, or your own; default: the task's usual one.",
+        "cross-entropy-float64, cross-entropy-float32, or your own.",
     )
     fixed_split: Split | None = Field(
         default=None,
