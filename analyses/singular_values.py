@@ -72,7 +72,7 @@ def measure(run: Run, *, steps: Sequence[int] | None = None) -> xr.Dataset:
 
 
 def _is_unembedding(run: Run, name: str) -> bool:
-    return run.wiring.connections[name].target == "outputs"
+    return "output" in run.wiring.axes(name)
 
 
 def _padded(values: Float[Tensor, "step value"], size: int) -> Float[np.ndarray, "step direction"]:

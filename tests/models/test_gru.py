@@ -64,7 +64,8 @@ READS = {f"{side}_{gate}" for gate in GATES for side in "WU"}
 LAST = 30
 #: Analyses that do not apply, each with its reason: neurons with several weights, small matrices.
 NOT_OF_IT = dict.fromkeys(("algorithm", "lottery", "periodicity"), "several weights")
-NOT_OF_IT["spectra"] = "8 rows and columns"
+NOT_OF_IT |= {"spectra": "8 rows and columns", "heads": "no attention heads"}
+NOT_OF_IT["clusters"] = "no hook_pre"
 
 
 @pytest.fixture(scope="module")
