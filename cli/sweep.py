@@ -25,7 +25,8 @@ Preset = Annotated[
     str | None,
     typer.Argument(
         help="The preset of the base runs, or a TOML file of settings; or a plan: a file such as "
-        "sweep.toml, or a shipped plan such as accelerators."
+        "sweep.toml, or a shipped one: accelerators, decay-off, fewer-pairs, frozen-weights, "
+        "layer-norm, norm-held, precursors, waves."
     ),
 ]
 Resume = Annotated[bool, execution_option("--resume", help="Resume the sweep in the folder.")]

@@ -81,15 +81,15 @@ def test_an_analysis_that_does_not_apply_says_so_in_a_line(
     write_report(tmp_path / "page.html", "Report", {"bits": {"task": "parity"}}, {}, sections, "")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Does not apply to &lt;b&gt;bits&lt;/b&gt;: parity is not modular" in text
-    assert "data-figure" not in text[: text.index("<script>")]
+    assert "data-figure" not in text.partition("<script")[0]
 
 
 def test_bad_requests_are_one_sentence(
     mechgrok: Callable[..., Any], tiny_run: Run, tmp_path: Path
 ) -> None:
-    unknown = mechgrok("report", tiny_run.path, "--only", "accuracy,spectra")
+    unknown = mechgrok("report", tiny_run.path, "--only", "accuracy,spectral")
     assert unknown.code == 2
-    assert "'spectra'" in unknown.err
+    assert "'spectral'" in unknown.err
     missing = mechgrok("report", tmp_path / "nowhere")
     assert missing.code == 2
     assert "nowhere" in missing.err
