@@ -307,9 +307,13 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
         {name: weight.abs() for name, weight in it.run.checkpoint(0).weights.items()}, 0.3
     ).shuffled(2),
     "Optimizer": lambda it: mechgrok.train("sgd", "quick", **TRAINING | SHORT, optimizer="muon"),
+    "Phase": lambda it: mechgrok.train(
+        "phase", "quick", **TRAINING | SHORT, phases=[mechgrok.Phase(at=5, train_fraction=0.3)]
+    ),
     "Regression": lambda it: mechgrok.make_task("polynomial").train,
     "Run": _everything_of_a_run,
     "RunConfig": lambda it: mechgrok.RunConfig.make().model_dump_json(),
+    "Start": lambda it: mechgrok.train("start", "quick", **TRAINING | SHORT, start="waves"),
     "Sweep": _everything_of_a_sweep,
     "Task": lambda it: it.unopened().task.train,
     "TrainingConfig": lambda it: str(mechgrok.TrainingConfig()),
@@ -326,8 +330,10 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
     "compare": lambda it: mechgrok.compare({"base": it.unopened()}).to_json(),
     "draw": lambda it: [mechgrok.draw(it.answer), mechgrok.draw(it.unopened(), "embedding")],
     "explore": _explored,
+    "fft2d": lambda it: mechgrok.fft2d(it.model.W_E.detach()[:5, :5]),
     "fork": lambda it: mechgrok.fork(it.unopened(), "fork", **SHORT),
     "fourier_basis": lambda it: mechgrok.fourier_basis(5).functions,
+    "fourier_basis_2d": lambda it: mechgrok.fourier_basis_2d(3).functions,
     "intervene": lambda it: mechgrok.intervene(it.unopened(), [Ablate(neurons=(0, 1))]),
     "log": _logged,
     "make_task": lambda it: [

@@ -278,6 +278,7 @@ class FourierBasis2D(NamedTuple):
     names: tuple[str, ...]
 
 
+@in_neutral_state
 def fourier_basis_2d(p: int, terms: Sequence[str] | None = None) -> FourierBasis2D:
     """The products u(a) v(b) of the functions u, v of `fourier_basis`, by name.
 
