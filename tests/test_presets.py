@@ -79,7 +79,7 @@ def test_what_a_preset_loses_beside_an_option_is_known() -> None:
     assert presets.left_out(quick, {"training": {"optimizer": "sgd"}}) == ["training.betas"]
     assert presets.left_out(quick, {"task": {"name": "mul"}}) == []
     lost = presets.left_out(mnist, {"model": {"kind": "transformer"}})
-    assert lost == ["model.d_model", "model.bias", "model.init"]
+    assert lost == ["model.d_model", "model.init"]
 
 
 def test_a_task_of_ones_own_takes_the_settings_of_the_preset_that_it_has(tmp_path: Path) -> None:
