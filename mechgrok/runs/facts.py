@@ -31,7 +31,9 @@ def facts(run: "Run", at_accuracy: float | None = None) -> dict[str, str]:
         "task": f"{task}",
         "split": f"{n_train:,} train, {n_test:,} test (seed {task.split_seed})"
         + (f"; {task.label_noise:.3g} of the train labels replaced" if task.label_noise else ""),
-        "model": ", ".join(f"{key} {value}" for key, value in model if value is not None),
+        "model": ", ".join(
+            f"{key} {value}" for key, value in model.model_dump().items() if value is not None
+        ),
         "weights": f"{run.n_parameters:,}{seed}"
         + (f", start {run.config.start}" if run.config.start is not None else ""),
     }
