@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, vjp, vmap
 
 from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panels
-from mechgrok.analyses.measures.checks import check_at_least
+from mechgrok.analyses.measures.checks import check_at_least, not_classification
 from mechgrok.analyses.measures.evaluation import subsample
 from mechgrok.analyses.measures.finite import finite_steps, select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, with_skipped_note
@@ -73,10 +73,7 @@ USES_TEST_LABELS = ("test_alignment", "linearized_test_accuracy", "test_accuracy
 
 def applies(run: Run) -> str | None:
     """Requires one class per example."""
-    labels = run.task.examples.labels
-    if labels.is_floating_point() or labels.ndim > 1:
-        return f"{run.task.name} has no classes as a target of a kernel."
-    return None
+    return not_classification(run)
 
 
 def measure(

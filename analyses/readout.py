@@ -21,7 +21,7 @@ import xarray as xr
 from jaxtyping import Float, Integer
 
 from mechgrok.analyses.drawing import SHARE, LogAxis, Measured, Panels
-from mechgrok.analyses.measures.checks import check_at_least
+from mechgrok.analyses.measures.checks import check_at_least, not_classification
 from mechgrok.analyses.measures.evaluation import subsample
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_change, format_percent, with_skipped_note
@@ -71,10 +71,7 @@ USES_TEST_LABELS = ("test_refit_train", "test_refit_all", "test_accuracy")
 
 def applies(run: Run) -> str | None:
     """Requires one class per example."""
-    labels = run.task.examples.labels
-    if labels.is_floating_point() or labels.ndim > 1:
-        return f"{run.task.name} has no classes that a readout could tell apart."
-    return None
+    return not_classification(run)
 
 
 def measure(

@@ -126,9 +126,13 @@ def sweep(
     Finished runs are kept, unfinished ones resumed. The folder's `sweep.toml` is the plan: edit it
     and `--resume`.
     """
-    from mechgrok.sweeps import Sweep
+    from mechgrok.sweeps import Plan, Sweep
 
     is_given = preset is not None or grid != Grid()
+    if not is_given and out.name in Plan.shipped() and not Sweep.is_at(out):
+        raise UserError(
+            f"{out} is a plan: give the sweep's folder, too, as in mechgrok sweep FOLDER {out}."
+        )
     if not is_given and (resume or status or (dry_run and Sweep.is_at(out))):
         plan = Sweep.plan_of(out)
     else:

@@ -159,6 +159,11 @@ train.epilog = _method_options()  # type: ignore[attr-defined]
 
 def _configuration(preset: str | None, given: dict[str, Any]) -> RunConfig:
     """The configuration of a preset with the given settings; prints hints about it."""
+    if preset is not None and preset.isdigit():
+        raise UserError(
+            f"{preset} is no preset: the number of steps is --steps {preset}, and that after t_gen "
+            f"is --until-grokked --margin {preset}."
+        )
     fields = presets.load(presets.DEFAULT if preset is None else preset)
     if preset is None and given.get("model", {}).get("kind", "mlp") != "mlp":
         fields["model"] = {}  # The sizes are those of the preset's MLP.

@@ -234,3 +234,21 @@ def _usual_in_thread() -> Iterator[None]:
 def flushes_denormals() -> bool:
     """Whether numbers below the smallest normal float are zero in this thread."""
     return sys.float_info.min / 2 == 0
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Set torch's number of threads within the context.
+
+    The operations of a small network take microseconds: threads gain little on an idle machine and
+    cost up to a hundredfold on a busy one, where each waits for the others to be scheduled. The
+    order of sums depends on the number of threads, so a run always resumes with the same number.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mechgrok.analyses.explorer.tables import Shown
+from mechgrok.global_state import threads
 from mechgrok.interventions import Ablate, Intervention, Performance, Remove
-from mechgrok.interventions.intervening import one_thread
 
 #: The least fall in accuracy by which parts are sorted; below it the loss decides.
 LEAST_FALL = 1e-3
@@ -36,7 +36,7 @@ def effects(shown: Shown, step: int, interventions: Sequence[Intervention]) -> l
     """
     task = shown.run.task
     inputs, labels = task.test
-    with one_thread():
+    with threads(1):
         network = shown.network(step, interventions)
         before = Performance.of(task, network.outputs(inputs), labels)
         measured = []

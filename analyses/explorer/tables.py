@@ -19,8 +19,9 @@ from torch import Tensor
 from mechgrok.analyses.measures.fourier import joint_amplitude, key_frequencies
 from mechgrok.analyses.measures.geometry import part_axes
 from mechgrok.analyses.measures.harmonics import Harmonics, Representations, harmonics, no_harmonics
+from mechgrok.global_state import threads
 from mechgrok.interventions import Intervention, Network
-from mechgrok.interventions.intervening import evaluate, one_thread, under
+from mechgrok.interventions.intervening import evaluate, under
 from mechgrok.interventions.network import Donors
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
@@ -50,7 +51,7 @@ class Shown:
     ) -> Float[np.ndarray, " number"]:
         """All arrays of `shapes` at a step, one after another."""
         # One pass at a time: parallel passes compete for cores.
-        with self._computing, torch.no_grad(), one_thread():
+        with self._computing, torch.no_grad(), threads(1):
             parts = self._parts(self.network(step, interventions), neuron)
         return np.concatenate([parts[name].ravel() for name in parts]).astype(np.float32)
 
@@ -69,7 +70,7 @@ class Shown:
 
     @cached_property
     def _last(self) -> dict[str, np.ndarray]:
-        with self._computing, torch.no_grad(), one_thread():
+        with self._computing, torch.no_grad(), threads(1):
             return self._parts(Network(self.run, self.run.steps[-1], self.donors), 0)
 
     @property

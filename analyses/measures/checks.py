@@ -1,6 +1,7 @@
-"""Checks of numerical options of analyses."""
+"""Checks of numerical options of analyses, and of the tasks that they apply to."""
 
 from mechgrok.errors import UserError
+from mechgrok.runs import Run
 
 
 def check_at_least(least: int, **numbers: int | None) -> None:
@@ -27,3 +28,16 @@ def check_positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and not 0 < number < float("inf"):
             raise UserError(f"{name} = {number:g} is not positive: give a number above 0.")
+
+
+def not_classification(run: Run) -> str | None:
+    """The reason why a run's task does not have one class per example; None if it does.
+
+    >>> import mechgrok
+    >>> print(not_classification(mechgrok.Run("data/base")))
+    None
+    """
+    labels = run.task.examples.labels
+    if labels.is_floating_point() or labels.ndim > 1:
+        return f"{run.task.name} does not have one class per example."
+    return None

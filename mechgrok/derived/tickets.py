@@ -26,7 +26,7 @@ from mechgrok.derived.children import (
     train_child,
 )
 from mechgrok.errors import UserError, choices, warn
-from mechgrok.global_state import in_neutral_state
+from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.masks import Mask, apply_mask, check_rate, prunable_weights
 from mechgrok.masks.methods import SCORES, check_options, options_of, scored_weights
 from mechgrok.masks.scores import is_trainable, prune
@@ -35,7 +35,6 @@ from mechgrok.models.wiring import HiddenLayer
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.folder import check_room
 from mechgrok.tasks import Task
-from mechgrok.training.machine import threads
 from mechgrok.training.recorder import Shown
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-import torch
 import xarray as xr
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mechgrok.global_state import in_neutral_state
+from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.interventions.base import Intervention, listed
 from mechgrok.interventions.network import Donors, Network
 from mechgrok.interventions.writing import as_toml, load_toml
@@ -85,7 +83,7 @@ def intervene(
     selected, donors = run.select(steps), Donors()
     values = np.empty((len(selected), len(SIDES), len(STATES), 2))
     for row, step in enumerate(selected):
-        with one_thread():
+        with threads(1):
             whole = Network(run, step, donors)
             networks = whole, under(whole, interventions)
             for state, network in enumerate(networks):
@@ -148,18 +146,3 @@ def under(network: Network, interventions: Sequence[Intervention]) -> Network:
     for intervention in interventions:
         network = network.under(intervention)
     return network
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Context manager: torch computes with one thread.
-
-    A forward pass of a small network takes milliseconds; on a busy machine, threads that wait for
-    one another lengthen it up to fortyfold.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
+from mechgrok.errors import UserError
 from mechgrok.fields import make_named
 from mechgrok.registry import Registry
 from mechgrok.starts.base import Start
@@ -35,4 +37,6 @@ def read_start(value: Any) -> Start | None:
     """
     if isinstance(value, str) and (match := _BEFORE_PATH.match(value)):
         value = f"{match[1]}:path={value[match.end() :]}"
+    elif isinstance(value, str) and (Path(value.partition("@")[0]) / "config.json").is_file():
+        raise UserError(f"{value} is a run: to start from its weights, write run:{value}.")
     return None if value in (None, "none") else make_named(STARTS, Start, value)

@@ -14,7 +14,7 @@ from mechgrok.configuration.schedule import usual_interval
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError
-from mechgrok.global_state import in_neutral_state
+from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.models import HookedModel
 from mechgrok.optimization.carrying import resume_optimizers
@@ -34,7 +34,7 @@ from mechgrok.training.dropout import Dropout
 from mechgrok.training.evaluation import evaluate, on_device
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loss import StepLoss, loss_at
-from mechgrok.training.machine import find_device, interrupts, threads
+from mechgrok.training.machine import find_device, interrupts
 from mechgrok.training.recorder import (
     Interrupted,
     RunRecorder,

@@ -1,4 +1,4 @@
-"""The machine that trains: its device, its threads, and Ctrl-C."""
+"""The machine that trains: its device, and Ctrl-C."""
 
 import signal
 import threading
@@ -23,24 +23,6 @@ def find_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device on this machine: choose --device cpu.")
     return name
-
-
-@contextmanager
-def threads(number: int) -> Iterator[None]:
-    """Set torch's number of threads within the context.
-
-    The operations of a small network take microseconds: threads gain little on an idle machine and
-    cost up to a hundredfold on a busy one, where each waits for the others to be scheduled. The
-    order of sums depends on the number of threads, so a run always resumes with the same number.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor
 from mechgrok.configuration.run_config import RunConfig, resolve_config
 from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
-from mechgrok.global_state import in_neutral_state
+from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.models import HookedModel
 from mechgrok.optimization.carrying import resume_optimizers
 from mechgrok.optimization.fused import TorchOptimizer
@@ -34,7 +34,7 @@ from mechgrok.training.bundle import Bundle, CannotStack
 from mechgrok.training.captured import make_step
 from mechgrok.training.divergence import Diverged
 from mechgrok.training.loop import is_complete, open_resumable, train_to_end
-from mechgrok.training.machine import find_device, interrupts, threads
+from mechgrok.training.machine import find_device, interrupts
 from mechgrok.training.recorder import Interrupted, RunRecorder, load_for_training
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.

@@ -92,7 +92,7 @@ def test_a_regression_has_no_readout_of_classes_and_none_of_nothing(tiny_run: Ru
 
     task = RunConfig.make(task={"name": "polynomial"}, model={"kind": "mlp", "d_model": None}).task
     regression = type("Regression", (), {"task": task})()
-    assert "no classes" in str(readout.applies(regression))
+    assert "one class per example" in str(readout.applies(regression))
     assert readout.applies(tiny_run) is None
     with pytest.raises(UserError, match="controls = 0"):
         readout.measure(tiny_run, controls=0)

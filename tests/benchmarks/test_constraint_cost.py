@@ -6,10 +6,10 @@ import pytest
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.denormals import flushed_denormals
+from mechgrok.global_state import threads
 from mechgrok.models import make_model
 from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.training.gradients import backpropagate
-from mechgrok.training.machine import threads
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

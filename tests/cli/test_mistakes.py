@@ -30,6 +30,8 @@ RUNS = ("run", "same")
         ("sweep many quick --weight-decay 1,3", "--over weight_decay=VALUE,VALUE"),
         ("sweep many quick --p 59", "--over p=VALUE,VALUE"),
         ("ticket demo --density 0.4", "--rate"),
+        ("train --until-grokked 2000", "--margin 2000"),
+        ("sweep norm-held", "mechgrok sweep FOLDER norm-held"),
         ("intervene demo", "interventions.toml"),
         ("intervene a.toml b.toml", "interventions.toml"),
     ],
