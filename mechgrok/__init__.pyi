@@ -3,6 +3,7 @@ from .configuration import Phase as Phase
 from .configuration import RunConfig as RunConfig
 from .configuration import TrainingConfig as TrainingConfig
 from .derived import fork as fork
+from .derived import retrain as retrain
 from .derived import train_popup as train_popup
 from .derived import train_ticket as train_ticket
 from .errors import UserError as UserError

@@ -172,8 +172,9 @@ _BETWEEN = re.compile(r"([,+])")
 def named_parts(registry: Registry[type[Named]], value: Any) -> list[Any]:
     """The parts of a value that `make_named` takes one by one.
 
-    A text is split at commas and plus signs, except for plus signs in an option's value:
-    ``freeze:of=W_E+W_U,norm:value=30`` has two parts.
+    A text is split at commas and plus signs, except within an option's value:
+    ``freeze:of=W_E+W_U,norm:value=30`` and ``norm:like=runs/p=7,seed=0,freeze:of=W_E`` have two
+    parts.
 
     Args:
         registry: of the names.
@@ -189,7 +190,7 @@ def named_parts(registry: Registry[type[Named]], value: Any) -> list[Any]:
     parts = [first]
     for sign, piece in zip(pieces[::2], pieces[1::2], strict=True):
         name = piece.strip().partition(":")[0]
-        is_value = sign == "+" and "=" in parts[-1]
+        is_value = "=" in parts[-1] and (sign == "+" or "=" in name)
         if is_value and name not in registry and not user_code.is_own(piece):
             parts[-1] += sign + piece
         else:

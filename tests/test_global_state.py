@@ -358,6 +358,7 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
         mechgrok.train("run", "quick", **TRAINING),
         mechgrok.train("transformer", "paper-transformer", **TRAINING | SHORT),
     ],
+    "retrain": lambda it: mechgrok.retrain(it.unopened(), "retrained", **SHORT),
     "train_popup": lambda it: mechgrok.train_popup(it.unopened(), "popup", at=10, **SHORT),
     "train_ticket": lambda it: [
         mechgrok.train_ticket(it.unopened(), method, rate=0.5, method=method, **SHORT)

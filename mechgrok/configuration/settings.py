@@ -147,7 +147,7 @@ def trust_and_normalize(name: str, value: Any) -> Any:
         for part in parts:
             given = getattr(part, "name", None) or registry.describe(part)["name"]
             user_code.allow(given)
-        return "+".join(map(user_code.absolute, parts)) if isinstance(value, str) else value
+        return "+".join(map(_absolute, parts)) if isinstance(value, str) else value
     if name == "phases":
         phases = [
             Phase(at=phase.at, **{n: trust_and_normalize(n, v) for n, v in phase.settings.items()})
@@ -174,6 +174,13 @@ def trust_and_normalize(name: str, value: Any) -> Any:
         return value
     user_code.allow(value)
     return user_code.absolute(value)
+
+
+def _absolute(part: str) -> str:
+    """A transform or a constraint as text, with absolute paths of user code and runs."""
+    from mechgrok.optimization.constraints.reading import read_constraints
+
+    return str(*read_constraints(part)) if ":like=" in part else user_code.absolute(part)
 
 
 def value_at(config: Mapping[str, Any], path: str) -> Any:

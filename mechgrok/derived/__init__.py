@@ -1,4 +1,4 @@
-"""Runs derived from runs: tickets and their controls, edge-popup, forks."""
+"""Runs derived from runs: tickets and their controls, edge-popup, forks, retraining."""
 
 from lazy_loader import attach_stub
 

@@ -15,6 +15,7 @@ from mechgrok.models import HookedModel
 from mechgrok.runs import Checkpoint, Run, RunCollection, RunLike
 from mechgrok.runs.folder import finish_replacing, is_run
 from mechgrok.training import create_run, loop
+from mechgrok.training.following import with_schedules
 from mechgrok.training.recorder import Shown, snapshot
 
 
@@ -73,7 +74,7 @@ def child_config(parent: Run, training: dict[str, Any], **fields: Any) -> RunCon
     """The parent's configuration with other training settings and an origin."""
     inherited = changed_training(parent, training)
     shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    config = RunConfig.make(**shared, training=inherited, **fields)
+    config = with_schedules(RunConfig.make(**shared, training=inherited, **fields), parent)
     if parent.config.training is None:
         _warn_of_assumptions(parent, config, inherited)
     return config

@@ -23,6 +23,7 @@ from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
 from mechgrok.runs.state import before_the_newest, read_state
 from mechgrok.training import create_run
+from mechgrok.training.following import with_schedules
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
 from mechgrok.training.recorder import Shown
@@ -71,6 +72,7 @@ def fork(
     training = _training(parent, step, settings)
     origin = ForkOrigin(parent=relative_path(parent, out), step=step)
     config = RunConfig.make(**shared, training=training, popup=parent.config.popup, origin=origin)
+    config = with_schedules(config, parent)
     before, after = (config.at(max(0, last)).recipe for last in (step - 1, step))
     state = carried_state(_state_at(parent, step), before, after)
     origin = origin.model_copy(update={"optimizer_state": bool(state)})

@@ -11,6 +11,7 @@ from statistics import median
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.schedule import checkpoint_steps, evaluation_steps, usual_interval
+from mechgrok.grammar import Value
 from mechgrok.runs import Run
 from mechgrok.sweeps.making import make_member
 from mechgrok.sweeps.plan import BASE, Member
@@ -114,10 +115,15 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
     with tempfile.TemporaryDirectory() as folder:
         run = make(Member("run", BASE, {}, config))
         if member.make is not None:
-            # Globally pruned initial weights may leave a layer empty.
-            own = {"scope": "layer"} if member.make == "ticket" else {"width": _width(member)}
-            options = {"at": 0, "rate": member.options.get("rate") or 0.6, **own}
-            run = make(Member("made", member.stage, {}, None, member.make, "run", options))
+            pruned = {"at": 0, "rate": member.options.get("rate") or 0.6}
+            options: dict[str, dict[str, Value]] = {
+                # Globally pruned initial weights may leave a layer empty.
+                "ticket": pruned | {"scope": "layer"},
+                "popup": pruned | {"width": _width(member)},
+                "retrain": {},
+            }
+            made = Member("made", member.stage, {}, None, member.make, "run", options[member.make])
+            run = make(made)
         saving = time.perf_counter() - times[-1]
         step = median(after - before for before, after in itertools.pairwise(times)) / _BETWEEN
         state = (run.path / "resume.safetensors").stat().st_size

@@ -227,6 +227,9 @@ def setting_of(run: Run, name: str) -> Value:
     """
     if name == "start":
         return None if run.config.start is None else str(run.config.start)
+    if name == "constraints":
+        training = run.config.training
+        return ", ".join(map(str, training.constraints)) or None if training else None
     config = run.config.model_dump(mode="json")
     origin, popup = config["origin"] or {}, config["popup"] or {}
     if name == STAGE:

@@ -10,8 +10,9 @@ from typing import Any
 from mechgrok import processes, user_code
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import flatten
-from mechgrok.derived import train_popup, train_ticket
+from mechgrok.derived import retrain, train_popup, train_ticket
 from mechgrok.derived.edge_popup import popup_options
+from mechgrok.derived.retraining import retrain_options
 from mechgrok.derived.tickets import ticket_options
 from mechgrok.errors import UserError, in_a_sentence
 from mechgrok.runs import Run
@@ -19,7 +20,17 @@ from mechgrok.sweeps.executor import Outcome
 from mechgrok.sweeps.plan import Member
 from mechgrok.training import Diverged, Interrupted, Progress, create_run, resume, train
 
-_MADE_BY: dict[str, Callable[..., Run]] = {"ticket": train_ticket, "popup": train_popup}
+_MADE_BY: dict[str, Callable[..., Run]] = {
+    "ticket": train_ticket,
+    "popup": train_popup,
+    "retrain": retrain,
+}
+#: The function that splits the options of each into its own and training settings.
+_OPTIONS: dict[str, Callable[[dict[str, Any]], tuple[Any, dict[str, Any]]]] = {
+    "ticket": ticket_options,
+    "popup": popup_options,
+    "retrain": retrain_options,
+}
 
 
 def make_member(
@@ -116,19 +127,18 @@ def milestones_in_words(run: Run) -> str:
 
 
 def check_options(root: RunConfig, make: str, options: Mapping[str, Any]) -> None:
-    """Check the options of a ticket or an edge-popup search before anything is trained.
+    """Check the options of a derived run before anything is trained.
 
     Args:
         root: the configuration of its base run.
-        make: "ticket" or "popup".
+        make: "ticket", "popup" or "retrain".
         options: the member's options.
 
     Raises:
         UserError: an option is unknown or out of range.
     """
     _check_method(options)
-    read = ticket_options if make == "ticket" else popup_options
-    _, training = read(dict(options))
+    _, training = _OPTIONS[make](dict(options))
     inherited = root.model_dump(mode="json", include={"task", "model", "training"})
     RunConfig.make(**inherited | {"training": root.inherited_training() | training})
 

@@ -37,7 +37,7 @@ from mechgrok.files import read_text
 from mechgrok.grammar import Value, as_values, parse_list, parse_values, show_value
 
 #: The function that makes a run of a later stage.
-Make = Literal["ticket", "popup"]
+Make = Literal["ticket", "popup", "retrain"]
 #: The first stage: runs trained from fresh weights.
 BASE = "base"
 _SHIPPED = Path(__file__).parent / "shipped"
@@ -52,11 +52,10 @@ class Stage:
     """Runs made from each run of an earlier stage.
 
     Attributes:
-        make: "ticket" (`train_ticket`) or "popup" (`train_popup`).
+        make: "ticket" (`train_ticket`), "popup" (`train_popup`) or "retrain" (`retrain`).
         of: the stage of the parents: "base", or the ``name`` of an earlier stage.
         name: the name in later stages and selections; default: ``make``.
-        options: the values of each option of `train_ticket` or `train_popup`, and of training
-            settings.
+        options: the values of each option of that function, and of training settings.
     """
 
     make: Make
@@ -96,9 +95,9 @@ class Member:
         settings: its settings and its parent's, by their short names. A stage's name distinguishes
             options of the same name: ``popup.rate`` and a ticket's ``rate``.
         config: the configuration of a base run.
-        make: "ticket" or "popup"; None for a base run.
+        make: "ticket", "popup" or "retrain"; None for a base run.
         parent: the name of its parent; None for a base run.
-        options: the options of `train_ticket` or `train_popup`.
+        options: the options of `train_ticket`, `train_popup` or `retrain`.
     """
 
     name: str

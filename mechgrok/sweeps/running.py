@@ -216,7 +216,7 @@ def _join(out: Path, existing: Plan, plan: Plan, extend: bool) -> Plan:
 
 
 def check_stages(members: Iterable[Member]) -> None:
-    """Check the distinct combinations of options of tickets and edge-popup searches.
+    """Check the distinct combinations of options of derived runs.
 
     Raises:
         UserError: an option is unknown or out of range.

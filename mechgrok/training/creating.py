@@ -18,6 +18,7 @@ from mechgrok.runs.checkpoint import Checkpoint, link_checkpoints, write_checkpo
 from mechgrok.runs.folder import check_room, new_run, write_config
 from mechgrok.runs.metrics import write_metrics
 from mechgrok.runs.state import write_state
+from mechgrok.training.following import with_schedules
 from mechgrok.training.memory import check_memory
 from mechgrok.training.recorder import load_for_training
 from mechgrok.training.starting import first_checkpoint
@@ -50,7 +51,7 @@ def create_run(
         UserError: the folder is not empty or not writable, the task's data is unavailable,
             training needs more memory than the device has, or the start cannot be used.
     """
-    path = Path(path)
+    path, config = Path(path), with_schedules(config)
     phases = [config.at(step) for step in _phases(config)]
     for phase in phases:
         check_memory(phase, device)

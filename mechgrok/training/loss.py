@@ -53,7 +53,7 @@ def loss_at(
     for constraint in active:
         if overrides(constraint, "temperature"):
             with torch.no_grad():
-                temperature = constraint.temperature(logits())
+                temperature = constraint.temperature(logits(), step)
     return StepLoss(temperature, tuple(each for each in active if overrides(each, "penalty")))
 
 

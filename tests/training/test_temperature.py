@@ -174,7 +174,7 @@ def test_a_run_with_a_held_scale_resumes_to_the_same_bytes(
 
 def test_only_one_scale_can_be_held_and_only_of_logits_that_differ(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="since"):
-        Logits(scale=10).temperature(torch.ones(3, 2))
+        Logits(scale=10).temperature(torch.ones(3, 2), 0)
     with pytest.raises(UserError, match="since and until"):
         short(tmp_path / "both", constraints="logits:scale=10,logits:scale=20:since=5")
 

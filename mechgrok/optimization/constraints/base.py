@@ -170,11 +170,12 @@ class Constraint(Settings):
             step: the number of the step that was taken, from 0.
         """
 
-    def temperature(self, logits: Float[Tensor, "n answer"]) -> float:
+    def temperature(self, logits: Float[Tensor, "n answer"], step: int) -> float:
         """The temperature that divides the logits in the loss of a step.
 
         Args:
             logits: the training set's logits before the step.
+            step: the number of the step, from 0.
         """
         raise NotImplementedError
 

@@ -1,15 +1,16 @@
-"""Weight norms held at a value, at a multiple of an earlier norm, or below a bound."""
+"""Weight norms held at a value, at an earlier or another run's norm, or below a bound."""
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
 from mechgrok.optimization.constraints.base import Constraint, Memory, Weights
-from mechgrok.optimization.selection import EACH
+from mechgrok.optimization.constraints.following import Following
+from mechgrok.optimization.selection import ALL, EACH
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -17,17 +18,20 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _TrainedAndFrozen = tuple[list[str], list[str]]
 
 
-class Norm(Constraint):
+class Norm(Following):
     """‖θ‖₂ of effective weights, held by scaling the trained ones with one factor.
 
     With ``value`` it is held there, with ``times`` at that multiple of the norm at step ``at``, and
-    with ``max`` it is only ever scaled down to there. ``of=all`` is one norm over all weights,
-    ``of=each`` a norm for every weight, ``of=W_E+W_U`` or a side one norm over these.
+    with ``max`` it is only ever scaled down to there; with ``like`` it follows another run's norm.
+    ``of=all`` is one norm over all weights, ``of=each`` a norm for every weight, ``of=W_E+W_U`` or
+    a side one norm over these.
 
     The factor s solves s² Σ_trained w² + Σ_frozen w² = (held norm)².
 
     Source: Liu et al. 2022 (arXiv 2210.01117), who train on spheres of constant weight norm.
     """
+
+    column: ClassVar[str] = "l2"
 
     name: str = "norm"
     of: str = Field(
@@ -45,12 +49,18 @@ class Norm(Constraint):
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
-        given = [name for name in ("value", "times", "max") if getattr(self, name) is not None]
+        targets = ("value", "times", "max", "like")
+        given = [name for name in targets if getattr(self, name) is not None]
         if len(given) != 1:
             raise UserError(
-                "The constraint norm needs one of value, times and max"
+                "The constraint norm needs one of value, times, max and like"
                 + (f", not {' and '.join(given)}" if given else "")
                 + ": write norm:value=30 or norm:times=1."
+            )
+        if self.like is not None and self.of != ALL:
+            raise UserError(
+                f"Runs record the norm of all weights alone, so that norm:like cannot follow that "
+                f"of {self.of}: omit of."
             )
         return self
 
@@ -91,7 +101,7 @@ class Norm(Constraint):
         for trained, frozen in groups:
             norm = math.hypot(*[norms[name] for name in trained])
             rest = math.hypot(*[norms[name] for name in frozen])
-            target = self._target([*trained, *frozen], memory)
+            target = self._target([*trained, *frozen], memory, step + 1)
             if self.max is not None and math.hypot(norm, rest) <= target:
                 continue
             if rest >= target or not norm:
@@ -107,8 +117,10 @@ class Norm(Constraint):
             factors |= dict.fromkeys(trained, math.sqrt(target**2 - rest**2) / norm)
         weights.scale(list(factors), list(factors.values()))
 
-    def _target(self, names: list[str], memory: Memory) -> float:
-        """The norm to hold."""
+    def _target(self, names: list[str], memory: Memory, step: int) -> float:
+        """The norm to hold at a step."""
+        if self.like is not None:
+            return self.followed(step)
         if self.times is None:
             return self.value or self.max or 0.0
         return self.times * math.hypot(*(float(memory[name]["reference"]) for name in names))
