@@ -3,62 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.errors import UserError
-from mechgrok.interventions import Network
-from mechgrok.tasks.binary import BinaryOperation
-from mechgrok.tasks.harmonics import Harmonics
-
-
-def all_pairs(task: BinaryOperation, parts: Harmonics) -> Integer[Tensor, "pair pos"]:
-    """The tokens of all pairs (a, b), b running fastest, in the order of the harmonics.
-
-    >>> import mechgrok
-    >>> from mechgrok.tasks.harmonics import harmonics
-    >>> task = mechgrok.Run("data/base").task
-    >>> all_pairs(task, harmonics(task))[:2].tolist()
-    [[0, 0], [0, 1]]
-    """
-    return task.tokens(torch.cartesian_prod(parts.tokens, parts.tokens))
-
-
-def grid_of(
-    network: Network, hook: str, parts: Harmonics, position: int = -1
-) -> Float[Tensor, "n n unit"]:
-    """The activation at a hook point over all pairs, in float64, with all units on one axis.
-
-    Args:
-        network: a network on a binary operation.
-        hook: the hook point. Of attention, a unit is the weight of a head on a position.
-        parts: the order of a and b.
-        position: the position whose activation is taken; of attention, that of the query. Masked
-            attention scores count as 0.
-
-    Raises:
-        UserError: there is no such hook point or position, or it is that of a mask.
-
-    >>> import mechgrok
-    >>> from mechgrok.tasks.harmonics import harmonics
-    >>> run = mechgrok.Run("data/base")
-    >>> grid_of(Network(run, 30000), "hook_logits", harmonics(run.task)).shape
-    torch.Size([67, 67, 67])
-    """
-    task, n = network.run.task, parts.n
-    assert isinstance(task, BinaryOperation)
-    if hook.endswith("hook_mask"):
-        raise UserError(f"{hook} is a mask, the same for all inputs: choose an activation.")
-    value = network.activation(hook, all_pairs(task, parts)).double()
-    # Attention has its positions behind the heads.
-    axis = 2 if hook.endswith(("hook_pattern", "hook_attn_scores")) else 1
-    if value.ndim > 2:
-        if not -value.shape[axis] <= position < value.shape[axis]:
-            raise UserError(
-                f"{hook} has no position {position}: choose from 0 to {value.shape[axis] - 1}."
-            )
-        value = value.select(axis, position)
-    return value.where(value.isfinite(), 0).reshape(n, n, -1)
+from mechgrok.interventions.grids import all_pairs as all_pairs
+from mechgrok.interventions.grids import grid_of as grid_of
+from mechgrok.interventions.waves import polynomials
 
 
 def polynomial_shares(
@@ -83,14 +33,7 @@ def polynomial_shares(
     tensor([[0.],
             [1.]], dtype=torch.float64)
     """
-    n = len(grid)
-    linear = torch.cat([torch.full((n, 1), n**-0.5, dtype=torch.float64), basis.double()], 1)
-    squares = torch.einsum("xi,xj->xij", basis.double(), basis.double()).flatten(1)
-    squares = squares - linear @ (linear.T @ squares)
-    vectors, sigma, _ = torch.linalg.svd(squares, full_matrices=False)
-    quadratic = vectors[:, sigma > 1e-9]
-    functions = torch.cat([linear, quadratic], dim=1)
-    degree = torch.tensor([0] + [1] * basis.shape[1] + [2] * quadratic.shape[1])
+    functions, degree = polynomials(basis)
     together = degree[:, None] + degree
     power = torch.einsum("ai,bj,abu->iju", functions, functions, grid.double()).square()
     centred = grid.double() - grid.double().mean((0, 1))

@@ -11,6 +11,7 @@ from .base import Word as Word
 from .edges import Edges as Edges
 from .edges import Remask as Remask
 from .edges import Revive as Revive
+from .fitting import Fit as Fit
 from .frequencies import Keep as Keep
 from .frequencies import Remove as Remove
 from .intervening import Performance as Performance

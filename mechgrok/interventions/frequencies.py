@@ -10,13 +10,18 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks, Intervention, Layer, Number, one_or_several
+from mechgrok.interventions.base import Hooks, Intervention, Layer, Number, Word, one_or_several
+from mechgrok.interventions.grids import subtracted_on_grid, task_and_harmonics
 from mechgrok.interventions.logits import LogitWaves, Pairs, place_of
 from mechgrok.interventions.network import Network
 from mechgrok.interventions.units import layer_of
 from mechgrok.interventions.waves import grid_parts, own_waves, projection
 from mechgrok.tasks.binary import BinaryOperation
-from mechgrok.tasks.harmonics import Harmonics, harmonics, no_harmonics
+from mechgrok.tasks.harmonics import (
+    Harmonics,
+    Waves,
+    fourier_basis_2d,
+)
 
 #: Frequencies by number; representations by number or by name.
 Parts = Annotated[
@@ -24,6 +29,8 @@ Parts = Annotated[
     Field(max_length=10**5, json_schema_extra={"names": "frequencies"}),
     one_or_several,
 ]
+#: Names of terms of `mechgrok.fourier_basis_2d`.
+Terms = Annotated[tuple[Word, ...], Field(max_length=10**4), one_or_several]
 
 
 class _Frequencies(Intervention):
@@ -39,19 +46,32 @@ class _Frequencies(Intervention):
             (`waves.grid_parts`); "logits": waves over right answers in the mean logits of the pairs
             with one right answer, as in the excluded and restricted losses of Nanda et al. 2023
             (arXiv 2301.05217).
+        terms: in place of frequencies, single terms of neurons or logits over all pairs (a, b), by
+            their names in `mechgrok.fourier_basis_2d`, such as "cos 2a" or "cos 2a sin 2b".
         layer: the layer of the neurons; default: the last.
     """
 
-    frequencies: Literal["own"] | Parts = Field(
-        description='Frequencies k; representations by name; "own": of each neuron its strongest.'
+    frequencies: Literal["own"] | Parts | None = Field(
+        default=None,
+        description='Frequencies k; representations by name; "own": of each neuron its strongest.',
     )
     of: Literal["embedding", "neurons", "logits"] = Field(
         default="logits", description="Activation with the waves: embedding, neurons or logits."
     )
     layer: Layer = Field(default=-1, description="Layer of the neurons; the last.")
+    terms: Terms | None = Field(
+        default=None, description="Terms in place of frequencies, such as cos 2a sin 2b."
+    )
 
     @model_validator(mode="after")
-    def _own_is_of_neurons(self) -> Self:
+    def _one_kind(self) -> Self:
+        name = type(self).__name__
+        if (self.frequencies is None) == (self.terms is None):
+            raise UserError(f"{name} needs frequencies or terms: give one of them.")
+        if self.terms is not None and self.of == "embedding":
+            raise UserError(
+                f'The embedding has no terms of (a, b): set of = "neurons" or "logits" in {name}.'
+            )
         if self.frequencies == "own" and self.of != "neurons":
             raise UserError(
                 f'Only neurons have own frequencies, not the {self.of}: set of = "neurons".'
@@ -59,23 +79,18 @@ class _Frequencies(Intervention):
         return self
 
     def hooks(self, network: Network, inputs: Tensor) -> Hooks:
-        return getattr(self, f"_of_{self.of}")(network, inputs)
+        of = self.of if self.terms is None else "terms"
+        return getattr(self, f"_of_{of}")(network, inputs)
 
     def _parts(self, network: Network) -> tuple[BinaryOperation, Harmonics, list[int]]:
-        """The task, its harmonics, and the numbers of the chosen parts (none for "own").
+        """The task, its harmonics, and the numbers of the chosen parts (none for "own" and terms).
 
         Raises:
             UserError: the task has no harmonics, or a part is unknown.
         """
-        task = network.run.task
-        if not isinstance(task, BinaryOperation) or no_harmonics(task):
-            raise UserError(
-                f"{task} has no frequencies: choose a run on one modular operation on two "
-                "residues, or on a group."
-            )
-        parts = harmonics(task)
-        numbers = [] if isinstance(self.frequencies, str) else parts.numbered(self.frequencies)
-        return task, parts, numbers
+        task, parts = task_and_harmonics(network)
+        given = () if self.frequencies in (None, "own") else self.frequencies
+        return task, parts, parts.numbered(given)
 
     def _removed(
         self, signal: Float[Tensor, "..."], mean: Float[Tensor, "..."], waves: Float[Tensor, "..."]
@@ -101,26 +116,35 @@ class _Frequencies(Intervention):
         return [("hook_embed", embed)]
 
     def _of_neurons(self, network: Network, inputs: Tensor) -> Hooks:
-        task, parts, numbers = self._parts(network)
-        tokens, hook = parts.tokens, layer_of(network, self.layer).hook
-        n = len(tokens)
-        all_pairs = task.tokens(torch.cartesian_prod(tokens, tokens))
-        grid = _at_end(network.activation(hook, all_pairs)).view(n, n, -1)
-        mean = grid.mean((0, 1), keepdim=True).expand_as(grid)
-        is_own = self.frequencies == "own"
-        bases = [parts.basis(part) for part in numbers]
-        waves = own_waves(grid, parts) if is_own else grid_parts(grid, bases)
-        table = self._removed(grid, mean, waves)
-        a, b = (place_of(tokens, task.d_vocab)[inputs[:, operand]] for operand in (0, 1))
-        in_order = (a >= 0) & (b >= 0)
-        removed = torch.where(in_order[:, None], table[a, b], 0)
+        _, parts, numbers = self._parts(network)
 
-        def remove(value: Tensor, hook: Any) -> Tensor:
-            if value.ndim == 2:
-                return value - removed
-            return torch.cat([value[:, :-1], value[:, -1:] - removed[:, None]], 1)
+        def waves(grid: Float[Tensor, "n n neuron"]) -> Float[Tensor, "n n neuron"]:
+            if self.frequencies == "own":
+                return own_waves(grid, parts)
+            return grid_parts(grid, [parts.basis(part) for part in numbers])
 
-        return [(hook, remove)]
+        def removed(grid: Float[Tensor, "n n neuron"]) -> Float[Tensor, "n n neuron"]:
+            return self._removed(grid, grid.mean((0, 1), keepdim=True), waves(grid))
+
+        hook = layer_of(network, self.layer).hook
+        return [(hook, subtracted_on_grid(network, hook, parts, inputs, removed))]
+
+    def _of_terms(self, network: Network, inputs: Tensor) -> Hooks:
+        _, parts, _ = self._parts(network)
+        if not isinstance(parts, Waves):
+            raise UserError(f"Functions on {parts} have no named terms: give frequencies by name.")
+        terms = self.terms or ()
+        functions = fourier_basis_2d(parts.n, terms).functions.double().flatten(1)
+
+        def removed(grid: Float[Tensor, "n n unit"]) -> Float[Tensor, "n n unit"]:
+            signal = grid.flatten(0, 1)
+            # The mean is a term too.
+            mean = signal.mean(0, keepdim=True) * ("const" not in terms)
+            waves = functions.T @ (functions @ signal)
+            return self._removed(signal, mean, waves).view_as(grid)
+
+        hook = "hook_logits" if self.of == "logits" else layer_of(network, self.layer).hook
+        return [(hook, subtracted_on_grid(network, hook, parts, inputs, removed))]
 
     def _of_logits(self, network: Network, inputs: Tensor) -> Hooks:
         task, parts, numbers = self._parts(network)
@@ -147,7 +171,7 @@ class _Frequencies(Intervention):
 
 
 class Remove(_Frequencies):
-    """Removes the waves of these frequencies."""
+    """Removes the waves of these frequencies, or single terms."""
 
     def _removed(self, signal: Tensor, mean: Tensor, waves: Tensor) -> Tensor:
         return waves
@@ -157,7 +181,7 @@ class Remove(_Frequencies):
 
 
 class Keep(_Frequencies):
-    """Removes everything but the mean and the waves of these frequencies.
+    """Removes everything but the mean and the waves of these frequencies, or these terms.
 
     For logits, this removes all differences between pairs with one right answer.
     """
@@ -167,8 +191,3 @@ class Keep(_Frequencies):
 
     def _changed(self, logits: Tensor, mean: Tensor, answer: Tensor, waves: LogitWaves) -> Tensor:
         return waves.restricted(mean)[answer]
-
-
-def _at_end(value: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch width"]:
-    """An activation at the last position."""
-    return value if value.ndim == 2 else value[:, -1]

@@ -87,8 +87,16 @@ def grid_share(grid: Float[Tensor, "*rest n n"], parts: Harmonics) -> Float[Tens
     return of_part / variance[..., None]
 
 
-def own_parts(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Integer[Tensor, " neuron"]:
-    """The part that explains most of each neuron's variance over (a, b); 0 if it is constant.
+def own_parts(
+    grid: Float[Tensor, "n n unit"], parts: Harmonics, together: int = 1
+) -> Integer[Tensor, " unit"]:
+    """The part that explains most of each unit's variance over (a, b); 0 if it is constant.
+
+    Args:
+        grid: the activations of the units.
+        parts: the parts.
+        together: the number of neighbouring units that share a part, such as the weights of one
+            head on all positions.
 
     >>> from mechgrok.tasks.harmonics import Waves
     >>> a = 2 * torch.pi * torch.arange(5) / 5
@@ -96,7 +104,11 @@ def own_parts(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Integer[Te
     >>> own_parts(grid, Waves(torch.arange(5)))
     tensor([2, 0])
     """
-    return grid_share(grid.movedim(-1, 0).double(), parts).nan_to_num(0).argmax(-1)
+    share = grid_share(grid.movedim(-1, 0).double(), parts).nan_to_num(0)
+    if together > 1:
+        power = share * grid.double().flatten(0, 1).var(0, correction=0)[:, None]
+        share = power.unflatten(0, (-1, together)).sum(1).repeat_interleave(together, 0)
+    return share.argmax(-1)
 
 
 def own_waves(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Float[Tensor, "n n neuron"]:
@@ -107,3 +119,41 @@ def own_waves(grid: Float[Tensor, "n n neuron"], parts: Harmonics) -> Float[Tens
             cluster = own == part
             waves[..., cluster] = grid_parts(grid[..., cluster], [parts.basis(part)])
     return waves
+
+
+def polynomials(
+    basis: Float[Tensor, "n m"],
+) -> tuple[Float[Tensor, "n function"], Integer[Tensor, " function"]]:
+    """Orthonormal polynomials of degree 0, 1 and 2 in given functions, as columns, by degree.
+
+    >>> from mechgrok.tasks.harmonics import Waves
+    >>> polynomials(Waves(torch.arange(11)).basis(1))[1].tolist()
+    [0, 1, 1, 2, 2]
+    """
+    n = len(basis)
+    basis = basis.double()
+    linear = torch.cat([torch.full((n, 1), n**-0.5, dtype=torch.float64), basis], 1)
+    squares = torch.einsum("xi,xj->xij", basis, basis).flatten(1)
+    squares = squares - linear @ (linear.T @ squares)
+    vectors, sigma, _ = torch.linalg.svd(squares, full_matrices=False)
+    quadratic = vectors[:, sigma > 1e-9]
+    degree = torch.tensor([0] + [1] * basis.shape[1] + [2] * quadratic.shape[1])
+    return torch.cat([linear, quadratic], dim=1), degree
+
+
+def polynomial_fit(
+    grid: Float[Tensor, "n n unit"], basis: Float[Tensor, "n m"], degree: int
+) -> Float[Tensor, "n n unit"]:
+    """The best polynomial of a degree of at most 2 in given functions of a and of b.
+
+    >>> from mechgrok.tasks.harmonics import Waves
+    >>> x = 2 * torch.pi * torch.arange(11).double() / 11
+    >>> square = ((x.cos()[:, None] + x.cos()) ** 2)[..., None]
+    >>> basis = Waves(torch.arange(11)).basis(1)
+    >>> [torch.allclose(polynomial_fit(square, basis, degree), square) for degree in (1, 2)]
+    [False, True]
+    """
+    functions, of = polynomials(basis)
+    coefficients = torch.einsum("ai,bj,abu->iju", functions, functions, grid.double())
+    coefficients[of[:, None] + of > degree] = 0
+    return torch.einsum("ai,bj,iju->abu", functions, functions, coefficients)

@@ -28,6 +28,7 @@ INTERVENTIONS: Registry[type[Intervention]] = Registry(
         "Remove": "mechgrok.interventions.frequencies:Remove",
         "Keep": "mechgrok.interventions.frequencies:Keep",
         "Remask": "mechgrok.interventions.edges:Remask",
+        "Fit": "mechgrok.interventions.fitting:Fit",
         "Edges": "mechgrok.interventions.edges:Edges",
         "Revive": "mechgrok.interventions.edges:Revive",
     },

@@ -15,6 +15,7 @@ from mechgrok.errors import UserError
 from mechgrok.interventions import (
     Ablate,
     Edges,
+    Fit,
     Intervention,
     Keep,
     Network,
@@ -25,8 +26,11 @@ from mechgrok.interventions import (
     intervene,
     intervened,
 )
+from mechgrok.interventions.grids import grid_of
+from mechgrok.interventions.waves import own_parts
 from mechgrok.masks import apply_mask, prune
 from mechgrok.runs import Run
+from mechgrok.tasks import fft2d, fourier_basis
 from mechgrok.training import train
 
 MLP, HOOK = "tiny_run", "blocks.0.mlp.hook_post"
@@ -179,6 +183,81 @@ def test_neurons_lose_one_frequency_and_nothing_else(run: Run):
     expected[:, 2] = 0
     torch.testing.assert_close(left, expected, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(kept, whole - expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("of", ["neurons", "logits"])
+def test_single_terms_are_removed_or_kept_alone(run: Run, of: str):
+    network, hook = Network(run, run.steps[-1]), "hook_logits" if of == "logits" else HOOK
+    terms = ["cos 1a cos 1b", "sin 2b"]
+
+    def coefficients(network: Network) -> Tensor:
+        return fft2d(grid_of(network, hook, Waves(torch.arange(7))))
+
+    names = fourier_basis(7).names
+    at = [names.index("cos 1"), 0], [names.index("cos 1"), names.index("sin 2")]
+    whole = coefficients(network)
+    expected = whole.clone()
+    expected[at] = 0
+    removed = coefficients(network.under(Remove(terms=terms, of=of)))
+    torch.testing.assert_close(removed, expected, rtol=1e-3, atol=1e-4)
+    kept = coefficients(network.under(Keep(terms=terms, of=of)))
+    expected = whole - expected
+    expected[0, 0] = whole[0, 0]
+    torch.testing.assert_close(kept, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_is_a_term(tiny_run: Run):
+    without = intervened(tiny_run, -1, Remove(terms="const", of="neurons"))
+    grid = grid_of(without, HOOK, Waves(torch.arange(7)))
+    torch.testing.assert_close(grid.mean((0, 1)), torch.zeros(8).double(), atol=1e-6, rtol=0)
+
+
+def test_terms_that_do_not_exist_are_refused(tiny_run: Run, group_run: Run):
+    for options, remedy in (
+        ({}, "frequencies or terms"),
+        ({"frequencies": [1], "terms": ["cos 1a"]}, "frequencies or terms"),
+        ({"terms": ["cos 1a"], "of": "embedding"}, "neurons"),
+    ):
+        with pytest.raises(UserError, match=remedy):
+            Remove(**options)
+    with pytest.raises(UserError, match="cos 9a"):
+        outputs(tiny_run, Remove(terms=["cos 9a"]))
+    with pytest.raises(UserError, match="named terms"):
+        outputs(group_run, Remove(terms=["cos 1a"]))
+
+
+def test_neurons_become_a_quadratic_form_in_their_waves(run: Run):
+    network, waves = Network(run, run.steps[-1]), Waves(torch.arange(7))
+    grid = grid_of(network, HOOK, waves)
+    fitted = grid_of(network.under(Fit(neurons=[2])), HOOK, waves)
+    k = int(own_parts(grid[..., 2:3], waves))
+    x = 2 * torch.pi * k * torch.arange(7).double() / 7
+    a, b = x[:, None].expand(7, 7), x.expand(7, 7)
+    linear = [a.cos(), a.sin(), b.cos(), b.sin()]
+    design = torch.stack([torch.ones(7, 7), *linear, *(f * g for f in linear for g in linear)], -1)
+    y = grid[..., 2].flatten()
+    expected = design.flatten(0, 1) @ (torch.linalg.pinv(design.flatten(0, 1)) @ y)
+    torch.testing.assert_close(fitted[..., 2].flatten(), expected, rtol=1e-4, atol=1e-5)
+    others = [neuron for neuron in range(grid.shape[-1]) if neuron != 2]
+    assert torch.equal(fitted[..., others], grid[..., others])
+
+
+def test_attention_becomes_waves_that_sum_to_1(tiny_transformer_run: Run):
+    run, hook = tiny_transformer_run, "blocks.0.attn.hook_pattern"
+    inputs = run.task.examples.inputs
+    whole = activation(run, hook, -1, inputs)
+    fitted = intervened(run, -1, Fit(hook=hook, degree=1)).activation(hook, inputs)
+    assert torch.equal(fitted[:, :, 0], whole[:, :, 0])  # queries before the last
+    torch.testing.assert_close(fitted.sum(-1), torch.ones_like(fitted.sum(-1)))
+    assert not torch.allclose(fitted, whole)
+    alone = intervened(run, -1, Fit(hook=hook, heads=[1], degree=1)).activation(hook, inputs)
+    assert torch.equal(alone[:, 0], whole[:, 0])
+    torch.testing.assert_close(alone[:, 1], fitted[:, 1])
+
+
+def test_a_task_without_waves_has_no_fit(deep_run: Run):
+    with pytest.raises(UserError, match="no frequencies"):
+        outputs(deep_run, Fit(neurons=[0]))
 
 
 def test_waves_out_of_the_logits_are_the_excluded_and_the_restricted_loss(run: Run):
