@@ -119,7 +119,7 @@ def measure(
     power = parts.power_share(parts.amplitude(embedding.transpose(1, 2)).norm(dim=1))
     # Keep every representation above white noise; there are only a few representations.
     noise = None if is_wave else parts.of_noise / 2
-    keys = key_frequencies(power[-1], noise)[:_PLANES]
+    keys = key_frequencies(power[-1], noise, most=_PLANES)
     circle = torch.stack([_plane_of(parts, embedding, key) for key in keys], dim=1)
     shares = parts.power_share(parts.amplitude(circle).norm(dim=2))
     round_ = torch.stack([shares[:, at, key] for at, key in enumerate(keys)], dim=1)
@@ -256,3 +256,4 @@ def _draw_power(row: Row, label: str, dataset: xr.Dataset) -> None:
         textposition="none",
         hover=f"{labels.word} %{{text}}<br>%{{y:.1%}} of variance",
     )
+    panel.mark_parts(dataset.key.to_numpy().tolist())

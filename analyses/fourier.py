@@ -171,14 +171,19 @@ def finding(dataset: xr.Dataset) -> str:
     if not finite.any():
         return "the weights are not finite numbers at any step"
     last = dataset.isel(step=int(np.flatnonzero(finite)[-1]))
-    n_live, use, labels = int(last.live.sum()), last.use.to_numpy(), part_labels(dataset)
+    n_live, labels = int(last.live.sum()), part_labels(dataset)
     if not n_live:
         return f"no neuron is alive at step {int(last.step):,}"
-    key = ", ".join(labels.names[at] for at in key_frequencies(torch.from_numpy(use)))
+    key = ", ".join(labels.names[at] for at in _keys(last))
     return (
         f"{n_live} live neurons hold {format_percent(_median_share(last))} of their power in one "
         f"{labels.word} (median) at step {int(last.step):,}; key {labels.plural} {key}"
     )
+
+
+def _keys(now: xr.Dataset) -> list[int]:
+    """The key frequencies of the neurons at a step."""
+    return key_frequencies(torch.from_numpy(now.use.to_numpy()))
 
 
 def draw(
@@ -194,7 +199,8 @@ def draw(
         measured,
         title="Fourier spectra of the weights over training",
         subtitle=f"a row is a neuron, a column a {labels.word}; rows ordered by strongest "
-        f"{labels.word}, dead neurons last and grey",
+        f"{labels.word}, dead neurons last and grey; labelled: key {labels.plural}, each in its "
+        "colour",
         log=log,
     )
     colors = {name: _scale(figure, name) for name in sides}
@@ -218,6 +224,7 @@ def _draw_spectra(row: Row, colors: Colors, label: str, dataset: xr.Dataset, sid
         x=dataset.frequency.to_numpy()[1:],
         hover=f"neuron %{{customdata}}<br>{labels.symbol} = %{{x}}<br>|F| %{{z:.3g}}",
     )
+    panel.mark_parts(_keys(dataset.isel(step=-1)))
 
 
 def _draw_shares(row: Row, label: str, dataset: xr.Dataset) -> None:
@@ -243,7 +250,11 @@ def _over_training(figure: Panels, *, embedding: bool) -> None:
         for label, dataset in figure.pictured.items():
             x = dataset.frequency.to_numpy()[1:]
             hover = f"{labels.symbol} = %{{x}}<br>{value}"
-            panel.add("bar", run=label, at=partial(_spectrum, name=name), x=x, hover=hover)
+            panel.add(
+                "bar", run=label, at=partial(_spectrum, name=name), x=x, hover=hover,
+                color=None if len(figure.measured) > 1 else [frequency_color(int(k)) for k in x],
+            )  # fmt: skip
+            panel.mark_parts(_keys(dataset.isel(step=-1)))
     median = {"title": "median share", **SHARE}
     panel = row.over_training("over training", y=median, width=0.7, marks=())
     panel.curves(_median_shares, value="median share %{y:.1%}", follow=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 from mechgrok.analyses.drawing import DIVERGING, SHARE, LogAxis, Measured, Panels, frequency_color
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
+from mechgrok.analyses.measures.fourier import key_frequencies
 from mechgrok.analyses.measures.grids import grid_of
 from mechgrok.analyses.measures.harmonics import Harmonics, Waves, harmonics, no_harmonics
 from mechgrok.analyses.measures.residues import OrderOption
@@ -236,6 +237,13 @@ def _bars(panel: Any, label: str, dataset: xr.Dataset, at: Any) -> None:
     x = dataset.frequency.to_numpy()[1:]
     color = [frequency_color(int(k)) for k in x]
     panel.add("bar", run=label, at=at, x=x, color=color, hover="ω = %{x}<br>|F| %{y:.3g}")
+    panel.mark_parts(_keys(dataset))
+
+
+def _keys(dataset: xr.Dataset) -> list[int]:
+    """The key frequencies of the logits' weights at the last step."""
+    last = dataset.logit_amplitude.isel(step=-1).to_numpy()
+    return key_frequencies(torch.from_numpy(last**2))
 
 
 def _difference(now: xr.Dataset, head: int) -> dict[str, Any]:

@@ -27,11 +27,13 @@ from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import CosineFit, cosine_fit, dominant_frequency, live
 from mechgrok.analyses.measures.harmonics import (
     Representations,
+    count_neurons,
     harmonics,
     no_harmonics,
     part_coordinates,
     part_labels,
     part_units,
+    parts_of_neurons,
 )
 from mechgrok.analyses.measures.neurons import distinct_first
 from mechgrok.analyses.measures.residues import OrderOption
@@ -161,14 +163,12 @@ def finding(dataset: xr.Dataset) -> str:
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     if not last.live.any():
         return with_skipped_note(f"no neuron is alive at step {int(last.step):,}", dataset)
-    used, count = np.unique(last.frequency_of.to_numpy()[last.live.to_numpy()], return_counts=True)
-    strongest = sorted(zip(count.tolist(), used.tolist(), strict=True), reverse=True)[:6]
-    name = {k: labels.names[k] if _is_group(dataset) else str(k) for _, k in strongest}
+    used = last.frequency_of.to_numpy()[last.live.to_numpy()]
     explained = format_percent(last.explained.where(last.live).median())
     text = (
         f"one {'representation' if _is_group(dataset) else 'cosine'} explains {explained} "
         f"(median) of a live neuron's input weights at step {int(last.step):,}; "
-        f"{labels.plural} (neurons): {', '.join(f'{name[k]} ({n})' for n, k in strongest)}"
+        f"{labels.plural} (neurons): {count_neurons(labels, used)}"
     )
     return with_skipped_note(text, dataset)
 
@@ -336,3 +336,5 @@ def _draw_fits(row: Row, label: str, dataset: xr.Dataset, explained: Colors) -> 
         marker={"line": {"width": 0.5, "color": "#444444"}},
         hover=f"neuron %{{customdata[0]}}<br>{place}<br>amplitude %{{customdata[1]:.3g}}",
     )
+    last = dataset.isel(step=-1)
+    panel.mark_parts(parts_of_neurons(last.frequency_of.to_numpy()[last.live.to_numpy()]))

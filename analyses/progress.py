@@ -50,7 +50,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
-VERSION = 2
+VERSION = 3
 
 
 def applies(run: Run) -> str | None:

@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mechgrok.analyses.drawing import (
-    COLORS,
     Colors,
     LogAxis,
     Measured,
@@ -220,15 +219,17 @@ def _draw_path(row: Row, dataset: xr.Dataset, label: str, colors: Colors, steps:
     for name, symbol in (("t_mem", "circle-open"), ("t_gen", "star")):
         if name in dataset.attrs:
             marks[name] = (symbol, int(dataset.attrs[name]))
+    color = row.figure.color_of(label)
     for name, (symbol, step) in marks.items():
         at = dataset.position.sel(step=step, method="nearest")
         panel.add(
             "scatter",
+            run=label,
             hover=f"{name}: step {step:,}",
             x=[float(at[0])],
             y=[float(at[1])],
             mode="markers+text",
             text=[name],
             textposition="top center",
-            marker={"symbol": symbol, "size": 13, "color": COLORS[1], "line": {"width": 2}},
+            marker={"symbol": symbol, "size": 13, "color": color, "line": {"width": 2}},
         )

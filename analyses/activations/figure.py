@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 from mechgrok.analyses.activations.measurement import STOPS
 from mechgrok.analyses.drawing import DIVERGING, SHARE, LogAxis, Measured, Panel, Panels
 from mechgrok.analyses.drawing.panel import AtStep
-from mechgrok.analyses.measures.harmonics import part_labels
+from mechgrok.analyses.measures.harmonics import part_labels, parts_of_neurons
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
@@ -37,12 +37,15 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     title = f"a single {labels.word}'s share, median over neurons"
     panel = row.over_training(title, y={"title": "of variance", **SHARE})
     panel.curves(_median, value="%{y:.1%} explained", follow=True)
-    axis = labels.axis if "ticktext" in labels.axis else labels.axis | {"rangemode": "tozero"}
+    most = max(len(part_labels(dataset).names) for dataset in measured.values())
+    axis = labels.axis | {"range": [-0.5, most - 0.5]}
     panel = row.panel("all neurons", x=axis, y=SHARE)
     hover = "neuron %{customdata[0]}<br>%{customdata[1]}<br>%{y:.1%}"
     for label in measured:
         dots: dict[str, Any] = {"mode": "markers", "marker": {"opacity": 0.6}}
         panel.add("scatter", run=label, at=_neurons, hover=hover, **dots)
+        last = measured[label].isel(step=-1)
+        panel.mark_parts(parts_of_neurons(last.frequency_of.to_numpy()[last.variance > 0]))
     return figure.draw()
 
 

@@ -17,6 +17,7 @@ from mechgrok.analyses.measures.fourier import dominant_frequency, grid_share
 from mechgrok.analyses.measures.harmonics import (
     Harmonics,
     Waves,
+    count_neurons,
     harmonics,
     no_harmonics,
     part_coordinates,
@@ -222,9 +223,8 @@ def _blocks(
 def finding(dataset: xr.Dataset) -> str:
     """The share of the neurons' activations that one part explains."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
-    used, count = np.unique(last.frequency_of.where(last.variance > 0, 0), return_counts=True)
-    parts = sorted(((c, int(k)) for k, c in zip(used, count, strict=True) if k), reverse=True)
-    neurons = ", ".join(f"{labels.names[k]} ({c})" for c, k in parts[:6]) or "none"
+    used = last.frequency_of.to_numpy()[last.variance.to_numpy() > 0]
+    neurons = count_neurons(labels, used[used > 0])
     text = (
         f"one {labels.word} explains {format_percent(last.explained.median())} (median) of a "
         f"neuron's activation over all pairs at step {int(last.step):,}; {labels.plural} "

@@ -20,7 +20,7 @@ from mechgrok.analyses.algorithm.measurement import (
     measure,
 )
 
-VERSION = 2
+VERSION = 3
 
 __all__ = [
     "USES_TEST_LABELS",

@@ -44,8 +44,10 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
 
 
 def _strongest(dataset: xr.Dataset) -> list[int]:
-    """The strongest key frequencies at the last step."""
-    return dataset.key.to_numpy()[:_MOST_KEYS].tolist()
+    """The key frequencies of largest magnitude at the last step, in ascending order."""
+    magnitude = dataset.magnitude.isel(step=-1).sel(frequency=dataset.key).to_numpy()
+    strongest = np.sort(np.argsort(-magnitude, kind="stable")[:_MOST_KEYS])
+    return dataset.key.to_numpy()[strongest].tolist()
 
 
 def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:

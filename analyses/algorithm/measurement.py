@@ -105,7 +105,7 @@ VARIABLES = {
         "step", "cosine", "mean of cos(φ_out − φ_a − φ_b), weighted by reads · writes"
     ),
     "frequency": Variable("frequency", "{cycles per n}", "k = 0 … ⌊n/2⌋, w_k = 2πk/n"),
-    "key": Variable("key", "{cycles per n}", "key frequencies at the last step, strongest first"),
+    "key": Variable("key", "{cycles per n}", "key frequencies at the last step"),
     "circle": Variable("circle", "none", "the embedding's content: the key's circle alone, or all"),
     "distance": Variable(
         "distance", "residues", "position of a minus position of b, in the residues' order"

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from mechgrok.analyses.drawing import DEAD, LogAxis, Measured, Panels, Row, frequency_color
+from mechgrok.analyses.measures.harmonics import parts_of_neurons
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
 
@@ -103,6 +104,8 @@ def _draw_without_frequency(
     hover = "ω = %{x}: %{customdata} neurons<br>%{y:.3g}"
     marker = {"color": [frequency_color(k) for k in omega]}
     panel.add("bar", run=label, at=at, hover=hover, x=omega, marker=marker)
+    last = dataset.isel(knockout=-1)
+    panel.mark_parts(parts_of_neurons(last.frequency_of.to_numpy()))
 
 
 def _cost_title(side: str, quantity: str) -> str:

@@ -20,8 +20,8 @@ from mechgrok.reports.titles import title_height
 if TYPE_CHECKING:
     from mechgrok.analyses.drawing.panels import Panels
 
-#: The narrowest width in pixels of each layout of a figure: a phone, a column of text, a screen.
-WIDTHS = (360, 700, 1200)
+#: The narrowest width in pixels of each layout of a figure: a phone, a column of text, screens.
+WIDTHS = (360, 700, 950, 1200)
 #: The layout of a figure where no script chooses another.
 DEFAULT = 700
 #: The smallest width in pixels of a panel beside others, and of a square one.
@@ -304,14 +304,17 @@ class Page:
         pixels = self.pixels(panel)
         if panel.over_steps:
             return self.steps.ticks(pixels), 20.0
+        if panel.parts and "tickvals" not in panel.x:
+            return {"tickangle": 0} | panel.part_ticks(pixels), 20.0
         names = panel.x_names()
         if names is None:
             most = {"nticks": panel.x.get("nticks", max(4, int(pixels / 40)))}
             return panel.whole_ticks("x") or most, 20.0
         widest = max(map(text_width, names), default=0.0)
+        ticks = panel.part_ticks(pixels) if panel.parts else {}
         if widest + 6 <= pixels / max(1, len(names)):
-            return {"tickangle": 0}, 20.0
-        return {"tickangle": -90}, widest + 8
+            return ticks | {"tickangle": 0}, 20.0
+        return ticks | {"tickangle": -90}, widest + 8
 
     def _is_continued(self, line: Line) -> bool:
         """Whether the line below repeats and labels this line's axis of training steps."""

@@ -10,6 +10,7 @@ import xarray as xr
 from mechgrok.analyses.drawing.grid import Box
 from mechgrok.analyses.drawing.groups import GroupCurves
 from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.style import frequency_color
 from mechgrok.analyses.drawing.text import n_lines, text_width
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Panel:
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
         self.bands: list[tuple[int, int, str]] = []
+        self.parts: list[int] = []
         self.group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def right(self, y: Axis) -> "Panel":
@@ -244,6 +246,36 @@ class Panel:
         parts = [name] if names_run and name else []
         parts += ["step %{x:,}"] if self.over_steps else []
         return {"hovertemplate": "<br>".join([*parts, hover]) + "<extra></extra>"}
+
+    def mark_parts(self, parts: Iterable[int]) -> None:
+        """Label frequencies, or representations, on the x axis in their colours.
+
+        Of close frequencies only the first has a label; others than ``parts`` have none, unless the
+        axis names all of its places.
+        """
+        self.parts = sorted({*self.parts, *parts})
+
+    def part_ticks(self, pixels: float) -> dict[str, Any]:
+        """The labels of the marked parts that fit an axis of this length, for plotly."""
+        named = dict(zip(self.x.get("tickvals", ()), self.x.get("ticktext", ()), strict=False))
+        low, high = self._x_range()
+        end, shown = -np.inf, dict[int, str]()
+        for part, name in {part: named.get(part, str(part)) for part in self.parts}.items():
+            at, half = pixels * (part - low) / (high - low), text_width(name, 12) / 2
+            if at - half > end or named:
+                end = at + half
+                shown[part] = f'<span style="color:{frequency_color(part)}">{name}</span>'
+        shown = named | shown
+        return {"tickvals": list(shown), "ticktext": list(shown.values())}
+
+    def _x_range(self) -> tuple[float, float]:
+        """The ends of the x axis: its range, or half a unit around the traces' places."""
+        if "range" in self.x:
+            return self.x["range"][0], self.x["range"][1]
+        places = np.concatenate([np.ravel(t.attributes.get("x", ())) for t in self.traces])
+        places = np.append(places.astype(float), self.parts)
+        low = min(0.0, float(places.min())) if self.x.get("rangemode") == "tozero" else places.min()
+        return float(low) - 0.5, float(places.max()) + 0.5
 
     def level(self, y: float, text: str = "", color: str = "#777777", dash: str = "dot") -> None:
         """Draw a horizontal line across the panel, with a label at its right end."""

@@ -93,7 +93,7 @@ def _choices(first: Shown) -> Any:
     """The controls that select the content of the pictures."""
     n_parts = max(1, first.shapes.get("planes", [0])[0])
     kind = first.parts.kind.capitalize() if first.parts else "Frequency"
-    strongest = first.key[0] if first.key else 1
+    strongest = first.strongest
     heads = first.shapes.get("attention", [0])[0]
     shows = ["logit margin", "correct", "logit of the right answer", "loss"]
     states, orders = ["before", "after", "difference"], ["number", "frequency", "share", "effect"]

@@ -85,11 +85,17 @@ class Shown:
 
     @cached_property
     def key(self) -> list[int]:
-        """The key parts of all neurons' weights at the last step, strongest first."""
-        if self.parts is None:
-            return []
+        """The key parts of all neurons' weights at the last step."""
+        return [] if self.parts is None else self._key_parts(self.parts)
+
+    @property
+    def strongest(self) -> int:
+        """The strongest part of all neurons' weights at the last step; 1 if there are none."""
+        return 1 if self.parts is None else self._key_parts(self.parts, most=1)[0]
+
+    def _key_parts(self, parts: Harmonics, most: int | None = None) -> list[int]:
         power = torch.from_numpy(self._last["spectra"]).square().sum(0)
-        return key_frequencies(power * self.parts.counted, self.parts.of_noise)
+        return key_frequencies(power * parts.counted, parts.of_noise, most)
 
     @cached_property
     def _axes(self) -> Float[Tensor, "part 2 d"]:

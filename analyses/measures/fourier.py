@@ -135,29 +135,34 @@ def gini(values: Float[Tensor, "*rest n"]) -> Float[Tensor, "*rest"]:
 
 
 def key_frequencies(
-    spectrum: Float[Tensor, " frequency"], of_noise: Float[Tensor, " frequency"] | None = None
+    spectrum: Float[Tensor, " frequency"],
+    of_noise: Float[Tensor, " frequency"] | None = None,
+    most: int | None = None,
 ) -> list[int]:
-    """The key frequencies, strongest first: at least twice the mean over ω > 0.
+    """The key frequencies, in ascending order: at least twice the mean over ω > 0.
 
     All analyses use this definition, each for its own spectrum: `embedding` and `fourier` for
     shares of power, `progress` and `algorithm` for |α|, the coefficients of the logits. Of a
     group's representations, which are few, `embedding` takes every one above white noise, and
     `representations` those whose character resembles the logits. The strongest is always included;
-    it is the first if all are zero or NaN.
+    it is the first if all are zero or NaN. Their order does not depend on the spectrum, so that
+    analyses that find the same frequencies list them alike.
 
     Args:
         spectrum: an amplitude, a power or a share for each frequency, ω = 0 first.
         of_noise: the share of each part in white noise, which differs for representations; the
             threshold is then twice that share instead of twice the mean.
+        most: keep only this number of the strongest.
 
     >>> key_frequencies(torch.tensor([9.0, 0.1, 4.0, 0.1, 0.2, 5.0]))
-    [5, 2]
+    [2, 5]
     """
     entries = spectrum[1:].nan_to_num(0)
     strongest = (entries.argsort(descending=True, stable=True) + 1).tolist()
     expected = entries.mean() if of_noise is None else entries.sum() * of_noise[1:]
     is_key = (entries >= 2 * expected) & (entries > 0)
-    return [part for part in strongest if is_key[part - 1]] or strongest[:1]
+    keys = [part for part in strongest if is_key[part - 1]] or strongest[:1]
+    return sorted(keys[:most])
 
 
 # --- one wave -----------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from jaxtyping import Integer
 
 from mechgrok.tasks.base import Task
 from mechgrok.tasks.binary import BinaryOperation
@@ -91,6 +93,33 @@ def part_labels(*datasets: xr.Dataset) -> PartLabels:
     is_one_group = all(other == names for other in others)
     axis = _named_axis(names[1:]) if is_one_group else {"title": "representation"}
     return PartLabels("representation", "representations", "ρ", names, axis)
+
+
+def count_neurons(labels: PartLabels, parts: Integer[np.ndarray, " neuron"], most: int = 6) -> str:
+    """The number of neurons of each part, in ascending order of the parts.
+
+    Args:
+        labels: of the dataset.
+        parts: the part of each neuron.
+        most: list only this number of parts, those of the most neurons.
+
+    >>> count_neurons(part_labels(xr.Dataset()), np.array([5, 2, 5]))
+    '2 (1), 5 (2)'
+    """
+    shown = parts_of_neurons(parts, most)
+    names = [labels.names[k] if labels.names else str(k) for k in shown]
+    counts = [(parts == k).sum() for k in shown]
+    return ", ".join(f"{name} ({n})" for name, n in zip(names, counts, strict=True)) or "none"
+
+
+def parts_of_neurons(parts: Integer[np.ndarray, " neuron"], most: int = 6) -> list[int]:
+    """The parts of the most neurons, at most ``most``, in ascending order.
+
+    >>> parts_of_neurons(np.array([5, 2, 5, 3]), most=2)
+    [2, 5]
+    """
+    used, count = np.unique(parts, return_counts=True)
+    return np.sort(used[np.argsort(-count, kind="stable")[:most]]).tolist()  # type: ignore[no-any-return]
 
 
 def _part_names(dataset: xr.Dataset) -> list[str]:

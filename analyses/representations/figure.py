@@ -43,10 +43,10 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     for label, dataset in measured.items():
         labels = part_labels(dataset)
         cosine = {"title": "cosine with tr ρ(abc⁻¹)", "range": [-0.08, 1.05]}
-        panel = characters.over_training(f"<b>{label}</b>", y=cosine)
+        panel = characters.over_training(f"<b>{label}</b>", y=cosine, marks=[label])
         _draw_keys(panel, dataset, label, "similarity")
         loss = {"title": "training loss (nats)", "type": "log"}
-        panel = losses.over_training("the loss without a character", y=loss, marks=())
+        panel = losses.over_training("the loss without a character", y=loss, marks=[label])
         _draw_keys(panel, dataset, label, "excluded_loss")
         title = f"{labels.plural} in weights and neurons"
         panel = shares.panel(title, x=labels.axis, y={"title": "share of variance", **SHARE})
@@ -89,6 +89,7 @@ def _draw_shares(panel: Panel, dataset: xr.Dataset, label: str) -> None:
             color=color,
             hover=f"{entry}<br>%{{y:.1%}}",
         )
+    panel.mark_parts(dataset.key.to_numpy().tolist())
 
 
 def _draw_cosets(panel: Panel, dataset: xr.Dataset, label: str) -> None:

@@ -361,8 +361,10 @@ def finding(dataset: xr.Dataset) -> str:
     """The key representations, their variance and accuracy, and the share of coset neurons."""
     last, labels = dataset.isel(step=-1), part_labels(dataset)
     cosine = last.similarity.to_numpy()
-    keys = sorted(dataset.key.to_numpy().tolist(), key=lambda part: -cosine[part])
-    listed = ", ".join(f"{labels.names[part]} ({cosine[part]:.2f})" for part in keys) or "none"
+    listed = (
+        ", ".join(f"{labels.names[part]} ({cosine[part]:.2f})" for part in dataset.key.to_numpy())
+        or "none"
+    )
     text = (
         f"key {labels.plural}, by the cosine of logits and character at step {int(last.step):,}: "
         f"{listed}; together {format_percent(last.explained)} of the logits' variance and "

@@ -212,3 +212,17 @@ def test_rows_of_any_heights_stand_between_0_and_1(rows: int) -> None:
     ends = [end for row in lay_out(bands, 700).places for place in row for end in place.y]
     assert min(ends) >= 0
     assert max(ends) <= 1
+
+
+def test_key_frequencies_are_labelled_in_their_colours_where_they_fit() -> None:
+    figure = Panels({"a": waves([0, 100])}, title="A title")
+    row = figure.row(height=100)
+    for _ in range(2):
+        panel = row.panel(x={"range": [0, 40]})
+        panel.add("bar", x=np.arange(41), y=np.ones(41))
+    panel.mark_parts([29, 3])
+    panel.mark_parts([30, 3])
+    bare, axis = figure.draw().layout.xaxis, figure.draw().layout.xaxis2
+    assert bare.tickvals is None
+    assert axis.tickvals == (3, 29)  # 30 would overlap 29
+    assert axis.ticktext[1] == f'<span style="color:{frequency_color(29)}">29</span>'
