@@ -25,6 +25,20 @@ def as_step(value: Any) -> Any:
         raise UserError(f"{value} is not a step: give a number, mem, gen or last.") from None
 
 
+def as_seed(value: Any) -> Any:
+    """Parse a seed: a number, or ``own``.
+
+    Raises:
+        UserError: the text is neither.
+    """
+    if not isinstance(value, str) or value == "own":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(f"{value} is not a seed: give a number, or own.") from None
+
+
 #: A step of a run: a number, "mem" (the first checkpoint with the whole training set memorized),
 #: "gen" (the first checkpoint at or after t_gen) or "last".
 At = int | Literal["mem", "gen", "last"]
@@ -97,6 +111,11 @@ class TicketOptions(Pruning):
         "score trained weights, else 0.",
     )
     rewind: Annotated[At, _Step] = Field(default=0, description="The parent's step to rewind to.")
+    reinit: Annotated[Seed | Literal["own"] | None, BeforeValidator(as_seed)] = Field(
+        default=None,
+        description="Start from fresh weights with this seed; own: with the run's seed, so that a "
+        "ticket of a ticket starts from the dense network's weights.",
+    )
 
 
 class TicketOrigin(Pruning):

@@ -83,6 +83,7 @@ def train_ticket(
         common = {"overwrite": overwrite, "device": device, "progress": progress, **training}
         parent, pruning = _earlier_rounds(parent, Path(out), pruning, common)
     has_seed = "seed" in pruning.model_fields_set
+    reinit = parent.config.seed if pruning.reinit == "own" else pruning.reinit
     config = child_config(
         parent,
         training,
@@ -94,10 +95,11 @@ def train_ticket(
             "rounds": pruning.rounds or _default(method, "rounds", 1),
             "seed": pruning.seed if has_seed else _default(method, "seed", 0),
             "rewind": resolve_step(parent, pruning.rewind),
+            "reinit": reinit,
         },
     )
-    if pruning.reinit is not None:
-        config = config.model_copy(update={"seed": pruning.reinit})
+    if reinit is not None:
+        config = config.model_copy(update={"seed": reinit})
     with threads(config.recipe.threads):  # The order of a score's sums depends on the threads.
         model = _pruned(parent, config)
     return train_child(parent, out, config, model, overwrite, resume, train, device, progress)

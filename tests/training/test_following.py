@@ -111,6 +111,16 @@ def test_a_ticket_trained_again_is_dense(base: Run, tmp_path: Path) -> None:
     pruned = grown.weights("W_in")[0] == 0
     assert pruned.any()
     assert not (grown.weights("W_in")[-1][pruned] == 0).all()
+    shuffled = train_ticket(
+        ticket, tmp_path / "shuffled", rate=0.5, shuffle_mask=True, reinit="own",
+        constraints="norm:like=parent",
+    )  # fmt: skip
+    assert shuffled.mask is not None
+    assert ticket.mask is not None
+    assert shuffled.mask.densities == ticket.mask.densities
+    assert shuffled.mask != ticket.mask
+    kept, start = shuffled.mask["W_in"], shuffled.checkpoint(0).effective_weights["W_in"]
+    assert torch.equal(start[kept], base.weights("W_in", [0])[0][kept])
     with pytest.raises(UserError, match="no option 'rate'"):
         retrain(base, tmp_path / "no", rate=0.5)
 
