@@ -48,8 +48,8 @@ def test_the_machinery_knows_no_paper_by_name() -> None:
 def test_a_folder_among_the_papers_is_a_paper(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = ["liu2022", "minegishi2023", "power2022"]
-    assert list(papers.list_papers()) == ours
+    ours = list(papers.list_papers())
+    assert "minegishi2023" in ours
     monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(folder)])
     assert list(papers.list_papers()) == [*ours, "smith2024"]
     paper = papers.find_paper("smith2024")
