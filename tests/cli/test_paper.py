@@ -15,7 +15,7 @@ from mechgrok.cli.main import main
         (["v3-fig33"], "did you mean v3-fig3?"),
         (["minegishi2023", "v3-fig33"], "did you mean v3-fig3?"),
         (["minegishi2032"], "did you mean minegishi2023?"),
-        (["nosuch"], "choose a paper (liu2022, minegishi2023"),
+        (["nosuch"], "choose a paper ("),
         (["--seeds", "0"], "--seeds 0"),
         (["--seeds", "few"], "--seeds few"),
         (["--together", "perhaps"], "--together perhaps"),

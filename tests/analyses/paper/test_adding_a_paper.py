@@ -49,7 +49,7 @@ def test_a_folder_among_the_papers_is_a_paper(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = list(papers.list_papers())
-    assert {"liu2022", "minegishi2023"} <= set(ours)
+    assert "minegishi2023" in ours
     monkeypatch.setattr(papers, "__path__", [*papers.__path__, str(folder)])
     assert list(papers.list_papers()) == [*ours, "smith2024"]
     paper = papers.find_paper("smith2024")
