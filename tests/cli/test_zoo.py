@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import mechgrok
+import mechgrok as package
 from mechgrok.cli.main import main
 from mechgrok.exchange.zoo import CARD, zoo_runs
 from mechgrok.runs import Run, verify
@@ -74,9 +74,9 @@ def test_a_card_holds_the_command_and_the_milestones_of_its_run(
 
 
 def test_what_is_to_be_seen_is_there() -> None:
-    transformer, never, ungroks = (mechgrok.zoo(n) for n in ("transformer", "never", "ungroks"))
+    transformer, never, ungroks = (package.zoo(n) for n in ("transformer", "never", "ungroks"))
     assert transformer.metrics.test_accuracy.iloc[-1] >= 0.95
-    spectra = mechgrok.analyze(transformer, "fourier")
+    spectra = package.analyze(transformer, "fourier")
     assert spectra.share.isel(step=-1).median() > 0.9
     assert never.metrics.test_accuracy.max() < 0.5
     assert ungroks.collapses
@@ -88,12 +88,12 @@ def test_an_analysis_of_the_zoo_writes_to_the_cache_alone(
 ) -> None:
     monkeypatch.setenv("MECHGROK_DATA", str(tmp_path))
     before = set((DATA / "parity").rglob("*"))
-    run = mechgrok.zoo("parity")
-    mechgrok.analyze(run, "norms")
+    run = package.zoo("parity")
+    package.analyze(run, "norms")
     assert tmp_path in run.path.parents
     assert (run.path / "analysis" / "norms.parquet").exists()
     assert set((DATA / "parity").rglob("*")) == before
-    assert mechgrok.zoo("parity").path == run.path
+    assert package.zoo("parity").path == run.path
     assert (run.path / CARD).exists()
 
 
@@ -128,7 +128,7 @@ def test_weights_in_float16_read_as_float32(tiny_run: Run, tmp_path: Path) -> No
         assert ((rounded - ours).abs() <= 2**-11 * ours.abs() + 2**-24).all()
     assert copy.model().W_E.dtype == tiny_run.model().W_E.dtype
     for name in ("fourier", "norms"):
-        ours, rounded = (mechgrok.analyze(run, name) for run in (tiny_run, copy))
+        ours, rounded = (package.analyze(run, name) for run in (tiny_run, copy))
         for variable in ours:
             if ours[variable].dtype.kind == "f":
                 assert (
