@@ -20,7 +20,7 @@ PANELS = {
     "Make runs": ("train", "presets", "ticket", "popup", "fork"),
     "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
     "Many runs": ("sweep", "compare", "precursors", "paper", "papers"),
-    "Exchange": ("import", "export", "push", "log"),
+    "Exchange": ("zoo", "import", "export", "push", "log"),
 }
 #: Each subcommand's module, whose first line is its help.
 COMMANDS = {
@@ -128,7 +128,7 @@ def _help_hint(error: TyperException) -> str:
 
 
 #: Commands that import neither torch nor SciPy.
-_LIGHT = {"info", "presets"}
+_LIGHT = {"info", "presets", "zoo"}
 #: Least address space, in bytes, for torch and SciPy: with less, some libraries fail to load and
 #: others (OpenBLAS) retry for ever.
 _LEAST_ADDRESS_SPACE = 1_500_000_000

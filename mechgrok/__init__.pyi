@@ -7,6 +7,7 @@ from .derived import retrain as retrain
 from .derived import train_popup as train_popup
 from .derived import train_ticket as train_ticket
 from .errors import UserError as UserError
+from .exchange import zoo as zoo
 from .interventions import intervene as intervene
 from .loggers import log as log
 from .masks import Mask as Mask

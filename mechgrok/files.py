@@ -4,12 +4,13 @@ In place of a file there may be a named pipe, on which a reader would wait for e
 that never ends. `open_plain` and the functions built on it refuse these.
 """
 
+import glob
 import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -208,6 +209,13 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """The folder of downloads and opened example runs: ``MECHGROK_DATA``, or the user's cache."""
+    import pooch
+
+    return Path(os.environ.get("MECHGROK_DATA") or pooch.os_cache("mechgrok"))
+
+
 def make_folder(path: Path) -> None:
     """Create the folder for results and its parents, and clean up temporary files in it.
 
@@ -221,6 +229,31 @@ def make_folder(path: Path) -> None:
         raise UserError(
             f"The folder {path} cannot be created ({error}): choose another with --out."
         ) from None
+
+
+@contextmanager
+def new_folder(out: str | Path) -> Iterator[Path]:
+    """A temporary folder that replaces ``out`` on success.
+
+    Raises:
+        UserError: ``out`` is not an empty folder, or is not writable.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} is not an empty folder: choose another folder.")
+    remove_abandoned(out.parent, glob.escape(out.name))
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        os.replace(partial, out)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(
+                f"{out} could not be written ({error}): free some space or choose another folder."
+            ) from error
+        raise
 
 
 def ensure_writable(path: Path) -> None:

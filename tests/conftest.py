@@ -1,5 +1,6 @@
 """Small real runs that tests ask questions of; each is trained once per session."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.training import train
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes to the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MECHGROK_DATA", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -369,6 +369,7 @@ PUBLIC: dict[str, Callable[[Before], Any]] = {
             {Path(str(n)): it.run.config.model_copy(update={"seed": n}) for n in range(2)}
         ).values()
     ],
+    "zoo": lambda it: mechgrok.zoo("parity"),
     # And of the packages.
     "models.make_model": lambda it: make_model(it.run.config.model, it.run.task, 3),
     "exchange.export": lambda it: (export(it.run, "out", 0) / "model.safetensors").read_bytes(),

@@ -50,7 +50,7 @@ def test_torch_comes_first_and_the_rest_by_name() -> None:
 
 def copy_tree(tree: Path) -> Path:
     """A copy of this tree, so that nothing of an older build is left in it."""
-    unneeded = shutil.ignore_patterns("__pycache__", "_build", "*.png", "*.safetensors", "cache")
+    unneeded = shutil.ignore_patterns("__pycache__", "_build", "*.png", "cache")
     for folder in ("src", *FOLDERS, "tests", "docs", "data"):
         shutil.copytree(ROOT / folder, tree / folder, symlinks=True, ignore=unneeded)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
@@ -127,8 +127,16 @@ def test_the_package_runs_as_a_module(python: Path, tmp_path: Path) -> None:
     assert b"paper-mlp" in done.stdout
 
 
+def test_an_installed_package_has_the_zoo(python: Path, tmp_path: Path) -> None:
+    for command in (["zoo", "parity"], ["verify", "parity"]):
+        done = subprocess.run(
+            [python, "-m", "mechgrok", *command], cwd=tmp_path, capture_output=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+
+
 def test_only_one_name_is_installed(wheel: Path) -> None:
-    """Each file of the three folders lies below ``mechgrok``, and there is no other."""
+    """Each file of the three folders, and each run of data/, lies below ``mechgrok``."""
     kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css", ".md"}
     files = {
         file.relative_to(ROOT).as_posix()
@@ -136,6 +144,7 @@ def test_only_one_name_is_installed(wheel: Path) -> None:
         for file in (ROOT / folder).rglob("*")
         if file.suffix in kinds or file.name == "py.typed"
     }
+    files |= {f"data/{file.parent.name}/{file.name}" for file in (ROOT / "data").glob("*/*.*")}
     ours = {file if file.startswith("mechgrok/") else f"mechgrok/{file}" for file in files}
     shipped = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert shipped == ours

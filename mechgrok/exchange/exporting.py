@@ -1,12 +1,7 @@
 """Exporting a network of a run to a folder for model hubs."""
 
-import glob
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
@@ -16,7 +11,7 @@ from typing import TypeGuard
 from mechgrok.bits import pack_bits
 from mechgrok.errors import UserError
 from mechgrok.exchange.revisions import WEIGHTS
-from mechgrok.files import remove_abandoned, write_text
+from mechgrok.files import new_folder, write_text
 from mechgrok.global_state import in_neutral_state
 from mechgrok.models import HookedModel, HookedTransformer
 from mechgrok.models.making import model_class
@@ -87,31 +82,6 @@ def write_network(run: Run, step: int, folder: Path, license: str = UNKNOWN_LICE
     text = json.dumps(config | {"mechgrok": fields}, indent=2, ensure_ascii=False)
     write_text(folder / "config.json", text + "\n")
     write_text(folder / "README.md", _model_card(run, model, step, license))
-
-
-@contextmanager
-def new_folder(out: str | Path) -> Iterator[Path]:
-    """A temporary folder that replaces ``out`` on success.
-
-    Raises:
-        UserError: ``out`` is not an empty folder, or is not writable.
-    """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder: choose another with --out.")
-    remove_abandoned(out.parent, glob.escape(out.name))
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        os.replace(partial, out)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{out} could not be written ({error}): free some space or choose another folder."
-            ) from error
-        raise
 
 
 def _is_native(model: HookedModel) -> TypeGuard[HookedTransformer]:

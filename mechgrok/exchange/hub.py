@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from mechgrok.deadline import Caller
 from mechgrok.errors import ExternalError, UserError, in_a_sentence
-from mechgrok.exchange.exporting import UNKNOWN_LICENSE, check_license, new_folder, write_network
+from mechgrok.exchange.exporting import UNKNOWN_LICENSE, check_license, write_network
 from mechgrok.exchange.revisions import git, revision_of
+from mechgrok.files import new_folder
 from mechgrok.global_state import in_neutral_state
 from mechgrok.runs import Run
 

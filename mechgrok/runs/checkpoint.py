@@ -23,6 +23,11 @@ _NAME = re.compile(r"step_([0-9]{8,})\.safetensors")
 MASK, SCORES = "mask.", "scores."
 
 
+def in_single_precision(weight: "Float[Tensor, '...']") -> "Float[Tensor, '...']":
+    """A stored weight with at least float32: files may hold half the precision to save space."""
+    return weight.float() if weight.is_floating_point() and weight.itemsize < 4 else weight
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A run at one step: raw weights by name, their mask, and edge-popup scores."""
@@ -73,7 +78,7 @@ def open_checkpoint(folder: Path, step: int) -> Iterator[Any]:
 
 
 def read_checkpoint(folder: Path, step: int, *, check: bool = False) -> Checkpoint:
-    """Read the checkpoint of a step.
+    """Read the checkpoint of a step, weights in float16 as float32.
 
     Args:
         folder: the run's folder.
@@ -90,7 +95,11 @@ def read_checkpoint(folder: Path, step: int, *, check: bool = False) -> Checkpoi
     _check_step(path, metadata, step)
     mask = {n.removeprefix(MASK): t for n, t in tensors.items() if n.startswith(MASK)}
     scores = {n.removeprefix(SCORES): t for n, t in tensors.items() if n.startswith(SCORES)}
-    weights = {n: t for n, t in tensors.items() if not n.startswith((MASK, SCORES))}
+    weights = {
+        name: in_single_precision(tensor)
+        for name, tensor in tensors.items()
+        if not name.startswith((MASK, SCORES))
+    }
     return Checkpoint(step, weights, Mask(mask) if mask else None, scores)
 
 

@@ -20,6 +20,7 @@ from mechgrok.runs.checkpoint import (
     Checkpoint,
     checkpoint_file,
     checkpoints,
+    in_single_precision,
     mask_density,
     open_checkpoint,
     read_checkpoint,
@@ -410,7 +411,7 @@ class Run:
         for row, step in enumerate(steps):
             with self._open(step) as file:
                 names = file.keys()
-                weight: Tensor = file.get_tensor(name)
+                weight: Tensor = in_single_precision(file.get_tensor(name))
                 if masked and MASK + name in names:
                     weight = weight * file.get_tensor(MASK + name)
             if stack is None:

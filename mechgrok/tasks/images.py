@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
+from mechgrok.files import cache_folder
 from mechgrok.tasks.base import Examples, Task
 from mechgrok.tasks.idx import read_idx
 from mechgrok.tasks.objectives import OBJECTIVES, Criterion, Objective, ObjectiveName
@@ -199,13 +199,6 @@ def find_mnist(folder: Path) -> list[Path]:
             )
         paths.append(existing[0])
     return paths
-
-
-def cache_folder() -> Path:
-    """The folder of downloaded data sets: ``MECHGROK_DATA``, or the user's cache folder."""
-    import pooch
-
-    return Path(os.environ.get("MECHGROK_DATA") or pooch.os_cache("mechgrok"))
 
 
 def download_mnist() -> list[Path]:

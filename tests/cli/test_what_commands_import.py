@@ -31,6 +31,8 @@ OF_WEIGHTS = ["norms", "fourier", "similarity", "embedding", "weights", "traject
         ("torch,transformer_lens", ["train", "--help"]),
         ("torch,transformer_lens", ["analyze", "--list"]),
         ("torch,transformer_lens", ["presets"]),
+        ("torch,transformer_lens", ["zoo"]),
+        ("torch,transformer_lens", ["zoo", "parity", "OUT"]),
         ("torch,transformer_lens", ["info", "RUN"]),
         ("torch,transformer_lens", ["compare", "RUN", "MASKED", "--out", "OUT"]),
         *(("transformer_lens", ["analyze", name, "RUN", "--fresh"]) for name in OF_WEIGHTS),

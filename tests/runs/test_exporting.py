@@ -114,7 +114,7 @@ def test_what_was_exported_can_be_imported(tiny_transformer_run: Run, tmp_path: 
 def test_a_folder_that_holds_anything_is_left_alone(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for taken in (tmp_path, tmp_path / "file"):
-        with pytest.raises(UserError, match="--out"):
+        with pytest.raises(UserError, match="choose another folder"):
             export(tiny_run, taken)
     with pytest.raises(UserError, match=r"step 21.* 20"):
         export(tiny_run, tmp_path / "new", step=21)

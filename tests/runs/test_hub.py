@@ -189,7 +189,7 @@ def test_what_is_no_sequence_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty" / "stepping").mkdir(parents=True)
     with pytest.raises(UserError, match="step0, step1000"):
         import_run([tmp_path / "empty"], tmp_path / "out")
-    with pytest.raises(UserError, match="--out"):
+    with pytest.raises(UserError, match="choose another folder"):
         export_sequence(tiny_run, tmp_path / "empty")
     assert not (tmp_path / "out").exists()
 
