@@ -35,10 +35,10 @@ COLORS = {
 }
 _HEADINGS = (
     "item",
-    "the paper says",
+    "claim",
     "verdict",
     "here: median [interval] or (range)",
-    "the paper's number",
+    "published number",
 )
 #: A claim as a row of ``claims.json``.
 Row = Mapping[str, Any]
@@ -75,7 +75,7 @@ def write_paper(
     write_page(
         page,
         Path(__file__).with_name("paper.html"),
-        title=f"{paper.title}, {'a preview' if scale.quick else 'made again'}",
+        title=f"{paper.title}{_kind(paper, scale)}",
         contents={"verdicts": False}
         | {item.name: not results[item.name].figures for item in items},
         figures={
@@ -101,6 +101,11 @@ def write_paper(
     return page
 
 
+def _kind(paper: Paper, scale: Scale) -> str:
+    """What the page is: a preview, a reproduction, or for a study that is not a paper itself."""
+    return ", a preview" if scale.quick else ", made again" if paper.arxiv else ""
+
+
 def _write_data(folder: Path, paper: Paper, rows: Sequence[Row], runs: Sweep, scale: Scale) -> None:
     """Write the claims as JSON, Markdown and Parquet, and the table of runs as CSV."""
     seeds = sorted({int(str(member.settings["seed"])) for member in runs.members})
@@ -119,7 +124,7 @@ def _write_data(folder: Path, paper: Paper, rows: Sequence[Row], runs: Sweep, sc
 
 
 def as_markdown(rows: Iterable[Row]) -> str:
-    """Claims as a Markdown table: item, statement, verdict, our estimate, the paper's number."""
+    """Claims as a Markdown table: item, statement, verdict, our estimate, the published number."""
     lines = [list(_HEADINGS), ["---"] * len(_HEADINGS)]
     for row in rows:
         numbers = [describe(row), row["paper"] or "—"]

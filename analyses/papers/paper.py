@@ -24,26 +24,28 @@ class Paper:
         package: the package of its items; the last component is the paper's name.
         title: the paper's title.
         authors: in one line.
-        arxiv: the arXiv number.
         published: versions, journal and year.
         items: the names of its items, in order.
         full: the size of the paper's own runs.
         quick: a size with which all runs train in minutes.
+        arxiv: the arXiv number; empty for a study that is not a paper.
+        about: paragraphs for the beginning of the page, such as question and method.
     """
 
     package: str
     title: str
     authors: str
-    arxiv: str
     published: str
     items: tuple[str, ...]
     full: Size
     quick: Size
+    arxiv: str = ""
+    about: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The paper's name: the last component of its package."""
-        return self.package.rpartition(".")[2]
+        """The paper's name: the last component of its package, with dashes."""
+        return self.package.rpartition(".")[2].replace("_", "-")
 
     def scale(
         self, seeds: Iterable[int] = (), *, quick: bool = False, mnist: str | None = None
@@ -75,7 +77,10 @@ def list_papers() -> dict[str, Entry]:
     import mechgrok.analyses.papers as folder
 
     names = [module.name for module in pkgutil.iter_modules(folder.__path__) if module.ispkg]
-    builtin = {name: Entry(name, f"{folder.__name__}.{name}", "PAPER") for name in names}
+    builtin = {
+        (dashed := name.replace("_", "-")): Entry(dashed, f"{folder.__name__}.{name}", "PAPER")
+        for name in names
+    }
     return builtin | entries("mechgrok.papers")
 
 
