@@ -1,20 +1,29 @@
-"""Write the tables of README.md and docs/tickets.md anew from runs.csv: python docs/paper/tables.py
+"""Write the tables of README.md and docs/ anew from papers' data: python docs/paper/tables.py
 
-runs.csv and claims.json beside this file are those that `mechgrok paper --seeds 3` wrote;
-verdicts are by the present rules. A table
-stands between `<!-- table NAME -->` and `<!-- end of table -->`.
+The folders beside this file are named after papers; claims.json in them is the one that
+`mechgrok paper NAME` wrote. That of minegishi2023, with its runs.csv, is from `--seeds 3`, with
+verdicts by the present rules. A table stands between `<!-- table NAME -->` and
+`<!-- end of table -->`.
 """
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from mechgrok.analyses.papers.page import as_markdown
+from mechgrok.analyses.papers import find_paper
+from mechgrok.analyses.papers.claims import VERDICTS, count_verdicts
+from mechgrok.analyses.papers.page import as_markdown, describe
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]
+#: The paper whose runs the tables of runs show.
+TICKETS = HERE / "minegishi2023"
+#: The claims of a paper, as rows of claims.json.
+Claims = Sequence[Mapping[str, Any]]
 #: A kind of run: its network, stage and settings, as runs.csv has them.
 KINDS = {
     "base run": ("add", "base", ""),
@@ -127,14 +136,64 @@ def _best(some: pd.DataFrame) -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def claims_by_paper() -> dict[str, Claims]:
+    """The claims of each paper with a claims.json here, in the order of their arXiv numbers."""
+    names = sorted(
+        (file.parent.name for file in HERE.glob("*/claims.json")),
+        key=lambda name: find_paper(name).arxiv,
+    )
+    return {
+        name: json.loads((HERE / name / "claims.json").read_text(encoding="utf-8"))["claims"]
+        for name in names
+    }
+
+
+def counts(claims: Mapping[str, Claims]) -> str:
+    """A row for each paper with the number of claims by verdict, and their sums."""
+    by_paper = {name: count_verdicts(rows) for name, rows in claims.items()}
+    total = sum(by_paper.values(), start=count_verdicts([]))
+    verdicts = [verdict for verdict in reversed(VERDICTS) if total[verdict]]
+    lines = [["paper", "about", "claims", *verdicts], ["---"] * (3 + len(verdicts))]
+    for name, count in by_paper.items():
+        paper = find_paper(name)
+        source = f"{paper.title} ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))"
+        lines.append([f"`{name}`", source, *_numbers(count, verdicts)])
+    lines.append(["all", "", *_numbers(total, verdicts)])
+    return _as_rows(lines)
+
+
+def _numbers(count: Mapping[str, int], verdicts: Sequence[str]) -> list[str]:
+    return [str(sum(count.values())), *(str(count[verdict] or "—") for verdict in verdicts)]
+
+
+def field(claims: Mapping[str, Claims]) -> str:
+    """A row for each claim: paper and item, statement, verdict, our estimate, the source."""
+    headings = ["paper, item", "the paper says", "verdict", "here: median [interval] or (range)"]
+    lines = [[*headings, "the paper's number", "source"], ["---"] * 6]
+    for name, rows in claims.items():
+        for row in rows:
+            said = [f"`{name}` {row['item']}", row["text"], f"**{row['verdict']}**"]
+            lines.append([*said, describe(row), row["paper"] or "—", row["source"]])
+    return _as_rows(lines)
+
+
+def _as_rows(lines: Sequence[Sequence[str]]) -> str:
+    cells = ([cell.replace("|", "∣") for cell in line] for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+
+
 def tables() -> dict[str, str]:
     """Every table by its name."""
     runs = pd.read_csv(
-        HERE / "runs.csv", keep_default_na=False, na_values={"t_mem": "", "t_gen": ""}
+        TICKETS / "runs.csv", keep_default_na=False, na_values={"t_mem": "", "t_gen": ""}
     )
-    claims = json.loads((HERE / "claims.json").read_text(encoding="utf-8"))["claims"]
-    made = {name: table(runs, kinds) for name, kinds in TABLES.items()}
-    return made | {"verdicts": as_markdown(claims)}
+    claims = claims_by_paper()
+    return {
+        **{name: table(runs, kinds) for name, kinds in TABLES.items()},
+        "verdicts": as_markdown(claims[TICKETS.name]),
+        "counts of the field": counts(claims),
+        "claims of the field": field(claims),
+    }
 
 
 _PLACE = re.compile(r"(<!-- table (.+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
