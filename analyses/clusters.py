@@ -43,6 +43,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
+VERSION = 2
 #: Number of checkpoints measured by default.
 _STOPS = 20
 PLACES = ("pre", "post", "logits")
@@ -66,6 +67,12 @@ VARIABLES = {
     ),
     "quadratic": Variable(
         "step, neuron", "R²", "of hook_post by all polynomials of degree 2 in these four waves"
+    ),
+    "product_share": Variable(
+        "step, side, neuron",
+        "share of variance",
+        "share of the products of a function of a and one of b, both of the neuron's frequency, in "
+        "the variance of hook_pre and of hook_post over all pairs; NaN for a constant",
     ),
     "firing": Variable("step, neuron", "share", "share of all pairs with hook_pre above 0"),
     "pre_coefficient": Variable(
@@ -100,6 +107,7 @@ VARIABLES = {
         "{units of a frequency}",
         "frequencies whose neurons have at least twice the mean variance at the last step",
     ),
+    "side": Variable("side", "none", "of the activation function: pre, post"),
     "place": Variable("place", "none", "hook_pre, hook_post and the logits"),
     "wave": Variable("wave", "none", "cos or sin"),
     "answer": Variable("answer", "none", "the answer's token"),
@@ -136,6 +144,7 @@ def measure(
             "neuron": np.arange(len(own)),
             "key": keys,
             "place": list(PLACES),
+            "side": ["pre", "post"],
             **({"wave": ["cos", "sin"], "answer": parts.tokens.numpy()} if is_wave else {}),
             **part_coordinates(parts),
         },
@@ -175,6 +184,7 @@ def _measure(
         "frequency_of": own,
         "linear": fits[0],
         "quadratic": fits[1],
+        "product_share": torch.stack([_product_share(grid, own, parts) for grid in (pre, post)]),
         "firing": (pre > 0).double().mean((0, 1)),
         "answer_share": shares,
         "size": (own[:, None] == torch.tensor(keys)).sum(0),
@@ -225,6 +235,17 @@ def _answer_share(
     variance = (grid - grid.mean((0, 1))).square().mean((0, 1)).sum()
     power = (basis.T @ mean).square().sum() / len(mean)
     return power / variance if variance > 0 else power * torch.nan
+
+
+def _product_share(
+    grid: Float[Tensor, "n n unit"], own: Integer[Tensor, " unit"], parts: Harmonics
+) -> Float[Tensor, " unit"]:
+    """The share of products of functions of a and of b, both of a unit's part, in its variance."""
+    power = parts.pair_power(grid.movedim(-1, 0))
+    power[:, 0, 0] = 0
+    products = power.diagonal(dim1=-2, dim2=-1).gather(1, own[:, None])[:, 0]
+    constant = (grid == grid[:1, :1]).all(0).all(0)
+    return products / power.sum((1, 2)).masked_fill(constant, torch.nan)
 
 
 def _coefficients(
@@ -299,6 +320,15 @@ def _draw_neurons(row: Row, label: str, dataset: xr.Dataset) -> None:
         )
         at = partial(_points, x=x, y="quadratic", names=labels.names)
         panel.add("scatter", run=label, at=at, mode="markers", color=GREY, hover=hover)
+    y = SHARE | {"title": "in post"}
+    panel = row.panel("share of products", x=SHARE | {"title": "in pre"}, y=y)
+    at = partial(_product_points, names=labels.names)
+    panel.add("scatter", run=label, at=at, mode="markers", color=GREY, hover=hover)
+
+
+def _product_points(now: xr.Dataset, names: Sequence[str]) -> dict[str, Any]:
+    sides = {"x": now.product_share.sel(side="pre"), "y": now.product_share.sel(side="post")}
+    return _points(now.assign(sides), "x", "y", names)
 
 
 def _points(now: xr.Dataset, x: str, y: str, names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,15 @@ import xarray as xr
 from jaxtyping import Float
 from torch import Tensor
 
-from mechgrok.analyses.drawing import DIVERGING, SHARE, LogAxis, Measured, Panels, frequency_color
+from mechgrok.analyses.drawing import (
+    COLORS,
+    DIVERGING,
+    SHARE,
+    LogAxis,
+    Measured,
+    Panels,
+    frequency_color,
+)
 from mechgrok.analyses.measures.finite import select_finite_steps
 from mechgrok.analyses.measures.formats import format_percent, with_skipped_note
 from mechgrok.analyses.measures.fourier import key_frequencies
@@ -31,6 +39,7 @@ from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
 from mechgrok.tasks.binary import BinaryOperation
 
+VERSION = 2
 #: Number of checkpoints measured by default.
 _STOPS = 20
 
@@ -69,6 +78,17 @@ VARIABLES = {
         "share",
         "attention of the last position to a minus that to b",
     ),
+    "mean_attention": Variable(
+        "step, head, source",
+        "share",
+        "attention of the last position to each position, the mean over all pairs",
+    ),
+    "neuron_spectrum": Variable(
+        "step, head, neuron, frequency",
+        "weight",
+        "only with by_neuron: |F(ω)| of the neuron's column of W_E W_V W_O W_in of the first "
+        "block's head",
+    ),
     "wave_frequency": Variable(
         "step, head",
         "cycles per n",
@@ -85,6 +105,7 @@ VARIABLES = {
         "coefficients of cos(w_k a), sin(w_k a), cos(w_k b), sin(w_k b) in the difference",
     ),
     "head": Variable("head", "none", "a head's number"),
+    "source": Variable("source", "none", "an attended position, from 0"),
     "operand": Variable("operand", "none", "a or b"),
     "function": Variable("function", "none", "cos or sin"),
     "a": Variable("a", "none", "the first operand's token"),
@@ -96,6 +117,7 @@ def measure(
     run: Run,
     *,
     steps: Sequence[int] | None = None,
+    by_neuron: Annotated[bool, "also the spectrum of W_neur of every neuron"] = False,
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
     """Effective weights and attention of every head, at 20 checkpoints or at ``steps``.
@@ -105,7 +127,7 @@ def measure(
     """
     steps, of_steps = select_finite_steps(run, steps, partial(thin, count=_STOPS))
     parts = harmonics(run.task, order)
-    rows = [_measure(run, step, parts) for step in steps]
+    rows = [_measure(run, step, parts, by_neuron) for step in steps]
     values = {name: torch.stack([row[name] for row in rows]).numpy() for name in rows[0]}
     logits = parts.amplitude(run.output_side(steps)[..., parts.tokens])
     return described(
@@ -114,6 +136,8 @@ def measure(
         coords={
             "step": steps,
             "head": np.arange(values["wave_share"].shape[1]),
+            "source": np.arange(values["mean_attention"].shape[-1]),
+            **({"neuron": np.arange(values["neuron_spectrum"].shape[2])} if by_neuron else {}),
             "frequency": np.arange(len(parts.names)),
             "operand": ["a", "b"],
             "function": ["cos", "sin"],
@@ -124,15 +148,19 @@ def measure(
     )
 
 
-def _measure(run: Run, step: int, parts: Harmonics) -> dict[str, Tensor]:
+def _measure(run: Run, step: int, parts: Harmonics, by_neuron: bool) -> dict[str, Tensor]:
     """All variables but the logits' at one step."""
     weights = run.checkpoint(step).effective_weights
     pattern = grid_of(Network(run, step), str(run.wiring.hidden[-1].pattern), parts)
     n_heads = weights["blocks.0.attn.W_Q"].shape[0]
     attention = pattern.unflatten(-1, (n_heads, -1))
     difference = (attention[..., 0] - attention[..., 1]).movedim(-1, 0)
+    effective = _effective(weights, parts, bool(getattr(run.task, "equals", False)))
+    if not by_neuron:
+        del effective["neuron_spectrum"]
     return {
-        **_effective(weights, parts, bool(getattr(run.task, "equals", False))),
+        **effective,
+        "mean_attention": attention.mean((0, 1)),
         "difference": difference.float(),
         **_linear_waves(difference, parts),
     }
@@ -149,8 +177,10 @@ def _effective(weights: Mapping[str, Tensor], parts: Harmonics, equals: bool) ->
     last = W_E[-1:] if equals else W_E[parts.tokens]
     query = (last.mean(0, keepdim=True) + W_pos[-1]) @ W_Q
     scores = query @ (W_E[parts.tokens] @ W_K).mT / W_K.shape[-1] ** 0.5
+    spectrum = parts.amplitude(neurons.mT)
     return {
-        "neuron_amplitude": parts.amplitude(neurons.mT).norm(dim=1),
+        "neuron_spectrum": spectrum.float(),
+        "neuron_amplitude": spectrum.norm(dim=1),
         "score_amplitude": parts.amplitude(scores)[:, 0],
     }
 
@@ -221,6 +251,8 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
                 y = {"title": f"{title}, |F|" if head == heads[0] else "", "nticks": 4}
                 panel = row.panel("", x="frequency ω", y=y)
                 _bars(panel, label, dataset, partial(_spectrum, name=name, head=head))
+        if "neuron_spectrum" in dataset:
+            _draw_spectra(figure, label, dataset, heads)
     row = figure.row(height=190)
     for label, dataset in figure.pictured.items():
         panel = row.panel(f"{label}: W<sub>logit</sub>", x="frequency ω", y="|F|")
@@ -229,7 +261,51 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         "one frequency's share of a − b", y={"title": "mean of heads", **SHARE}
     )
     panel.curves(lambda dataset: dataset.wave_share.mean("head"), value="%{y:.1%}")
+    for label, dataset in figure.pictured.items():
+        panel = row.over_training(
+            f"{label}: mean attention, a − b", y={"title": "share", "nticks": 5}
+        )
+        for head in dataset["head"].to_numpy().tolist()[:4]:
+            mean = dataset.mean_attention.sel(head=head)
+            difference = mean.sel(source=0) - mean.sel(source=1)
+            panel.lines(
+                dataset.step,
+                difference,
+                run=label,
+                entry=f"head {head}",
+                color=COLORS[head],
+                value="%{y:.3f}",
+            )
     return figure.draw()
+
+
+def _draw_spectra(figure: Panels, label: str, dataset: xr.Dataset, heads: list[int]) -> None:
+    """Draw every neuron's spectrum by head, neurons ordered by their frequency at the last step."""
+    strongest = dataset.neuron_spectrum.isel(step=-1).sum("head")[:, 1:].argmax("frequency")
+    ordered = strongest.argsort().to_numpy()
+    strength = dataset.neuron_spectrum.isel(step=-1, frequency=slice(1, None))
+    top = float(strength.max("frequency").quantile(0.9))  # a few large neurons would hide the rest
+    colors, row = figure.colors("|F(ω)|", 0, top), figure.row(height=260)
+    for head in heads:
+        first = head == heads[0]
+        panel = row.panel(
+            f"W<sub>neur</sub>, head {head}",
+            x="frequency ω",
+            y="neurons, by frequency" if first else "",
+        )
+        names = np.broadcast_to(ordered[:, None], (len(ordered), dataset.sizes["frequency"] - 1))
+        panel.heat(
+            colors,
+            run=label,
+            at=partial(_neuron_spectra, head=head, ordered=ordered),
+            hover="neuron %{customdata}, ω = %{x}<br>|F| %{z:.3g}",
+            x=dataset.frequency.to_numpy()[1:],
+            customdata=names,
+        )
+
+
+def _neuron_spectra(now: xr.Dataset, head: int, ordered: Any) -> dict[str, Any]:
+    return {"z": now.neuron_spectrum.sel(head=head).to_numpy()[ordered, 1:]}
 
 
 def _bars(panel: Any, label: str, dataset: xr.Dataset, at: Any) -> None:

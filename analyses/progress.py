@@ -72,6 +72,9 @@ VARIABLES = {
     "restricted_train_loss": Variable(
         "step", "nats", "cross-entropy over the training pairs with the logits of restricted_loss"
     ),
+    "restricted_test_loss": Variable(
+        "step", "nats", "cross-entropy over the test pairs with the logits of restricted_loss"
+    ),
     "excluded_loss_of": Variable(
         "step, key",
         "nats",
@@ -111,13 +114,20 @@ VARIABLES = {
 USES_TEST_LABELS = (
     "test_loss",
     "restricted_loss",
+    "restricted_test_loss",
     "excluded_loss",
     "restricted_accuracy",
     "test_accuracy",
     "explained",
 )
 #: The variables over steps that use later checkpoints.
-USES_LATER_STEPS = ("restricted_loss", "excluded_loss", "restricted_accuracy", "explained")
+USES_LATER_STEPS = (
+    "restricted_loss",
+    "restricted_test_loss",
+    "excluded_loss",
+    "restricted_accuracy",
+    "explained",
+)
 
 
 def measure(
@@ -195,7 +205,7 @@ def _measure(
     right = (logits.argmax(1) == pairs.answer).double()
     answers = torch.arange(len(pairs.order))
     weight = pairs.answer_weight / pairs.answer_weight.sum()
-    trained = pairs.answer[pairs.train]
+    trained, held_out = (pairs.answer[side] for side in (pairs.train, ~pairs.train))
     excluded = [
         _cross_entropy(one.excluded(logits[pairs.train], mean, trained), trained).mean()
         for one in (waves, *alone)
@@ -207,6 +217,7 @@ def _measure(
         "test_loss": losses[~pairs.train].mean(),
         "restricted_loss": _cross_entropy(restricted, answers) @ weight,
         "restricted_train_loss": _cross_entropy(restricted[trained], trained).mean(),
+        "restricted_test_loss": _cross_entropy(restricted[held_out], held_out).mean(),
         "excluded_loss": excluded[0],
         "excluded_loss_of": excluded[1:],
         "restricted_accuracy": (restricted.argmax(1) == answers).double() @ weight,
@@ -306,6 +317,7 @@ _LOSSES = {
     "test_loss": ("test", COLORS[0], "solid"),
     "restricted_loss": ("restricted (key {parts} only)", COLORS[2], "solid"),
     "restricted_train_loss": ("restricted, on train", COLORS[2], "dash"),
+    "restricted_test_loss": ("restricted, on test", COLORS[2], "dot"),
     "excluded_loss": ("excluded (key {parts} removed)", COLORS[1], "solid"),
 }
 _SHARES = {

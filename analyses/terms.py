@@ -26,6 +26,7 @@ from mechgrok.analyses.measures.grids import grid_of
 from mechgrok.analyses.measures.harmonics import Waves, harmonics, no_harmonics
 from mechgrok.analyses.measures.residues import OrderOption
 from mechgrok.analyses.measures.spacing import thin
+from mechgrok.errors import UserError
 from mechgrok.interventions import Network
 from mechgrok.results.variables import Variable, described
 from mechgrok.runs import Run
@@ -34,6 +35,7 @@ from mechgrok.tasks.harmonics import fft2d, fourier_basis, term_name
 
 #: Number of checkpoints measured by default.
 _STOPS = 20
+VERSION = 2
 KINDS = ("a alone", "b alone", "one frequency", "two frequencies")
 #: Smaller shares are white in the heat map.
 _FAINT = 1e-5
@@ -84,6 +86,9 @@ def measure(
         str, "a hook point; default: the activations of the last hidden layer (hook_post)"
     ] = "neurons",
     position: Annotated[int, "position of the activation; of attention, that of the query"] = -1,
+    units: Annotated[
+        list[int] | None, "units of the hook to sum over, such as the neurons of a cluster; all"
+    ] = None,
     strongest: Annotated[int, "number of terms to name"] = 10,
     order: Annotated[OrderOption, "of the residues; auto: multiplicative for mul and div"] = "auto",
 ) -> xr.Dataset:
@@ -93,14 +98,15 @@ def measure(
         `VARIABLES`.
 
     Raises:
-        UserError: there is no such hook point or position.
+        UserError: there is no such hook point, position or unit.
     """
     check_at_least(1, strongest=strongest)
+    units = [units] if isinstance(units, int) else units
     steps, of_steps = select_finite_steps(run, steps, partial(thin, count=_STOPS))
     parts = harmonics(run.task, order)
     hook = run.wiring.hidden[-1].hook if hook == "neurons" else hook
     grids = (grid_of(Network(run, step), hook, parts, position) for step in steps)
-    power = torch.stack([_power(grid) for grid in grids])
+    power = torch.stack([_power(_only(grid, units, hook)) for grid in grids])
     variance = power.sum((1, 2))
     share = power / torch.where(variance > 0, variance, torch.nan)[:, None, None]
     names = fourier_basis(parts.n).names
@@ -124,11 +130,28 @@ def measure(
             "term": terms,
         },
         attrs={
-            "hook": hook,
+            "hook": _named(hook, units),
             "order": "additive" if parts.n == run.task.d_output else "multiplicative",
             **of_steps,
         },
     )
+
+
+def _named(hook: str, units: list[int] | None) -> str:
+    if units is None:
+        return hook
+    return f"{hook}, unit {units[0]}" if len(units) == 1 else f"{hook}, {len(units)} units"
+
+
+def _only(
+    grid: Float[Tensor, "n n unit"], units: list[int] | None, hook: str
+) -> Float[Tensor, "n n chosen"]:
+    if units is None:
+        return grid
+    size = grid.shape[-1]
+    if wrong := [unit for unit in units if not 0 <= unit < size]:
+        raise UserError(f"{hook} has no unit {wrong[0]}: choose from 0 to {size - 1}.")
+    return grid[..., units]
 
 
 def _power(grid: Float[Tensor, "n n unit"]) -> Float[Tensor, "n n"]:

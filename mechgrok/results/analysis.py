@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices
+from mechgrok.fields import as_plain
 from mechgrok.global_state import in_neutral_state
 from mechgrok.registry import ANALYSES, Entry, entries, find
 from mechgrok.results.store import Key, digest, load_dataset, save_dataset
@@ -252,7 +253,7 @@ class Analysis:
         return list(_keyword_options(self.draw))
 
     def _all_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in the defaults of `measure`.
+        """Fill in the defaults of `measure`; arrays become lists.
 
         Raises:
             UserError: there is no such option.
@@ -262,7 +263,7 @@ class Analysis:
         if unknown := [name for name in options if name not in defaults]:
             remedy = f"choose {choices(defaults)}" if defaults else "it has none"
             raise UserError(f"The analysis {self.name} has no option {unknown[0]!r}: {remedy}.")
-        return defaults | dict(options)
+        return defaults | {name: as_plain(value) for name, value in options.items()}
 
     def _measured(
         self, run: "Run", steps: list[int] | None, options: dict[str, Any]

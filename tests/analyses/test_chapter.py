@@ -222,3 +222,65 @@ def test_singular_values_of_one_wave_are_two(tmp_path: Path) -> None:
     assert float(at.embedding_rank) == pytest.approx(2, abs=1e-4)
     np.testing.assert_allclose(at.unembedding, 1, atol=1e-6)
     assert float(at.unembedding_rank) == pytest.approx(6, abs=1e-4)
+
+
+def test_the_terms_of_some_units_add_up_to_those_of_all(tiny_transformer_run: Run) -> None:
+    hook = "blocks.0.attn.hook_pattern"
+    every, *parts = (
+        mechgrok.analyze(tiny_transformer_run, "terms", hook=hook, units=units).isel(step=-1)
+        for units in (None, np.arange(3), 3)
+    )
+    total = sum(part.share * part.variance for part in parts)
+    np.testing.assert_allclose(total, every.share * every.variance, rtol=1e-3, atol=1e-7)
+    assert parts[1].attrs["hook"] == f"{hook}, unit 3"
+    with pytest.raises(UserError, match="0 to 3"):
+        terms.measure(tiny_transformer_run, hook=hook, units=[4])
+
+
+def test_products_are_shares_of_the_two_dimensional_transform(squaring_run: Run) -> None:
+    at = clusters.measure(squaring_run).isel(step=0)
+    W_in = squaring_run.weights("W_in")[0].double()
+    pre = W_in[:, None] + W_in
+    for side, grid in (("pre", pre), ("post", pre.relu())):
+        power = mechgrok.fft2d(grid).square()
+        power[0, 0] = 0
+        expected = power[3:5, 3:5, 0].sum() / power[..., 0].sum()  # cos 2, sin 2 of both
+        found = float(at.product_share.sel(side=side, neuron=0))
+        assert found == pytest.approx(float(expected), abs=1e-6)
+    assert float(at.product_share.sel(side="pre").max()) < 1e-9 < 0.05 < found
+
+
+def test_spectra_by_neuron_are_those_of_the_columns(tiny_transformer_run: Run) -> None:
+    run, at = (
+        tiny_transformer_run,
+        heads.measure(tiny_transformer_run, by_neuron=True).isel(step=-1),
+    )
+    model = run.model(-1)
+    attn = model.blocks[0].attn
+    column = (model.W_E @ attn.W_V[1] @ attn.W_O[1] @ model.blocks[0].mlp.W_in)[:, 4].detach()
+    expected = torch.fft.rfft(column).abs()
+    found = at.neuron_spectrum.sel(head=1, neuron=4)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert "neuron_spectrum" not in heads.measure(run, steps=[0])
+    mechgrok.draw(run, "heads", by_neuron=True)
+
+
+def test_the_mean_attention_is_that_over_all_pairs(tiny_transformer_run: Run) -> None:
+    pairs = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+    pattern = tiny_transformer_run.model(-1).run_with_cache(pairs)[1]["pattern", 0][:, :, -1]
+    at = heads.measure(tiny_transformer_run).isel(step=-1)
+    np.testing.assert_allclose(at.mean_attention, pattern.mean(0).detach(), rtol=1e-5)
+
+
+def test_singular_vectors_of_a_wave_are_that_wave(tmp_path: Path) -> None:
+    cosine, sine = waves(P, [2, 2], [0.0, QUARTER]).double().T
+    W_in = torch.stack([3 * cosine, sine], 1) @ torch.eye(2, 6, dtype=torch.float64)
+    run = handmade_run(tmp_path / "run", W_in, torch.eye(6, P), name="add", p=P)
+    at = singular_values.measure(run, vectors=2).isel(step=0)
+    for vector, wave in enumerate((cosine, sine), 1):
+        found = torch.tensor(at.embedding_vector.sel(vector=vector).values).double()
+        assert abs(float(found @ wave / wave.norm())) == pytest.approx(1, abs=1e-6)
+        assert found.abs().max() == found.max()
+    mechgrok.draw(run, "singular-values", vectors=2)
+    with pytest.raises(UserError, match="vectors"):
+        singular_values.measure(run, vectors=-1)

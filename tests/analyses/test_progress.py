@@ -231,3 +231,5 @@ def test_excluded_loss_of_a_frequency_and_restricted_loss_on_train(tiny_run: Run
     pairs = train_pairs(tiny_run)
     on = np.array([(x, y) in pairs for x, y in zip(a.tolist(), b.tolist(), strict=True)])
     assert float(at.restricted_train_loss) == pytest.approx(losses[on].mean())
+    x, y = tiny_run.task.test.inputs.T.tolist()
+    assert float(at.restricted_test_loss) == pytest.approx(losses.reshape(P, P)[x, y].mean())
