@@ -24,7 +24,7 @@ demo: .venv/installed
 	$(BIN)/mechgrok analyze accuracy $(DEMO)
 	$(BIN)/mechgrok analyze fourier $(DEMO)
 	@echo "Open the figures in a browser: $(DEMO)/analysis/accuracy.html and $(DEMO)/analysis/fourier.html"
-	@echo "To go on by yourself: source .venv/bin/activate, then mechgrok --help"
+	@echo "To go on by yourself: source .venv/bin/activate, then mechgrok"
 
 test: .venv/installed-test
 	$(BIN)/ruff check .

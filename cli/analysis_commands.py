@@ -12,6 +12,7 @@ from mechgrok.cli.main import LazyGroup, as_command
 from mechgrok.cli.mistakes import check_analysis
 from mechgrok.cli.options import By, Checkpoints, Fresh
 from mechgrok.cli.progress import status
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.registry import Entry
 from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.results.variables import as_listed
@@ -61,7 +62,7 @@ def analysis_app(output: Callable[..., None]) -> typer.Typer:
     )
 
 
-def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., None]:
+def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., Suggestion]:
     """The function behind ``mechgrok analyze NAME``; its parameters are the analysis's options."""
     measuring, drawing = _options(analysis.measure), _options(analysis.draw)
     output_options = {
@@ -72,7 +73,7 @@ def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..
 
     def command(
         runs: list[Path], by: str | None, steps: str | None, fresh: bool, **options: Any
-    ) -> None:
+    ) -> Suggestion:
         from mechgrok.measuring import measure_all
         from mechgrok.sweeps.groups import RunGroups
 
@@ -86,6 +87,7 @@ def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..
             status=status,
         )
         output(result, **{name: options[name] for name in output_options})
+        return ("report", *runs)
 
     def option(name: str, kind: Any, default: Any) -> inspect.Parameter:
         return inspect.Parameter(

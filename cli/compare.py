@@ -10,6 +10,7 @@ import typer
 from mechgrok.cli.data import Form, print_table, write_data
 from mechgrok.cli.figures import Pictures
 from mechgrok.cli.options import AtAccuracy, By, with_option_groups
+from mechgrok.cli.suggestions import Suggestion, first_look
 from mechgrok.formatting import norm
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def compare(
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
     form: Form = "table",
     pictures: Pictures,
-) -> None:
+) -> Suggestion:
     """Compare density, norms, t_mem, t_gen, τ_grok and final accuracies, and plot the curves.
 
     Groups and sweeps are summarized by medians. CSV and JSON output is the numbers alone, without
@@ -56,6 +57,7 @@ def compare(
     from mechgrok.analyses.drawing.overlay import overlay
     from mechgrok.cli.groups import print_groups
     from mechgrok.files import ensure_writable
+    from mechgrok.runs import Run
     from mechgrok.runs.comparison import compare as table_of
     from mechgrok.sweeps.groups import RunGroups
 
@@ -63,7 +65,7 @@ def compare(
     table = table_of(groups.runs, at_accuracy=at_accuracy) if groups.by is None else None
     if form != "table":
         write_data(groups.summary if table is None else table.rename_axis(index="run"), form)
-        return
+        return None
     page = out or groups.path / f"{groups.stem('compare')}.html"
     ensure_writable(page)
     if table is None:
@@ -74,6 +76,9 @@ def compare(
         if run.diverged is not None:
             print(f"{label} diverged: its loss is not finite at step {run.diverged:,}.")
     pictures.write(overlay(groups, log=log), page)
+    if groups.by is None:
+        return first_look(Run(runs[0]), *runs[1:])
+    return ("precursors" if len(runs) == 1 else "report", *runs)
 
 
 def print_comparison(table: "pd.DataFrame") -> None:

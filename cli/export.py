@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mechgrok.cli.options import License
+from mechgrok.cli.suggestions import Suggestion
 
 
 def export(
@@ -25,7 +26,7 @@ def export(
         typer.Option(help="With --hub-layout: 0,2000,30000 or 0:30000:1000; default: all."),
     ] = None,
     license: License = "unknown",
-) -> None:
+) -> Suggestion:
     """Export the network at one step as `model.safetensors`, `config.json` and `README.md`."""
     from mechgrok.cli.progress import status
     from mechgrok.errors import UserError
@@ -46,8 +47,9 @@ def export(
             f"{out}: {len(selected)} {'branches' if git else 'folders'}, step{selected[0]} to "
             f"step{selected[-1]}"
         )
-        return
+        return ("import", out, "--out", f"{out}-imported")
     if git or steps is not None:
         raise UserError("--git and --steps need --hub-layout: add it.")
     folder = write(source, out, -1 if step is None else step, license=license)
     print(f"{folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    return ("import", folder / "model.safetensors", "--out", f"{out}-imported")

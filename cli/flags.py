@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from mechgrok import user_code
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.configuration.aliases import ALIASES
 from mechgrok.configuration.settings import (
     NAMES_WITH_OPTIONS,
@@ -185,7 +186,9 @@ def merged(*lists: Iterable[Flag]) -> list[Flag]:
     return list(by_path.values())
 
 
-def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_flags(
+    flags: Iterable[Flag],
+) -> Callable[[Callable[..., Suggestion]], Callable[..., Suggestion]]:
     """Decorator: replace a command's ``**given`` by one option per flag.
 
     The command receives ``given``, a dictionary of the typed flags by their paths.
@@ -193,7 +196,7 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
     flags = list(flags)
     by_parameter = {flag.parameter_name: flag for flag in flags}
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Callable[..., Suggestion]) -> Callable[..., Suggestion]:
         hints = get_type_hints(function, include_extras=True)
         own = [
             parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
@@ -201,14 +204,14 @@ def with_flags(flags: Iterable[Flag]) -> Callable[[Callable[..., None]], Callabl
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
 
-        def command(**options: Any) -> None:
+        def command(**options: Any) -> Suggestion:
             texts = {name: options.pop(name) for name in by_parameter}
             given = {
                 by_parameter[name].path: by_parameter[name].read(text)
                 for name, text in texts.items()
                 if text is not None and text != []
             }
-            function(**options, given=_resolve_switches(given))
+            return function(**options, given=_resolve_switches(given))
 
         # The help orders its panels by the parameters: flags come first.
         parameters = [flag.parameter() for flag in flags] + own

@@ -7,6 +7,7 @@ import typer
 
 from mechgrok.cli import options
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.cli.train import training_flags
 
 
@@ -22,7 +23,7 @@ def fork(
     set_: options.SetTraining = None,
     quiet: options.Quiet = False,
     **given: Any,
-) -> None:
+) -> Suggestion:
     """Continue a run from a step with other settings, as a new run.
 
     The fork shares the parent's checkpoints up to that step, where a phase with the new settings
@@ -49,3 +50,4 @@ def fork(
     )
     state = "carried over" if child.config.origin.optimizer_state else "new"  # type: ignore
     print(f"Forked from step {step:,} of {run}; optimizer state: {state}.")
+    return ("compare", run, child.path)

@@ -7,6 +7,7 @@ import typer
 
 from mechgrok.cli.flags import nested, refuse_unknown, with_flags
 from mechgrok.cli.options import Overwrite, output_option, whole_numbers
+from mechgrok.cli.suggestions import Suggestion, first_look
 from mechgrok.cli.train import task_flags
 from mechgrok.errors import UserError
 
@@ -62,7 +63,7 @@ def import_(
         ),
     ] = False,
     **given: Any,
-) -> None:
+) -> Suggestion:
     """Import weights trained elsewhere as a run, for all analyses.
 
     Options describe the task as far as the files do not, and must fit the shapes of the weights.
@@ -86,6 +87,7 @@ def import_(
             overwrite=overwrite,
         )
     _print_summary(run)
+    return first_look(run)
 
 
 def _find_import(out: Path, files: list[Path]) -> "Run | None":

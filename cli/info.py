@@ -7,6 +7,7 @@ import typer
 
 from mechgrok.cli.data import Form, write_data
 from mechgrok.cli.options import AtAccuracy, By
+from mechgrok.cli.suggestions import Suggestion, first_look
 
 if TYPE_CHECKING:
     from mechgrok.sweeps import Sweep
@@ -17,7 +18,7 @@ def info(
     by: By = None,
     at_accuracy: AtAccuracy = None,
     form: Form = "table",
-) -> None:
+) -> Suggestion:
     """Summarize a run: task, model, size, checkpoints, t_mem, t_gen, τ_grok, norms.
 
     For a sweep: the varied settings, the number of runs and the medians of its groups. CSV and JSON
@@ -34,14 +35,15 @@ def info(
             _print_sweep(sweep, by)
         else:
             write_data(sweep.table, form)
-        return
+        return ("compare", run) if form == "table" else None
     if by is not None:
         raise UserError(f"{run} is not a sweep, so --by {by} does not apply: omit it.")
     source = Run(run)
     if form != "table":
         write_data(row_of(source, at_accuracy), form)
-        return
+        return None
     print_facts(str(source.path), facts(source, at_accuracy))
+    return first_look(source)
 
 
 def _print_sweep(sweep: "Sweep", by: str | None) -> None:

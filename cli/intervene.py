@@ -13,6 +13,7 @@ from mechgrok.cli.figures import Pictures
 from mechgrok.cli.mistakes import separate_file
 from mechgrok.cli.options import By, Checkpoints, OwnInterventions, with_option_groups
 from mechgrok.cli.progress import progress_callback
+from mechgrok.cli.suggestions import Suggestion
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +36,7 @@ def intervene(
     intervention: OwnInterventions = None,
     log: Annotated[bool, typer.Option(help="Logarithmic step axis.")] = True,
     pictures: Pictures,
-) -> None:
+) -> Suggestion:
     """Measure accuracy and loss with and without interventions, at every checkpoint.
 
     The file holds one table per intervention, applied in order; the results go to the run's
@@ -87,3 +88,4 @@ def intervene(
         drawing={"log": log},
     )
     write_results(result, pictures=pictures, out=out)
+    return ("explore", *runs)

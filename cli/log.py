@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion
+
 
 def log(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs or sweeps.")],
@@ -13,7 +15,7 @@ def log(
         list[str],
         typer.Option(help="tensorboard, wandb, trackio or your own file.py:Class; repeatable."),
     ],
-) -> None:
+) -> Suggestion:
     """Send the metrics of trained runs to loggers; `mechgrok train --log` sends them live."""
     from mechgrok.cli.progress import status, warnings_in_one_line
     from mechgrok.loggers import find_loggers
@@ -32,3 +34,4 @@ def log(
             print(f"mechgrok: {label} was not sent to {', '.join(missing)}.", file=sys.stderr)
     if not complete:
         raise typer.Exit(1)
+    return ("info", runs[0])

@@ -12,12 +12,13 @@ from typer.exceptions import TyperException
 
 from mechgrok.cli.mistakes import advice_on_command, advice_on_option
 from mechgrok.cli.streams import prepare_streams
+from mechgrok.cli.suggestions import print_suggestion
 from mechgrok.errors import TOO_LITTLE_MEMORY, ExternalError, UserError, lacks_memory
 from mechgrok.registry import Entry
 
 #: The subcommands by panel of the help.
 PANELS = {
-    "Make runs": ("train", "presets", "ticket", "popup", "fork"),
+    "Make runs": ("demo", "train", "presets", "ticket", "popup", "fork"),
     "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
     "Many runs": ("sweep", "compare", "precursors", "paper", "papers"),
     "Exchange": ("zoo", "import", "export", "push", "log"),
@@ -76,8 +77,17 @@ def as_command(name: str, function: Any) -> Any:
 
 
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, rich_markup_mode="markdown", add_completion=True
+    cls=LazyGroup, invoke_without_command=True, rich_markup_mode="markdown", add_completion=True
 )
+
+#: What ``mechgrok`` alone prints.
+WELCOME = """\
+mechgrok trains small networks that grok, keeps every checkpoint, and analyzes the sequence.
+
+  mechgrok demo          train a network, draw three figures, open them (half a minute)
+  mechgrok zoo           list small runs that come with mechgrok
+  mechgrok train         train the default network (a minute or two)
+  mechgrok --help        list all commands"""
 
 
 def _version(requested: bool) -> None:
@@ -90,11 +100,17 @@ def _version(requested: bool) -> None:
 
 @app.callback()
 def mechgrok(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Suggest no command to type next.")
+    ] = False,
 ) -> None:
     """Train networks that grok, and analyze training at every checkpoint."""
+    if context.invoked_subcommand is None:
+        print(WELCOME)
 
 
 #: The command line after ``mechgrok``.
@@ -160,6 +176,8 @@ def main(args: list[str] | None = None) -> None:
         _check_address_space()
         code = command.main(args=args, prog_name="mechgrok", standalone_mode=False)
         sys.stdout.flush()
+        if isinstance(code, tuple) and not {"--quiet", "-q"} & {*typed}:
+            print_suggestion(code)
     except (typer.Abort, KeyboardInterrupt):
         print("mechgrok: stopped.", file=sys.stderr)
         code = 130

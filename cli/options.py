@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Execution:
         return cluster
 
 
-def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+def with_option_groups(command: Callable[..., Suggestion]) -> Callable[..., Suggestion]:
     """Decorator: the fields of parameters that are dataclasses become options of the command.
 
     These parameters must be keyword-only.
@@ -117,12 +118,12 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter)
 
     @wraps(command)
-    def wrapper(*arguments: Any, **options: Any) -> None:
+    def wrapper(*arguments: Any, **options: Any) -> Suggestion:
         made = {
             name: group(**{field.name: options.pop(field.name) for field in fields(group)})
             for name, group in groups.items()
         }
-        command(*arguments, **options, **made)
+        return command(*arguments, **options, **made)
 
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {p.name: p.annotation for p in parameters}

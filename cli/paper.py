@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mechgrok.cli.options import Execution, Quiet, with_option_groups
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError, choices, near
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def paper(
     ] = False,
     execution: Execution,
     quiet: Quiet = False,
-) -> None:
+) -> Suggestion:
     """Reproduce a paper's figures and tables, and test its claims.
 
     Items share runs. After Ctrl-C or a crash, the same command resumes. `index.html` works offline;
@@ -67,7 +68,7 @@ def paper(
     scale = paper.scale(_seeds(seeds) if seeds else (), quick=quick, mnist=_images(mnist))
     if list_:
         _list(items, scale)
-        return
+        return ("paper", *(names or []), "--quick")
     folder = out or Path(
         ("paper" if paper.name == DEFAULT else paper.name) + ("-quick" if quick else "")
     )
@@ -80,6 +81,7 @@ def paper(
     results = _draw(folder, items, scale, fresh, execution.jobs, quiet)
     page = write_paper(folder, paper, items, results, scale)
     _report(page, results, failed)
+    return ("papers",)
 
 
 def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":

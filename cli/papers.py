@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError, in_a_sentence
 
 
@@ -17,7 +18,7 @@ def papers(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("papers.html"),
-) -> None:
+) -> Suggestion:
     """List the papers that `mechgrok paper` reproduces, and write a page over their verdicts.
 
     The page shows the claims of all papers reproduced so far, with filters and a search, the
@@ -32,6 +33,7 @@ def papers(
     if reproductions:
         write_overview(out, reproductions)
         print(out)
+    return ("paper", "--list")
 
 
 def _list() -> None:

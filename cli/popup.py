@@ -7,6 +7,7 @@ import typer
 
 from mechgrok.cli import options
 from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import PopupOptions
 
@@ -36,7 +37,7 @@ def popup(
     set_: options.SetTraining = None,
     quiet: options.Quiet = False,
     **given: Any,
-) -> None:
+) -> Suggestion:
     """Train a score per edge of a run's network; the mask keeps the highest-scored edges.
 
     By default the weights are frozen at the first checkpoint with a memorized training set (θ_mem).
@@ -54,9 +55,10 @@ def popup(
     if from_init and search.setdefault("at", 0) != 0:
         raise UserError(f"--from-init contradicts --at {search['at']}: give one of them.")
     arguments = {"resume": resume, "overwrite": overwrite, "device": device, **search, **training}
-    train_and_report(
+    child = train_and_report(
         training.get("steps") or options.planned_steps(parent),
         quiet,
         partial(train_popup, parent, out or options.sibling(run, "popup"), **arguments),
         retype=True,
     )
+    return ("compare", run, child.path)

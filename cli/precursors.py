@@ -8,6 +8,7 @@ import typer
 
 from mechgrok.cli.options import AtAccuracy, Fresh, Quiet
 from mechgrok.cli.progress import progress_callback
+from mechgrok.cli.suggestions import Suggestion
 
 
 def precursors(
@@ -41,7 +42,7 @@ def precursors(
         int | None, typer.Option(min=1, help="Processes; default: one per core, up to 8.")
     ] = None,
     quiet: Quiet = False,
-) -> None:
+) -> Suggestion:
     """Compare every measure's power to tell early which runs generalize.
 
     Writes a page with a row per measure, and the table as CSV and Parquet beside it. Analyses that
@@ -71,3 +72,4 @@ def precursors(
     print(result.path)
     if result.failures:
         raise typer.Exit(1)
+    return ("report", sweep)

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion
+
 
 def presets(
     name: Annotated[
         str | None, typer.Argument(help="A preset, or its TOML file, to show its settings.")
     ] = None,
-) -> None:
+) -> Suggestion:
     """List the presets of `mechgrok train`, or print the settings of one."""
     import json
 
@@ -17,8 +19,9 @@ def presets(
 
     if name is not None:
         print(json.dumps(known.load(name), indent=2))
-        return
+        return ("train", name)
     width = max(map(len, known.names()))
     for preset, description in known.names().items():
         default = " (default)" if preset == known.DEFAULT else ""
         print(f"{preset:{width}}  {description}{default}")
+    return ("train", "quick")

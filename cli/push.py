@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mechgrok.cli.options import Checkpoints, License
+from mechgrok.cli.suggestions import Suggestion
 
 
 def push(
@@ -15,7 +16,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
     license: License = "unknown",
     timeout: Annotated[float, typer.Option(help="Seconds allowed per checkpoint.")] = 300,
-) -> None:
+) -> Suggestion:
     """Upload the weights, configuration and model card of every checkpoint.
 
     Log in first: `hf auth login`. Needs the extra `mechgrok[hub]`.
@@ -30,3 +31,4 @@ def push(
         print(
             upload(source, repository, selected, private=private, license=license, timeout=timeout)
         )
+    return ("import", f"hf://{repository}", "--out", repository.rpartition("/")[2])

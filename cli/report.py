@@ -9,6 +9,7 @@ import typer
 
 from mechgrok.cli.options import Fresh
 from mechgrok.cli.progress import progress_callback
+from mechgrok.cli.suggestions import Suggestion
 
 
 def report(
@@ -26,7 +27,7 @@ def report(
         int | None, typer.Option(min=1, help="Processes; default: one per core, up to 8.")
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-) -> None:
+) -> Suggestion:
     """Write one self-contained page with every applicable analysis: facts, findings, figures.
 
     If an analysis fails, its section says why, the page is written, and the exit code is 1.
@@ -59,3 +60,4 @@ def report(
         webbrowser.open(written.path.resolve().as_uri())
     if written.failures or not written.shown:
         raise typer.Exit(1)
+    return ("explore", *runs)

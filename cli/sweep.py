@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mechgrok.cli.options import AtAccuracy, Execution, Quiet, execution_option, with_option_groups
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError
 from mechgrok.grammar import parse_assignments
 
@@ -119,7 +120,7 @@ def sweep(
     yes: Yes = False,
     at_accuracy: AtAccuracy = None,
     quiet: Quiet = False,
-) -> None:
+) -> Suggestion:
     """Train a grid of runs in one folder, one run folder each.
 
     Values are `0.3,1,3`, `0:8` (8 excluded), `0.1:0.9:0.1` or lists, `[0.9,0.98],[0.9,0.999]`.
@@ -147,6 +148,8 @@ def sweep(
         print_status(Sweep(out, at_accuracy=at_accuracy))
     else:
         _make(out, plan, extend, execution.executor(), shard, at_accuracy, quiet)
+        return ("compare", out)
+    return None
 
 
 def _make(

@@ -7,6 +7,7 @@ import typer
 
 from mechgrok.cli import options
 from mechgrok.cli.flags import flags_of, merged, nested, refuse_unknown, with_flags
+from mechgrok.cli.suggestions import Suggestion
 from mechgrok.cli.train import training_flags
 from mechgrok.configuration.origins import TicketOptions
 from mechgrok.masks.methods import SCORES
@@ -40,7 +41,7 @@ def ticket(
     ] = None,
     quiet: options.Quiet = False,
     **given: Any,
-) -> None:
+) -> Suggestion:
     """Prune a run, rewind the remaining weights to their initial values, and train them.
 
     Controls: `--control` trains a dense network of the same norm, `--shuffle-mask` a shuffled mask
@@ -56,13 +57,14 @@ def ticket(
     training = settings.pop("training", {})
     parent = Run(run)
     arguments = {"resume": resume, "overwrite": overwrite, "device": device, **settings, **training}
-    train_and_report(
+    child = train_and_report(
         training.get("steps") or options.planned_steps(parent),
         quiet,
         partial(train_ticket, parent, out or options.sibling(run, _kind(settings)), **arguments),
         retype=True,
         learned=None if training.get("until_grokked") is not None else parent.task.criterion,
     )
+    return ("compare", run, child.path)
 
 
 def _kind(settings: dict[str, Any]) -> str:

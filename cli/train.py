@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from mechgrok.cli.flags import Flag, flags_of, merged, nested, refuse_unknown, with_flags
 from mechgrok.cli.options import Overwrite, Quiet, output_option
 from mechgrok.cli.progress import train_and_report
+from mechgrok.cli.suggestions import Suggestion, first_look
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.settings import model_classes, task_classes
@@ -134,7 +135,7 @@ def train(
     ] = None,
     quiet: Quiet = False,
     **given: Any,
-) -> None:
+) -> Suggestion:
     """Train a network and keep its checkpoints.
 
     Default: the paper's MLP on a + b mod 67, unordered pairs, for 30,000 steps, in `ckpts/`.
@@ -151,7 +152,7 @@ def train(
         config = _configuration(preset, settings)
         steps = config.recipe.steps
         start = partial(train_run, out, config, overwrite=overwrite)
-    train_and_report(steps, quiet, partial(start, device=device, log=log or ()))
+    return first_look(train_and_report(steps, quiet, partial(start, device=device, log=log or ())))
 
 
 train.epilog = _method_options()  # type: ignore[attr-defined]

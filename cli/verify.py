@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion
 
-def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders.")]) -> None:
+
+def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders.")]) -> Suggestion:
     """Check the checkpoints, resume states and metrics of runs for damage.
 
     The exit code is 1 if there is any. Checkpoints of version 0.1 have no digest, so only their
@@ -31,3 +33,4 @@ def verify(runs: Annotated[list[Path], typer.Argument(help="Run folders.")]) -> 
             print(f"{path}: {len(run.steps)} checkpoints{note} are intact{locked}.")
     if damaged:
         raise typer.Exit(1)
+    return ("info", runs[0])

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from mechgrok.cli.suggestions import Suggestion, first_look
+
 
 def zoo(
     name: Annotated[str | None, typer.Argument(help="A run to copy; default: list all.")] = None,
     folder: Annotated[
         Path | None, typer.Argument(help="The new folder; default: the run's name.")
     ] = None,
-) -> None:
+) -> Suggestion:
     """List the small runs that come with mechgrok, or copy one to a new folder.
 
     The folder's `README.md` says how the run was trained and what can be seen in it.
@@ -23,6 +25,7 @@ def zoo(
         width = max(map(len, runs))
         for run, description in runs.items():
             print(f"{run:{width}}  {description}")
-        return
+        return ("zoo", "transformer")
     copy = copy_zoo_run(name, folder or Path(name))
     print(f"{copy.path}: {runs[name]}; {len(copy.steps)} checkpoints")
+    return first_look(copy)

@@ -1,16 +1,19 @@
 """Small real runs that tests ask questions of; each is trained once per session."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.masks import Mask
 from mechgrok.models import raw_weights
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
+from mechgrok.tensors import read_tensors
 from mechgrok.training import train
 
 torch.set_num_threads(1)
@@ -51,6 +54,16 @@ TINY_TRANSFORMER = {
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """An MLP on a + b mod 7, 60 steps."""
     return train(tmp_path_factory.mktemp("runs") / "tiny", RunConfig.make(**TINY_MLP))
+
+
+@pytest.fixture
+def undigested_run(tiny_run: Run, tmp_path: Path) -> Run:
+    """A run whose checkpoints have no digest, as version 0.1 wrote them."""
+    run = Run(shutil.copytree(tiny_run.path, tmp_path / "undigested"))
+    for step in run.steps:
+        tensors, metadata = read_tensors(run.file(step))
+        save_file(tensors, run.file(step), metadata=metadata)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 
 from mechgrok.errors import UserError
 from mechgrok.runs import Run, soundness, verify
+from mechgrok.runs.soundness import undigested
 from mechgrok.tensors import header
 from mechgrok.training import recorder, train
 
@@ -61,8 +62,9 @@ def test_a_checkpoint_without_its_row_is_found(copy: Path) -> None:
     ]
 
 
-def test_runs_of_version_0_1_carry_no_digest_and_open_as_before() -> None:
-    assert verify(DATA / "base") == verify(DATA / "ticket") == []
+def test_runs_of_version_0_1_carry_no_digest_and_open_as_before(undigested_run: Run) -> None:
+    assert undigested(undigested_run) == undigested_run.steps
+    assert verify(undigested_run) == verify(DATA / "base") == []
 
 
 @pytest.mark.parametrize("shape", [[[1], 12], [-7, 12], ["7", 12], [7.5, 12], None, [True, 12]])
