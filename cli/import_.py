@@ -21,7 +21,7 @@ def import_(
         list[Path],
         typer.Argument(
             help="PyTorch or safetensors files; or one folder, or git repository, with steps "
-            "step0, step100, …"
+            "step0, step100, …; or hf://OWNER/REPOSITORY of a model hub."
         ),
     ],
     out: Annotated[Path, typer.Option(help="The run's folder.")],
@@ -62,12 +62,14 @@ def import_(
             help="Fold the learned scales of normalizations into the matrices that read them.",
         ),
     ] = False,
+    timeout: Annotated[float, typer.Option(help="With hf://: seconds allowed per download.")] = 300,
     **given: Any,
 ) -> Suggestion:
     """Import weights trained elsewhere as a run, for all analyses.
 
     Options describe the task as far as the files do not, and must fit the shapes of the weights.
     Other training settings stay unknown. Unpickling is limited to tensors, dictionaries and lists.
+    hf:// needs the extra `mechgrok[hub]`.
     """
     from mechgrok.cli.progress import warnings_in_one_line
     from mechgrok.exchange.importing import import_run
@@ -85,6 +87,7 @@ def import_(
             training=settings.get("training"),
             fold_norm=fold_norm,
             overwrite=overwrite,
+            timeout=timeout,
         )
     _print_summary(run)
     return first_look(run)
@@ -98,12 +101,13 @@ def _find_import(out: Path, files: list[Path]) -> "Run | None":
     Raises:
         UserError: the folder holds another run.
     """
+    from mechgrok.exchange.importing.making import source_names
     from mechgrok.runs import Run
 
     if not (out / "config.json").is_file():
         return None
     run = Run(out)
-    if run.imported is None or list(run.imported.files) != [file.name for file in files]:
+    if run.imported is None or run.imported.files != source_names(files):
         raise UserError(
             f"{out} holds a run that is no import of these files: choose another folder, or "
             "replace it with --overwrite."

@@ -1,16 +1,19 @@
 """Sequences of checkpoints for model hubs, and back."""
 
 import hashlib
+import pickle
 import shutil
 import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load
 
+from mechgrok.cli.main import main
 from mechgrok.errors import ExternalError, UserError
 from mechgrok.exchange.hub import export_sequence, push
 from mechgrok.exchange.importing import import_run
@@ -214,6 +217,21 @@ class Hub:
         for file in folder_path.iterdir():
             self.kept[revision][file.name] = file.read_bytes()
 
+    def list_repo_files(self, name: str) -> list[str]:
+        return list(self.kept["main"])
+
+    def list_repo_refs(self, name: str) -> Any:
+        branches = [SimpleNamespace(name=branch) for branch in self.branches]
+        return SimpleNamespace(branches=branches, tags=[])
+
+    def hf_hub_download(
+        self, name: str, file: str, *, revision: str | None, local_dir: Path
+    ) -> str:
+        path = local_dir / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.kept[revision or "main"][file])
+        return str(path)
+
 
 def test_every_step_is_sent_as_a_revision(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
@@ -247,3 +265,77 @@ def test_a_hub_that_never_answers_is_given_up(
     monkeypatch.setattr("huggingface_hub.HfApi", Silent)
     with pytest.raises(ExternalError, match=r"0\.05 s"):
         push(tiny_run, "somebody/grokked", [0], timeout=0.05)
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, main: dict[str, bytes]) -> None:
+    """Stand in for a hub whose repository has these files, and no other revision."""
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    Hub().create_repo("somebody/grokked")
+    Hub.kept["main"] = main
+
+
+def test_what_was_sent_to_a_hub_is_imported_from_it(
+    masked_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    push(masked_run, "somebody/grokked")
+    back = import_run(["hf://somebody/grokked"], tmp_path / "back")
+    assert same_networks(back, masked_run)
+    assert back.mask == masked_run.mask
+    assert back.imported is not None
+    assert back.imported.files == ("hf://somebody/grokked",)
+
+
+def test_folders_and_single_files_of_a_hub_are_imported(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = export_sequence(tiny_run, tmp_path / "all")
+    content = {f.relative_to(out).as_posix(): f.read_bytes() for f in out.rglob("*.safetensors")}
+    serve(monkeypatch, {f"mine/{name}": file for name, file in content.items()})
+    # A path has no double slash.
+    back = import_run([Path("hf://somebody/grokked/mine")], tmp_path / "back")
+    assert same_networks(back, tiny_run)
+    one = "hf://somebody/grokked/mine/step20/model.safetensors"
+    assert import_run([one], tmp_path / "one").steps == [20]
+    assert import_run([one.rpartition("/")[0]], tmp_path / "folder").steps == [20]
+    with pytest.raises(UserError, match="name a file in it"):
+        import_run(["hf://somebody/grokked"], tmp_path / "none")
+    with pytest.raises(UserError, match="alone"):
+        import_run([one, tiny_run.file(0)], tmp_path / "none")
+    for wrong in ("hf://grokked", "hf://somebody/grokked/../../file"):
+        with pytest.raises(UserError, match="hf://OWNER/REPOSITORY"):
+            import_run([wrong], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+class Program:
+    """Runs when unpickled, unless refused."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("was-run"),)
+
+
+def test_nothing_from_a_hub_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    serve(monkeypatch, {"model.safetensors": pickle.dumps({"W_E": Program()})})
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        import_run(["hf://somebody/grokked"], "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_cannot_be_reached_ends_an_import_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By huggingface_hub itself, which is offline here."""
+    out = str(tmp_path / "out")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SystemExit) as ended:
+        main(["import", "hf://somebody/grokked", "--out", out])
+    err = capsys.readouterr().err
+    assert (ended.value.code, err.count("\n")) == (2, 1)
+    assert "check its name, the network" in err
+    monkeypatch.setattr(Hub, "list_repo_files", lambda self, name: time.sleep(60))
+    serve(monkeypatch, {})
+    with pytest.raises(UserError, match=r"0\.05 s"):
+        import_run(["hf://somebody/grokked"], out, timeout=0.05)
+    assert not Path(out).exists()

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from mechgrok.configuration.origins import ImportOrigin
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.configuration.training import TrainingConfig
 from mechgrok.errors import UserError, sentence, warn
+from mechgrok.exchange.downloading import address_of, download
 from mechgrok.exchange.importing import groups, splits
 from mechgrok.exchange.importing.facts import Facts, merge, read_facts
 from mechgrok.exchange.importing.folding import fold_scales
@@ -50,6 +51,7 @@ def import_run(
     training: Mapping[str, Any] | None = None,
     fold_norm: bool = False,
     overwrite: bool = False,
+    timeout: float = 300,
 ) -> Run:
     """Import weights trained elsewhere as a run, with metrics evaluated at every step.
 
@@ -59,7 +61,8 @@ def import_run(
 
     Args:
         files: files with the weights of one or several steps each; or one folder with folders
-            ``step0``, ``step1000``, …, or a git repository with such branches.
+            ``step0``, ``step1000``, …, or a git repository with such branches; or one address on
+            a model hub, ``hf://OWNER/REPOSITORY``, with such branches or folders, or of a file.
         out: the run's folder, absent or empty.
         task: known fields of the task (``name``, ``p``, ``pairs`` …); the rest comes from the files
             and the shapes of the weights.
@@ -71,18 +74,21 @@ def import_run(
         fold_norm: fold the learned scales of a transformer's normalizations into the matrices that
             read them (`mechgrok.exchange.importing.folding`).
         overwrite: replace the run that ``out`` holds.
+        timeout: seconds allowed for each download from a hub.
 
     Raises:
         UserError: a file is unreadable, unrecognized, holds code, or does not fit the others or
-            the task.
+            the task; or a download fails.
     """
     paths, out = [Path(file) for file in files], Path(out)
     check_room(out, overwrite=overwrite)
     _check_outside(out, [*paths, *([Path(split)] if split is not None else [])])
     user_code.allow((task or {}).get("name"))
     given = _Given(dict(task or {}), act, split, dict(training or {}), steps, fold_norm)
-    names = tuple(path.name for path in paths)
+    names = source_names(paths)
     with TemporaryDirectory() as checkout, new_run(out, overwrite=overwrite) as folder:
+        if address := _single_address(paths):
+            paths = [download(address, Path(checkout), timeout)]
         if len(paths) == 1 and paths[0].is_dir():
             paths = files_of(paths[0], Path(checkout))
         sources = [source for path in paths for source in _sources(path, given)]
@@ -93,6 +99,23 @@ def import_run(
         if steps is None or note != EPOCHS_AS_STEPS:
             warn(note)
     return Run(out)
+
+
+def source_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """The names of imported files, or their folder or address, as a run records them."""
+    return tuple(address_of(path) or path.name for path in paths)
+
+
+def _single_address(paths: Sequence[Path]) -> str | None:
+    """The address of a source on a hub; None for local files.
+
+    Raises:
+        UserError: it stands beside other sources.
+    """
+    addresses = [address for path in paths if (address := address_of(path))]
+    if addresses and len(paths) > 1:
+        raise UserError(f"{addresses[0]} is imported alone: omit the other files.")
+    return addresses[0] if addresses else None
 
 
 def _check_outside(out: Path, paths: Sequence[Path]) -> None:
