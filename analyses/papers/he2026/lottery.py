@@ -1,24 +1,25 @@
 """The frequency with the largest amplitude and the best aligned phase at the start wins."""
 
 from mechgrok.analyses import papers
+from mechgrok.analyses.papers.he2026 import NETWORKS
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "The paper's theory is of gradient flow from a small start with the activation x²; its "
-    "networks are of ReLUs. Here both, trained by AdamW without decay. A neuron's winner is its "
-    "strongest frequency at the end; chance is 1 of 11."
+    "The paper's theory is of gradient flow from a small start with the activation x², for neurons "
+    "that do not share weights. Here ReLUs and x² on frozen embeddings, and ReLUs on a trained "
+    "one, all with AdamW and without decay. A neuron's winner is its strongest frequency at the "
+    "end; chance is 1 of 11."
 )
-_NETWORKS = {"relu": "ReLU", "quadratic": "x²"}
 
 
 def plan(scale: papers.Scale) -> Plan:
-    """Networks of both activations."""
-    return papers.join(scale.plan(network) for network in _NETWORKS)
+    """All networks that start small."""
+    return papers.join(scale.plan(network) for network in NETWORKS)
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """What predicts the winners, for both activations."""
-    groups = {name: {"network": network} for network, name in _NETWORKS.items()}
+    """What predicts the winners, for every network."""
+    groups = {name: {"network": network} for network, name in NETWORKS.items()}
     return {"lottery": papers.analysis_figure(sweep, groups, "lottery")}
 
 
@@ -34,7 +35,7 @@ def _predicted(network: str, by: str) -> papers.Quantity:
 
 CLAIMS = {
     f"{name}-{network}": claim
-    for network, act in _NETWORKS.items()
+    for network, act in NETWORKS.items()
     for name, claim in {
         "above-chance": papers.Claim(
             f"The start predicts which frequency wins within a neuron ({act}).",

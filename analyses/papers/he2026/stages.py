@@ -22,7 +22,9 @@ def draw(sweep: Sweep) -> papers.Figures:
     groups = {"a + b mod 23": {"network": "grokking"}}
     rows = ("accuracy", "loss", "L2 √Σw²")
     return {
-        "training": papers.training_figure(sweep, groups, "Three stages of grokking", rows),
+        "training": papers.training_figure(
+            sweep, groups, "Memorization, sparsification, clean-up", rows
+        ),
         "entropy": papers.analysis_figure(sweep, groups, "entropy"),
     }
 

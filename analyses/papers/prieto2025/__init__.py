@@ -11,8 +11,8 @@ _FLOAT32 = {"objective": "cross-entropy-float32"}
 
 def _base_runs(steps: int) -> BaseRuns:
     """Runs with a loss in float32, float64 or with StableMax, with ⊥Grad, and with decay."""
-    common: dict[str, Any] = {"train_fraction": 0.6, "learning_rate": 0.01, "weight_decay": 0.0}
-    common |= {"steps": steps, "checkpoint_every": steps // 10}
+    common: dict[str, Any] = {"train_fraction": 0.7, "learning_rate": 0.01, "weight_decay": 0.0}
+    common |= {"steps": steps, "until_grokked": 500, "checkpoint_every": steps // 10}
     kinds: dict[str, dict[str, Any]] = {
         "float32": _FLOAT32,
         "float64": {"objective": "cross-entropy-float64"},

@@ -5,7 +5,12 @@ import xarray as xr
 from mechgrok.analyses import papers
 from mechgrok.sweeps import Plan, Sweep
 
-SETTINGS = ""
+SETTINGS = (
+    "The paper trains MLPs and transformers on modular addition and other tasks; here an MLP adds "
+    "modulo 43, with 70 % of the pairs for training and AdamW with learning rate 0.01, at which "
+    "the softmax collapses within 3,000 steps. Losses in float32 and float64 are those of a plain "
+    "log-softmax (the usual loss here is exact for any logits, and does not collapse)."
+)
 
 
 def plan(scale: papers.Scale) -> Plan:

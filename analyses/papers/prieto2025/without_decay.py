@@ -3,7 +3,10 @@
 from mechgrok.analyses import papers
 from mechgrok.sweeps import Plan, Sweep
 
-SETTINGS = ""
+SETTINGS = (
+    "The network and settings of the item before: an MLP that adds modulo 43 with 70 % of the "
+    "pairs for training, learning rate 0.01, for at most 3,000 steps."
+)
 _KINDS = {
     "float32": "softmax in float32",
     "float64": "softmax in float64",

@@ -65,6 +65,11 @@ def _lead(network: str) -> papers.Quantity:
     return papers.Quantity(values)
 
 
+def _after_memorization(dataset: xr.Dataset) -> float:
+    """The onset over t_mem; not finite if one is missing."""
+    return onset(dataset.defect) / dataset.attrs.get("t_mem", math.nan)
+
+
 def _growth(defect: xr.DataArray) -> float:
     """The largest defect over the median of the first three."""
     return float(defect.max() / defect[:_FIRST].median())
@@ -95,6 +100,13 @@ def claims(network: str) -> dict[str, papers.Claim]:
             papers.above(0),
             _lead(network),
             "0.38 on average, 600 to 1,600 steps",
+        ),
+        "onset-after-memorization": papers.Claim(
+            "The defect begins to grow after memorization, not with it.",
+            "section on prediction, implied; added here after one seed was seen",
+            "onset over t_mem",
+            papers.above(1, "log"),
+            papers.answer("commutator", _after_memorization, **_with(network)),
         ),
         "growth": papers.Claim(
             "In runs that generalize the defect grows by more than two orders of magnitude.",
