@@ -51,7 +51,9 @@ PAPER = Paper(
     ),
     quick=Size(
         _base_runs(
-            ("quick", _TINY | {"checkpoint_at": [50, 200, 500]}), ("mul", _TINY), {"steps": 1500}
+            ("quick", _TINY | {"checkpoint_at": [50, 200, 500]}),
+            ("mul", _TINY | {"train_fraction": 0.7}),
+            {"steps": 2000},
         ),
         paper_steps=20,
         seeds=2,

@@ -1,7 +1,6 @@
 """When does the mask act? The ticket's start without its mask, and its mask from a later step."""
 
 from mechgrok.analyses import papers
-from mechgrok.analyses.drawing import COLORS, Panels
 from mechgrok.analyses.papers.norm_or_structure import shared
 from mechgrok.sweeps import Plan, Sweep
 
@@ -31,20 +30,14 @@ def _imposed(step: int) -> papers.Quantity:
 
 def draw(sweep: Sweep) -> papers.Figures:
     """t_gen of each kind of run."""
-    subtitle = "a small point for each seed, a large one for the median; open triangles: later"
-    figure = Panels({}, title="The mask as start, and from a later step on", subtitle=subtitle)
     kinds = {
         "dense, free": papers.t_gen(network="add", stage="base"),
         "mask as start": papers.t_gen(network="add", stage="start"),
         **{f"mask from step {step:,}, counted from there": _imposed(step) for step in STEPS},
         "ticket (mask from step 0)": papers.t_gen(network="add", stage="ticket"),
     }
-    y = {"type": "category", "categoryorder": "array", "categoryarray": [*kinds][::-1]}
-    panel = figure.row(height=250).panel(
-        x={"title": "t_gen", "type": "log"}, y=y | {"automargin": True}
-    )
-    papers.points(panel, {n: of(sweep) for n, of in kinds.items()}, COLORS[0], sideways=True)
-    return {"timing": figure.draw()}
+    title = "The mask as start, and from a later step on"
+    return {"timing": shared.dot_figure(title, {name: of(sweep) for name, of in kinds.items()})}
 
 
 _TICKET = papers.t_gen(network="add", stage="ticket")

@@ -3,7 +3,6 @@
 import numpy as np
 
 from mechgrok.analyses import papers
-from mechgrok.analyses.drawing import COLORS, Panels
 from mechgrok.analyses.papers.norm_or_structure import mask_timing, shared
 from mechgrok.sweeps import Plan, Sweep
 
@@ -40,14 +39,8 @@ def draw(sweep: Sweep) -> papers.Figures:
         by_seed = _norms(arm)(sweep)
         norms = [bounds.low for bounds in by_seed.values()]
         cv = f"{np.std(norms, ddof=1) / np.mean(norms):.1%}" if len(norms) > 1 else "unknown"
-        values[f"{arm} (variation {cv}, {len(norms)} seeds)"] = by_seed
-    y = {"type": "category", "categoryorder": "array", "categoryarray": [*values][::-1]}
-    subtitle = "a small point for each seed, a large one for the median; variation: standard "
-    subtitle += "deviation over mean"
-    figure = Panels({}, title="Weight norm at the step of generalization", subtitle=subtitle)
-    panel = figure.row(height=230).panel(x="L2 norm at t_gen", y=y | {"automargin": True})
-    papers.points(panel, values, COLORS[0], sideways=True)
-    return {"norms": figure.draw()}
+        values[f"{arm} (CV {cv}, {len(norms)} seeds)"] = by_seed
+    return {"norms": shared.dot_figure("Weight norm at t_gen", values, "L2 norm at t_gen")}
 
 
 def _deviation(arm: str) -> papers.Quantity:

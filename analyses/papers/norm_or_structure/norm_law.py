@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mechgrok.analyses import papers
+from mechgrok.analyses.drawing import COLORS, Panels
 from mechgrok.analyses.papers.norm_or_structure import shared
 from mechgrok.sweeps import Plan, Sweep
 
@@ -29,8 +30,6 @@ def plan(scale: papers.Scale) -> Plan:
 
 def draw(sweep: Sweep) -> papers.Figures:
     """t_mem and t_gen over the held norm."""
-    from mechgrok.analyses.drawing import COLORS, Panels
-
     subtitle = "a small point for each seed, a large one for the median; open triangles: later"
     figure = Panels(
         {}, title="Steps to memorize and to generalize, over the held norm", subtitle=subtitle
@@ -41,7 +40,9 @@ def draw(sweep: Sweep) -> papers.Figures:
     for color, (name, of) in zip(
         COLORS, {"t_mem": papers.t_mem, "t_gen": papers.t_gen}.items(), strict=False
     ):
-        values = {norm: of(**shared.cell(norm))(sweep) for norm in shared.NORMS}
+        values = {
+            shared.shown_norm(sweep, norm): of(**shared.cell(norm))(sweep) for norm in shared.NORMS
+        }
         papers.points(panel, {n: v for n, v in values.items() if v}, color, name)
     return {"law": figure.draw()}
 

@@ -1,54 +1,49 @@
 """Do masks without structure lead as well, at the norm and logit scale of the ticket?"""
 
-from typing import Any
-
 from mechgrok.analyses import papers
-from mechgrok.analyses.drawing import COLORS, Panels
 from mechgrok.analyses.papers.norm_or_structure import shared
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
     "The ticket's mask, shuffled within each matrix, and a random mask, both at k = 0.6 and on the "
-    "dense network's initial weights; free, and at the ticket's norm, logit scale, or both."
+    "dense network's initial weights; free, and at the ticket's norm, logit scale, or both. The "
+    "random mask is the same for all seeds."
 )
-_MASKS: dict[str, dict[str, Any]] = {
-    "shuffled": {"shuffle_mask": True},
-    "random": {"method": "random"},
-}
-_FREE_AND_HELD = {"none": "free", **{c: f"at the ticket's {n}" for c, n in shared.HELD.items()}}
+_MASKS = ("shuffled", "random")
 
 
 def plan(scale: papers.Scale) -> Plan:
-    """Tickets, and networks with shuffled and random masks at their norm and logit scale."""
-    constraints = ",".join(scale.choose(",".join(_FREE_AND_HELD), f"none,{shared.BOTH}").split(","))
-    common = {"of": "ticket", "rate": 0.6, "reinit": "own", "constraints": constraints}
-    masks = [
-        shared.brief(scale, "ticket", name, **common, **options) for name, options in _MASKS.items()
-    ]
-    return scale.plan("add", shared.ticket(scale), *masks)
+    """Tickets, and networks with shuffled and random masks, free and at the ticket's norm."""
+    shuffled = {"of": "ticket", "shuffle_mask": True, "reinit": "own", "rate": 0.6}
+    held = {"constraints": ",".join(shared.HELD)}
+    # A random mask of a ticket would be the ticket's; of the held dense networks it is not, and
+    # their constraints are inherited.
+    random = {"method": "random", "rate": 0.6}
+    return scale.plan(
+        "add",
+        shared.ticket(scale),
+        shared.dense_held(scale),
+        shared.brief(scale, "ticket", "shuffled", **shuffled),
+        shared.brief(scale, "ticket", "shuffled-held", **shuffled, **held),
+        shared.brief(scale, "ticket", "random", **random),
+        shared.brief(scale, "ticket", "random-held", of="dense-held", **random),
+    )
 
 
 def _t_gen(mask: str, constraints: str) -> papers.Quantity:
-    return papers.t_gen(network="add", stage=mask, constraints=constraints)
+    return papers.t_gen(network="add", stage=f"{mask}-held", constraints=constraints)
 
 
 def draw(sweep: Sweep) -> papers.Figures:
     """t_gen of each mask, free and held."""
-    subtitle = "a small point for each seed, a large one for the median; open triangles: later"
-    figure = Panels(
-        {}, title="Masks without structure at the ticket's norm and logit scale", subtitle=subtitle
-    )
-    values = {"ticket, free": papers.t_gen(network="add", stage="ticket")(sweep)}
+    kinds = {"dense, free": papers.t_gen(network="add", stage="base")}
     for mask in _MASKS:
-        for constraints, how in _FREE_AND_HELD.items():
-            values[f"{mask} mask, {how}"] = _t_gen(mask, constraints)(sweep)
-    shown = {name: of for name, of in values.items() if of}
-    y = {"type": "category", "categoryorder": "array", "categoryarray": [*shown][::-1]}
-    panel = figure.row(height=300).panel(
-        x={"title": "t_gen", "type": "log"}, y=y | {"automargin": True}
-    )
-    papers.points(panel, shown, COLORS[0], sideways=True)
-    return {"masks": figure.draw()}
+        kinds[f"{mask} mask, free"] = papers.t_gen(network="add", stage=mask)
+        for constraints, what in shared.HELD.items():
+            kinds[f"{mask} mask at ticket's {what}"] = _t_gen(mask, constraints)
+    kinds["ticket, free"] = papers.t_gen(network="add", stage="ticket")
+    title = "Masks without structure at the ticket's norm and logit scale"
+    return {"masks": shared.dot_figure(title, {name: of(sweep) for name, of in kinds.items()})}
 
 
 def _claims(mask: str) -> dict[str, papers.Claim]:

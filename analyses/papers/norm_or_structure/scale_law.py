@@ -42,12 +42,14 @@ def draw(sweep: Sweep) -> papers.Figures:
     x = {"title": "logit scale from t_mem to t_gen, in nats", "type": "log"}
     right = row.panel(x=x, y=y | {"matches": "y"})
     for color, temperature in zip(COLORS, sorted(_ALL), strict=False):
-        values = {n: papers.t_gen(**shared.cell(n, temperature))(sweep) for n in shared.GRID_NORMS}
-        entry = f"T = {temperature:.2g}"
-        papers.points(left, {n: v for n, v in values.items() if v}, color, entry)
+        cells = {n: papers.t_gen(**shared.cell(n, temperature))(sweep) for n in shared.GRID_NORMS}
+        values = {shared.shown_norm(sweep, n): of for n, of in cells.items() if of}
+        if not values:
+            continue
+        papers.points(left, values, color, f"T = {temperature:.2g}")
         points = [
             (math.exp(scale), t_gen, f"norm {norm}, seed {seed}: {t_gen}")
-            for norm in values
+            for norm in cells
             for seed, (scale, t_gen) in _memorized(sweep, norm, temperature).items()
         ]
         right.add(

@@ -4,14 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import plotly.graph_objects as go
+
 from mechgrok.analyses import papers
 from mechgrok.analyses.drawing import COLORS, GREY, Panel, Panels
 from mechgrok.analyses.papers.estimates import Estimate
 from mechgrok.runs import Run
 from mechgrok.sweeps import Sweep
 
-#: Held norms, and the ones of the preview's small networks, whose free norm is 0.75 times as large.
-NORMS = {norm: 0.75 * norm for norm in (22, 26, 30, 34, 38, 41, 44, 47, 50)}
+#: Held norms, and the ones of the preview's small networks.
+NORMS = {norm: 0.65 * norm for norm in (22, 26, 30, 34, 38, 41, 44, 47, 50)}
 #: Those on the grid of norms and temperatures.
 GRID_NORMS = (30, 38, 44, 50)
 #: Temperatures of the softmax. Four matrices make the logits grow like norm⁴, so that norm 50 at
@@ -23,7 +25,7 @@ REFERENCE = 38
 #: Constraints of a derived run that follow its parent.
 NORM, SCALE = "norm:like=parent", "logits:like=parent"
 BOTH = f"{NORM}+{SCALE}"
-HELD = {NORM: "norm", SCALE: "logit scale", BOTH: "both"}
+HELD = {NORM: "norm", SCALE: "logit scale", BOTH: "norm and logit scale"}
 
 
 def held_norms(scale: papers.Scale, full: Sequence[int], quick: Sequence[int]) -> str:
@@ -38,6 +40,12 @@ def cell(norm: int, temperature: float = 1, network: str = "norms") -> dict[str,
     if temperature == 1:
         return {"network": network, **at}
     return {"network": "temperatures", "temperature": temperature, **at}
+
+
+def shown_norm(sweep: Sweep, norm: int) -> float:
+    """The norm that the runs for ``norm`` are held at, at the sweep's scale."""
+    quick = any(str(member.settings.get("plan")).startswith("quick-") for member in sweep.members)
+    return NORMS[norm] if quick else norm
 
 
 def ticket(scale: papers.Scale) -> papers.Stage:
@@ -127,12 +135,16 @@ def _ends(network: str) -> tuple[papers.Quantity, papers.Quantity]:
     return ticket, base
 
 
+#: The beginnings of the names of arms.
+DENSE_AT, TICKET_AT = "dense at ticket's", "ticket at dense"
+
+
 def arms(network: str) -> dict[str, dict[str, Any]]:
     """The settings of the arms of the ticket's experiment, by their names in figures."""
     named = {"dense, free": {"stage": "base"}}
     for stage, name in (
-        ("dense-held", "dense at the ticket's"),
-        ("ticket-held", "ticket at the dense"),
+        ("dense-held", DENSE_AT),
+        ("ticket-held", TICKET_AT),
     ):
         named |= {f"{name} {what}": {"stage": stage, "constraints": c} for c, what in HELD.items()}
     named["ticket, free"] = {"stage": "ticket"}
@@ -152,10 +164,8 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
     )
     row = figure.row(height=330)
     names = list(arms(network))
-    y: dict[str, Any] = {"type": "category", "categoryorder": "array", "categoryarray": names[::-1]}
-    left = row.panel(
-        "when each generalizes", x={"title": "t_gen", "type": "log"}, y=y | {"automargin": True}
-    )
+    y = axis_of_names(names)
+    left = row.panel("when each generalizes", x=LOG_STEPS, y=y)
     values = {name: papers.t_gen(**settings)(sweep) for name, settings in arms(network).items()}
     papers.points(left, values, COLORS[0], sideways=True)
     x = {
@@ -163,15 +173,16 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
         "range": [-0.3, 1.3],
         "tickformat": ".0%",
     }
+    y = {name: value for name, value in y.items() if name not in ("tickvals", "ticktext")}
     right = row.panel(
-        "lost by the ticket, gained by the dense network",
+        "gained by the dense network, lost by the ticket",
         x=x,
         y=y | {"showticklabels": False},
-        width=0.8,
+        width=0.7,
     )
-    shares = {f"dense at the ticket's {what}": gained(c, network) for c, what in HELD.items()}
+    shares = {f"{DENSE_AT} {what}": gained(c, network) for c, what in HELD.items()}
     draw_shares(right, {name: of(sweep) for name, of in shares.items()}, COLORS[2])
-    shares = {f"ticket at the dense {what}": lost(c, network) for c, what in HELD.items()}
+    shares = {f"{TICKET_AT} {what}": lost(c, network) for c, what in HELD.items()}
     draw_shares(right, {name: of(sweep) for name, of in shares.items()}, COLORS[1])
     for at in (0, 1):
         right.add(
@@ -189,6 +200,30 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
         ("accuracy", "L2 √Σw²"),
     )
     return {"lead": figure.draw(), "training": over_training}
+
+
+#: A logarithmic axis of training steps.
+LOG_STEPS = {"title": "t_gen", "type": "log", "dtick": "D2", "tickformat": ",d"}
+
+
+def axis_of_names(names: Sequence[str]) -> dict[str, Any]:
+    """A vertical axis of names, from top to bottom."""
+    order: dict[str, Any] = {"categoryorder": "array", "categoryarray": [*names][::-1]}
+    ticks = {"tickvals": [*names], "ticktext": [*names], "range": [-0.6, len(names) - 0.4]}
+    return {"type": "category", **order, **ticks}
+
+
+def dot_figure(
+    title: str, values: Mapping[str, papers.BySeed], x: str | Mapping[str, Any] = LOG_STEPS
+) -> go.Figure:
+    """A quantity of several kinds of runs by name, each with a point for every seed."""
+    subtitle = "a small point for each seed, a large one for the median; open triangles: later"
+    shown = {name: of_seeds for name, of_seeds in values.items() if of_seeds}
+    figure = Panels({}, title=title, subtitle=subtitle)
+    row = figure.row(height=60 + 32 * len(shown))
+    panel = row.panel(x=x, y=axis_of_names([*shown]))
+    papers.points(panel, shown, COLORS[0], sideways=True)
+    return figure.draw()
 
 
 def draw_shares(panel: Panel, values: Mapping[str, papers.BySeed], color: str) -> None:
@@ -236,19 +271,18 @@ def ticket_claims(network: str) -> dict[str, papers.Claim]:
         ),
     }
     for constraint, what in HELD.items():
-        key = what.replace(" ", "-")
-        both = "norm and logit scale" if what == "both" else what
+        key = "both" if constraint == BOTH else what.replace(" ", "-")
         claims[f"lost-with-{key}"] = papers.Claim(
-            f"At the dense network's {both}, the ticket loses more than half of its lead.",
+            f"At the dense network's {what}, the ticket loses more than half of its lead.",
             theirs,
-            share + f"position of the ticket held at the dense network's {both}",
+            share + f"position of the ticket held at the dense network's {what}",
             papers.above(0.5),
             lost(constraint, network),
         )
         claims[f"gained-with-{key}"] = papers.Claim(
-            f"At the ticket's {both}, the dense network gains more than half of the lead.",
+            f"At the ticket's {what}, the dense network gains more than half of the lead.",
             theirs,
-            share + f"1 − position of the dense network held at the ticket's {both}",
+            share + f"1 − position of the dense network held at the ticket's {what}",
             papers.above(0.5),
             gained(constraint, network),
         )
