@@ -337,6 +337,18 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     panel = figure.row(height=270).over_training(y={"title": "λ̂", "zeroline": True})
     panel.curves("llc", value="λ̂ = %{y:.4g}", follow=True)
     for label, dataset in measured.items():
+        unmixed = dataset.llc[~(dataset.rhat <= _MIXED).to_numpy()]
+        if unmixed.size:
+            panel.add(
+                "scatter",
+                run=label,
+                mode="markers",
+                x=unmixed.step.to_numpy(),
+                y=unmixed.to_numpy().astype(np.float32),
+                marker={"symbol": "x", "size": 10},
+                key="chains have not mixed",
+                hover="λ̂ = %{y:.4g}, not reliable: its chains have not mixed",
+            )
         panel.add(
             "scatter",
             run=label,

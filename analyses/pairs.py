@@ -252,10 +252,14 @@ def _draw_grids(figure: Panels) -> None:
             chosen = dataset.isel(pair=np.flatnonzero(dataset.train.to_numpy() == trained))
             learned = chosen.learned.dropna("pair").to_numpy()
             low, high = np.quantile(learned, [0.02, 0.98]) if learned.size else (0.0, 1.0)
-            ticks = {"tickformat": ","} | ({"dtick": 1} if high - low < 6 else {})
+            # Ticks at checkpoints, which is all that a step of learning can be.
+            stops = dataset.step.to_numpy()
+            within = stops[(stops >= low) & (stops <= high)].tolist()
+            values = _apart(within, 0.12 * (high - low))
+            ticks = {"tickvals": values, "ticktext": [f"{step:,}" for step in values]}
             colors = figure.colors("learned at step", float(low), float(high), **ticks)
-            y = _axis("a", dataset) | {"autorange": "reversed"}
-            panel = row.panel(f"{prefix}{side}", x=_axis("b", dataset), y=y, square=True)
+            axes = {"x": _axis("b", dataset), "y": _axis("a", dataset)}
+            panel = row.panel(f"{prefix}{side}", **axes, square=True)
             _draw_pairs(panel, colors, label, chosen)
 
 
@@ -296,7 +300,7 @@ def _draw_pairs(panel: Panel, colors: Colors, label: str, chosen: xr.Dataset) ->
 
 
 def _draw_elements(figure: Panels) -> None:
-    """Draw the median learning step of each element's test pairs, as operand and as answer."""
+    """Draw by when half are learned of each element's test pairs, as operand and as answer."""
     row = figure.row(height=230)
     first, *others = figure.measured.values()
     word = "element" if "element" in first else "residue"
@@ -309,7 +313,11 @@ def _draw_elements(figure: Panels) -> None:
             row.note(f"test pairs by {name}", note)
             continue
         x = _axis(title, first) if alike or word == "residue" else {"title": f"{title}, number"}
-        y = {"title": "median step" if name == "operand" else "", "type": "log", "tickformat": ","}
+        y = {
+            "title": "half learned by step" if name == "operand" else "",
+            "type": "log",
+            "tickformat": ",",
+        }
         panel = row.panel(f"test pairs by {name}", x=x, y=y)
         for label, of_run in medians.items():
             names = _names(figure.measured[label])
@@ -326,7 +334,10 @@ def _draw_elements(figure: Panels) -> None:
 
 
 def _by_element(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " n"]:
-    """The median over the test pairs with each operand or answer; unlearned pairs come last."""
+    """The step by which half of the test pairs with each operand or answer are learned.
+
+    Interpolated between checkpoints, as the median of grouped data; NaN if fewer are learned.
+    """
     test = dataset.isel(pair=np.flatnonzero(~dataset.train.to_numpy()))
     learned = test.learned.fillna(np.inf).to_numpy()
     a, b, answer = (test[key].to_numpy() for key in ("a", "b", "answer"))
@@ -334,5 +345,34 @@ def _by_element(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " n"]:
     for element in range(dataset.attrs["n"]):
         chosen = answer == element if name == "answer" else (a == element) | (b == element)
         if chosen.any():
-            medians[element] = np.quantile(learned[chosen], 0.5, method="lower")
-    return np.where(np.isinf(medians), np.nan, medians)
+            medians[element] = _half_learned(learned[chosen], dataset.step.to_numpy())
+    return medians
+
+
+def _half_learned(
+    learned: Float[np.ndarray, " pair"], steps: Integer[np.ndarray, " step"]
+) -> float:
+    """The step by which half are learned, interpolated between checkpoints.
+
+    >>> round(_half_learned(np.array([0, 200, 200, 200]), np.array([0, 100, 200])), 1)
+    133.3
+    """
+    share = (learned[:, None] <= steps).mean(0)
+    at = int((share >= 0.5).argmax())
+    if share[at] < 0.5:
+        return np.nan
+    if at == 0:
+        return float(steps[0])
+    return float(np.interp(0.5, share[at - 1 : at + 1], steps[at - 1 : at + 1]))
+
+
+def _apart(steps: Sequence[int], gap: float) -> list[int]:
+    """The first step and each later one that is ``gap`` after the step chosen before.
+
+    >>> _apart([0, 1, 5, 6, 9], 4)
+    [0, 5, 9]
+    """
+    chosen = list(steps[:1])
+    for step in steps:
+        chosen += [step] if step - chosen[-1] >= gap and step != chosen[-1] else []
+    return chosen

@@ -268,6 +268,9 @@ def peak(dataset: xr.Dataset) -> tuple[int, float] | None:
 def finding(dataset: xr.Dataset) -> str:
     """The first and last similarity to the reference, and the peak of the masks' change."""
     similarity = format_change(dataset.similarity.sel(layer=WHOLE), ".2f")
+    if _is_fixed(dataset):
+        text = f"k = {dataset.rate:g}: the mask is the same at every step"
+        return with_skipped_note(text, dataset)
     highest, n_pairs = peak(dataset), _n_pairs(dataset)
     if n_pairs < _FEWEST:
         distance = f"is known for {n_pairs} of {dataset.sizes['step']} checkpoints: choose --lag"
@@ -291,27 +294,37 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
     """A column for each run: similarity to the reference, distance over δt, and all pairs."""
     measured = representatives(measured)
     first = next(iter(measured.values()))
+    moving = {label: dataset for label, dataset in measured.items() if not _is_fixed(dataset)}
+    fixed = ", ".join(label for label in measured if label not in moving)
     figure = Panels(
         measured,
         title="Similarity of the magnitude masks over training",
         subtitle=f"masks of the {1 - first.rate:.0%} largest weights; grey and dotted, on the "
-        "right: the test curve and its change",
+        "right: the test curve and its change" + (f"; fixed mask: {fixed}" if fixed else ""),
         log=log,
     )
+    if not moving:
+        figure.row(height=60).note("", "a fixed mask has similarity 1 at every step")
+        return figure.draw()
     layers = list(dict.fromkeys(str(name) for ds in measured.values() for name in ds.layer.values))
     highest = max(float(ds.distance.max()) for ds in measured.values())
-    is_sparse = all(_n_pairs(dataset) < _FEWEST for dataset in measured.values())
+    is_sparse = all(_n_pairs(dataset) < _FEWEST for dataset in moving.values())
     rows = [figure.row(height=height) for height in (230, 80 if is_sparse else 230, 310)]
     colors = figure.colors("Jaccard similarity", 0, 1)
     axis = {"type": "category", "nticks": 8 if len(measured) == 1 else 4}
     x, y = ({"title": f"training step {name}", **axis} for name in "ts")
-    for label, dataset in measured.items():
+    for label, dataset in moving.items():
         _draw_similarity(rows[0], dataset, label, layers)
         _draw_distance(rows[1], dataset, label, layers, 1.08 * highest if highest > 0 else 1)
         panel = rows[2].panel(f"{label}: similarity of all pairs", x=x, y=y)
         hover = "t = %{x}<br>s = %{y}<br>similarity %{z:.3f}"
         panel.heat(colors, run=label, choices=_pairs(dataset, layers), hover=hover)
     return figure.draw()
+
+
+def _is_fixed(dataset: xr.Dataset) -> bool:
+    """Whether all masks are the same, as those of a ticket."""
+    return dataset.sizes["step"] > 1 and bool((dataset.pairwise.sel(layer=WHOLE) == 1).all())
 
 
 _LOG = {"type": "log"}

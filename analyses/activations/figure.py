@@ -1,6 +1,7 @@
 """The activations figure: grids of the most active neurons, and a summary of all neurons."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from mechgrok.analyses.activations.measurement import STOPS
 from mechgrok.analyses.drawing import DIVERGING, SHARE, LogAxis, Measured, Panel, Panels
 from mechgrok.analyses.drawing.panel import AtStep
 from mechgrok.analyses.measures.harmonics import part_labels, parts_of_neurons
+
+#: Powers of ten on the colour scale of amplitudes.
+_DECADES = 3
 
 
 def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
@@ -151,7 +155,10 @@ def _draw_grids(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> 
 
 def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:
     """Draw the transform of each shown neuron's grid, by waves or representations of a and b."""
-    colors = figure.colors("amplitude", 0, float(dataset.transform[-1].max()), scale="Greys")
+    top = np.log10(max(float(dataset.transform[-1].max()), 1e-30))
+    decades = np.arange(np.ceil(top - _DECADES), top + 1e-9)
+    ticks = {"tickvals": decades, "ticktext": [f"{10**decade:g}" for decade in decades]}
+    colors = figure.colors("amplitude", top - _DECADES, top, scale="Greys", **ticks)
     bare: dict[str, Any] = {"type": "category", "showticklabels": False, "ticks": ""}
     if is_group := "representation" in dataset:
         names, title = np.asarray(part_labels(dataset).names), "ρ of a, ρ of b"
@@ -164,11 +171,15 @@ def _draw_transforms(figure: Panels, dataset: xr.Dataset, label: str, width: int
         axes = [{"title": f"frequency in {operand}"} for operand in ("b", "a")]
         places = {"x": dataset.j.to_numpy(), "y": dataset.i.to_numpy()}
     titles = [title] * dataset.sizes["shown"]
-    hover = "(%{y}, %{x})<br>amplitude %{z:.3g}"
+    hover = "(%{y}, %{x})<br>log₁₀ amplitude %{z:.2f}"
+
+    def transform(now: xr.Dataset, shown: int) -> dict[str, Any]:
+        return {"z": np.log10(now.transform[shown].clip(10 ** (top - _DECADES))).to_numpy()}
+
     for shown, panel in enumerate(_panels(figure, 85, width, titles, *axes, continues=True)):
         if shown and is_group:
             panel.y |= bare
-        panel.heat(colors, run=label, at=_slice("transform", shown, "z"), hover=hover, **places)
+        panel.heat(colors, run=label, at=partial(transform, shown=shown), hover=hover, **places)
 
 
 def _draw_pushes(figure: Panels, dataset: xr.Dataset, label: str, width: int) -> None:

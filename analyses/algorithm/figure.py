@@ -21,23 +21,17 @@ def draw(measured: Measured, *, log: LogAxis = True) -> go.Figure:
         "turn; grey: the wave of a pure clock and of a pure pizza",
         log=log,
     )
-    row = figure.row(height=220)
+    row = figure.row(height=190)
     for name in ("symmetricity", "irrelevance", "circularity"):
         kind = {"symmetricity": "gradient ", "irrelevance": "distance "}.get(name, "")
         panel = row.over_training(f"{kind}{name}", y=SHARE | {"tickformat": None})
         panel.curves(name, value="%{y:.3f}")
-    row = figure.row(height=220, legend=True)
-    panel = row.over_training("fall of waves: 0 clock, 1 pizza", y={"range": [-0.25, 1.25]})
-    for label, dataset in measured.items():
-        for key in _strongest(dataset):
-            curve = dataset.pizza.sel(key=key, circle="alone")
-            color, entry = frequency_color(key), f"k = {key}"
-            panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="%{y:.2f}")
     panel = row.over_training("cos(φ_out − 2φ_in)", y={"range": [-0.35, 1.05]})
     panel.curves("alignment", value="%{y:.3f}")
     for label, dataset in figure.pictured.items():
-        row = figure.row(height=250)
+        row = figure.row(height=230, legend=True)
         _draw_waves(row, label, dataset)
+        _draw_falls(row, label, dataset)
         _draw_phases(row, label, dataset)
         _draw_magnitudes(row, label, dataset)
     return figure.draw()
@@ -60,6 +54,16 @@ def _draw_waves(row: Row, label: str, dataset: xr.Dataset) -> None:
         panel.add("scatter", x=turn, y=shape, mode="lines", line={"color": "#BBBBBB", "width": 4})
     for key in _strongest(dataset):
         _draw_wave(panel, label, dataset, key)
+
+
+def _draw_falls(row: Row, label: str, dataset: xr.Dataset) -> None:
+    """Draw the fall of each wave over training."""
+    title = "fall of the waves: 0 clock, 1 pizza"
+    panel = row.over_training(title, y={"range": [-0.25, 1.25]}, marks=[label])
+    for key in _strongest(dataset):
+        curve = dataset.pizza.sel(key=key, circle="alone")
+        color, entry = frequency_color(key), f"k = {key}"
+        panel.lines(dataset.step, curve, run=label, entry=entry, color=color, value="%{y:.2f}")
 
 
 def _draw_wave(panel: Panel, label: str, dataset: xr.Dataset, key: int) -> None:
@@ -87,7 +91,7 @@ def _draw_wave(panel: Panel, label: str, dataset: xr.Dataset, key: int) -> None:
 
 def _draw_magnitudes(row: Row, label: str, dataset: xr.Dataset) -> None:
     """Draw Σ reads · writes, key frequencies in colour and all others in grey."""
-    panel = row.over_training("Σ reads · writes", y={"rangemode": "tozero"})
+    panel = row.over_training("Σ reads · writes", y={"rangemode": "tozero"}, marks=[label])
     keys = dataset.key.to_numpy().tolist()
     if rest := [k for k in dataset.frequency.to_numpy().tolist() if k and k not in keys]:
         others = dataset.magnitude.sel(frequency=rest).to_numpy().T

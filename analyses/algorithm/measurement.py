@@ -321,13 +321,15 @@ def finding(dataset: xr.Dataset) -> str:
     """The three scalar measures at the last step, and the shape of the waves."""
     last = dataset.isel(step=-1)
     falls = ", ".join(
-        f"{format_percent(last.pizza.sel(key=key, circle='alone'))} (k = {int(key)})"
+        f"{format_percent(last.pizza.sel(key=key, circle='alone').clip(0, 1))} (k = {int(key)})"
         for key in dataset.key
     )
+    symmetricity = f"gradient symmetricity {format_number(last.symmetricity, '.3f')}"
+    if dataset.attrs["sums_embeddings"]:
+        symmetricity = "gradient symmetricity 1, as for every network that sums its embeddings"
     text = (
-        f"distance irrelevance {format_number(last.irrelevance, '.2f')}, gradient symmetricity "
-        f"{format_number(last.symmetricity, '.3f')}, circularity "
-        f"{format_number(last.circularity, '.2f')} at step {int(last.step):,}; at opposite "
-        f"operands, waves fall by {falls} (clock 0%, pizza 100%)"
+        f"distance irrelevance {format_number(last.irrelevance, '.2f')}, circularity "
+        f"{format_number(last.circularity, '.2f')} at step {int(last.step):,}; {symmetricity}; at "
+        f"opposite operands, waves fall by {falls} of their height (clock 0%, pizza 100%)"
     )
     return with_skipped_note(text, dataset)

@@ -1,12 +1,22 @@
 """The dead-neurons figure: counts, norms, and knock-outs with a slider."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from mechgrok.analyses.drawing import DEAD, LogAxis, Measured, Panels, Row, frequency_color
+from mechgrok.analyses.drawing import (
+    DEAD,
+    LogAxis,
+    Measured,
+    Panel,
+    Panels,
+    Row,
+    frequency_color,
+)
+from mechgrok.analyses.measures.formats import format_number, format_percent
 from mechgrok.analyses.measures.harmonics import parts_of_neurons
 from mechgrok.analyses.measures.spacing import thin
 from mechgrok.errors import UserError
@@ -85,6 +95,12 @@ def _draw_without_one(row: Row, dataset: xr.Dataset, label: str, side: str, quan
     hover = f"neuron %{{customdata[0]}}{wave}<br>fires on %{{customdata[1]:.0%}} of all examples"
     panel.add("bar", run=label, at=at, hover=f"{hover}<br>%{{y:.3g}}")
 
+    def costliest(now: xr.Dataset) -> str:
+        cost = _cost(now, f"{quantity}_without", side, quantity).to_numpy()
+        return f"neuron {cost.argmax()}: {_format_cost(cost.max(), quantity)}"
+
+    _name_costliest(panel, label, costliest, (min(dataset.sizes["neuron"], _SHOWN) - 1))
+
 
 def _draw_without_frequency(
     row: Row, dataset: xr.Dataset, label: str, side: str, quantity: str
@@ -106,6 +122,27 @@ def _draw_without_frequency(
     panel.add("bar", run=label, at=at, hover=hover, x=omega, marker=marker)
     last = dataset.isel(knockout=-1)
     panel.mark_parts(parts_of_neurons(last.frequency_of.to_numpy()))
+
+    def costliest(now: xr.Dataset) -> str:
+        cost = _cost(now, name, side, quantity).fillna(0).to_numpy()
+        return f"ω = {cost.argmax()}: {_format_cost(cost.max(), quantity)}"
+
+    _name_costliest(panel, label, costliest, omega[-1])
+
+
+def _name_costliest(
+    panel: Panel, label: str, text: Callable[[xr.Dataset], str], right: float
+) -> None:
+    """Write which bar is the highest, and its height, into the panel's upper right corner."""
+    corner = {"x": [right], "y": [panel.y["range"][1]], "textposition": "bottom left"}
+    panel.add(
+        "scatter", run=label, at=lambda now: {"text": [f"highest: {text(now)}"]}, mode="text",
+        textfont={"size": 11}, **corner,
+    )  # fmt: skip
+
+
+def _format_cost(cost: float, quantity: str) -> str:
+    return format_percent(cost) if quantity == "accuracy" else format_number(cost)
 
 
 def _cost_title(side: str, quantity: str) -> str:

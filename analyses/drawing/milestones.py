@@ -84,7 +84,9 @@ def setting_axis(name: str, values: Sequence[Value]) -> dict[str, Any]:
     """An axis of a setting: logarithmic if that spaces values more evenly, categories for text."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) < len(values):
-        return {"title": name, "type": "category"}
+        order = [show_value(value) for value in values]
+        ordered = {"categoryorder": "array", "categoryarray": order}
+        return {"title": name, "type": "category", **ordered}
     axis: dict[str, Any] = {"title": name}
     if len(numbers) <= 12:
         axis |= {"tickvals": numbers, "ticktext": [show_value(number) for number in numbers]}

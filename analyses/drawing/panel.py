@@ -1,5 +1,6 @@
 """Panels of a figure: a pair of axes each, with traces that may change with the step."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import xarray as xr
 
 from mechgrok.analyses.drawing.grid import Box
 from mechgrok.analyses.drawing.groups import GroupCurves
-from mechgrok.analyses.drawing.steps import StepAxis
+from mechgrok.analyses.drawing.steps import StepAxis, round_numbers
 from mechgrok.analyses.drawing.style import frequency_color
 from mechgrok.analyses.drawing.text import n_lines, text_width
 
@@ -25,6 +26,8 @@ Axis = str | Mapping[str, Any]
 
 #: Defaults of a logarithmic axis: powers of ten and few ticks.
 _LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
+#: Powers of ten that a logarithmic axis spans: narrow below, and at least.
+_NARROW_LOG, _LEAST_LOG = 2.0, 0.5
 #: The parts of a trace that take its colour.
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
 #: The axes of a panel that contains only a note.
@@ -87,6 +90,7 @@ class Panel:
         self.notes: list[dict[str, Any]] = []
         self.bands: list[tuple[int, int, str]] = []
         self.parts: list[int] = []
+        self.levels: list[float] = []
         self.group_curves: dict[tuple[Any, ...], GroupCurves] = {}
 
     def right(self, y: Axis) -> "Panel":
@@ -284,6 +288,7 @@ class Panel:
             {"type": "line", "x0": 0, "x1": 1, "y0": y, "y1": y, "layer": "below", **place}
             | {"line": {"color": color, "dash": dash, "width": 1}}
         )
+        self.levels.append(y)
         if text:
             at = np.log10(y) if self.y.get("type") == "log" else y
             self.notes.append(
@@ -341,6 +346,27 @@ class Panel:
         least = abs(middle) / 200
         is_flat = least > 0 and np.ptp(values) < 2 * least
         return {"range": [middle - least, middle + least]} if is_flat else {}
+
+    def settle_log_axis(self) -> None:
+        """Give a logarithmic y axis of a narrow range its ends and ticks: 1, 2 and 5 times 10ⁿ.
+
+        Plotly's own ticks of such an axis overlap.
+        """
+        taken = self.y.keys() & {"range", "tickvals", "dtick"}
+        if self.y.get("type") != "log" or taken or any(trace.at for trace in self.traces):
+            return
+        given = [np.ravel(trace.attributes.get("y", ())) for trace in self.traces]
+        values = np.concatenate([np.asarray(y, float) for y in [*given, self.levels]])
+        values = values[np.isfinite(values) & (values > 0)]
+        if not values.size:
+            return
+        low, high = np.log10([values.min(), values.max()])
+        if high - low >= _NARROW_LOG:
+            return
+        margin = max(0.05 * (high - low), (_LEAST_LOG - (high - low)) / 2)
+        low, high = float(low - margin), float(high + margin)
+        ticks = round_numbers(low, high)
+        self.y |= {"range": [low, high], "tickvals": ticks, "ticktext": list(map(_name, ticks))}
 
     def box(self, y_title: str | None = None) -> Box:
         """The panel's width, and the pixels of labels at its sides; default: its own y title."""
@@ -420,6 +446,15 @@ class Row:
 def axis_id(kind: str, number: int) -> str:
     """Plotly's name for the nth axis, legend or scale: x, x2, …."""
     return kind if number == 1 else f"{kind}{number}"
+
+
+def _name(tick: float) -> str:
+    """A tick on a logarithmic axis: 0.02, 5, 2·10⁵."""
+    if 1e-3 <= tick < 1e4:
+        return f"{tick:,g}"
+    power = math.floor(math.log10(tick) + 1e-9)
+    times = round(tick / 10.0**power)
+    return f"{times}·10<sup>{power}</sup>" if times > 1 else f"10<sup>{power}</sup>"
 
 
 def title_of(axis: Mapping[str, Any]) -> str:

@@ -151,6 +151,7 @@ class Panels:
         for panel in self.panels:
             for curves in panel.group_curves.values():
                 curves.add_median(panel)
+            panel.settle_log_axis()
         self._add_runs_to_legend()
         traces = [trace for panel in self.panels for trace in panel.traces]
         axis, sliding = StepAxis(self._all_steps(traces), self.log), self._sliding_steps(traces)

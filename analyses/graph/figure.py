@@ -36,6 +36,8 @@ _GAPS = {
 }
 #: Networks in a row, and the most runs in a figure.
 _ACROSS, _MOST = 3, 6
+#: The sweeps that order the units of a picture.
+_SWEEPS = 12
 
 
 def draw(
@@ -156,11 +158,36 @@ def _shared_columns(dataset: xr.Dataset) -> set[float]:
     return {column for column, n in Counter(_columns(dataset).values()).items() if n > 1}
 
 
+def _order(dataset: xr.Dataset) -> Float[np.ndarray, " unit"]:
+    """Ranks of the units that lay joined units side by side.
+
+    Each unit moves to the mean rank of the units that its strongest edges join, weighted by |w|, as
+    in the barycentre method for layered graphs (Sugiyama et al. 1981); inputs and outputs stay.
+    """
+    last, group = dataset.isel(picture=-1), dataset.group.to_numpy()
+    weight = np.abs(last.edge_weight.to_numpy())
+    drawn = weight > 0
+    source, target = (last[name].to_numpy()[drawn] for name in ("edge_source", "edge_target"))
+    ends, others = np.concatenate([source, target]), np.concatenate([target, source])
+    strength = np.tile(weight[drawn], 2)
+    members = [np.flatnonzero(group == name) for name in _groups(dataset)]
+    rank = np.zeros(len(group))
+    for units in members:
+        rank[units] = _evenly(len(units))
+    for _ in range(_SWEEPS):
+        for units in members[1:-1]:
+            total = np.bincount(ends, strength * rank[others], len(group))
+            joined = np.bincount(ends, strength, len(group))
+            mean = np.divide(total, joined, out=rank.copy(), where=joined > 0)
+            rank[units[np.argsort(mean[units], kind="stable")]] = _evenly(len(units))
+    return rank
+
+
 def _positions(
     dataset: xr.Dataset,
 ) -> tuple[Float[np.ndarray, " unit"], Float[np.ndarray, " unit"]]:
-    """The position of each unit: its group's column, and evenly spaced from top to bottom."""
-    column_of, group = _columns(dataset), dataset.group.to_numpy()
+    """The position of each unit: its group's column, and evenly spaced in the order of `_order`."""
+    column_of, group, rank = _columns(dataset), dataset.group.to_numpy(), _order(dataset)
     x = np.array([column_of[name] for name in group], dtype=float)
     y = np.zeros(len(group))
     for column in set(column_of.values()):
@@ -169,44 +196,44 @@ def _positions(
         for at, name in enumerate(members):
             units = np.flatnonzero(group == name)
             top, height = 1 - at / len(members), 0.94 / len(members)
-            y[units] = top - height * (np.arange(len(units)) + 0.5) / len(units)
+            y[units] = top - height * rank[units]
     return x, y
 
 
 def _draw_network(panel: Panel, label: str, dataset: xr.Dataset) -> None:
-    """Draw edges by sign and strength, and units, with crosses for units without edges."""
+    """Draw the strongest edges by sign, and units, with crosses for units without edges."""
     x, y = _positions(dataset)
     for positive, color in ((True, COLORS[0]), (False, COLORS[1])):
-        for strong, opacity, width in ((False, 0.25, 0.6), (True, 0.7, 1.0)):
-            edges = partial(_edges, x=x, y=y, positive=positive, strong=strong)
-            line = {"color": color, "width": width}
-            panel.add("scatter", run=label, at=edges, mode="lines", line=line, opacity=opacity)
+        edges = partial(_edges, x=x, y=y, positive=positive)
+        line = {"color": color, "width": 0.8}
+        panel.add("scatter", run=label, at=edges, mode="lines", line=line, opacity=0.6)
     for joined, marker in (
         (True, {"color": "#222222", "size": 4}),
         (False, {"color": "#E69F00", "size": 6, "symbol": "x"}),
     ):
         units = partial(_units, x=x, y=y, joined=joined)
         panel.add("scatter", run=label, at=units, hover="%{text}", mode="markers", marker=marker)
-    for name, (text_x, text_y, side) in _names_beside(dataset, x, y).items():
+    for name, (text_x, text_y, side) in _names_above(dataset, x, y).items():
         panel.add(
             "scatter",
             x=[text_x],
             y=[text_y],
-            text=[f"  {name}  "],
+            text=[name],
             mode="text",
-            textposition=f"middle {side}",
+            textposition=f"top {side}",
             cliponaxis=False,
         )
 
 
-def _edges(
-    now: xr.Dataset, x: np.ndarray, y: np.ndarray, positive: bool, strong: bool
-) -> dict[str, Any]:
-    """Broken lines for the edges of one sign, inside or outside their matrix's strongest fifth."""
+def _evenly(n: int) -> Float[np.ndarray, " n"]:
+    """The middles of n equal parts of the interval from 0 to 1."""
+    return (np.arange(n) + 0.5) / n
+
+
+def _edges(now: xr.Dataset, x: np.ndarray, y: np.ndarray, positive: bool) -> dict[str, Any]:
+    """Broken lines for the strongest edges of one sign."""
     weight = now.edge_weight.to_numpy()
-    rank = np.broadcast_to(np.arange(weight.shape[1]), weight.shape)
-    of_sign = weight > 0 if positive else weight < 0
-    chosen = of_sign & ((rank < weight.shape[1] // 5) == strong)
+    chosen = weight > 0 if positive else weight < 0
     source, target = (now[name].to_numpy()[chosen] for name in ("edge_source", "edge_target"))
     gap = np.full(len(source), np.nan)
     ends = (np.stack([axis[source], axis[target], gap], 1).ravel() for axis in (x, y))
@@ -236,17 +263,17 @@ def _degrees(now: xr.Dataset, group: str) -> dict[str, Any]:
     return {"x": (edges[1:] + edges[:-1]) / 2, "y": count / count.sum()}
 
 
-def _names_beside(
+def _names_above(
     dataset: xr.Dataset, x: Float[np.ndarray, " unit"], y: Float[np.ndarray, " unit"]
 ) -> dict[str, tuple[float, float, str]]:
-    """Position and side of the names of groups that share a column."""
+    """Position and side of the names of groups that share a column: above their units."""
     columns, shared = _columns(dataset), _shared_columns(dataset)
     last, group = max(columns.values()), dataset.group.to_numpy()
     return {
         name: (
             float(x[group == name][0]),
-            float(y[group == name].mean()),
-            "left" if column < last else "right",
+            float(y[group == name].max()),
+            "left" if column == last else "center" if column else "right",
         )
         for name, column in columns.items()
         if column in shared
@@ -256,7 +283,7 @@ def _names_beside(
 def _group_axis(dataset: xr.Dataset) -> dict[str, Any]:
     """The axis with the name of each column's group."""
     columns, shared = _columns(dataset), _shared_columns(dataset)
-    last, margin = max(columns.values()), 0.125 if shared else 0.05
+    last, margin = max(columns.values()), 0.05
     alone = {name: column for name, column in columns.items() if column not in shared}
     return {
         "tickvals": list(alone.values()),

@@ -206,7 +206,7 @@ def measure(
     density: Annotated[float, "share of node pairs connected in the relational graph"] = 0.2,
     partitions: Annotated[int, "random assignments of units to nodes; 0: in order"] = 10,
     pictures: Annotated[int, "checkpoints with edges for the picture"] = 12,
-    strongest: Annotated[int, "edges of each weight in the picture"] = 250,
+    strongest: Annotated[int, "edges of each weight in the picture"] = 120,
 ) -> xr.Dataset:
     """Measure the layers, the neuron graph and the relational graph at every checkpoint.
 

@@ -181,3 +181,14 @@ def test_a_sequence_too_sparse_for_its_lag_says_so(tiny_run: Run) -> None:
     assert f"known for 0 of {len(tiny_run.steps)} checkpoints" in similarity.finding(found["tiny"])
     dense = similarity.draw({"tiny": similarity.measure(tiny_run, lag=10)})
     assert any("its change" in (trace.name or "") for trace in dense.data)
+
+
+def test_a_fixed_mask_is_left_out_of_the_figure(tiny_run: Run, masked_run: Run) -> None:
+    fixed = similarity.measure(masked_run)
+    fixed = fixed.assign(pairwise=xr.ones_like(fixed.pairwise))
+    answers = {"base": similarity.measure(tiny_run), "ticket": fixed}
+    title = str(similarity.draw(answers).layout.title.subtitle.text)
+    assert "fixed mask: ticket" in title.replace("<br>", " ")
+    assert not any(
+        (trace.name or "").startswith("ticket") for trace in similarity.draw(answers).data
+    )
