@@ -137,10 +137,13 @@ def _best(some: pd.DataFrame) -> str:
 
 
 def claims_by_paper() -> dict[str, Claims]:
-    """The claims of each paper with a claims.json here, in the order of their arXiv numbers."""
+    """The claims of each paper with a claims.json here, in the order of their arXiv numbers.
+
+    Studies without a number come last.
+    """
     names = sorted(
         (file.parent.name for file in HERE.glob("*/claims.json")),
-        key=lambda name: find_paper(name).arxiv,
+        key=lambda name: find_paper(name).arxiv or name,
     )
     return {
         name: json.loads((HERE / name / "claims.json").read_text(encoding="utf-8"))["claims"]
@@ -156,8 +159,8 @@ def counts(claims: Mapping[str, Claims]) -> str:
     lines = [["paper", "about", "claims", *verdicts], ["---"] * (3 + len(verdicts))]
     for name, count in by_paper.items():
         paper = find_paper(name)
-        source = f"{paper.title} ([{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))"
-        lines.append([f"`{name}`", source, *_numbers(count, verdicts)])
+        source = f"[{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})" if paper.arxiv else "ours"
+        lines.append([f"`{name}`", f"{paper.title} ({source})", *_numbers(count, verdicts)])
     lines.append(["all", "", *_numbers(total, verdicts)])
     return _as_rows(lines)
 
