@@ -6,11 +6,11 @@ from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
     "As in the paper: a transformer with layer normalization before each part and at the end, GELU "
-    "and AdamW with weight decay 1. Much smaller: a + b modulo 29 in place of 97, one layer and one "
-    "head in place of two and four, d_model 32; 70 % of the pairs for training, the whole training "
-    "set at each step, and learning rate 0.003, at which the paper's own leads are shortest (24 %). "
-    "The paper takes 16 to 24 directions of the attention matrices' paths; here the plane is that "
-    "of the path of all weights."
+    "and AdamW with weight decay 1. Much smaller: a + b modulo 29 in place of 97, one layer and "
+    "one head in place of two and four, d_model 32; 70 % of the pairs for training, the whole "
+    "training set at each step, and learning rate 0.003, at which the paper's own leads are "
+    "shortest (24 %). The paper takes 16 to 24 directions of the attention matrices' paths; here "
+    "the plane is that of the path of all weights."
 )
 
 
