@@ -18,10 +18,11 @@ from mechgrok.registry import Entry
 
 #: The subcommands by panel of the help.
 PANELS = {
-    "Make runs": ("demo", "train", "presets", "ticket", "popup", "fork"),
+    "Start here": ("demo", "zoo"),
+    "Make runs": ("train", "presets", "ticket", "popup", "fork"),
     "Analyze": ("info", "verify", "analyze", "animate", "intervene", "explore", "report"),
     "Many runs": ("sweep", "compare", "precursors", "paper", "papers"),
-    "Exchange": ("zoo", "import", "export", "push", "log"),
+    "Exchange": ("import", "export", "push", "log"),
 }
 #: Each subcommand's module, whose first line is its help.
 COMMANDS = {
@@ -105,7 +106,7 @@ def mechgrok(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Suggest no command to type next.")
+        bool, typer.Option("--quiet", "-q", help="Do not suggest the next command.")
     ] = False,
 ) -> None:
     """Train networks that grok, and analyze training at every checkpoint."""
@@ -159,7 +160,8 @@ def _check_address_space() -> None:
     import resource
 
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    light = not typed or typed[0] in _LIGHT or "--help" in typed or typed[0].startswith("-")
+    words = [word for word in typed if not word.startswith("-")]
+    light = not words or words[0] in _LIGHT or "--help" in typed
     if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESS_SPACE and not light:
         raise ExternalError(
             f"{TOO_LITTLE_MEMORY[:-1]} (ulimit -v allows {limit / 1e9:.1f} GB; "

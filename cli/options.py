@@ -54,7 +54,9 @@ Checkpoints = Annotated[
     str | None,
     typer.Option(help="Checkpoints: 0,2000,30000 or 0:30000:1000 or last; default: all."),
 ]
-Quiet = Annotated[bool, output_option("--quiet", "-q", help="Show no progress.")]
+Quiet = Annotated[
+    bool, output_option("--quiet", "-q", help="Show no progress and no next command.")
+]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,14 @@
-"""Train networks that grok, keep every checkpoint, and analyze the sequence."""
+"""Train networks that grok, keep every checkpoint, and analyze the sequence.
+
+    run = mechgrok.zoo("transformer")       # a run that comes with mechgrok; or
+    run = mechgrok.train("mine", "quick")   # train one; or open a folder, mechgrok.Run("mine")
+    run.t_mem, run.t_gen, run.metrics       # when it memorized and generalized; all evaluations
+    spectra = mechgrok.analyze(run, "fourier")  # an xarray Dataset; and its figure,
+    mechgrok.draw(run, "fourier")
+    model = run.model("last")               # a network with TransformerLens's hooks
+
+``mechgrok --help`` lists the commands, ``mechgrok analyze --list`` the analyses.
+"""
 
 import sys
 
