@@ -37,7 +37,8 @@ def test_without_a_terminal_progress_is_plain_and_quiet_is_silent(mechgrok: Any)
     plain = mechgrok("train", *TINY, "--out", "a")
     lines = plain.err.strip().splitlines()
     assert len(lines) <= 12
-    assert lines[-1].startswith("step 40/40 train ")
+    assert lines[-2].startswith("step 40/40 train ")
+    assert lines[-1] == "next: mechgrok analyze fourier a"
     assert "\x1b" not in plain.err
     assert mechgrok("train", *TINY, "--out", "b", "--quiet").err == ""
 
