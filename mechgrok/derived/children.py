@@ -71,10 +71,10 @@ def _fully_memorized(run: Run) -> int | None:
 
 
 def child_config(parent: Run, training: dict[str, Any], **fields: Any) -> RunConfig:
-    """The parent's configuration with other training settings and an origin."""
+    """The parent's configuration with other training settings and some other parts."""
     inherited = changed_training(parent, training)
     shared = parent.config.model_dump(mode="json", include={"task", "model", "seed"})
-    config = with_schedules(RunConfig.make(**shared, training=inherited, **fields), parent)
+    config = with_schedules(RunConfig.make(**shared | fields, training=inherited), parent)
     if parent.config.training is None:
         _warn_of_assumptions(parent, config, inherited)
     return config

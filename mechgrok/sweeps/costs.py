@@ -16,6 +16,8 @@ from mechgrok.runs import Run
 from mechgrok.sweeps.making import make_member
 from mechgrok.sweeps.plan import BASE, Member
 
+#: Settings of a network that change the cost of a run.
+_SHAPE = {"d_model", "d_mlp", "n_layers"}
 #: Steps for timing a run, and steps between two evaluations.
 _STEPS, _BETWEEN = 60, 10
 #: Bytes of a line of metrics.csv, and of config.json and the folder.
@@ -120,7 +122,7 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
                 # Globally pruned initial weights may leave a layer empty.
                 "ticket": pruned | {"scope": "layer"},
                 "popup": pruned | {"width": _width(member)},
-                "retrain": {},
+                "retrain": {name: member.options[name] for name in _SHAPE & {*member.options}},
             }
             made = Member("made", member.stage, {}, None, member.make, "run", options[member.make])
             run = make(made)

@@ -131,13 +131,14 @@ def test_a_sweep_trains_again_from_each_seeds_own_runs(tmp_path: Path) -> None:
         {"make": "ticket", "name": "held", "rate": 0.3, "constraints": "norm:like=parent"},
         {"make": "retrain", "of": "ticket", "constraints": BOTH},
         {"make": "retrain", "of": "ticket", "name": "grown", "start": "run:parent@0"},
+        {"make": "retrain", "name": "wider", "d_model": 16, "start": "low-rank:parent"},
     ]
     fields = {"preset": "quick", "set": SHORT | {"metrics": METRICS}, "seeds": "0:2"}
     from mechgrok.sweeps import Plan
 
     made = sweep(tmp_path / "sweep", Plan.read(fields | {"stage": stages}), where=here)
     assert made.table.groupby("stage").size().to_dict() == dict.fromkeys(
-        ("base", "grown", "held", "retrain", "ticket"), 2
+        ("base", "grown", "held", "retrain", "ticket", "wider"), 2
     )
 
     def l2(stage: str, seed: int) -> np.ndarray:
@@ -148,3 +149,10 @@ def test_a_sweep_trains_again_from_each_seeds_own_runs(tmp_path: Path) -> None:
         assert l2("held", seed) == pytest.approx(l2("base", seed), rel=1e-6)
         assert l2("retrain", seed) == pytest.approx(l2("ticket", seed), rel=1e-6)
         assert l2("grown", seed) != pytest.approx(l2("ticket", seed), rel=1e-6)
+        (wider,) = made.sel(stage="wider", seed=seed).runs.values()
+        (small,) = made.sel(stage="base", seed=seed).runs.values()
+        embedding, of_parent = wider.weights("W_E", [0])[0], small.weights("W_E")[-1]
+        assert embedding.shape == (7, 16)
+        rows = torch.linalg.lstsq(of_parent, embedding).solution  # E = A B
+        assert torch.allclose(of_parent @ rows, embedding, atol=1e-4)
+        assert wider.weights("W_in").shape[1:] == (16, 8)

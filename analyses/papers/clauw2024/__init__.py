@@ -6,8 +6,9 @@ from mechgrok.analyses.papers.scale import BaseRuns, Size
 
 def _base_runs(steps: int) -> BaseRuns:
     """Runs with 50 checkpoints and more at the beginning."""
-    unordered = {"pairs": "unordered", "train_fraction": 0.6}
-    return {"synergy": ("quick", unordered | {"steps": steps, "checkpoint_every": steps // 50})}
+    every = steps // 50
+    common = {"train_fraction": 0.5, "steps": steps, "checkpoint_every": every}
+    return {"synergy": ("quick", common)}
 
 
 PAPER = Paper(

@@ -6,10 +6,10 @@ from mechgrok.analyses import papers
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "An MLP adds unordered pairs modulo 43, with 60 % of them for training, for 3,000 steps. "
-    "Synergy is max(−Ω, 0), with Ω the O-information of Gaussian variables, as a mean over random "
-    "groups of three neurons. The paper finds, for groups of each size, the one with the most "
-    "synergy; the last claim uses the strongest of a thousand groups of three."
+    "An MLP adds modulo 43, with half of the pairs for training, for 3,000 steps. Synergy is "
+    "max(−Ω, 0), with Ω the O-information of Gaussian variables, as a mean over 1,000 random "
+    "groups of three neurons, or that of the most synergistic of them. The paper takes groups of "
+    "other sizes too, and searches for the most synergistic."
 )
 _WITH = {"network": "synergy", "weight_decay": 1.0}
 _WITHOUT = {"network": "synergy", "weight_decay": 0.0}

@@ -6,10 +6,10 @@ from mechgrok.analyses import papers
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "The paper trains transformers on modular arithmetic; here an MLP adds unordered pairs modulo "
-    "43, with 60 % of them for training, for 3,000 steps. The compressed size is that of the "
-    "rounded weights under bzip2, at 20 checkpoints. The paper searches over more kinds of "
-    "rounding, and its regularizer (a penalty on the spectral entropy) is not tested."
+    "The paper trains transformers on modular arithmetic; here an MLP adds modulo 43, with half of "
+    "the pairs for training, for 3,000 steps. The compressed size is that of the rounded weights "
+    "under bzip2, at 20 checkpoints. The paper searches over more kinds of rounding; its "
+    "regularizer, a penalty on the spectral entropy, is not tested."
 )
 _WITH = {"network": "complexity", "weight_decay": 1.0}
 _WITHOUT = {"network": "complexity", "weight_decay": 0.0}

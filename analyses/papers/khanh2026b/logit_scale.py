@@ -46,7 +46,7 @@ def draw(sweep: Sweep) -> papers.Figures:
     row = figure.row(height=340, legend=True)
     runs = np.exp([run for of_seed in _grid(sweep).values() for run in of_seed]).reshape(-1, 3)
     for column, x in (
-        (1, {"title": "logit scale / T (nats)", "type": "log"}),
+        (1, {"title": "logit scale / T (nats)", "rangemode": "tozero"}),
         (0, {"title": "held norm"}),
     ):
         panel = row.panel(x=x, y={"title": "t_gen", "type": "log"})
