@@ -27,9 +27,15 @@ exclude_patterns = ["_build", "figures/*.py", "site_pages"]
 html_theme = "furo"
 html_title = "mechgrok"
 html_static_path = ["_static", "_build/static"]
-html_css_files = ["site.css"]
+html_css_files = ["figure.css", "site.css"]
 html_js_files = ["figure.js", "site.js"]
-html_theme_options = {"sidebar_hide_name": False}
+_FONTS = "Helvetica, Arial, sans-serif"  # as in reports
+html_theme_options = {
+    "sidebar_hide_name": False,
+    "light_css_variables": {"font-stack": _FONTS, "color-brand-primary": "#0072B2"}
+    | {"color-brand-content": "#0072B2"},
+    "dark_css_variables": {"color-brand-primary": "#6cb6e6", "color-brand-content": "#6cb6e6"},
+}
 html_show_sourcelink = False
 
 myst_enable_extensions = ["colon_fence", "attrs_inline", "attrs_block"]

@@ -18,7 +18,7 @@ from mechgrok.analyses.drawing.layouts import fitted
 from mechgrok.analyses.drawing.page import WIDTHS
 from mechgrok.errors import UserError
 from mechgrok.files import write_text, write_whole
-from mechgrok.reports.packing import pack, packed_plotly, script
+from mechgrok.reports.packing import pack, packed_plotly, script, style
 from mechgrok.reports.titles import bare
 
 #: Picture formats.
@@ -38,6 +38,10 @@ _PAGE = Template("""<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
+<style>
+$style
+body { color: var(--ink); background: var(--paper); }
+</style>
 </head>
 <body>
 <noscript>The figure needs JavaScript.</noscript>
@@ -60,7 +64,11 @@ def write_html(figure: go.Figure, path: Path) -> None:
     """
     title = re.sub(r"<[^>]*>", " ", figure.layout.title.text or path.stem)
     page = _PAGE.substitute(
-        title=html.escape(title), figure=pack(figure), plotly=packed_plotly(), script=script()
+        title=html.escape(title),
+        figure=pack(figure),
+        plotly=packed_plotly(),
+        script=script(),
+        style=style(),
     )
     write_text(path, page)
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 #: Packages with a public ``__all__``.
 PACKAGES = (
     "mechgrok.configuration",
@@ -80,12 +83,56 @@ def _module(module: ModuleType) -> str:
 
 
 def _documented(name: str, value: Any) -> str:
+    if inspect.isclass(value) and issubclass(value, BaseModel):
+        return _model(name, value)
     if inspect.isclass(value):
         members = "" if issubclass(value, BaseException) else "   :members:\n"
         return f".. autoclass:: {name}\n{members}   :show-inheritance:\n"
     if inspect.isroutine(value):
         return f".. autofunction:: {name}\n"
     return f".. py:data:: {name}\n"
+
+
+def _model(name: str, model: type[BaseModel]) -> str:
+    """A pydantic class: its fields as a table, and its own methods, without pydantic's."""
+    own = [
+        key
+        for key, value in vars(model).items()
+        if not key.startswith(("_", "model_")) and key not in model.model_fields
+    ]
+    lines = [f".. autoclass:: {name}({', '.join(model.model_fields)})", "   :show-inheritance:"]
+    lines += [f"   :members: {', '.join(own)}"] if own else ["   :no-members:"]
+    if model.model_fields:
+        lines += [
+            "",
+            "   .. list-table:: Fields",
+            "      :header-rows: 1",
+            "      :widths: 20 20 60",
+        ]
+        lines += ["", *_row("field", "default", "meaning")]
+    for field, about in model.model_fields.items():
+        lines += _row(f"``{field}``", _default(about), _escaped(about.description or ""))
+    return "\n".join([*lines, ""])
+
+
+def _default(field: FieldInfo) -> str:
+    """A field's default, as it is written in Python."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, BaseModel):
+        return f"``{type(value).__name__}()``"
+    return "computed" if field.default_factory and value else f"``{value!r}``"
+
+
+def _row(*cells: str) -> list[str]:
+    first, *others = cells
+    return [f"      * - {first}", *(f"        - {cell}" for cell in others)]
+
+
+def _escaped(text: str) -> str:
+    """The text with the signs escaped that reStructuredText reads as markup."""
+    return re.sub(r"([*|`])", r"\\\1", text)
 
 
 def _top() -> str:

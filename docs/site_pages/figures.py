@@ -50,14 +50,15 @@ def prepare_kernels(build: Path, root: Path) -> None:
 
 
 def copy_scripts(into: Path) -> None:
-    """Copy plotly.js from the installed Plotly, and the script that fits figures to a width."""
+    """Copy plotly.js from the installed Plotly, and the script and style of reports' figures."""
     from plotly.offline import get_plotlyjs
 
-    from mechgrok.reports.packing import script
+    from mechgrok.reports.packing import script, style
 
     into.mkdir(parents=True, exist_ok=True)
     (into / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
     (into / "figure.js").write_text(script(), encoding="utf-8")
+    (into / "figure.css").write_text(style(), encoding="utf-8")
 
 
 def add_plotly(

@@ -28,9 +28,13 @@ async function unpacked(id) {
 }
 
 // A figure has layouts for several widths of its place: that of the widest that fits is chosen.
+function widest(layouts, pixels) {
+  const widths = Object.keys(layouts).map(Number).sort((a, b) => a - b);
+  return widths.findLast((width) => width <= pixels) ?? widths[0];
+}
+
 function fittingWidth(place, layout) {
-  const widths = Object.keys(layout.meta?.layouts ?? {}).map(Number).sort((a, b) => a - b);
-  return widths.findLast((width) => width <= place.clientWidth) ?? widths[0];
+  return widest(layout.meta?.layouts ?? {}, place.clientWidth);
 }
 
 // Set attributes of a layout by their paths, such as "sliders[0].pad.t".
@@ -46,10 +50,17 @@ function assign(layout, attributes) {
 function follow(place, width) {
   new ResizeObserver(() => {
     const now = fittingWidth(place, place.layout);
-    if (!now || now === width || !place.clientWidth) return;
+    if (!now || now === width || !place.clientWidth || matchMedia("print").matches) return;
     width = now;
     Plotly.relayout(place, structuredClone(place.layout.meta.layouts[width]));
   }).observe(place);
+}
+
+// Lay a figure out for a width in pixels, or again for the width of its place (null).
+function fit(place, width) {
+  const layouts = place.layout.meta?.layouts ?? {};
+  const chosen = layouts[width ? widest(layouts, width) : fittingWidth(place, place.layout)] ?? {};
+  Plotly.relayout(place, { ...structuredClone(chosen), width, autosize: width === null });
 }
 
 async function draw(place, figure) {

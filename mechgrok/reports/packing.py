@@ -65,6 +65,11 @@ def script() -> str:
     return (Path(__file__).parent / "figure.js").read_text(encoding="utf-8")
 
 
+def style() -> str:
+    """The style sheet of figures and their pages in light and dark."""
+    return (Path(__file__).parent / "figure.css").read_text(encoding="utf-8")
+
+
 class _Arrays:
     """The concatenated numbers of a figure's arrays, without duplicates."""
 

@@ -11,10 +11,12 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mechgrok.files import write_text
-from mechgrok.reports.packing import pack, packed_plotly, script
+from mechgrok.reports.packing import pack, packed_plotly, script, style
 from mechgrok.reports.titles import bare
 
 _TEMPLATES = Path(__file__).parent
+#: The number of analyses, from the first, whose figures are printed; all findings are.
+_PRINTED = 10
 #: Tags of plotly's titles that have the same meaning in HTML.
 _TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
 
@@ -82,6 +84,7 @@ def write_report(
         headings=dict.fromkeys(heading for about in facts.values() for heading in about),
         summary=summary,
         report=sections,
+        printed=_PRINTED,
     )
 
 
@@ -121,6 +124,7 @@ def write_page(
         footer=footer,
         plotly=packed_plotly(),
         script=script(),
+        style=style(),
         **more,
     )
     write_text(path, text)

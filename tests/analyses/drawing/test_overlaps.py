@@ -19,8 +19,6 @@ pytestmark = pytest.mark.browser
 SCREENS = (390, 736, 1280)
 #: Layout pixels of a printed column of 8.5 cm.
 COLUMN = 428
-#: Analyses whose figures of tiny runs have known faults.
-KNOWN = ("landscape",)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +27,7 @@ def page(needs_browser: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield opened
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name in KNOWN else [])
-        for name in analyses()
-    ],
-)
+@pytest.mark.parametrize("name", analyses())
 def test_texts_stay_apart_and_on_the_page(
     name: str, page: Any, tiny_run: Run, masked_run: Run, tiny_transformer_run: Run
 ) -> None:
