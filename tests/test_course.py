@@ -2,7 +2,9 @@
 unsolved."""
 
 import importlib.util
+import inspect
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import plotly.io as pio
 import pytest
 import torch
+
+from mechgrok.results.analysis import Analysis
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,3 +76,24 @@ def test_every_check_refuses_the_dots_with_a_hint_and_takes_the_solution(
     for wrong, reason in (([1.0], "shape"), ([1.0, 3.0], "numbers"), ("x", "Not yet")):
         with pytest.raises(AssertionError, match=reason):
             names["check"](wrong, [1.0, 2.0], "Hint.")
+
+
+def test_the_lines_of_the_list_of_plots_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MECHGROK_DATA", str(tmp_path))
+    page = (notebooks.TUTORIALS / "chapter.md").read_text(encoding="utf-8")
+    setup, table = re.findall(r"```python\n(.*?)```(.*)", page, re.DOTALL)[0]
+    names: dict[str, Any] = {}
+    exec(setup, names)
+    rows = re.findall(r"^\| [^*].*?\| (`.*`) \|$", table, re.MULTILINE)
+    commands = {line.strip("`") for row in rows for line in row.split("`, `")}
+    assert len(commands) > 40
+    for line in commands:
+        if not line.startswith("mechgrok analyze "):
+            eval(line, names)
+            continue
+        _, _, name, folder, *options = line.split()
+        assert folder == "ckpts"
+        given = {key[2:].replace("-", "_") for key in options if key.startswith("--")}
+        assert given <= {*inspect.signature(Analysis.load(name).measure).parameters}, line
