@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT, BUILD = HERE.parent, HERE / "_build"
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-from site_pages import api, commands, figures, variables  # noqa: E402
+from site_pages import api, commands, figures, notebooks, variables  # noqa: E402
 
 project, author, copyright = "mechgrok", "the authors of mechgrok", "the authors of mechgrok"
 extensions = [
@@ -23,7 +23,7 @@ extensions = [
     "sphinx_design",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "figures/*.py", "site_pages"]
+exclude_patterns = ["_build", "figures/*.py", "site_pages", "tutorials/*.ipynb"]
 html_theme = "furo"
 html_title = "mechgrok"
 html_static_path = ["_static", "_build/static"]
@@ -65,6 +65,7 @@ def setup(app: Any) -> None:
     variables.write(HERE / "reference")
     figures.copy_scripts(BUILD / "static")
     figures.prepare_kernels(BUILD, ROOT)
+    app.connect("source-read", notebooks.show_exercises)
     app.connect("source-read", variables.link)
     app.connect("html-page-context", figures.add_plotly)
     app.connect("autodoc-process-docstring", api.escape_bars)
