@@ -29,7 +29,7 @@ class AnalysisCommands(LazyGroup):
     """A subcommand for every analysis, which measures runs and outputs the result."""
 
     #: Outputs the result; its keyword-only parameters are options of every subcommand.
-    output: Callable[..., None]
+    output: Callable[..., object]
 
     def entries(self) -> Mapping[str, Entry]:
         return analyses()
@@ -54,7 +54,7 @@ class AnalysisCommands(LazyGroup):
         return as_command(analysis.name, make_command(analysis, type(self).output))
 
 
-def analysis_app(output: Callable[..., None]) -> typer.Typer:
+def analysis_app(output: Callable[..., object]) -> typer.Typer:
     """An app with a subcommand for every analysis, which outputs the result by ``output``."""
     group = type("Group", (AnalysisCommands,), {"output": staticmethod(output)})
     return typer.Typer(
@@ -62,7 +62,7 @@ def analysis_app(output: Callable[..., None]) -> typer.Typer:
     )
 
 
-def make_command(analysis: Analysis, output: Callable[..., None]) -> Callable[..., Suggestion]:
+def make_command(analysis: Analysis, output: Callable[..., object]) -> Callable[..., Suggestion]:
     """The function behind ``mechgrok analyze NAME``; its parameters are the analysis's options."""
     measuring, drawing = _options(analysis.measure), _options(analysis.draw)
     output_options = {
