@@ -3,11 +3,11 @@
 #: The order of analyses in a report; analyses not listed follow in alphabetical order.
 STORY = (
     "accuracy",
+    "fourier",
+    "embedding",
+    "careers",
     "progress",
     "pairs",
-    "fourier",
-    "careers",
-    "embedding",
     "periodicity",
     "algorithm",
     "norms",

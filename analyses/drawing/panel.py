@@ -27,7 +27,7 @@ Axis = str | Mapping[str, Any]
 #: Defaults of a logarithmic axis: powers of ten and few ticks.
 _LOGARITHMIC = {"exponentformat": "power", "nticks": 4}
 #: Powers of ten that a logarithmic axis spans: narrow below, and at least.
-_NARROW_LOG, _LEAST_LOG = 2.0, 0.5
+_NARROW_LOG, _LEAST_LOG = 2.0, 0.02
 #: The parts of a trace that take its colour.
 _COLORED = {"scatter": ("line", "marker"), "scattergl": ("line", "marker"), "bar": ("marker",)}
 #: The axes of a panel that contains only a note.
@@ -348,7 +348,7 @@ class Panel:
         return {"range": [middle - least, middle + least]} if is_flat else {}
 
     def settle_log_axis(self) -> None:
-        """Give a logarithmic y axis of a narrow range its ends and ticks: 1, 2 and 5 times 10ⁿ.
+        """Give a logarithmic y axis of a narrow range its ends and round ticks.
 
         Plotly's own ticks of such an axis overlap.
         """
@@ -366,6 +366,8 @@ class Panel:
         margin = max(0.05 * (high - low), (_LEAST_LOG - (high - low)) / 2)
         low, high = float(low - margin), float(high + margin)
         ticks = round_numbers(low, high)
+        if len(ticks) < 2:
+            ticks = _evenly_spaced(10**low, 10**high)
         self.y |= {"range": [low, high], "tickvals": ticks, "ticktext": list(map(_name, ticks))}
 
     def box(self, y_title: str | None = None) -> Box:
@@ -448,13 +450,26 @@ def axis_id(kind: str, number: int) -> str:
     return kind if number == 1 else f"{kind}{number}"
 
 
+def _evenly_spaced(low: float, high: float) -> list[float]:
+    """About three round numbers between two numbers.
+
+    >>> _evenly_spaced(10_300, 11_500)
+    [10500.0, 11000.0, 11500.0]
+    """
+    rough = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
 def _name(tick: float) -> str:
     """A tick on a logarithmic axis: 0.02, 5, 2·10⁵."""
-    if 1e-3 <= tick < 1e4:
-        return f"{tick:,g}"
+    if 1e-3 <= tick < 1e6:
+        return f"{tick:,.7g}"
     power = math.floor(math.log10(tick) + 1e-9)
-    times = round(tick / 10.0**power)
-    return f"{times}·10<sup>{power}</sup>" if times > 1 else f"10<sup>{power}</sup>"
+    times = f"{tick / 10.0**power:.4g}"
+    return f"10<sup>{power}</sup>" if times == "1" else f"{times}·10<sup>{power}</sup>"
 
 
 def title_of(axis: Mapping[str, Any]) -> str:

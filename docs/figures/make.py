@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 from mechgrok.analyses.drawing.browser import one_browser
+from mechgrok.analyses.drawing.export import without_buttons
+from mechgrok.analyses.drawing.layouts import fitted
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
 
 HERE = Path(__file__).parent
+#: Pixels across.
+_WIDTH = 1000
 #: Figures of both runs, and figures of the base run alone.
 BOTH = ("accuracy", "careers", "dead-neurons", "entropy", "fourier", "graph", "lottery")
 BOTH += ("commutator", "complexity", "homology", "kernel", "landscape", "norms", "periodicity")
@@ -34,11 +38,11 @@ def draw(name: str, runs: dict[str, Run]) -> None:
     """Write NAME.png of the runs to this folder."""
     analysis = Analysis.load(name)
     measured = {label: analysis(run) for label, run in runs.items()}
-    figure, file = analysis.draw(measured), HERE / f"{name}.png"
+    figure, file = without_buttons(fitted(analysis.draw(measured), _WIDTH)), HERE / f"{name}.png"
     # At double resolution the figures would take 8 MB.
     with one_browser() as browser:
         height = figure.layout.height or 800
-        file.write_bytes(browser.draw(figure, "png", width=1000, height=height))
+        file.write_bytes(browser.draw(figure, "png", width=_WIDTH, height=height))
     print(file, flush=True)
 
 

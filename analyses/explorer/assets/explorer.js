@@ -68,8 +68,12 @@
     }
 
     // Tracks minimum, maximum and largest root mean square of each array, for the ends of its colours:
-    // the root mean square limits the effect of outliers.
+    // the root mean square limits the effect of outliers. Those of the last step are final, so that
+    // colours do not change while the other steps load.
     widen(at) {
+      if (this.settled) return;
+      this.settled = at === this.run.about.steps.length - 1;
+      if (this.settled) this.extent = {};
       for (const name of Object.keys(this.places)) {
         const now = this.extent[name] ?? [Infinity, -Infinity, 0], part = this.part(at, name);
         let squares = 0;
@@ -473,14 +477,17 @@
       order.concat(order[0]).forEach((i, at) => context[at ? "lineTo" : "moveTo"](x(i), y(i)));
       context.stroke();
     }
-    const every = Math.ceil(n / 24);
+    const every = Math.ceil(n / 24), named = [];
+    const isFree = (i) => named.every(([left, top]) => Math.abs(left - x(i)) > 17 || Math.abs(top - y(i)) > 12);
     for (let i = 0; i < n; i++) {
       context.fillStyle = `hsl(${360 * ((around ? k * i : i) % n) / n}, 65%, 48%)`;
       context.beginPath();
       context.arc(x(i), y(i), 3, 0, 7);
       context.fill();
       context.fillStyle = ink;
-      if (i % every === 0) context.fillText(String(name(i)), x(i), y(i) - 5);
+      if (i % every || !isFree(i)) continue;
+      context.fillText(String(name(i)), x(i), y(i) - 5);
+      named.push([x(i), y(i)]);
     }
     context.textAlign = "right";
     context.fillText(unit, width - 4, height - 6);
