@@ -1,5 +1,7 @@
 """The weight norm at the step of generalization: is it the same for all free networks?"""
 
+from typing import Any
+
 import numpy as np
 
 from mechgrok.analyses import papers
@@ -11,7 +13,7 @@ SETTINGS = (
     "test accuracy. Accelerated runs use Grokfast (grokfast-ema). No norm is held here."
 )
 #: The arms of free networks.
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "dense": {"network": "add", "stage": "base"},
     "grokked ticket": {"network": "add", "stage": "ticket"},
     "accelerated dense": {"network": "fast"},
