@@ -11,6 +11,7 @@ from typing import Any
 
 from mechgrok.configuration import presets
 from mechgrok.sweeps import Plan
+from mechgrok.sweeps.plan import sort_stages
 
 #: Base runs by name: the preset, and overrides of its settings.
 BaseRuns = Mapping[str, tuple[str, Mapping[str, Any]]]
@@ -132,6 +133,7 @@ def join(plans: Iterable[Plan]) -> Plan:
     for plan in (plan for outer in plans for plan in (outer, *outer.also)):
         before = joined.get(plan.name, replace(plan, stages=()))
         stages = [stage for stage in plan.stages if stage not in before.stages]
-        joined[plan.name] = replace(before, stages=(*before.stages, *stages), also=())
+        merged = sort_stages([*before.stages, *stages])
+        joined[plan.name] = replace(before, stages=merged, also=())
     first, *rest = joined.values()
     return replace(first, also=tuple(rest))

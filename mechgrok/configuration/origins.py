@@ -94,9 +94,6 @@ class Pruning(Settings):
         default=None,
         description="l1 or l2: instead of masking, scale all weights by r_p = ‖θ ⊙ m‖_p / ‖θ‖_p.",
     )
-    reinit: Seed | None = Field(
-        default=None, description="Start from fresh weights with this seed."
-    )
     options: dict[str, Any] = Field(
         default={}, description="Further options of the method, by name."
     )
@@ -125,6 +122,7 @@ class TicketOrigin(Pruning):
     parent: str
     step: int
     rewind: int = 0
+    reinit: Seed | None = None
 
 
 class PopupOrigin(Settings):

@@ -117,7 +117,7 @@ def _measure(member: Member, root: RunConfig) -> _Cost:
     with tempfile.TemporaryDirectory() as folder:
         run = make(Member("run", BASE, {}, config))
         if member.make is not None:
-            pruned = {"at": 0, "rate": member.options.get("rate") or 0.6}
+            pruned: dict[str, Value] = {"at": 0, "rate": member.options.get("rate") or 0.6}
             options: dict[str, dict[str, Value]] = {
                 # Globally pruned initial weights may leave a layer empty.
                 "ticket": pruned | {"scope": "layer"},

@@ -171,7 +171,7 @@ class Plan:
             set={k: None if v == "none" else v for k, v in shared.items()},
             over={name: tuple(as_values(v)) for name, v in over.items()},
             seeds=tuple(as_values(fields["seeds"])) if "seeds" in fields else (),
-            stages=_sort_stages([Stage.read(stage) for stage in _tables(fields, "stage")]),
+            stages=sort_stages([Stage.read(stage) for stage in _tables(fields, "stage")]),
             also=tuple(cls.read(_table(other, "also")) for other in _tables(fields, "also")),
             name=str(fields.get("name", "")),
         )
@@ -315,7 +315,7 @@ class _Names:
         return self._by_identity[identity]
 
 
-def _sort_stages(stages: list[Stage]) -> tuple[Stage, ...]:
+def sort_stages(stages: list[Stage]) -> tuple[Stage, ...]:
     """Sort stages so that each follows the stage of its parents.
 
     Raises:

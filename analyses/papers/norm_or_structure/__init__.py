@@ -52,7 +52,7 @@ PAPER = Paper(
     quick=Size(
         _base_runs(
             ("quick", _TINY | {"checkpoint_at": [50, 200, 500]}),
-            ("mul", _TINY | {"train_fraction": 0.7}),
+            ("mul", _TINY | {"d_model": 128}),
             {"steps": 2000},
         ),
         paper_steps=20,

@@ -33,7 +33,12 @@ def draw(sweep: Sweep) -> papers.Figures:
     kinds = {
         "dense, free": papers.t_gen(network="add", stage="base"),
         "mask as start": papers.t_gen(network="add", stage="start"),
-        **{f"mask from step {step:,}, counted from there": _imposed(step) for step in STEPS},
+        **{
+            f"mask from step {small if shared.is_quick(sweep) else step:,}, counted from there": (
+                _imposed(step)
+            )
+            for step, small in STEPS.items()
+        },
         "ticket (mask from step 0)": papers.t_gen(network="add", stage="ticket"),
     }
     title = "The mask as start, and from a later step on"

@@ -1,5 +1,7 @@
 """The weight norm at the step of generalization: is it the same for all free networks?"""
 
+from typing import Any
+
 import numpy as np
 
 from mechgrok.analyses import papers
@@ -11,7 +13,7 @@ SETTINGS = (
     "test accuracy. Accelerated runs use Grokfast (grokfast-ema). No norm is held here."
 )
 #: The arms of free networks.
-ARMS = {
+ARMS: dict[str, dict[str, Any]] = {
     "dense": {"network": "add", "stage": "base"},
     "grokked ticket": {"network": "add", "stage": "ticket"},
     "accelerated dense": {"network": "fast"},
@@ -39,8 +41,9 @@ def draw(sweep: Sweep) -> papers.Figures:
         by_seed = _norms(arm)(sweep)
         norms = [bounds.low for bounds in by_seed.values()]
         cv = f"{np.std(norms, ddof=1) / np.mean(norms):.1%}" if len(norms) > 1 else "unknown"
-        values[f"{arm} (CV {cv}, {len(norms)} seeds)"] = by_seed
-    return {"norms": shared.dot_figure("Weight norm at t_gen", values, "L2 norm at t_gen")}
+        values[f"{arm} (CV {cv}, n = {len(norms)})"] = by_seed
+    further = "CV: coefficient of variation; n: seeds that generalize"
+    return {"norms": shared.dot_figure("Weight norm at t_gen", values, "L2 norm at t_gen", further)}
 
 
 def _deviation(arm: str) -> papers.Quantity:

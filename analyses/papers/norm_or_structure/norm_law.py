@@ -35,7 +35,7 @@ def draw(sweep: Sweep) -> papers.Figures:
         {}, title="Steps to memorize and to generalize, over the held norm", subtitle=subtitle
     )
     panel = figure.row(height=320, legend=True).panel(
-        x="norm at which the weights are held", y={"title": "training step", "type": "log"}
+        x="norm at which the weights are held", y=shared.LOG_STEPS | {"title": "training step"}
     )
     for color, (name, of) in zip(
         COLORS, {"t_mem": papers.t_mem, "t_gen": papers.t_gen}.items(), strict=False

@@ -37,10 +37,9 @@ def draw(sweep: Sweep) -> papers.Figures:
     )
     figure = Panels({}, title="Does the logit scale explain what the norm does?", subtitle=subtitle)
     row = figure.row(height=330, legend=True)
-    y = {"title": "t_gen", "type": "log"}
-    left = row.panel(x="norm at which the weights are held", y=y)
-    x = {"title": "logit scale from t_mem to t_gen, in nats", "type": "log"}
-    right = row.panel(x=x, y=y | {"matches": "y"})
+    left = row.panel(x="norm at which the weights are held", y=shared.LOG_STEPS)
+    x = {"title": "logit scale from t_mem to t_gen, in nats", "type": "log", "dtick": "D2"}
+    right = row.panel(x=x, y=shared.LOG_STEPS | {"matches": "y"})
     for color, temperature in zip(COLORS, sorted(_ALL), strict=False):
         cells = {n: papers.t_gen(**shared.cell(n, temperature))(sweep) for n in shared.GRID_NORMS}
         values = {shared.shown_norm(sweep, n): of for n, of in cells.items() if of}

@@ -42,10 +42,14 @@ def cell(norm: int, temperature: float = 1, network: str = "norms") -> dict[str,
     return {"network": "temperatures", "temperature": temperature, **at}
 
 
+def is_quick(sweep: Sweep) -> bool:
+    """Whether the runs are the preview's."""
+    return any(str(member.settings.get("plan")).startswith("quick-") for member in sweep.members)
+
+
 def shown_norm(sweep: Sweep, norm: int) -> float:
     """The norm that the runs for ``norm`` are held at, at the sweep's scale."""
-    quick = any(str(member.settings.get("plan")).startswith("quick-") for member in sweep.members)
-    return NORMS[norm] if quick else norm
+    return NORMS[norm] if is_quick(sweep) else norm
 
 
 def ticket(scale: papers.Scale) -> papers.Stage:
@@ -214,10 +218,13 @@ def axis_of_names(names: Sequence[str]) -> dict[str, Any]:
 
 
 def dot_figure(
-    title: str, values: Mapping[str, papers.BySeed], x: str | Mapping[str, Any] = LOG_STEPS
+    title: str,
+    values: Mapping[str, papers.BySeed],
+    x: str | Mapping[str, Any] = LOG_STEPS,
+    further: str = "open triangles: later",
 ) -> go.Figure:
     """A quantity of several kinds of runs by name, each with a point for every seed."""
-    subtitle = "a small point for each seed, a large one for the median; open triangles: later"
+    subtitle = f"a small point for each seed, a large one for the median; {further}"
     shown = {name: of_seeds for name, of_seeds in values.items() if of_seeds}
     figure = Panels({}, title=title, subtitle=subtitle)
     row = figure.row(height=60 + 32 * len(shown))
