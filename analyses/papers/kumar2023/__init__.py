@@ -15,8 +15,8 @@ def _base_runs(steps: int, regression_steps: int, **small: Any) -> BaseRuns:
     """Classifiers without decay, and regressions by plain gradient descent."""
     classifiers = {"train_fraction": 0.7, "weight_decay": 0.0, "steps": steps, "until_grokked": 0}
     regression: dict[str, Any] = {
-        **{"bias": False, "init": "normal", "d_mlp": 100, "weight_decay": 0.0},
-        **{"optimizer": "sgd", "steps": regression_steps, "until_grokked": 0},
+        **{"train_fraction": 0.35, "bias": False, "init": "normal", "d_mlp": 100},
+        **{"weight_decay": 0.0, "optimizer": "sgd", "steps": regression_steps, "until_grokked": 0},
     }
     return {
         "scaled": ("quick", classifiers | {"checkpoint_every": 50} | small),
@@ -34,6 +34,6 @@ PAPER = Paper(
     arxiv="2310.06110",
     published="ICLR 2024",
     items=("output-scale", "regression", "kernel"),
-    full=Size(_base_runs(5_000, 10_000)),
+    full=Size(_base_runs(5_000, 12_000)),
     quick=Size(_base_runs(1_500, 3_000, p=23, d_model=64), seeds=2),
 )

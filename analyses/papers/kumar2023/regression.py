@@ -7,7 +7,7 @@ from mechgrok.sweeps import Plan, Sweep
 SETTINGS = (
     "The paper regresses ½ (β·x)² with a two-layer network of nearly linear neurons whose readout "
     "is fixed; here both layers of a network of 100 ReLUs without biases learn it in 20 dimensions "
-    "from 500 of 2,000 examples, by full-batch gradient descent on the MSE, for at most 10,000 "
+    "from 700 of 2,000 examples, by full-batch gradient descent on the MSE, for at most 12,000 "
     "steps. The outputs of such a network are homogeneous of degree 2: with weights κ times as "
     "large it learns as with an output scale of α = κ² and another learning rate, which changes "
     "t_mem and t_gen by the same factor. They are the steps at which train and test loss reach "

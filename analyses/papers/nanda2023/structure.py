@@ -46,7 +46,7 @@ def _ablated(dataset: xr.Dataset) -> float:
 CLAIMS = {
     "few-frequencies": papers.Claim(
         "The network uses few key frequencies.",
-        "section 4.1",
+        "section 4",
         "key frequencies as a share of all",
         papers.below(0.25),
         papers.answer("progress", _few, papers.A_SHARE),
@@ -54,7 +54,7 @@ CLAIMS = {
     ),
     "explain-the-logits": papers.Claim(
         "Cosines of the key frequencies explain nearly all of the logits' variance.",
-        "section 4.2",
+        "section 4",
         "share of the variance of the last logits",
         papers.above(0.9),
         papers.answer("progress", lambda dataset: float(dataset.explained[-1]), papers.A_SHARE),
@@ -76,7 +76,7 @@ CLAIMS = {
     ),
     "ablation-helps": papers.Claim(
         "Without everything but the key frequencies, the network does no worse.",
-        "section 4.4",
+        "section 4",
         "restricted loss over all pairs, over test loss, at the end",
         papers.below(1, "log"),
         papers.answer("progress", _ablated),

@@ -37,5 +37,5 @@ PAPER = Paper(
     published="version 1, 2025",
     items=("optimizers",),
     full=Size(_base_runs(p=43, d_model=64, d_mlp=128, train_fraction=0.5, steps=3_000)),
-    quick=Size(_base_runs(p=19, d_model=32, d_mlp=64, train_fraction=0.7, steps=600), seeds=2),
+    quick=Size(_base_runs(p=19, d_model=32, d_mlp=64, train_fraction=0.7, steps=1_200), seeds=2),
 )
