@@ -6,10 +6,11 @@ from mechgrok.analyses.papers.scale import BaseRuns, Size
 
 def _base_runs(steps: int, images: int) -> BaseRuns:
     """Runs on modular addition and on images, with about 20 checkpoints."""
-    unordered = {"pairs": "unordered", "train_fraction": 0.6}
+    unordered = {"pairs": "unordered", "train_fraction": 0.75, "weight_decay": 2.0}
+    schedule = {"steps": steps, "until_grokked": 200, "checkpoint_every": 100}
     return {
-        "addition": ("quick", unordered | {"steps": steps, "checkpoint_every": steps // 15}),
-        "images": ("digits", {"steps": images, "checkpoint_every": images // 10}),
+        "addition": ("quick", unordered | schedule),
+        "images": ("digits", {"steps": images, "checkpoint_every": images // 5}),
     }
 
 
@@ -22,5 +23,5 @@ PAPER = Paper(
     published="version 2, 2026",
     items=("addition", "images"),
     full=Size(_base_runs(3_000, 10_000)),
-    quick=Size(_base_runs(1_500, 2_000), seeds=2),
+    quick=Size(_base_runs(1_200, 2_000), seeds=2),
 )

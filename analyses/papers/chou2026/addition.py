@@ -8,7 +8,7 @@ from mechgrok.analyses.papers.chou2026.shared import draw as draw_readout
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
-    "An MLP adds unordered pairs modulo 43, with 60 % of them for training and weight decay 1. "
+    "An MLP adds unordered pairs modulo 43, with 75 % of them for training and weight decay 2. "
     "The readout, the map from the hidden layer to the answers, is fitted anew by logistic "
     "regression at each checkpoint, from the training labels or also from four fifths of the "
     "other labels. The plateau is read at the checkpoint nearest to half of t_gen."

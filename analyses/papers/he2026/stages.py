@@ -8,8 +8,11 @@ from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
     "a + b modulo 23 with 60 % of the pairs for training and weight decay 2, for 3,000 steps, in "
-    "a network of 256 ReLUs. The second stage ends at t_gen here, where test accuracy is 95 %."
+    "a network of 256 ReLUs. The second stage ends at t_gen here, where test accuracy is 95 %. The "
+    "network reads both numbers alike, so that it knows a test pair (a, b) as soon as it has "
+    "memorized (b, a): the plateau is at 60 %."
 )
+VERSION = 2
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -93,7 +96,7 @@ CLAIMS = {
     ),
     "norm-falls": papers.Claim(
         "Generalization is the work of weight decay: the norm falls from memorization on.",
-        "section on grokking",
+        "a consequence of the mechanism as we read it, not a claim of the text",
         "√Σw² at t_gen over that at t_mem",
         papers.below(1, "log"),
         _of_metric("l2", "t_mem", "t_gen"),

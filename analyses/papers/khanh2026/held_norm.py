@@ -11,7 +11,9 @@ from mechgrok.sweeps import Plan, Sweep
 SETTINGS = (
     "The norm of all weights is held at a multiple ρ of W_c = 35 after every step, without weight "
     "decay, for at most 10,000 steps, in an MLP that adds modulo 43. Fits are over the runs of a "
-    "seed that generalize, of t_gen itself. The paper fits one α for four moduli."
+    "seed that generalize, of t_gen itself. The paper fits one α for four moduli. The network "
+    "reads both numbers alike, so that it knows a test pair (a, b) if it has memorized (b, a): "
+    "about half of them."
 )
 #: Held norms, as multiples of W_c.
 DOSES = (0.9, 0.95, 1.0, 1.05, 1.1)

@@ -9,7 +9,9 @@ SETTINGS = (
     "The paper trains MLPs and transformers on modular addition and other tasks; here an MLP adds "
     "modulo 43, with 70 % of the pairs for training and AdamW with learning rate 0.01, at which "
     "the softmax collapses within 3,000 steps. Losses in float32 and float64 are those of a plain "
-    "log-softmax (the usual loss here is exact for any logits, and does not collapse)."
+    "log-softmax (the usual loss here is exact for any logits, and does not collapse). The network "
+    "reads both numbers alike, so that it knows a test pair (a, b) if it has memorized (b, a): "
+    "about 70 % of them."
 )
 
 
