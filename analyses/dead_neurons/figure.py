@@ -42,7 +42,8 @@ def draw(
         measured,
         title="Dead neurons over training, and the network without single neurons",
         subtitle=f"dead: no unpruned input weight, or input norm below {first.tolerance:g} of the "
-        "largest; grey bars are dead",
+        "largest; grey bars are dead; edges: "
+        + ", ".join(sorted({str(dataset.edges) for dataset in measured.values()})),
         log=log,
         along="knockout",
     )

@@ -31,6 +31,8 @@ from mechgrok.tasks import Task
 SIDES = ("train", "test")
 #: The function that selects a checkpoint's edges among the entries of its matrices.
 Edges = Callable[[Checkpoint], Mask]
+#: The value of ``edges`` for a run with a mask.
+RUN_MASK = "the run's mask"
 #: The unchanged network; its dead neurons killed; under its mask (a dense run under its magnitude
 #: mask, others unchanged); and under that mask with the edges of dead neurons restored.
 STATES = ("whole", "killed", "pruned", "revived")
@@ -152,7 +154,7 @@ def measure(
             **({"frequency": np.arange(n // 2 + 1)} if with_waves else {}),
         },
         {
-            "edges": "the run's mask" if run.mask is not None else f"magnitude mask, k = {rate:g}",
+            "edges": RUN_MASK if run.mask is not None else f"magnitude mask, k = {rate:g}",
             "tolerance": tolerance,
             "quantity": task.criterion.quantity,
             **of_steps,
@@ -276,6 +278,12 @@ def _performance(
     return {f"accuracy{suffix}": table[..., 0], f"loss{suffix}": table[..., 1]}
 
 
+def _by_which(dataset: xr.Dataset) -> str:
+    """The mask under which neurons of a dense run count as dead, which the run does not have."""
+    mask = str(dataset.attrs["edges"])
+    return "" if mask == RUN_MASK else f" (under a {mask}; the run is dense)"
+
+
 def finding(dataset: xr.Dataset) -> str:
     """The number of dead neurons at the last step and at most, and the cost of killing them."""
     count, quantity = dataset.dead.sum("neuron"), dataset.attrs["quantity"]
@@ -287,6 +295,7 @@ def finding(dataset: xr.Dataset) -> str:
     dead = f"{last} of {n} neurons dead" if last < n else "no neuron is alive"
     text = (
         f"{dead} at step {int(dataset.step[-1]):,}, at most {int(count.max())} at step "
-        f"{int(count.idxmax('step')):,}; test {quantity} {whole}, {killed} with the dead killed"
+        f"{int(count.idxmax('step')):,}{_by_which(dataset)}; test {quantity} {whole}, {killed} "
+        "with the dead killed"
     )
     return with_skipped_note(text, dataset)
