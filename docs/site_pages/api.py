@@ -94,7 +94,7 @@ def _documented(name: str, value: Any) -> str:
 
 
 def _model(name: str, model: type[BaseModel]) -> str:
-    """A pydantic class: its fields as a table, and its own methods, without pydantic's."""
+    """A pydantic class: its own methods, and its fields unless the docstring describes them."""
     own = [
         key
         for key, value in vars(model).items()
@@ -102,16 +102,11 @@ def _model(name: str, model: type[BaseModel]) -> str:
     ]
     lines = [f".. autoclass:: {name}({', '.join(model.model_fields)})", "   :show-inheritance:"]
     lines += [f"   :members: {', '.join(own)}"] if own else ["   :no-members:"]
-    if model.model_fields:
-        lines += [
-            "",
-            "   .. list-table:: Fields",
-            "      :header-rows: 1",
-            "      :widths: 20 20 60",
-        ]
-        lines += ["", *_row("field", "default", "meaning")]
-    for field, about in model.model_fields.items():
-        lines += _row(f"``{field}``", _default(about), _escaped(about.description or ""))
+    if model.model_fields and "Attributes:" not in (model.__doc__ or ""):
+        lines += ["", "   .. list-table:: Fields", "      :header-rows: 1"]
+        lines += ["      :widths: 20 20 60", "", *_row("field", "default", "meaning")]
+        for field, about in model.model_fields.items():
+            lines += _row(f"``{field}``", _default(about), _escaped(about.description or ""))
     return "\n".join([*lines, ""])
 
 
