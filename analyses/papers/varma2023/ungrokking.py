@@ -1,6 +1,6 @@
 """A network that has generalized and trains on with few of its pairs falls back to memorizing."""
 
-import math
+import pandas as pd
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.drawing import COLORS, SHARE, Panels
@@ -52,12 +52,17 @@ def _at_change(run: Run) -> float:
     return float(metrics.loc[metrics["phase"] == 1, "test_accuracy"].iloc[0])
 
 
-def _fall(run: Run) -> float:
-    """Steps from the change until test accuracy is below one half; NaN if it never is."""
-    metrics = run.metrics
+def _fall(sweep: Sweep) -> papers.BySeed:
+    """Steps from the change until test accuracy is below one half, for the runs of each seed."""
+    runs = papers.first_runs(sweep)
+    return {seed: _time_to_fall(run.metrics) for seed, run in runs.items()}
+
+
+def _time_to_fall(metrics: pd.DataFrame) -> papers.Bounds:
     after = metrics[metrics["phase"] == 1]
-    low = after.loc[after["test_accuracy"] < 0.5, "step"]
-    return float(low.iloc[0] - after["step"].iloc[0]) if len(low) else math.nan
+    steps = after["step"] - after["step"].iloc[0]
+    low = steps[after["test_accuracy"] < 0.5]
+    return papers.Bounds.exactly(low.iloc[0]) if len(low) else papers.Bounds.beyond(steps.iloc[-1])
 
 
 def _critical(decay: float) -> papers.Quantity:
@@ -139,6 +144,6 @@ CLAIMS = {
         "section on ungrokking",
         "steps until test accuracy is below 50 %, 10 % of the pairs, decay 1 over decay 3",
         papers.EARLIER,
-        _with(0.1, 1, papers.of_run(_fall)) / _with(0.1, 3, papers.of_run(_fall)),
+        _with(0.1, 1, papers.Quantity(_fall)) / _with(0.1, 3, papers.Quantity(_fall)),
     ),
 }
