@@ -1,5 +1,7 @@
 """Free runs generalize when their weight norm has come down to one value, W_c."""
 
+from typing import Any
+
 import numpy as np
 
 from mechgrok.analyses import papers
@@ -14,7 +16,7 @@ SETTINGS = (
     "seeds; here each seed is compared with the median of the others, and the coefficient is over "
     "three learning rates with one seed."
 )
-_USUAL = {"network": "rates", "learning_rate": 1e-3}
+_USUAL: dict[str, Any] = {"network": "rates", "learning_rate": 1e-3}
 
 
 def plan(scale: papers.Scale) -> Plan:
