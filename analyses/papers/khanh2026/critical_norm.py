@@ -39,7 +39,11 @@ def draw(sweep: Sweep) -> papers.Figures:
     """W_c and t_gen over the learning rate and over the modulus, and the free runs' norms."""
     figures = {}
     for name, setting, x in (
-        ("rates", "learning_rate", {"title": "learning rate", "type": "log", "dtick": 1}),
+        (
+            "rates",
+            "learning_rate",
+            {"title": "learning rate", "type": "log", "tickvals": [3e-4, 1e-3, 3e-3]},
+        ),
         ("moduli", "p", {"title": "modulus"}),
     ):
         panels = {
