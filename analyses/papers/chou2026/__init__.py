@@ -5,12 +5,13 @@ from mechgrok.analyses.papers.scale import BaseRuns, Size
 
 
 def _base_runs(steps: int, images: int) -> BaseRuns:
-    """Runs on modular addition and on images, with about 20 checkpoints."""
+    """Runs on modular addition and on images."""
     unordered = {"pairs": "unordered", "train_fraction": 0.75, "weight_decay": 2.0}
     schedule = {"steps": steps, "until_grokked": 200, "checkpoint_every": 100}
     return {
         "addition": ("quick", unordered | schedule),
-        "images": ("digits", {"steps": images, "checkpoint_every": images // 5}),
+        # Readouts of images take long: checkpoints after memorization and at every quarter.
+        "images": ("digits", {"steps": images, "checkpoint_every": images, "checkpoint_at": [500]}),
     }
 
 

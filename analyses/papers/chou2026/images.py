@@ -1,5 +1,7 @@
 """On images with a large initialization the late generalization is the readout's."""
 
+import xarray as xr
+
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.chou2026.shared import at, lead
 from mechgrok.analyses.papers.chou2026.shared import draw as draw_readout
@@ -20,6 +22,16 @@ def plan(scale: papers.Scale) -> Plan:
 def draw(sweep: Sweep) -> papers.Figures:
     """Accuracy of the network and of refitted readouts."""
     return draw_readout(sweep, "images", "8 × 8 digits")
+
+
+def _improvement(dataset: xr.Dataset) -> float:
+    """The accuracy of a readout from training labels at the end less that at t_mem."""
+    start = at("t_mem")(dataset)
+    return (
+        float("nan")
+        if start is None
+        else float(dataset.test_refit_train[-1] - start.test_refit_train)
+    )
 
 
 CLAIMS = {
@@ -45,5 +57,12 @@ CLAIMS = {
             papers.A_SHARE,
             network="images",
         ),
+    ),
+    "hardly-improves": papers.Claim(
+        "While the network generalizes, its representation hardly improves.",
+        "abstract, implied; added here after one seed was seen",
+        "test accuracy of a readout from training labels at the end less that at t_mem",
+        papers.below(0.05),
+        papers.answer("readout", _improvement, papers.CORRELATION, network="images"),
     ),
 }

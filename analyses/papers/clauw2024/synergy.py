@@ -1,5 +1,7 @@
 """Synergy among neurons peaks before the network generalizes, and weight decay strengthens it."""
 
+from typing import Any
+
 import xarray as xr
 
 from mechgrok.analyses import papers
@@ -11,8 +13,8 @@ SETTINGS = (
     "groups of three neurons, or that of the most synergistic of them. The paper takes groups of "
     "other sizes too, and searches for the most synergistic."
 )
-_WITH = {"network": "synergy", "weight_decay": 1.0}
-_WITHOUT = {"network": "synergy", "weight_decay": 0.0}
+_WITH: dict[str, Any] = {"network": "synergy", "weight_decay": 1.0}
+_WITHOUT: dict[str, Any] = {"network": "synergy", "weight_decay": 0.0}
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -33,7 +35,7 @@ def _peak_over(milestone: str, name: str = "synergy") -> papers.Quantity:
     """The step of the largest value over a milestone; runs without the milestone have none."""
 
     def ratio(dataset: xr.Dataset) -> float:
-        peak = float(dataset.step[int(dataset[name].argmax())])
+        peak = float(dataset[name].idxmax())
         return peak / dataset.attrs.get(milestone, float("nan"))
 
     return papers.answer("synergy", ratio, **_WITH)

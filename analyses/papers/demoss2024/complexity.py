@@ -1,5 +1,7 @@
 """The compressed size of the weights rises with memorization and falls with generalization."""
 
+from typing import Any
+
 import xarray as xr
 
 from mechgrok.analyses import papers
@@ -11,8 +13,8 @@ SETTINGS = (
     "under bzip2, at 20 checkpoints. The paper searches over more kinds of rounding; its "
     "regularizer, a penalty on the spectral entropy, is not tested."
 )
-_WITH = {"network": "complexity", "weight_decay": 1.0}
-_WITHOUT = {"network": "complexity", "weight_decay": 0.0}
+_WITH: dict[str, Any] = {"network": "complexity", "weight_decay": 1.0}
+_WITHOUT: dict[str, Any] = {"network": "complexity", "weight_decay": 0.0}
 
 
 def plan(scale: papers.Scale) -> Plan:

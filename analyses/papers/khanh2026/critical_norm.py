@@ -1,5 +1,7 @@
 """Free runs generalize when their weight norm has come down to one value, W_c."""
 
+from typing import Any
+
 import numpy as np
 
 from mechgrok.analyses import papers
@@ -14,7 +16,7 @@ SETTINGS = (
     "seeds; here each seed is compared with the median of the others, and the coefficient is over "
     "three learning rates with one seed."
 )
-_USUAL = {"network": "rates", "learning_rate": 1e-3}
+_USUAL: dict[str, Any] = {"network": "rates", "learning_rate": 1e-3}
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -37,7 +39,11 @@ def draw(sweep: Sweep) -> papers.Figures:
     """W_c and t_gen over the learning rate and over the modulus, and the free runs' norms."""
     figures = {}
     for name, setting, x in (
-        ("rates", "learning_rate", {"title": "learning rate", "type": "log", "dtick": 1}),
+        (
+            "rates",
+            "learning_rate",
+            {"title": "learning rate", "type": "log", "tickvals": [3e-4, 1e-3, 3e-3]},
+        ),
         ("moduli", "p", {"title": "modulus"}),
     ):
         panels = {

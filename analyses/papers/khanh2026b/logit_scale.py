@@ -1,5 +1,7 @@
 """Over norms and temperatures, the scale of the logits alone explains the delay."""
 
+from typing import Any
+
 import numpy as np
 
 from mechgrok.analyses import papers
@@ -26,7 +28,7 @@ def _grid(sweep: Sweep) -> dict[object, list[tuple[float, float, float]]]:
     rows: dict[object, list[tuple[float, float, float]]] = {}
     for norm in NORMS:
         for temperature in TEMPERATURES:
-            where = {
+            where: dict[str, Any] = {
                 "network": "softmax",
                 "constraint": held(norm),
                 "temperature": temperature,

@@ -1,5 +1,7 @@
 """A network that starts from the embedding of a weaker one generalizes without delay."""
 
+from typing import Any
+
 from mechgrok.analyses import papers
 from mechgrok.sweeps import Plan, Sweep
 
@@ -10,14 +12,19 @@ SETTINGS = (
     "network's embedding and B drawn. The paper trains both factors; here the network trains their "
     "product. The weak network's steps are not counted."
 )
-_TRANSFER = {"network": "weak", "stage": "transfer"}
-_SCRATCH = {"network": "scratch"}
-_WEAK = {"network": "weak", "stage": "base"}
+_TRANSFER: dict[str, Any] = {"network": "weak", "stage": "transfer"}
+_SCRATCH: dict[str, Any] = {"network": "scratch"}
+_WEAK: dict[str, Any] = {"network": "weak", "stage": "base"}
 
 
 def plan(scale: papers.Scale) -> Plan:
     """Weak networks with their targets, and networks trained from scratch."""
-    target = {"d_model": 128, "d_mlp": 48, "start": "low-rank:parent", "until_grokked": 0}
+    target: dict[str, Any] = {
+        "d_model": 128,
+        "d_mlp": 48,
+        "start": "low-rank:parent",
+        "until_grokked": 0,
+    }
     stage = scale.stage("retrain", "transfer", 6_000, **target)
     return papers.join([scale.plan("weak", stage), scale.plan("scratch")])
 
