@@ -43,6 +43,13 @@ def test_a_stub_has_dots_where_the_student_writes() -> None:
     assert notebooks.stub(solution, "check([x, y, f(1)], [2, 3, 1])") == expected
 
 
+def test_the_badge_opens_the_students_notebook_of_the_repository() -> None:
+    badge = notebooks.colab_badge("course", "https://github.com/someone/mechgrok")
+    place = "/github/someone/mechgrok/blob/main/docs/tutorials/course_student.ipynb)"
+    assert badge.endswith(place)
+    assert notebooks.colab_badge("course", "https://example.org") == ""
+
+
 def code_cells(name: str) -> list[dict[str, Any]]:
     notebook = json.loads((notebooks.TUTORIALS / name).read_text(encoding="utf-8"))
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]

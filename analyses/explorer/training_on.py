@@ -123,7 +123,7 @@ def constraints_of(
     for intervention in interventions:
         if isinstance(intervention, Remove | Keep) and intervention.of == "embedding" and embedding:
             option = "remove" if isinstance(intervention, Remove) else "keep"
-            chosen: dict[str, Any] = {option: "+".join(map(str, intervention.frequencies))}
+            chosen: dict[str, Any] = {option: "+".join(map(str, intervention.frequencies or ()))}
             constraints.append(str(Frequencies(of=embedding.formula, **chosen)))
         else:
             others.append(intervention)

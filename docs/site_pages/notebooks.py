@@ -116,7 +116,7 @@ def as_page(page: str, name: str) -> str:
     links = " · ".join(
         f"{{download}}`the {version}'s notebook <{name}_{version}.ipynb>`" for version in VERSIONS
     )
-    badge = "".join(f"{badge}\n" for badge in [colab_badge(name)] if badge)
+    badge = "".join(f"{badge}\n" for badge in [colab_badge(name, repository())] if badge)
     return re.sub(r"^(# .*\n)", rf"\1\n{badge}Download {links}.\n", page, count=1, flags=re.M)
 
 
@@ -125,7 +125,7 @@ def as_notebook(page: str, name: str, *, solved: bool) -> dict[str, Any]:
     checks = {exercise.text: check.text for exercise, check in exercises(page)}
     first, *rest = cells(page)
     made = [
-        _markdown("\n\n".join(filter(None, [colab_badge(name), first.text]))),
+        _markdown("\n\n".join(filter(None, [colab_badge(name, repository()), first.text]))),
         _code("# On Colab, remove the # from the next line and run it.\n# %pip install mechgrok"),
     ]
     solution = ""
@@ -147,10 +147,19 @@ def as_notebook(page: str, name: str, *, solved: bool) -> dict[str, Any]:
     return {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
-def colab_badge(name: str) -> str:
-    """A badge that opens the student's notebook in Colab; empty without a repository on GitHub."""
-    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
-    owned = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)/?", urls.get("Repository", ""))
+def repository() -> str:
+    """The project's repository, the URL of that name in pyproject.toml; empty without one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"].get("Repository", "")
+
+
+def colab_badge(name: str, url: str) -> str:
+    """A badge that opens the student's notebook in Colab; empty without a repository on GitHub.
+
+    >>> colab_badge("course", "")
+    ''
+    """
+    owned = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)/?", url)
     if owned is None:
         return ""
     place = f"github/{owned[1]}/blob/main/docs/tutorials/{name}_student.ipynb"
