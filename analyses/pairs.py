@@ -271,7 +271,7 @@ def _names(dataset: xr.Dataset) -> Shaped[np.ndarray, " n"]:
 def _axis(title: str, dataset: xr.Dataset) -> dict[str, Any]:
     """An axis of residues, or of a group's elements in order."""
     if "element" not in dataset:
-        return {"title": title}
+        return {"title": title, "range": [-0.5, dataset.attrs["n"] - 0.5]}
     named = {"title": title, "type": "category", "tickfont": {"size": 10}, "showgrid": False}
     return named if dataset.attrs["n"] <= _NAMED else named | {"showticklabels": False, "ticks": ""}
 

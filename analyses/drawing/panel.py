@@ -275,7 +275,8 @@ class Panel:
     def _x_range(self) -> tuple[float, float]:
         """The ends of the x axis: its range, or half a unit around the traces' places."""
         if "range" in self.x:
-            return self.x["range"][0], self.x["range"][1]
+            low, high = map(float, self.x["range"])
+            return low, high
         places = np.concatenate([np.ravel(t.attributes.get("x", ())) for t in self.traces])
         places = np.append(places.astype(float), self.parts)
         low = min(0.0, float(places.min())) if self.x.get("rangemode") == "tozero" else places.min()
