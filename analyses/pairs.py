@@ -258,8 +258,8 @@ def _draw_grids(figure: Panels) -> None:
             values = _apart(within, 0.12 * (high - low))
             ticks = {"tickvals": values, "ticktext": [f"{step:,}" for step in values]}
             colors = figure.colors("learned at step", float(low), float(high), **ticks)
-            axes = {"x": _axis("b", dataset), "y": _axis("a", dataset)}
-            panel = row.panel(f"{prefix}{side}", **axes, square=True)
+            x, y = _axis("b", dataset), _axis("a", dataset)
+            panel = row.panel(f"{prefix}{side}", x=x, y=y, square=True)
             _draw_pairs(panel, colors, label, chosen)
 
 

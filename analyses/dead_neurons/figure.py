@@ -135,7 +135,11 @@ def _name_costliest(
     panel: Panel, label: str, text: Callable[[xr.Dataset], str], right: float
 ) -> None:
     """Write which bar is the highest, and its height, into the panel's upper right corner."""
-    corner = {"x": [right], "y": [panel.y["range"][1]], "textposition": "bottom left"}
+    corner: dict[str, Any] = {
+        "x": [right],
+        "y": [panel.y["range"][1]],
+        "textposition": "bottom left",
+    }
     panel.add(
         "scatter", run=label, at=lambda now: {"text": [f"highest: {text(now)}"]}, mode="text",
         textfont={"size": 11}, **corner,

@@ -119,7 +119,7 @@ def parts_of_neurons(parts: Integer[np.ndarray, " neuron"], most: int = 6) -> li
     [2, 5]
     """
     used, count = np.unique(parts, return_counts=True)
-    return np.sort(used[np.argsort(-count, kind="stable")[:most]]).tolist()  # type: ignore[no-any-return]
+    return np.sort(used[np.argsort(-count, kind="stable")[:most]]).tolist()
 
 
 def _part_names(dataset: xr.Dataset) -> list[str]:
