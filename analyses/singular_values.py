@@ -84,6 +84,11 @@ def measure(
     sigma = {side: torch.linalg.svdvals(of.double()) for side, of in matrices.items()}
     most = max(values.shape[1] for values in sigma.values())
     vectors = min(vectors, *(min(of.shape[1:]) for of in matrices.values()))
+    of_vectors = {
+        "vector": np.arange(1, vectors + 1),
+        "token": np.arange(matrices["embedding"].shape[1]),
+        "answer": np.arange(matrices["unembedding"].shape[2]),
+    }
     return described(
         VARIABLES,
         {
@@ -98,7 +103,7 @@ def measure(
         {
             "step": steps,
             "direction": np.arange(1, most + 1),
-            **({"vector": np.arange(1, vectors + 1)} if vectors else {}),
+            **(of_vectors if vectors else {}),
         },
         {"embedding_formula": run.wiring.embedded.formula, "unembedding_formula": last, **of_steps},
     )
@@ -160,8 +165,7 @@ def _draw_vectors(figure: Panels, label: str, dataset: xr.Dataset, side: str, x:
         panel = row.panel(title, x=x, y="")
         at = partial(_vector, name=f"{side}_vector", number=number)
         hover = f"{x} %{{x}}<br>%{{y:.3f}}"
-        places = np.arange(dataset.sizes[x])
-        panel.add("scatter", run=label, at=at, x=places, mode="lines", hover=hover)
+        panel.add("scatter", run=label, at=at, x=dataset[x].to_numpy(), mode="lines", hover=hover)
 
 
 def _vector(now: xr.Dataset, name: str, number: int) -> dict[str, Any]:

@@ -15,15 +15,17 @@ from mechgrok.training import train
 #: A run of each kind that has variables of its own: one operand order, attention, two layers on
 #: vectors, a group, a regression.
 RUNS = ("tiny_run", "tiny_transformer_run", "deep_run", "group_run", "regression_run")
-#: What takes long, made short.
+#: What takes long, made short; and options with variables of their own.
 FEW: dict[str, dict[str, Any]] = {
     "graph": {"partitions": 2},
+    "heads": {"by_neuron": True},
     "landscape": {"checkpoints": 2, "planes": 1, "resolution": 3, "iterations": 4, "probes": 2},
     "commutator": {"pairs": 2},
     "kernel": {"checkpoints": 2, "examples": 8},
     "llc": {"checkpoints": 2, "draws": 8, "burn_in": 4, "parts": "neurons 0-1"},
     "patching": {"checkpoints": 2},
     "readout": {"checkpoints": 2, "controls": 1},
+    "singular-values": {"vectors": 2},
 }
 
 
