@@ -114,12 +114,14 @@ TOO_LITTLE_MEMORY = (
 
 
 def in_a_sentence(error: BaseException) -> str:
-    """An exception as one line: its type, message, file and line."""
+    """An exception as one line: its type, message, file and line; a deadline: its message."""
     if isinstance(error, UserError):
         return str(error)
     if lacks_memory(error):
         return TOO_LITTLE_MEMORY
     message = str(error).strip().partition("\n")[0]
+    if isinstance(error, TimeoutError) and message:
+        return message
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}{f': {message}' if message else ''}{where}"

@@ -253,6 +253,21 @@ class TrainingConfig(Settings):
         return ", ".join(map(str, (*self.transforms, self.optimizer)))
 
     @property
+    def summary(self) -> str:
+        """All that shapes a step, as text: ``adamw, learning rate 0.001, …, full batch``."""
+        parts = [
+            self.method,
+            f"learning rate {self.learning_rate:g}",
+            f"weight decay {self.weight_decay:g}",
+            f"dropout {self.dropout:g}" if self.dropout else "",
+            f"temperature {self.temperature:g}" if self.temperature != 1 else "",
+            f"batches of {self.batch_size}" if self.batch_size else "full batch",
+            *(f"constraint {constraint}" for constraint in self.constraints),
+            *(f"{name}: {_in_words(own)}" for name, own in self.weights.items()),
+        ]
+        return ", ".join(filter(None, parts))
+
+    @property
     def separable(self) -> bool:
         """Whether a weight's update depends only on its own gradient and state.
 
@@ -321,3 +336,8 @@ def training_options() -> list[str]:
     """The names of all training settings, including options of optimizers and transforms."""
     further = [*optimizer_options(), *transform_options()]
     return list(dict.fromkeys([*TrainingConfig.model_fields, *further]))
+
+
+def _in_words(settings: WeightSettings) -> str:
+    given = settings.model_dump(exclude_none=True)
+    return " and ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in given.items())

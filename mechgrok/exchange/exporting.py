@@ -135,7 +135,6 @@ def _facts(run: Run) -> list[str]:
         known = {n: v for n, v in (imported.known if imported else {}).items() if v is not None}
         settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known.items())
         return facts + [f"Training, as far as known: {settings}"] * bool(settings)
-    batch = f"batches of {training.batch_size}" if training.batch_size else "full batch"
     steps = ", ".join(
         f"{name} {'not reached' if at is None else f'{at:,}'}"
         for name, at in {"t_mem": run.t_mem, "t_gen": run.t_gen}.items()
@@ -143,8 +142,7 @@ def _facts(run: Run) -> list[str]:
     steps += "" if run.diverged is None else f", diverged at step {run.diverged:,}"
     return [
         *facts,
-        f"Training: {training.method}, learning rate {training.learning_rate:g}, weight decay "
-        f"{training.weight_decay:g}, {batch}, {training.steps:,} steps ({steps})",
+        f"Training: {training.summary}, {training.steps:,} steps ({steps})",
     ]
 
 

@@ -105,10 +105,7 @@ def row_of(run: "Run", at_accuracy: float | None = None) -> "pd.DataFrame":
 def _training(run: "Run", training: "TrainingConfig") -> dict[str, str]:
     unfinished = "" if run.finished or run.diverged is not None else " (unfinished)"
     return {
-        "training": f"{training.method}, learning rate {training.learning_rate:g}, "
-        f"weight decay {training.weight_decay:g}, "
-        + (f"dropout {training.dropout:g}, " if training.dropout else "")
-        + (f"batches of {training.batch_size}" if training.batch_size else "full batch")
+        "training": training.summary
         + (f", {training.threads} threads" if training.threads > 1 else ""),
         **_phases(run, training),
         "checkpoints": f"{len(run.steps)}, steps {run.steps[0]:,} to {run.steps[-1]:,} "
