@@ -41,6 +41,13 @@ def _peak_over(milestone: str, name: str = "synergy") -> papers.Quantity:
     return papers.answer("synergy", ratio, **_WITH)
 
 
+def _fall_after_generalization(dataset: xr.Dataset) -> float:
+    """The last mean synergy over that at the first checkpoint from t_gen on; NaN without t_gen."""
+    if "t_gen" not in dataset.attrs:
+        return float("nan")
+    return float(dataset.synergy[-1] / dataset.synergy[dataset.step >= dataset.attrs["t_gen"]][0])
+
+
 def _largest(dataset: xr.Dataset) -> float:
     return float(dataset.synergy.max())
 
@@ -65,15 +72,7 @@ CLAIMS = {
         "section on phases",
         "mean synergy at the end over that at the first checkpoint from t_gen on",
         papers.below(1, "log"),
-        papers.answer(
-            "synergy",
-            lambda dataset: (
-                float(dataset.synergy[-1] / dataset.synergy[dataset.step >= t_gen][0])
-                if (t_gen := dataset.attrs.get("t_gen"))
-                else float("nan")
-            ),
-            **_WITH,
-        ),
+        papers.answer("synergy", _fall_after_generalization, **_WITH),
     ),
     "decay-enhances": papers.Claim(
         "Weight decay strengthens synergy.",
