@@ -9,7 +9,7 @@ from mechgrok.exchange.importing import import_run
 from mechgrok.runs import Run
 
 PUBLISHED = Path(__file__).parents[2].parent / "shared" / "peers" / "nanda_mod113_wd1.pth"
-KEYS = [23, 6, 37, 41, 39]
+KEYS = [6, 23, 37, 39, 41]
 
 pytestmark = pytest.mark.skipif(
     not PUBLISHED.is_file(), reason="no published file beside the checkout"
