@@ -65,6 +65,7 @@ def setup(app: Any) -> None:
     variables.write(HERE / "reference")
     figures.copy_scripts(BUILD / "static")
     figures.prepare_kernels(BUILD, ROOT)
+    app.add_directive("packed-figure", figures.PackedFigure)
     app.connect("source-read", notebooks.show_exercises)
     app.connect("source-read", variables.link)
     app.connect("html-page-context", figures.add_plotly)

@@ -57,11 +57,12 @@ show(document.getElementById("figure"), "data");
 """)
 
 
-def write_html(figure: go.Figure, path: Path) -> None:
+def write_html(figure: go.Figure, path: Path | str) -> None:
     """Write a self-contained, interactive page with plotly.js inside.
 
     The page cannot upload the figure, and its image button saves SVG.
     """
+    path = Path(path)
     title = re.sub(r"<[^>]*>", " ", figure.layout.title.text or path.stem)
     page = _PAGE.substitute(
         title=html.escape(title),
@@ -73,7 +74,7 @@ def write_html(figure: go.Figure, path: Path) -> None:
     write_text(path, page)
 
 
-def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) -> None:
+def write_picture(figure: go.Figure, path: Path | str, *, width: float | None = None) -> None:
     """Draw the figure's initial state, in the format of the path's ending: png, svg or pdf.
 
     Args:
@@ -85,6 +86,7 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
     Raises:
         UserError: the format is unknown, the width is out of range, or no browser is installed.
     """
+    path = Path(path)
     form = path.suffix[1:]
     if form not in PICTURES:
         raise UserError(f"{path} cannot be drawn: choose {', '.join(PICTURES)} as its ending.")
@@ -92,7 +94,7 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
         raise UserError(f"A picture cannot be {width:g} cm wide: give 2 to 200.")
     if width is None:
         across, scale, pixels = _SLIDE, 1.0, _SLIDES
-        shown = without_buttons(fitted(figure, across))
+        shown = without_menus(fitted(figure, across))
     else:
         across = round(max(WIDTHS[0], width * _PIXELS_PER_CM / _PRINTED))
         scale, pixels = width * _PIXELS_PER_CM / across, _PRINT
@@ -104,17 +106,21 @@ def write_picture(figure: go.Figure, path: Path, *, width: float | None = None) 
     write_whole(path, lambda temporary: temporary.write_bytes(image))
 
 
-def without_buttons(figure: go.Figure) -> go.Figure:
-    """A copy of the figure's initial state, with slider and menus but without buttons."""
+def without_menus(figure: go.Figure) -> go.Figure:
+    """A copy of the figure's initial state, with the chosen entry of each menu as text."""
     shown = go.Figure(figure.data, figure.layout)
-    menus = [menu for menu in shown.layout.updatemenus if menu.type != "buttons"]
-    shown.layout.updatemenus = menus
+    for menu in shown.layout.updatemenus:
+        if menu.type != "buttons":
+            place = {key: menu[key] for key in ("x", "y", "xanchor", "yanchor")}
+            chosen = {"text": menu.buttons[menu.active or 0].label, "showarrow": False}
+            shown.add_annotation(place | chosen | {"xref": "paper", "yref": "paper"})
+    shown.layout.updatemenus = ()
     return shown
 
 
 def for_print(figure: go.Figure) -> go.Figure:
     """A copy of the figure without title and controls, with a line that gives the training step."""
-    shown, _ = bare(go.Figure(figure.data, figure.layout))
+    shown, _ = bare(without_menus(figure))
     for slider in shown.layout.sliders:
         prefix = slider.currentvalue.prefix or ""
         now = {"text": f"{prefix}{slider.steps[slider.active].label}", "showarrow": False}
@@ -124,5 +130,5 @@ def for_print(figure: go.Figure) -> go.Figure:
         cut = SLIDER - 24
         bottom, height = shown.layout.margin.b - cut, shown.layout.height - cut
         shown.update_layout(margin={"b": bottom}, height=height)
-    shown.layout.sliders = shown.layout.updatemenus = ()
+    shown.layout.sliders = ()
     return shown

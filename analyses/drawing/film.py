@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import plotly.graph_objects as go
 
 from mechgrok.analyses.drawing.browser import one_browser
-from mechgrok.analyses.drawing.export import without_buttons
+from mechgrok.analyses.drawing.export import without_menus
 from mechgrok.analyses.drawing.layouts import fitted
 from mechgrok.errors import UserError
 from mechgrok.files import write_whole
@@ -26,7 +26,7 @@ _FFMPEG = 600
 _LAST = 2
 
 
-def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 1000) -> None:
+def write_film(figure: go.Figure, path: Path | str, *, fps: float = 6.0, width: int = 1000) -> None:
     """Draw the figure at every stop of its slider and join the pictures.
 
     Args:
@@ -39,6 +39,7 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
         UserError: the figure has no slider, a number is out of range, or ffmpeg or a browser is
             missing or fails.
     """
+    path = Path(path)
     form = path.suffix[1:]
     if not figure.frames:
         raise UserError(f"{path} cannot be made: the figure has no slider to animate.")
@@ -67,7 +68,7 @@ def write_film(figure: go.Figure, path: Path, *, fps: float = 6.0, width: int = 
 
 def stops(figure: go.Figure) -> Iterator[go.Figure]:
     """Yield the figure at each stop of its slider."""
-    shown = without_buttons(figure)
+    shown = without_menus(figure)
     for number, frame in enumerate(figure.frames):
         for at, changed in zip(frame.traces, frame.data, strict=True):
             shown.data[at].update(changed)

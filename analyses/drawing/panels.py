@@ -162,11 +162,15 @@ class Panels:
             drawn += [_legend_line(entry, style, name) for entry, style in entries.items()]
         figure, menus = go.Figure(drawn, self._layout(axis)), united_choices(traces)
         figure.update_layout(updatemenus=[menu_of(figure, traces, chosen) for chosen in menus])
-        if stops:
+        if len(stops) > 1:
             slider_of(figure, traces, stops, axis, self.at_stop)
-        nearest = "each run at its step nearest to the slider's" if len(sliding) > 1 else ""
-        subtitle = "; ".join(part for part in (self.subtitle, nearest) if part)
-        context = (self, self._legends, menus, axis, subtitle, bool(stops))
+        parts = [self.subtitle]
+        if len(stops) == 1:
+            parts.append(f"at training step {stops[0]:,}")
+        elif len(sliding) > 1:
+            parts.append("each run at its step nearest to the slider's")
+        subtitle = "; ".join(part for part in parts if part)
+        context = (self, self._legends, menus, axis, subtitle, len(stops) > 1)
         return with_layouts(figure, {w: Page(*context, w).attributes() for w in WIDTHS})
 
     def _layout(self, steps: StepAxis) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mechgrok.analyses.drawing.browser import one_browser
-from mechgrok.analyses.drawing.export import without_buttons
+from mechgrok.analyses.drawing.export import without_menus
 from mechgrok.analyses.drawing.layouts import fitted
 from mechgrok.results.analysis import Analysis
 from mechgrok.runs import Run
@@ -38,7 +38,7 @@ def draw(name: str, runs: dict[str, Run]) -> None:
     """Write NAME.png of the runs to this folder."""
     analysis = Analysis.load(name)
     measured = {label: analysis(run) for label, run in runs.items()}
-    figure, file = without_buttons(fitted(analysis.draw(measured), _WIDTH)), HERE / f"{name}.png"
+    figure, file = without_menus(fitted(analysis.draw(measured), _WIDTH)), HERE / f"{name}.png"
     # At double resolution the figures would take 8 MB.
     with one_browser() as browser:
         height = figure.layout.height or 800

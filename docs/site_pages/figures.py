@@ -1,12 +1,21 @@
-"""Live figures in executed pages, which share one copy of plotly.js.
+"""Live figures in pages, which share one copy of plotly.js.
 
 `prepare_kernels` writes an IPython profile that shows Plotly figures without a copy of plotly.js;
-`add_plotly` adds the script to pages with figures.
+`PackedFigure` shows a saved figure; `add_plotly` adds the script to pages with figures.
 """
 
 import os
 from pathlib import Path
 from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+#: How `plotly.io.to_html` writes a figure into a page.
+_HTML = {
+    **{"full_html": False, "include_plotlyjs": False, "auto_play": False},
+    "config": {"responsive": True, "displaylogo": False},
+}
 
 #: Start-up code of every kernel.
 _START = """
@@ -25,11 +34,7 @@ if not Path("data").exists():
 
 class BesidePlotly(MimetypeRenderer):
     def to_mimebundle(self, fig_dict):
-        shown = pio.to_html(
-            fig_dict, full_html=False, include_plotlyjs=False, auto_play=False,
-            config={{"responsive": True, "displaylogo": False}},
-        )
-        return {{"text/html": shown}}
+        return {{"text/html": pio.to_html(fig_dict, **{html!r})}}
 
 
 pio.renderers["beside"] = BesidePlotly()
@@ -42,11 +47,29 @@ def prepare_kernels(build: Path, root: Path) -> None:
     """Configure new kernels to find the shipped runs and show live figures."""
     startup = build / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
-    (startup / "00-figures.py").write_text(_START.format(data=str(root / "data")), encoding="utf-8")
+    code = _START.format(data=str(root / "data"), html=_HTML)
+    (startup / "00-figures.py").write_text(code, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(build / "ipython")
     # Kernels start in other folders but import this tree.
     path = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
+
+
+class PackedFigure(SphinxDirective):
+    """A figure in a file written by `mechgrok.reports.packing.pack`, by its path from the page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The figure as HTML."""
+        from plotly.io import to_html
+
+        from mechgrok.reports.packing import unpack
+
+        relative, path = self.env.relfn2path(self.arguments[0])
+        self.env.note_dependency(relative)
+        figure = unpack(Path(path).read_text(encoding="ascii"))
+        return [nodes.raw("", to_html(figure, validate=False, **_HTML), format="html")]
 
 
 def copy_scripts(into: Path) -> None:

@@ -590,17 +590,23 @@
       const y = quantity === "accuracy" ? (value) => top + deep * (1 - value)
         : (value) => top + deep * (1 - (Math.log10(Math.max(value, 1e-8)) + 8) / 10);
       context.font = "11px Helvetica, Arial, sans-serif";
-      if (runs[0]) phases(context, runs[0], x, top, deep);
-      milestones(context, x, left + wide);
+      const title = quantity === "accuracy" ? "accuracy" : "loss (log)";
+      if (runs[0]) phases(context, runs[0], x, top, deep, quantity === "accuracy");
+      milestones(context, x, left + context.measureText(title).width, left + wide);
       context.fillStyle = ink;
       context.strokeStyle = style("--line");
       context.lineWidth = 1;
       context.strokeRect(left, top, wide, deep);
       context.textAlign = "left";
-      context.fillText(quantity === "accuracy" ? "accuracy" : "loss (log)", left, 11);
+      context.fillText(title, left, 11);
       context.textAlign = "center";
-      for (const step of [0, 10, 100, 1000, 10000, 100000, 1000000])
-        if (step <= last) context.fillText(step >= 1000 ? `${step / 1000}k` : step, x(step), height - 6);
+      let end = -Infinity;
+      for (const step of [0, 10, 100, 1000, 10000, 100000, 1000000].filter((tick) => tick <= last)) {
+        const words = step >= 1000 ? `${step / 1000}k` : `${step}`, half = context.measureText(words).width / 2;
+        if (x(step) - half < end + 4) continue;
+        context.fillText(words, x(step), height - 6);
+        end = x(step) + half;
+      }
       context.textAlign = "right";
       for (const value of quantity === "accuracy" ? [0, 0.5, 1] : [1e-8, 1e-4, 1])
         context.fillText(quantity === "accuracy" ? `${100 * value} %` : value, left - 4, y(value) + 4);
@@ -621,7 +627,8 @@
     }
   }
 
-  function phases(context, run, x, top, deep) {
+  // The phases of a run, shaded; their names stand halfway up, where accuracy has left room for them.
+  function phases(context, run, x, top, deep, named) {
     const { t_mem, t_gen } = run.about.milestones, last = run.about.steps.at(-1);
     const ends = [];
     if (t_mem !== null) ends.push([0, t_mem, "memorizes", "rgba(0,114,178,0.10)"]);
@@ -632,23 +639,24 @@
       context.fillRect(x(from), top, x(to) - x(from), deep);
       context.fillStyle = style("--faint");
       context.textAlign = "center";
-      if (x(to) - x(from) > 60) context.fillText(words, (x(from) + x(to)) / 2, top + deep - 5);
+      const fits = x(to) - x(from) > context.measureText(words).width + 6;
+      if (named && fits) context.fillText(words, (x(from) + x(to)) / 2, top + deep / 2 + 4);
     }
   }
 
-  // t_mem and t_gen of every run, in its colour.
-  function milestones(context, x, right) {
-    const begun = [];
+  // t_mem and t_gen of every run, in its colour, right of the title.
+  function milestones(context, x, title, right) {
+    const taken = [[-Infinity, title]];
     runs.forEach((run, number) => {
       for (const [name, step] of Object.entries(run.about.milestones)) {
         if (step === null) continue;
         const words = `${name} ${step.toLocaleString("en")}`, half = context.measureText(words).width / 2;
         const at = Math.min(x(step), right - half);
-        const isFree = begun.every((other) => Math.abs(other - at) > 2 * half + 4);
+        const isFree = taken.every(([from, to]) => at - half > to + 4 || at + half < from - 4);
         context.fillStyle = runs.length > 1 ? colorOf(number) : style("--faint");
         context.textAlign = "center";
         if (isFree) context.fillText(words, at, 11);
-        if (isFree) begun.push(at);
+        if (isFree) taken.push([at - half, at + half]);
         context.fillRect(x(step) - 0.5, 14, 1.5, 5);
       }
     });

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from mechgrok.analyses.drawing import Panels, write_picture
-from mechgrok.analyses.drawing.export import for_print, without_buttons
+from mechgrok.analyses.drawing.export import for_print, without_menus
 from mechgrok.analyses.drawing.film import stops, write_film
 from mechgrok.errors import UserError
 
@@ -43,9 +43,32 @@ def test_a_slide_keeps_the_slider_which_says_the_step_and_loses_its_buttons(
     figure: go.Figure,
 ) -> None:
     assert [menu.type for menu in figure.layout.updatemenus] == ["buttons"]
-    slide = without_buttons(figure)
+    slide = without_menus(figure)
     assert slide.layout.sliders
     assert not slide.layout.updatemenus
+
+
+def test_a_single_checkpoint_needs_no_slider_but_its_step_is_named() -> None:
+    measured = {"a": xr.Dataset({"z": (("step", "y", "x"), np.ones((1, 2, 2)))}, {"step": [1200]})}
+    panels = Panels(measured, title="What is seen", subtitle="how to read it")
+    colors = panels.colors("z", 0, 12)
+    panel = panels.row(height=100).panel("a")
+    panel.heat(colors, run="a", at=lambda now: {"z": now.z.to_numpy()}, hover="%{z}")
+    figure = panels.draw()
+    assert not figure.layout.sliders
+    assert not figure.layout.updatemenus
+    assert not figure.frames
+    assert figure.layout.title.subtitle.text == "how to read it; at training step 1,200"
+
+
+def test_a_picture_says_what_its_menus_show(figure: go.Figure) -> None:
+    buttons = [{"label": label, "method": "skip"} for label in ("head 0", "head 1")]
+    menu = {"active": 1, "buttons": buttons, "x": 1, "y": 0.5, "xanchor": "right"}
+    figure.layout.updatemenus = [menu]
+    for picture in (without_menus(figure), for_print(figure)):
+        assert not picture.layout.updatemenus
+        (note,) = [note for note in picture.layout.annotations if note.text == "head 1"]
+        assert (note.x, note.y, note.xanchor) == (1, 0.5, "right")
 
 
 def test_a_film_shows_every_stop_of_the_slider(figure: go.Figure) -> None:

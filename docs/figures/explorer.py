@@ -1,0 +1,89 @@
+"""Redraw the explorer's pictures in this folder: python docs/figures/explorer.py BASE TICKET
+
+BASE is a default run (`mechgrok train`), TICKET its ticket (`mechgrok ticket ckpts/
+--until-grokked`). Needs the extra mechgrok[explore], playwright, and Chromium.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from mechgrok.analyses.drawing.browser import find_browser
+from mechgrok.analyses.explorer import explore
+
+#: Milliseconds; measuring interventions over training takes a few seconds.
+_PATIENCE = 60_000
+
+
+def ticket(page: Page) -> None:
+    """A dense run and its ticket at the same accuracy."""
+    page.get_by_role("radio", name="accuracy").click()
+    go_to(page, 12_300)
+
+
+def frequency(page: Page) -> None:
+    """A frequency removed from the logits of every checkpoint."""
+    form = page.locator('details[data-kind="Remove"]')
+    form.locator("summary").click()
+    form.get_by_role("textbox", name="Frequencies").fill("3")
+    form.get_by_role("button", name="Remove", exact=True).click()
+    over_training(page)
+    show_correct(page)
+    go_to(page, 12_300)
+
+
+def late(page: Page) -> None:
+    """The last checkpoint's neurons in every earlier one."""
+    form = page.locator('details[data-kind="Patch"]')
+    form.locator("summary").click()
+    form.locator(".dash-dropdown").first.click()
+    page.get_by_role("option", name="blocks.0.mlp.hook_post").click()
+    form.get_by_role("spinbutton", name="From step").fill("30000")
+    form.get_by_role("button", name="Patch", exact=True).click()
+    over_training(page)
+    show_correct(page)
+    go_to(page, 9_800)
+
+
+def over_training(page: Page) -> None:
+    """Measure the interventions at every checkpoint."""
+    expect(page.get_by_role("listitem")).to_have_count(1, timeout=_PATIENCE)
+    page.get_by_role("button", name="Over training").click()
+    page.wait_for_selector("progress[value='1']")
+
+
+def show_correct(page: Page) -> None:
+    """Show which pairs are answered correctly."""
+    page.locator("#pairs-show").click()
+    page.get_by_role("option", name="correct", exact=True).click()
+
+
+def go_to(page: Page, step: int) -> None:
+    """Go to a step and wait until it is shown."""
+    typed = page.get_by_role("spinbutton", name="Go to step")
+    typed.fill(str(step))
+    typed.press("Enter")
+    expect(page.locator("#step-words")).to_contain_text(f"{step:,}", timeout=_PATIENCE)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)
+
+
+if __name__ == "__main__":
+    base, ticket_run = sys.argv[1:]
+    runs = {ticket: (base, ticket_run), frequency: (base,), late: (base,)}
+    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=find_browser(), args=arguments)
+        for show, paths in runs.items():
+            server = explore(*paths)
+            server.start()
+            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page.set_default_timeout(_PATIENCE)
+            page.goto(server.url)
+            page.wait_for_selector("body[data-ready=yes]")
+            show(page)
+            page.screenshot(path=Path(__file__).parent / f"explorer-{show.__name__}.png")
+            page.close()
+            server.close()
