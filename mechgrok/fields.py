@@ -4,6 +4,7 @@ import json
 import re
 import types
 from collections.abc import Mapping
+from inspect import Parameter, Signature, signature
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -86,6 +87,15 @@ class Settings(BaseModel):
     #: The methods of which a subclass with a name must override one, because without any it does
     #: nothing.
     effective_methods: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        # help() shows names and defaults; pydantic's annotations would fill a screen.
+        fields = signature(cls).parameters.values()
+        cls.__signature__ = Signature(
+            [field.replace(annotation=Parameter.empty) for field in fields]
+        )
 
     @model_validator(mode="before")
     @classmethod

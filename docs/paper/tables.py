@@ -114,12 +114,20 @@ def _of_kind(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _times(some: pd.DataFrame, what: str) -> str:
-    """The step of each seed; how far it was trained where it did not get there."""
-    times = [
-        f"{row[what]:,.0f}" if pd.notna(row[what]) else f"> {row['step']:,}"
-        for _, row in some.iterrows()
-    ]
-    return times[0] if len(set(times)) == 1 else " · ".join(times)
+    """The step of each of three seeds, and the median and range of more.
+
+    A run that did not get there shows how far it was trained: ``> 60,000``.
+    """
+    reached = some[what].astype(float)
+    steps = reached.fillna(some["step"] + 0.5)  # after a run that got there at its last step
+    order = steps.sort_values(kind="stable").index
+    times = [f"{some['step'][i]:,}" if pd.isna(reached[i]) else f"{reached[i]:,.0f}" for i in order]
+    times = [("> " if pd.isna(reached[i]) else "") + t for i, t in zip(order, times, strict=True)]
+    if len(set(times)) == 1:
+        return times[0]
+    if len(times) <= 3:
+        return " · ".join(times[list(order).index(i)] for i in some.index)
+    return f"{times[(len(times) - 1) // 2]} ({times[0]} to {times[-1]})"
 
 
 def _tau(some: pd.DataFrame) -> str:

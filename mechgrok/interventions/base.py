@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from inspect import Parameter, Signature, cleandoc
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
@@ -54,7 +54,7 @@ class _Listed(ModelMetaclass):
 
 
 class Described(Settings, metaclass=_Listed):
-    """Fields with descriptions, which appear in the signature and the docstring of a subclass.
+    """Fields with descriptions, which appear in the docstring of a subclass.
 
     Raises:
         UserError: an option is unknown or its value is invalid.
@@ -74,13 +74,11 @@ class Described(Settings, metaclass=_Listed):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        parameters, missing = [], []
-        for name, field in cls.model_fields.items():
-            default = Parameter.empty if field.is_required() else field.default
-            parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=default))
-            if f" {name}: " not in (cls.__doc__ or ""):
-                missing.append(f"    {name}: {field.description}\n")
-        cls.__signature__ = Signature(parameters)
+        missing = [
+            f"    {name}: {field.description}\n"
+            for name, field in cls.model_fields.items()
+            if f" {name}: " not in (cls.__doc__ or "")
+        ]
         if missing and cls.__doc__:
             heading = "" if "Attributes:\n" in cls.__doc__ else "\n\nAttributes:"
             cls.__doc__ = f"{cleandoc(cls.__doc__)}{heading}\n{''.join(missing)}"
