@@ -1,5 +1,6 @@
 """A run is asked for in Python as on the command line: a preset, and settings by their names."""
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ def test_a_preset_takes_settings_by_the_names_that_flags_have() -> None:
 def test_a_preset_alone_is_what_the_command_trains() -> None:
     assert RunConfig.preset("nanda") == RunConfig.make(**presets.load("nanda"))
     assert RunConfig.preset() == RunConfig.make(**presets.load(presets.DEFAULT))
+
+
+def test_help_on_settings_shows_names_and_defaults_without_annotations() -> None:
+    assert str(signature(RunConfig)).startswith("(*, format=1, task=<factory>, model=MLPConfig(")
+    assert "Annotated" not in str(signature(RunConfig))
 
 
 def test_train_takes_a_preset_and_settings(tmp_path: Path) -> None:
