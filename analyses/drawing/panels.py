@@ -133,11 +133,10 @@ class Panels:
         for part in ("line", "marker"):
             if part in attributes:
                 grey = {} if own_color else {"color": "#555555"}
-                entry[part] = {**attributes[part], **grey}
+                shared = {key: v for key, v in attributes[part].items() if np.ndim(v) == 0}
+                entry[part] = shared | grey
         if is_bar:
             entry["marker"]["symbol"] = "square"
-        if np.ndim(entry.get("marker", {}).get("size", 0)):
-            del entry["marker"]["size"]
         legend[name] = entry
 
     @property

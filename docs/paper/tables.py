@@ -1,13 +1,15 @@
-"""Write the tables of README.md and docs/ anew from papers' data: python docs/paper/tables.py
+"""Write the tables of README.md and docs/ anew: python docs/paper/tables.py [OUT …]
 
-The folders beside this file are named after papers; claims.json in them is the one that
-`mechgrok paper NAME` wrote. That of minegishi2023, with its runs.csv, is from `--seeds 3`, with
-verdicts by the present rules. A table stands between `<!-- table NAME -->` and
+The folders beside this file have papers' names, and claims.json and other files in them are those
+that `mechgrok paper NAME --out OUT` wrote: this script copies them from every OUT first. Those of
+minegishi2023 are from `--seeds 3`. A table stands between `<!-- table NAME -->` and
 `<!-- end of table -->`.
 """
 
 import json
 import re
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,15 @@ import pandas as pd
 
 from mechgrok.analyses.papers import find_paper
 from mechgrok.analyses.papers.claims import VERDICTS, count_verdicts
+from mechgrok.analyses.papers.item import ItemResult
 from mechgrok.analyses.papers.page import as_markdown, describe
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]
 #: The paper whose runs the tables of runs show.
 TICKETS = HERE / "minegishi2023"
+#: The figures that pages show live, by paper: items and names.
+SHOWN = {"norm-or-structure": [("ticket", "lead"), ("scale-law", "grid")]}
 #: The claims of a paper, as rows of claims.json.
 Claims = Sequence[Mapping[str, Any]]
 #: A kind of run: its network, stage and settings, as runs.csv has them.
@@ -215,7 +220,22 @@ def filled(text: str, made: dict[str, str]) -> str:
     return _PLACE.sub(lambda found: f"{found[1]}{made[found[2]]}{found[3]}", text)
 
 
+def keep(out: Path) -> None:
+    """Copy the data of a paper from its folder to the one beside this file."""
+    name = json.loads((out / "claims.json").read_text(encoding="utf-8"))["paper"]
+    into = HERE / name
+    into.mkdir(exist_ok=True)
+    for file in ("claims.json", "runs.csv"):
+        shutil.copyfile(out / file, into / file)
+    for item, figure in SHOWN.get(name, []):
+        _, result = ItemResult.read(out, item)
+        (packed,) = (each["packed"] for each in result.figures if each["name"] == figure)
+        (into / f"{item}-{figure}.txt").write_text(packed, encoding="ascii")
+
+
 if __name__ == "__main__":
+    for out in sys.argv[1:]:
+        keep(Path(out))
     made = tables()
     for page in PAGES:
         before = page.read_text(encoding="utf-8")

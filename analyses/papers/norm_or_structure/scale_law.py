@@ -16,6 +16,7 @@ SETTINGS = (
     "squares for ln t_gen over the cells of one seed: those that generalize, or all that memorize, "
     "with 30,000 in place of a later t_gen."
 )
+VERSION = 2
 _SOURCE = "arXiv 2606.18465"
 _ALL = (1, *shared.TEMPERATURES)
 
@@ -38,7 +39,7 @@ def draw(sweep: Sweep) -> papers.Figures:
     figure = Panels({}, title="Does the logit scale explain what the norm does?", subtitle=subtitle)
     row = figure.row(height=330, legend=True)
     left = row.panel(x="norm at which the weights are held", y=shared.LOG_STEPS)
-    x = {"title": "logit scale from t_mem to t_gen, in nats", "type": "log", "dtick": "D2"}
+    x = shared.LOG_STEPS | {"title": "logit scale from t_mem to t_gen, in nats"}
     right = row.panel(x=x, y=shared.LOG_STEPS | {"matches": "y"})
     for color, temperature in zip(COLORS, sorted(_ALL), strict=False):
         cells = {n: papers.t_gen(**shared.cell(n, temperature))(sweep) for n in shared.GRID_NORMS}
