@@ -9,6 +9,7 @@ SETTINGS = (
     "prunes the dense network's weights at s, and the optimizer starts anew; steps are counted "
     "from s."
 )
+VERSION = 2
 #: The steps of the dense network at which the mask is imposed, and those of the preview.
 STEPS = {100: 50, 1000: 200, 5000: 500}
 

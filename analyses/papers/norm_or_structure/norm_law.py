@@ -17,6 +17,7 @@ SETTINGS = (
     "memorizes at 19. W_c is the norm at t_gen of the free run of the same seed. arXiv 2606.13753 "
     "studies other networks, at four moduli."
 )
+VERSION = 2
 #: The norms of the exponential fit.
 _FITTED = (30, 34, 38, 41, 44)
 _SOURCE = "arXiv 2606.13753"

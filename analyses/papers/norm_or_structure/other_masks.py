@@ -9,6 +9,7 @@ SETTINGS = (
     "dense network's initial weights; free, and at the ticket's norm, logit scale, or both. The "
     "random mask is the same for all seeds."
 )
+VERSION = 2
 _MASKS = ("shuffled", "random")
 
 

@@ -16,7 +16,7 @@ SETTINGS = (
     "squares for ln t_gen over the cells of one seed: those that generalize, or all that memorize, "
     "with 30,000 in place of a later t_gen."
 )
-VERSION = 2
+VERSION = 3
 _SOURCE = "arXiv 2606.18465"
 _ALL = (1, *shared.TEMPERATURES)
 

@@ -139,18 +139,17 @@ def _ends(network: str) -> tuple[papers.Quantity, papers.Quantity]:
     return ticket, base
 
 
-#: The beginnings of the names of arms.
-DENSE_AT, TICKET_AT = "dense at ticket's", "ticket at dense"
+def _name(network: str, constraints: str) -> str:
+    """The name of a held arm in figures: ``dense at ticket's norm``, ``ticket at both``."""
+    at = {"dense": "dense at ticket's", "ticket": "ticket at dense"}[network]
+    return f"{network} at both" if constraints == BOTH else f"{at} {HELD[constraints]}"
 
 
 def arms(network: str) -> dict[str, dict[str, Any]]:
     """The settings of the arms of the ticket's experiment, by their names in figures."""
     named = {"dense, free": {"stage": "base"}}
-    for stage, name in (
-        ("dense-held", DENSE_AT),
-        ("ticket-held", TICKET_AT),
-    ):
-        named |= {f"{name} {what}": {"stage": stage, "constraints": c} for c, what in HELD.items()}
+    for held in ("dense", "ticket"):
+        named |= {_name(held, c): {"stage": f"{held}-held", "constraints": c} for c in HELD}
     named["ticket, free"] = {"stage": "ticket"}
     return {name: {"network": network, **settings} for name, settings in named.items()}
 
@@ -159,7 +158,7 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
     """t_gen of every arm beside the shares of the lead, and the arms over training."""
     subtitle = (
         "left: a small point for each seed, a large one for the median, open triangles: later; "
-        "right: median and 95 % interval (with fewer than six seeds, the range)"
+        "right: median and 95 % interval (with fewer than six seeds, the range) in log t_gen"
     )
     figure = Panels(
         {},
@@ -173,7 +172,7 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
     values = {name: papers.t_gen(**settings)(sweep) for name, settings in arms(network).items()}
     papers.points(left, values, COLORS[0], sideways=True)
     x = {
-        "title": "share of the ticket's lead, in log t_gen",
+        "title": "share of the lead",
         "range": [-0.3, 1.3],
         "tickformat": ".0%",
     }
@@ -184,9 +183,9 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
         y=y | {"showticklabels": False},
         width=0.7,
     )
-    shares = {f"{DENSE_AT} {what}": gained(c, network) for c, what in HELD.items()}
+    shares = {_name("dense", c): gained(c, network) for c in HELD}
     draw_shares(right, {name: of(sweep) for name, of in shares.items()}, COLORS[2])
-    shares = {f"{TICKET_AT} {what}": lost(c, network) for c, what in HELD.items()}
+    shares = {_name("ticket", c): lost(c, network) for c in HELD}
     draw_shares(right, {name: of(sweep) for name, of in shares.items()}, COLORS[1])
     for at in (0, 1):
         right.add(
@@ -207,7 +206,7 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
 
 
 #: A logarithmic axis of training steps.
-LOG_STEPS = {"title": "t_gen", "type": "log", "dtick": "D2", "tickformat": ",d"}
+LOG_STEPS = {"title": "t_gen", "type": "log", "tickformat": ",d"}
 
 
 def axis_of_names(names: Sequence[str]) -> dict[str, Any]:

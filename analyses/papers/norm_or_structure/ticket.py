@@ -10,6 +10,7 @@ SETTINGS = (
     "the free ticket's t_gen, 1 that of the free dense network, on a logarithmic scale. Held runs "
     "train for at most 30,000 steps, free ones for 60,000."
 )
+VERSION = 2
 
 
 def plan(scale: papers.Scale) -> Plan:
