@@ -16,7 +16,7 @@ from mechgrok.reports.titles import bare
 
 _TEMPLATES = Path(__file__).parent
 #: The number of analyses, from the first, whose figures are printed; all findings are.
-_PRINTED = 10
+_PRINTED = 7
 #: Tags of plotly's titles that have the same meaning in HTML.
 _TITLE_TAGS = re.compile(r"&lt;(/?(?:b|i|em|sub|sup|br)/?)&gt;")
 

@@ -5,6 +5,7 @@ from mechgrok.analyses.papers.norm_or_structure import shared
 from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = "a · b mod 67, the default network, six seeds; otherwise as in the items on a + b."
+VERSION = 2
 
 
 def plan(scale: papers.Scale) -> Plan:
