@@ -39,8 +39,8 @@ def draw(sweep: Sweep) -> papers.Figures:
     figure = Panels({}, title="Does the logit scale explain what the norm does?", subtitle=subtitle)
     row = figure.row(height=330, legend=True)
     left = row.panel(x="norm at which the weights are held", y=shared.LOG_STEPS)
-    x = shared.LOG_STEPS | {"title": "logit scale from t_mem to t_gen, in nats"}
-    right = row.panel(x=x, y=shared.LOG_STEPS | {"matches": "y"})
+    x = {"title": "logit scale from t_mem to t_gen, in nats", "dtick": "D2"}
+    right = row.panel(x=shared.LOG_STEPS | x, y=shared.LOG_STEPS | {"matches": "y"})
     for color, temperature in zip(COLORS, sorted(_ALL), strict=False):
         cells = {n: papers.t_gen(**shared.cell(n, temperature))(sweep) for n in shared.GRID_NORMS}
         values = {shared.shown_norm(sweep, n): of for n, of in cells.items() if of}
