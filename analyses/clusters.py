@@ -47,6 +47,8 @@ VERSION = 2
 #: Number of checkpoints measured by default.
 _STOPS = 20
 PLACES = ("pre", "post", "logits")
+#: The variables over steps that use labels of the test set.
+USES_TEST_LABELS = ("accuracy", "restricted_accuracy", "loss", "restricted_loss")
 
 
 def applies(run: Run) -> str | None:

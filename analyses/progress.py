@@ -123,6 +123,7 @@ USES_TEST_LABELS = (
 #: The variables over steps that use later checkpoints.
 USES_LATER_STEPS = (
     "restricted_loss",
+    "restricted_train_loss",
     "restricted_test_loss",
     "excluded_loss",
     "restricted_accuracy",
