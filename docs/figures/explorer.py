@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from mechgrok.analyses.drawing.browser import find_browser
 from mechgrok.analyses.explorer import explore
@@ -25,37 +25,35 @@ def ticket(page: Page) -> None:
 
 def frequency(page: Page) -> None:
     """A frequency removed from the logits of every checkpoint."""
-    form = page.locator('details[data-kind="Remove"]')
-    form.locator("summary").click()
+    form = opened_form(page, "Remove")
     form.get_by_role("textbox", name="Frequencies").fill("3")
-    form.get_by_role("button", name="Remove", exact=True).click()
-    over_training(page)
-    show_correct(page)
+    apply_over_training(page, form, "Remove")
     go_to(page, 12_300)
 
 
 def late(page: Page) -> None:
     """The last checkpoint's neurons in every earlier one."""
-    form = page.locator('details[data-kind="Patch"]')
-    form.locator("summary").click()
+    form = opened_form(page, "Patch")
     form.locator(".dash-dropdown").first.click()
     page.get_by_role("option", name="blocks.0.mlp.hook_post").click()
     form.get_by_role("spinbutton", name="From step").fill("30000")
-    form.get_by_role("button", name="Patch", exact=True).click()
-    over_training(page)
-    show_correct(page)
+    apply_over_training(page, form, "Patch")
     go_to(page, 9_800)
 
 
-def over_training(page: Page) -> None:
-    """Measure the interventions at every checkpoint."""
+def opened_form(page: Page, kind: str) -> Locator:
+    """The form of a kind of intervention, opened."""
+    form = page.locator(f'details[data-kind="{kind}"]')
+    form.locator("summary").click()
+    return form
+
+
+def apply_over_training(page: Page, form: Locator, kind: str) -> None:
+    """Apply the form's intervention to every checkpoint, and show which pairs are right."""
+    form.get_by_role("button", name=kind, exact=True).click()
     expect(page.get_by_role("listitem")).to_have_count(1, timeout=_PATIENCE)
     page.get_by_role("button", name="Over training").click()
     page.wait_for_selector("progress[value='1']")
-
-
-def show_correct(page: Page) -> None:
-    """Show which pairs are answered correctly."""
     page.locator("#pairs-show").click()
     page.get_by_role("option", name="correct", exact=True).click()
 
