@@ -22,6 +22,7 @@ def _base_runs(
         "mul": (mul[0], _FREE | mul[1]),
         "norms": (add[0], held | _but_length(add[1])),
         "temperatures": (add[0], held | _but_length(add[1])),
+        "parts": (add[0], held | _but_length(add[1])),
         "norms-mul": (mul[0], held | _but_length(mul[1])),
         "fast": (add[0], held | _but_length(add[1]) | {"transforms": "grokfast-ema"}),
     }
@@ -42,7 +43,7 @@ PAPER = Paper(
     published="a study of its own, with rules that were fixed before the first run",
     items=(
         *("norm-law", "scale-law", "ticket", "other-masks", "mask-timing", "norm-at-gen"),
-        "ticket-mul",
+        *("ticket-mul", "periodicity"),
     ),
     full=Size(
         _base_runs(("paper-mlp", {"checkpoint_at": [100, 1000, 5000]}), ("mul", {}), {}),
