@@ -1,4 +1,4 @@
-"""Is periodicity a cause? Networks with few frequencies, or with a frozen matrix, from the start."""
+"""Is periodicity a cause? Networks with few frequencies, or with a frozen matrix."""
 
 from mechgrok.analyses import papers
 from mechgrok.analyses.papers.norm_or_structure import shared
