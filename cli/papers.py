@@ -1,46 +1,60 @@
 """List the papers that `mechgrok paper` reproduces, and write a page over their verdicts"""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError, in_a_sentence
 
+if TYPE_CHECKING:
+    from mechgrok.analyses.papers.overview import Reproduction
+
 
 def papers(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Folders that `mechgrok paper` has written; default: those in this folder."
+            help="Folders that `mechgrok paper` has written; default: those in this folder, and "
+            "the results that come with mechgrok of the other papers."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("papers.html"),
 ) -> Suggestion:
     """List the papers that `mechgrok paper` reproduces, and write a page over their verdicts.
 
-    The page shows the claims of all papers reproduced so far, with filters and a search, the
-    sharpest disagreements first. Without any, there is only the list.
+    The page shows the claims of all papers with their verdicts, with filters and a search, the
+    sharpest disagreements first.
     """
-    from mechgrok.analyses.papers.overview import Reproduction, find_reproductions, write_overview
+    from mechgrok.analyses.papers.overview import (
+        Reproduction,
+        find_reproductions,
+        find_shipped,
+        write_overview,
+    )
 
+    shipped = find_shipped()
     reproductions = [Reproduction.read(f) for f in folders or ()] or find_reproductions(Path())
-    _list()
+    _list(shipped)
     for of in reproductions:
         print(f"{of.folder}: {of.headline}{', a preview' if of.quick else ''}")
-    if reproductions:
-        write_overview(out, reproductions)
-        print(out)
+    if not folders:
+        done = {of.title for of in reproductions if not of.quick}
+        reproductions += [of for of in shipped.values() if of.title not in done]
+    write_overview(out, reproductions)
+    print(out)
     return ("paper", "--list")
 
 
-def _list() -> None:
-    """Print each paper's name, title, and numbers of items and claims."""
+def _list(shipped: "Mapping[str, Reproduction]") -> None:
+    """Print each paper's name and title, and how many of its claims the shipped runs confirm."""
     import pandas as pd
 
     from mechgrok.analyses.papers import find_paper, list_papers
+    from mechgrok.analyses.papers.claims import count_verdicts
 
     rows = []
     for name in list_papers():
@@ -51,5 +65,10 @@ def _list() -> None:
             print(f"mechgrok: {name} cannot be listed: {in_a_sentence(error)}", file=sys.stderr)
             continue
         claims = sum(item.n_statements for item in items)
-        rows.append({"name": name, "title": paper.title, "items": len(items), "claims": claims})
-    print(pd.DataFrame(rows).to_string(index=False))
+        verdicts = count_verdicts(shipped[name].claims if name in shipped else ())
+        shown = {verdict: verdicts[verdict] for verdict in ("holds", "undecided", "differs")}
+        rows.append({"name": name, "items": len(items), "claims": claims, **shown})
+        rows[-1]["title"] = paper.title
+    width = max(len(str(row["title"])) for row in rows)
+    table = pd.DataFrame(rows).rename(columns={"title": "title".ljust(width)})
+    print(table.to_string(index=False, formatters={table.columns[-1]: f"{{:<{width}}}".format}))

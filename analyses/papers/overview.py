@@ -1,6 +1,7 @@
 """A page over the claims of several papers: filter, search, sharpest disagreements first.
 
-It reads ``claims.json`` in each paper's folder, as `mechgrok.analyses.papers.page` writes it.
+It reads ``claims.json`` in each paper's folder, as `mechgrok.analyses.papers.page` writes it. A
+package of a paper has the one of its own full runs beside its modules.
 """
 
 import json
@@ -8,12 +9,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 from mechgrok.analyses.papers.claims import VERDICTS, headline
 from mechgrok.analyses.papers.page import COLORS, describe
+from mechgrok.analyses.papers.paper import list_papers
 from mechgrok.errors import UserError
 from mechgrok.reports.page import write_page
 
@@ -30,6 +33,7 @@ class Reproduction:
         seeds: the seeds.
         quick: whether it is a preview with small networks.
         claims: a row for each claim.
+        shipped: whether it comes with the paper's package, without a page and runs.
     """
 
     folder: Path
@@ -37,9 +41,10 @@ class Reproduction:
     seeds: Sequence[int]
     quick: bool
     claims: Sequence[Mapping[str, Any]]
+    shipped: bool = False
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path, *, shipped: bool = False) -> Self:
         """Read a paper's folder.
 
         Raises:
@@ -49,7 +54,7 @@ class Reproduction:
             about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
             rows = [row for row in about["claims"] if row["verdict"] in VERDICTS]
             title = about.get("title", folder.resolve().name)
-            return cls(folder, title, about["seeds"], about["quick"], rows)
+            return cls(folder, title, about["seeds"], about["quick"], rows, shipped)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{folder} has no verdicts of a paper ({error}): make them with mechgrok paper."
@@ -67,6 +72,19 @@ def find_reproductions(folder: Path) -> list[Reproduction]:
     return [Reproduction.read(paper) for paper in found if (paper / "runs").is_dir()]
 
 
+def find_shipped() -> dict[str, Reproduction]:
+    """The verdicts that come with the papers' packages, by the paper's name."""
+    found = {}
+    for name, entry in list_papers().items():
+        try:
+            spec = find_spec(entry.module)
+        except ModuleNotFoundError:  # `find_paper` says that it is not installed.
+            continue
+        if spec and spec.origin and (file := Path(spec.origin).with_name(_FILE)).is_file():
+            found[name] = Reproduction.read(file.parent, shipped=True)
+    return found
+
+
 def write_overview(path: Path, reproductions: Iterable[Reproduction]) -> None:
     """Write the page over all claims.
 
@@ -75,7 +93,7 @@ def write_overview(path: Path, reproductions: Iterable[Reproduction]) -> None:
     """
     reproductions = list(reproductions)
     rows = [
-        {**row, "of": at, "link": _link(path, of.folder, row["item"]), "here": describe(row)}
+        {**row, "of": at, "link": _link(path, of, row["item"]), "here": describe(row)}
         for at, of in enumerate(reproductions)
         for row in of.claims
     ]
@@ -99,7 +117,9 @@ def _sharpness(row: Mapping[str, Any]) -> tuple[int, float]:
     return VERDICTS.index(row["verdict"]), row.get("margin", 0.0)
 
 
-def _link(page: Path, folder: Path, item: str) -> str:
-    """The item on the paper's own page, relative to the overview."""
-    relative = os.path.relpath((folder / "index.html").resolve(), page.resolve().parent)
+def _link(page: Path, of: Reproduction, item: str) -> str | None:
+    """The item on the paper's own page, relative to the overview; shipped ones have none."""
+    if of.shipped:
+        return None
+    relative = os.path.relpath((of.folder / "index.html").resolve(), page.resolve().parent)
     return f"{quote(Path(relative).as_posix())}#{item}"

@@ -147,10 +147,10 @@ def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
     t_mem and t_gen use the task's own criterion, and are empty if the run did not reach it.
     """
     table = sweep.table.rename(columns={"plan": "network"})
-    unlisted = ("steps", "checkpoint_every")
+    unlisted = ("plan", "seed", "steps", "checkpoint_every")
     table["settings"] = [
-        " ".join(f"{name}={value}" for name, value in m.options.items() if name not in unlisted)
-        for m in sweep.members
+        " ".join(f"{name}={value}" for name, value in settings.items() if name not in unlisted)
+        for settings in (m.options if m.make else m.settings for m in sweep.members)
     ]
     table["t_gen_90"] = sweep.at(0.9).table["t_gen"]
     return table[list(_COLUMNS)]

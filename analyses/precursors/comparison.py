@@ -19,6 +19,7 @@ from mechgrok.analyses.measures.precursors import (
     stratified_rank_correlation,
 )
 from mechgrok.analyses.precursors.curves import METRICS, Curve, Measured
+from mechgrok.analyses.precursors.experiments import Experiment, experiments
 from mechgrok.analyses.precursors.outcomes import Outcomes
 
 #: The shares of the horizon at which measures are compared.
@@ -66,6 +67,7 @@ def compare_measures(measured: Measured, outcomes: Outcomes) -> tuple[pd.DataFra
     values = {share: _values_at(measured, outcomes, share) for share in SHARES}
     chances = {share: _compare_with_chance(measured, outcomes, values[share]) for share in SHARES}
     rows: list[dict[str, Any]] = []
+    causes = experiments()
     for column, name in enumerate(names):
         measure = measured.measures[name]
         about = {
@@ -76,6 +78,7 @@ def compare_measures(measured: Measured, outcomes: Outcomes) -> tuple[pd.DataFra
             "baseline": name in BASELINES,
             "seconds": float(np.median(measured.seconds.get(name.partition(".")[0], math.nan))),
             **_onsets(measured.curves[name], outcomes),
+            **causes.get(name, Experiment("", ""))._asdict(),
         }
         for share in SHARES:
             statistics = _statistics(measured, outcomes, values[share], column, share)

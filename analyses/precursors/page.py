@@ -91,6 +91,7 @@ def _row(name: str, group: pd.DataFrame, measured: Measured, outcomes: Outcomes)
             _share(at.false_alarms),
             _decimals(at.seconds, 3),
         ],
+        "experiment": (at.ratio, at.effect),
     }
 
 

@@ -1,9 +1,8 @@
 """Write the tables of README.md and docs/ anew: python docs/paper/tables.py [OUT …]
 
-The folders beside this file have papers' names, and claims.json and other files in them are those
-that `mechgrok paper NAME --out OUT` wrote: this script copies them from every OUT first. Those of
-minegishi2023 are from `--seeds 3`. A table stands between `<!-- table NAME -->` and
-`<!-- end of table -->`.
+The claims.json in the package of a paper is the one that `mechgrok paper NAME --out OUT` wrote, and
+so are the files in the folders beside this file: this script copies them from every OUT first. A
+table stands between `<!-- table NAME -->` and `<!-- end of table -->`.
 """
 
 import json
@@ -16,9 +15,11 @@ from typing import Any
 
 import pandas as pd
 
+from mechgrok.analyses import papers
 from mechgrok.analyses.papers import find_paper
 from mechgrok.analyses.papers.claims import VERDICTS, count_verdicts
 from mechgrok.analyses.papers.item import ItemResult
+from mechgrok.analyses.papers.overview import find_shipped
 from mechgrok.analyses.papers.page import as_markdown, describe
 
 HERE = Path(__file__).parent
@@ -150,18 +151,13 @@ def _best(some: pd.DataFrame) -> str:
 
 
 def claims_by_paper() -> dict[str, Claims]:
-    """The claims of each paper with a claims.json here, in the order of their arXiv numbers.
+    """The claims of each paper with its verdicts, in the order of their arXiv numbers.
 
     Studies without a number come last.
     """
-    names = sorted(
-        (file.parent.name for file in HERE.glob("*/claims.json")),
-        key=lambda name: find_paper(name).arxiv or name,
-    )
-    return {
-        name: json.loads((HERE / name / "claims.json").read_text(encoding="utf-8"))["claims"]
-        for name in names
-    }
+    shipped = find_shipped()
+    names = sorted(shipped, key=lambda name: find_paper(name).arxiv or name)
+    return {name: shipped[name].claims for name in names}
 
 
 def counts(claims: Mapping[str, Claims]) -> str:
@@ -223,10 +219,11 @@ def filled(text: str, made: dict[str, str]) -> str:
 def keep(out: Path) -> None:
     """Copy the data of a paper from its folder to the one beside this file."""
     name = json.loads((out / "claims.json").read_text(encoding="utf-8"))["paper"]
+    package = Path(papers.__path__[0], name.replace("-", "_"))
+    shutil.copyfile(out / "claims.json", package / "claims.json")
     into = HERE / name
-    into.mkdir(exist_ok=True)
-    for file in ("claims.json", "runs.csv"):
-        shutil.copyfile(out / file, into / file)
+    if into.is_dir():
+        shutil.copyfile(out / "runs.csv", into / "runs.csv")
     for item, figure in SHOWN.get(name, []):
         _, result = ItemResult.read(out, item)
         (packed,) = (each["packed"] for each in result.figures if each["name"] == figure)

@@ -13,8 +13,10 @@ import mechgrok
 from mechgrok.analyses.precursors import Outcomes
 from mechgrok.analyses.precursors.comparison import compare_measures
 from mechgrok.analyses.precursors.curves import Curve, Measure, Measured
+from mechgrok.analyses.precursors.experiments import _MEASURES, experiments
 from mechgrok.analyses.precursors.outcomes import find_outcomes
 from mechgrok.errors import UserError
+from mechgrok.metrics import USUAL
 from mechgrok.results.analysis import Analysis, analyses
 from mechgrok.sweeps import Plan, Sweep, sweep
 from tests.sweeps.conftest import here
@@ -125,6 +127,17 @@ def test_what_uses_test_labels_or_later_steps_is_declared(name: str) -> None:
             assert curve in analysis.uses_test_labels
 
 
+def test_an_experiment_is_about_a_measure_and_of_the_study() -> None:
+    measures = {f"{name}.{s}" for name in analyses() for s in Analysis.load(name).scalars}
+    measures |= {f"metrics.{column}" for column in USUAL}
+    found = experiments()
+    assert set(found) <= measures
+    assert len(found) == sum(map(len, _MEASURES.values()))  # every claim is among the shipped ones
+    for ratio, effect in found.values():
+        assert "t_gen" in ratio
+        assert "seeds" in effect
+
+
 def test_the_shipped_plan_has_both_tasks_and_few_checkpoints() -> None:
     members = Plan.load(Plan.shipped()["precursors"]).members()
     assert len(members) >= 24
@@ -182,6 +195,8 @@ def test_a_page_and_tables_are_written_and_the_next_call_measures_nothing(made: 
     norm = table[table.measure == "norms.total_l2"].iloc[0]
     assert not norm.uses_test_labels
     assert norm.seconds > 0
+    assert norm.ratio == "t_gen with the norm held at 44 over t_gen at 34"
+    assert norm.effect.endswith("9 seeds")
     assert table[table.measure == "progress.explained"].hindsight.all()
     assert table[table.measure == "metrics.test_loss"].uses_test_labels.all()
     assert table.baseline.sum() == 3 * 4

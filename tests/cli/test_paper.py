@@ -76,13 +76,20 @@ def test_the_list_says_what_each_item_shows_and_costs(
     assert "11 runs" in told
 
 
-def test_papers_are_listed_with_their_items_and_claims(capsys: pytest.CaptureFixture[str]) -> None:
+def test_papers_are_listed_with_the_verdicts_that_come_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
         main(["papers"])
     assert ended.value.code == 0
-    rows = {row.split()[0]: row.split() for row in capsys.readouterr().out.splitlines()[1:]}
+    *lines, page = capsys.readouterr().out.splitlines()
+    rows = {row.split()[0]: row.split() for row in lines[1:]}
     assert list(rows) == list(list_papers())
-    assert rows["minegishi2023"][-3:] == ["Grokking", "17", "65"]
+    shown = Path(page).read_text(encoding="utf-8")
+    assert shown.count("results that come with the package") == len(rows)
+    assert 'href="' not in shown[shown.index('id="rows"') : shown.index("<script>")]
+    assert rows["tveit2025"][1:7] == ["1", "3", "3", "0", "0", "Muon"]
 
 
 def test_a_page_shows_the_claims_of_every_folder_and_the_sharpest_disagreements_first(

@@ -94,6 +94,18 @@ def test_only_kept_frequencies_are_left(tmp_path: Path) -> None:
     assert torch.fft.rfft(removed.weights("W_E", [40])[0].T).abs()[:, 2].max() < 1e-5
 
 
+def test_a_random_subspace_has_its_dimensions_and_the_means_stay(tmp_path: Path) -> None:
+    run = short(tmp_path / "run", "subspace:of=W_E+W_U:dimensions=3")
+    other = short(tmp_path / "other", "subspace:of=W_E+W_U:dimensions=3:seed=1")
+    columns = [run.weights("W_E", [40])[0], run.weights("W_U", [40])[0].T]
+    for weights in (columns[0], torch.cat(columns, 1)):
+        centred = weights - weights.mean(0)
+        assert torch.linalg.matrix_rank(centred, atol=1e-4) == 3
+        assert weights.mean(0).abs().max() > 1e-3
+    both = torch.cat([columns[0], other.weights("W_E", [40])[0]], 1)
+    assert torch.linalg.matrix_rank(both - both.mean(0), atol=1e-4) == 6
+
+
 def test_the_norm_of_a_ticket_is_that_of_its_kept_weights(tmp_path: Path) -> None:
     parent = short(tmp_path / "parent", "none")
     ticket = train_ticket(
@@ -150,6 +162,8 @@ def test_runs_trained_together_hold_their_own_constraints(tmp_path: Path) -> Non
         ("frequencies:of=W_in:keep=1", "W_E or W_U"),
         ("frequencies:of=W_E", "keep=1+3+16"),
         ("frequencies:keep=99", "choose from 1"),
+        ("subspace:dimensions=99", "dimensions="),
+        ("subspace:of=W_in:dimensions=2", "W_E or W_U"),
         ("frequencies:keep=0", "choose from 1"),
         ("sphere:radius=0", "greater than 0"),
         ("logits", "scale"),

@@ -6,9 +6,10 @@ from mechgrok.sweeps import Plan, Sweep
 
 SETTINGS = (
     "Dense networks. After every step the embedding W_E, or W_E and the unembedding W_U, are "
-    "projected on five frequencies over the tokens and the constant, or W_E on all others; or a "
-    "matrix stays as it was initialized. The frequencies were chosen arbitrarily and are the same "
-    "for all seeds; the weight norm is not held."
+    "projected on five frequencies over the tokens and the constant, or W_E on all others; or on "
+    "as many random directions, two per frequency; or a matrix stays as it was initialized. The "
+    "frequencies and directions were chosen arbitrarily and are the same for all seeds; the weight "
+    "norm is not held. The arms with random directions were added after the others had been seen."
 )
 #: Five of the 33 frequencies, and three of the preview's 14.
 _KEPT, _KEPT_QUICK = "4+11+17+24+30", "3+7+12"
@@ -17,6 +18,8 @@ _ARMS = {
     "W_E on five frequencies": "frequencies:of=W_E:keep={kept}",
     "W_E and W_U on five frequencies": "frequencies:of=W_E+W_U:keep={kept}",
     "W_E without these five": "frequencies:of=W_E:remove={kept}",
+    "W_E on ten random directions": "subspace:of=W_E:dimensions={dimensions}",
+    "W_E and W_U on ten random directions": "subspace:of=W_E+W_U:dimensions={dimensions}",
     "W_E frozen": "freeze:of=W_E",
     "W_U frozen": "freeze:of=W_U",
 }
@@ -25,14 +28,18 @@ _FREE = papers.t_gen(network="add", stage="base")
 
 def plan(scale: papers.Scale) -> Plan:
     """Free runs, and constrained ones."""
-    kept = scale.choose(_KEPT, _KEPT_QUICK)
-    constraints = ",".join(arm.format(kept=kept) for arm in _ARMS.values())
+    constraints = ",".join(_constraint(arm, quick=scale.quick) for arm in _ARMS)
     return papers.join([scale.plan("add"), scale.plan("parts", over={"constraint": constraints})])
 
 
+def _constraint(arm: str, *, quick: bool) -> str:
+    kept = _KEPT_QUICK if quick else _KEPT
+    return _ARMS[arm].format(kept=kept, dimensions=2 * len(kept.split("+")))
+
+
 def _held(arm: str) -> papers.Quantity:
-    constraints = [_ARMS[arm].format(kept=kept) for kept in (_KEPT, _KEPT_QUICK)]
-    return papers.t_gen(network="parts", constraint=list(dict.fromkeys(constraints)))
+    constraints = {_constraint(arm, quick=quick) for quick in (False, True)}
+    return papers.t_gen(network="parts", constraint=[*constraints])
 
 
 def draw(sweep: Sweep) -> papers.Figures:
@@ -48,6 +55,16 @@ def _earlier(arm: str, text: str) -> papers.Claim:
         f"t_gen of the free network over t_gen with {arm}",
         papers.EARLIER,
         _FREE / _held(arm),
+    )
+
+
+def _only_frequencies(what: str, text: str) -> papers.Claim:
+    return papers.Claim(
+        text,
+        "a control",
+        f"t_gen with {what} on ten random directions over t_gen with it on five frequencies",
+        papers.EARLIER,
+        _held(f"{what} on ten random directions") / _held(f"{what} on five frequencies"),
     )
 
 
@@ -75,6 +92,13 @@ CLAIMS = {
         "t_gen with W_E without these five over t_gen of the free network",
         papers.within(0.5, 2, "log"),
         _held("W_E without these five") / _FREE,
+    ),
+    "embedding-needs-waves": _only_frequencies(
+        "W_E", "An embedding of as many random directions brings less than a periodic one."
+    ),
+    "both-need-waves": _only_frequencies(
+        "W_E and W_U",
+        "Random directions at both ends bring less than a periodic embedding and unembedding.",
     ),
     "frozen-embedding": _frozen("W_E", "embedding"),
     "frozen-unembedding": _frozen("W_U", "unembedding"),

@@ -206,7 +206,7 @@ def ticket_figures(sweep: Sweep, network: str, task: str) -> papers.Figures:
 
 
 #: A logarithmic axis of training steps.
-LOG_STEPS = {"title": "t_gen", "type": "log", "tickformat": "~s"}
+LOG_STEPS = {"title": "t_gen", "type": "log", "tickformat": "~s", "dtick": "D2"}
 
 
 def axis_of_names(names: Sequence[str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ CONSTRAINTS: Registry[type[Constraint]] = Registry(
         "rows": "mechgrok.optimization.constraints.rows:Rows",
         "freeze": "mechgrok.optimization.constraints.freeze:Freeze",
         "frequencies": "mechgrok.optimization.constraints.frequencies:Frequencies",
+        "subspace": "mechgrok.optimization.constraints.frequencies:Subspace",
         "logits": "mechgrok.optimization.constraints.logits:Logits",
         "sphere": "mechgrok.optimization.constraints.sphere:Sphere",
     },

@@ -1,9 +1,11 @@
-"""Frequencies of weights over the tokens, kept or removed."""
+"""Weights projected over the tokens: on frequencies, or on random directions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Self
 
+import torch
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
@@ -13,17 +15,59 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from mechgrok.tasks.harmonics import Harmonics
 
-class Frequencies(Constraint):
+
+class OverTokens(Constraint):
+    """A weight over the tokens, projected after every step: W ← Q Qᵀ W along the axis of tokens.
+
+    The columns of Q are orthonormal functions of the tokens, the first a constant, so that the mean
+    over tokens stays. Rows of other tokens (an = sign) are left as they are.
+    """
+
+    of: str = Field(default="W_E", description="Weights with an axis of tokens: W_E+W_U.")
+
+    @abstractmethod
+    def basis(self, parts: Harmonics) -> Float[Tensor, "n q"]:
+        """Q, over the tokens in the order of the task's harmonics."""
+
+    def check(self, weights: Weights) -> None:
+        from mechgrok.tasks.harmonics import no_harmonics
+
+        if reason := no_harmonics(weights.task):
+            raise UserError(f"The constraint {self.name} does not apply: {reason}")
+        self._projection(weights)
+        for name in weights.names(self.of):
+            weights.token_axis(name)
+            if weights.is_masked(name):
+                raise UserError(
+                    f"{name} has a mask, under which it cannot be projected: leave it out, or "
+                    "train without a mask."
+                )
+
+    def project(self, weights: Weights, memory: Memory, step: int) -> None:
+        tokens, projection = weights.stored(id(self), lambda: self._projection(weights))
+        for name in weights.names(self.of):
+            raw = weights.raw[name]
+            rows = raw if weights.token_axis(name) == 0 else raw.mT
+            rows[tokens] = projection.to(rows) @ rows[tokens]
+
+    def _projection(self, weights: Weights) -> tuple[Tensor, Float[Tensor, "n n"]]:
+        from mechgrok.tasks.harmonics import harmonics
+
+        parts = harmonics(weights.task)
+        basis = self.basis(parts)
+        return parts.tokens, basis @ basis.T
+
+
+class Frequencies(OverTokens):
     """A weight over the tokens, projected on some frequencies after every step.
 
-    W ← Q Qᵀ W along the axis of the tokens, with Q the orthonormal functions of the kept
-    frequencies; of a group those of irreducible representations. The mean over tokens stays. Rows
-    of other tokens (an = sign) are left as they are.
+    Q has the orthonormal functions of the kept frequencies; of a group those of irreducible
+    representations.
     """
 
     name: str = "frequencies"
-    of: str = Field(default="W_E", description="Weights with an axis of tokens: W_E+W_U.")
     keep: int | str | None = Field(default=None, description="Frequencies that stay: 1+3+16.")
     remove: int | str | None = Field(default=None, description="Frequencies that are removed: 29.")
 
@@ -36,35 +80,36 @@ class Frequencies(Constraint):
             )
         return self
 
-    def check(self, weights: Weights) -> None:
-        from mechgrok.tasks.harmonics import no_harmonics
-
-        if reason := no_harmonics(weights.task):
-            raise UserError(f"The constraint frequencies does not apply: {reason}")
-        self._projection(weights)
-        for name in weights.names(self.of):
-            weights.token_axis(name)
-            if weights.is_masked(name):
-                raise UserError(
-                    f"{name} has a mask, under which its frequencies cannot be chosen: leave it "
-                    "out, or train without a mask."
-                )
-
-    def project(self, weights: Weights, memory: Memory, step: int) -> None:
-        tokens, projection = weights.stored(id(self), lambda: self._projection(weights))
-        for name in weights.names(self.of):
-            raw = weights.raw[name]
-            rows = raw if weights.token_axis(name) == 0 else raw.mT
-            rows[tokens] = projection.to(rows) @ rows[tokens]
-
-    def _projection(self, weights: Weights) -> tuple[Tensor, Float[Tensor, "n n"]]:
-        """The tokens in order, and the projection on the constants and the kept frequencies."""
-        from mechgrok.tasks.harmonics import harmonics
-
-        parts = harmonics(weights.task)
+    def basis(self, parts: Harmonics) -> Float[Tensor, "n q"]:
         chosen = self.remove if self.keep is None else self.keep
         named = parts.parse(str(chosen))
         everything = range(1, len(parts.names))
-        kept = [part for part in everything if (part in named) != (self.keep is None)]
-        basis = parts.functions([0, *kept])
-        return parts.tokens, basis @ basis.T
+        return parts.functions(
+            [0, *(part for part in everything if (part in named) != (self.keep is None))]
+        )
+
+
+class Subspace(OverTokens):
+    """A weight over the tokens, projected on random directions after every step.
+
+    Q has the constant and an orthonormal basis of directions drawn from a normal distribution: the
+    control for `Frequencies` with as many dimensions.
+    """
+
+    name: str = "subspace"
+    dimensions: Annotated[int, Field(ge=1)] = Field(
+        default=10, description="Number of directions besides the constant; two per frequency."
+    )
+    seed: int = Field(default=0, description="Seed of the directions.")
+
+    def basis(self, parts: Harmonics) -> Float[Tensor, "n q"]:
+        constant = parts.functions([0])
+        n = len(constant)
+        if self.dimensions >= n:
+            raise UserError(
+                f"There are {n - 1} directions over {n} tokens besides the constant: write at most "
+                f"subspace:dimensions={n - 1}."
+            )
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.randn(n, self.dimensions, generator=generator, dtype=constant.dtype)
+        return torch.linalg.qr(torch.cat([constant, drawn], 1)).Q

@@ -30,6 +30,7 @@ def mechgrok(*arguments: object, path: Path) -> str:
     packages = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH", "")]))
     ended = subprocess.run(
         [sys.executable, "-m", "mechgrok", *map(str, arguments)],
+        cwd=path,
         env=os.environ | {"PYTHONPATH": packages, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -66,7 +67,7 @@ def test_a_paper_of_another_package_is_listed_made_and_judged(folder: Path) -> N
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: smith\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[mechgrok.papers]\nsmith2024 = smith2024:PAPER\n")
     listed = [line.split() for line in mechgrok("papers", path=folder).splitlines()]
-    assert ["smith2024", "Wide", "Networks", "Grok", "Early", "1", "1"] in listed
+    assert ["smith2024", "1", "1", "0", "0", "0", "Wide", "Networks", "Grok", "Early"] in listed
 
     out = folder / "made"
     options = ("--quick", "--seeds", 2, "--jobs", 1, "--out", out)
