@@ -13,7 +13,7 @@ SETTINGS = (
 
 def plan(scale: papers.Scale) -> Plan:
     """Base runs, their tickets at the end, and tickets taken every 2,000 steps."""
-    at = scale.choose("2000:24000:2000", "200:800:200")
+    at = scale.choose("2000:20000:2000", "200:800:200")
     taken = scale.stage("ticket", "over-training", 6000, at=at, rate=0.6, until_grokked=600)
     return scale.plan("add", shared.ticket(scale), taken)
 
