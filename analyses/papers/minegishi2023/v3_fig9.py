@@ -32,11 +32,13 @@ def plan(scale: papers.Scale) -> Plan:
 
 
 def draw(sweep: Sweep) -> papers.Figures:
-    """All metrics in each definition of the graph."""
+    """All metrics in each definition of the graph, of at most six seeds (as many as fit)."""
     drawing = {"bound": "regular", "signed": True}
+    seeds = list(dict.fromkeys(member.settings["seed"] for member in sweep.members))[:6]
+    groups = {name: {**settings, "seed": seeds} for name, settings in shared.BASE.items()}
     return {
         name.replace(" ", "-"): papers.analysis_figure(
-            sweep, shared.BASE, "graph", drawing=drawing, **options
+            sweep, groups, "graph", drawing=drawing, **options
         )
         for name, options in DEFINITIONS.items()
     }
