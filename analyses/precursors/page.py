@@ -82,7 +82,7 @@ def _row(name: str, group: pd.DataFrame, measured: Measured, outcomes: Outcomes)
         "sparkline": sparkline(measured.curves[name], outcomes),
         "aurocs": [_interval(row) for row in group.itertuples()],
         "cells": [
-            *(_decimals(at[column], 3) for column in ("p", "p_family")),
+            *("< 0.001" if at[p] < 0.0005 else _decimals(at[p], 3) for p in ("p", "p_family")),
             _decimals(at.outcome_given_l2),
             _decimals(at.rho),
             _decimals(at.rho_given_l2),
