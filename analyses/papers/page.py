@@ -21,7 +21,7 @@ from mechgrok.analyses.papers.paper import Paper
 from mechgrok.analyses.papers.scale import Scale
 from mechgrok.files import write_text, write_whole
 from mechgrok.reports.page import write_page
-from mechgrok.sweeps import Sweep
+from mechgrok.sweeps import Member, Sweep
 from mechgrok.sweeps.survival import INTERVAL_FROM
 
 #: The colors of verdicts.
@@ -147,13 +147,22 @@ def _table_of_runs(sweep: Sweep) -> pd.DataFrame:
     t_mem and t_gen use the task's own criterion, and are empty if the run did not reach it.
     """
     table = sweep.table.rename(columns={"plan": "network"})
-    unlisted = ("plan", "seed", "steps", "checkpoint_every")
-    table["settings"] = [
-        " ".join(f"{name}={value}" for name, value in settings.items() if name not in unlisted)
-        for settings in (m.options if m.make else m.settings for m in sweep.members)
-    ]
+    table["settings"] = [_settings(member, sweep) for member in sweep.members]
     table["t_gen_90"] = sweep.at(0.9).table["t_gen"]
     return table[list(_COLUMNS)]
+
+
+def _settings(member: Member, sweep: Sweep) -> str:
+    """The options of a derived run, or the settings in which base runs of one plan differ."""
+    plan = member.settings["plan"]
+    alike = [m.settings for m in sweep.members if not m.make and m.settings["plan"] == plan]
+    own = member.options or {
+        name: value
+        for name, value in member.settings.items()
+        if any(other.get(name) != value for other in alike)
+    }
+    unlisted = ("steps", "checkpoint_every", "seed")
+    return " ".join(f"{name}={value}" for name, value in own.items() if name not in unlisted)
 
 
 def describe(row: Row) -> str:

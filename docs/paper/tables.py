@@ -45,7 +45,7 @@ KINDS = {
         f"controlled dense, {norm} norm of the ticket": (
             "add",
             "controlled",
-            f"rate=0.6 control={norm.lower()}",
+            f"rate=0.6 control={norm.lower()} until_grokked=12000",
         )
         for norm in ("L1", "L2")
     },
