@@ -27,7 +27,7 @@ PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]
 #: The paper whose runs the tables of runs show.
 TICKETS = HERE / "minegishi2023"
 #: The figures that pages show live, by paper: items and names.
-SHOWN = {"norm-or-structure": [("ticket", "lead"), ("scale-law", "grid")]}
+SHOWN = {"norm-or-structure": [("ticket", "lead"), ("scale-law", "grid"), ("periodicity", "parts")]}
 #: The claims of a paper, as rows of claims.json.
 Claims = Sequence[Mapping[str, Any]]
 #: A kind of run: its network, stage and settings, as runs.csv has them.
