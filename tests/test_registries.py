@@ -77,6 +77,17 @@ def test_the_configurations_of_version_0_1_open(tmp_path: Path) -> None:
         assert getattr(read, "betas", (0.8, 0.9)) == (0.8, 0.9)
 
 
+@pytest.mark.parametrize("name", ["base", "ticket"])
+def test_the_shipped_runs_have_the_configurations_that_version_0_1_gave_them(name: str) -> None:
+    """The files of version 0.1 mean what those of today mean."""
+    tests = Path(__file__).parent
+    saved = json.loads((tests / "runs" / "version_0_1" / f"{name}.json").read_text())
+    assert saved["versions"]["mechgrok"] == "0.1.0"
+    today = Run(tests.parent / "data" / name).config
+    read = RunConfig.make(**saved).model_copy(update={"versions": today.versions})
+    assert read == today
+
+
 def test_a_new_optimizer_is_one_class(tmp_path: Path, restored: None) -> None:
     @OPTIMIZERS.register("signs")
     class Signs(Optimizer):

@@ -73,7 +73,7 @@ def select_finite_steps(
     >>> import mechgrok
     >>> steps, attributes = select_finite_steps(mechgrok.Run("data/base"), [0, 30000])
     >>> steps, attributes["t_gen"]
-    ([0, 30000], 12270)
+    ([0, 30000], 12220)
     >>> select_finite_steps(mechgrok.Run("data/base"), None, lambda every: every[-1:])[0]
     [30000]
     """

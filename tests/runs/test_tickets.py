@@ -333,7 +333,7 @@ class TestMistakes:
 
 @pytest.mark.slow
 class TestTheClaim:
-    """On the base run that ships with the project, which generalizes at step 12,270."""
+    """On the base run that ships with the project, which generalizes at step 12,220."""
 
     BASE = Path(__file__).parents[2] / "data" / "base"
 
