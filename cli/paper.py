@@ -72,16 +72,34 @@ def paper(
     folder = out or Path(
         ("paper" if paper.name == DEFAULT else paper.name) + ("-quick" if quick else "")
     )
+    make(folder, paper, items, scale, execution, fresh=fresh, quiet=quiet)
+    return ("papers",)
+
+
+def make(
+    folder: Path,
+    paper: "Paper",
+    items: "list[Item]",
+    scale: "Scale",
+    execution: Execution,
+    *,
+    fresh: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train the runs of a paper's items, draw and judge the items, and print the verdicts.
+
+    Raises:
+        typer.Exit: a run or an item has failed, or training was interrupted.
+        UserError: the folder contains something else.
+    """
     from mechgrok.analyses.papers.making import check_folder
     from mechgrok.analyses.papers.page import write_paper
 
     check_folder(folder)
-    executor = execution.executor()
-    failed = _train(folder, paper, items, scale, executor, quiet)
+    failed = _train(folder, paper, items, scale, execution.executor(), quiet)
     results = _draw(folder, items, scale, fresh, execution.jobs, quiet)
     page = write_paper(folder, paper, items, results, scale)
     _report(page, results, failed)
-    return ("papers",)
 
 
 def _paper_and_items(names: list[str]) -> "tuple[Paper, list[Item]]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechgrok.cli.options import Execution, Quiet, with_option_groups
 from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError, in_a_sentence
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from mechgrok.analyses.papers.overview import Reproduction
 
 
+@with_option_groups
 def papers(
+    *,
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -23,6 +26,12 @@ def papers(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The page.")] = Path("papers.html"),
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Make a preview of every paper first, in folders NAME-quick."),
+    ] = False,
+    execution: Execution,
+    quiet: Quiet = False,
 ) -> Suggestion:
     """List the papers that `mechgrok paper` reproduces, and write a page over their verdicts.
 
@@ -36,6 +45,7 @@ def papers(
         write_overview,
     )
 
+    failed = quick and not _make_previews(execution, quiet)
     shipped = find_shipped()
     reproductions = [Reproduction.read(f) for f in folders or ()] or find_reproductions(Path())
     _list(shipped)
@@ -46,7 +56,31 @@ def papers(
         reproductions += [of for of in shipped.values() if of.title not in done]
     write_overview(out, reproductions)
     print(out)
+    if failed:
+        raise typer.Exit(1)
     return ("paper", "--list")
+
+
+def _make_previews(execution: Execution, quiet: bool) -> bool:
+    """Make a preview of every paper in the current folder; False if one of them has failed."""
+    from mechgrok.analyses.papers import find_paper, list_papers
+    from mechgrok.cli.paper import make
+
+    success = True
+    for name in list_papers():
+        print(name)
+        try:
+            paper = find_paper(name)
+            folder, scale = Path(f"{name}-quick"), paper.scale(quick=True)
+            make(folder, paper, paper.find_items(), scale, execution, quiet=quiet)
+        except UserError as error:
+            print(f"mechgrok: {name} failed: {error}", file=sys.stderr)
+            success = False
+        except typer.Exit as ended:
+            if ended.exit_code != 1:  # interrupted
+                raise
+            success = False
+    return success
 
 
 def _list(shipped: "Mapping[str, Reproduction]") -> None:

@@ -137,7 +137,7 @@ def test_an_installed_package_has_the_zoo(python: Path, tmp_path: Path) -> None:
 
 def test_only_one_name_is_installed(wheel: Path) -> None:
     """Each file of the three folders, and each run of data/, lies below ``mechgrok``."""
-    kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css", ".md"}
+    kinds = {".py", ".pyi", ".toml", ".html", ".js", ".css", ".md", ".json"}
     files = {
         file.relative_to(ROOT).as_posix()
         for folder in FOLDERS

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 
-from mechgrok.analyses.papers import list_papers
+from mechgrok.analyses.papers import Paper, Scale, list_papers
+from mechgrok.analyses.papers.item import Item
 from mechgrok.cli.main import main
 
 
@@ -118,6 +120,30 @@ def test_a_page_shows_the_claims_of_every_folder_and_the_sharpest_disagreements_
     assert 'href="one/index.html#fig1"' in page
     assert "&lt;The Second&gt;" in page
     assert "preview with small networks" in page
+
+
+@pytest.mark.parametrize(("end", "n_made", "code"), [(None, 18, 0), (1, 18, 1), (130, 1, 130)])
+def test_previews_of_all_papers_are_made_unless_one_is_interrupted(
+    end: int | None, n_made: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(
+        folder: Path, paper: Paper, items: list[Item], scale: Scale, *_: object, **__: object
+    ) -> None:
+        assert scale.quick
+        assert [item.name for item in items] == list(paper.items)
+        made.append(folder)
+        if end:
+            raise typer.Exit(end)
+
+    monkeypatch.setattr("mechgrok.cli.paper.make", make)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["papers", "--quick"])
+    assert ended.value.code == code
+    assert made == [Path(f"{name}-quick") for name in list_papers()][:n_made]
+    assert Path("papers.html").exists() == (code < 2)
 
 
 def test_a_folder_without_verdicts_is_refused(
