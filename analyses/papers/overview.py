@@ -17,7 +17,7 @@ from urllib.parse import quote
 from mechgrok.analyses.papers.claims import VERDICTS, headline
 from mechgrok.analyses.papers.page import COLORS, describe
 from mechgrok.analyses.papers.paper import list_papers
-from mechgrok.errors import UserError
+from mechgrok.errors import UserError, warn
 from mechgrok.reports.page import write_page
 
 _FILE = "claims.json"
@@ -73,15 +73,21 @@ def find_reproductions(folder: Path) -> list[Reproduction]:
 
 
 def find_shipped() -> dict[str, Reproduction]:
-    """The verdicts that come with the papers' packages, by the paper's name."""
+    """The verdicts that come with the papers' packages, by the paper's name.
+
+    Warns of a file that cannot be read.
+    """
     found = {}
     for name, entry in list_papers().items():
         try:
             spec = find_spec(entry.module)
-        except ModuleNotFoundError:  # `find_paper` says that it is not installed.
+        except (ImportError, ValueError):  # `find_paper` says that it is not installed.
             continue
         if spec and spec.origin and (file := Path(spec.origin).with_name(_FILE)).is_file():
-            found[name] = Reproduction.read(file.parent, shipped=True)
+            try:
+                found[name] = Reproduction.read(file.parent, shipped=True)
+            except UserError as error:
+                warn(str(error))
     return found
 
 

@@ -69,6 +69,11 @@ def test_a_paper_of_another_package_is_listed_made_and_judged(folder: Path) -> N
     listed = [line.split() for line in mechgrok("papers", path=folder).splitlines()]
     assert ["smith2024", "1", "1", "0", "0", "0", "Wide", "Networks", "Grok", "Early"] in listed
 
+    package = folder / "smith2024"
+    (package / "claims.json").write_text("{}")  # cannot be read: the papers are listed all the same
+    assert "smith2024" in mechgrok("papers", path=folder)
+    (package / "claims.json").unlink()
+
     out = folder / "made"
     options = ("--quick", "--seeds", 2, "--jobs", 1, "--out", out)
     printed = mechgrok("paper", "smith2024", "fig1", *options, path=folder)
