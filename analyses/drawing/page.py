@@ -34,6 +34,8 @@ _LEGEND, _TITLE, _MENU = 20.0, 18.0, 42.0
 _SAMPLE, _BAR = 48.0, 24.0
 #: Pixels for labels beside a gap.
 _GAP = (8, 14)
+#: Pixels across that a logarithmic axis with labels at 1, 2 and 5 needs.
+_ROOM_FOR_D2 = 260
 
 #: Attributes of a layout by their path, such as ``xaxis2.domain``.
 Attributes = dict[str, Any]
@@ -309,6 +311,8 @@ class Page:
         names = panel.x_names()
         if names is None:
             most = {"nticks": panel.x.get("nticks", max(4, int(pixels / 40)))}
+            if panel.x.get("dtick") == "D2" and pixels < _ROOM_FOR_D2:
+                return {"dtick": 1}, 20.0
             return panel.whole_ticks("x") or most, 20.0
         widest = max(map(text_width, names), default=0.0)
         ticks = panel.part_ticks(pixels) if panel.parts else {}
