@@ -88,17 +88,23 @@ def make(
 ) -> None:
     """Train the runs of a paper's items, draw and judge the items, and print the verdicts.
 
+    The page also keeps the items that were made earlier in this folder.
+
     Raises:
         typer.Exit: a run or an item has failed, or training was interrupted.
         UserError: the folder contains something else.
     """
-    from mechgrok.analyses.papers.making import check_folder
+    from mechgrok.analyses.papers.item import ItemResult
+    from mechgrok.analyses.papers.making import check_folder, find_made
     from mechgrok.analyses.papers.page import write_paper
 
     check_folder(folder)
     failed = _train(folder, paper, items, scale, execution.executor(), quiet)
     results = _draw(folder, items, scale, fresh, execution.jobs, quiet)
-    page = write_paper(folder, paper, items, results, scale)
+    earlier = {item.name for item in find_made(folder, paper, scale)}
+    shown = [item for item in paper.find_items() if item.name in results or item.name in earlier]
+    kept = {item.name: ItemResult.read(folder, item.name)[1] for item in shown}
+    page = write_paper(folder, paper, shown, kept, scale)
     _report(page, results, failed)
 
 

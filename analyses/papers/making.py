@@ -97,6 +97,11 @@ def make_items(
     return {item.name: ItemResult.read(folder, item.name)[1] for item in items}
 
 
+def find_made(folder: Path, paper: Paper, scale: Scale) -> list[Item]:
+    """The items of the paper in the folder whose results are of the current runs, in order."""
+    return [item for item in paper.find_items() if is_fresh(folder, item, scale)]
+
+
 def make_item(folder: Path, module: str, scale: Scale) -> None:
     """Draw and judge the item in a module, and save its result."""
     item = Item.load(module)

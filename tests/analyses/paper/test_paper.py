@@ -63,6 +63,12 @@ def test_every_claim_has_a_row_and_a_verdict_in_both_files(paper: Path) -> None:
     assert table["verdict"].to_list() == [row["verdict"] for row in written["claims"]]
 
 
+def test_the_items_made_before_are_found_if_they_are_of_the_same_runs(paper: Path) -> None:
+    made = {item.name for item in making.find_made(paper, PAPER, SCALE)}
+    assert made == set(WANTED)
+    assert not making.find_made(paper, PAPER, PAPER.scale((5, 6), quick=True))
+
+
 def test_every_run_has_a_line_with_its_times(paper: Path) -> None:
     table = pd.read_csv(paper / "runs.csv")
     assert len(table) == len({path.parent for path in (paper / "runs").glob("*/config.json")})
