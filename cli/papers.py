@@ -10,6 +10,7 @@ import typer
 from mechgrok.cli.options import Execution, Quiet, with_option_groups
 from mechgrok.cli.suggestions import Suggestion
 from mechgrok.errors import UserError, in_a_sentence
+from mechgrok.files import ensure_writable
 
 if TYPE_CHECKING:
     from mechgrok.analyses.papers.overview import Reproduction
@@ -45,9 +46,11 @@ def papers(
         write_overview,
     )
 
+    ensure_writable(out)
+    named = [Reproduction.read(folder) for folder in folders or ()]
     failed = quick and not _make_previews(execution, quiet)
     shipped = find_shipped()
-    reproductions = [Reproduction.read(f) for f in folders or ()] or find_reproductions(Path())
+    reproductions = named or find_reproductions(Path())
     _list(shipped)
     for of in reproductions:
         print(f"{of.folder}: {of.headline}{', a preview' if of.quick else ''}")
@@ -103,6 +106,6 @@ def _list(shipped: "Mapping[str, Reproduction]") -> None:
         shown = {verdict: verdicts[verdict] for verdict in ("holds", "undecided", "differs")}
         rows.append({"name": name, "items": len(items), "claims": claims, **shown})
         rows[-1]["title"] = paper.title
-    width = max(len(str(row["title"])) for row in rows)
+    width = max((len(str(row["title"])) for row in rows), default=0)
     table = pd.DataFrame(rows).rename(columns={"title": "title".ljust(width)})
     print(table.to_string(index=False, formatters={table.columns[-1]: f"{{:<{width}}}".format}))

@@ -40,7 +40,7 @@ PAPER = Paper(
     package=__name__,
     title="Norm or structure? Grokked tickets at the norm and logit scale of dense networks",
     authors="mechgrok",
-    published="a study of its own, with rules that were fixed before the first run",
+    published="a study of its own, with rules that were fixed before the runs that they judge",
     items=(
         *("norm-law", "scale-law", "ticket", "other-masks", "mask-timing", "norm-at-gen"),
         *("ticket-mul", "periodicity"),

@@ -23,7 +23,6 @@ _ARMS = {
     "W_E frozen": "freeze:of=W_E",
     "W_U frozen": "freeze:of=W_U",
 }
-_FREE = papers.t_gen(network="add", stage="base")
 
 
 def plan(scale: papers.Scale) -> Plan:
@@ -37,69 +36,67 @@ def _constraint(arm: str, *, quick: bool) -> str:
     return _ARMS[arm].format(kept=kept, dimensions=2 * len(kept.split("+")))
 
 
-def _held(arm: str) -> papers.Quantity:
+def _t_gen(arm: str) -> papers.Quantity:
+    if arm == "free":
+        return papers.t_gen(network="add", stage="base")
     constraints = {_constraint(arm, quick=quick) for quick in (False, True)}
     return papers.t_gen(network="parts", constraint=[*constraints])
 
 
 def draw(sweep: Sweep) -> papers.Figures:
     """t_gen of each kind of run."""
-    values = {"free": _FREE(sweep)} | {arm: _held(arm)(sweep) for arm in _ARMS}
+    values = {arm: _t_gen(arm)(sweep) for arm in ("free", *_ARMS)}
     return {"parts": shared.dot_figure("Few frequencies, or a frozen matrix", values)}
 
 
-def _earlier(what: str, text: str) -> papers.Claim:
-    return papers.Claim(
-        text,
-        "after arXiv 2301.05217",
-        f"t_gen of the free network over t_gen with few frequencies in {what}",
-        papers.EARLIER,
-        _FREE / _held(f"{what}: few frequencies"),
-    )
+def _earlier(text: str, source: str, late: str, early: str) -> papers.Claim:
+    quantity = f"t_gen ({late}) over t_gen ({early})"
+    return papers.Claim(text, source, quantity, papers.EARLIER, _t_gen(late) / _t_gen(early))
 
 
-def _only_frequencies(what: str, text: str) -> papers.Claim:
-    return papers.Claim(
-        text,
-        "a control",
-        f"t_gen with random directions in {what} over t_gen with few frequencies",
-        papers.EARLIER,
-        _held(f"{what}: random directions") / _held(f"{what}: few frequencies"),
-    )
-
-
-def _frozen(name: str, what: str) -> papers.Claim:
-    return papers.Claim(
-        f"With its initial {what} frozen, a network generalizes later.",
-        "after arXiv 2301.05217",
-        f"t_gen with {name} frozen over t_gen of the free network",
-        papers.EARLIER,
-        _held(f"{name} frozen") / _FREE,
-    )
-
-
+_SOURCE, _CONTROL = "after arXiv 2301.05217", "a control"
 CLAIMS = {
     "periodic-embedding": _earlier(
-        "W_E", "A network with a periodic embedding generalizes earlier."
+        "A network with a periodic embedding generalizes earlier.",
+        _SOURCE,
+        "free",
+        "W_E: few frequencies",
     ),
     "periodic-both": _earlier(
-        "W_E, W_U",
         "A network with a periodic embedding and unembedding generalizes earlier.",
+        _SOURCE,
+        "free",
+        "W_E, W_U: few frequencies",
     ),
     "without-five": papers.Claim(
         "Without the same five frequencies it generalizes about as late as with all.",
-        "a control",
-        "t_gen with W_E without these five over t_gen of the free network",
+        _CONTROL,
+        "t_gen (W_E: all others) over t_gen (free)",
         papers.within(0.5, 2, "log"),
-        _held("W_E: all others") / _FREE,
+        _t_gen("W_E: all others") / _t_gen("free"),
     ),
-    "embedding-needs-waves": _only_frequencies(
-        "W_E", "An embedding of as many random directions brings less than a periodic one."
+    "embedding-needs-waves": _earlier(
+        "An embedding of as many random directions brings less than a periodic one.",
+        _CONTROL,
+        "W_E: random directions",
+        "W_E: few frequencies",
     ),
-    "both-need-waves": _only_frequencies(
-        "W_E, W_U",
+    "both-need-waves": _earlier(
         "Random directions at both ends bring less than a periodic embedding and unembedding.",
+        _CONTROL,
+        "W_E, W_U: random directions",
+        "W_E, W_U: few frequencies",
     ),
-    "frozen-embedding": _frozen("W_E", "embedding"),
-    "frozen-unembedding": _frozen("W_U", "unembedding"),
+    "frozen-embedding": _earlier(
+        "With its initial embedding frozen, a network generalizes later.",
+        _SOURCE,
+        "W_E frozen",
+        "free",
+    ),
+    "frozen-unembedding": _earlier(
+        "With its initial unembedding frozen, a network generalizes later.",
+        _SOURCE,
+        "W_U frozen",
+        "free",
+    ),
 }
