@@ -10,6 +10,8 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from mechgrok.analyses.papers.claims import VERDICTS, count_verdicts
 from mechgrok.analyses.papers.item import ItemResult
 from mechgrok.analyses.papers.overview import find_shipped
 from mechgrok.analyses.papers.page import as_markdown, describe
+from mechgrok.analyses.precursors.experiments import experiments
 
 HERE = Path(__file__).parent
 PAGES = [HERE.parents[1] / "README.md", *sorted(HERE.parent.rglob("*.md"))]
@@ -194,6 +197,15 @@ def _as_rows(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
+def causes() -> str:
+    """A row for each experiment in which a constraint holds what measures measure."""
+    lines = [["measures", "ratio of t_gen", "median [interval]"], ["---"] * 3]
+    for experiment, pairs in groupby(experiments().items(), key=itemgetter(1)):
+        measures = ", ".join(f"`{measure}`" for measure, _ in pairs)
+        lines.append([measures, *experiment])
+    return _as_rows(lines)
+
+
 def tables() -> dict[str, str]:
     """Every table by its name."""
     runs = pd.read_csv(
@@ -205,6 +217,7 @@ def tables() -> dict[str, str]:
         "verdicts": as_markdown(claims[TICKETS.name]),
         "counts of the field": counts(claims),
         "claims of the field": field(claims),
+        "experiments": causes(),
     }
 
 
