@@ -38,9 +38,10 @@ def train_and_report(
     from mechgrok.training import Diverged, Interrupted
 
     started = time.monotonic()
+    generalized = learned.is_met if learned else None
     try:
         with (
-            TrainingProgress(steps, quiet=quiet, learned=learned) as progress,
+            TrainingProgress(steps, quiet=quiet, generalized=generalized) as progress,
             warnings_in_one_line(),
         ):
             run = start(progress=progress)

@@ -15,8 +15,6 @@ from mechgrok.notebooks import in_notebook
 if TYPE_CHECKING:
     import rich.progress
 
-    from mechgrok.tasks import Criterion
-
 #: Called after every evaluation with its row of ``metrics.csv``.
 RowCallback = Callable[[dict[str, float]], object]
 #: Seconds after which a line is printed: the first, and later ones.
@@ -147,14 +145,19 @@ class TrainingProgress(Progress):
     Args:
         steps: the last step.
         quiet: show nothing.
-        learned: a criterion; when the test curve first meets it, suggest ``--until-grokked``.
+        generalized: whether a row of metrics meets the criterion; at the first that does, suggest
+            ``--until-grokked``.
     """
 
     def __init__(
-        self, steps: int, *, quiet: bool = False, learned: "Criterion | None" = None
+        self,
+        steps: int,
+        *,
+        quiet: bool = False,
+        generalized: Callable[[Mapping[str, float]], bool] | None = None,
     ) -> None:
         super().__init__(quiet=quiet)
-        self.steps, self.learned = steps, learned
+        self.steps, self.generalized = steps, generalized
         self._speed: tuple[float, float] | None = None
 
     def __call__(self, row: Mapping[str, float]) -> None:
@@ -165,8 +168,8 @@ class TrainingProgress(Progress):
         speed = f", {(step - first) / (now - began):,.0f} steps/s" if step > first else ""
         text = f"step {step:,}/{self.steps:,} {describe_row(row)}{speed}"
         self.update(step / max(1, self.steps), text)
-        if self.learned is not None and self.learned.is_met(row):
-            self.learned = None
+        if self.generalized is not None and self.generalized(row):
+            self.generalized = None
             if step + 1000 < self.steps:
                 self.say(
                     f"mechgrok: the run has generalized at step {step:,} of {self.steps:,}; "

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from mechgrok.interventions.base import Hooks
+from mechgrok.interventions.fields import Hooks
 from mechgrok.models import HookedModel
 
 #: The hook of the first layer's input, in every model.

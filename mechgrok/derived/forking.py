@@ -17,7 +17,6 @@ from mechgrok.derived.children import (
 )
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
-from mechgrok.optimization.carrying import carried_state
 from mechgrok.runs import Run, RunLike, open_run
 from mechgrok.runs.folder import check_room
 from mechgrok.runs.lock import writing
@@ -26,6 +25,7 @@ from mechgrok.training import create_run
 from mechgrok.training.following import with_schedules
 from mechgrok.training.loop import resume
 from mechgrok.training.machine import find_device
+from mechgrok.training.optimizer_state import carried_state
 from mechgrok.training.recorder import Shown
 
 

@@ -89,7 +89,7 @@ def _is_native(model: HookedModel) -> TypeGuard[HookedTransformer]:
     return (
         isinstance(model, HookedTransformer)
         and model.config.attention_rate == 1
-        and is_normalized_as_natively(model)
+        and is_normalized_as_natively(model.config)
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Intervention, Layer, Neurons, Number, PruningMethod, Weight
+from mechgrok.interventions.fields import Layer, Neurons, Number, PruningMethod, Weight
+from mechgrok.interventions.network import Intervention, Network
 from mechgrok.interventions.units import layer_of, which_neurons
 from mechgrok.masks import Mask, Scope, prune
-
-if TYPE_CHECKING:
-    from mechgrok.interventions.network import Network
 
 #: The index of a matrix entry: row, column; preceded by the head, if any.
 Edge = Annotated[tuple[Number, ...], Field(min_length=2, max_length=3)]

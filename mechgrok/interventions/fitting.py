@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from pydantic import Field
 
-from mechgrok.interventions.base import Hooks
+from mechgrok.interventions.fields import Hooks
 from mechgrok.interventions.grids import BY_QUERY, subtracted_on_grid, task_and_harmonics
 from mechgrok.interventions.units import UnitIntervention
 from mechgrok.interventions.waves import own_parts, polynomial_fit

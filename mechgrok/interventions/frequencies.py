@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import Hooks, Intervention, Layer, Number, Word, one_or_several
+from mechgrok.interventions.fields import Hooks, Layer, Number, Word, one_or_several
 from mechgrok.interventions.grids import subtracted_on_grid, task_and_harmonics
 from mechgrok.interventions.logits import LogitWaves, Pairs, place_of
-from mechgrok.interventions.network import Network
+from mechgrok.interventions.network import Intervention, Network
 from mechgrok.interventions.units import layer_of
 from mechgrok.interventions.waves import grid_parts, own_waves, projection
 from mechgrok.tasks.binary import BinaryOperation

@@ -12,8 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mechgrok.global_state import in_neutral_state, threads
-from mechgrok.interventions.base import Intervention, listed
-from mechgrok.interventions.network import Donors, Network
+from mechgrok.interventions.network import Donors, Intervention, Network, listed
 from mechgrok.interventions.writing import as_toml, load_toml
 from mechgrok.runs import RunCollection, RunLike, open_run
 from mechgrok.tasks import Task

@@ -1,4 +1,4 @@
-"""A network under a sequence of interventions."""
+"""Interventions, and a network under a sequence of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,49 @@ from torch import Tensor
 
 from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state, neutral_members
-from mechgrok.interventions.base import Hooks, Intervention, listed
+from mechgrok.interventions.fields import Described, Hooks
 from mechgrok.masks import Mask, apply_mask, mask_of, prunable_weights
 from mechgrok.models import HookedModel
 from mechgrok.runs import Run
 
 #: The number of donor networks in memory.
 _MOST_DONORS = 8
+
+
+class Intervention(Described):
+    """A change to a network, described by its fields; a new kind is a registered subclass.
+
+    The explorer builds a form from the fields' types, bounds and descriptions. A subclass overrides
+    `hooks`, `remask` or both, which apply the change.
+
+    Raises:
+        UserError: an option is unknown or its value is invalid.
+    """
+
+    def hooks(self, network: Network, inputs: Shaped[Tensor, "batch ..."]) -> Hooks:
+        """The forward hooks that change activations when the network reads ``inputs``.
+
+        Args:
+            network: the network under all earlier interventions.
+            inputs: the batch that the hooks apply to.
+
+        Raises:
+            UserError: the intervention does not apply to this network.
+        """
+        return []
+
+    def remask(self, network: Network) -> Mask:
+        """The mask of all matrices under this intervention.
+
+        Raises:
+            UserError: the intervention does not apply to this network.
+        """
+        return network.mask
+
+
+def listed(interventions: Intervention | Iterable[Intervention]) -> list[Intervention]:
+    """One intervention or several as a list."""
+    return [interventions] if isinstance(interventions, Intervention) else list(interventions)
 
 
 class Donors:

@@ -9,11 +9,10 @@ import torch
 from pydantic import Field, model_validator
 
 from mechgrok.errors import UserError
-from mechgrok.interventions.base import (
+from mechgrok.interventions.fields import (
     Described,
     Hook,
     Hooks,
-    Intervention,
     Layer,
     Neurons,
     Number,
@@ -21,12 +20,12 @@ from mechgrok.interventions.base import (
     RunFolder,
     one_or_several,
 )
+from mechgrok.interventions.network import Intervention, Network
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
     from torch import Tensor
 
-    from mechgrok.interventions.network import Network
     from mechgrok.models.wiring import HiddenLayer
 
 

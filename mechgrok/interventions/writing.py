@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mechgrok import user_code
 from mechgrok.errors import UserError, choices, near
 from mechgrok.files import read_text
-from mechgrok.interventions.base import Intervention, listed
+from mechgrok.interventions.network import Intervention, listed
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Conversion of a network to TransformerLens's native model."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -13,40 +13,35 @@ from mechgrok.errors import UserError, choices
 from mechgrok.models.config import TransformerConfig
 from mechgrok.models.hooked import HookedModel, effective_weights
 
-if TYPE_CHECKING:
-    from mechgrok.models.transformer import HookedTransformer
-
 #: The nonlinearities that TransformerLens's native model supports.
 _NATIVE_ACTIVATIONS = ("relu", "gelu", "silu")
 
 
 def to_transformer_lens(model: HookedModel) -> TransformerBridge:
-    """TransformerLens's native model with the weights of ``model``, pruned entries as zeros.
+    """TransformerLens's native model with the weights of a transformer, pruned entries as zeros.
 
     Its logits ``[batch, pos, d_vocab_out]`` at the last position equal those of ``model``.
     TransformerLens's biases of attention and unembedding are zero.
 
     Raises:
-        UserError: the model is an MLP, or TransformerLens's native model does not support its
-            nonlinearity, attention rate or place of normalization.
+        UserError: the native model does not support the transformer's nonlinearity, attention rate
+            or place of normalization.
     """
-    if not isinstance(model.config, TransformerConfig):
-        model.tl()  # The base class's raises the error.
-    model = cast("HookedTransformer", model)
-    if model.config.act not in _NATIVE_ACTIVATIONS:
+    shape = cast(TransformerConfig, model.config)
+    if shape.act not in _NATIVE_ACTIVATIONS:
         raise UserError(
-            f"TransformerLens's native model has no activation {model.config.act!r}, only "
+            f"TransformerLens's native model has no activation {shape.act!r}, only "
             f"{choices(_NATIVE_ACTIVATIONS)}: use run.model(step)."
         )
-    if model.config.attention_rate != 1:
+    if shape.attention_rate != 1:
         raise UserError(
             "TransformerLens's native model has no attention rate, but this model's is "
-            f"{model.config.attention_rate:g}: use run.model(step)."
+            f"{shape.attention_rate:g}: use run.model(step)."
         )
-    if not is_normalized_as_natively(model):
+    if not is_normalized_as_natively(shape):
         raise UserError(
             "TransformerLens's native model normalizes before+end or not at all, but this model's "
-            f"norm_at is {model.config.norm_at}: use run.model(step)."
+            f"norm_at is {shape.norm_at}: use run.model(step)."
         )
     config = TransformerBridgeConfig(**transformer_lens_config(model), device="cpu")
     config.architecture = "TransformerLensNative"
@@ -56,23 +51,24 @@ def to_transformer_lens(model: HookedModel) -> TransformerBridge:
     return bridge.eval()
 
 
-def is_normalized_as_natively(model: "HookedTransformer") -> bool:
-    """Whether TransformerLens's native model can have the normalizations of ``model``."""
-    return model.config.norm is None or model.config.norm_at == "before+end"
+def is_normalized_as_natively(shape: TransformerConfig) -> bool:
+    """Whether TransformerLens's native model can have the normalizations of this shape."""
+    return shape.norm is None or shape.norm_at == "before+end"
 
 
-def transformer_lens_config(model: "HookedTransformer") -> dict[str, Any]:
-    """The shape of ``model`` as arguments of TransformerLens's configuration."""
+def transformer_lens_config(model: HookedModel) -> dict[str, Any]:
+    """The shape of a transformer as arguments of TransformerLens's configuration."""
+    shape = cast(TransformerConfig, model.config)
     return {
-        "d_model": model.config.d_model,
-        "d_head": model.config.head_width,
-        "n_heads": model.config.n_heads,
-        "n_layers": model.config.n_layers,
+        "d_model": shape.d_model,
+        "d_head": shape.head_width,
+        "n_heads": shape.n_heads,
+        "n_layers": shape.n_layers,
         "n_ctx": model.n_ctx,
         "d_vocab": model.d_vocab,
         "d_vocab_out": model.d_output,
-        "d_mlp": model.config.d_mlp,
-        "act_fn": model.config.act,
+        "d_mlp": shape.d_mlp,
+        "act_fn": shape.act,
         "normalization_type": model.normalization_type,
     }
 

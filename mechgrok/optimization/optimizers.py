@@ -1,4 +1,4 @@
-"""Optimizers with their options, and their state by weight name.
+"""Optimizers with their options.
 
 A new optimizer is one class: here, in another package (entry points of ``mechgrok.optimizers``), or
 in your own file (``--optimizer file.py:Name``).
@@ -6,22 +6,16 @@ in your own file (``--optimizer file.py:Name``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mechgrok.errors import UserError
 from mechgrok.fields import Settings, make_named
-from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from mechgrok.configuration.run_config import RunConfig
-    from mechgrok.models import HookedModel
-    from mechgrok.models.wiring import Layout, Wiring
+    from mechgrok.models.wiring import Wiring
     from mechgrok.optimization.fused import TorchOptimizer
 
 #: The decay rate of a moving average.
@@ -203,157 +197,3 @@ def choose_optimizer(value: Any) -> Optimizer:
         UserError: the optimizer or an option is unknown.
     """
     return make_named(OPTIMIZERS, Optimizer, value)
-
-
-def make_optimizer(model: HookedModel, config: RunConfig, step: int = 0) -> TorchOptimizer:
-    """The configured optimizer over all trained weights and edge-popup scores.
-
-    Args:
-        model: the network.
-        config: the run's configuration.
-        step: the run's current step.
-    """
-    return make_optimizers([(model, config)], [step])[0]
-
-
-def make_optimizers(
-    networks: Sequence[tuple[HookedModel, RunConfig]], steps: Sequence[int] | None = None
-) -> list[TorchOptimizer]:
-    """The optimizer of each network; similar networks share a separable one.
-
-    Networks are similar if their options, transforms and learning rate are the same; each
-    parameter has its own weight decay, and perhaps its own learning rate.
-
-    Args:
-        networks: the networks with their configurations.
-        steps: each run's current step; default: 0.
-    """
-    by_options: dict[object, list[int]] = {}
-    for index, (_, config) in enumerate(networks):
-        training = config.recipe
-        options = training.model_dump_json(include={"optimizer", "transforms", "learning_rate"})
-        by_options.setdefault(options if training.separable else index, []).append(index)
-    optimizers: dict[int, TorchOptimizer] = {}
-    for indices in by_options.values():
-        step = steps[indices[0]] if steps else 0
-        shared = _make([networks[index] for index in indices], step)
-        optimizers |= dict.fromkeys(indices, shared)
-    return [optimizers[index] for index in range(len(networks))]
-
-
-def _make(networks: Sequence[tuple[HookedModel, RunConfig]], step: int) -> TorchOptimizer:
-    """One optimizer for similar networks, behind their transforms if any."""
-    by_settings: dict[tuple[tuple[str, float], ...], dict[nn.Parameter, Layout | None]] = {}
-    for model, config in networks:
-        for parameter, layout, settings in _parameters(model, config):
-            by_settings.setdefault(tuple(settings.items()), {})[parameter] = layout
-    groups: list[dict[str, Any]] = [
-        {"params": list(parameters), "layouts": list(parameters.values()), **dict(settings)}
-        for settings, parameters in by_settings.items()
-    ]
-    config = networks[0][1]
-    training = config.recipe
-    optimizer = training.optimizer.make(groups, training.learning_rate)
-    if not training.transforms and not training.constraints:
-        return optimizer
-    from mechgrok.optimization.constraints.applied import AppliedConstraints
-    from mechgrok.optimization.constraints.base import Weights
-    from mechgrok.optimization.transforms.chain import Chain
-
-    constraints = None
-    if training.constraints:  # Then the network is alone (`TrainingConfig.separable`).
-        weights = Weights(networks[0][0], config.task)
-        constraints = AppliedConstraints(training.constraints, weights)
-    return Chain(
-        optimizer,
-        training.transforms,
-        [parameter for group in groups for parameter in group["params"]],
-        step=step,
-        steps=training.steps,
-        seed=config.seed or 0,
-        constraints=constraints,
-    )
-
-
-def _parameters(
-    model: HookedModel, config: RunConfig
-) -> Iterator[tuple[nn.Parameter, Layout | None, dict[str, float]]]:
-    """A network's trained parameters with their layouts, weight decay and learning rate if any."""
-    from mechgrok.masks.popup import scores_of
-    from mechgrok.models import raw_weights
-
-    training, wiring = config.recipe, model.wiring
-
-    def layout(name: str) -> Layout | None:
-        return wiring.layout(name) if name in wiring.connections else None
-
-    own = by_weight(training.weights, wiring)
-    for name, parameter in raw_weights(model).items():
-        if parameter.requires_grad:
-            chosen = own.get(name, {})
-            settings = {"weight_decay": chosen.get("weight_decay", training.weight_decay)}
-            if "learning_rate" in chosen:
-                settings["lr"] = chosen["learning_rate"]
-            yield parameter, layout(name), settings
-    if config.popup is not None:
-        for name, parameter in scores_of(model).items():
-            if parameter.requires_grad:
-                yield parameter, layout(name), {"weight_decay": config.popup.score_weight_decay}
-
-
-def parameters_by_name(model: HookedModel) -> dict[str, nn.Parameter]:
-    """All parameters by their names in checkpoints: weights, and ``scores.<weight>``."""
-    from mechgrok.masks.popup import scores_of
-    from mechgrok.models import raw_weights
-
-    scores = {f"scores.{name}": parameter for name, parameter in scores_of(model).items()}
-    return raw_weights(model) | scores
-
-
-def optimizer_state(optimizer: TorchOptimizer, model: HookedModel) -> dict[str, Any]:
-    """The optimizer's state as ``<weight>/<key>``, for ``resume.safetensors``."""
-    from mechgrok.optimization.transforms.chain import states_of
-
-    parameters = parameters_by_name(model)
-    return {
-        f"{name}/{prefix}{key}": value
-        for prefix, state in states_of(optimizer).items()
-        for name, weight in parameters.items()
-        for key, value in state.get(weight, {}).items()
-    }
-
-
-def load_optimizer(optimizer: TorchOptimizer, model: HookedModel, state: dict[str, Any]) -> None:
-    """Load a state from `optimizer_state` into a fresh optimizer.
-
-    Raises:
-        UserError: the state belongs to other weights or other transforms.
-    """
-    from torch import Tensor
-
-    from mechgrok.optimization.constraints.applied import MEMORY
-    from mechgrok.optimization.transforms.chain import STATE, states_of
-
-    parameters, states = parameters_by_name(model), states_of(optimizer)
-    for entry, value in state.items():
-        name, _, key = entry.rpartition("/")
-        weight = parameters.get(name)
-        prefix = next((prefix for prefix in states if prefix and key.startswith(prefix)), "")
-        shape = getattr(value, "shape", ())
-        stray = key.startswith((STATE, MEMORY)) and not prefix
-        if weight is None or stray or not _belongs(shape, weight.shape, bool(prefix)):
-            raise UserError(
-                f"The optimizer's state holds {entry} {list(shape)}, which belongs to another "
-                f"{'training' if stray else 'network'}: resume.safetensors is not this run's."
-            )
-        own = value.to(weight.device) if isinstance(value, Tensor) else value
-        states[prefix][weight][key.removeprefix(prefix)] = own
-
-
-def _belongs(shape: Sequence[int], weight: Sequence[int], of_transform: bool) -> bool:
-    """Whether state of this shape fits a weight: it is a scalar or has the weight's shape.
-
-    A transform's state may have leading dimensions.
-    """
-    trailing = shape[-len(weight) :] if of_transform else shape
-    return not len(shape) or tuple(trailing) == tuple(weight)

@@ -544,9 +544,7 @@ class Run:
         Raises:
             UserError: the model is an MLP, for which TransformerLens has no native model.
         """
-        from mechgrok.models.native import to_transformer_lens
-
-        return to_transformer_lens(self.model(step))
+        return self.model(step).tl()
 
 
 #: A run, or the path of its folder.

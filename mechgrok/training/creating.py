@@ -10,7 +10,6 @@ from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state
 from mechgrok.metrics import column_of
 from mechgrok.models import wiring_of
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.results.probing import check_probes
 from mechgrok.runs import Run
@@ -20,6 +19,7 @@ from mechgrok.runs.metrics import write_metrics
 from mechgrok.runs.state import write_state
 from mechgrok.training.following import with_schedules
 from mechgrok.training.memory import check_memory
+from mechgrok.training.optimizer import make_optimizer
 from mechgrok.training.recorder import load_for_training
 from mechgrok.training.starting import first_checkpoint
 

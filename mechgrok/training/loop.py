@@ -17,9 +17,7 @@ from mechgrok.errors import UserError
 from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.loggers import find_loggers, logged
 from mechgrok.models import HookedModel
-from mechgrok.optimization.carrying import resume_optimizers
 from mechgrok.optimization.fused import TorchOptimizer
-from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.progress import show_training
 from mechgrok.runs import Run
@@ -35,6 +33,8 @@ from mechgrok.training.evaluation import evaluate, on_device
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loss import StepLoss, loss_at
 from mechgrok.training.machine import find_device, interrupts
+from mechgrok.training.optimizer import resume_optimizers
+from mechgrok.training.optimizer_state import optimizer_state
 from mechgrok.training.recorder import (
     Interrupted,
     RunRecorder,

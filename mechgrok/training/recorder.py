@@ -13,7 +13,6 @@ from mechgrok.masks import mask_of
 from mechgrok.masks.popup import apply_popup, scores_of
 from mechgrok.models import HookedModel, raw_weights
 from mechgrok.optimization.fused import TorchOptimizer
-from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.progress import RowCallback as Progress
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import (
@@ -27,6 +26,7 @@ from mechgrok.runs.metrics import append_metrics, drop_metrics_from
 from mechgrok.runs.state import drop_checkpoints_but, write_state
 from mechgrok.tasks import Task
 from mechgrok.training.divergence import stop_if_diverged
+from mechgrok.training.optimizer_state import optimizer_state
 
 #: A callback for rows of metrics; "auto": a bar in a notebook, nothing elsewhere; or None.
 Shown = Progress | Literal["auto"] | None

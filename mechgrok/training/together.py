@@ -20,9 +20,7 @@ from mechgrok.denormals import flushed_denormals
 from mechgrok.errors import UserError, warn
 from mechgrok.global_state import in_neutral_state, threads
 from mechgrok.models import HookedModel
-from mechgrok.optimization.carrying import resume_optimizers
 from mechgrok.optimization.fused import TorchOptimizer
-from mechgrok.optimization.optimizers import optimizer_state
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
 from mechgrok.runs.folder import check_room, recover
@@ -35,6 +33,8 @@ from mechgrok.training.captured import make_step
 from mechgrok.training.divergence import Diverged
 from mechgrok.training.loop import is_complete, open_resumable, train_to_end
 from mechgrok.training.machine import find_device, interrupts
+from mechgrok.training.optimizer import resume_optimizers
+from mechgrok.training.optimizer_state import optimizer_state
 from mechgrok.training.recorder import Interrupted, RunRecorder, load_for_training
 
 #: Called after every evaluation of a member with its folder and its row of ``metrics.csv``.

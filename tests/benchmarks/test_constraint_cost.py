@@ -8,8 +8,8 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.denormals import flushed_denormals
 from mechgrok.global_state import threads
 from mechgrok.models import make_model
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.optimizer import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

@@ -12,10 +12,10 @@ from mechgrok.configuration.run_config import RunConfig
 from mechgrok.global_state import threads
 from mechgrok.models import HookedMLP, make_model
 from mechgrok.models.counts import TokenCounts
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.tasks import Examples
 from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.optimizer import make_optimizer
 from tests.benchmarks.conftest import report
 
 pytestmark = pytest.mark.benchmark

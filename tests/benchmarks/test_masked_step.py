@@ -13,9 +13,9 @@ from mechgrok.masks.config import PopupConfig
 from mechgrok.masks.popup import apply_popup
 from mechgrok.masks.scores import grasp, magnitude, prune, random, snip, synflow
 from mechgrok.models import MLPConfig, TransformerConfig, make_model
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.optimizer import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

@@ -9,12 +9,12 @@ from torch import Tensor
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.global_state import threads
-from mechgrok.optimization.optimizers import make_optimizers
 from mechgrok.optimization.transforms.chain import take_step
 from mechgrok.training import create_run
 from mechgrok.training.bundle import Bundle
 from mechgrok.training.evaluation import on_device
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.optimizer import make_optimizers
 from mechgrok.training.recorder import load_for_training
 from tests.benchmarks.conftest import report
 

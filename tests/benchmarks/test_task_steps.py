@@ -16,10 +16,10 @@ from torch import nn
 from mechgrok.configuration import presets
 from mechgrok.configuration.run_config import RunConfig
 from mechgrok.models import make_model
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.tasks import Examples
 from mechgrok.training.gradients import backpropagate
 from mechgrok.training.loop import make_batches
+from mechgrok.training.optimizer import make_optimizer
 
 pytestmark = pytest.mark.benchmark
 

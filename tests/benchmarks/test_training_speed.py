@@ -13,11 +13,11 @@ from mechgrok.configuration.schedule import evaluation_steps
 from mechgrok.denormals import flushed_denormals
 from mechgrok.global_state import threads
 from mechgrok.models import HookedModel, make_model
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.runs.checkpoint import Checkpoint, write_checkpoint
 from mechgrok.tasks import Task, make_task
 from mechgrok.training import create_run, evaluate, train
 from mechgrok.training.gradients import backpropagate
+from mechgrok.training.optimizer import make_optimizer
 from tests.benchmarks.conftest import ratio, report
 
 pytestmark = pytest.mark.benchmark

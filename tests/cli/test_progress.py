@@ -14,7 +14,7 @@ from mechgrok.tasks.base import Criterion
 def test_a_run_that_has_generalized_long_before_its_end_is_said_to_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shown = TrainingProgress(30_000, learned=Criterion("accuracy", 0.95))
+    shown = TrainingProgress(30_000, generalized=Criterion("accuracy", 0.95).is_met)
     for step, accuracy in ((0, 0.1), (300, 0.97), (600, 0.99)):
         shown({"step": step, "train_accuracy": 1.0, "test_accuracy": accuracy})
     told = [line for line in capsys.readouterr().err.splitlines() if "generalized" in line]

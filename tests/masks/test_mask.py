@@ -226,7 +226,7 @@ class TestOnAModel:
     )
     def test_pruned_weights_stay_exactly_zero(self, run: Run, optimizer: dict[str, object]) -> None:
         from mechgrok.configuration.run_config import RunConfig
-        from mechgrok.optimization.optimizers import make_optimizer
+        from mechgrok.training.optimizer import make_optimizer
 
         model = run.model(0)
         mask = half_mask(model)

@@ -22,7 +22,6 @@ from mechgrok.errors import UserError
 from mechgrok.masks import Mask
 from mechgrok.masks.popup import apply_popup
 from mechgrok.models import make_model, raw_weights
-from mechgrok.optimization.optimizers import make_optimizers
 from mechgrok.optimization.transforms.chain import states_of
 from mechgrok.runs import Run
 from mechgrok.runs.checkpoint import Checkpoint
@@ -37,6 +36,7 @@ from mechgrok.training import (
     train_together,
 )
 from mechgrok.training.bundle import Bundle
+from mechgrok.training.optimizer import make_optimizers
 from mechgrok.training.recorder import load_for_training, snapshot
 from mechgrok.training.together import bundles
 

@@ -10,10 +10,10 @@ import torch
 
 from mechgrok import Run, RunConfig, UserError, sweep, train
 from mechgrok.models import make_model, raw_weights, wiring_of
-from mechgrok.optimization.optimizers import make_optimizer
 from mechgrok.optimization.weight_settings import by_weight
 from mechgrok.sweeps.plan import Plan
 from mechgrok.training import resume, train_together
+from mechgrok.training.optimizer import make_optimizer
 
 SHORT: dict[str, Any] = {"p": 7, "d_model": 8, "d_mlp": 8, "steps": 40, "checkpoint_every": 10}
 BIASED = {"bias": True, "n_layers": 2}

@@ -1,8 +1,8 @@
-"""The base class of interventions: data that describes changes to activations or masks."""
+"""The fields of interventions: their types, and their descriptions in docstrings and forms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -12,13 +12,7 @@ from mechgrok.errors import UserError, sentence
 from mechgrok.fields import Settings
 
 if TYPE_CHECKING:
-    from jaxtyping import Shaped
     from pydantic._internal._model_construction import ModelMetaclass
-    from torch import Tensor
-
-    from mechgrok.interventions.network import Network
-    from mechgrok.masks import Mask
-
 else:
     ModelMetaclass = type(BaseModel)
 
@@ -99,43 +93,7 @@ class Described(Settings, metaclass=_Listed):
     __str__ = __repr__
 
 
-class Intervention(Described):
-    """A change to a network, described by its fields; a new kind is a registered subclass.
-
-    The explorer builds a form from the fields' types, bounds and descriptions. A subclass overrides
-    `hooks`, `remask` or both, which apply the change.
-
-    Raises:
-        UserError: an option is unknown or its value is invalid.
-    """
-
-    def hooks(self, network: Network, inputs: Shaped[Tensor, "batch ..."]) -> Hooks:
-        """The forward hooks that change activations when the network reads ``inputs``.
-
-        Args:
-            network: the network under all earlier interventions.
-            inputs: the batch that the hooks apply to.
-
-        Raises:
-            UserError: the intervention does not apply to this network.
-        """
-        return []
-
-    def remask(self, network: Network) -> Mask:
-        """The mask of all matrices under this intervention.
-
-        Raises:
-            UserError: the intervention does not apply to this network.
-        """
-        return network.mask
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Described):
         return value.given
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def listed(interventions: Intervention | Iterable[Intervention]) -> list[Intervention]:
-    """One intervention or several as a list."""
-    return [interventions] if isinstance(interventions, Intervention) else list(interventions)
