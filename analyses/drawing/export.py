@@ -112,6 +112,7 @@ def without_menus(figure: go.Figure) -> go.Figure:
     for menu in shown.layout.updatemenus:
         if menu.type != "buttons":
             place = {key: menu[key] for key in ("x", "y", "xanchor", "yanchor")}
+            place["yshift"] = menu.pad.b
             chosen = {"text": menu.buttons[menu.active or 0].label, "showarrow": False}
             shown.add_annotation(place | chosen | {"xref": "paper", "yref": "paper"})
     shown.layout.updatemenus = ()

@@ -1,5 +1,6 @@
 """Figures of groups of runs for items: curves over training, points over a setting."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -135,7 +136,8 @@ def setting_figure(
         sweep: the sweep with the runs.
         title: the figure's title.
         setting: the setting's name.
-        x: the title of the setting's axis, or any of Plotly's attributes of an axis.
+        x: the title of the setting's axis, or any of Plotly's attributes of an axis. A logarithmic
+            axis has ticks at the setting's values.
         panels: quantities by legend entry, by the title of the y axis, which is logarithmic
             except for shares.
     """
@@ -145,8 +147,11 @@ def setting_figure(
     for y, quantities in panels.items():
         is_share = all(quantity.possible == A_SHARE for quantity in quantities.values())
         panel = row.panel(x=x, y={"title": y, **(SHARE if is_share else {"type": "log"})})
-        for entry, quantity in quantities.items():
-            points(panel, by_setting(sweep, setting, quantity), next(colors), entry)
+        by_entry = {entry: by_setting(sweep, setting, q) for entry, q in quantities.items()}
+        if panel.x.get("type") == "log":
+            panel.x["tickvals"] = sorted(set(itertools.chain(*by_entry.values())))
+        for entry, values in by_entry.items():
+            points(panel, values, next(colors), entry)
     return figure.draw()
 
 

@@ -42,7 +42,7 @@ def draw(sweep: Sweep) -> papers.Figures:
         (
             "rates",
             "learning_rate",
-            {"title": "learning rate", "type": "log", "tickvals": [3e-4, 1e-3, 3e-3]},
+            {"title": "learning rate", "type": "log"},
         ),
         ("moduli", "p", {"title": "modulus"}),
     ):

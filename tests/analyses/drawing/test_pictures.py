@@ -64,11 +64,12 @@ def test_a_single_checkpoint_needs_no_slider_but_its_step_is_named() -> None:
 def test_a_picture_says_what_its_menus_show(figure: go.Figure) -> None:
     buttons = [{"label": label, "method": "skip"} for label in ("head 0", "head 1")]
     menu = {"active": 1, "buttons": buttons, "x": 1, "y": 0.5, "xanchor": "right"}
+    menu["pad"] = {"b": 18}  # above the names of milestones
     figure.layout.updatemenus = [menu]
     for picture in (without_menus(figure), for_print(figure)):
         assert not picture.layout.updatemenus
         (note,) = [note for note in picture.layout.annotations if note.text == "head 1"]
-        assert (note.x, note.y, note.xanchor) == (1, 0.5, "right")
+        assert (note.x, note.y, note.xanchor, note.yshift) == (1, 0.5, "right", 18)
 
 
 def test_a_film_shows_every_stop_of_the_slider(figure: go.Figure) -> None:
