@@ -67,6 +67,8 @@ KINDS = {
         f"{what}{of}": (name, stage, settings)
         for name, what in (
             ("transformer", "transformer"),
+            ("narrow-transformer", "transformer, d_emb = 128"),
+            ("authors-transformer", "transformer of the authors' code"),
             ("sub", "a − b"),
             ("mul", "a · b"),
             ("x2y2", "a² + b²"),
@@ -78,6 +80,14 @@ KINDS = {
             (", base run", "base", ""),
             (", ticket", "ticket", ""),
         )
+    },
+    **{
+        f"transformer, controlled dense, {norm} norm of the ticket": (
+            "transformer",
+            "controlled",
+            f"rate=0.6 control={norm.lower()} until_grokked=2000",
+        )
+        for norm in ("L1", "L2")
     },
 }
 #: Which of them each table shows.
