@@ -79,7 +79,8 @@ class Panel:
     ) -> None:
         self.figure, self.row, self.width = row.figure, row, width
         self.title, self.over_steps = title, over_steps
-        self.x, self.y = ({"title": a} if isinstance(a, str) else dict(a) for a in (x, y))
+        self.x: dict[str, Any] = {"title": x} if isinstance(x, str) else dict(x)
+        self.y: dict[str, Any] = {"title": y} if isinstance(y, str) else dict(y)
         if self.y.get("type") == "log":
             self.y = _LOGARITHMIC | self.y
         self.x_number = self.number = next(row.figure.numbers)
