@@ -101,8 +101,8 @@ def make(
     check_folder(folder)
     failed = _train(folder, paper, items, scale, execution.executor(), quiet)
     results = _draw(folder, items, scale, fresh, execution.jobs, quiet)
-    earlier = {item.name for item in find_made(folder, paper, scale)}
-    shown = [item for item in paper.find_items() if item.name in results or item.name in earlier]
+    names = results.keys() | {item.name for item in find_made(folder, paper, scale)}
+    shown = [item for item in paper.find_items() if item.name in names]
     kept = {item.name: ItemResult.read(folder, item.name)[1] for item in shown}
     page = write_paper(folder, paper, shown, kept, scale)
     _report(page, results, failed)

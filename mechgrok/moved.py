@@ -11,6 +11,7 @@ from types import ModuleType
 #: Modules by their names in 0.2; what lies below one has moved with it.
 MODULES = {
     "mechgrok.config": "mechgrok.configuration.run_config",
+    "mechgrok.interventions.base": "mechgrok.interventions",
     "mechgrok.keywords": "mechgrok.configuration.keywords",
     "mechgrok.memory": "mechgrok.training.memory",
     "mechgrok.origins": "mechgrok.configuration.origins",

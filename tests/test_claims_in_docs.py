@@ -60,5 +60,5 @@ def test_a_row_says_what_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> Non
         columns=columns,
     )
     assert script.table(runs, ["some"]).splitlines()[-1] == (
-        "| some | 90 · 90 · 100 | 12,220 · > 30,000 · 8,000 | 136 | 50 to 100 % |"
+        "| some | 90 (90 to 100) | 12,220 (8,000 to > 30,000) | 136 | 50 to 100 % |"
     )

@@ -34,7 +34,28 @@ SHOWN = {"norm-or-structure": [("ticket", "lead"), ("scale-law", "grid"), ("peri
 #: The claims of a paper, as rows of claims.json.
 Claims = Sequence[Mapping[str, Any]]
 #: A kind of run: its network, stage and settings, as runs.csv has them.
-KINDS = {
+Kind = tuple[str, str, str]
+
+
+def _pair(network: str, name: str) -> dict[str, Kind]:
+    """Base runs of a network and their tickets."""
+    return {f"{name}, base run": (network, "base", ""), f"{name}, ticket": (network, "ticket", "")}
+
+
+def _controlled(network: str, prefix: str, until_grokked: int) -> dict[str, Kind]:
+    """Dense networks with the norms of a network's tickets."""
+    settings = "rate=0.6 control={} until_grokked={}".format
+    return {
+        f"{prefix}controlled dense, {norm} norm of the ticket": (
+            network,
+            "controlled",
+            settings(norm.lower(), until_grokked),
+        )
+        for norm in ("L1", "L2")
+    }
+
+
+KINDS: dict[str, Kind] = {
     "base run": ("add", "base", ""),
     **{
         f"grokked ticket, k = {rate}": ("add", "rates", f"rate={rate} until_grokked=600")
@@ -44,14 +65,7 @@ KINDS = {
         f"ticket of step {at:,}": ("add", "over-training", f"at={at} rate=0.6 until_grokked=600")
         for at in (2000, 6000, 10_000)
     },
-    **{
-        f"controlled dense, {norm} norm of the ticket": (
-            "add",
-            "controlled",
-            f"rate=0.6 control={norm.lower()} until_grokked=12000",
-        )
-        for norm in ("L1", "L2")
-    },
+    **_controlled("add", "", 12_000),
     **{
         name: ("add", "initialization", f"method={name.lower()} rate=0.6 until_grokked=1200")
         for name in ("Random", "SNIP", "GraSP")
@@ -63,32 +77,16 @@ KINDS = {
     ),
     "only dead neurons pruned": ("add", "only-dead", "rate=0.6 prune_only=dead until_grokked=1200"),
     "ticket, dead neurons revived": ("add", "revived", "rate=0.6 revive=dead until_grokked=1200"),
-    **{
-        f"{what}{of}": (name, stage, settings)
-        for name, what in (
-            ("transformer", "transformer"),
-            ("narrow-transformer", "transformer, d_emb = 128"),
-            ("authors-transformer", "transformer of the authors' code"),
-            ("sub", "a − b"),
-            ("mul", "a · b"),
-            ("x2y2", "a² + b²"),
-            ("mnist", "MNIST"),
-            ("parity", "sparse parity"),
-            ("polynomial", "polynomial regression"),
-        )
-        for of, stage, settings in (
-            (", base run", "base", ""),
-            (", ticket", "ticket", ""),
-        )
-    },
-    **{
-        f"transformer, controlled dense, {norm} norm of the ticket": (
-            "transformer",
-            "controlled",
-            f"rate=0.6 control={norm.lower()} until_grokked=2000",
-        )
-        for norm in ("L1", "L2")
-    },
+    **_pair("transformer", "transformer"),
+    **_controlled("transformer", "transformer, ", 2000),
+    **_pair("narrow-transformer", "transformer, d_emb = 128"),
+    **_pair("authors-transformer", "transformer of the authors' code"),
+    **_pair("sub", "a − b"),
+    **_pair("mul", "a · b"),
+    **_pair("x2y2", "a² + b²"),
+    **_pair("mnist", "MNIST"),
+    **_pair("parity", "sparse parity"),
+    **_pair("polynomial", "polynomial regression"),
 }
 #: Which of them each table shows.
 TABLES = {
@@ -110,7 +108,7 @@ TABLES = {
 
 
 def table(runs: pd.DataFrame, kinds: list[str]) -> str:
-    """A row for each kind of run: t_mem, t_gen of each seed, τ's median, the best test accuracy."""
+    """A row for each kind of run: t_mem, t_gen, τ's median, the best test accuracy."""
     lines = [
         "| run | t_mem | t_gen | median τ | best test accuracy |",
         "| --- | --- | --- | --- | --- |",
@@ -133,7 +131,7 @@ def _of_kind(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _times(some: pd.DataFrame, what: str) -> str:
-    """The step of each of three seeds, and the median and range of more.
+    """The median and range over seeds of the step.
 
     A run that did not get there shows how far it was trained: ``> 60,000``.
     """
@@ -144,8 +142,6 @@ def _times(some: pd.DataFrame, what: str) -> str:
     times = [("> " if pd.isna(reached[i]) else "") + t for i, t in zip(order, times, strict=True)]
     if len(set(times)) == 1:
         return times[0]
-    if len(times) <= 3:
-        return " · ".join(times[list(order).index(i)] for i in some.index)
     return f"{times[(len(times) - 1) // 2]} ({times[0]} to {times[-1]})"
 
 
