@@ -18,6 +18,7 @@ from mechgrok.analyses.papers.claims import VERDICTS, headline
 from mechgrok.analyses.papers.page import COLORS, describe
 from mechgrok.analyses.papers.paper import list_papers
 from mechgrok.errors import UserError, warn
+from mechgrok.files import read_text
 from mechgrok.reports.page import write_page
 
 _FILE = "claims.json"
@@ -51,13 +52,15 @@ class Reproduction:
             UserError: it has no verdicts.
         """
         try:
-            about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            about = json.loads(read_text(folder / _FILE))
             rows = [row for row in about["claims"] if row["verdict"] in VERDICTS]
             title = about.get("title", folder.resolve().name)
             return cls(folder, title, about["seeds"], about["quick"], rows, shipped)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise UserError(
-                f"{folder} has no verdicts of a paper ({error}): make them with mechgrok paper."
+                f"{folder} has no verdicts of a paper ({_FILE}: {reason}): make them with mechgrok "
+                "paper."
             ) from None
 
     @property

@@ -1,6 +1,8 @@
 """What is typed wrong for the paper is told in a sentence, before anything is written."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -146,9 +148,11 @@ def test_previews_of_all_papers_are_made_unless_one_is_interrupted(
     assert Path("papers.html").exists() == (code < 2)
 
 
+@pytest.mark.parametrize("make", [lambda file: None, os.mkfifo])
 def test_a_folder_without_verdicts_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    make(tmp_path / "claims.json")
     with pytest.raises(SystemExit) as ended:
         main(["papers", str(tmp_path)])
     assert ended.value.code == 2
