@@ -19,19 +19,15 @@ from mechgrok.models.config import (
     PositionalMLPConfig,
     TransformerConfig,
 )
-from mechgrok.models.wiring import (
-    Connection,
-    Group,
-    HiddenLayer,
+from mechgrok.models.paths import (
     LinearPath,
     Normalization,
     Side,
     Weights,
-    Wiring,
     concatenated,
-    numbered,
     product,
 )
+from mechgrok.models.wiring import Connection, Group, HiddenLayer, Wiring, numbered
 
 
 def wire_mlp(config: MLPConfig, *, d_vocab: int, n_ctx: int, d_output: int) -> Wiring:

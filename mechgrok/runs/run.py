@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mechgrok.configuration.phase import Phase
     from mechgrok.masks import Mask
     from mechgrok.models import HookedModel, Wiring
-    from mechgrok.models.wiring import LinearPath
+    from mechgrok.models.paths import LinearPath
     from mechgrok.tasks import Task
 
 #: Numbers in memory at once while the paths of many checkpoints are multiplied out.
