@@ -131,7 +131,7 @@ def _of_kind(runs: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _times(some: pd.DataFrame, what: str) -> str:
-    """The median and range over seeds of the step.
+    """The step: median and range over seeds.
 
     A run that did not get there shows how far it was trained: ``> 60,000``.
     """

@@ -58,7 +58,7 @@ class Normalization:
         return {f"{self.name}.{name}": v for name, v in initial.items()} if self.learned else {}
 
     def linear(self, weights: Weights, like: Tensor) -> Float[Tensor, "*step unit unit"]:
-        """The linear part, a matrix: centring, then the learned scale.
+        """The linear part: (I − 1 1ᵀ / size) diag(w), with I alone before diag(w) for "rms".
 
         Args:
             weights: the network's weights.
@@ -92,7 +92,7 @@ def _multiply(factors: Sequence[str | Normalization], weights: Weights) -> Tenso
 
 
 def concatenated(paths: Sequence[LinearPath], dim: Literal[-1, -2]) -> LinearPath:
-    """The matrices of several paths, concatenated along rows (−2) or columns (−1)."""
+    """Several paths as one; their matrices are concatenated along rows (−2) or columns (−1)."""
     formula = ", ".join(path.formula for path in paths)
     return LinearPath(formula, partial(_concatenate, paths, dim))
 
