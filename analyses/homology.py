@@ -56,7 +56,7 @@ def applies(run: Run) -> str | None:
     if reason := no_harmonics(run.task):
         return reason
     if find_spec("gudhi") is None:
-        return "Persistent homology needs gudhi: install the extra mechgrok[homology]."
+        return "Persistent homology needs gudhi: pip install 'mechgrok[homology]'."
     return None
 
 

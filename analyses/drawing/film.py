@@ -81,6 +81,6 @@ def _ffmpeg() -> str:
     try:
         from imageio_ffmpeg import get_ffmpeg_exe
     except ImportError:
-        raise UserError("A film needs ffmpeg: install the extra mechgrok[film].") from None
+        raise UserError("A film needs ffmpeg: pip install 'mechgrok[film]'.") from None
     path: str = get_ffmpeg_exe()
     return path

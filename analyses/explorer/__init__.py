@@ -36,9 +36,7 @@ def explore(
     except ModuleNotFoundError as error:
         if error.name not in ("dash", "flask", "werkzeug"):
             raise
-        raise UserError(
-            "The explorer needs Dash: install it with pip install 'mechgrok[explore]'."
-        ) from None
+        raise UserError("The explorer needs Dash: pip install 'mechgrok[explore]'.") from None
     for chosen in interventions:
         add_intervention(chosen)
     opened = labelled(run if isinstance(run, Run) else Run(run) for run in runs)

@@ -101,6 +101,6 @@ def _gudhi() -> tuple[Any, Any]:
         from gudhi.subsampling import choose_n_farthest_points
     except ImportError:
         raise UserError(
-            "Persistent homology needs gudhi: install the extra mechgrok[homology]."
+            "Persistent homology needs gudhi: pip install 'mechgrok[homology]'."
         ) from None
     return RipsPersistence, choose_n_farthest_points

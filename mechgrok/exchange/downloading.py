@@ -57,7 +57,9 @@ def download(address: str, into: Path, timeout: float) -> Path:
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UserError("Importing from a hub needs the extra mechgrok[hub]: install it.") from None
+        raise UserError(
+            "Importing from a hub needs huggingface_hub: pip install 'mechgrok[hub]'."
+        ) from None
     match = _ADDRESS.fullmatch(address)
     assert match is not None
     repository, inside = match[1], match[2].strip("/")

@@ -91,7 +91,9 @@ def push(
     try:
         from huggingface_hub import HfApi
     except ImportError:
-        raise UserError("Uploading to a hub needs the extra mechgrok[hub]: install it.") from None
+        raise UserError(
+            "Uploading to a hub needs huggingface_hub: pip install 'mechgrok[hub]'."
+        ) from None
     selected, hub = run.select(steps), HfApi()
     check_license(license)
 
